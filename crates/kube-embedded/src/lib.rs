@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+// Until the HTTP layer calls them.
+#![allow(dead_code)]
+
+mod apply;
+mod field;
+mod patch;
+mod schema;
+mod selector;
+mod table;

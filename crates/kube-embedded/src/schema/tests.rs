@@ -1,0 +1,1 @@
+//! Behaviour of schemas, each topic a file.

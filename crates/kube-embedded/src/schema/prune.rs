@@ -9,28 +9,33 @@ use super::{Schema, metadata};
 use crate::field::Path;
 
 /// Prunes a whole object, whose `apiVersion`, `kind` and `metadata` stay as they are; returns the paths that
-/// went, sorted.
+/// went, sorted, those inside the metadata of embedded resources last.
 pub(super) fn root(object: &mut Value, schema: &Schema) -> Vec<String> {
-    let mut pruner = Pruner { removed: Vec::new() };
+    let mut pruner = Pruner::default();
     let path = Path::Root("");
     if let Value::Object(map) = object {
         if schema.preserve_unknown_fields {
             pruner.known_fields(map, schema, true, &path);
         } else {
-            pruner.fields(map, schema, true, &path);
+            pruner.known_and_unknown(map, schema, true, &path);
         }
     }
-    pruner.removed.sort();
-    pruner.removed
+    pruner.fields.sort();
+    pruner.metadata.sort();
+    pruner.fields.append(&mut pruner.metadata);
+    pruner.fields
 }
 
 /// Prunes a value inside an object, a default say, as nothing but the schema has it.
 pub(super) fn value(value: &mut Value, schema: &Schema) {
-    Pruner { removed: Vec::new() }.value(value, Some(schema), &Path::Root(""));
+    Pruner::default().value(value, Some(schema), &Path::Root(""));
 }
 
+/// Collects the paths that went.
+#[derive(Default)]
 struct Pruner {
-    removed: Vec<String>,
+    fields: Vec<String>,
+    metadata: Vec<String>,
 }
 
 impl Pruner {
@@ -40,7 +45,7 @@ impl Pruner {
             _ if schema.preserve_unknown_fields => self.preserved(value, schema, path),
             Value::Object(map) => {
                 self.embedded_metadata(map, schema, path);
-                self.fields(map, schema, schema.embedded_resource, path);
+                self.known_and_unknown(map, schema, schema.embedded_resource, path);
             }
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
@@ -55,7 +60,7 @@ impl Pruner {
     fn unknown(&mut self, value: &mut Value, path: &Path<'_>) {
         match value {
             Value::Object(map) => {
-                self.removed.extend(map.keys().map(|key| path.child(key).to_string()));
+                self.fields.extend(map.keys().map(|key| path.child(key).to_string()));
                 map.clear();
             }
             Value::Array(items) => {
@@ -84,7 +89,13 @@ impl Pruner {
         }
     }
 
-    fn fields(&mut self, map: &mut Map<String, Value>, schema: &Schema, is_resource: bool, path: &Path<'_>) {
+    fn known_and_unknown(
+        &mut self,
+        map: &mut Map<String, Value>,
+        schema: &Schema,
+        is_resource: bool,
+        path: &Path<'_>,
+    ) {
         map.retain(|key, value| {
             let known = schema.properties.contains_key(key) || schema.additional_properties.is_some();
             if is_resource && metadata::is_type_or_object_meta(key) {
@@ -93,7 +104,7 @@ impl Pruner {
             if known {
                 self.value(value, schema.property(key), &path.child(key));
             } else {
-                self.removed.push(path.child(key).to_string());
+                self.fields.push(path.child(key).to_string());
             }
             known
         });
@@ -120,7 +131,7 @@ impl Pruner {
         if schema.embedded_resource
             && let Some(metadata) = map.get_mut("metadata")
         {
-            self.removed.extend(metadata::prune(metadata, &path.child("metadata")));
+            self.metadata.extend(metadata::prune(metadata, &path.child("metadata")));
         }
     }
 }

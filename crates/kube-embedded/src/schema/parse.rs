@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, pattern};
+use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, cel, pattern};
 use crate::field::{FieldError, Path};
 
 /// How many schemas may lie inside one another: far more than any CRD has, far less than the stack holds.
@@ -12,8 +12,12 @@ const MAX_DEPTH: usize = 128;
 
 /// Parses the schema at `path`.
 pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldError>> {
+    let path = Path::Root(path);
     let mut reader = Reader { errors: Vec::new() };
-    let schema = reader.schema(openapi, &Path::Root(path), 0);
+    let mut schema = reader.schema(openapi, &path, 0);
+    if reader.errors.is_empty() {
+        cel::compile(&mut schema, &path, None, true, &mut reader.errors);
+    }
     if reader.errors.is_empty() { Ok(schema) } else { Err(reader.errors) }
 }
 
@@ -51,6 +55,8 @@ impl Reader {
             list_map_keys: self.strings(map, "x-kubernetes-list-map-keys", path),
             map_atomic: self.string(map, "x-kubernetes-map-type", path).as_deref() == Some("atomic"),
             checks: self.checks(map, path, depth),
+            definitions: self.rules(map, path),
+            ..Default::default()
         }
     }
 
@@ -77,6 +83,30 @@ impl Reader {
             one_of: self.schemas(map, "oneOf", path, depth),
             not: present(map, "not").map(|not| Box::new(self.schema(not, &path.child("not"), depth + 1))),
         }
+    }
+
+    fn rules(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Vec<cel::Definition> {
+        let list = path.child("x-kubernetes-validations");
+        let mut definitions = Vec::new();
+        for (index, rule) in
+            self.array(map, "x-kubernetes-validations", path).unwrap_or_default().iter().enumerate()
+        {
+            let path = list.index(index);
+            let Value::Object(rule) = rule else {
+                self.errors.push(FieldError::type_invalid(path, rule, "must be an object"));
+                continue;
+            };
+            definitions.push(cel::Definition {
+                rule: self.string(rule, "rule", &path).unwrap_or_default(),
+                message: self.string(rule, "message", &path).unwrap_or_default(),
+                message_expression: self.string(rule, "messageExpression", &path).unwrap_or_default(),
+                reason: self.string(rule, "reason", &path),
+                field_path: self.string(rule, "fieldPath", &path).unwrap_or_default(),
+                optional_old_self: present(rule, "optionalOldSelf")
+                    .map(|_| self.boolean(rule, "optionalOldSelf", &path)),
+            });
+        }
+        definitions
     }
 
     fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Pattern> {

@@ -3,13 +3,24 @@
 //! Everything here is a function of its arguments; recursion is bounded by the depth of the schema, which
 //! [`Schema::parse`] limits.
 
+mod default;
+mod formats;
+mod lists;
+mod metadata;
+pub(crate) mod names;
 mod parse;
+mod pattern;
+mod prune;
+mod validate;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::field::FieldError;
+// For the handlers of requests.
+#[allow(unused_imports)]
+pub(crate) use self::metadata::{validate_metadata, validate_metadata_update};
+use crate::field::{FieldError, Path};
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.
 ///
@@ -94,7 +105,7 @@ pub(crate) struct Checks {
     pub(crate) multiple_of: Option<f64>,
     pub(crate) max_length: Option<i64>,
     pub(crate) min_length: Option<i64>,
-    pub(crate) pattern: Option<String>,
+    pub(crate) pattern: Option<Pattern>,
     pub(crate) max_items: Option<i64>,
     pub(crate) min_items: Option<i64>,
     pub(crate) unique_items: bool,
@@ -109,6 +120,13 @@ pub(crate) struct Checks {
     pub(crate) not: Option<Box<Schema>>,
 }
 
+/// `pattern`
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    pub(crate) source: String,
+    pub(crate) regex: regex::Regex,
+}
+
 impl Schema {
     /// Parses a schema; the errors are those with which kube-apiserver refuses a CRD, below `path`.
     pub(crate) fn parse(openapi: &Value, path: &str) -> Result<Self, Vec<FieldError>> {
@@ -120,16 +138,35 @@ impl Schema {
         self.properties.get(name).or_else(|| self.additional_properties.as_ref()?.schema())
     }
 
-    /// Removes what the schema does not know; returns the paths removed, for `fieldValidation`.
-    pub(crate) fn prune(&self, _object: &mut Value) -> Vec<String> {
-        Vec::new()
+    /// Removes what the schema does not know from a whole object, `apiVersion`, `kind` and `metadata` aside; returns
+    /// the paths removed, sorted, for `fieldValidation`.
+    pub(crate) fn prune(&self, object: &mut Value) -> Vec<String> {
+        prune::root(object, self)
     }
 
-    /// Fills in defaults.
-    pub(crate) fn default(&self, _object: &mut Value) {}
+    /// Fills in defaults, and drops each `null` that the schema does not allow.
+    pub(crate) fn default(&self, object: &mut Value) {
+        default::value(object, self);
+    }
 
-    /// What is wrong with `new`; with `old`, what it already had wrong is ratcheted.
-    pub(crate) fn validate(&self, _new: &Value, _old: Option<&Value>) -> Vec<FieldError> {
-        Vec::new()
+    /// What is wrong with a whole object; with the stored one, what it already had wrong is let pass (KEP-4008).
+    ///
+    /// `metadata` is for [`validate_metadata`].
+    pub(crate) fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let path = Path::Root("");
+        let mut errors = validate::value(self, new, old, &path);
+        metadata::validate_embedded(new, self, &path, &mut errors);
+        let repeated = |value: &Value| {
+            let mut errors = Vec::new();
+            lists::validate(value, self, &path, &mut errors);
+            errors
+        };
+        if old.is_none_or(|old| repeated(old).is_empty()) {
+            errors.extend(repeated(new));
+        }
+        errors
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{AdditionalProperties, Checks, ListType, Schema, Type};
+use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, pattern};
 use crate::field::{FieldError, Path};
 
 /// How many schemas may lie inside one another: far more than any CRD has, far less than the stack holds.
@@ -64,7 +64,7 @@ impl Reader {
             multiple_of: self.number(map, "multipleOf", path),
             max_length: self.integer(map, "maxLength", path),
             min_length: self.integer(map, "minLength", path),
-            pattern: self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty()),
+            pattern: self.pattern(map, path),
             max_items: self.integer(map, "maxItems", path),
             min_items: self.integer(map, "minItems", path),
             unique_items: self.boolean(map, "uniqueItems", path),
@@ -76,6 +76,18 @@ impl Reader {
             any_of: self.schemas(map, "anyOf", path, depth),
             one_of: self.schemas(map, "oneOf", path, depth),
             not: present(map, "not").map(|not| Box::new(self.schema(not, &path.child("not"), depth + 1))),
+        }
+    }
+
+    fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Pattern> {
+        let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
+        match pattern::compile(&source) {
+            Ok(regex) => Some(Pattern { source, regex }),
+            Err(error) => {
+                let detail = format!("must be a valid regular expression, but isn't: {error}");
+                self.errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
+                None
+            }
         }
     }
 
@@ -197,7 +209,7 @@ impl Reader {
             match value.as_str() {
                 Some(text) => strings.push(text.to_owned()),
                 None => {
-                    self.errors.push(FieldError::type_invalid(list.index(index), value, "must be a string"))
+                    self.errors.push(FieldError::type_invalid(list.index(index), value, "must be a string"));
                 }
             }
         }

@@ -76,10 +76,9 @@ impl Environment {
         &self.service_account_dir
     }
 
-    /// `path` from the working directory, without `.` and `..` where that needs no look at the disk
-    /// (Go's `filepath.Abs`).
+    /// `path` from the working directory.
     pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
-        clean(&self.current_dir.join(path))
+        self.current_dir.join(path)
     }
 }
 

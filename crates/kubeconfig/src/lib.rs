@@ -1,12 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+mod client;
 mod environment;
 mod error;
+mod in_cluster;
+mod merge;
+mod model;
+mod proxy;
 mod report;
+mod resolve;
+mod yaml;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use client::exec::ExecError;
 pub use environment::Environment;
 pub use error::Error;
 pub use report::{AuthMethod, CertificateSource, FileReport, Located, Origin, Report};
@@ -55,15 +64,34 @@ impl Options {
     /// # Errors
     /// See [`Error`].
     pub fn load(&self) -> Result<Loaded, Error> {
-        // Not built yet: the slices that read files follow.
-        Err(Error::NoConfiguration { files: Vec::new() })
+        let loaded = resolve::load(self, &self.surroundings())?;
+        tracing::debug!(
+            server = loaded.report.server.value,
+            namespace = loaded.namespace(),
+            "cluster chosen"
+        );
+        Ok(loaded)
+    }
+
+    /// What `kubectl config view --merge --flatten --raw -o json` prints: all files as one, with the content of
+    /// certificate and key files in place of their paths. It holds secrets.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Malformed`], and [`Error::ReadReferenced`] for a certificate or key.
+    pub fn view(&self) -> Result<serde_json::Value, Error> {
+        merge::Merged::read(&self.surroundings(), self.kubeconfig.as_deref())?.flatten()
+    }
+
+    fn surroundings(&self) -> Environment {
+        self.environment.clone().unwrap_or_else(Environment::process)
     }
 }
 
 /// The cluster that was chosen, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loaded {
     config: kube::Config,
+    auth: client::Auth,
     report: Report,
 }
 
@@ -73,7 +101,7 @@ impl Loaded {
     /// # Errors
     /// [`Error::Client`], when certificates or keys cannot be used.
     pub fn client(&self) -> Result<kube::Client, Error> {
-        kube::Client::try_from(self.config.clone()).map_err(|source| Error::Client {
+        client::build(&self.config, &self.auth).map_err(|source| Error::Client {
             server: self.report.server.value.clone(),
             source: Box::new(source),
         })
@@ -92,5 +120,12 @@ impl Loaded {
     /// How the cluster was chosen.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+}
+
+impl fmt::Debug for Loaded {
+    /// The report alone: the rest holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("report", &self.report).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod names;
 mod parse;
 mod pattern;
 mod prune;
+mod rules;
 mod validate;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, cel, pattern};
+use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, cel, pattern, rules};
 use crate::field::{FieldError, Path};
 
 /// How many schemas may lie inside one another: far more than any CRD has, far less than the stack holds.
@@ -15,10 +15,30 @@ pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldErr
     let path = Path::Root(path);
     let mut reader = Reader { errors: Vec::new() };
     let mut schema = reader.schema(openapi, &path, 0);
-    if reader.errors.is_empty() {
-        cel::compile(&mut schema, &path, None, true, &mut reader.errors);
+    let (Value::Object(json), []) = (openapi, &reader.errors[..]) else { return Err(reader.errors) };
+
+    let mut errors = rules::check_structure(json, &path);
+    let is_structural = errors.is_empty();
+    if schema.nullable {
+        errors
+            .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
     }
-    if reader.errors.is_empty() { Ok(schema) } else { Err(reader.errors) }
+    let unsupported = rules::check_openapi(json, &path);
+    let mut uncompiled = Vec::new();
+    if is_structural && unsupported.is_empty() {
+        cel::compile(&mut schema, &path, None, true, &mut uncompiled);
+    }
+    if is_structural {
+        rules::check_defaults(&schema, &path, &mut errors);
+    }
+    errors.extend(unsupported);
+    errors.extend(uncompiled);
+    if errors.is_empty() { Ok(schema) } else { Err(errors) }
+}
+
+/// Reads a schema whose errors are reported elsewhere.
+pub(super) fn lenient(openapi: &Map<String, Value>) -> Schema {
+    Reader { errors: Vec::new() }.object(openapi, &Path::Root(""), 0)
 }
 
 /// Reads JSON leniently: what has the wrong type is an error and counts as absent.
@@ -36,8 +56,12 @@ impl Reader {
             self.errors.push(FieldError::type_invalid(path, openapi, "must be an object"));
             return Default::default();
         };
+        self.object(map, path, depth)
+    }
+
+    fn object(&mut self, map: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Schema {
         Schema {
-            kind: self.string(map, "type", path).and_then(|text| self.kind(&text, path)),
+            kind: self.string(map, "type", path).and_then(|text| kind(&text)),
             nullable: self.boolean(map, "nullable", path),
             default: present(map, "default").cloned(),
             properties: self.properties(map, path, depth),
@@ -111,35 +135,9 @@ impl Reader {
 
     fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Pattern> {
         let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
-        match pattern::compile(&source) {
-            Ok(regex) => Some(Pattern { source, regex }),
-            Err(error) => {
-                let detail = format!("must be a valid regular expression, but isn't: {error}");
-                self.errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
-                None
-            }
-        }
-    }
-
-    fn kind(&mut self, text: &str, path: &Path<'_>) -> Option<Type> {
-        let kind = match text {
-            "" => return None,
-            "array" => Type::Array,
-            "boolean" => Type::Boolean,
-            "integer" => Type::Integer,
-            "number" => Type::Number,
-            "object" => Type::Object,
-            "string" => Type::String,
-            _ => {
-                self.errors.push(FieldError::not_supported(
-                    path.child("type"),
-                    &text.into(),
-                    &["array", "boolean", "integer", "number", "object", "string"],
-                ));
-                return None;
-            }
-        };
-        Some(kind)
+        // One that does not compile is refused by the rules.
+        let regex = pattern::compile(&source).ok()?;
+        Some(Pattern { source, regex })
     }
 
     fn properties(
@@ -179,14 +177,10 @@ impl Reader {
     }
 
     fn items(&mut self, map: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Option<Box<Schema>> {
-        let path = path.child("items");
         match present(map, "items")? {
-            Value::Array(_) => {
-                let detail = "items must be a schema object and not an array";
-                self.errors.push(FieldError::forbidden(path, detail));
-                None
-            }
-            schema => Some(Box::new(self.schema(schema, &path, depth + 1))),
+            // Refused by the rules.
+            Value::Array(_) => None,
+            schema => Some(Box::new(self.schema(schema, &path.child("items"), depth + 1))),
         }
     }
 
@@ -268,4 +262,17 @@ impl Reader {
 /// A field that is there: `null` is absent, as Go reads it.
 fn present<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).filter(|value| !value.is_null())
+}
+
+/// None for a type that the rules refuse.
+fn kind(text: &str) -> Option<Type> {
+    Some(match text {
+        "array" => Type::Array,
+        "boolean" => Type::Boolean,
+        "integer" => Type::Integer,
+        "number" => Type::Number,
+        "object" => Type::Object,
+        "string" => Type::String,
+        _ => return None,
+    })
 }

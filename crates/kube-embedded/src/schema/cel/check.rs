@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use kube_cel::cel::{
-    IdedExpr,
-    common::ast::{EntryExpr, Expr},
+    ExecutionError, IdedExpr, Value as Cel,
+    common::ast::{CallExpr, EntryExpr, Expr},
     parser::Parser,
 };
 use serde_json::json;
@@ -24,6 +24,12 @@ pub(in crate::schema) fn compile(
     is_root: bool,
     errors: &mut Vec<FieldError>,
 ) {
+    if !schema.definitions.is_empty() && schema.kind.is_none() && !schema.int_or_string {
+        let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: unable to \
+                      convert structural schema to CEL declarations";
+        errors.push(FieldError::internal(path.child("x-kubernetes-validations"), detail));
+        return;
+    }
     let rules: Vec<_> = std::mem::take(&mut schema.definitions)
         .into_iter()
         .enumerate()
@@ -228,6 +234,15 @@ impl<'a> Scope<'a> {
                 {
                     self.check(target, variables)?;
                 }
+                let name = &call.func_name;
+                let qualified = match call.target.as_deref().map(|target| &target.expr) {
+                    Some(Expr::Ident(target)) => format!("{target}.{name}"),
+                    _ => name.clone(),
+                };
+                if !is_function(name) && !is_function(&qualified) {
+                    let detail = format!("undeclared reference to '{name}' (in container '')");
+                    return Err(self.at_text(&format!("{name}("), name.len(), &detail));
+                }
                 let mut arguments = Vec::with_capacity(call.args.len());
                 for argument in &call.args {
                     arguments.push(self.check(argument, variables)?);
@@ -342,6 +357,16 @@ fn element(operand: Kind<'_>) -> Option<Kind<'_>> {
     let Kind::Schema(schema) = operand else { return None };
     let inside = schema.items.as_deref().or_else(|| schema.additional_properties.as_ref()?.schema())?;
     Some(if inside.embedded_resource { Kind::Resource(inside) } else { Kind::Schema(inside) })
+}
+
+/// Whether the interpreter knows the function: operators aside, it is asked.
+fn is_function(name: &str) -> bool {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return true;
+    }
+    let call = CallExpr { func_name: name.to_owned(), target: None, args: Vec::new() };
+    let call = IdedExpr { id: 0, expr: Expr::Call(call) };
+    !matches!(Cel::resolve(&call, &super::FUNCTIONS), Err(ExecutionError::UndeclaredReference(_)))
 }
 
 /// What the names of functions may begin with.

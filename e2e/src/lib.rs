@@ -1,1 +1,16 @@
-//! Tests of behaviour.
+//! End-to-end tests: each takes a [`Cluster`] and does not know which.
+//!
+//! The embedded server is always there. A real control plane (etcd and kube-apiserver, started by the tests and ended
+//! with them) joins in when `KUBEBUILDER_ASSETS` names its folder, as for envtest: it is the referee, and where the two
+//! differ the embedded server is wrong. [`on_each_cluster!`] makes one test per provider of an `async fn`.
+
+mod cluster;
+mod envtest;
+mod eventually;
+pub mod http;
+mod runner;
+mod supervisor;
+
+pub use cluster::{Cluster, Need, Provider};
+pub use eventually::eventually;
+pub use runner::run;

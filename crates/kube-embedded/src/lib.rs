@@ -6,5 +6,5 @@ mod apply;
 mod field;
 mod patch;
 mod schema;
-mod selector;
-mod table;
+pub mod selector;
+pub mod table;

@@ -6,7 +6,7 @@ use super::Error;
 
 /// Requirements on an object's fields, all of which must hold; without any it selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FieldSelector {
+pub struct FieldSelector {
     requirements: Vec<Requirement>,
 }
 
@@ -19,7 +19,10 @@ struct Requirement {
 
 impl FieldSelector {
     /// Parses the `fieldSelector` of a request.
-    pub(crate) fn parse(selector: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// With the message of kube-apiserver's 400, when a term is no `field=value`, `field==value` or `field!=value`.
+    pub fn parse(selector: &str) -> Result<Self, Error> {
         let mut terms = split_terms(selector);
         terms.sort_unstable();
         let mut requirements = Vec::new();

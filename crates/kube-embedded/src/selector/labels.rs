@@ -12,7 +12,7 @@ use super::Error;
 
 /// Requirements on an object's labels, all of which must hold; without any it selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LabelSelector {
+pub struct LabelSelector {
     requirements: Vec<Requirement>,
 }
 
@@ -37,7 +37,10 @@ enum Operator {
 
 impl LabelSelector {
     /// Parses the `labelSelector` of a request.
-    pub(crate) fn parse(selector: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// With the message of kube-apiserver's 400, when it is not of that grammar or names an impossible label.
+    pub fn parse(selector: &str) -> Result<Self, Error> {
         let requirements = Parser::new(selector).parse().map_err(Error)?;
         Ok(Self { requirements })
     }

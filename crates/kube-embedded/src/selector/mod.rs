@@ -6,10 +6,10 @@
 mod fields;
 mod labels;
 
-pub(crate) use fields::FieldSelector;
-pub(crate) use labels::LabelSelector;
+pub use fields::FieldSelector;
+pub use labels::LabelSelector;
 
 /// Why a selector was refused: the message of a 400 `BadRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Error(pub(crate) String);
+pub struct Error(pub(crate) String);

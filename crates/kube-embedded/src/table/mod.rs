@@ -13,9 +13,18 @@ use jsonpath::JsonPath;
 
 /// The columns of one resource in one version. Made once per resource, used for each answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Columns {
+pub struct Columns {
     definitions: Vec<Value>,
     cells: Cells,
+}
+
+/// The head of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Its name, as the type's author wrote it.
+    pub name: &'a str,
+    /// 0: always shown; above: in wide tables alone.
+    pub priority: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +63,7 @@ impl IncludeObject {
 
 impl Columns {
     /// Of a custom resource: `spec.versions[*].additionalPrinterColumns` of its CRD. Without any, its age.
-    pub(crate) fn custom(printer_columns: Option<&Value>) -> Self {
+    pub fn custom(printer_columns: Option<&Value>) -> Self {
         let age = [json!({
             "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": builtin::AGE,
         })];
@@ -94,6 +103,26 @@ impl Columns {
         Value::Array(self.definitions.clone())
     }
 
+    /// The names of the columns, in the order of their cells; the first one is the object's name.
+    pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
+        self.definitions.iter().map(|definition| Header {
+            name: definition["name"].as_str().unwrap_or_default(),
+            priority: definition["priority"].as_i64().unwrap_or_default(),
+        })
+    }
+
+    /// One object's cells, in the order of the columns; null where the object has nothing there. Ages are as of `now`.
+    pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        match &self.cells {
+            Cells::Builtin(cells) => cells(object, now),
+            Cells::Paths(paths) => {
+                let name = object.pointer("/metadata/name").cloned().unwrap_or_default();
+                let cells = paths.iter().map(|(path, kind)| cell(path.as_ref(), kind, object, now));
+                std::iter::once(name).chain(cells).collect()
+            }
+        }
+    }
+
     /// One object's row: its cells, and as much of the object as was asked for.
     pub(crate) fn row(
         &self,
@@ -102,14 +131,7 @@ impl Columns {
         group_version: &str,
         now: Timestamp,
     ) -> Value {
-        let cells = match &self.cells {
-            Cells::Builtin(cells) => cells(&object, now),
-            Cells::Paths(paths) => {
-                let name = object.pointer("/metadata/name").cloned().unwrap_or_default();
-                let cells = paths.iter().map(|(path, kind)| cell(path.as_ref(), kind, &object, now));
-                std::iter::once(name).chain(cells).collect()
-            }
-        };
+        let cells = self.cells(&object, now);
         let conditions = builtin::row_conditions(&object);
         let mut row = json!({"cells": cells});
         if let Some(conditions) = conditions {

@@ -1,0 +1,87 @@
+//! The answers of a real kube-apiserver (1.37.2) to the same schemas and objects, in `answers.json`: what it stored and
+//! warned of, or the causes of its refusal, in its order but where that is Go's random order of maps.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{field::FieldError, field::Reason, schema::Schema};
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    schema: Value,
+    /// The `spec` that is written.
+    new: Value,
+    /// The `spec` that was there, written before the schema was as strict.
+    old: Option<Value>,
+    stored: Option<Value>,
+    errors: Option<Vec<Cause>>,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Cause {
+    reason: String,
+    field: String,
+    message: String,
+}
+
+impl From<FieldError> for Cause {
+    fn from(error: FieldError) -> Self {
+        let reason = match error.reason {
+            Reason::Required => "FieldValueRequired",
+            Reason::Invalid => "FieldValueInvalid",
+            Reason::TypeInvalid => "FieldValueTypeInvalid",
+            Reason::NotSupported => "FieldValueNotSupported",
+            Reason::Duplicate => "FieldValueDuplicate",
+            Reason::Forbidden => "FieldValueForbidden",
+            Reason::TooLong => "FieldValueTooLong",
+            Reason::TooMany => "FieldValueTooMany",
+            Reason::NotFound => "FieldValueNotFound",
+            Reason::Internal => "InternalError",
+        };
+        Self { reason: reason.to_owned(), field: error.field, message: error.message }
+    }
+}
+
+#[test]
+fn schemas_answer_as_kube_apiserver_does() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("answers.json")).unwrap();
+    let mut wrong = Vec::new();
+    for case in cases {
+        let schema = Schema::parse(&case.schema, "schema").unwrap();
+        let object = |spec: Value| json!({"apiVersion": "example.com/v1", "kind": "Thing", "spec": spec});
+        let mut new = object(case.new);
+        let warnings: Vec<_> =
+            schema.prune(&mut new).iter().map(|path| format!("unknown field {}", json!(path))).collect();
+        schema.default(&mut new);
+        let mut errors: Vec<Cause> =
+            schema.validate(&new, case.old.map(object).as_ref()).into_iter().map(Cause::from).collect();
+        let mut expected = case.errors.unwrap_or_default();
+        errors.sort();
+        expected.sort();
+        let stored = errors.is_empty().then(|| go_numbers(new["spec"].take()));
+        if (&stored, &errors, &warnings) != (&case.stored, &expected, &case.warnings) {
+            wrong.push(format!(
+                "{}\n  real: {:?} {expected:?} {:?}\n  ours: {stored:?} {errors:?} {warnings:?}",
+                case.name, case.stored, case.warnings
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Go writes a float without a fraction as an integer, which is the encoder's affair, not the schema's.
+fn go_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            #[allow(clippy::cast_possible_truncation)]
+            Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => json!(float as i64),
+            _ => number.into(),
+        },
+        Value::Array(list) => list.into_iter().map(go_numbers).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, go_numbers(value))).collect(),
+        other => other,
+    }
+}

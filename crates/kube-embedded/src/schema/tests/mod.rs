@@ -1,0 +1,3 @@
+//! Behaviour of schemas, each topic a file.
+
+mod answers;

@@ -1,0 +1,319 @@
+//! The handles: [`Informers`] owns the client and the watches, [`Informer`] is one cache.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use kube::{
+    Client, Resource,
+    core::{ApiResource, DynamicObject, PartialObjectMeta},
+};
+use serde::de::DeserializeOwned;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    Error, Phase, ResourceVersion, Snapshot, Status, Subscription,
+    driver::{Driver, Target},
+    protocol::{ListFrom, Settings},
+    shared::Shared,
+    version::InvalidResourceVersion,
+};
+
+/// What can be cached: any Kubernetes type that can be read from JSON.
+pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
+
+impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
+
+/// The informers of one cluster connection. Cloning gives another handle to the same ones.
+///
+/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache.
+#[derive(Clone)]
+pub struct Informers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    cancelled: CancellationToken,
+    running: Mutex<HashMap<Identity, Weak<dyn Any + Send + Sync>>>,
+}
+
+/// What makes two informers the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    object: TypeId,
+    target: Target,
+    settings: Settings,
+}
+
+impl Informers {
+    /// Informers over this client. They use its connection, credentials and layers, but not its retries of failed
+    /// requests: an informer has its own, which it tells about.
+    pub fn new(client: Client) -> Self {
+        Self::with_cancellation(client, CancellationToken::new())
+    }
+
+    /// As [`new`](Self::new), and every informer stops when the token is cancelled.
+    pub fn with_cancellation(client: Client, cancelled: CancellationToken) -> Self {
+        Self { inner: Arc::new(Inner { client, cancelled, running: Mutex::default() }) }
+    }
+
+    /// An informer for a type that is known at compile time, such as one made with `kube::CustomResource`.
+    ///
+    /// For the metadata alone, ask for `typed::<PartialObjectMeta<K>>()`.
+    #[must_use]
+    pub fn typed<K: Object<DynamicType = ()>>(&self) -> Builder<K> {
+        Builder::new(self.clone(), &())
+    }
+
+    /// An informer for a type that is known at run time.
+    #[must_use]
+    pub fn dynamic(&self, resource: &ApiResource) -> Builder<DynamicObject> {
+        Builder::new(self.clone(), resource)
+    }
+
+    /// An informer that fetches and keeps the metadata of each object alone.
+    #[must_use]
+    pub fn metadata(&self, resource: &ApiResource) -> Builder<PartialObjectMeta<DynamicObject>> {
+        Builder::new(self.clone(), resource)
+    }
+}
+
+/// An informer that is being described; [`start`](Self::start) runs it.
+#[must_use = "an informer does nothing until it is started"]
+pub struct Builder<K> {
+    informers: Informers,
+    target: Target,
+    settings: Settings,
+    _object: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Object> Builder<K> {
+    fn new(informers: Informers, dynamic_type: &K::DynamicType) -> Self {
+        Self {
+            informers,
+            target: Target::new::<K>(dynamic_type),
+            settings: Settings::default(),
+            _object: std::marker::PhantomData,
+        }
+    }
+
+    /// Watches one namespace. Without this, all namespaces.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.target.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Watches the objects that this label selector selects, in kubectl's syntax: `app=web,tier!=test`.
+    pub fn labels(mut self, selector: &str) -> Self {
+        self.target.labels = selector.to_owned();
+        self
+    }
+
+    /// Watches the objects that this field selector selects: `metadata.name=web`.
+    pub fn fields(mut self, selector: &str) -> Self {
+        self.target.fields = selector.to_owned();
+        self
+    }
+
+    /// Where lists come from; [`ListFrom::Storage`] if not said.
+    pub fn list_from(mut self, list_from: ListFrom) -> Self {
+        self.settings.list_from = list_from;
+        self
+    }
+
+    /// Keeps `metadata.managedFields`, which are skipped while parsing if not said. They are often a third of an
+    /// object.
+    pub fn keep_managed_fields(mut self) -> Self {
+        self.settings.keep_managed_fields = true;
+        self
+    }
+
+    /// After how long without a word from the server the cache counts as [stale](Status::stale). 3 minutes if not
+    /// said: a healthy server sends a bookmark about every minute.
+    pub fn stale_after(mut self, bound: Duration) -> Self {
+        self.settings.stale_after = bound;
+        self
+    }
+
+    /// Starts the informer, or joins one that runs already for the same type, scope, selectors and options.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    #[must_use]
+    pub fn start(self) -> Informer<K> {
+        let Self { informers, target, settings, .. } = self;
+        let identity = Identity { object: TypeId::of::<K>(), target, settings };
+        let mut running = informers.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = running.get(&identity).and_then(Weak::upgrade);
+        if let Some(handle) = found.and_then(|handle| handle.downcast::<Handle<K>>().ok())
+            && !handle.cancelled.is_cancelled()
+        {
+            return Informer { handle };
+        }
+        running.retain(|_, handle| handle.strong_count() > 0);
+        let cancelled = informers.inner.cancelled.child_token();
+        let shared = Arc::new(Shared::new());
+        let driver = Driver::new(
+            informers.inner.client.clone(),
+            identity.target.clone(),
+            identity.settings,
+            Arc::clone(&shared),
+            cancelled.clone(),
+        );
+        let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
+        let namespace = identity.target.namespace.clone();
+        let handle =
+            Arc::new(Handle { shared, cancelled, namespace, _task: task, _informers: informers.clone() });
+        let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&handle) as _;
+        running.insert(identity, weak);
+        Informer { handle }
+    }
+}
+
+/// One cache of objects, kept up to date. Cloning gives another handle to the same one; when the last handle and the
+/// last [`Subscription`] are dropped it stops and its memory is freed.
+pub struct Informer<K: Object> {
+    handle: Arc<Handle<K>>,
+}
+
+impl<K: Object> Clone for Informer<K> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+/// Owns the task: dropped, it ends it.
+struct Handle<K> {
+    shared: Arc<Shared<K>>,
+    cancelled: CancellationToken,
+    /// The only namespace that is watched, if it is one.
+    namespace: Option<String>,
+    _task: AbortOnDropHandle<()>,
+    /// An informer can be shared as long as one of its handles is there.
+    _informers: Informers,
+}
+
+/// The first list was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Synced {
+    /// How many objects the cache holds.
+    pub count: usize,
+    /// The version that the cache is the state of.
+    pub resource_version: ResourceVersion,
+}
+
+/// There is no snapshot yet: the first list is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the first list is not complete")]
+pub struct NotSynced;
+
+/// Why [`Informer::wait_for`] did not see the version.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The version asked for cannot be compared.
+    #[error(transparent)]
+    Invalid(#[from] InvalidResourceVersion),
+    /// This informer watches another namespace.
+    #[error("namespace {0:?} is not watched")]
+    NotWatched(String),
+    /// The deadline came first.
+    #[error("the cache has not reached resource version {wanted} in time")]
+    Deadline {
+        /// The version asked for.
+        wanted: ResourceVersion,
+        /// The version that the cache had reached.
+        reached: Option<ResourceVersion>,
+    },
+    /// The informer was stopped.
+    #[error("the informer was stopped")]
+    Stopped,
+}
+
+impl<K: Object> Informer<K> {
+    /// Waits for the first list, or for the first failure to get it.
+    ///
+    /// # Errors
+    /// With the reason, at once, when an attempt has failed and none has succeeded yet: the server cannot be reached,
+    /// 401, 403, 404 and so on. The informer keeps trying; whoever wants to wait through failures waits on
+    /// [`status`](Self::status) (`wait_for(Status::is_ready)`).
+    pub async fn synced(&self) -> Result<Synced, Error> {
+        let mut status = self.status();
+        let settled = status.wait_for(|status| {
+            status.synced || matches!(status.phase, Phase::Retrying { .. } | Phase::Stopped)
+        });
+        let failed = match settled.await {
+            Ok(status) if status.synced => None,
+            Ok(status) => Some(status.error().cloned().unwrap_or(Error::Stopped)),
+            Err(_) => Some(Error::Stopped),
+        };
+        match (failed, self.handle.shared.snapshot()) {
+            (None, Some(snapshot)) => {
+                Ok(Synced { count: snapshot.len(), resource_version: snapshot.resource_version() })
+            }
+            (failed, _) => Err(failed.unwrap_or(Error::Stopped)),
+        }
+    }
+
+    /// All cached objects at this moment. O(1); never waits for the network, and for the writer only while it swaps a
+    /// pointer.
+    ///
+    /// # Errors
+    /// Before the first list is complete: a part never passes for the whole.
+    pub fn snapshot(&self) -> Result<Snapshot<K>, NotSynced> {
+        self.handle.shared.snapshot().ok_or(NotSynced)
+    }
+
+    /// The present state, then [`Event::Synced`](crate::Event::Synced), then every change. See [`Subscription`].
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription<K> {
+        let handle: Arc<dyn Send + Sync> = Arc::clone(&self.handle) as _;
+        Subscription::new(self.handle.shared.subscribe(), handle)
+    }
+
+    /// The status, now (`borrow`) and whenever it changes (`changed`, `wait_for`).
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.handle.shared.status()
+    }
+
+    /// Waits until the cache has everything up to a version, so that a writer reads its own write: pass the
+    /// `metadata.resourceVersion` that the server answered the write with.
+    ///
+    /// An event that the informer's selector leaves out is noticed with the next bookmark only, up to a minute later.
+    ///
+    /// # Errors
+    /// When the version cannot be compared, when the namespace is not watched, when the deadline passes first, or when
+    /// the informer stops.
+    pub async fn wait_for<'a>(
+        &self,
+        namespace: impl Into<Option<&'a str>>,
+        resource_version: &str,
+        deadline: Instant,
+    ) -> Result<(), WaitError> {
+        let wanted: ResourceVersion = resource_version.parse()?;
+        if let (Some(watched), Some(namespace)) = (&self.handle.namespace, namespace.into())
+            && watched != namespace
+        {
+            return Err(WaitError::NotWatched(namespace.to_owned()));
+        }
+        let mut status = self.status();
+        let reached = status.wait_for(|status| {
+            matches!(status.phase, Phase::Stopped) || status.resource_version >= Some(wanted)
+        });
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(Ok(status)) if status.resource_version >= Some(wanted) => Ok(()),
+            Ok(_) => Err(WaitError::Stopped),
+            Err(_) => {
+                let reached = self.status().borrow().resource_version;
+                Err(WaitError::Deadline { wanted, reached })
+            }
+        }
+    }
+}

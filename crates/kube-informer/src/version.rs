@@ -1,0 +1,87 @@
+//! Resource versions, ordered as [KEP-5504] allows: decimal, no leading zero, within one resource only.
+//!
+//! A value of [`ResourceVersion`] is always one that the server can have given to a stored object: never zero.
+//!
+//! [KEP-5504]: https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
+
+use std::{fmt, str::FromStr};
+
+/// A resource version that can be compared with another one of the same resource.
+///
+/// ```
+/// use kube_informer::ResourceVersion;
+///
+/// let older: ResourceVersion = "999".parse()?;
+/// let newer: ResourceVersion = "1000".parse()?;
+/// assert!(older < newer);
+/// assert!("0".parse::<ResourceVersion>().is_err());
+/// # Ok::<(), kube_informer::InvalidResourceVersion>(())
+/// ```
+// Two halves and not a `u128`, whose alignment would cost 8 bytes per cached object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceVersion {
+    high: u64,
+    low: u64,
+}
+
+/// The text is not a resource version that can be compared: it is not a positive decimal number without leading
+/// zeros, or it needs more than 128 bits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("resource version {0:?} is not a positive decimal number")]
+pub struct InvalidResourceVersion(String);
+
+impl FromStr for ResourceVersion {
+    type Err = InvalidResourceVersion;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let well_formed = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u128>() {
+            Ok(value) if well_formed => Ok(Self { high: (value >> 64) as u64, low: value as u64 }),
+            _ => Err(InvalidResourceVersion(text.chars().take(64).collect())),
+        }
+    }
+}
+
+impl ResourceVersion {
+    fn value(self) -> u128 {
+        (u128::from(self.high) << 64) | u128::from(self.low)
+    }
+}
+
+impl fmt::Display for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value().fmt(f)
+    }
+}
+
+impl fmt::Debug for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_the_kep_refuses() {
+        for text in ["", "0", "007", "-1", "+1", " 1", "1 ", "0x10", "abc", "1e3", "９"] {
+            assert!(text.parse::<ResourceVersion>().is_err(), "{text:?}");
+        }
+        let too_long = "9".repeat(40);
+        assert!(too_long.parse::<ResourceVersion>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn orders_and_prints_as_numbers(a in 1_u128.., b in 1_u128..) {
+            let (x, y): (ResourceVersion, ResourceVersion) =
+                (a.to_string().parse().unwrap(), b.to_string().parse().unwrap());
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            prop_assert_eq!(x.to_string(), a.to_string());
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Credentials from a command, by the protocol `client.authentication.k8s.io` v1 and v1beta1.
+//! Source: KEP-541 and client-go `plugin/pkg/client/auth/exec`.
+//!
+//! The command runs when a credential is first needed, and again when it has expired or was refused. However
+//! many requests wait for it, one runs at a time; when all of them are gone, so is the command.
+
+use std::io::{self, IsTerminal as _};
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Shared, WeakShared};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::Credential;
+use super::transport::Identity;
+use crate::environment::Environment;
+use crate::model::Exec;
+use crate::yaml;
+
+const GROUP: &str = "client.authentication.k8s.io";
+
+/// Why an exec plugin gave no credential. Requests fail with it inside [`kube::Error::Service`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// There is no such command.
+    #[error("exec plugin {command} is not installed{}", hint(.install_hint))]
+    NotInstalled {
+        /// As the kubeconfig names it.
+        command: String,
+        /// What the kubeconfig says about getting it; may be empty.
+        install_hint: String,
+    },
+    /// The command could not be run.
+    #[error("cannot run exec plugin {command}")]
+    Run {
+        /// As the kubeconfig names it.
+        command: String,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// The command failed; what it wrote to stderr went to this process's stderr.
+    #[error("exec plugin {command} failed with {status}")]
+    Failed {
+        /// As the kubeconfig names it.
+        command: String,
+        /// Its exit code or signal.
+        status: std::process::ExitStatus,
+    },
+    /// What the command wrote to stdout is no credential.
+    #[error("exec plugin {command} {problem}")]
+    Output {
+        /// As the kubeconfig names it.
+        command: String,
+        /// What is wrong; nothing of the output is repeated.
+        problem: String,
+    },
+    /// The command asks the user, and there is nobody to ask.
+    #[error("exec plugin {command} needs a terminal (interactiveMode: Always), and standard input is none")]
+    NoTerminal {
+        /// As the kubeconfig names it.
+        command: String,
+    },
+}
+
+/// One plugin with its last credential.
+pub(crate) struct Plugin {
+    call: Call,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last: Option<Credential>,
+    running: Option<WeakShared<Run>>,
+}
+
+type Run = Pin<Box<dyn Future<Output = Result<Credential, ExecError>> + Send>>;
+
+/// All that one run needs.
+#[derive(Clone)]
+struct Call {
+    exec: Exec,
+    cluster: Option<Value>,
+    environment: Environment,
+}
+
+/// What the plugin writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecCredential {
+    api_version: Option<String>,
+    kind: Option<String>,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    expiration_timestamp: Option<Timestamp>,
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+}
+
+/// What can be said of a configuration without running it.
+pub(crate) fn check(exec: &Exec) -> Result<(), String> {
+    if exec.command.is_empty() {
+        return Err("command is not set".to_owned());
+    }
+    match exec.api_version.strip_prefix(GROUP).and_then(|rest| rest.strip_prefix('/')) {
+        Some("v1" | "v1beta1") => {}
+        _ if exec.api_version.is_empty() => return Err("apiVersion is not set".to_owned()),
+        _ => {
+            return Err(format!(
+                "apiVersion {:?} is neither {GROUP}/v1 nor {GROUP}/v1beta1",
+                exec.api_version
+            ));
+        }
+    }
+    if exec.env().iter().any(|(name, _)| name.is_empty()) {
+        return Err("an env entry has no name".to_owned());
+    }
+    match exec.interactive_mode.as_str() {
+        "Never" | "IfAvailable" | "Always" => Ok(()),
+        "" => Err("interactiveMode is not set (Never, IfAvailable or Always)".to_owned()),
+        other => Err(format!("interactiveMode {other:?} is none of Never, IfAvailable, Always")),
+    }
+}
+
+impl Plugin {
+    /// `cluster` is what the plugin is told of the cluster, if it asks (`provideClusterInfo`).
+    pub(crate) fn new(exec: &Exec, cluster: Option<Value>, environment: &Environment) -> Self {
+        let call = Call { exec: exec.clone(), cluster, environment: environment.clone() };
+        Self { call, state: Mutex::default() }
+    }
+
+    /// The last credential while it holds, else that of a new run.
+    pub(super) async fn credential(&self) -> Result<Credential, ExecError> {
+        self.obtain(|_| true).await
+    }
+
+    /// A credential other than `refused`; one run, however many requests were refused with it.
+    pub(super) async fn renew(&self, refused: &Credential) -> Result<Credential, ExecError> {
+        self.obtain(|last| last != refused).await
+    }
+
+    async fn obtain(&self, is_good: impl Fn(&Credential) -> bool) -> Result<Credential, ExecError> {
+        let run = {
+            let mut state = self.state();
+            if let Some(last) = &state.last
+                && !last.has_expired(Timestamp::now())
+                && is_good(last)
+            {
+                return Ok(last.clone());
+            }
+            state.join(&self.call)
+        };
+        let credential = run.await?;
+        self.state().last = Some(credential.clone());
+        Ok(credential)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The run that goes on, or a new one.
+    fn join(&mut self, call: &Call) -> Shared<Run> {
+        let going_on = self.running.as_ref().and_then(WeakShared::upgrade);
+        if let Some(run) = going_on.filter(|run| run.peek().is_none()) {
+            return run;
+        }
+        let call = call.clone();
+        let run: Run = Box::pin(async move { call.run().await });
+        let run = run.shared();
+        self.running = run.downgrade();
+        run
+    }
+}
+
+impl Credential {
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now > expires)
+    }
+}
+
+impl Call {
+    async fn run(&self) -> Result<Credential, ExecError> {
+        let name = || self.exec.command.clone();
+        let terminal = io::stdin().is_terminal();
+        let interactive = match self.exec.interactive_mode.as_str() {
+            "Always" if !terminal => return Err(ExecError::NoTerminal { command: name() }),
+            "Never" => false,
+            _ => terminal,
+        };
+        let mut spec = json!({"interactive": interactive});
+        if let Some(cluster) = &self.cluster {
+            spec["cluster"] = cluster.clone();
+        }
+        let info = json!({"kind": "ExecCredential", "apiVersion": self.exec.api_version, "spec": spec});
+        tracing::debug!(command = self.exec.command, interactive, "running exec plugin");
+        let output = Command::new(&self.exec.command)
+            .args(self.exec.args())
+            .env_clear()
+            .envs(self.environment.variables())
+            .envs(self.exec.env().iter().map(|(name, value)| (name, value)))
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn();
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                ExecError::NotInstalled { command: name(), install_hint: printable(&self.exec.install_hint) }
+            }
+            _ => ExecError::Run { command: name(), source: Arc::new(error) },
+        };
+        let output = output.map_err(failed)?.wait_with_output().await.map_err(failed)?;
+        if !output.status.success() {
+            return Err(ExecError::Failed { command: name(), status: output.status });
+        }
+        read(&output.stdout, &self.exec.api_version)
+            .map_err(|problem| ExecError::Output { command: name(), problem })
+    }
+}
+
+/// The credential in a plugin's output, JSON or YAML.
+fn read(output: &[u8], api_version: &str) -> Result<Credential, String> {
+    let value = yaml::parse(output).map_err(|_| "wrote something that is neither JSON nor YAML")?;
+    // serde's own words may repeat a value, and any value here may be the secret.
+    let credential: ExecCredential =
+        serde_json::from_value(value).map_err(|_| "wrote something that is no ExecCredential")?;
+    if credential.kind.as_deref() != Some("ExecCredential") {
+        return Err("wrote something whose kind is not ExecCredential".to_owned());
+    }
+    let version = credential.api_version.unwrap_or_default();
+    if version != api_version {
+        return Err(format!("is configured to use {api_version}, and answered with {version:?}"));
+    }
+    let status = credential.status.ok_or("wrote an ExecCredential without status")?;
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let token = some(status.token);
+    let identity = match (some(status.client_certificate_data), some(status.client_key_data)) {
+        (Some(certificate), Some(key)) => Some(Arc::new(Identity { certificate, key })),
+        (None, None) if token.is_some() => None,
+        (None, None) => return Err("gave neither a token nor a client certificate and key".to_owned()),
+        _ => return Err("gave a client certificate or a key, not both".to_owned()),
+    };
+    let bearer = match token {
+        Some(token) => Credential::bearer(&token).ok_or("gave a token that is not allowed in a header")?,
+        None => Credential::default(),
+    };
+    Ok(Credential { identity, expires: status.expiration_timestamp, ..bearer })
+}
+
+/// A kubeconfig may come from anywhere: its hint must not drive the terminal.
+/// Source: client-go `cleanANSIEscapeCodes`.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, char| {
+        if char.is_control() && !matches!(char, '\t'..='\r') {
+            out.push_str(&format!("U+{:04X}", u32::from(char)));
+        } else {
+            out.push(char);
+        }
+        out
+    })
+}
+
+fn hint(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {}", text.trim()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "client.authentication.k8s.io/v1";
+
+    fn problem(output: &str) -> String {
+        read(output.as_bytes(), V1).err().expect("a problem")
+    }
+
+    #[test]
+    fn an_output_that_is_no_credential_is_told_without_repeating_it() {
+        for (output, want) in [
+            ("", "no ExecCredential"),
+            ("{", "neither JSON nor YAML"),
+            (r#"{"kind":"Pod"}"#, "kind"),
+            (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1"}"#, "v1beta1"),
+            (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1"}"#, "without status"),
+            (
+                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{}}"#,
+                "neither",
+            ),
+            (
+                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":5577}}"#,
+                "no ExecCredential",
+            ),
+            (
+                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"clientKeyData":"hunter2"}}"#,
+                "not both",
+            ),
+        ] {
+            let problem = problem(output);
+            assert!(problem.contains(want), "{output}: {problem}");
+            assert!(!problem.contains("hunter2") && !problem.contains("5577"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn yaml_is_read_too() {
+        let output = format!("apiVersion: {V1}\nkind: ExecCredential\nstatus:\n  token: t\n");
+        assert!(
+            read(output.as_bytes(), V1)
+                .is_ok_and(|credential| credential == Credential::bearer("t").unwrap())
+        );
+    }
+
+    #[test]
+    fn a_credential_holds_until_its_expiration() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let credential = Credential { expires: Some(at(100)), ..Credential::default() };
+        assert!(!credential.has_expired(at(100)));
+        assert!(credential.has_expired(at(101)));
+        assert!(!Credential::default().has_expired(at(i64::from(i32::MAX))));
+    }
+
+    #[test]
+    fn an_install_hint_cannot_drive_the_terminal() {
+        assert_eq!(printable("run:\n\u{1b}[1mx"), "run:\nU+001B[1mx");
+    }
+}

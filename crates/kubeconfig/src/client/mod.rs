@@ -1,0 +1,191 @@
+//! The client: each request gets the credential of the moment, and a refused one is renewed once.
+//!
+//! Source: client-go `transport/round_trippers.go` and `plugin/pkg/client/auth/exec`. Unlike there, a request
+//! that was refused is sent again when its credential could be renewed: the server did nothing with it.
+
+pub(crate) mod exec;
+mod token_file;
+mod transport;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use tower::{BoxError, ServiceBuilder, ServiceExt as _};
+
+pub(crate) use token_file::TokenFile;
+use transport::{Identity, Transport};
+
+/// Where credentials come from.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    Anonymous,
+    Fixed(Credential),
+    TokenFile(Arc<TokenFile>),
+    Exec(Arc<exec::Plugin>),
+}
+
+/// What shows who one is. Not `Debug`: it is secret.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Credential {
+    authorization: Option<HeaderValue>,
+    identity: Option<Arc<Identity>>,
+    expires: Option<Timestamp>,
+}
+
+/// A client of its own: it shares no connections with others, but the credential of an exec plugin is shared by
+/// all clients of one [`crate::Loaded`].
+pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, kube::Error> {
+    let mut transport_config = config.clone();
+    // Only the client certificate is the transport's. Left in place, kube would run token files and plugins again.
+    transport_config.auth_info = kube::config::AuthInfo {
+        client_certificate: config.auth_info.client_certificate.clone(),
+        client_certificate_data: config.auth_info.client_certificate_data.clone(),
+        client_key: config.auth_info.client_key.clone(),
+        client_key_data: config.auth_info.client_key_data.clone(),
+        ..Default::default()
+    };
+    let transport = transport::build(&transport_config, None)?;
+    let sender = Arc::new(Sender {
+        auth: auth.clone(),
+        config: transport_config,
+        transport: Mutex::new((None, transport)),
+    });
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .layer(config.extra_headers_layer()?)
+        .service_fn(move |request| {
+            let sender = sender.clone();
+            async move { sender.send(request).await }
+        });
+    Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
+}
+
+struct Sender {
+    auth: Auth,
+    config: kube::Config,
+    /// With the plugin's client certificate that its connections show.
+    transport: Mutex<(Option<Arc<Identity>>, Transport)>,
+}
+
+impl Sender {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let (parts, body) = request.into_parts();
+        if parts.headers.contains_key(AUTHORIZATION) {
+            return self.exchange(parts, body, &Credential::default()).await;
+        }
+        let used = self.auth.credential().await?;
+        let again =
+            if self.auth.is_renewable() { body.try_clone().map(|body| (parts.clone(), body)) } else { None };
+        let response = self.exchange(parts, body, &used).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.auth.renew(&used).await {
+            Ok(renewed) if renewed != used => match again {
+                Some((parts, body)) => self.exchange(parts, body, &renewed).await,
+                // A streamed body is gone; the next request is better off.
+                None => Ok(response),
+            },
+            Ok(_) => Ok(response),
+            Err(error) => {
+                tracing::warn!(
+                    error = &*error as &dyn std::error::Error,
+                    "cannot renew the refused credential"
+                );
+                Ok(response)
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut parts: request::Parts,
+        body: Body,
+        credential: &Credential,
+    ) -> Result<Response<Incoming>, BoxError> {
+        if let Some(value) = &credential.authorization {
+            parts.headers.insert(AUTHORIZATION, value.clone());
+        }
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let transport = self.transport(credential.identity.as_ref())?;
+        let result = transport.oneshot(Request::from_parts(parts, body)).await;
+        match &result {
+            Ok(response) => tracing::debug!(%method, %uri, status = response.status().as_u16(), "response"),
+            Err(error) => {
+                tracing::debug!(%method, %uri, error = &**error as &dyn std::error::Error, "no response");
+            }
+        }
+        result
+    }
+
+    /// Connections belong to the certificate that they showed: another one gets new connections.
+    fn transport(&self, identity: Option<&Arc<Identity>>) -> Result<Transport, BoxError> {
+        let mut current = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0.as_ref() != identity {
+            *current =
+                (identity.cloned(), transport::build(&self.config, identity.map(|identity| &**identity))?);
+        }
+        Ok(current.1.clone())
+    }
+}
+
+impl Auth {
+    /// `None` when the token cannot stand in a header.
+    pub(crate) fn bearer(token: &str) -> Option<Self> {
+        Credential::bearer(token).map(Self::Fixed)
+    }
+
+    pub(crate) fn basic(username: &str, password: &str) -> Self {
+        let value = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
+        Self::Fixed(Credential { authorization: header(&value), ..Credential::default() })
+    }
+
+    pub(crate) fn token_file(file: TokenFile) -> Self {
+        Self::TokenFile(Arc::new(file))
+    }
+
+    pub(crate) fn exec(plugin: exec::Plugin) -> Self {
+        Self::Exec(Arc::new(plugin))
+    }
+
+    fn is_renewable(&self) -> bool {
+        matches!(self, Self::TokenFile(_) | Self::Exec(_))
+    }
+
+    async fn credential(&self) -> Result<Credential, BoxError> {
+        Ok(match self {
+            Self::Anonymous => Credential::default(),
+            Self::Fixed(credential) => credential.clone(),
+            Self::TokenFile(file) => file.token()?,
+            Self::Exec(plugin) => plugin.credential().await?,
+        })
+    }
+
+    /// A newer credential than the one that the server refused, if there is one.
+    async fn renew(&self, refused: &Credential) -> Result<Credential, BoxError> {
+        Ok(match self {
+            Self::Anonymous | Self::Fixed(_) => refused.clone(),
+            Self::TokenFile(file) => file.renew(refused)?,
+            Self::Exec(plugin) => plugin.renew(refused).await?,
+        })
+    }
+}
+
+impl Credential {
+    fn bearer(token: &str) -> Option<Self> {
+        let authorization = Some(header(&format!("Bearer {token}"))?);
+        Some(Self { authorization, ..Self::default() })
+    }
+}
+
+fn header(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,159 @@
+//! A bearer token in a file that somebody else replaces, as the kubelet does.
+//! Source: client-go `transport/token_source.go`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Credential;
+
+/// A token is used for this long before the file is read again: client-go's minute less its 10 s of leeway.
+const PERIOD: Duration = Duration::from_secs(50);
+
+/// Reads the token, at most once in [`PERIOD`] and after each refusal. The last good one serves when reading fails.
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    /// The token that is written in the kubeconfig beside the file.
+    fallback: Option<Credential>,
+    last: Mutex<Option<(Credential, Instant)>>,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFileError {
+    #[error("cannot read token file {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("token file {} {problem}", path.display())]
+    Content { path: PathBuf, problem: &'static str },
+}
+
+impl TokenFileError {
+    /// For callers that name the file themselves: the cause, or what is wrong with the content.
+    pub(crate) fn into_io(self) -> Result<io::Error, &'static str> {
+        match self {
+            Self::Read { source, .. } => Ok(source),
+            Self::Content { problem, .. } => Err(problem),
+        }
+    }
+}
+
+impl TokenFile {
+    pub(crate) fn new(path: PathBuf, fallback: &str) -> Self {
+        let fallback = Credential::bearer(fallback).filter(|_| !fallback.is_empty());
+        Self { path, fallback, last: Mutex::new(None) }
+    }
+
+    pub(crate) fn token(&self) -> Result<Credential, TokenFileError> {
+        self.token_at(Instant::now())
+    }
+
+    /// Reads the file now, unless another token than `refused` is known already.
+    pub(super) fn renew(&self, refused: &Credential) -> Result<Credential, TokenFileError> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match last {
+            Some((last, _)) if last != *refused => Ok(last),
+            _ => self.read(Instant::now()),
+        }
+    }
+
+    fn token_at(&self, now: Instant) -> Result<Credential, TokenFileError> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match last {
+            Some((last, read)) if now.saturating_duration_since(read) < PERIOD => Ok(last),
+            _ => self.read(now),
+        }
+    }
+
+    fn read(&self, now: Instant) -> Result<Credential, TokenFileError> {
+        match self.content() {
+            Ok(token) => {
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((token.clone(), now));
+                Ok(token)
+            }
+            Err(error) => {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let usable = last.map(|(last, _)| last).or_else(|| self.fallback.clone()).ok_or(());
+                match usable {
+                    Ok(token) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "cannot read the token again, using the last one"
+                        );
+                        Ok(token)
+                    }
+                    Err(()) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn content(&self) -> Result<Credential, TokenFileError> {
+        let content = |problem| TokenFileError::Content { path: self.path.clone(), problem };
+        let text = std::fs::read_to_string(&self.path)
+            .map_err(|source| TokenFileError::Read { path: self.path.clone(), source })?;
+        match text.trim() {
+            "" => Err(content("is empty")),
+            token => Credential::bearer(token)
+                .ok_or_else(|| content("holds a character that is not allowed in a header")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bearer(token: &str) -> Credential {
+        Credential::bearer(token).unwrap()
+    }
+
+    fn file(content: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, content).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn row_11_the_token_is_trimmed() {
+        let (_dir, path) = file(" one\n");
+        assert!(TokenFile::new(path, "").token().unwrap() == bearer("one"));
+    }
+
+    #[test]
+    fn the_file_is_read_again_after_its_period() {
+        let (_dir, path) = file("one");
+        let source = TokenFile::new(path.clone(), "");
+        let start = Instant::now();
+        assert!(source.token_at(start).unwrap() == bearer("one"));
+        std::fs::write(&path, "two").unwrap();
+        assert!(source.token_at(start + PERIOD - Duration::from_millis(1)).unwrap() == bearer("one"));
+        assert!(source.token_at(start + PERIOD).unwrap() == bearer("two"));
+    }
+
+    #[test]
+    fn a_file_that_vanishes_leaves_the_last_token() {
+        let (dir, path) = file("one");
+        let source = TokenFile::new(path, "");
+        let start = Instant::now();
+        assert!(source.token_at(start).is_ok());
+        dir.close().unwrap();
+        assert!(source.token_at(start + PERIOD).unwrap() == bearer("one"));
+    }
+
+    #[test]
+    fn row_10_the_file_is_taken_before_the_token_beside_it() {
+        let (dir, path) = file("from-file");
+        assert!(TokenFile::new(path.clone(), "static").token().unwrap() == bearer("from-file"));
+        dir.close().unwrap();
+        assert!(TokenFile::new(path, "static").token().unwrap() == bearer("static"));
+    }
+
+    #[test]
+    fn an_empty_file_is_an_error_that_names_it() {
+        let (_dir, path) = file("\n");
+        let Err(error) = TokenFile::new(path.clone(), "").token() else { panic!("an empty token was taken") };
+        assert_eq!(error.to_string(), format!("token file {} is empty", path.display()));
+    }
+}

@@ -1,0 +1,132 @@
+//! Connections to one API server: proxy, TLS, timeouts.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt as _};
+use percent_encoding::percent_decode_str;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt as _};
+
+/// Finds dead peers below a quiet watch. Source: client-go's dialer.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+pub(super) type Transport = BoxCloneSyncService<Request<Body>, Response<Incoming>, BoxError>;
+
+/// A client certificate and its key, PEM. Not `Debug`: it is secret.
+#[derive(PartialEq)]
+pub(super) struct Identity {
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+/// Connections that show `identity`, or without one the certificate of the configuration.
+pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Result<Transport, kube::Error> {
+    let mut config = config.clone();
+    if let Some(identity) = identity {
+        config.auth_info.client_certificate_data = Some(STANDARD.encode(&identity.certificate));
+        config.auth_info.client_key_data = Some(STANDARD.encode(&identity.key).into());
+    }
+    let mut direct = HttpConnector::new();
+    direct.enforce_http(false);
+    direct.set_nodelay(true);
+    direct.set_keepalive(Some(KEEP_ALIVE));
+    let Some(proxy) = config.proxy_url.clone() else { return over(&config, direct) };
+    match proxy.scheme_str() {
+        Some("socks5" | "socks5h") => over(&config, socks(with_port(&proxy, 1080), direct)),
+        Some("https") => {
+            // The proxy is another server: it gets neither our certificate nor the API server's name.
+            let mut proxy_config = config.clone();
+            proxy_config.auth_info = kube::config::AuthInfo::default();
+            proxy_config.tls_server_name = None;
+            let secure = proxy_config.rustls_https_connector_with_connector(direct)?;
+            over(&config, tunnel(&proxy, secure))
+        }
+        _ => over(&config, tunnel(&proxy, direct)),
+    }
+}
+
+/// TLS and timeouts on top of what reaches the server.
+fn over<C>(config: &kube::Config, connector: C) -> Result<Transport, kube::Error>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    Ok(BoxCloneSyncService::new(client.map_err(BoxError::from)))
+}
+
+fn tunnel<C>(proxy: &Uri, connector: C) -> Tunnel<C> {
+    let tunnel = Tunnel::new(proxy.clone(), connector);
+    let value = user_info(proxy).and_then(|(user, password)| {
+        let mut value =
+            HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    });
+    match value {
+        Some(value) => tunnel.with_auth(value),
+        None => tunnel,
+    }
+}
+
+fn socks<C>(proxy: Uri, connector: C) -> SocksV5<C> {
+    let auth = user_info(&proxy);
+    let socks = SocksV5::new(proxy, connector);
+    match auth {
+        Some((user, password)) => socks.with_auth(user, password),
+        None => socks,
+    }
+}
+
+/// User name and password of a URL, decoded.
+fn user_info(url: &Uri) -> Option<(String, String)> {
+    let (info, _) = url.authority()?.as_str().rsplit_once('@')?;
+    let (user, password) = info.split_once(':').unwrap_or((info, ""));
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((decode(user), decode(password)))
+}
+
+/// HTTP schemes have their own default ports.
+fn with_port(url: &Uri, port: u16) -> Uri {
+    if url.port().is_some() {
+        return url.clone();
+    }
+    let authority = url.authority().map_or("", http::uri::Authority::as_str);
+    format!("{}://{authority}:{port}/", url.scheme_str().unwrap_or_default())
+        .parse()
+        .unwrap_or_else(|_| url.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_of_proxies_are_decoded() {
+        let info = |url: &str| user_info(&url.parse().unwrap());
+        assert_eq!(info("http://me:p%40ss@proxy:1"), Some(("me".to_owned(), "p@ss".to_owned())));
+        assert_eq!(info("http://me@proxy:1"), Some(("me".to_owned(), String::new())));
+        assert_eq!(info("http://proxy:1"), None);
+    }
+
+    #[test]
+    fn socks_has_its_own_default_port() {
+        assert_eq!(with_port(&"socks5://proxy".parse().unwrap(), 1080).to_string(), "socks5://proxy:1080/");
+        assert_eq!(with_port(&"socks5://proxy:9".parse().unwrap(), 1080).to_string(), "socks5://proxy:9/");
+    }
+}

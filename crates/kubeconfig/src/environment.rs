@@ -1,0 +1,139 @@
+//! What a load reads besides kubeconfig files: variables, the working directory, the pod's service account.
+//!
+//! Nothing else in this crate asks the process for them, so a test that builds its own [`Environment`] is
+//! hermetic and runs beside others.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where the kubelet mounts a pod's service account.
+/// Source: client-go `rest/config.go`, `InClusterConfig`.
+const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The surroundings in which a cluster is looked for.
+///
+/// [`Environment::process`] takes them from the process; [`Environment::new`] starts from nothing, for tests
+/// and for programs that act for somebody else. Exec plugins run with exactly these variables too.
+#[derive(Clone)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    current_dir: PathBuf,
+    service_account_dir: PathBuf,
+}
+
+impl Environment {
+    /// The surroundings of this process, as they are now.
+    pub fn process() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+            // Without a working directory relative paths stay relative: opening them then says what is wrong.
+            current_dir: std::env::current_dir().unwrap_or_default(),
+            service_account_dir: PathBuf::from(SERVICE_ACCOUNT_DIR),
+        }
+    }
+
+    /// No variables, no service account, and `current_dir` as the folder that relative paths start from.
+    pub fn new(current_dir: impl Into<PathBuf>) -> Self {
+        let current_dir = current_dir.into();
+        Self {
+            variables: BTreeMap::new(),
+            service_account_dir: current_dir.join("no-service-account"),
+            current_dir,
+        }
+    }
+
+    /// Sets one variable.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the folder that holds a pod's `token`, `ca.crt` and `namespace`.
+    #[must_use]
+    pub fn with_service_account_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.service_account_dir = dir.into();
+        self
+    }
+
+    /// The value of a variable; `None` when it is unset or empty, which kubectl treats alike.
+    pub(crate) fn var_os(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// As [`Environment::var_os`], and `None` too when the value is not UTF-8.
+    pub(crate) fn var(&self, name: &str) -> Option<&str> {
+        self.var_os(name).and_then(OsStr::to_str)
+    }
+
+    pub(crate) fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.variables
+    }
+
+    pub(crate) fn service_account_dir(&self) -> &Path {
+        &self.service_account_dir
+    }
+
+    /// `path` from the working directory.
+    pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
+        self.current_dir.join(path)
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Names of variables only: their values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("current_dir", &self.current_dir)
+            .field("service_account_dir", &self.service_account_dir)
+            .finish()
+    }
+}
+
+/// Go's `filepath.Clean`: lexical, so `a/link/../b` is `a/b` also when `link` is a symbolic link.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match out.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    out.pop();
+                }
+                Some(Component::RootDir | Component::Prefix(_)) => {}
+                _ => out.push(part),
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, want) in [
+            ("/a/b/../c", "/a/c"),
+            ("/a/./b/", "/a/b"),
+            ("/../a", "/a"),
+            ("a/../../b", "../b"),
+            ("a//b", "a/b"),
+        ] {
+            assert_eq!(clean(Path::new(path)), Path::new(want), "{path}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_value_of_a_variable() {
+        let environment = Environment::new("/").with_variable("PASSWORD", "hunter2");
+        let debug = format!("{environment:?}");
+        assert!(debug.contains("PASSWORD") && !debug.contains("hunter2"), "{debug}");
+    }
+}

@@ -1,0 +1,181 @@
+//! How a cluster was chosen, as facts to show. No field ever holds a secret.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// A kubeconfig file that was looked at, in the order of precedence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileReport {
+    /// As it was named, made absolute.
+    pub path: PathBuf,
+    /// False when there is no such file, which is no error for files of `KUBECONFIG`.
+    pub found: bool,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind", content = "value")]
+#[non_exhaustive]
+pub enum Origin {
+    /// An entry of this kubeconfig file.
+    File(PathBuf),
+    /// Given by the caller, as kubectl's flags are.
+    Option,
+    /// This environment variable.
+    Variable(String),
+    /// A file of the pod's service account.
+    ServiceAccount(PathBuf),
+    /// Nothing said otherwise.
+    Default,
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Located {
+    /// The name or address.
+    pub value: String,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// A way to show who one is, by kind: what is sent, never its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind", content = "value")]
+#[non_exhaustive]
+pub enum AuthMethod {
+    /// A bearer token written in the kubeconfig.
+    Token,
+    /// A bearer token in this file, which is read again.
+    TokenFile(PathBuf),
+    /// A user name and password.
+    Basic,
+    /// A client certificate.
+    ClientCertificate(CertificateSource),
+    /// The credential of this command.
+    Exec(String),
+}
+
+/// Where a client certificate is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum CertificateSource {
+    /// In the kubeconfig itself.
+    Inline,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// How the cluster was chosen.
+///
+/// `Display` writes one fact a line, as `crdctl config` shows it; `Serialize` gives the same as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Report {
+    /// The kubeconfig files that were looked at, in the order of precedence.
+    pub files: Vec<FileReport>,
+    /// Whether the pod's service account is used, because no kubeconfig said anything.
+    pub in_cluster: bool,
+    /// The name of the context, and the file (or option) that chose it. `None` in-cluster.
+    pub context: Option<Located>,
+    /// The file in which the chosen context is defined. `None` in-cluster.
+    pub context_file: Option<PathBuf>,
+    /// The name of the cluster, and the file in which it is defined. `None` in-cluster.
+    pub cluster: Option<Located>,
+    /// The address of the API server.
+    pub server: Located,
+    /// The name of the user, and the file in which it is defined. `None` in-cluster and for contexts without one.
+    pub user: Option<Located>,
+    /// The namespace for requests that name none.
+    pub namespace: Located,
+    /// What is sent to show who one is; nothing for anonymous requests.
+    pub auth: Vec<AuthMethod>,
+    /// The credentials above are withheld, because the server's address is not https.
+    pub credentials_withheld: bool,
+    /// The user to impersonate.
+    pub impersonate: Option<String>,
+    /// The proxy, without user name and password, and where it was named.
+    pub proxy: Option<Located>,
+    /// The server's certificate is not checked.
+    pub insecure_skip_tls_verify: bool,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::ServiceAccount(path) => write!(f, "{}", path.display()),
+            Self::Option => f.write_str("given"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.value, self.origin)
+    }
+}
+
+impl fmt::Display for AuthMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("token"),
+            Self::TokenFile(path) => write!(f, "token file {}", path.display()),
+            Self::Basic => f.write_str("user name and password"),
+            Self::ClientCertificate(CertificateSource::Inline) => f.write_str("client certificate"),
+            Self::ClientCertificate(CertificateSource::File(path)) => {
+                write!(f, "client certificate {}", path.display())
+            }
+            Self::Exec(command) => write!(f, "exec plugin {command}"),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<11}{value}");
+        for file in &self.files {
+            let found = if file.found { "" } else { " (missing)" };
+            line("file", &format_args!("{}{found}", file.path.display()))?;
+        }
+        line("in-cluster", &if self.in_cluster { "yes" } else { "no" })?;
+        if let Some(context) = &self.context {
+            match &self.context_file {
+                Some(file) if context.origin != Origin::File(file.clone()) => {
+                    line("context", &format_args!("{context}, defined in {}", file.display()))?;
+                }
+                _ => line("context", context)?,
+            }
+        }
+        if let Some(cluster) = &self.cluster {
+            line("cluster", cluster)?;
+        }
+        line("server", &self.server)?;
+        if let Some(proxy) = &self.proxy {
+            line("proxy", proxy)?;
+        }
+        if self.insecure_skip_tls_verify {
+            line("tls", &"the server's certificate is not checked")?;
+        }
+        match &self.user {
+            Some(user) => line("user", user)?,
+            None if self.in_cluster => {}
+            None => line("user", &"none (anonymous)")?,
+        }
+        for method in &self.auth {
+            let withheld =
+                if self.credentials_withheld { " (withheld: the server is not https)" } else { "" };
+            line("auth", &format_args!("{method}{withheld}"))?;
+        }
+        if let Some(user) = &self.impersonate {
+            line("as", user)?;
+        }
+        line("namespace", &self.namespace)
+    }
+}

@@ -1,0 +1,190 @@
+//! The cluster that a test is given.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result, anyhow};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::{
+    envtest::{Assets, ControlPlane},
+    http::Http,
+};
+
+/// Where a cluster comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// kube-embedded, in this process.
+    Embedded,
+    /// kube-apiserver and etcd, whose programs the environment names.
+    Envtest,
+}
+
+/// What a test does that not every cluster allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Stops and starts the API server.
+    Restart,
+    /// Makes the server forget its history.
+    Compaction,
+    /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
+    Controllers,
+}
+
+/// A cluster, and a namespace in it that is this test's own. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    server: Server,
+    kubeconfig: Kubeconfig,
+    admin: Client,
+    nobody: Client,
+    namespace: String,
+    folder: tempfile::TempDir,
+}
+
+enum Server {
+    Envtest(Arc<ControlPlane>),
+}
+
+/// Why a test does not run here.
+#[derive(Debug)]
+pub(crate) struct Skipped(pub(crate) String);
+
+impl Cluster {
+    pub(crate) async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
+        let server = match provider {
+            Provider::Embedded => return Ok(Err(Skipped("not yet".to_owned()))),
+            Provider::Envtest => match envtest(needs).await? {
+                Ok(plane) => Server::Envtest(plane),
+                Err(skipped) => return Ok(Err(skipped)),
+            },
+        };
+        let kubeconfig = server.kubeconfig();
+        let admin = client_for(&kubeconfig, "admin").await?;
+        let nobody = client_for(&kubeconfig, "nobody").await?;
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-"}});
+        let made = Http::new(admin.clone()).post("/api/v1/namespaces", &body).await?.ok()?;
+        let namespace = made["metadata"]["name"].as_str().context("a namespace without a name")?.to_owned();
+        let folder = tempfile::Builder::new().prefix("e2e-").tempdir()?;
+        Ok(Ok(Cluster { inner: Arc::new(Inner { server, kubeconfig, admin, nobody, namespace, folder }) }))
+    }
+
+    /// A client that may do everything. It does not retry, so that a test sees each answer.
+    pub fn client(&self) -> Client {
+        self.inner.admin.clone()
+    }
+
+    /// Raw requests of the user that may do everything.
+    pub fn admin(&self) -> Http {
+        Http::new(self.inner.admin.clone())
+    }
+
+    /// Raw requests of a user named `nobody` who has no rights.
+    pub fn nobody(&self) -> Http {
+        Http::new(self.inner.nobody.clone())
+    }
+
+    /// The contexts `admin` (current) and `nobody`.
+    pub fn kubeconfig(&self) -> &Kubeconfig {
+        &self.inner.kubeconfig
+    }
+
+    /// The kubeconfig as a file, for programs. It is removed with the cluster.
+    pub fn kubeconfig_file(&self) -> Result<PathBuf> {
+        let path = self.inner.folder.path().join("kubeconfig");
+        std::fs::write(&path, serde_json::to_vec(&self.inner.kubeconfig)?)?;
+        Ok(path)
+    }
+
+    /// A folder for this test's files. It is removed with the cluster.
+    pub fn folder(&self) -> &std::path::Path {
+        self.inner.folder.path()
+    }
+
+    /// A namespace that this test alone uses; removed after it.
+    pub fn namespace(&self) -> &str {
+        &self.inner.namespace
+    }
+
+    /// A name that no other test uses, for things without a namespace: also good as an API group.
+    pub fn unique(&self) -> String {
+        format!("{}.example.com", self.inner.namespace)
+    }
+
+    /// Stops the API server: connections break, new ones are refused. Only for tests that need [`Need::Restart`].
+    pub async fn stop(&self) -> Result<()> {
+        match &self.inner.server {
+            Server::Envtest(plane) => plane.stop_api_server().await,
+        }
+    }
+
+    /// Starts the API server on the same port with the same data.
+    pub async fn resume(&self) -> Result<()> {
+        match &self.inner.server {
+            Server::Envtest(plane) => plane.start_api_server().await,
+        }
+    }
+
+    /// [`Cluster::stop`] and [`Cluster::resume`].
+    pub async fn restart(&self) -> Result<()> {
+        self.stop().await?;
+        self.resume().await
+    }
+
+    /// Makes the server forget what was before now: older versions are answered with 410. A real server restarts for
+    /// that. Only for tests that need [`Need::Compaction`].
+    pub async fn compact(&self) -> Result<()> {
+        match &self.inner.server {
+            Server::Envtest(plane) => plane.compact().await,
+        }
+    }
+
+    pub(crate) async fn remove_namespace(&self) -> Result<()> {
+        let path = format!("/api/v1/namespaces/{}", self.namespace());
+        self.admin().delete(&path).await.map(drop)
+    }
+}
+
+impl Server {
+    fn kubeconfig(&self) -> Kubeconfig {
+        match self {
+            Server::Envtest(plane) => plane.kubeconfig().clone(),
+        }
+    }
+}
+
+/// A client for one of the contexts.
+pub(crate) async fn client_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Client> {
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+/// One control plane for all tests of this process, but one of its own for a test that stops it.
+async fn envtest(needs: &[Need]) -> Result<Result<Arc<ControlPlane>, Skipped>> {
+    // A plane that did not start will not start for the next test either, and each attempt takes its time.
+    static SHARED: OnceCell<Result<Arc<ControlPlane>, String>> = OnceCell::const_new();
+
+    let Some(assets) = Assets::from_env()? else {
+        return Ok(Err(Skipped("KUBEBUILDER_ASSETS names no control plane".to_owned())));
+    };
+    let plane = if needs.contains(&Need::Restart) || needs.contains(&Need::Compaction) {
+        Arc::new(ControlPlane::start(&assets).await?)
+    } else {
+        let start = async || ControlPlane::start(&assets).await.map(Arc::new).map_err(|error| format!("{error:#}"));
+        SHARED.get_or_init(start).await.clone().map_err(|error| anyhow!(error))?
+    };
+    if needs.contains(&Need::Controllers) && !plane.has_controllers() {
+        return Ok(Err(Skipped("there is no kube-controller-manager in KUBEBUILDER_ASSETS".to_owned())));
+    }
+    Ok(Ok(plane))
+}

@@ -1,0 +1,259 @@
+//! Requests as they go over the wire, for tests that care for codes, headers and exact words.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt as _;
+use kube::client::{Body, Client};
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// How long an answer, or the next event of a watch, may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// JSON patch (RFC 6902).
+pub const JSON_PATCH: &str = "application/json-patch+json";
+/// JSON merge patch (RFC 7386).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Strategic merge patch, for built-in kinds.
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+/// Server-side apply.
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// Sends requests as one user and judges nothing: a refusal is a [`Reply`] too.
+#[derive(Clone)]
+pub struct Http {
+    client: Client,
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// Method and path, for messages.
+    pub request: String,
+    /// The HTTP status code.
+    pub code: u16,
+    /// The response's headers.
+    pub headers: HeaderMap,
+    /// The body; a string if it is not JSON.
+    pub body: Value,
+}
+
+/// An open watch, read line by line.
+pub struct Watch {
+    request: String,
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+/// One line of a watch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub kind: String,
+    /// The object, or the `Status` of an error.
+    pub object: Value,
+}
+
+impl Http {
+    pub(crate) fn new(client: Client) -> Http {
+        Http { client }
+    }
+
+    /// GET for JSON.
+    pub async fn get(&self, path: &str) -> Result<Reply> {
+        self.get_as(path, "application/json").await
+    }
+
+    /// GET with an `Accept` header.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Result<Reply> {
+        self.send(Method::GET, path, &[("accept", accept)], Vec::new()).await
+    }
+
+    /// POST of a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string().into()).await
+    }
+
+    /// PUT of a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string().into()).await
+    }
+
+    /// PATCH with the content type of the patch's kind.
+    pub async fn patch(&self, path: &str, content_type: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::PATCH, path, &[("content-type", content_type)], body.to_string().into()).await
+    }
+
+    /// DELETE without options.
+    pub async fn delete(&self, path: &str) -> Result<Reply> {
+        self.send(Method::DELETE, path, &[], Vec::new()).await
+    }
+
+    /// DELETE with `DeleteOptions`.
+    pub async fn delete_with(&self, path: &str, options: &Value) -> Result<Reply> {
+        let headers = [("content-type", "application/json")];
+        self.send(Method::DELETE, path, &headers, options.to_string().into()).await
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// When there is no answer within 30 s; any status code is an answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Reply> {
+        let request = format!("{method} {path}");
+        let answer = async {
+            let response = self.open(method, path, headers, body).await?;
+            let (head, body) = response.into_parts();
+            let bytes = body.collect().await?.to_bytes();
+            let body = serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+            let code = head.status.as_u16();
+            anyhow::Ok(Reply { request: request.clone(), code, headers: head.headers, body })
+        };
+        timeout(PATIENCE, answer).await.context("no answer in time").flatten().with_context(|| request.clone())
+    }
+
+    /// Opens a watch; the path has its `watch=true`.
+    ///
+    /// # Errors
+    /// When the server answers with anything but 200, with that answer in the message.
+    pub async fn watch(&self, path: &str) -> Result<Watch> {
+        self.watch_as(path, "application/json").await
+    }
+
+    /// Opens a watch with an `Accept` header.
+    ///
+    /// # Errors
+    /// As [`Http::watch`].
+    pub async fn watch_as(&self, path: &str, accept: &str) -> Result<Watch> {
+        let request = format!("watch {path}");
+        let headers = [("accept", accept)];
+        let response = timeout(PATIENCE, self.open(Method::GET, path, &headers, Vec::new()))
+            .await
+            .context("no answer in time")
+            .flatten()
+            .with_context(|| request.clone())?;
+        let code = response.status();
+        if code != 200 {
+            let bytes = response.into_body().collect().await?.to_bytes();
+            bail!("{request}: {code}: {}", String::from_utf8_lossy(&bytes));
+        }
+        Ok(Watch { request, body: response.into_body(), buffer: Vec::new() })
+    }
+
+    async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<http::Response<Body>> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(self.client.send(request.body(Body::from(body))?).await?)
+    }
+}
+
+impl Reply {
+    /// The body, if the request succeeded.
+    ///
+    /// # Errors
+    /// Unless the code is 2xx.
+    pub fn ok(self) -> Result<Value> {
+        ensure!((200..300).contains(&self.code), "{}: {}: {}", self.request, self.code, self.body);
+        Ok(self.body)
+    }
+
+    /// The body, if the code is this one.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn code(self, code: u16) -> Result<Value> {
+        ensure!(self.code == code, "{}: {}, not {code}: {}", self.request, self.code, self.body);
+        Ok(self.body)
+    }
+
+    /// The `Status` body, if it has exactly this code, reason and message.
+    ///
+    /// # Errors
+    /// When one of them differs.
+    pub fn refused(self, code: u16, reason: &str, message: &str) -> Result<Value> {
+        let request = &self.request;
+        let got = (self.code, self.body["reason"].as_str().unwrap_or_default(), self.message());
+        ensure!(got == (code, reason, message), "{request}\n expected {:?}\n got      {got:?}", (code, reason, message));
+        ensure!(
+            self.body["kind"] == "Status" && self.body["code"] == code && self.body["status"] == "Failure",
+            "{request}: not a Status of a failure: {}",
+            self.body
+        );
+        Ok(self.body)
+    }
+
+    /// The message of a `Status`.
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    /// The texts of the `Warning` headers.
+    pub fn warnings(&self) -> Vec<String> {
+        let quoted = self.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
+        quoted
+            .map(|value| value.trim_start_matches("299 - \"").trim_end_matches('"').replace("\\\"", "\""))
+            .collect()
+    }
+}
+
+impl Watch {
+    /// The next event.
+    ///
+    /// # Errors
+    /// When none comes within 30 s, the stream ends, or a line is not an event.
+    pub async fn next(&mut self) -> Result<Event> {
+        let request = self.request.clone();
+        self.try_next().await?.with_context(|| format!("{request}: the stream ended"))
+    }
+
+    /// The next event; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// When nothing happens within 30 s, the connection breaks, or a line is not an event.
+    pub async fn try_next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let mut event: Value = serde_json::from_slice(&line)
+                    .with_context(|| format!("{}: {}", self.request, String::from_utf8_lossy(&line)))?;
+                let kind = event["type"].as_str().context("an event without a type")?.to_owned();
+                return Ok(Some(Event { kind, object: event["object"].take() }));
+            }
+            let frame = timeout(PATIENCE, self.body.frame())
+                .await
+                .with_context(|| format!("{}: no event in time", self.request))?;
+            match frame.transpose()? {
+                Some(frame) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next event, if it is of this kind and about an object of this name: its object.
+    ///
+    /// # Errors
+    /// When it is another, and as [`Watch::next`].
+    pub async fn expect(&mut self, kind: &str, name: &str) -> Result<Value> {
+        let event = self.next().await?;
+        let got = (event.kind.as_str(), event.object["metadata"]["name"].as_str().unwrap_or_default());
+        ensure!(got == (kind, name), "{}: {got:?}, not {:?}: {}", self.request, (kind, name), event.object);
+        Ok(event.object)
+    }
+}

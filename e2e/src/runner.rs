@@ -1,0 +1,83 @@
+//! One test on one cluster.
+
+use std::{io::Write as _, panic::resume_unwind, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::{runtime, time::timeout};
+
+use crate::cluster::{Cluster, Need, Provider};
+
+/// No test may take longer; one that hangs says so.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Makes `name::embedded` and `name::envtest` of each `async fn name(cluster: Cluster) -> Result<()>`, with what it
+/// needs in brackets:
+///
+/// ```
+/// use anyhow::Result;
+/// use e2e::Cluster;
+///
+/// async fn reads(cluster: Cluster) -> Result<()> {
+///     cluster.admin().get("/readyz").await?.code(200)?;
+///     Ok(())
+/// }
+///
+/// async fn survives(cluster: Cluster) -> Result<()> {
+///     cluster.restart().await
+/// }
+///
+/// e2e::on_each_cluster! { reads, survives [Restart] }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! on_each_cluster {
+    ($($test:ident $([$($need:ident),+])?),+ $(,)?) => {$(
+        mod $test {
+            const NEEDS: &[$crate::Need] = &[$($($crate::Need::$need),+)?];
+
+            #[test]
+            fn embedded() -> anyhow::Result<()> {
+                $crate::run($crate::Provider::Embedded, module_path!(), NEEDS, super::$test)
+            }
+
+            #[test]
+            fn envtest() -> anyhow::Result<()> {
+                $crate::run($crate::Provider::Envtest, module_path!(), NEEDS, super::$test)
+            }
+        }
+    )+};
+}
+
+/// Runs a test, or says by name why it is skipped.
+///
+/// # Errors
+/// When the cluster cannot be had, the test fails, or it takes longer than two minutes.
+pub fn run<F, Fut>(provider: Provider, test: &str, needs: &[Need], body: F) -> Result<()>
+where
+    F: FnOnce(Cluster) -> Fut,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let cluster = match Cluster::start(provider, needs).await.context("start the cluster")? {
+            Ok(cluster) => cluster,
+            Err(reason) => {
+                // Past the test harness, which shows the output of failed tests only.
+                let name = test.split_once("::").map_or(test, |(_, name)| name);
+                writeln!(std::io::stderr(), "skipped: {name} on {provider:?}: {}", reason.0)?;
+                return Ok(());
+            }
+        };
+        let test = tokio::spawn(timeout(LIMIT, body(cluster.clone())));
+        let outcome = test.await;
+        let removed = cluster.remove_namespace().await;
+        match outcome {
+            Ok(Ok(outcome)) => outcome.and(removed),
+            Ok(Err(_)) => anyhow::bail!("not done within {LIMIT:?}"),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(failed) => Err(failed.into()),
+            },
+        }
+    })
+}

@@ -1,0 +1,98 @@
+//! Child processes that end with this process, however it ends.
+//!
+//! The servers are children of a shell whose stdin is a pipe from here. The kernel closes the pipe when this process
+//! is gone, also when it was killed, and the shell then ends the servers and removes their folder. Nothing else works
+//! everywhere without `unsafe`: a destructor does not run on SIGKILL, and a parent-death signal has to be asked for
+//! between fork and exec.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::eventually;
+
+/// Servers and their folder; both are gone when this is dropped.
+pub(crate) struct Supervisor {
+    folder: PathBuf,
+    shell: Child,
+    commands: Mutex<Option<ChildStdin>>,
+}
+
+impl Supervisor {
+    /// Starts the shell with a new folder.
+    pub(crate) fn new() -> Result<Supervisor> {
+        let folder = tempfile::Builder::new().prefix("e2e-control-plane-").tempdir()?;
+        let mut shell = Command::new("sh")
+            .args(["-c", include_str!("supervise.sh"), "supervise"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A ctrl-c in the terminal goes to this process; the shell acts on its end.
+            .process_group(0)
+            .spawn()
+            .context("start the shell that supervises the servers")?;
+        let commands = Mutex::new(shell.stdin.take());
+        Ok(Supervisor { folder: folder.keep(), shell, commands })
+    }
+
+    /// Where the servers keep their files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a server under a name of one word.
+    pub(crate) fn start(&self, name: &str, command: &[String]) -> Result<()> {
+        let mut line = format!("start {name}");
+        for word in command {
+            ensure!(!word.contains('\n'), "a line break in the command of {name}");
+            write!(line, " '{}'", word.replace('\'', r"'\''"))?;
+        }
+        self.tell(&line)
+    }
+
+    /// Kills a server and waits until it is gone.
+    pub(crate) async fn stop(&self, name: &str) -> Result<()> {
+        self.tell(&format!("stop {name}"))?;
+        eventually(Duration::from_secs(10), || async {
+            ensure!(self.exited(name), "{name} does not end");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether a server that was started has ended.
+    pub(crate) fn exited(&self, name: &str) -> bool {
+        self.folder.join(format!("{name}.exit")).exists()
+    }
+
+    /// The last lines that a server printed.
+    pub(crate) fn log_tail(&self, name: &str) -> String {
+        let log = std::fs::read(self.folder.join(format!("{name}.log"))).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    fn tell(&self, line: &str) -> Result<()> {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipe = commands.as_mut().context("the supervisor was ended")?;
+        writeln!(pipe, "{line}").context("tell the supervisor")
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        drop(self.commands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        // It kills the servers, so this is a matter of milliseconds. A failure leaves nothing to do.
+        let _ = self.shell.wait();
+    }
+}

@@ -1,0 +1,3 @@
+//! One program, so that it links once; a module a topic.
+
+mod auth;

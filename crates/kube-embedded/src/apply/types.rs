@@ -71,7 +71,11 @@ pub(super) struct Map<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Members<'a> {
-    Custom { schema: &'a Schema, preserve: bool, resource: bool },
+    Custom {
+        schema: &'a Schema,
+        preserve: bool,
+        resource: bool,
+    },
     Fields(&'static builtin::Fields),
     /// A map whose values are all of one type, on which no name is a field's.
     Values(Type<'a>),
@@ -114,7 +118,9 @@ impl<'a> Map<'a> {
         match self.members {
             Members::Values(value) => Some((value, false)),
             Members::Fields(fields) => fields.get(name).map(|field| (Type::Builtin(field), true)),
-            Members::DeducedResource if name == "metadata" => Some((Type::Builtin(builtin::object_meta()), true)),
+            Members::DeducedResource if name == "metadata" => {
+                Some((Type::Builtin(builtin::object_meta()), true))
+            }
             Members::DeducedResource => Some((Type::Deduced, false)),
             Members::Custom { schema, preserve, resource } => {
                 match name {
@@ -134,7 +140,9 @@ impl<'a> Map<'a> {
                     Some(schema::AdditionalProperties::Schema(values)) => Some((typed(values), false)),
                     Some(schema::AdditionalProperties::Any(true)) => Some((Type::Deduced, false)),
                     Some(schema::AdditionalProperties::Any(false)) => None,
-                    None if preserve || (schema.properties.is_empty() && !resource) => Some((Type::Deduced, false)),
+                    None if preserve || (schema.properties.is_empty() && !resource) => {
+                        Some((Type::Deduced, false))
+                    }
                     None => None,
                 }
             }
@@ -146,7 +154,9 @@ impl<'a> Map<'a> {
         match self.members {
             Members::Custom { schema, .. } => schema.properties.get(name)?.default.clone(),
             // The one default among the keys of built-in lists (ContainerPort and ServicePort).
-            Members::Fields(fields) if name == "protocol" && fields.contains_key("protocol") => Some("TCP".into()),
+            Members::Fields(fields) if name == "protocol" && fields.contains_key("protocol") => {
+                Some("TCP".into())
+            }
             _ => None,
         }
     }
@@ -156,7 +166,9 @@ impl<'a> Map<'a> {
         match self.members {
             Members::Values(Type::Deduced) => true,
             Members::Custom { schema, resource, .. } => {
-                !resource && schema.properties.is_empty() && matches!(self.member(""), Some((Type::Deduced, _)))
+                !resource
+                    && schema.properties.is_empty()
+                    && matches!(self.member(""), Some((Type::Deduced, _)))
             }
             _ => false,
         }
@@ -217,9 +229,8 @@ fn builtin_atom(field: &'static Field, atomic: Option<bool>) -> Atom<'static> {
             builtin::Simple::String => Type::Scalar(Scalar::String).atom(),
         },
         // References lead to a type at once, never to another reference.
-        Field::Ref { r#ref, atomic: over, .. } => {
-            builtin::named(r#ref).map_or_else(|| any(Type::Deduced, false), |named| builtin_atom(named, *over))
-        }
+        Field::Ref { r#ref, atomic: over, .. } => builtin::named(r#ref)
+            .map_or_else(|| any(Type::Deduced, false), |named| builtin_atom(named, *over)),
         Field::Struct { fields, atomic } => map(*atomic, Members::Fields(fields)),
         Field::Map { map: value, atomic } => map(*atomic, Members::Values(Type::Builtin(value))),
         Field::List(list) => Atom {

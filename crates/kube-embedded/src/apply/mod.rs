@@ -1,5 +1,8 @@
 //! Server-side apply: who manages which field, and the structured merge.
 
+pub(crate) mod builtin;
+mod types;
+
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -4,6 +4,7 @@
 //! [`Schema::parse`] limits.
 
 mod cel;
+mod crd;
 mod default;
 pub(crate) mod field_path;
 mod formats;
@@ -22,7 +23,10 @@ use serde_json::Value;
 
 // For the handlers of requests.
 #[allow(unused_imports)]
-pub(crate) use self::metadata::{validate_metadata, validate_metadata_update};
+pub(crate) use self::{
+    crd::{default_crd, validate_crd, validate_crd_update},
+    metadata::{validate_metadata, validate_metadata_update},
+};
 use crate::field::{FieldError, Path, Reason};
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.

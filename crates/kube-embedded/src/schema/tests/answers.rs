@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{field::FieldError, field::Reason, schema::Schema};
+use crate::{
+    field::{FieldError, Reason},
+    schema::{Schema, default_crd, validate_crd},
+};
 
 #[derive(Deserialize)]
 struct Case {
@@ -82,6 +85,28 @@ fn schemas_are_refused_as_kube_apiserver_does() {
         errors.sort();
         case.errors.sort();
         if (errors == case.errors) == GAPS.contains(&case.name.as_str()) {
+            wrong.push(format!("{}\n  real: {:?}\n  ours: {errors:?}", case.name, case.errors));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Whole CustomResourceDefinitions.
+#[test]
+fn crds_are_refused_as_kube_apiserver_does() {
+    #[derive(Deserialize)]
+    struct Refusal {
+        name: String,
+        crd: Value,
+        #[serde(default)]
+        errors: Vec<Cause>,
+    }
+    let cases: Vec<Refusal> = serde_json::from_str(include_str!("crds.json")).unwrap();
+    let mut wrong = Vec::new();
+    for mut case in cases {
+        default_crd(&mut case.crd);
+        let errors: Vec<_> = validate_crd(&case.crd).into_iter().map(Cause::from).collect();
+        if errors != case.errors {
             wrong.push(format!("{}\n  real: {:?}\n  ours: {errors:?}", case.name, case.errors));
         }
     }

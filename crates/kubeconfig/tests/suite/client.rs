@@ -277,7 +277,7 @@ async fn a_plugin_gets_its_arguments_its_environment_and_the_cluster() {
     assert_eq!(sandbox.read("got"), "a,b c,from-outside,from-config\n");
     let info: serde_json::Value = serde_json::from_str(&sandbox.read("info")).unwrap();
     assert_eq!((&info["kind"], &info["apiVersion"]), (&"ExecCredential".into(), &V1.into()));
-    assert!(info["spec"]["interactive"].is_boolean());
+    assert_eq!(info["spec"]["interactive"], false);
     assert_eq!(
         info["spec"]["cluster"],
         serde_json::json!({
@@ -326,10 +326,19 @@ async fn a_plugin_that_is_not_installed_is_named_with_the_hint() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_must_ask_the_user_needs_a_terminal() {
+    let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
+    let plugin = sandbox.script("plugin", &answering(r#""token":"t""#));
+    let user = exec(&text(&plugin)).replace("Never", "Always");
+    let error = get(&client(&sandbox, &server.cluster(), &user)).await.unwrap_err();
+    assert!(causes(&error).contains("needs a terminal"), "{}", causes(&error));
+    assert_eq!(sandbox.calls("plugin"), 0);
+}
+
+#[tokio::test]
 async fn a_request_that_is_given_up_ends_its_plugin() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let root = text(&sandbox.path(""));
-    // Waits for somebody to read a pipe; nobody ever does.
     let plugin = sandbox
         .script("plugin", &format!("echo $$ > {root}pid.tmp; mv {root}pid.tmp {root}pid; exec sleep 600"));
     let client = client(&sandbox, &server.cluster(), &exec(&text(&plugin)));

@@ -54,12 +54,17 @@ enum Server {
     Envtest(Arc<ControlPlane>),
 }
 
-/// Why a test does not run here.
-#[derive(Debug)]
-pub(crate) struct Skipped(pub(crate) String);
+/// What a provider lacks, in words: the reason to skip a test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped(pub String);
 
 impl Cluster {
-    pub(crate) async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
+    /// A cluster that has what the test needs, with a new namespace. A control plane is shared by the tests of this
+    /// process; a test that stops or compacts the server gets one of its own, which takes 4 s.
+    ///
+    /// # Errors
+    /// When the cluster should be there and does not start; that it cannot be there is [`Skipped`].
+    pub async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
         let server = match provider {
             Provider::Embedded => return Ok(Err(Skipped("not yet".to_owned()))),
             Provider::Envtest => match envtest(needs).await? {
@@ -90,6 +95,13 @@ impl Cluster {
     /// Raw requests of a user named `nobody` who has no rights.
     pub fn nobody(&self) -> Http {
         Http::new(self.inner.nobody.clone())
+    }
+
+    /// Raw requests with a bearer token of the test's choice.
+    pub async fn with_token(&self, token: &str) -> Result<Http> {
+        let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
+        config.auth_info.token = Some(token.to_owned().into());
+        Ok(Http::new(Client::try_from(config)?))
     }
 
     /// The contexts `admin` (current) and `nobody`.
@@ -163,10 +175,14 @@ impl Server {
 
 /// A client for one of the contexts.
 pub(crate) async fn client_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Client> {
+    Ok(Client::try_from(config_for(kubeconfig, context).await?)?)
+}
+
+async fn config_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Config> {
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// One control plane for all tests of this process, but one of its own for a test that stops it.
@@ -180,7 +196,8 @@ async fn envtest(needs: &[Need]) -> Result<Result<Arc<ControlPlane>, Skipped>> {
     let plane = if needs.contains(&Need::Restart) || needs.contains(&Need::Compaction) {
         Arc::new(ControlPlane::start(&assets).await?)
     } else {
-        let start = async || ControlPlane::start(&assets).await.map(Arc::new).map_err(|error| format!("{error:#}"));
+        let start =
+            async || ControlPlane::start(&assets).await.map(Arc::new).map_err(|error| format!("{error:#}"));
         SHARED.get_or_init(start).await.clone().map_err(|error| anyhow!(error))?
     };
     if needs.contains(&Need::Controllers) && !plane.has_controllers() {

@@ -41,7 +41,8 @@ impl Assets {
     pub(crate) fn from_env() -> Result<Option<Assets>> {
         let folder = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let find = |name: &str| folder.as_ref().map(|folder| folder.join(name));
-        let named = |variable: &str, name: &str| env::var_os(variable).map(PathBuf::from).or_else(|| find(name));
+        let named =
+            |variable: &str, name: &str| env::var_os(variable).map(PathBuf::from).or_else(|| find(name));
         let (Some(kube_apiserver), Some(etcd)) =
             (named("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), named("TEST_ASSET_ETCD", "etcd"))
         else {
@@ -144,7 +145,9 @@ impl ControlPlane {
                     ],
                 ),
             )?;
-            plane.ready("kube-controller-manager", "/api/v1/namespaces/default/serviceaccounts/default").await?;
+            plane
+                .ready("kube-controller-manager", "/api/v1/namespaces/default/serviceaccounts/default")
+                .await?;
         }
         Ok(plane)
     }
@@ -192,7 +195,9 @@ impl ControlPlane {
             let answer = client.request_text(Request::get(path).body(Vec::new())?).await;
             match answer {
                 Ok(_) => Ok(Ok(())),
-                Err(_) if self.supervisor.exited(server) || self.supervisor.exited("etcd") => Ok(Err(anyhow!("it ended"))),
+                Err(_) if self.supervisor.exited(server) || self.supervisor.exited("etcd") => {
+                    Ok(Err(anyhow!("it ended")))
+                }
                 Err(error) => Err(error.into()),
             }
         });
@@ -229,8 +234,7 @@ fn kubeconfig(port: u16, ca: &str) -> Result<Kubeconfig> {
     use base64::Engine as _;
     let ca = base64::engine::general_purpose::STANDARD.encode(ca);
     let user = |name: &str| json!({"name": name, "user": {"token": format!("{name}-token")}});
-    let context =
-        |user: &str| json!({"name": user, "context": {"cluster": "e2e", "user": user, "namespace": "default"}});
+    let context = |user: &str| json!({"name": user, "context": {"cluster": "e2e", "user": user, "namespace": "default"}});
     Ok(serde_json::from_value(json!({
         "apiVersion": "v1",
         "kind": "Config",

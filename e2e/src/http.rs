@@ -118,7 +118,11 @@ impl Http {
             let code = head.status.as_u16();
             anyhow::Ok(Reply { request: request.clone(), code, headers: head.headers, body })
         };
-        timeout(PATIENCE, answer).await.context("no answer in time").flatten().with_context(|| request.clone())
+        timeout(PATIENCE, answer)
+            .await
+            .context("no answer in time")
+            .flatten()
+            .with_context(|| request.clone())
     }
 
     /// Opens a watch; the path has its `watch=true`.
@@ -190,7 +194,11 @@ impl Reply {
     pub fn refused(self, code: u16, reason: &str, message: &str) -> Result<Value> {
         let request = &self.request;
         let got = (self.code, self.body["reason"].as_str().unwrap_or_default(), self.message());
-        ensure!(got == (code, reason, message), "{request}\n expected {:?}\n got      {got:?}", (code, reason, message));
+        ensure!(
+            got == (code, reason, message),
+            "{request}\n expected {:?}\n got      {got:?}",
+            (code, reason, message)
+        );
         ensure!(
             self.body["kind"] == "Status" && self.body["code"] == code && self.body["status"] == "Failure",
             "{request}: not a Status of a failure: {}",
@@ -207,9 +215,8 @@ impl Reply {
     /// The texts of the `Warning` headers.
     pub fn warnings(&self) -> Vec<String> {
         let quoted = self.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
-        quoted
-            .map(|value| value.trim_start_matches("299 - \"").trim_end_matches('"').replace("\\\"", "\""))
-            .collect()
+        let texts = quoted.filter_map(|value| value.strip_prefix("299 - \"")?.strip_suffix('"'));
+        texts.map(|text| text.replace("\\\"", "\"")).collect()
     }
 }
 

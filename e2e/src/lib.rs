@@ -11,6 +11,6 @@ pub mod http;
 mod runner;
 mod supervisor;
 
-pub use cluster::{Cluster, Need, Provider};
+pub use cluster::{Cluster, Need, Provider, Skipped};
 pub use eventually::eventually;
 pub use runner::run;

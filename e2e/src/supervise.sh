@@ -11,7 +11,7 @@ trap '' HUP INT TERM
 start() {
   name=$1
   shift
-  rm -f "$dir/$name.pid" "$dir/$name.exit"
+  rm -f "$dir/$name.pid"
   (
     "$@" </dev/null >>"$dir/$name.log" 2>&1 &
     echo $! >"$dir/$name.pid"

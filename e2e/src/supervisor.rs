@@ -51,6 +51,11 @@ impl Supervisor {
 
     /// Starts a server under a name of one word.
     pub(crate) fn start(&self, name: &str, command: &[String]) -> Result<()> {
+        // Not left to the shell, which reads its commands a little later: `exited` is about this start from now on.
+        match std::fs::remove_file(self.exit_file(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let mut line = format!("start {name}");
         for word in command {
             ensure!(!word.contains('\n'), "a line break in the command of {name}");
@@ -71,7 +76,11 @@ impl Supervisor {
 
     /// Whether a server that was started has ended.
     pub(crate) fn exited(&self, name: &str) -> bool {
-        self.folder.join(format!("{name}.exit")).exists()
+        self.exit_file(name).exists()
+    }
+
+    fn exit_file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.exit"))
     }
 
     /// The last lines that a server printed.

@@ -98,6 +98,21 @@ impl FieldError {
         Self::bare(Reason::NotSupported, &format!("Unsupported value: {}", Shown(value)), field, &detail)
     }
 
+    /// `Invalid value: DETAIL`, where the value would tell nothing.
+    pub(crate) fn invalid_omitted(field: impl fmt::Display, detail: &str) -> Self {
+        Self::bare(Reason::Invalid, "Invalid value", field, detail)
+    }
+
+    /// `Invalid value: SHOWN: DETAIL`, with a value that is written already.
+    pub(crate) fn invalid_shown(field: impl fmt::Display, shown: &str, detail: &str) -> Self {
+        Self::bare(Reason::Invalid, &format!("Invalid value: {shown}"), field, detail)
+    }
+
+    /// `Duplicate value`, where the value would tell nothing.
+    pub(crate) fn duplicate_omitted(field: impl fmt::Display) -> Self {
+        Self::bare(Reason::Duplicate, "Duplicate value", field, "")
+    }
+
     /// `Duplicate value: VALUE`
     pub(crate) fn duplicate(field: impl fmt::Display, value: &Value) -> Self {
         Self::bare(Reason::Duplicate, &format!("Duplicate value: {}", Shown(value)), field, "")

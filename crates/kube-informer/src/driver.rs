@@ -1,55 +1,171 @@
-//! Does what the engine asks for.
-use std::sync::Arc;
+//! Does what the engine asks for: sends its requests and hands it what comes, with the time.
+//!
+//! One task, which the informer's handle owns. However it ends, its subscribers and waiters are told.
 
-use kube::{Client, Resource};
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Response, header};
+use http_body_util::{BodyExt, Empty};
+use kube::{Client, client::Body};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{protocol::Settings, shared::Shared, store::Cached};
+use crate::{
+    Error,
+    engine::{Engine, Flow},
+    informer::Object,
+    protocol::{Next, Request, Settings, Target, Time},
+    shared::Shared,
+};
 
-/// What is watched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Target {
-    pub(crate) group: String,
-    pub(crate) version: String,
-    pub(crate) plural: String,
-    pub(crate) metadata_only: bool,
-    pub(crate) namespace: Option<String>,
-    pub(crate) labels: String,
-    pub(crate) fields: String,
+const JSON: &str = "application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+pub(crate) struct Driver<K: Object> {
+    transport: Transport,
+    target: Target,
+    engine: Engine<K>,
+    started: Instant,
+    cancelled: CancellationToken,
+    /// Dropped with the task, whether it returns, is aborted or panics.
+    _closing: Closing<K>,
 }
 
-impl Target {
-    pub(crate) fn new<K: Resource>(dynamic_type: &K::DynamicType) -> Self {
-        Self {
-            group: K::group(dynamic_type).into_owned(),
-            version: K::version(dynamic_type).into_owned(),
-            plural: K::plural(dynamic_type).into_owned(),
-            metadata_only: K::metadata_api(),
-            namespace: None,
-            labels: String::new(),
-            fields: String::new(),
-        }
+struct Closing<K: Object>(Arc<Shared<K>>);
+
+impl<K: Object> Drop for Closing<K> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
-pub(crate) struct Driver<K> {
-    shared: Arc<Shared<K>>,
-    cancelled: CancellationToken,
-}
-
-impl<K: Cached> Driver<K> {
+impl<K: Object> Driver<K> {
     pub(crate) fn new(
-        _: Client,
-        _: Target,
-        _: Settings,
+        client: Client,
+        target: Target,
+        settings: Settings,
         shared: Arc<Shared<K>>,
         cancelled: CancellationToken,
     ) -> Self {
-        Self { shared, cancelled }
+        let started = Instant::now();
+        let engine = Engine::new(target.clone(), settings, fastrand::u64(..), started, Arc::clone(&shared));
+        let transport = Transport::new(client);
+        Self { transport, target, engine, started, cancelled, _closing: Closing(shared) }
     }
 
-    pub(crate) async fn run(self) {
-        self.cancelled.cancelled().await;
-        self.shared.close();
+    /// Runs until it is cancelled.
+    pub(crate) async fn run(mut self) {
+        let cancelled = self.cancelled.clone();
+        cancelled.run_until_cancelled(self.drive()).await;
     }
+
+    async fn drive(&mut self) {
+        loop {
+            match self.engine.next(self.now()) {
+                Next::Send(request) => self.exchange(&request).await,
+                Next::WaitUntil(until) => {
+                    let until = self.engine.wake_at().map_or(until, |wake| wake.min(until));
+                    sleep_until(self.started + until).await;
+                    let _ = self.engine.woken(self.now());
+                }
+                // The engine has not said what follows; it will the next time.
+                Next::Busy => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// One request and its answer. Returns when the engine has to be asked what is next.
+    async fn exchange(&mut self, request: &Request) {
+        let uri = self.target.uri(request);
+        let accept = match request {
+            Request::Discover => JSON,
+            _ if !self.target.metadata_only => JSON,
+            Request::List { .. } => METADATA_LIST,
+            Request::WatchList { .. } | Request::Watch { .. } => METADATA,
+        };
+        let transport = self.transport.clone();
+        let Some(sent) = self.awake(transport.get(uri, accept)).await else { return };
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                let error = Error::from_send(self.engine.path(), error);
+                return self.engine.broken(self.now(), error);
+            }
+        };
+        self.engine.head(self.now(), response.status(), retry_after(response.headers()));
+        let mut body = response.into_body();
+        while let Some(frame) = self.awake(body.frame()).await {
+            match frame {
+                Some(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    if self.engine.data(self.now(), chunk) == Flow::Stop {
+                        return;
+                    }
+                }
+                Some(Err(error)) => {
+                    let resource = Arc::clone(self.engine.path());
+                    let error = Error::Interrupted { resource, source: Some(Arc::new(error)) };
+                    return self.engine.broken(self.now(), error);
+                }
+                None => return self.engine.end(self.now()),
+            }
+        }
+    }
+
+    /// Waits for something, and wakes the engine when it wants to be. None when the engine gave up waiting.
+    async fn awake<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
+        let mut awaited = std::pin::pin!(awaited);
+        loop {
+            // Every request under way has a deadline; should it ever have none, it waits for a minute and asks again.
+            let wake = self.engine.wake_at().unwrap_or_else(|| self.now() + Duration::from_secs(60));
+            tokio::select! {
+                done = &mut awaited => return Some(done),
+                () = sleep_until(self.started + wake) => {
+                    if self.engine.woken(self.now()) == Flow::Stop {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.started.elapsed()
+    }
+}
+
+/// Sends requests through the user's client, without the client's own retries.
+#[derive(Clone)]
+struct Transport {
+    client: Client,
+    /// Makes request bodies that cannot be cloned. kube's retry layer sends a request again only if it can clone the
+    /// body, and a body of that kind can only be had as that of a response.
+    bodies: Client,
+}
+
+impl Transport {
+    fn new(client: Client) -> Self {
+        let empty = tower::service_fn(|_: http::Request<Body>| async {
+            Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+        });
+        Self { client, bodies: Client::new(empty, "default") }
+    }
+
+    async fn get(self, uri: String, accept: &'static str) -> Result<Response<Body>, kube::Error> {
+        let body = self.bodies.send(http::Request::new(Body::empty())).await?.into_body();
+        let request = http::Request::get(uri)
+            .header(header::ACCEPT, accept)
+            // A compressed watch is held back until a block is full, and newer servers send one gzip member an event.
+            .header(header::ACCEPT_ENCODING, "identity")
+            .body(body)
+            .map_err(kube::Error::HttpError)?;
+        self.client.send(request).await
+    }
+}
+
+/// How many seconds the server wants to be left alone. Kubernetes sends seconds, never a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }

@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Error, Phase, ResourceVersion, Snapshot, Status, Subscription,
-    driver::{Driver, Target},
-    protocol::{ListFrom, Settings},
+    driver::Driver,
+    protocol::{ListFrom, Settings, Target},
     shared::Shared,
     version::InvalidResourceVersion,
 };

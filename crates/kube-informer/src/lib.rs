@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod decode;
 mod driver;
+mod engine;
 mod error;
+mod frame;
 mod informer;
 mod key;
 mod protocol;

@@ -1,11 +1,32 @@
-//! The list and watch protocol as a state machine.
+//! The list and watch protocol as a state machine: which request is sent when, and what an answer means.
+//!
+//! It has no socket, no clock and no task. Time is what the caller passes: how long the informer has been running. The
+//! caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
+//! - there is at most one request under way, and it has a [`deadline`](Machine::deadline);
+//! - the version that a watch resumes from only moves forward, but for a consistent list, which may move it back;
+//! - a failure of any kind makes the next wait longer, and only a watch that got somewhere makes it short again.
+
+mod backoff;
+mod request;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
+
+use kube::core::Status;
+
+use self::backoff::Backoff;
+pub(crate) use self::request::{ListVersion, Request, Target};
+use crate::{ResourceVersion, store::Freshness};
+
+/// Time since the informer started.
+pub(crate) type Time = Duration;
 
 /// Where lists come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ListFrom {
-    /// As new as the server's storage (a consistent read).
+    /// As new as the server's storage.
     #[default]
     Storage,
     /// From the server's memory, at least as new as what this informer has seen: cheaper for the server, and the first
@@ -29,4 +50,475 @@ impl Default for Settings {
             stale_after: Duration::from_secs(180),
         }
     }
+}
+
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// The longest wait while the type is not served: somebody may be about to install it.
+const LONGEST_WAIT_FOR_TYPE: Duration = Duration::from_secs(3);
+/// A watch that lived this long worked, even when nothing happened.
+const SETTLED: Duration = Duration::from_secs(10);
+/// How long the head of an answer, or the next bytes of a list, may take.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long a server that was asked for the initial events may be silent before their end: one that knows them sends
+/// them without a break.
+const INITIAL_SILENCE: Duration = Duration::from_secs(10);
+/// The server is asked to end each watch after a time in this range, so that clients spread over servers; below the
+/// read timeout of kube's client, 295 s.
+const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
+/// How long past that time a watch that the server did not end is believed to be alive.
+const GRACE: Duration = Duration::from_secs(10);
+/// How many watch-lists may end without an end of the initial events before they are not asked for any more.
+const UNFINISHED_WATCH_LISTS: u32 = 2;
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Send(Request),
+    WaitUntil(Time),
+    /// A request is under way: report what comes of it.
+    Busy,
+}
+
+/// What the kinds of watch events are to the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// Added or modified.
+    Put,
+    Deleted,
+    Bookmark {
+        /// It carries the annotation that ends the initial events.
+        ends_initial: bool,
+    },
+}
+
+/// What to do with a watch event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is a part of the list under way.
+    List(Freshness),
+    /// It is a change.
+    Apply,
+    /// It says that the list under way is complete at this version.
+    ListComplete(ResourceVersion),
+    /// There is nothing to apply.
+    Nothing,
+    /// The list under way is older than the cache. It is asked again: stop reading.
+    Lagging,
+    /// The server did not understand that initial events were asked for: stop reading, a list follows.
+    Fallback,
+    /// Versions went back: stop reading; report it as a failure.
+    WentBack,
+}
+
+/// What to do after a page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    More,
+    Complete(ResourceVersion),
+    /// The list is older than the cache. It was asked again already.
+    Lagging,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Fault<'a> {
+    /// The server answered with an error, or sent one in the stream.
+    Status { status: &'a Status, retry_after: Option<Duration> },
+    /// No connection, or it broke.
+    Transport,
+    /// The server was silent past the deadline.
+    Silent,
+    /// What came cannot be understood, or cannot be true.
+    Malformed,
+}
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    /// The attempt failed; the next one starts at this time.
+    Retry { at: Time },
+    /// It only means that another request has to be used.
+    Fallback,
+}
+
+/// Whether the server serves the type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    Yes,
+    /// A request was answered with 404; discovery has not confirmed it.
+    Doubted,
+    No,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Intent {
+    /// List, from the beginning or from a page on.
+    List {
+        continue_token: Option<String>,
+    },
+    Watch(ResourceVersion),
+    Discover,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Time, then: Intent },
+    Open(Open),
+}
+
+/// The request under way.
+#[derive(Debug)]
+struct Open {
+    request: Request,
+    opened: Time,
+    /// When the last byte came; none before the head of the answer.
+    last_byte: Option<Time>,
+    /// Whether the initial events of a watch-list are still coming.
+    initial: bool,
+    /// When the watch proper began.
+    watching_since: Time,
+    /// Whether the watch moved the version on.
+    advanced: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    list_from: ListFrom,
+    state: State,
+    backoff: Backoff,
+    /// The version up to which the cache is complete.
+    progress: Option<ResourceVersion>,
+    served: Served,
+    /// Whether the server is still asked for watch-lists.
+    watch_list: bool,
+    unfinished_watch_lists: u32,
+    /// Whether the next list has to come from storage, whatever the user chose.
+    consistent: bool,
+    /// Whether lists are asked for in pages. Not after a page expired: the next one could again.
+    paged: bool,
+    /// The version of the first page of the list under way.
+    list_version: Option<ResourceVersion>,
+}
+
+impl Machine {
+    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            list_from: settings.list_from,
+            state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
+            backoff: Backoff::new(seed),
+            progress: None,
+            served: Served::Yes,
+            watch_list: true,
+            unfinished_watch_lists: 0,
+            consistent: false,
+            paged: true,
+            list_version: None,
+        }
+    }
+
+    pub(crate) fn served(&self) -> Served {
+        self.served
+    }
+
+    /// The version up to which the cache is complete.
+    pub(crate) fn progress(&self) -> Option<ResourceVersion> {
+        self.progress
+    }
+
+    /// How far the items of the list under way can be trusted.
+    pub(crate) fn freshness(&self) -> Freshness {
+        match self.version_to_list() {
+            ListVersion::Latest => Freshness::Consistent,
+            ListVersion::Any | ListVersion::AtLeast(_) => Freshness::AtLeast(self.progress),
+        }
+    }
+
+    pub(crate) fn next(&mut self, now: Time) -> Next {
+        let State::Waiting { until, then } = &self.state else { return Next::Busy };
+        if *until > now {
+            return Next::WaitUntil(*until);
+        }
+        let then = then.clone();
+        let request = self.request(then);
+        let initial = matches!(request, Request::WatchList { .. });
+        if request.begins_list() {
+            self.list_version = None;
+        }
+        self.state = State::Open(Open {
+            request: request.clone(),
+            opened: now,
+            last_byte: None,
+            initial,
+            watching_since: now,
+            advanced: false,
+        });
+        Next::Send(request)
+    }
+
+    /// Until when the request under way must have brought its next sign of life.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let State::Open(open) = &self.state else { return None };
+        let Some(last_byte) = open.last_byte else { return Some(open.opened + ANSWER) };
+        Some(match open.request {
+            Request::WatchList { .. } if open.initial => last_byte + INITIAL_SILENCE,
+            Request::WatchList { timeout, .. } | Request::Watch { timeout, .. } => {
+                open.opened + timeout + GRACE
+            }
+            Request::List { .. } | Request::Discover => last_byte + ANSWER,
+        })
+    }
+
+    /// The server accepted the request, or sent more of its answer.
+    pub(crate) fn received(&mut self, now: Time) {
+        if let State::Open(open) = &mut self.state {
+            open.last_byte = Some(now);
+        }
+    }
+
+    /// A watch event with the version that it has.
+    pub(crate) fn event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
+        let freshness = self.freshness();
+        let lagging = self.is_lagging(version, freshness);
+        let State::Open(open) = &mut self.state else { return Verdict::Nothing };
+        if open.initial {
+            return match kind {
+                EventKind::Put => Verdict::List(freshness),
+                EventKind::Deleted => Verdict::Apply,
+                EventKind::Bookmark { ends_initial: false } => {
+                    self.fall_back(now);
+                    Verdict::Fallback
+                }
+                EventKind::Bookmark { ends_initial: true } => {
+                    if lagging {
+                        self.lagging(now);
+                        return Verdict::Lagging;
+                    }
+                    open.initial = false;
+                    open.watching_since = now;
+                    self.complete(version);
+                    Verdict::ListComplete(version)
+                }
+            };
+        }
+        let before = self.progress;
+        if Some(version) < before && kind != EventKind::Deleted {
+            return Verdict::WentBack;
+        }
+        if Some(version) > before {
+            open.advanced = true;
+            self.progress = Some(version);
+            self.backoff.reset();
+        }
+        match kind {
+            EventKind::Put | EventKind::Deleted => Verdict::Apply,
+            EventKind::Bookmark { .. } => Verdict::Nothing,
+        }
+    }
+
+    /// A page of a list came to its end.
+    pub(crate) fn page(
+        &mut self,
+        now: Time,
+        version: ResourceVersion,
+        continue_token: Option<String>,
+    ) -> Page {
+        let version = *self.list_version.get_or_insert(version);
+        let continue_token = continue_token.filter(|token| !token.is_empty());
+        if continue_token.is_some() {
+            self.wait(now, Intent::List { continue_token });
+            return Page::More;
+        }
+        if self.is_lagging(version, self.freshness()) {
+            self.lagging(now);
+            return Page::Lagging;
+        }
+        self.complete(version);
+        self.wait(now, Intent::Watch(version));
+        Page::Complete(version)
+    }
+
+    /// The list under way showed a state older than the cached one: asks again, consistent.
+    pub(crate) fn lagging(&mut self, now: Time) {
+        self.consistent = true;
+        self.wait(now, Intent::List { continue_token: None });
+    }
+
+    /// The stream came to a clean end. An answer when that is a failure: it ended before it brought anything.
+    pub(crate) fn ended(&mut self, now: Time) -> Option<Consequence> {
+        let State::Open(open) = &self.state else { return None };
+        let worked = !open.initial && (open.advanced || self.lived(now));
+        match (&open.request, self.progress) {
+            (Request::Watch { .. } | Request::WatchList { .. }, Some(progress)) if worked => {
+                self.backoff.reset();
+                self.wait(now, Intent::Watch(progress));
+                None
+            }
+            _ => Some(self.failed(now, &Fault::Transport)),
+        }
+    }
+
+    /// Discovery answered whether the type is served. True when it is newly known to be gone.
+    pub(crate) fn discovered(&mut self, now: Time, served: bool) -> bool {
+        let newly_gone = !served && self.served != Served::No;
+        if served {
+            // The list decides; until it succeeds, a type that was gone is gone.
+            let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
+            let wait = if self.served == Served::No { Duration::ZERO } else { wait };
+            self.wait(now + wait, Intent::List { continue_token: None });
+        } else {
+            self.served = Served::No;
+            self.progress = None;
+            self.consistent = true;
+            let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
+            self.wait(now + wait, Intent::Discover);
+        }
+        newly_gone
+    }
+
+    /// The request under way failed, or cannot be continued.
+    pub(crate) fn failed(&mut self, now: Time, fault: &Fault<'_>) -> Consequence {
+        let State::Open(open) = &self.state else { return Consequence::Fallback };
+        if !open.initial && self.lived(now) {
+            self.backoff.reset();
+        }
+        if open.initial && self.gives_up_watch_list(fault) {
+            self.fall_back(now);
+            return Consequence::Fallback;
+        }
+        let State::Open(open) = &self.state else { return Consequence::Fallback };
+        let (mut cap, mut asked) = (LONGEST_WAIT, None);
+        let mut then = match (&open.request, self.progress) {
+            (Request::List { continue_token, .. }, _) => {
+                Intent::List { continue_token: continue_token.clone() }
+            }
+            (Request::WatchList { .. }, Some(progress)) if !open.initial => Intent::Watch(progress),
+            (Request::Watch { .. }, Some(progress)) => Intent::Watch(progress),
+            (Request::WatchList { .. } | Request::Watch { .. }, _) => Intent::List { continue_token: None },
+            (Request::Discover, _) => Intent::Discover,
+        };
+        match fault {
+            Fault::Status { status, retry_after } => {
+                asked = retry_after.or_else(|| asked_in(status));
+                if is_expired(status) || is_too_large(status) {
+                    // What it was asked for is not there (any more): only a new list helps, and one that asks for
+                    // nothing in particular.
+                    self.paged &= !matches!(then, Intent::List { continue_token: Some(_) });
+                    self.consistent = true;
+                    then = Intent::List { continue_token: None };
+                } else if status.code == 404 {
+                    cap = LONGEST_WAIT_FOR_TYPE;
+                    if self.progress.is_some() && self.served == Served::Yes {
+                        self.served = Served::Doubted;
+                    }
+                    if self.served != Served::Yes {
+                        then = Intent::Discover;
+                    }
+                }
+            }
+            Fault::Malformed if self.progress.is_some() => {
+                // The same would come again from the same version.
+                self.consistent = true;
+                then = Intent::List { continue_token: None };
+            }
+            Fault::Transport | Fault::Silent | Fault::Malformed => {}
+        }
+        if then == Intent::Discover {
+            cap = LONGEST_WAIT_FOR_TYPE;
+        }
+        let at = now + self.backoff.failed(cap, asked);
+        self.wait(at, then);
+        Consequence::Retry { at }
+    }
+
+    fn request(&mut self, intent: Intent) -> Request {
+        let (from, to) = WATCH_TIMEOUT;
+        match intent {
+            Intent::Watch(from_version) => {
+                Request::Watch { from: from_version, timeout: self.backoff.jitter(from, to) }
+            }
+            Intent::List { continue_token: None } if self.watch_list => {
+                Request::WatchList { version: self.version_to_list(), timeout: self.backoff.jitter(from, to) }
+            }
+            Intent::List { continue_token } => {
+                let version = self.version_to_list();
+                // A page size would make older servers go to storage.
+                let paged = self.paged && version == ListVersion::Latest;
+                Request::List { version, paged, continue_token }
+            }
+            Intent::Discover => Request::Discover,
+        }
+    }
+
+    fn version_to_list(&self) -> ListVersion {
+        match (self.list_from, self.consistent, self.progress) {
+            (ListFrom::Storage, ..) | (_, true, _) => ListVersion::Latest,
+            (ListFrom::Cache, false, None) => ListVersion::Any,
+            (ListFrom::Cache, false, Some(progress)) => ListVersion::AtLeast(progress),
+        }
+    }
+
+    fn is_lagging(&self, version: ResourceVersion, freshness: Freshness) -> bool {
+        freshness != Freshness::Consistent && Some(version) < self.progress
+    }
+
+    fn complete(&mut self, version: ResourceVersion) {
+        self.progress = Some(version);
+        self.served = Served::Yes;
+        self.consistent = false;
+        self.paged = true;
+        self.unfinished_watch_lists = 0;
+    }
+
+    /// Whether the watch under way was open long enough to call it working.
+    fn lived(&self, now: Time) -> bool {
+        match &self.state {
+            State::Open(open) => {
+                matches!(open.request, Request::Watch { .. } | Request::WatchList { .. })
+                    && open.last_byte.is_some()
+                    && now.saturating_sub(open.watching_since) >= SETTLED
+            }
+            State::Waiting { .. } => false,
+        }
+    }
+
+    /// Whether this fault of a watch-list shows that the server does not do them.
+    fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        match fault {
+            // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
+            Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
+            Fault::Silent => open.last_byte.is_some(),
+            Fault::Transport => {
+                // It may be the network, but a list gets through where a watch-list does not.
+                self.unfinished_watch_lists += u32::from(open.last_byte.is_some());
+                self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS
+            }
+            Fault::Malformed => false,
+        }
+    }
+
+    fn fall_back(&mut self, now: Time) {
+        self.watch_list = false;
+        self.wait(now, Intent::List { continue_token: None });
+    }
+
+    fn wait(&mut self, until: Time, then: Intent) {
+        self.state = State::Waiting { until, then };
+    }
+}
+
+fn is_expired(status: &Status) -> bool {
+    status.code == 410 || matches!(status.reason.as_str(), "Expired" | "Gone")
+}
+
+/// The server is behind the version that it was asked for, and says so.
+fn is_too_large(status: &Status) -> bool {
+    let cause = |cause: &kube::core::response::StatusCause| cause.reason == "ResourceVersionTooLarge";
+    status.details.as_ref().is_some_and(|details| details.causes.iter().any(cause))
+}
+
+fn asked_in(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }

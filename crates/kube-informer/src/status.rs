@@ -42,7 +42,7 @@ pub struct Status {
     pub synced: bool,
     /// Up to which version the cache is known to be complete; none before the first list.
     pub resource_version: Option<ResourceVersion>,
-    /// When the server last sent something: an answer, an event, a bookmark.
+    /// When the server last sent something that keeps the cache up to date: a part of a list, an event, a bookmark.
     pub last_contact: Option<Instant>,
     /// Whether the cache must be taken as stale: nothing came for longer than the bound that the user set, or the
     /// type seems to be gone.
@@ -55,7 +55,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
     /// The version that could not be decoded.
-    pub resource_version: Option<ResourceVersion>,
+    pub resource_version: ResourceVersion,
     /// What the decoder said. It names fields and types, and the place in the text; it can name a wrong value.
     pub error: String,
 }

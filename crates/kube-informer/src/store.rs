@@ -128,7 +128,7 @@ pub(crate) struct Item<K> {
 pub(crate) struct Undecoded {
     pub(crate) key: ObjectKey,
     pub(crate) uid: Option<String>,
-    pub(crate) version: Option<ResourceVersion>,
+    pub(crate) version: ResourceVersion,
     pub(crate) error: String,
 }
 
@@ -268,8 +268,7 @@ impl<K: Cached> Store<K> {
     pub(crate) fn deleted(
         &mut self,
         key: &ObjectKey,
-        uid: Option<&str>,
-        version: Option<ResourceVersion>,
+        version: ResourceVersion,
         last: Option<K>,
         reason: Reason,
     ) {
@@ -278,21 +277,17 @@ impl<K: Cached> Store<K> {
             self.release(key);
             return;
         };
-        if version.is_some_and(|version| version < cached.version) {
+        if version < cached.version {
             return;
         }
-        // The event carries the last state, unless it is about another object or did not decode.
-        let same = uid == cached.object.uid();
+        // The event carries the last state, unless it did not decode or is about another object.
+        let last = match last {
+            Some(last) if last.uid() == cached.object.uid() => Arc::new(last),
+            _ => Arc::clone(&cached.object),
+        };
         self.release(key);
-        match (self.objects.remove(key), last) {
-            (Some(_), Some(last)) if same => {
-                self.record(Change::Deleted { key: key.clone(), last: Arc::new(last), reason });
-            }
-            (Some(cached), _) => {
-                self.record(Change::Deleted { key: key.clone(), last: cached.object, reason });
-            }
-            (None, _) => {}
-        }
+        self.objects.remove(key);
+        self.record(Change::Deleted { key: key.clone(), last, reason });
     }
 
     /// Empties the store: every object is gone for this reason.

@@ -7,12 +7,12 @@ use http::Uri;
 
 use crate::Loaded;
 use crate::client::{Auth, TokenFile};
+use crate::cluster::certificates;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::merge::Merged;
 use crate::proxy;
 use crate::report::{AuthMethod, Located, Origin, Report};
-use crate::resolve::certificates;
 
 /// Whether this is a pod with a service account.
 pub(crate) fn is_possible(environment: &Environment) -> bool {

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod cluster;
 mod environment;
 mod error;
 mod in_cluster;
 mod merge;
 mod model;
+mod node;
 mod proxy;
 mod report;
 mod resolve;
+mod user;
 mod yaml;
 
 use std::fmt;
@@ -96,10 +99,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A client with this crate's own authentication, proxy and TLS. Call it within a Tokio runtime.
+    /// A client with this crate's own authentication, proxy and TLS; it connects when a request needs it. Each
+    /// call makes a client with connections of its own; clones of a client share them.
     ///
     /// # Errors
     /// [`Error::Client`], when certificates or keys cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, as [`kube::Client::new`].
     pub fn client(&self) -> Result<kube::Client, Error> {
         client::build(&self.config, &self.auth).map_err(|source| Error::Client {
             server: self.report.server.value.clone(),
@@ -107,7 +114,8 @@ impl Loaded {
         })
     }
 
-    /// The same as kube's own type, for what needs one.
+    /// The same as kube's own type, for what needs one. It holds credentials. Prefer [`Loaded::client`]: a client
+    /// that kube builds from this follows kube's rules for plugins, token files and proxies.
     pub fn config(&self) -> &kube::Config {
         &self.config
     }

@@ -53,44 +53,42 @@ impl Merged {
             let document =
                 yaml::parse(&content).map_err(|invalid| malformed(invalid.line, invalid.problem))?;
             let file = Kubeconfig::decode(&document).map_err(|problem| malformed(None, problem))?;
-            merged.add(file, &path, environment);
+            merged.add(file, &path);
             merged.files.push(FileReport { path, found: true });
         }
         Ok(merged)
     }
 
-    fn add(&mut self, file: Kubeconfig, path: &Path, environment: &Environment) {
-        let base = clean(&environment.absolute(path.parent().unwrap_or(Path::new(""))));
-        let resolve = |reference: &mut String| {
-            if !reference.is_empty() && !Path::new(reference.as_str()).is_absolute() {
-                *reference = clean(&base.join(reference.as_str())).to_string_lossy().into_owned();
-            }
-        };
-        for (name, mut cluster) in file.clusters {
-            resolve(&mut cluster.certificate_authority);
-            add_entry(&mut self.clusters, name, cluster, path);
-        }
-        for (name, mut user) in file.users {
-            resolve(&mut user.client_certificate);
-            resolve(&mut user.client_key);
-            resolve(&mut user.token_file);
-            // A bare name is looked up in PATH.
-            if let Some(exec) = &mut user.exec
-                && exec.command.contains(std::path::MAIN_SEPARATOR)
-            {
-                resolve(&mut exec.command);
-            }
-            add_entry(&mut self.users, name, user, path);
-        }
-        for (name, context) in file.contexts {
-            add_entry(&mut self.contexts, name, context, path);
-        }
+    fn add(&mut self, file: Kubeconfig, path: &Path) {
+        add_entries(&mut self.clusters, file.clusters, path);
+        add_entries(&mut self.users, file.users, path);
+        add_entries(&mut self.contexts, file.contexts, path);
         if self.current_context.is_none() && !file.current_context.is_empty() {
             self.current_context = Some(Entry { value: file.current_context, file: path.to_owned() });
         }
         self.colors |= file.colors;
         add_extensions(&mut self.preferences_extensions, file.preferences_extensions);
         add_extensions(&mut self.extensions, file.extensions);
+    }
+
+    /// Makes the paths in all entries absolute. `kubectl config view` shows them as they are written.
+    pub(crate) fn resolve_paths(mut self) -> Self {
+        for entry in self.clusters.values_mut() {
+            resolve(&mut entry.value.certificate_authority, &entry.file);
+        }
+        for entry in self.users.values_mut() {
+            let user = &mut entry.value;
+            for path in [&mut user.client_certificate, &mut user.client_key, &mut user.token_file] {
+                resolve(path, &entry.file);
+            }
+            // A bare name is looked up in PATH.
+            if let Some(exec) = &mut user.exec
+                && exec.command.contains(std::path::MAIN_SEPARATOR)
+            {
+                resolve(&mut exec.command, &entry.file);
+            }
+        }
+        self
     }
 
     /// Whether no file says anything about a cluster.
@@ -177,13 +175,23 @@ fn paths(environment: &Environment, explicit: Option<&Path>) -> Vec<PathBuf> {
     paths.iter().map(|path| environment.absolute(path)).collect()
 }
 
-fn add_entry<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, value: T, file: &Path) {
-    entries.entry(name).or_insert_with(|| Entry { value, file: file.to_owned() });
+fn add_entries<T>(entries: &mut BTreeMap<String, Entry<T>>, more: BTreeMap<String, T>, file: &Path) {
+    for (name, value) in more {
+        entries.entry(name).or_insert_with(|| Entry { value, file: file.to_owned() });
+    }
 }
 
 fn add_extensions(extensions: &mut Extensions, more: Extensions) {
     for (name, value) in more {
         extensions.entry(name).or_insert(value);
+    }
+}
+
+/// `reference` from the folder of `file`, which is absolute.
+fn resolve(reference: &mut String, file: &Path) {
+    if !reference.is_empty() && Path::new(reference.as_str()).is_relative() {
+        let base = file.parent().unwrap_or(Path::new("/"));
+        *reference = clean(&base.join(reference.as_str())).to_string_lossy().into_owned();
     }
 }
 
@@ -215,6 +223,7 @@ fn inline(
             problem: format!("{field} and {field}-data are both set"),
         });
     }
+    resolve(path, file);
     *data = std::fs::read(&*path).map_err(|source| Error::ReadReferenced {
         field,
         path: PathBuf::from(&*path),

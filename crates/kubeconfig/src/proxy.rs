@@ -76,7 +76,7 @@ fn matches(entry: &str, host: &str, port: u16, address: Option<IpAddr>) -> bool 
     if entry == "*" {
         return true;
     }
-    if let Ok(network) = entry.parse::<IpNet>() {
+    if let Some(network) = network(entry) {
         return address.is_some_and(|address| network.contains(&address));
     }
     let (name, wanted_port) = split_port(entry);
@@ -95,6 +95,18 @@ fn matches(entry: &str, host: &str, port: u16, address: Option<IpAddr>) -> bool 
         Some(_) => host.ends_with(name),
         None => host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')),
     }
+}
+
+/// A network; one of mapped addresses (`::ffff:10.0.0.0/104`) is the network of IP version 4 that it stands for.
+fn network(entry: &str) -> Option<IpNet> {
+    let network: IpNet = entry.parse().ok()?;
+    if let IpNet::V6(mapped) = network
+        && let Some(address) = mapped.addr().to_ipv4_mapped()
+        && let Some(prefix) = mapped.prefix_len().checked_sub(96)
+    {
+        return IpNet::new(address.into(), prefix).ok();
+    }
+    Some(network)
 }
 
 /// `host:port`, `[v6]:port`, or no port at all (an address of IP version 6 without brackets has none).
@@ -137,6 +149,8 @@ mod tests {
             ("10.0.0.0/8", "https://11.1.2.3:6443", false),
             ("10.1.2.3", "https://10.1.2.3:6443", true),
             ("10.1.2.3:80", "https://10.1.2.3:6443", false),
+            ("::ffff:10.0.0.0/104", "https://10.1.2.3:6443", true),
+            ("::/0", "https://10.1.2.3:6443", false),
             ("fd00::/8", "https://[fd00::1]:6443", true),
             ("[fd00::1]:6443", "https://[fd00::1]:6443", true),
             ("fd00::1", "https://[fd00::1]:6443", true),

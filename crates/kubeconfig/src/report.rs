@@ -105,6 +105,12 @@ pub struct Report {
     pub insecure_skip_tls_verify: bool,
 }
 
+impl AuthMethod {
+    pub(crate) fn is_exec(&self) -> bool {
+        matches!(self, Self::Exec(_))
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,3 +1,18 @@
-//! One program, so that it links once; a module a topic.
+//! The behaviour of the cluster and of what we build on it: one program, so that it links once; a module a topic.
 
+mod apply;
 mod auth;
+mod compaction;
+mod crds;
+mod create;
+mod delete;
+mod discovery;
+mod lists;
+mod namespaces;
+mod patches;
+mod supervision;
+mod tables;
+mod update;
+mod validation;
+mod watches;
+mod widgets;

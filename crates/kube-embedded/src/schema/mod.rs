@@ -3,7 +3,10 @@
 //! Everything here is a function of its arguments; recursion is bounded by the depth of the schema, which
 //! [`Schema::parse`] limits.
 
+mod cel;
+mod crd;
 mod default;
+pub(crate) mod field_path;
 mod formats;
 mod lists;
 mod metadata;
@@ -11,16 +14,20 @@ pub(crate) mod names;
 mod parse;
 mod pattern;
 mod prune;
+mod rules;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
 // For the handlers of requests.
 #[allow(unused_imports)]
-pub(crate) use self::metadata::{validate_metadata, validate_metadata_update};
-use crate::field::{FieldError, Path};
+pub(crate) use self::{
+    crd::{default_crd, validate_crd, validate_crd_update},
+    metadata::{validate_metadata, validate_metadata_update},
+};
+use crate::field::{FieldError, Path, Reason};
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.
 ///
@@ -52,6 +59,12 @@ pub(crate) struct Schema {
 
     /// The value validations that apply here.
     pub(crate) checks: Checks,
+
+    /// `x-kubernetes-validations` until they are compiled.
+    definitions: Vec<cel::Definition>,
+    rules: Arc<Vec<cel::Rule>>,
+    /// Here or inside.
+    has_rules: bool,
 }
 
 /// `type`
@@ -153,9 +166,40 @@ impl Schema {
     ///
     /// `metadata` is for [`validate_metadata`].
     pub(crate) fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        self.validate_with_warnings(new, old).0
+    }
+
+    /// As [`Schema::validate`], and the warnings that the response has for rules that were let pass.
+    pub(crate) fn validate_with_warnings(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> (Vec<FieldError>, Vec<String>) {
         let path = Path::Root("");
         let mut errors = validate::value(self, new, old, &path);
         metadata::validate_embedded(new, self, &path, &mut errors);
+        self.lists_and_rules(new, old, errors)
+    }
+
+    /// What is wrong with a whole object of which only `status` is written, and warnings.
+    pub(crate) fn validate_status(&self, new: &Value, old: &Value) -> (Vec<FieldError>, Vec<String>) {
+        let errors = match (self.properties.get("status"), new.get("status")) {
+            (Some(schema), Some(status)) => {
+                validate::value(schema, status, old.get("status"), &Path::Root("status"))
+            }
+            _ => Vec::new(),
+        };
+        self.lists_and_rules(new, Some(old), errors)
+    }
+
+    /// Adds what is twice in lists, and what the rules say, unless the object is wrong in ways that they do not expect.
+    fn lists_and_rules(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        mut errors: Vec<FieldError>,
+    ) -> (Vec<FieldError>, Vec<String>) {
+        let path = Path::Root("");
         let repeated = |value: &Value| {
             let mut errors = Vec::new();
             lists::validate(value, self, &path, &mut errors);
@@ -164,7 +208,32 @@ impl Schema {
         if old.is_none_or(|old| repeated(old).is_empty()) {
             errors.extend(repeated(new));
         }
-        errors
+        if !self.has_rules {
+            return (errors, Vec::new());
+        }
+        let blocks = |error: &FieldError| {
+            matches!(
+                error.reason,
+                Reason::NotSupported
+                    | Reason::Required
+                    | Reason::TooLong
+                    | Reason::TooMany
+                    | Reason::TypeInvalid
+            )
+        };
+        if errors.iter().any(blocks) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            errors.push(FieldError::invalid("<nil>", &Value::Null, detail));
+            return (errors, Vec::new());
+        }
+        let found = cel::validate(self, new, old, &path);
+        errors.extend(found.errors);
+        (errors, found.ratcheted.iter().map(ToString::to_string).collect())
+    }
+
+    fn has_rules(&self) -> bool {
+        self.has_rules
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, pattern};
+use super::{AdditionalProperties, Checks, ListType, Pattern, Schema, Type, cel, pattern, rules};
 use crate::field::{FieldError, Path};
 
 /// How many schemas may lie inside one another: far more than any CRD has, far less than the stack holds.
@@ -12,9 +12,33 @@ const MAX_DEPTH: usize = 128;
 
 /// Parses the schema at `path`.
 pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldError>> {
+    let path = Path::Root(path);
     let mut reader = Reader { errors: Vec::new() };
-    let schema = reader.schema(openapi, &Path::Root(path), 0);
-    if reader.errors.is_empty() { Ok(schema) } else { Err(reader.errors) }
+    let mut schema = reader.schema(openapi, &path, 0);
+    let (Value::Object(json), []) = (openapi, &reader.errors[..]) else { return Err(reader.errors) };
+
+    let mut errors = rules::check_structure(json, &path);
+    let is_structural = errors.is_empty();
+    if schema.nullable {
+        errors
+            .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
+    }
+    let unsupported = rules::check_openapi(json, &path);
+    let mut uncompiled = Vec::new();
+    if is_structural && unsupported.is_empty() {
+        cel::compile(&mut schema, &path, None, true, &mut uncompiled);
+    }
+    if is_structural {
+        rules::check_defaults(&schema, &path, &mut errors);
+    }
+    errors.extend(unsupported);
+    errors.extend(uncompiled);
+    if errors.is_empty() { Ok(schema) } else { Err(errors) }
+}
+
+/// Reads a schema whose errors are reported elsewhere.
+pub(super) fn lenient(openapi: &Map<String, Value>) -> Schema {
+    Reader { errors: Vec::new() }.object(openapi, &Path::Root(""), 0)
 }
 
 /// Reads JSON leniently: what has the wrong type is an error and counts as absent.
@@ -32,8 +56,12 @@ impl Reader {
             self.errors.push(FieldError::type_invalid(path, openapi, "must be an object"));
             return Default::default();
         };
+        self.object(map, path, depth)
+    }
+
+    fn object(&mut self, map: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Schema {
         Schema {
-            kind: self.string(map, "type", path).and_then(|text| self.kind(&text, path)),
+            kind: self.string(map, "type", path).and_then(|text| kind(&text)),
             nullable: self.boolean(map, "nullable", path),
             default: present(map, "default").cloned(),
             properties: self.properties(map, path, depth),
@@ -51,6 +79,8 @@ impl Reader {
             list_map_keys: self.strings(map, "x-kubernetes-list-map-keys", path),
             map_atomic: self.string(map, "x-kubernetes-map-type", path).as_deref() == Some("atomic"),
             checks: self.checks(map, path, depth),
+            definitions: self.rules(map, path),
+            ..Default::default()
         }
     }
 
@@ -79,37 +109,35 @@ impl Reader {
         }
     }
 
-    fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Pattern> {
-        let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
-        match pattern::compile(&source) {
-            Ok(regex) => Some(Pattern { source, regex }),
-            Err(error) => {
-                let detail = format!("must be a valid regular expression, but isn't: {error}");
-                self.errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
-                None
-            }
+    fn rules(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Vec<cel::Definition> {
+        let list = path.child("x-kubernetes-validations");
+        let mut definitions = Vec::new();
+        for (index, rule) in
+            self.array(map, "x-kubernetes-validations", path).unwrap_or_default().iter().enumerate()
+        {
+            let path = list.index(index);
+            let Value::Object(rule) = rule else {
+                self.errors.push(FieldError::type_invalid(path, rule, "must be an object"));
+                continue;
+            };
+            definitions.push(cel::Definition {
+                rule: self.string(rule, "rule", &path).unwrap_or_default(),
+                message: self.string(rule, "message", &path).unwrap_or_default(),
+                message_expression: self.string(rule, "messageExpression", &path).unwrap_or_default(),
+                reason: self.string(rule, "reason", &path),
+                field_path: self.string(rule, "fieldPath", &path).unwrap_or_default(),
+                optional_old_self: present(rule, "optionalOldSelf")
+                    .map(|_| self.boolean(rule, "optionalOldSelf", &path)),
+            });
         }
+        definitions
     }
 
-    fn kind(&mut self, text: &str, path: &Path<'_>) -> Option<Type> {
-        let kind = match text {
-            "" => return None,
-            "array" => Type::Array,
-            "boolean" => Type::Boolean,
-            "integer" => Type::Integer,
-            "number" => Type::Number,
-            "object" => Type::Object,
-            "string" => Type::String,
-            _ => {
-                self.errors.push(FieldError::not_supported(
-                    path.child("type"),
-                    &text.into(),
-                    &["array", "boolean", "integer", "number", "object", "string"],
-                ));
-                return None;
-            }
-        };
-        Some(kind)
+    fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Pattern> {
+        let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
+        // One that does not compile is refused by the rules.
+        let regex = pattern::compile(&source).ok()?;
+        Some(Pattern { source, regex })
     }
 
     fn properties(
@@ -149,14 +177,10 @@ impl Reader {
     }
 
     fn items(&mut self, map: &Map<String, Value>, path: &Path<'_>, depth: usize) -> Option<Box<Schema>> {
-        let path = path.child("items");
         match present(map, "items")? {
-            Value::Array(_) => {
-                let detail = "items must be a schema object and not an array";
-                self.errors.push(FieldError::forbidden(path, detail));
-                None
-            }
-            schema => Some(Box::new(self.schema(schema, &path, depth + 1))),
+            // Refused by the rules.
+            Value::Array(_) => None,
+            schema => Some(Box::new(self.schema(schema, &path.child("items"), depth + 1))),
         }
     }
 
@@ -238,4 +262,17 @@ impl Reader {
 /// A field that is there: `null` is absent, as Go reads it.
 fn present<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).filter(|value| !value.is_null())
+}
+
+/// None for a type that the rules refuse.
+fn kind(text: &str) -> Option<Type> {
+    Some(match text {
+        "array" => Type::Array,
+        "boolean" => Type::Boolean,
+        "integer" => Type::Integer,
+        "number" => Type::Number,
+        "object" => Type::Object,
+        "string" => Type::String,
+        _ => return None,
+    })
 }

@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal as _};
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
@@ -71,7 +71,7 @@ pub enum ExecError {
 /// One plugin with its last credential.
 pub(crate) struct Plugin {
     call: Call,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl Plugin {
     /// `cluster` is what the plugin is told of the cluster, if it asks (`provideClusterInfo`).
     pub(crate) fn new(exec: &Exec, cluster: Option<Value>, environment: &Environment) -> Self {
         let call = Call { exec: exec.clone(), cluster, environment: environment.clone() };
-        Self { call, state: Mutex::default() }
+        Self { call, state: Arc::default() }
     }
 
     /// The last credential while it holds, else that of a new run.
@@ -152,38 +152,41 @@ impl Plugin {
 
     async fn obtain(&self, is_good: impl Fn(&Credential) -> bool) -> Result<Credential, ExecError> {
         let run = {
-            let mut state = self.state();
+            let mut state = lock(&self.state);
             if let Some(last) = &state.last
                 && !last.has_expired(Timestamp::now())
                 && is_good(last)
             {
                 return Ok(last.clone());
             }
-            state.join(&self.call)
+            let going_on = state.running.as_ref().and_then(WeakShared::upgrade);
+            match going_on.filter(|run| run.peek().is_none()) {
+                Some(run) => run,
+                None => {
+                    let run = self.start();
+                    state.running = run.downgrade();
+                    run
+                }
+            }
         };
-        let credential = run.await?;
-        self.state().last = Some(credential.clone());
-        Ok(credential)
+        run.await
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A run that is polled by those who wait for it, and by nobody else. It keeps its credential itself, before
+    /// any of them sees it: one that wakes late cannot put an old credential back.
+    fn start(&self) -> Shared<Run> {
+        let (call, state) = (self.call.clone(), self.state.clone());
+        let run: Run = Box::pin(async move {
+            let credential = call.run().await?;
+            lock(&state).last = Some(credential.clone());
+            Ok(credential)
+        });
+        run.shared()
     }
 }
 
-impl State {
-    /// The run that goes on, or a new one.
-    fn join(&mut self, call: &Call) -> Shared<Run> {
-        let going_on = self.running.as_ref().and_then(WeakShared::upgrade);
-        if let Some(run) = going_on.filter(|run| run.peek().is_none()) {
-            return run;
-        }
-        let call = call.clone();
-        let run: Run = Box::pin(async move { call.run().await });
-        let run = run.shared();
-        self.running = run.downgrade();
-        run
-    }
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Credential {

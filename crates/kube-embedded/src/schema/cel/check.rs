@@ -1,0 +1,378 @@
+//! Compiles rules, and refuses those that name what does not exist.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kube_cel::cel::{
+    ExecutionError, IdedExpr, Value as Cel,
+    common::ast::{CallExpr, EntryExpr, Expr},
+    parser::Parser,
+};
+use serde_json::json;
+
+use super::{Definition, Rule, value::escape};
+use crate::{
+    field::{FieldError, Path},
+    schema::{ListType, Schema, Type, field_path},
+};
+
+/// Compiles the rules of a schema and of those inside it. Errors have their paths below `path`; `uncorrelatable` is the
+/// first ancestor inside which an old value cannot be told.
+pub(in crate::schema) fn compile(
+    schema: &mut Schema,
+    path: &Path<'_>,
+    uncorrelatable: Option<&str>,
+    is_root: bool,
+    errors: &mut Vec<FieldError>,
+) {
+    if !schema.definitions.is_empty() && schema.kind.is_none() && !schema.int_or_string {
+        let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: unable to \
+                      convert structural schema to CEL declarations";
+        errors.push(FieldError::internal(path.child("x-kubernetes-validations"), detail));
+        return;
+    }
+    let rules: Vec<_> = std::mem::take(&mut schema.definitions)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, definition)| {
+            let list = path.child("x-kubernetes-validations");
+            rule(definition, schema, &list.index(index), uncorrelatable, is_root, errors)
+        })
+        .collect();
+    let mut has_rules = !rules.is_empty();
+    schema.rules = Arc::new(rules);
+    let properties = path.child("properties");
+    for (name, property) in &mut schema.properties {
+        compile(property, &properties.key(name), uncorrelatable, false, errors);
+        has_rules |= property.has_rules();
+    }
+    if let Some(super::super::AdditionalProperties::Schema(additional)) = &mut schema.additional_properties {
+        compile(additional, &path.child("additionalProperties"), uncorrelatable, false, errors);
+        has_rules |= additional.has_rules();
+    }
+    let here = path.to_string();
+    if let Some(items) = &mut schema.items {
+        let uncorrelatable = uncorrelatable.or((schema.list_type != ListType::Map).then_some(here.as_str()));
+        compile(items, &path.child("items"), uncorrelatable, false, errors);
+        has_rules |= items.has_rules();
+    }
+    schema.has_rules = has_rules;
+}
+
+fn rule(
+    definition: Definition,
+    schema: &Schema,
+    path: &Path<'_>,
+    uncorrelatable: Option<&str>,
+    is_root: bool,
+    errors: &mut Vec<FieldError>,
+) -> Option<Rule> {
+    let shown = json!({
+        "Rule": definition.rule,
+        "Message": definition.message,
+        "MessageExpression": definition.message_expression,
+        "Reason": definition.reason,
+        "FieldPath": definition.field_path,
+        "OptionalOldSelf": definition.optional_old_self,
+    });
+    let shown = Shown(shown);
+    let scope = Scope { schema, is_root, source: &definition.rule };
+    let expression = match scope.compile() {
+        Ok(expression) => expression,
+        Err(error) => {
+            errors.push(shown.invalid(path.child("rule"), &format!("compilation failed: {error}")));
+            return None;
+        }
+    };
+    if !scope.may_be(&expression, Kind::Bool) {
+        errors.push(shown.invalid(path.child("rule"), "cel expression must evaluate to a bool"));
+        return None;
+    }
+    let message = if definition.message_expression.trim().is_empty() {
+        None
+    } else {
+        let scope = Scope { schema, is_root, source: &definition.message_expression };
+        match scope.compile() {
+            Ok(expression) if scope.may_be(&expression, Kind::String) => Some(expression),
+            Ok(_) => {
+                let detail = "messageExpression must evaluate to a string";
+                errors.push(shown.invalid(path.child("messageExpression"), detail));
+                return None;
+            }
+            Err(error) => {
+                let detail = format!("messageExpression compilation failed: {error}");
+                errors.push(shown.invalid(path.child("messageExpression"), &detail));
+                return None;
+            }
+        }
+    };
+    let uses_old_self = expression.references().has_variable("oldSelf");
+    if let (true, Some(ancestor)) = (uses_old_self, uncorrelatable) {
+        let detail =
+            format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {ancestor}");
+        errors.push(FieldError::invalid(path.child("rule"), &definition.rule.clone().into(), &detail));
+        return None;
+    }
+    if let (false, Some(optional)) = (uses_old_self, definition.optional_old_self) {
+        let detail = "may not be set if oldSelf is not used in rule";
+        errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
+        return None;
+    }
+    let field = match definition.field_path.trim() {
+        "" => String::new(),
+        // A path that is none was refused before.
+        field => field_path::resolve(field, schema, true).map(|(path, _)| path).unwrap_or_default(),
+    };
+    Some(Rule { definition, expression, message, uses_old_self, field })
+}
+
+/// A rule as kube-apiserver shows it.
+struct Shown(serde_json::Value);
+
+impl Shown {
+    /// The order of fields is that of Go's struct.
+    fn invalid(&self, path: Path<'_>, detail: &str) -> FieldError {
+        let fields = ["Rule", "Message", "MessageExpression", "Reason", "FieldPath", "OptionalOldSelf"];
+        let fields: Vec<_> = fields.iter().map(|field| format!("\"{field}\":{}", self.0[*field])).collect();
+        FieldError::invalid_shown(path, &format!("{{{}}}", fields.join(",")), detail)
+    }
+}
+
+/// What an expression can name.
+struct Scope<'a> {
+    schema: &'a Schema,
+    is_root: bool,
+    source: &'a str,
+}
+
+/// What is known of the type of an expression.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    Schema(&'a Schema),
+    /// The root of a resource, which has `apiVersion`, `kind` and `metadata` too.
+    Resource(&'a Schema),
+    Bool,
+    Int,
+    String,
+    Unknown,
+}
+
+impl<'a> Scope<'a> {
+    fn compile(&self) -> Result<IdedExpr, String> {
+        let expression = Parser::new().enable_optional_syntax(true).parse(self.source).map_err(|errors| {
+            let shown: Vec<_> =
+                errors.errors.iter().map(|error| self.at_position(error.pos, &error.msg)).collect();
+            shown.join("\n")
+        })?;
+        let mut variables = HashMap::from([("self", self.root()), ("oldSelf", Kind::Unknown)]);
+        self.check(&expression, &mut variables)?;
+        Ok(expression)
+    }
+
+    fn root(&self) -> Kind<'a> {
+        if self.is_root || self.schema.embedded_resource {
+            Kind::Resource(self.schema)
+        } else {
+            Kind::Schema(self.schema)
+        }
+    }
+
+    /// Whether the whole expression can have the type, as far as that is known.
+    fn may_be(&self, expression: &IdedExpr, wanted: Kind<'_>) -> bool {
+        let mut variables = HashMap::from([("self", self.root()), ("oldSelf", Kind::Unknown)]);
+        let found = match self.check(expression, &mut variables) {
+            Ok(Kind::Schema(schema)) if schema.int_or_string => Kind::Unknown,
+            Ok(Kind::Schema(Schema { kind: Some(Type::Boolean), .. })) => Kind::Bool,
+            Ok(Kind::Schema(Schema { kind: Some(Type::String), checks, .. })) if checks.format.is_none() => {
+                Kind::String
+            }
+            Ok(found) => found,
+            Err(_) => Kind::Unknown,
+        };
+        match (found, wanted) {
+            (Kind::Unknown, _) | (Kind::Bool, Kind::Bool) | (Kind::String, Kind::String) => true,
+            (Kind::Schema(schema), _) => schema.kind.is_none() || schema.checks.format.is_some(),
+            _ => false,
+        }
+    }
+
+    fn check<'e>(
+        &self,
+        expression: &'e IdedExpr,
+        variables: &mut HashMap<&'e str, Kind<'a>>,
+    ) -> Result<Kind<'a>, String> {
+        use kube_cel::cel::common::ast::LiteralValue;
+        match &expression.expr {
+            Expr::Ident(name) => match variables.get(name.as_str()) {
+                Some(kind) => Ok(*kind),
+                // The names of types are values too.
+                None if super::TYPES.contains(&name.as_str()) || name.starts_with('@') => Ok(Kind::Unknown),
+                None => {
+                    Err(self.at_text(name, 0, &format!("undeclared reference to '{name}' (in container '')")))
+                }
+            },
+            Expr::Select(select) => {
+                // A qualified name, `optional.none` say, begins with no variable.
+                if let Expr::Ident(name) = &select.operand.expr
+                    && !variables.contains_key(name.as_str())
+                    && is_namespace(name)
+                {
+                    return Ok(Kind::Unknown);
+                }
+                let operand = self.check(&select.operand, variables)?;
+                let kind = field(operand, &select.field).map_err(|()| {
+                    self.at_text(
+                        &format!(".{}", select.field),
+                        0,
+                        &format!("undefined field '{}'", select.field),
+                    )
+                })?;
+                Ok(if select.test { Kind::Bool } else { kind })
+            }
+            Expr::Call(call) => {
+                if let Some(target) = &call.target
+                    && !matches!(&target.expr, Expr::Ident(name) if !variables.contains_key(name.as_str()) && is_namespace(name))
+                {
+                    self.check(target, variables)?;
+                }
+                let name = &call.func_name;
+                let qualified = match call.target.as_deref().map(|target| &target.expr) {
+                    Some(Expr::Ident(target)) => format!("{target}.{name}"),
+                    _ => name.clone(),
+                };
+                if !is_function(name) && !is_function(&qualified) {
+                    let detail = format!("undeclared reference to '{name}' (in container '')");
+                    return Err(self.at_text(&format!("{name}("), name.len(), &detail));
+                }
+                let mut arguments = Vec::with_capacity(call.args.len());
+                for argument in &call.args {
+                    arguments.push(self.check(argument, variables)?);
+                }
+                Ok(match (call.func_name.as_str(), &arguments[..]) {
+                    (
+                        "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "_&&_" | "_||_" | "!_" | "@in"
+                        | "contains" | "endsWith" | "matches" | "startsWith",
+                        _,
+                    ) => Kind::Bool,
+                    ("size", _) => Kind::Int,
+                    ("string", _) => Kind::String,
+                    ("_[_]", [operand, _]) => element(*operand).unwrap_or(Kind::Unknown),
+                    _ => Kind::Unknown,
+                })
+            }
+            Expr::Comprehension(comprehension) => {
+                let range = self.check(&comprehension.iter_range, variables)?;
+                self.check(&comprehension.accu_init, variables)?;
+                let element = match range {
+                    Kind::Schema(Schema { kind: Some(Type::Array), .. }) => {
+                        element(range).unwrap_or(Kind::Unknown)
+                    }
+                    _ => Kind::Unknown,
+                };
+                let mut inner = variables.clone();
+                inner.insert(&comprehension.accu_var, Kind::Unknown);
+                match &comprehension.iter_var2 {
+                    None => _ = inner.insert(&comprehension.iter_var, element),
+                    Some(second) => {
+                        inner.insert(&comprehension.iter_var, Kind::Unknown);
+                        inner.insert(second, Kind::Unknown);
+                    }
+                }
+                self.check(&comprehension.loop_cond, &mut inner)?;
+                self.check(&comprehension.loop_step, &mut inner)?;
+                self.check(&comprehension.result, &mut inner)?;
+                Ok(Kind::Unknown)
+            }
+            Expr::List(list) => {
+                for element in &list.elements {
+                    self.check(element, variables)?;
+                }
+                Ok(Kind::Unknown)
+            }
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        self.check(&entry.key, variables)?;
+                        self.check(&entry.value, variables)?;
+                    }
+                }
+                Ok(Kind::Unknown)
+            }
+            Expr::Literal(LiteralValue::String(_)) => Ok(Kind::String),
+            Expr::Literal(LiteralValue::Boolean(_)) => Ok(Kind::Bool),
+            Expr::Literal(LiteralValue::Int(_)) => Ok(Kind::Int),
+            Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => Ok(Kind::Unknown),
+        }
+    }
+
+    /// An error at the first place of `text` in the source.
+    fn at_text(&self, text: &str, offset: usize, message: &str) -> String {
+        let position = self.source.find(text).unwrap_or_default() + offset;
+        let before = &self.source[..position];
+        let line = before.matches('\n').count();
+        let column = before.chars().rev().take_while(|c| *c != '\n').count();
+        self.shown(line, column, message)
+    }
+
+    fn at_position(&self, (line, column): (isize, isize), message: &str) -> String {
+        let line = usize::try_from(line).unwrap_or(1).max(1) - 1;
+        let column = usize::try_from(column).unwrap_or(1).max(1) - 1;
+        self.shown(line, column, message)
+    }
+
+    /// cel-go's form: the line, and dots up to the column.
+    fn shown(&self, line: usize, column: usize, message: &str) -> String {
+        let text = self.source.lines().nth(line).unwrap_or_default();
+        format!(
+            "ERROR: <input>:{}:{}: {message}\n | {text}\n | {}^",
+            line + 1,
+            column + 1,
+            ".".repeat(column)
+        )
+    }
+}
+
+/// The type of a field; an error if there is no such field.
+fn field<'a>(operand: Kind<'a>, name: &str) -> Result<Kind<'a>, ()> {
+    let (schema, is_resource) = match operand {
+        Kind::Schema(schema) => (schema, false),
+        Kind::Resource(schema) => (schema, true),
+        Kind::Unknown => return Ok(Kind::Unknown),
+        Kind::Bool | Kind::Int | Kind::String => return Err(()),
+    };
+    if is_resource && matches!(name, "apiVersion" | "kind" | "metadata") {
+        return Ok(Kind::Unknown);
+    }
+    if let Some(additional) = &schema.additional_properties {
+        return Ok(additional.schema().map_or(Kind::Unknown, Kind::Schema));
+    }
+    match schema.properties.iter().find(|(property, _)| escape(property) == name) {
+        Some((_, property)) if property.embedded_resource => Ok(Kind::Resource(property)),
+        Some((_, property)) => Ok(Kind::Schema(property)),
+        None if schema.kind.is_none() => Ok(Kind::Unknown),
+        None => Err(()),
+    }
+}
+
+fn element(operand: Kind<'_>) -> Option<Kind<'_>> {
+    let Kind::Schema(schema) = operand else { return None };
+    let inside = schema.items.as_deref().or_else(|| schema.additional_properties.as_ref()?.schema())?;
+    Some(if inside.embedded_resource { Kind::Resource(inside) } else { Kind::Schema(inside) })
+}
+
+/// Whether the interpreter knows the function: operators aside, it is asked.
+fn is_function(name: &str) -> bool {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return true;
+    }
+    let call = CallExpr { func_name: name.to_owned(), target: None, args: Vec::new() };
+    let call = IdedExpr { id: 0, expr: Expr::Call(call) };
+    !matches!(Cel::resolve(&call, &super::FUNCTIONS), Err(ExecutionError::UndeclaredReference(_)))
+}
+
+/// What the names of functions may begin with.
+fn is_namespace(name: &str) -> bool {
+    matches!(
+        name,
+        "base64" | "cel" | "cidr" | "format" | "google" | "ip" | "math" | "optional" | "sets" | "strings"
+    )
+}

@@ -1,0 +1,292 @@
+//! `x-kubernetes-validations`: rules in CEL, compiled with the schema and evaluated with an object.
+//!
+//! The functions are kube-apiserver's, from the `kube-cel` crate; the interpreter is the `cel` crate's. It has neither
+//! kube-apiserver's type checker nor its cost meter. In their place, `check` finds names and fields that do not exist, and
+//! a rule whose steps could exceed [`BUDGET`] for an object is not run: the object is refused. The macros with two
+//! variables (`self.all(key, value, ...)`) and `cel.bind` do not compile.
+
+mod check;
+mod cost;
+mod value;
+
+use std::sync::{Arc, LazyLock};
+
+use kube_cel::{
+    KubeCelExt,
+    cel::{Context, ExecutionError, IdedExpr, Value as Cel, objects::OptionalValue},
+};
+use serde_json::Value;
+
+use super::{ListType, Schema, Type, lists, validate::Correlated};
+use crate::field::{FieldError, Path};
+
+pub(super) use self::check::compile;
+
+/// How many steps the rules of one object may take together: kube-apiserver's `RuntimeCELCostBudget`.
+const BUDGET: u64 = 10_000_000;
+/// The longest message that an expression may make, in bytes.
+const MESSAGE_MAX: usize = 5 * 1024;
+
+/// A rule as the schema has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Definition {
+    pub(crate) rule: String,
+    pub(crate) message: String,
+    pub(crate) message_expression: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) field_path: String,
+    pub(crate) optional_old_self: Option<bool>,
+}
+
+/// A compiled rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    definition: Definition,
+    expression: IdedExpr,
+    message: Option<IdedExpr>,
+    uses_old_self: bool,
+    /// `fieldPath` as errors have it, below the schema; empty if there is none.
+    field: String,
+}
+
+/// Evaluates the rules of a schema and of those inside it for `new` at `path`.
+pub(super) fn validate(schema: &Schema, new: &Value, old: Option<&Value>, path: &Path<'_>) -> Found {
+    let mut run = Run { budget: BUDGET, found: Found::default() };
+    let correlated = old.map(|old| Correlated { schema, new, old });
+    // When the budget is spent, an error says so.
+    let _ = run.node(schema, new, old, correlated, false, path);
+    run.found
+}
+
+/// What the rules found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) errors: Vec<FieldError>,
+    /// What was wrong already and is as it was.
+    pub(super) ratcheted: Vec<FieldError>,
+}
+
+/// No more rules may run.
+struct Spent;
+
+struct Run {
+    budget: u64,
+    found: Found,
+}
+
+impl Run {
+    /// `unchanged` tells whether an ancestor is as it was; `correlated` is for what can still be told apart.
+    fn node(
+        &mut self,
+        schema: &Schema,
+        new: &Value,
+        old: Option<&Value>,
+        correlated: Option<Correlated<'_>>,
+        unchanged: bool,
+        path: &Path<'_>,
+    ) -> Result<(), Spent> {
+        if new.is_null() || !schema.has_rules() {
+            return Ok(());
+        }
+        if !schema.rules.is_empty() {
+            let unchanged = || correlated.map_or(unchanged, |correlated| correlated.unchanged());
+            self.rules(schema, new, old.filter(|old| !old.is_null()), &unchanged, path)?;
+        }
+        let unchanged = || unchanged || correlated.is_some_and(|correlated| correlated.unchanged());
+        match new {
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let Some(property) = schema.property(name).filter(|property| property.has_rules()) else {
+                        continue;
+                    };
+                    let is_type = path.is_empty() && matches!(name.as_str(), "apiVersion" | "kind");
+                    let child = correlated.filter(|_| !is_type).and_then(|correlated| correlated.field(name));
+                    let unchanged = child.is_none() && !is_type && unchanged();
+                    let old = old.and_then(|old| old.get(name));
+                    let path =
+                        if schema.properties.contains_key(name) { path.child(name) } else { path.key(name) };
+                    self.node(property, value, old, child, unchanged, &path)?;
+                }
+            }
+            Value::Array(list) => {
+                let Some(items) = schema.items.as_deref() else { return Ok(()) };
+                let old_list = old.and_then(Value::as_array).filter(|_| schema.list_type == ListType::Map);
+                for (index, item) in list.iter().enumerate() {
+                    let child = correlated.and_then(|correlated| correlated.item(index));
+                    let unchanged = child.is_none() && unchanged();
+                    let old = old_list.and_then(|old| lists::correlated(schema, item, old));
+                    self.node(items, item, old, child, unchanged, &path.index(index))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rules(
+        &mut self,
+        schema: &Schema,
+        new: &Value,
+        old: Option<&Value>,
+        unchanged: &dyn Fn() -> bool,
+        path: &Path<'_>,
+    ) -> Result<(), Spent> {
+        let is_resource = path.is_empty() || schema.embedded_resource;
+        let self_value = value::convert(new, schema, is_resource);
+        let old_value = old.map(|old| value::convert(old, schema, is_resource));
+        let at = if path.is_empty() { "<nil>".to_owned() } else { path.to_string() };
+        let kind = Value::from(kind_name(schema));
+        for rule in schema.rules.iter() {
+            let definition = &rule.definition;
+            let optional = definition.optional_old_self == Some(true);
+            if rule.uses_old_self && old.is_none() && !optional {
+                continue;
+            }
+            let spent = cost::bound(&rule.expression, new, old);
+            if spent > self.budget {
+                let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+                self.found.errors.push(FieldError::invalid(at, &kind, detail));
+                return Err(Spent);
+            }
+            self.budget -= spent;
+            let mut context = FUNCTIONS.new_inner_scope();
+            context.add_variable_from_value("self", self_value.clone());
+            if optional {
+                let old = old_value.clone().map_or_else(OptionalValue::none, OptionalValue::of);
+                context.add_variable_from_value("oldSelf", Cel::Opaque(Arc::new(old)));
+            } else if let Some(old) = &old_value {
+                context.add_variable_from_value("oldSelf", old.clone());
+            }
+            match Cel::resolve(&rule.expression, &context) {
+                Ok(Cel::Bool(true)) => {}
+                Ok(_) => {
+                    let error = self.failure(rule, new, schema, &context, path);
+                    if rule.uses_old_self || !unchanged() {
+                        self.found.errors.push(error);
+                    } else {
+                        self.found.ratcheted.push(error);
+                    }
+                }
+                Err(error) => {
+                    let detail = failed(&error, definition.shown());
+                    self.found.errors.push(FieldError::invalid(&at, &kind, &detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(
+        &mut self,
+        rule: &Rule,
+        value: &Value,
+        schema: &Schema,
+        context: &Context<'_>,
+        path: &Path<'_>,
+    ) -> FieldError {
+        let definition = &rule.definition;
+        let detail = self.message(rule, value, context).unwrap_or_else(|| match definition.message.trim() {
+            "" => format!("failed rule: {}", definition.rule.trim()),
+            message => message.to_owned(),
+        });
+        let field = match (rule.field.as_str(), path.is_empty()) {
+            ("", true) => "<nil>".to_owned(),
+            ("", false) => path.to_string(),
+            (field, _) => path.child(field).to_string(),
+        };
+        let compound = matches!(schema.kind, Some(Type::Object | Type::Array));
+        match (definition.reason.as_deref(), compound) {
+            (Some("FieldValueForbidden"), _) => FieldError::forbidden(field, &detail),
+            (Some("FieldValueRequired"), _) => FieldError::required(field, &detail),
+            (Some("FieldValueDuplicate"), false) => FieldError::duplicate(field, value),
+            (Some("FieldValueDuplicate"), true) => FieldError::duplicate_omitted(field),
+            (_, false) => FieldError::invalid(field, value, &detail),
+            (_, true) => FieldError::invalid_omitted(field, &detail),
+        }
+    }
+
+    /// What `messageExpression` makes, if it makes a message.
+    fn message(&mut self, rule: &Rule, value: &Value, context: &Context<'_>) -> Option<String> {
+        let expression = rule.message.as_ref()?;
+        self.budget = self.budget.checked_sub(cost::bound(expression, value, None))?;
+        let Ok(Cel::String(text)) = Cel::resolve(expression, context) else { return None };
+        let text = text.trim();
+        (!text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n')).then(|| text.to_owned())
+    }
+}
+
+impl Definition {
+    fn shown(&self) -> &str {
+        if self.message.is_empty() { self.rule.trim() } else { self.message.trim() }
+    }
+}
+
+/// The functions that rules may call.
+static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
+    let mut context = Context::default().with_all();
+    // The interpreter has no types as values: a type is its name here.
+    context.add_function("type", |value: Cel| Arc::new(type_name(&value).to_owned()));
+    context.add_function("dyn", |value: Cel| Ok::<_, ExecutionError>(value));
+    for name in TYPES {
+        context.add_variable_from_value(name, Cel::String(Arc::new(name.to_owned())));
+    }
+    context
+});
+
+/// The names that rules may compare types with.
+const TYPES: [&str; 11] =
+    ["bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string", "timestamp", "uint"];
+
+fn type_name(value: &Cel) -> &'static str {
+    match value {
+        Cel::Bool(_) => "bool",
+        Cel::Bytes(_) => "bytes",
+        Cel::Float(_) => "double",
+        Cel::Duration(_) => "duration",
+        Cel::Int(_) => "int",
+        Cel::List(_) => "list",
+        Cel::Map(_) => "map",
+        Cel::Null => "null_type",
+        Cel::String(_) => "string",
+        Cel::Timestamp(_) => "timestamp",
+        Cel::UInt(_) => "uint",
+        Cel::Function(..) | Cel::Opaque(_) => "",
+    }
+}
+
+fn kind_name(schema: &Schema) -> &'static str {
+    match schema.kind {
+        None => "",
+        Some(Type::Array) => "array",
+        Some(Type::Boolean) => "boolean",
+        Some(Type::Integer) => "integer",
+        Some(Type::Number) => "number",
+        Some(Type::Object) => "object",
+        Some(Type::String) => "string",
+    }
+}
+
+fn failed(error: &ExecutionError, rule: &str) -> String {
+    let what = match error {
+        ExecutionError::NoSuchOverload
+        | ExecutionError::UnsupportedBinaryOperator(..)
+        | ExecutionError::UnsupportedUnaryOperator(..)
+        | ExecutionError::ValuesNotComparable(..)
+        | ExecutionError::UnexpectedType { .. } => {
+            return format!(
+                "'no such overload': call arguments did not match a supported operator, function or macro signature \
+                 for rule: {rule}"
+            );
+        }
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::IndexOutOfBounds(Cel::Int(index)) => format!("index out of bounds: {index}"),
+        ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
+        ExecutionError::Overflow(..) => "integer overflow".to_owned(),
+        ExecutionError::FunctionError { message, .. } => message.clone(),
+        ExecutionError::UndeclaredReference(name) => format!("undeclared reference to '{name}'"),
+        // Their texts would show values of the object.
+        _ => "evaluation failed".to_owned(),
+    };
+    format!("{what} evaluating rule: {rule}")
+}

@@ -1,0 +1,368 @@
+//! From the bytes of one object to the object.
+//!
+//! What the store does not want is passed over while parsing: it is never allocated. No text of an object leaves this
+//! module but in the error of one that does not decode.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use kube::core::Status;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        DeserializeOwned, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
+        value::BorrowedStrDeserializer,
+    },
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    ObjectKey, ResourceVersion,
+    informer::Object,
+    store::{Item, Undecoded},
+};
+
+/// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// How objects are decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoder {
+    pub(crate) keep_managed_fields: bool,
+    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out.
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+}
+
+/// A watch event, cut out but for its object.
+#[derive(Debug)]
+pub(crate) enum WatchEvent<'a> {
+    Put(&'a [u8]),
+    Deleted(&'a [u8]),
+    Bookmark { version: String, ends_initial: bool },
+    Error(Box<Status>),
+}
+
+/// An object, or what is known of one that does not decode.
+pub(crate) enum Decoded<K> {
+    Item(Item<K>),
+    Undecoded(Undecoded),
+}
+
+impl<K> Decoded<K> {
+    pub(crate) fn version(&self) -> ResourceVersion {
+        match self {
+            Self::Item(item) => item.version,
+            Self::Undecoded(item) => item.version,
+        }
+    }
+}
+
+/// What is wrong with an answer as a whole; never a part of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("a watch event is not JSON with type and object")]
+    Event,
+    #[error("an object has no name")]
+    NoName,
+    #[error("a resource version is not a positive decimal number")]
+    Version,
+    #[error("a list has no metadata")]
+    ListMetadata,
+    #[error("a resource list is not one")]
+    Discovery,
+}
+
+/// The metadata of a list.
+pub(crate) struct ListEnd {
+    pub(crate) version: ResourceVersion,
+    pub(crate) continue_token: Option<String>,
+}
+
+/// Cuts a line of a watch.
+pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
+    let (kind, object) = envelope(line)?;
+    Ok(match &*kind {
+        "ADDED" | "MODIFIED" => WatchEvent::Put(object),
+        "DELETED" => WatchEvent::Deleted(object),
+        "BOOKMARK" => {
+            let metadata = Metadata::of(object)?;
+            let end =
+                metadata.annotations.and_then(|annotations| annotations.get(INITIAL_EVENTS_END).cloned());
+            WatchEvent::Bookmark {
+                version: metadata.resource_version.unwrap_or_default(),
+                ends_initial: end.as_deref() == Some("true"),
+            }
+        }
+        "ERROR" => WatchEvent::Error(serde_json::from_slice(object).map_err(|_| Malformed::Event)?),
+        _ => return Err(Malformed::Event),
+    })
+}
+
+pub(crate) fn list_end(metadata: &[u8]) -> Result<ListEnd, Malformed> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ListMeta {
+        resource_version: String,
+        #[serde(rename = "continue")]
+        continue_token: Option<String>,
+    }
+    let ListMeta { resource_version, continue_token } =
+        serde_json::from_slice(metadata).map_err(|_| Malformed::ListMetadata)?;
+    Ok(ListEnd { version: version(&resource_version)?, continue_token })
+}
+
+pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
+    text.parse().map_err(|_| Malformed::Version)
+}
+
+/// Whether a list of resources, as discovery gives it, has this one and it can be watched.
+pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> {
+    #[derive(Deserialize)]
+    struct Resources {
+        resources: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let list: Resources = serde_json::from_slice(resources).map_err(|_| Malformed::Discovery)?;
+    Ok(list.resources.iter().any(|resource| resource.name == plural))
+}
+
+impl Decoder {
+    /// One object. An error only if not even its name and version can be read.
+    pub(crate) fn object<K: Object>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        match self.parse::<K>(bytes) {
+            Ok(object) => {
+                let meta = object.meta();
+                let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
+                Ok(Decoded::Item(Item {
+                    key: ObjectKey::new(meta.namespace.as_deref(), name),
+                    version: version(meta.resource_version.as_deref().unwrap_or_default())?,
+                    object,
+                }))
+            }
+            Err(error) => {
+                let metadata = Metadata::of(bytes)?;
+                let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
+                Ok(Decoded::Undecoded(Undecoded {
+                    key: ObjectKey::new(metadata.namespace.as_deref(), name),
+                    version: version(metadata.resource_version.as_deref().unwrap_or_default())?,
+                    uid: metadata.uid,
+                    error: error.to_string(),
+                }))
+            }
+        }
+    }
+
+    fn parse<K: DeserializeOwned>(&self, bytes: &[u8]) -> Result<K, serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let object = K::deserialize(Pruned { inner: &mut json, level: Level::Object(self) })?;
+        json.end()?;
+        Ok(object)
+    }
+}
+
+/// The metadata that is read of an object that does not decode, and of bookmarks.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    // Lenient: it is other people's, and it only matters for bookmarks.
+    #[serde(default, deserialize_with = "or_none")]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Metadata {
+    fn of(object: &[u8]) -> Result<Self, Malformed> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: Metadata,
+        }
+        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Event)?;
+        Ok(metadata)
+    }
+}
+
+fn or_none<'de, D: Deserializer<'de>>(inner: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let raw = <&RawValue>::deserialize(inner)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// Type and object of an event.
+fn envelope(line: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
+    // What a kube-apiserver writes, so that the object is scanned once and not twice.
+    if let Some(rest) = line.strip_prefix(br#"{"type":""#)
+        && let Some(end) = memchr::memchr(b'"', rest)
+        && let Some(object) = rest[end..].strip_prefix(br#"","object":"#)
+        && let Some(object) = object.trim_ascii_end().strip_suffix(b"}")
+        && let Ok(kind) = str::from_utf8(&rest[..end])
+    {
+        return Ok((Cow::Borrowed(kind), object));
+    }
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+        #[serde(borrow)]
+        object: &'a RawValue,
+    }
+    let Envelope { kind, object } = serde_json::from_slice(line).map_err(|_| Malformed::Event)?;
+    Ok((kind, object.get().as_bytes()))
+}
+
+/// Which part of an object is being read.
+#[derive(Clone, Copy)]
+enum Level<'a> {
+    Object(&'a Decoder),
+    Metadata,
+}
+
+/// A deserializer, visitor, seed or map that leaves out what the decoder does not want, and adds the type to an object
+/// that does not tell it.
+struct Pruned<'a, T> {
+    inner: T,
+    level: Level<'a>,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pruned<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_any(Pruned { inner: visitor, level: self.level })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_option(Pruned { inner: visitor, level: self.level })
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_newtype_struct(name, Pruned { inner: visitor, level: self.level })
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_ignored_any(visitor)
+    }
+
+    // An object and its metadata are maps, whatever the type calls them.
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Pruned<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_map(Members { map, level: self.level, seen: Seen::default(), value: Value::Own })
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_some(Pruned { inner, level: self.level })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_newtype_struct(Pruned { inner, level: self.level })
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Pruned<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(Pruned { inner, level: self.level })
+    }
+}
+
+/// The members of an object or of its metadata.
+struct Members<'a, A> {
+    map: A,
+    level: Level<'a>,
+    seen: Seen,
+    value: Value<'a>,
+}
+
+#[derive(Default)]
+struct Seen {
+    api_version: bool,
+    kind: bool,
+}
+
+/// Where the value of the key that was given last comes from.
+enum Value<'a> {
+    Own,
+    Metadata(Level<'a>),
+    Added(&'a str),
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        while let Some(Key(key)) = self.map.next_key()? {
+            self.value = Value::Own;
+            match (self.level, &*key) {
+                (Level::Metadata, "managedFields") => {
+                    self.map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                (Level::Object(decoder), "metadata") if !decoder.keep_managed_fields => {
+                    self.value = Value::Metadata(Level::Metadata);
+                }
+                (Level::Object(_), "apiVersion") => self.seen.api_version = true,
+                (Level::Object(_), "kind") => self.seen.kind = true,
+                _ => {}
+            }
+            return match key {
+                Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
+                Cow::Owned(key) => seed.deserialize(key.into_deserializer()),
+            }
+            .map(Some);
+        }
+        let Level::Object(decoder) = self.level else { return Ok(None) };
+        let added = if !std::mem::replace(&mut self.seen.api_version, true) {
+            ("apiVersion", &decoder.api_version)
+        } else if !std::mem::replace(&mut self.seen.kind, true) {
+            ("kind", &decoder.kind)
+        } else {
+            return Ok(None);
+        };
+        self.value = Value::Added(added.1);
+        seed.deserialize(BorrowedStrDeserializer::new(added.0)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        match std::mem::replace(&mut self.value, Value::Own) {
+            Value::Own => self.map.next_value_seed(seed),
+            Value::Metadata(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
+            Value::Added(text) => seed.deserialize(text.into_deserializer()),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.map.size_hint()
+    }
+}

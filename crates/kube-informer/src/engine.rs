@@ -1,0 +1,533 @@
+//! Joins protocol, framing, decoder and store: bytes in, published states out. It does no IO and knows no clock; the
+//! driver moves the bytes and tells the time. A simulation can therefore drive all of it.
+//!
+//! What always holds: what is published is only ever the whole of a first list and what came after it, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+use kube::core::Status as ApiStatus;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::{
+    Error, Phase, ResourceVersion,
+    decode::{self, Decoded, Decoder, Malformed, WatchEvent},
+    frame::{self, Piece},
+    informer::Object,
+    protocol::{
+        Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
+    },
+    shared::Shared,
+    store::{Lagging, Store},
+    subscribe::{Change, Reason},
+};
+
+/// How much of an error's body is read.
+const LONGEST_REFUSAL: usize = 64 << 10;
+/// How much of a resource list is read.
+const LONGEST_DISCOVERY: usize = 4 << 20;
+
+const LAGGING: &str = "the list is older than the cache";
+
+/// Whether to go on reading the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Flow {
+    Continue,
+    Stop,
+}
+
+pub(crate) struct Engine<K> {
+    target: Target,
+    path: Arc<str>,
+    machine: Machine,
+    decoder: Decoder,
+    store: Store<K>,
+    shared: Arc<Shared<K>>,
+    reading: Reading,
+    stale_after: Duration,
+    started: Instant,
+    /// The version that was published last; none before the first list.
+    published: Option<ResourceVersion>,
+    last_contact: Option<Time>,
+    stale: bool,
+    /// Since when every attempt failed.
+    trouble_since: Option<Time>,
+}
+
+/// What the bytes of the answer under way are.
+enum Reading {
+    Nothing,
+    List(frame::List),
+    Watch(frame::Lines),
+    /// A body that is short and read whole.
+    Whole {
+        code: StatusCode,
+        retry_after: Option<Duration>,
+        body: Vec<u8>,
+        discovery: bool,
+    },
+}
+
+/// Why an answer is given up.
+enum Problem {
+    Malformed(String),
+    /// The server says so in the stream.
+    Refused(Box<ApiStatus>),
+    /// Another request follows; nothing is wrong.
+    Quietly(&'static str),
+}
+
+impl From<Malformed> for Problem {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed.to_string())
+    }
+}
+
+impl From<frame::Error> for Problem {
+    fn from(error: frame::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl<K: Object> Engine<K> {
+    /// An engine that began its work at `started`.
+    pub(crate) fn new(
+        target: Target,
+        settings: Settings,
+        seed: u64,
+        started: Instant,
+        shared: Arc<Shared<K>>,
+    ) -> Self {
+        let decoder = Decoder {
+            keep_managed_fields: settings.keep_managed_fields,
+            api_version: target.api_version.clone(),
+            kind: target.kind.clone(),
+        };
+        Self {
+            path: target.path().into(),
+            machine: Machine::new(settings, seed),
+            decoder,
+            store: Store::new(),
+            shared,
+            reading: Reading::Nothing,
+            stale_after: settings.stale_after,
+            started,
+            published: None,
+            last_contact: None,
+            stale: false,
+            trouble_since: None,
+            target,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Arc<str> {
+        &self.path
+    }
+
+    /// What to do now.
+    pub(crate) fn next(&mut self, now: Time) -> Next {
+        let mut next = self.machine.next(now);
+        if next == Next::Busy {
+            // The caller has given up the request without a word.
+            let error = Error::Interrupted { resource: Arc::clone(&self.path), source: None };
+            self.failed(now, &Fault::Transport, error);
+            next = self.machine.next(now);
+        }
+        if let Next::Send(request) = &next {
+            if request.begins_list() {
+                self.store.begin_list();
+            }
+            self.reading = match request {
+                Request::List { .. } => Reading::List(frame::List::new()),
+                Request::WatchList { .. } | Request::Watch { .. } => Reading::Watch(frame::Lines::default()),
+                Request::Discover => Reading::Whole {
+                    code: StatusCode::OK,
+                    retry_after: None,
+                    body: Vec::new(),
+                    discovery: true,
+                },
+            };
+            debug!(resource = %self.path, ?request, "sending");
+        }
+        next
+    }
+
+    /// When [`woken`](Self::woken) has to be called, if nothing else happens before.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        let stale = self.last_contact.map(|at| at + self.stale_after);
+        let stale = stale.filter(|_| self.published.is_some() && !self.stale);
+        [self.machine.deadline(), stale].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn woken(&mut self, now: Time) -> Flow {
+        if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
+            let waited = self.last_contact.map_or(now, |at| now.saturating_sub(at));
+            let error = Error::Silent { resource: Arc::clone(&self.path), waited };
+            self.failed(now, &Fault::Silent, error);
+            return Flow::Stop;
+        }
+        self.tell(now);
+        Flow::Continue
+    }
+
+    /// The head of the answer.
+    pub(crate) fn head(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
+        self.machine.received(now);
+        if !code.is_success() {
+            let discovery = matches!(self.reading, Reading::Whole { .. });
+            self.reading = Reading::Whole { code, retry_after, body: Vec::new(), discovery };
+            return;
+        }
+        if matches!(self.reading, Reading::Watch(_)) && self.machine.progress().is_some() {
+            self.works(now);
+        }
+        if !matches!(self.reading, Reading::Whole { .. }) {
+            self.last_contact = Some(now);
+            self.tell(now);
+        }
+    }
+
+    /// A part of the answer's body.
+    pub(crate) fn data(&mut self, now: Time, chunk: Bytes) -> Flow {
+        self.machine.received(now);
+        let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
+            Reading::Nothing => return Flow::Stop,
+            Reading::Whole { code, retry_after, mut body, discovery } => {
+                let room = if discovery { LONGEST_DISCOVERY } else { LONGEST_REFUSAL };
+                body.extend_from_slice(&chunk[..chunk.len().min(room - body.len())]);
+                let full = body.len() == room;
+                self.reading = Reading::Whole { code, retry_after, body, discovery };
+                if full {
+                    self.end(now);
+                    return Flow::Stop;
+                }
+                return Flow::Continue;
+            }
+            Reading::List(mut list) => {
+                list.push(chunk);
+                let read = self.read_list(now, &mut list);
+                self.reading = Reading::List(list);
+                read
+            }
+            Reading::Watch(mut lines) => {
+                lines.push(chunk);
+                let read = self.read_watch(now, &mut lines);
+                self.reading = Reading::Watch(lines);
+                read
+            }
+        };
+        self.last_contact = Some(now);
+        match read {
+            Ok(flow) => {
+                self.publish(now);
+                flow
+            }
+            Err(problem) => {
+                self.stopped(now, problem);
+                Flow::Stop
+            }
+        }
+    }
+
+    /// The answer came to a clean end.
+    pub(crate) fn end(&mut self, now: Time) {
+        match std::mem::replace(&mut self.reading, Reading::Nothing) {
+            Reading::Whole { code, retry_after, body, discovery } => {
+                self.whole(now, code, retry_after, &body, discovery);
+            }
+            Reading::List(_) | Reading::Watch(_) => {
+                if let Some(consequence) = self.machine.ended(now) {
+                    let error = Error::Interrupted { resource: Arc::clone(&self.path), source: None };
+                    self.follow(now, consequence, error);
+                }
+            }
+            Reading::Nothing => {}
+        }
+    }
+
+    /// There was no answer, or it broke off.
+    pub(crate) fn broken(&mut self, now: Time, error: Error) {
+        self.failed(now, &Fault::Transport, error);
+    }
+
+    fn read_list(&mut self, now: Time, list: &mut frame::List) -> Result<Flow, Problem> {
+        let freshness = self.machine.freshness();
+        while let Some(piece) = list.next()? {
+            match piece {
+                Piece::Item(item) => match self.decoder.object::<K>(&item)? {
+                    Decoded::Item(item) => {
+                        if let Err(Lagging) = self.store.list_item(item, freshness) {
+                            self.machine.lagging(now);
+                            return Err(Problem::Quietly(LAGGING));
+                        }
+                    }
+                    Decoded::Undecoded(item) => self.store.list_undecoded(item),
+                },
+                Piece::End(metadata) => {
+                    let end = decode::list_end(&metadata)?;
+                    return match self.machine.page(now, end.version, end.continue_token) {
+                        Page::More => Ok(Flow::Stop),
+                        Page::Complete(version) => {
+                            self.complete(now, version);
+                            Ok(Flow::Stop)
+                        }
+                        Page::Lagging => Err(Problem::Quietly(LAGGING)),
+                    };
+                }
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn read_watch(&mut self, now: Time, lines: &mut frame::Lines) -> Result<Flow, Problem> {
+        while let Some(line) = lines.next()? {
+            match decode::watch_event(&line)? {
+                WatchEvent::Put(object) => {
+                    let decoded = self.decoder.object::<K>(object)?;
+                    self.put(now, decoded)?;
+                }
+                WatchEvent::Deleted(object) => {
+                    let decoded = self.decoder.object::<K>(object)?;
+                    self.deleted(now, decoded)?;
+                }
+                WatchEvent::Bookmark { version, ends_initial } => {
+                    let version = decode::version(&version)?;
+                    self.event(now, EventKind::Bookmark { ends_initial }, version)?;
+                }
+                WatchEvent::Error(status) => return Err(Problem::Refused(status)),
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn put(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
+        let verdict = self.event(now, EventKind::Put, decoded.version())?;
+        match (verdict, decoded) {
+            (Verdict::List(freshness), Decoded::Item(item)) => {
+                if let Err(Lagging) = self.store.list_item(item, freshness) {
+                    self.machine.lagging(now);
+                    return Err(Problem::Quietly(LAGGING));
+                }
+            }
+            (Verdict::List(_), Decoded::Undecoded(item)) => self.store.list_undecoded(item),
+            (Verdict::Apply, Decoded::Item(item)) => self.store.put(item),
+            (Verdict::Apply, Decoded::Undecoded(item)) => {
+                // Not its error: that can name a value.
+                warn!(resource = %self.path, object = %item.key, "does not decode, quarantined");
+                self.store.quarantine(item);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
+        let version = decoded.version();
+        if self.event(now, EventKind::Deleted, version)? != Verdict::Apply {
+            return Ok(());
+        }
+        let reason = if self.target.can_be_left() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
+        match decoded {
+            Decoded::Item(item) => self.store.deleted(&item.key, version, Some(item.object), reason),
+            Decoded::Undecoded(item) => self.store.deleted(&item.key, version, None, reason),
+        }
+        Ok(())
+    }
+
+    /// Asks the protocol what an event means.
+    fn event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Result<Verdict, Problem> {
+        let verdict = self.machine.event(now, kind, version);
+        match verdict {
+            Verdict::ListComplete(version) => self.complete(now, version),
+            Verdict::Lagging => return Err(Problem::Quietly(LAGGING)),
+            Verdict::Fallback => return Err(Problem::Quietly("the server ignores sendInitialEvents")),
+            Verdict::WentBack => return Err(Problem::Malformed("resource versions went back".to_owned())),
+            Verdict::List(_) | Verdict::Apply | Verdict::Nothing => {}
+        }
+        Ok(verdict)
+    }
+
+    /// A list is complete: what it did not show is gone, and what it did is published.
+    fn complete(&mut self, now: Time, version: ResourceVersion) {
+        self.store.sweep();
+        if self.published.is_none() {
+            debug!(resource = %self.path, count = self.store.len(), %version, "initial list");
+            self.published = Some(version);
+            self.shared.begin(&self.store.snapshot(version));
+        } else {
+            debug!(resource = %self.path, count = self.store.len(), %version, "listed again");
+        }
+        self.works(now);
+        self.publish(now);
+    }
+
+    /// An answer that was read whole.
+    fn whole(
+        &mut self,
+        now: Time,
+        code: StatusCode,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        discovery: bool,
+    ) {
+        let served = match (discovery, code) {
+            (true, StatusCode::NOT_FOUND) => Ok(false),
+            (true, code) if code.is_success() => decode::serves(body, &self.target.plural),
+            _ => {
+                let status = status_of(code, body);
+                let error = Error::Api { resource: Arc::clone(&self.path), status: Arc::new(status.clone()) };
+                return self.failed(now, &Fault::Status { status: &status, retry_after }, error);
+            }
+        };
+        match served {
+            Err(malformed) => self.stopped(now, malformed.into()),
+            Ok(served) => {
+                if self.machine.discovered(now, served) {
+                    self.gone(now);
+                }
+            }
+        }
+    }
+
+    /// Discovery has confirmed that the type is gone.
+    fn gone(&mut self, now: Time) {
+        warn!(resource = %self.path, objects = self.store.len(), "the type is not served any more");
+        self.store.clear(Reason::TypeGone);
+        self.trouble_since.get_or_insert(now);
+        let since = self.started + now;
+        self.shared.update_status(|status| status.phase = Phase::TypeGone { since });
+        self.publish(now);
+    }
+
+    fn stopped(&mut self, now: Time, problem: Problem) {
+        self.reading = Reading::Nothing;
+        match problem {
+            Problem::Quietly(why) => {
+                debug!(resource = %self.path, why, "another list follows");
+                self.publish(now);
+            }
+            Problem::Refused(status) => {
+                let error =
+                    Error::Api { resource: Arc::clone(&self.path), status: Arc::from(status.clone()) };
+                self.failed(now, &Fault::Status { status: &status, retry_after: None }, error);
+            }
+            Problem::Malformed(problem) => {
+                let error = Error::Malformed { resource: Arc::clone(&self.path), problem: problem.into() };
+                self.failed(now, &Fault::Malformed, error);
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
+        self.reading = Reading::Nothing;
+        let consequence = self.machine.failed(now, fault);
+        self.follow(now, consequence, error);
+    }
+
+    fn follow(&mut self, now: Time, consequence: Consequence, error: Error) {
+        // What came before the fault counts.
+        self.publish(now);
+        let at = match consequence {
+            Consequence::Fallback => {
+                debug!(resource = %self.path, cause = chain(&error), "a list follows instead of a watch-list");
+                return;
+            }
+            Consequence::Retry { at } => at,
+        };
+        let (wait, reason) = (at.saturating_sub(now), chain(&error));
+        if self.published.is_some() && self.machine.served() != Served::No {
+            warn!(resource = %self.path, error = reason, ?wait, "watch failed, trying again");
+        } else {
+            // Whoever waits for the first list is told by the error itself.
+            debug!(resource = %self.path, error = reason, ?wait, "list failed, trying again");
+        }
+        if self.machine.served() == Served::No {
+            return;
+        }
+        let since = *self.trouble_since.get_or_insert(now);
+        let (since, next) = (self.started + since, self.started + at);
+        self.shared.update_status(|status| status.phase = Phase::Retrying { since, error, next });
+        self.tell(now);
+    }
+
+    /// The server answers as it should.
+    fn works(&mut self, now: Time) {
+        if let Some(since) = self.trouble_since.take()
+            && self.published.is_some()
+        {
+            info!(resource = %self.path, after = ?now.saturating_sub(since), "watching again");
+        }
+        self.shared.update_status(|status| status.phase = Phase::Watching);
+    }
+
+    /// Hands out what has changed.
+    fn publish(&mut self, now: Time) {
+        let Some(before) = self.published else { return self.tell(now) };
+        let changes = self.store.take_changes();
+        let version = self.machine.progress().unwrap_or(before);
+        if !changes.is_empty() || version != before {
+            for change in &changes {
+                self.trace(change);
+            }
+            self.published = Some(version);
+            self.shared.publish(self.store.snapshot(version), &changes);
+        }
+        self.tell(now);
+    }
+
+    fn trace(&self, change: &Change<K>) {
+        let (key, resource) = (change.key(), &self.path);
+        match change {
+            Change::Added { .. } => {
+                debug!(%resource, namespace = key.namespace(), name = key.name(), "added")
+            }
+            Change::Updated { .. } => {
+                debug!(%resource, namespace = key.namespace(), name = key.name(), "updated");
+            }
+            Change::Deleted { reason, .. } => {
+                debug!(%resource, namespace = key.namespace(), name = key.name(), ?reason, "deleted");
+            }
+        }
+    }
+
+    /// Brings the status up to date.
+    fn tell(&mut self, now: Time) {
+        let quarantined = self.store.take_quarantined();
+        let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
+        let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
+        self.stale = stale;
+        let (published, last_contact) = (self.published, self.last_contact.map(|at| self.started + at));
+        self.shared.update_status(|status| {
+            status.synced = published.is_some();
+            status.resource_version = published;
+            status.last_contact = last_contact;
+            status.stale = stale;
+            if let Some(quarantined) = quarantined {
+                status.quarantined = Arc::new(quarantined);
+            }
+        });
+    }
+}
+
+/// The server's `Status`, or one that says as much as the server did.
+fn status_of(code: StatusCode, body: &[u8]) -> ApiStatus {
+    let sent = serde_json::from_slice::<ApiStatus>(body).ok().filter(ApiStatus::is_failure);
+    let mut status = sent.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        let line = text.lines().next().unwrap_or_default().trim();
+        ApiStatus::failure(&line.chars().take(200).collect::<String>(), "")
+    });
+    status.code = code.as_u16();
+    status
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}

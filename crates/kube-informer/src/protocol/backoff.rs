@@ -1,0 +1,78 @@
+//! How long to wait after a failure.
+
+use std::time::Duration;
+
+/// The longest wait after the first failure; it doubles with each further one.
+const FIRST: Duration = Duration::from_millis(400);
+/// The longest wait that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+
+/// Waits that grow with every failure, and start again only when the owner saw progress.
+///
+/// Each wait is drawn from the upper half of its step, so that a thousand clients do not come back at once, and none is
+/// shorter than the one before.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    failures: u32,
+    random: fastrand::Rng,
+}
+
+impl Backoff {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { failures: 0, random: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Something worked that shows that the trouble is over.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after one more failure: at most `cap`, and at least what the server asked for.
+    pub(crate) fn failed(&mut self, cap: Duration, asked: Option<Duration>) -> Duration {
+        let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(cap);
+        self.failures = self.failures.saturating_add(1);
+        let drawn = self.jitter(step / 2, step);
+        match asked {
+            Some(asked) => {
+                let asked = asked.min(LONGEST_ASKED);
+                drawn.max(self.jitter(asked, asked + asked / 10))
+            }
+            None => drawn,
+        }
+    }
+
+    /// A time between the two.
+    pub(crate) fn jitter(&mut self, from: Duration, to: Duration) -> Duration {
+        from + to.saturating_sub(from).mul_f64(self.random.f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn waits_grow_up_to_the_cap_and_the_first_is_short(seed: u64) {
+            let cap = Duration::from_secs(15);
+            let mut backoff = Backoff::new(seed);
+            let waits: Vec<_> = (0..12).map(|_| backoff.failed(cap, None)).collect();
+            prop_assert!(waits[0] >= FIRST / 2 && waits[0] < Duration::from_secs(1));
+            // Up to the cap each wait is at least as long as the one before.
+            prop_assert!(waits[..6].windows(2).all(|pair| pair[0] <= pair[1]), "{:?}", waits);
+            prop_assert!(waits[6..].iter().all(|wait| (cap / 2..=cap).contains(wait)), "{:?}", waits);
+            backoff.reset();
+            prop_assert!(backoff.failed(cap, None) < Duration::from_secs(1));
+        }
+
+        #[test]
+        fn a_server_is_given_the_time_that_it_asks_for(seed: u64, asked in 0_u64..10_000) {
+            let asked = Duration::from_secs(asked);
+            let wait = Backoff::new(seed).failed(Duration::from_secs(15), Some(asked));
+            prop_assert!(wait >= asked.min(LONGEST_ASKED));
+            prop_assert!(wait <= (LONGEST_ASKED + LONGEST_ASKED / 10).min(asked + asked / 10).max(FIRST));
+        }
+    }
+}

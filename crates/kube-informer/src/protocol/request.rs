@@ -1,0 +1,278 @@
+//! What is asked of the server, and how it is written in a URL.
+
+use std::{fmt::Write, time::Duration};
+
+use kube::Resource;
+
+use crate::ResourceVersion;
+
+/// How many objects a page of a list has, as client-go's.
+pub(crate) const PAGE_SIZE: u32 = 500;
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) plural: String,
+    /// What each object says that it is.
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) metadata_only: bool,
+    pub(crate) namespace: Option<String>,
+    pub(crate) labels: String,
+    pub(crate) fields: String,
+}
+
+/// One request of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A list, or a page of it.
+    List {
+        version: ListVersion,
+        /// Whether the server may divide it.
+        paged: bool,
+        /// Where the page begins.
+        continue_token: Option<String>,
+    },
+    /// A watch that sends the present state first (KEP-3157).
+    WatchList { version: ListVersion, timeout: Duration },
+    /// A watch of what comes after a version.
+    Watch { from: ResourceVersion, timeout: Duration },
+    /// The resources of the group and version: whether the type is served at all.
+    Discover,
+}
+
+/// How new a list has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListVersion {
+    /// As new as the server's storage.
+    Latest,
+    /// Whatever the server has in memory.
+    Any,
+    /// At least this.
+    AtLeast(ResourceVersion),
+}
+
+impl Target {
+    pub(crate) fn new<K: Resource>(dynamic_type: &K::DynamicType) -> Self {
+        let (api_version, kind) = if K::metadata_api() {
+            ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadata".to_owned())
+        } else {
+            (K::api_version(dynamic_type).into_owned(), K::kind(dynamic_type).into_owned())
+        };
+        Self {
+            api_version,
+            kind,
+            group: K::group(dynamic_type).into_owned(),
+            version: K::version(dynamic_type).into_owned(),
+            plural: K::plural(dynamic_type).into_owned(),
+            metadata_only: K::metadata_api(),
+            namespace: None,
+            labels: String::new(),
+            fields: String::new(),
+        }
+    }
+
+    /// The path of the collection.
+    pub(crate) fn path(&self) -> String {
+        let mut path = self.group_version_path();
+        if let Some(namespace) = &self.namespace {
+            path.push_str("/namespaces/");
+            escape(&mut path, namespace);
+        }
+        path.push('/');
+        escape(&mut path, &self.plural);
+        path
+    }
+
+    fn group_version_path(&self) -> String {
+        let mut path = String::from(if self.group.is_empty() { "/api" } else { "/apis/" });
+        escape(&mut path, &self.group);
+        path.push('/');
+        escape(&mut path, &self.version);
+        path
+    }
+
+    /// Whether an object can leave the selection without being deleted. It cannot leave a selection by its name.
+    pub(crate) fn can_be_left(&self) -> bool {
+        let fixed = |term: &str| {
+            matches!(
+                term.split(['=', '!']).next().map(str::trim),
+                Some("metadata.name" | "metadata.namespace")
+            )
+        };
+        !self.labels.is_empty() || (!self.fields.is_empty() && !self.fields.split(',').all(fixed))
+    }
+
+    /// Path and query.
+    pub(crate) fn uri(&self, request: &Request) -> String {
+        if matches!(request, Request::Discover) {
+            return self.group_version_path();
+        }
+        let mut query = Query(self.path(), '?');
+        if !self.labels.is_empty() {
+            query.add("labelSelector", &self.labels);
+        }
+        if !self.fields.is_empty() {
+            query.add("fieldSelector", &self.fields);
+        }
+        match request {
+            Request::List { version, paged, continue_token } => {
+                if *paged {
+                    query.add("limit", &PAGE_SIZE.to_string());
+                }
+                match continue_token {
+                    // The token says which version the page is of; the server refuses another word on it.
+                    Some(token) => query.add("continue", token),
+                    None => query.version(*version),
+                }
+            }
+            Request::WatchList { version, timeout } => {
+                query.watch(*timeout);
+                query.add("sendInitialEvents", "true");
+                query.add("resourceVersionMatch", "NotOlderThan");
+                if *version != ListVersion::Latest {
+                    query.add("resourceVersion", &version.text());
+                }
+            }
+            Request::Watch { from, timeout } => {
+                query.watch(*timeout);
+                query.add("resourceVersion", &from.to_string());
+            }
+            Request::Discover => {}
+        }
+        query.0
+    }
+}
+
+impl Request {
+    /// Whether the answer is the whole state from its beginning.
+    pub(crate) fn begins_list(&self) -> bool {
+        matches!(self, Self::WatchList { .. } | Self::List { continue_token: None, .. })
+    }
+}
+
+impl ListVersion {
+    fn text(self) -> String {
+        match self {
+            Self::Latest => String::new(),
+            Self::Any => "0".to_owned(),
+            Self::AtLeast(version) => version.to_string(),
+        }
+    }
+}
+
+struct Query(String, char);
+
+impl Query {
+    fn add(&mut self, name: &str, value: &str) {
+        self.0.push(std::mem::replace(&mut self.1, '&'));
+        self.0.push_str(name);
+        self.0.push('=');
+        escape(&mut self.0, value);
+    }
+
+    fn watch(&mut self, timeout: Duration) {
+        self.add("watch", "true");
+        self.add("allowWatchBookmarks", "true");
+        self.add("timeoutSeconds", &timeout.as_secs().to_string());
+    }
+
+    fn version(&mut self, version: ListVersion) {
+        if version != ListVersion::Latest {
+            self.add("resourceVersion", &version.text());
+            self.add("resourceVersionMatch", "NotOlderThan");
+        }
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters as `%XX`: right in a path segment and in a query value.
+fn escape(to: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
+            // Writing to a String does not fail.
+            _ => drop(write!(to, "%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            group: "web.helloworld".into(),
+            version: "v1".into(),
+            plural: "blogs".into(),
+            api_version: "web.helloworld/v1".into(),
+            kind: "Blog".into(),
+            metadata_only: false,
+            namespace: Some("default".into()),
+            labels: String::new(),
+            fields: String::new(),
+        }
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(290);
+
+    #[test]
+    fn writes_each_request_as_the_api_wants_it() {
+        let blogs = "/apis/web.helloworld/v1/namespaces/default/blogs";
+        let version = "7".parse().unwrap();
+        let list =
+            |version, continue_token: Option<String>| Request::List { version, paged: true, continue_token };
+        for (request, query) in [
+            (list(ListVersion::Latest, None), "?limit=500"),
+            (list(ListVersion::Latest, Some("a/b=".into())), "?limit=500&continue=a%2Fb%3D"),
+            (
+                Request::List { version: ListVersion::Any, paged: false, continue_token: None },
+                "?resourceVersion=0&resourceVersionMatch=NotOlderThan",
+            ),
+            (
+                Request::WatchList { version: ListVersion::Latest, timeout: TIMEOUT },
+                "?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&sendInitialEvents=true\
+                 &resourceVersionMatch=NotOlderThan",
+            ),
+            (
+                Request::Watch { from: version, timeout: TIMEOUT },
+                "?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion=7",
+            ),
+        ] {
+            assert_eq!(target().uri(&request), format!("{blogs}{query}"));
+        }
+        assert_eq!(target().uri(&Request::Discover), "/apis/web.helloworld/v1");
+    }
+
+    #[test]
+    fn selectors_are_escaped_and_the_core_group_has_its_own_path() {
+        let pods = Target {
+            group: String::new(),
+            plural: "pods".into(),
+            namespace: None,
+            labels: "app in (a,b),!c".into(),
+            fields: "metadata.name=x".into(),
+            ..target()
+        };
+        let request = Request::List { version: ListVersion::Latest, paged: false, continue_token: None };
+        assert_eq!(
+            pods.uri(&request),
+            "/api/v1/pods?labelSelector=app%20in%20%28a%2Cb%29%2C%21c&fieldSelector=metadata.name%3Dx"
+        );
+        assert_eq!(pods.uri(&Request::Discover), "/api/v1");
+    }
+
+    #[test]
+    fn an_object_cannot_leave_a_selection_by_name() {
+        let with = |labels: &str, fields: &str| {
+            Target { labels: labels.into(), fields: fields.into(), ..target() }.can_be_left()
+        };
+        assert!(!with("", ""));
+        assert!(!with("", "metadata.name=x"));
+        assert!(!with("", "metadata.name!=x,metadata.namespace==y"));
+        assert!(with("a=b", "metadata.name=x"));
+        assert!(with("", "metadata.name=x,status.phase=Running"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The chosen cluster: its address, and whom to trust there.
+//! Source: client-go `tools/clientcmd/validation.go` and `client_config.go`.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Uri;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::model::Cluster;
+use crate::resolve::Chosen;
+
+/// Address, trust and server name. Also the certificates of the authority as they are written.
+pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec<u8>), Error> {
+    let value = cluster.value;
+    if value.server.is_empty() {
+        return Err(cluster.invalid("it has no server"));
+    }
+    let (file, data) = (&value.certificate_authority, &value.certificate_authority_data);
+    if !file.is_empty() && !data.is_empty() {
+        return Err(cluster.invalid("certificate-authority and certificate-authority-data are both set"));
+    }
+    if value.insecure_skip_tls_verify && !(file.is_empty() && data.is_empty()) {
+        return Err(cluster.invalid(
+            "insecure-skip-tls-verify is set together with a certificate authority: remove one of them",
+        ));
+    }
+    let mut config =
+        kube::Config::new(server_url(&value.server).map_err(|problem| cluster.invalid(problem))?);
+    let ca_pem = if file.is_empty() {
+        data.clone()
+    } else {
+        config.root_cert_file = Some(PathBuf::from(file));
+        std::fs::read(file).map_err(|source| cluster.unreadable("certificate-authority", file, source))?
+    };
+    if !ca_pem.is_empty() || !file.is_empty() {
+        let field = if file.is_empty() { "certificate-authority-data" } else { "certificate-authority" };
+        let certificates = certificates(&ca_pem)
+            .ok_or_else(|| cluster.invalid(format!("{field} holds no certificate in PEM")))?;
+        config.root_cert = Some(certificates);
+    }
+    config.accept_invalid_certs = value.insecure_skip_tls_verify;
+    config.disable_compression = value.disable_compression;
+    config.tls_server_name = Some(value.tls_server_name.clone()).filter(|name| !name.is_empty());
+    Ok((config, ca_pem))
+}
+
+/// The certificates of a PEM file, DER; `None` when there is none or one is broken.
+pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
+    certificates.ok().filter(|certificates| !certificates.is_empty())
+}
+
+/// What an exec plugin learns of the cluster. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.
+pub(crate) fn info(cluster: &Cluster, config: &kube::Config, ca_pem: &[u8]) -> Value {
+    let mut info = json!({"server": cluster.server});
+    let mut set = |key: &str, value: Value| info[key] = value;
+    if let Some(name) = &config.tls_server_name {
+        set("tls-server-name", json!(name));
+    }
+    if cluster.insecure_skip_tls_verify {
+        set("insecure-skip-tls-verify", json!(true));
+    }
+    if !ca_pem.is_empty() {
+        set("certificate-authority-data", json!(STANDARD.encode(ca_pem)));
+    }
+    if !cluster.proxy_url.is_empty() {
+        set("proxy-url", json!(cluster.proxy_url));
+    }
+    if cluster.disable_compression {
+        set("disable-compression", json!(true));
+    }
+    if let Some(extension) = cluster.extensions.get("client.authentication.k8s.io/exec") {
+        set("config", extension.clone());
+    }
+    info
+}
+
+/// The address as a URL: `http` when no scheme is given, without query.
+/// Source: client-go `rest/url_utils.go`, `DefaultServerURL`.
+fn server_url(server: &str) -> Result<Uri, String> {
+    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    let without_query = url.split(['?', '#']).next().unwrap_or_default();
+    let uri: Uri =
+        without_query.parse().map_err(|_| "server is neither a URL nor a host:port pair".to_owned())?;
+    if url != server && uri.path() != "/" {
+        return Err("server is neither a URL nor a host:port pair".to_owned());
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("server must not hold a user name or password".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        scheme => Err(format!("server has the unsupported scheme {:?}", scheme.unwrap_or_default())),
+    }
+}

@@ -1,0 +1,15 @@
+//! What a user of the crate notices, in one program so that it links once.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in tests, but clippy does not take the helpers of an integration test for tests"
+)]
+
+mod client;
+mod errors;
+mod properties;
+mod report;
+mod rules;
+mod sandbox;
+mod server;
+mod view;

@@ -1,0 +1,266 @@
+//! A small API server on loopback: real TLS, and it remembers what it was asked. And two proxies.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+/// A certificate authority.
+pub(crate) struct Ca {
+    pub(crate) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for these names and its key, PEM.
+    pub(crate) fn issue(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// One request as the server saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// DER of the client's certificate.
+    pub(crate) certificate: Option<Vec<u8>>,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+type Answer = dyn Fn(&Seen) -> StatusCode + Send + Sync;
+
+/// Answers while it lives.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca: Ca,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// An https server for the names `localhost`, `api.test` and the address 127.0.0.1.
+    pub(crate) async fn start(answer: impl Fn(&Seen) -> StatusCode + Send + Sync + 'static) -> Self {
+        let ca = Ca::new();
+        let (certificate, key) = ca.issue(&["localhost", "api.test", "127.0.0.1"]);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().unwrap();
+        let config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), ca, Arc::new(answer)).await
+    }
+
+    /// The same without TLS.
+    pub(crate) async fn start_plain() -> Self {
+        Self::listen(None, Ca::new(), Arc::new(|_: &Seen| StatusCode::OK)).await
+    }
+
+    async fn listen(acceptor: Option<TlsAcceptor>, ca: Ca, answer: Arc<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let remembered = seen.clone();
+        let tasks = accept(listener, move |stream| {
+            let (acceptor, answer, seen) = (acceptor.clone(), answer.clone(), remembered.clone());
+            async move {
+                let Some(acceptor) = acceptor else { return serve(stream, None, answer, seen).await };
+                // A client that does not trust us ends here.
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let certificate = stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
+                serve(stream, certificate, answer, seen).await;
+            }
+        });
+        Self { address, ca, seen, _tasks: tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The fields of a kubeconfig's cluster that make one trust this server.
+    pub(crate) fn cluster(&self) -> String {
+        format!("server: '{}', certificate-authority-data: {}", self.url(), self.ca_data())
+    }
+
+    pub(crate) fn ca_data(&self) -> String {
+        base64(&self.ca.pem)
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The `Authorization` header of each request.
+    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
+        self.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect()
+    }
+}
+
+/// `StatusCode::OK` for one bearer token, 401 for all others.
+pub(crate) fn only(token: &'static str) -> impl Fn(&Seen) -> StatusCode + Send + Sync {
+    move |seen| {
+        if seen.header("authorization") == Some(format!("Bearer {token}").as_str()) {
+            StatusCode::OK
+        } else {
+            StatusCode::UNAUTHORIZED
+        }
+    }
+}
+
+pub(crate) fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+async fn serve<S>(stream: S, certificate: Option<Vec<u8>>, answer: Arc<Answer>, seen: Arc<Mutex<Vec<Seen>>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let (certificate, answer, seen) = (certificate.clone(), answer.clone(), seen.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let path = parts.uri.to_string();
+            let one = Seen { path, headers: parts.headers, body, certificate };
+            let status = answer(&one);
+            seen.lock().unwrap().push(one);
+            let body = if status.is_success() { "{}" } else { r#"{"kind":"Status","status":"Failure"}"# };
+            let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+            *response.status_mut() = status;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    // A client that goes away is no failure of the server.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Forwards what it is asked to `target`, whatever the name that it was asked for, and remembers the asking.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// `CONNECT`, RFC 9110 section 9.3.6.
+    pub(crate) async fn http(target: SocketAddr) -> Self {
+        Self::start(move |mut stream, asked| async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            asked.lock().unwrap().push(String::from_utf8(head).unwrap());
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            forward(stream, target).await;
+        })
+        .await
+    }
+
+    /// SOCKS version 5 without authentication, RFC 1928.
+    pub(crate) async fn socks(target: SocketAddr) -> Self {
+        Self::start(move |mut stream, asked| async move {
+            let mut greeting = [0; 2];
+            stream.read_exact(&mut greeting).await.unwrap();
+            let mut methods = vec![0; greeting[1].into()];
+            stream.read_exact(&mut methods).await.unwrap();
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut request = [0; 4];
+            stream.read_exact(&mut request).await.unwrap();
+            let length = match request[3] {
+                1 => 4,
+                _ => stream.read_u8().await.unwrap().into(),
+            };
+            let mut host = vec![0; length];
+            stream.read_exact(&mut host).await.unwrap();
+            let port = stream.read_u16().await.unwrap();
+            asked.lock().unwrap().push(format!("{}:{port}", String::from_utf8_lossy(&host)));
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            forward(stream, target).await;
+        })
+        .await
+    }
+
+    async fn start<F>(
+        handle: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let remembered = asked.clone();
+        let tasks = accept(listener, move |stream| handle(stream, remembered.clone()));
+        Self { address, asked, _tasks: tasks }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn forward(mut stream: TcpStream, target: SocketAddr) {
+    let mut server = TcpStream::connect(target).await.unwrap();
+    // Either side may hang up.
+    let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+}
+
+/// Accepts until it is dropped, and with it every connection.
+fn accept<F>(listener: TcpListener, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> JoinSet<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections.spawn(handle(stream));
+        }
+    });
+    tasks
+}

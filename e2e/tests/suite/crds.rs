@@ -1,0 +1,254 @@
+//! The life of a CustomResourceDefinition.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Cluster, eventually};
+use serde_json::{Value, json};
+
+use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, widgets_of_group};
+
+e2e::on_each_cluster! {
+    established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid, no_status_subresource,
+    columns_change, protected_group, cluster_scope
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn established(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    let crd = widgets.http.get(&path).await?.code(200)?;
+    let summary: Vec<Value> = crd["status"]["conditions"]
+        .as_array()
+        .context("conditions")?
+        .iter()
+        .map(|condition| {
+            json!([condition["type"], condition["status"], condition["reason"], condition["message"]])
+        })
+        .collect();
+    assert_eq!(
+        summary,
+        [
+            json!(["NamesAccepted", "True", "NoConflicts", "no conflicts found"]),
+            json!(["Established", "True", "InitialNamesAccepted", "the initial names have been accepted"]),
+        ]
+    );
+    assert_eq!(crd["status"]["acceptedNames"], crd["spec"]["names"]);
+    assert_eq!(crd["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(crd["spec"]["conversion"], json!({"strategy": "None"}));
+    assert_eq!(crd["metadata"]["generation"], 1);
+    widgets.create("one").await?;
+    Ok(())
+}
+
+async fn name_conflict(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let mut other = crd(&group);
+    other["metadata"]["name"] = json!(format!("others.{group}"));
+    other["spec"]["names"] =
+        json!({"plural": "others", "singular": "other", "kind": "Widget", "listKind": "OtherList"});
+    widgets.http.post(CRDS, &other).await?.code(201)?;
+    eventually(PATIENCE, || async {
+        let other = widgets.http.get(&format!("{CRDS}/others.{group}")).await?.code(200)?;
+        ensure!(condition(&other, "NamesAccepted") == "False", "{}", other["status"]);
+        ensure!(condition(&other, "Established") == "False", "{}", other["status"]);
+        let conditions = other["status"]["conditions"].as_array().context("conditions")?;
+        let accepted = conditions.iter().find(|condition| condition["type"] == "NamesAccepted");
+        let accepted = accepted.context("NamesAccepted")?;
+        ensure!(accepted["reason"] == "KindConflict", "{accepted}");
+        ensure!(accepted["message"] == "\"Widget\" is already in use", "{accepted}");
+        Ok(())
+    })
+    .await?;
+    let others = format!("/apis/{group}/v1/namespaces/{}/others", cluster.namespace());
+    widgets.http.get(&others).await?.code(404)?;
+    Ok(())
+}
+
+async fn removal(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let two = widgets.create("two").await?;
+    let mut watch =
+        widgets.http.watch(&format!("{}?watch=true&resourceVersion={}", widgets.path, version(&two))).await?;
+    widgets.http.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
+    // Each object's end is told, and then the stream's.
+    let mut deleted = Vec::new();
+    while let Some(event) = watch.try_next().await? {
+        ensure!(event.kind == "DELETED", "{event:?}");
+        deleted.push(event.object["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+    }
+    deleted.sort();
+    assert_eq!(deleted, ["one", "two"]);
+    eventually(PATIENCE, || async {
+        widgets.http.get(&format!("{CRDS}/widgets.{group}")).await?.code(404)?;
+        for path in [&widgets.path, &format!("/apis/{group}/v1"), &format!("/apis/{group}")] {
+            let reply = widgets.http.get(path).await?;
+            ensure!(reply.body == "404 page not found\n", "{path}: {}", reply.body);
+        }
+        let groups = widgets.http.get("/apis").await?.code(200)?;
+        ensure!(
+            groups["groups"]
+                .as_array()
+                .is_some_and(|groups| groups.iter().all(|found| found["name"] != group))
+        );
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn removal_waits_for_finalizers(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    let mut held = widgets.draft("held", &json!({"size": "small"}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    widgets.http.post(&widgets.path, &held).await?.code(201)?;
+    widgets.create("free").await?;
+
+    let crd = widgets.http.delete(&path).await?.code(200)?;
+    assert!(crd["metadata"]["deletionTimestamp"].is_string(), "{crd}");
+    assert_eq!(crd["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
+    eventually(PATIENCE, || async {
+        let crd = widgets.http.get(&path).await?.code(200)?;
+        ensure!(condition(&crd, "Terminating") == "True", "{}", crd["status"]);
+        ensure!(names(&widgets.http.get(&widgets.path).await?.code(200)?) == ["held"]);
+        Ok(())
+    })
+    .await?;
+    let message = format!(
+        "widgets.{group} \"late\" is forbidden: create not allowed while custom resource definition is terminating"
+    );
+    widgets.post("late", &json!({"size": "small"})).await?.refused(403, "Forbidden", &message)?;
+    widgets.merge("held", &json!({"metadata": {"finalizers": null}})).await?.code(200)?;
+    eventually(PATIENCE, || async { widgets.http.get(&path).await?.code(404) }).await?;
+    Ok(())
+}
+
+async fn comes_back(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    widgets.http.delete(&path).await?.code(200)?;
+    eventually(PATIENCE, || async { widgets.http.get(&path).await?.code(404) }).await?;
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    assert!(widgets.names("").await?.is_empty());
+    widgets.create("one").await?;
+    Ok(())
+}
+
+async fn invalid(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let name = format!("widgets.{group}");
+    let refused = async |crd: Value, problem: &str| {
+        let reply = cluster.admin().post(CRDS, &crd).await?;
+        ensure!(reply.message().contains(problem), "expected {problem}\ngot {}", reply.message());
+        reply.code(422)
+    };
+    let mut wrong_name = crd(&group);
+    wrong_name["metadata"]["name"] = json!("widgets");
+    refused(
+        wrong_name,
+        "metadata.name: Invalid value: \"widgets\": must be spec.names.plural+\".\"+spec.group",
+    )
+    .await?;
+    let mut no_storage = crd(&group);
+    no_storage["spec"]["versions"][0]["storage"] = json!(false);
+    refused(no_storage, "must have exactly one version marked as storage version").await?;
+    let mut scope = crd(&group);
+    scope["spec"]["scope"] = json!("Everywhere");
+    refused(
+        scope,
+        "spec.scope: Unsupported value: \"Everywhere\": supported values: \"Cluster\", \"Namespaced\"",
+    )
+    .await?;
+    let mut not_structural = crd(&group);
+    not_structural["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({"properties": {"spec": {"type": "object"}}});
+    refused(not_structural, "type: Required value: must not be empty at the root").await?;
+    let mut no_schema = crd(&group);
+    no_schema["spec"]["versions"][0].as_object_mut().context("a version")?.remove("schema");
+    refused(no_schema, "spec.versions[0].schema.openAPIV3Schema: Required value").await?;
+    let mut rule = crd(&group);
+    rule["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"]["x-kubernetes-validations"] =
+        json!([{"rule": "self.bogus("}]);
+    refused(rule, "x-kubernetes-validations[0].rule: Invalid value: ").await?;
+    cluster.admin().get(&format!("{CRDS}/{name}")).await?.code(404)?;
+    Ok(())
+}
+
+async fn no_status_subresource(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let mut crd = crd(&group);
+    crd["spec"]["versions"][0].as_object_mut().context("a version")?.remove("subresources");
+    cluster.admin().post(CRDS, &crd).await?.code(201)?;
+    let widgets = widgets_of_existing(&cluster, &group).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "small"}));
+    widget["status"] = json!({"phase": "Kept"});
+    let one = widgets.http.post(&widgets.path, &widget).await?.code(201)?;
+    assert_eq!(one["status"], json!({"phase": "Kept"}));
+    // There, a status is contents like any other.
+    let one = widgets.merge("one", &json!({"status": {"phase": "Changed"}})).await?.code(200)?;
+    assert_eq!((&one["status"]["phase"], &one["metadata"]["generation"]), (&json!("Changed"), &json!(2)));
+    widgets.http.get(&format!("{}/status", widgets.at("one"))).await?.code(404)?;
+    Ok(())
+}
+
+async fn columns_change(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let columns = json!([{"name": "How big", "type": "string", "jsonPath": ".spec.size"}]);
+    let patch =
+        json!([{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns", "value": columns}]);
+    let path = format!("{CRDS}/widgets.{group}");
+    let patched = widgets.http.patch(&path, e2e::http::JSON_PATCH, &patch).await?.code(200)?;
+    assert_eq!(patched["metadata"]["generation"], 2);
+    eventually(PATIENCE, || async {
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let table = widgets.http.get_as(&widgets.path, accept).await?.code(200)?;
+        ensure!(table["rows"][0]["cells"] == json!(["one", "small"]), "{table}");
+        ensure!(table["columnDefinitions"][1]["name"] == "How big", "{table}");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn protected_group(cluster: Cluster) -> Result<()> {
+    let group = format!("{}.k8s.io", cluster.namespace());
+    let message = format!(
+        "CustomResourceDefinition.apiextensions.k8s.io \"widgets.{group}\" is invalid: metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"
+    );
+    cluster.admin().post(CRDS, &crd(&group)).await?.refused(422, "Invalid", &message)?;
+    Ok(())
+}
+
+async fn cluster_scope(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let mut crd = crd(&group);
+    crd["spec"]["scope"] = json!("Cluster");
+    let admin = cluster.admin();
+    admin.post(CRDS, &crd).await?.code(201)?;
+    let path = format!("/apis/{group}/v1/widgets");
+    eventually(PATIENCE, || async { admin.get(&path).await?.code(200) }).await?;
+    let widget = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "one"},
+        "spec": {"size": "small"},
+    });
+    let one = admin.post(&path, &widget).await?.code(201)?;
+    assert!(one["metadata"].get("namespace").is_none(), "{one}");
+    admin.get(&format!("/apis/{group}/v1/namespaces/{}/widgets", cluster.namespace())).await?.code(404)?;
+    let forbidden = format!(
+        "widgets.{group} \"one\" is forbidden: User \"nobody\" cannot get resource \"widgets\" in API group \"{group}\" at the cluster scope"
+    );
+    cluster.nobody().get(&format!("{path}/one")).await?.refused(403, "Forbidden", &forbidden)?;
+    admin.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
+    Ok(())
+}

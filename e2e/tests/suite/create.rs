@@ -1,0 +1,250 @@
+//! POST: names, generated names, dry runs, and bodies that are none.
+
+use anyhow::{Result, ensure};
+use e2e::Cluster;
+use http::Method;
+use serde_json::json;
+
+use crate::widgets::{GROUP, widgets};
+
+e2e::on_each_cluster! {
+    server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies, wrong_types,
+    yaml_in_and_out, not_in_that_namespace, secret_string_data
+}
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+async fn server_fills_in_metadata(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "small"}));
+    widget["metadata"]["uid"] = json!("mine");
+    widget["metadata"]["generation"] = json!(7);
+    widget["metadata"]["creationTimestamp"] = json!("2001-01-01T00:00:00Z");
+    widget["metadata"]["deletionTimestamp"] = json!("2001-01-01T00:00:00Z");
+    widget["status"] = json!({"phase": "Mine"});
+    let created = widgets.http.post(&widgets.path, &widget).await?.code(201)?;
+    let metadata = &created["metadata"];
+    assert_eq!(metadata["namespace"], cluster.namespace());
+    assert_eq!(metadata["generation"], 1);
+    assert_ne!(metadata["uid"], "mine");
+    assert_eq!(metadata["uid"].as_str().map(str::len), Some(36));
+    assert!(metadata["creationTimestamp"].as_str().is_some_and(|time| time > "2020" && time.ends_with('Z')));
+    assert!(metadata["resourceVersion"].as_str().is_some_and(|version| version.parse::<u64>().is_ok()));
+    assert!(metadata.get("deletionTimestamp").is_none() && created.get("status").is_none(), "{created}");
+    assert_eq!(widgets.get("one").await?.code(200)?, created);
+    Ok(())
+}
+
+async fn already_exists(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let message = format!("widgets.{GROUP} \"one\" already exists");
+    let reply = widgets.post("one", &json!({"size": "small"})).await?;
+    let status = reply.refused(409, "AlreadyExists", &message)?;
+    assert_eq!(status["details"], json!({"name": "one", "group": GROUP, "kind": "widgets"}));
+    // A field that is wrong is told first.
+    widgets.post("one", &json!({"size": ""})).await?.code(422)?;
+    Ok(())
+}
+
+async fn generate_name(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("", &json!({"size": "small"}));
+    widget["metadata"] = json!({"generateName": "gen-"});
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let created = widgets.http.post(&widgets.path, &widget).await?.code(201)?;
+        assert_eq!(created["metadata"]["generateName"], "gen-");
+        let name = created["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        // client-go's alphabet: no vowels, nothing that looks like another letter.
+        let suffix = name.strip_prefix("gen-").unwrap_or_default();
+        ensure!(
+            suffix.len() == 5 && suffix.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c)),
+            "{name}"
+        );
+        names.push(name);
+    }
+    assert_ne!(names[0], names[1]);
+    Ok(())
+}
+
+async fn names(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let reply = widgets.post("Bad_Name", &json!({"size": "small"})).await?;
+    let message = format!(
+        "Widget.{GROUP} \"Bad_Name\" is invalid: metadata.name: Invalid value: \"Bad_Name\": {SUBDOMAIN}"
+    );
+    reply.refused(422, "Invalid", &message)?;
+
+    let config_maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Bad_Name"}});
+    let message =
+        format!("ConfigMap \"Bad_Name\" is invalid: metadata.name: Invalid value: \"Bad_Name\": {SUBDOMAIN}");
+    let status = cluster.admin().post(&config_maps, &config_map).await?.refused(422, "Invalid", &message)?;
+    assert_eq!(
+        (&status["details"]["name"], &status["details"]["kind"]),
+        (&json!("Bad_Name"), &json!("ConfigMap"))
+    );
+
+    let reply = widgets.post("", &json!({"size": "small"})).await?;
+    ensure!(
+        reply.message().contains("metadata.name: Required value: name or generateName is required"),
+        "{}",
+        reply.message()
+    );
+    reply.code(422)?;
+    widgets.post(&"x".repeat(253), &json!({"size": "small"})).await?.code(201)?;
+    widgets.post(&"x".repeat(254), &json!({"size": "small"})).await?.code(422)?;
+    Ok(())
+}
+
+async fn labels(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "small"}));
+    widget["metadata"]["labels"] = json!({"a": "not ok"});
+    let message = format!(
+        "Widget.{GROUP} \"one\" is invalid: metadata.labels: Invalid value: \"not ok\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    );
+    widgets.http.post(&widgets.path, &widget).await?.refused(422, "Invalid", &message)?;
+    widget["metadata"]["labels"] = json!({"a b": "c"});
+    let reply = widgets.http.post(&widgets.path, &widget).await?;
+    ensure!(
+        reply
+            .message()
+            .contains("metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric"),
+        "{}",
+        reply.message()
+    );
+    reply.code(422)?;
+    widget["metadata"]["labels"] = json!({"a": 5});
+    widgets.http.post(&widgets.path, &widget).await?.refused(
+        400,
+        "BadRequest",
+        "Widget in version \"v1\" cannot be handled as a Widget: json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string",
+    )?;
+    Ok(())
+}
+
+async fn dry_run(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let path = format!("{}?dryRun=All", widgets.path);
+    let dry = widgets.http.post(&path, &widgets.draft("one", &json!({"size": "small"}))).await?.code(201)?;
+    assert_eq!(dry["spec"]["replicas"], 1);
+    assert!(dry["metadata"]["uid"].is_string() && dry["metadata"].get("resourceVersion").is_none(), "{dry}");
+    widgets.get("one").await?.code(404)?;
+    widgets.http.post(&path, &widgets.draft("one", &json!({"size": ""}))).await?.code(422)?;
+    let path = format!("{}?dryRun=Some", widgets.path);
+    widgets.http.post(&path, &widgets.draft("one", &json!({"size": "small"}))).await?.refused(
+        422,
+        "Invalid",
+        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+    )?;
+
+    widgets.create("one").await?;
+    let patch = json!({"spec": {"size": "large"}});
+    let patched = widgets.merge("one?dryRun=All", &patch).await?.code(200)?;
+    assert_eq!((&patched["spec"]["size"], &patched["metadata"]["generation"]), (&json!("large"), &json!(2)));
+    assert_eq!(widgets.get("one").await?.code(200)?["spec"]["size"], "small");
+    widgets.delete("one?dryRun=All").await?.code(200)?;
+    widgets.get("one").await?.code(200)?;
+    Ok(())
+}
+
+async fn wrong_bodies(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let post = async |body: &str, content_type: &str| {
+        let headers = [("content-type", content_type)];
+        widgets.http.send(Method::POST, &widgets.path, &headers, body.as_bytes().to_vec()).await
+    };
+    for body in ["not json", "{\"a\":", "[]", "\"\"", "", "{}"] {
+        let reply = post(body, "application/json").await?;
+        let message = reply.message();
+        ensure!(
+            message.starts_with("the object provided is unrecognized (must be of type Widget): "),
+            "{body}: {message}"
+        );
+        ensure!(reply.body["reason"] == "BadRequest", "{}", reply.body);
+        reply.code(400)?;
+    }
+    post("{}", "application/json").await?.refused(
+        400,
+        "BadRequest",
+        "the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in '{}' ({})",
+    )?;
+    post("{}", "text/plain").await?.refused(
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+    )?;
+    Ok(())
+}
+
+async fn wrong_types(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "small"}));
+    widget["apiVersion"] = json!("suite.example.com/v2");
+    widgets.http.post(&widgets.path, &widget).await?.refused(
+        400,
+        "BadRequest",
+        "the API version in the data (suite.example.com/v2) does not match the expected API version (suite.example.com/v1)",
+    )?;
+    widget["apiVersion"] = json!("suite.example.com/v1");
+    widget["kind"] = json!("Gadget");
+    let message =
+        format!("Gadget.{GROUP} \"one\" is invalid: kind: Invalid value: \"Gadget\": must be Widget");
+    widgets.http.post(&widgets.path, &widget).await?.refused(422, "Invalid", &message)?;
+    widget["kind"] = json!("Widget");
+    widget["metadata"]["resourceVersion"] = json!("5");
+    let reply = widgets.http.post(&widgets.path, &widget).await?;
+    assert_eq!(reply.message(), "resourceVersion should not be set on objects to be created");
+    reply.code(500)?;
+    Ok(())
+}
+
+async fn yaml_in_and_out(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let yaml =
+        format!("apiVersion: {GROUP}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec:\n  size: small\n");
+    let headers = [("content-type", "application/yaml")];
+    widgets.http.send(Method::POST, &widgets.path, &headers, yaml.into_bytes()).await?.code(201)?;
+    let reply = widgets.http.get_as(&widgets.at("one"), "application/yaml").await?;
+    let content_type = reply.headers.get("content-type").cloned();
+    assert_eq!(content_type.as_ref().map(http::HeaderValue::as_bytes), Some(&b"application/yaml"[..]));
+    let body = reply.body.as_str().unwrap_or_default();
+    assert!(body.contains("\nspec:\n  replicas: 1\n  size: small\n"), "{body}");
+    widgets.http.get_as(&widgets.at("one"), "text/html").await?.refused(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+    )?;
+    Ok(())
+}
+
+async fn not_in_that_namespace(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "small"}));
+    widget["metadata"]["namespace"] = json!("other");
+    widgets.http.post(&widgets.path, &widget).await?.refused(
+        400,
+        "BadRequest",
+        "the namespace of the provided object does not match the namespace sent on the request",
+    )?;
+    let nowhere = format!("/apis/{GROUP}/v1/namespaces/nowhere/widgets");
+    let reply = widgets.http.post(&nowhere, &widgets.draft("one", &json!({"size": "small"}))).await?;
+    let status = reply.refused(404, "NotFound", "namespaces \"nowhere\" not found")?;
+    assert_eq!(status["details"], json!({"name": "nowhere", "kind": "namespaces"}));
+    // Reading is another matter: there is nothing there.
+    assert_eq!(widgets.http.get(&nowhere).await?.code(200)?["items"], json!([]));
+    Ok(())
+}
+
+async fn secret_string_data(cluster: Cluster) -> Result<()> {
+    let secrets = format!("/api/v1/namespaces/{}/secrets", cluster.namespace());
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}});
+    let created = cluster.admin().post(&secrets, &secret).await?.code(201)?;
+    assert_eq!(created["data"], json!({"a": "Yg=="}));
+    assert_eq!(created["type"], "Opaque");
+    assert!(created.get("stringData").is_none());
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! How clients learn what a server has.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Cluster, eventually};
+use kube::Discovery;
+use serde_json::{Value, json};
+
+use crate::widgets::{GROUP, widgets};
+
+e2e::on_each_cluster! { group, resources, aggregated, kube_client, core_and_version, unknown_paths }
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+async fn group(cluster: Cluster) -> Result<()> {
+    widgets(&cluster).await?;
+    let version = json!({"groupVersion": format!("{GROUP}/v1"), "version": "v1"});
+    let expected = json!({"name": GROUP, "versions": [version], "preferredVersion": version});
+    eventually(Duration::from_secs(10), || async {
+        let groups = cluster.admin().get("/apis").await?.code(200)?;
+        ensure!(groups["kind"] == "APIGroupList", "{groups}");
+        let groups = groups["groups"].as_array().context("groups")?.clone();
+        ensure!(groups.contains(&expected), "{groups:?}");
+        Ok(())
+    })
+    .await?;
+    let mut alone = cluster.admin().get(&format!("/apis/{GROUP}")).await?.code(200)?;
+    assert_eq!(alone["kind"], "APIGroup");
+    for field in ["kind", "apiVersion"] {
+        alone.as_object_mut().context("an object")?.remove(field);
+    }
+    assert_eq!(alone, expected);
+    Ok(())
+}
+
+async fn resources(cluster: Cluster) -> Result<()> {
+    widgets(&cluster).await?;
+    let mut list = cluster.admin().get(&format!("/apis/{GROUP}/v1")).await?.code(200)?;
+    assert_eq!(
+        (&list["kind"], &list["groupVersion"]),
+        (&json!("APIResourceList"), &json!(format!("{GROUP}/v1")))
+    );
+    for resource in list["resources"].as_array_mut().context("resources")? {
+        // Opaque by contract.
+        resource.as_object_mut().context("a resource")?.remove("storageVersionHash");
+    }
+    assert_eq!(
+        list["resources"],
+        json!([
+            {
+                "name": "widgets", "singularName": "widget", "namespaced": true, "kind": "Widget",
+                "verbs": ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+                "shortNames": ["wd"],
+            },
+            {
+                "name": "widgets/status", "singularName": "", "namespaced": true, "kind": "Widget",
+                "verbs": ["get", "patch", "update"],
+            },
+            {
+                "name": "widgets/scale", "singularName": "", "namespaced": true, "group": "autoscaling",
+                "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"],
+            },
+        ])
+    );
+    Ok(())
+}
+
+async fn aggregated(cluster: Cluster) -> Result<()> {
+    widgets(&cluster).await?;
+    let list = eventually(Duration::from_secs(10), || async {
+        let reply = cluster.admin().get_as("/apis", &format!("{AGGREGATED},application/json")).await?;
+        let content_type = reply.headers.get("content-type").context("content-type")?.to_str()?.to_owned();
+        ensure!(content_type == AGGREGATED, "{content_type}");
+        let list = reply.code(200)?;
+        ensure!(list["kind"] == "APIGroupDiscoveryList" && list["apiVersion"] == "apidiscovery.k8s.io/v2");
+        let items = list["items"].as_array().context("items")?;
+        let group = items.iter().find(|item| item["metadata"]["name"] == GROUP);
+        Ok(group.context("the group is not there yet")?.clone())
+    })
+    .await?;
+    let widget = &list["versions"][0];
+    assert_eq!(widget["version"], "v1");
+    let resource = &widget["resources"][0];
+    assert_eq!(resource["resource"], "widgets");
+    assert_eq!(resource["responseKind"], json!({"group": GROUP, "version": "v1", "kind": "Widget"}));
+    assert_eq!((&resource["scope"], &resource["shortNames"]), (&json!("Namespaced"), &json!(["wd"])));
+    let subresources: Vec<&Value> = resource["subresources"]
+        .as_array()
+        .context("subresources")?
+        .iter()
+        .map(|subresource| &subresource["subresource"])
+        .collect();
+    assert_eq!(subresources, ["status", "scale"]);
+
+    let core = cluster.admin().get_as("/api", AGGREGATED).await?.code(200)?;
+    assert_eq!(core["items"][0]["metadata"], json!({}));
+    let resources = core["items"][0]["versions"][0]["resources"].as_array().context("resources")?;
+    assert!(resources.iter().any(|resource| resource["resource"] == "configmaps"), "{resources:?}");
+    Ok(())
+}
+
+async fn kube_client(cluster: Cluster) -> Result<()> {
+    widgets(&cluster).await?;
+    for way in ["aggregated", "legacy"] {
+        eventually(Duration::from_secs(10), || async {
+            let discovery = Discovery::new(cluster.client());
+            let discovery =
+                if way == "legacy" { discovery.run().await? } else { discovery.run_aggregated().await? };
+            let group = discovery.get(GROUP).with_context(|| format!("{way}: no group yet"))?;
+            let (resource, capabilities) = group.recommended_kind("Widget").context("no widget")?;
+            ensure!(resource.plural == "widgets" && resource.version == "v1", "{resource:?}");
+            ensure!(capabilities.supports_operation("watch"), "{capabilities:?}");
+            ensure!(
+                discovery.has_group("apps") && discovery.has_group(""),
+                "{way}: built-in groups are missing"
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn core_and_version(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    let api = admin.get("/api").await?.code(200)?;
+    assert_eq!((&api["kind"], &api["versions"]), (&json!("APIVersions"), &json!(["v1"])));
+    let core = admin.get("/api/v1").await?.code(200)?;
+    let resources = core["resources"].as_array().context("resources")?;
+    let config_maps =
+        resources.iter().find(|resource| resource["name"] == "configmaps").context("configmaps")?;
+    assert_eq!(config_maps["shortNames"], json!(["cm"]));
+    let version = admin.get("/version").await?.code(200)?;
+    assert_eq!(version["major"], "1");
+    assert!(version["gitVersion"].as_str().is_some_and(|version| version.starts_with("v1.")), "{version}");
+    for path in ["/healthz", "/readyz", "/livez"] {
+        assert_eq!(admin.get(path).await?.code(200)?, "ok");
+    }
+    Ok(())
+}
+
+async fn unknown_paths(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for path in [
+        "/nowhere".to_owned(),
+        "/apis/unknown.example.com".to_owned(),
+        format!("/apis/{GROUP}/v2"),
+        format!("/apis/{GROUP}/v1/namespaces/{}/gadgets", cluster.namespace()),
+        "/api/v1/nothings".to_owned(),
+    ] {
+        let reply = cluster.admin().get(&path).await?;
+        let (code, body) = (reply.code, reply.body);
+        ensure!(code == 404, "{path}: {code}");
+        // Not a Status: a client tells "no such type" from "no such object" by that.
+        ensure!(body == "404 page not found\n" || body["reason"] == "NotFound", "{path}: {body}");
+    }
+    let reply =
+        widgets.http.get(&format!("/apis/{GROUP}/v2/namespaces/{}/widgets", cluster.namespace())).await?;
+    assert_eq!((reply.code, reply.body), (404, json!("404 page not found\n")));
+    Ok(())
+}

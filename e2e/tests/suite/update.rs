@@ -1,0 +1,187 @@
+//! PUT, the status and scale subresources, generation, and writes that change nothing.
+
+use anyhow::{Result, ensure};
+use e2e::{Cluster, http::MERGE_PATCH};
+use serde_json::json;
+
+use crate::widgets::{GROUP, version, widgets};
+
+e2e::on_each_cluster! {
+    needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
+    no_change_no_version, wrong_targets
+}
+
+const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+async fn needs_a_version(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut one = widgets.create("one").await?;
+    let written = version(&one).to_owned();
+    one["spec"]["size"] = json!("large");
+    one["metadata"]["resourceVersion"] = json!("");
+    let message = format!(
+        "widgets.{GROUP} \"one\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+    );
+    widgets.http.put(&widgets.at("one"), &one).await?.refused(422, "Invalid", &message)?;
+    one["metadata"]["resourceVersion"] = json!(written);
+    let updated = widgets.http.put(&widgets.at("one"), &one).await?.code(200)?;
+    assert_eq!(updated["spec"]["size"], "large");
+    ensure!(version(&updated).parse::<u64>()? > written.parse::<u64>()?);
+    Ok(())
+}
+
+async fn conflicts(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let old = widgets.create("one").await?;
+    widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
+    let message = format!("Operation cannot be fulfilled on widgets.{GROUP} \"one\": {MODIFIED}");
+    let status = widgets.http.put(&widgets.at("one"), &old).await?.refused(409, "Conflict", &message)?;
+    assert_eq!(status["details"], json!({"name": "one", "group": GROUP, "kind": "widgets"}));
+    let patch = json!({"metadata": {"resourceVersion": version(&old)}, "spec": {"size": "medium"}});
+    widgets.merge("one", &patch).await?.refused(409, "Conflict", &message)?;
+    assert_eq!(widgets.get("one").await?.code(200)?["spec"]["size"], "large");
+    Ok(())
+}
+
+async fn unconditional_for_config_maps(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    let path = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    let mut map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "1"}});
+    let created = admin.post(&path, &map).await?.code(201)?;
+    assert!(created["metadata"].get("generation").is_none(), "{created}");
+    map["data"] = json!({"b": "2"});
+    let updated = admin.put(&format!("{path}/m"), &map).await?.code(200)?;
+    assert_eq!(updated["data"], json!({"b": "2"}));
+    assert_eq!(updated["metadata"]["uid"], created["metadata"]["uid"]);
+    let message = format!("Operation cannot be fulfilled on configmaps \"m\": {MODIFIED}");
+    admin.put(&format!("{path}/m"), &created).await?.refused(409, "Conflict", &message)?;
+    Ok(())
+}
+
+async fn never_creates(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let message = format!("widgets.{GROUP} \"one\" not found");
+    let absent = widgets.draft("one", &json!({"size": "small"}));
+    widgets.http.put(&widgets.at("one"), &absent).await?.refused(404, "NotFound", &message)?;
+    widgets.merge("one", &json!({})).await?.refused(404, "NotFound", &message)?;
+    widgets.get("one").await?.code(404)?;
+    // Leases are the other kind: nodes and controllers write theirs without asking first.
+    let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/l", cluster.namespace());
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
+    cluster.admin().put(&leases, &lease).await?.code(201)?;
+    Ok(())
+}
+
+async fn generation(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    assert_eq!(widgets.create("one").await?["metadata"]["generation"], 1);
+    for (patch, generation) in [
+        (json!({"metadata": {"labels": {"a": "b"}}}), 1),
+        (json!({"metadata": {"generation": 99}}), 1),
+        (json!({"status": {"phase": "Ignored"}}), 1),
+        (json!({"spec": {"size": "large"}}), 2),
+        (json!({"spec": {"size": "large"}}), 2),
+    ] {
+        let one = widgets.merge("one", &patch).await?.code(200)?;
+        ensure!(one["metadata"]["generation"] == generation, "{patch}: {}", one["metadata"]);
+    }
+    let path = format!("{}/status", widgets.at("one"));
+    let one = widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": "X"}})).await?.code(200)?;
+    assert_eq!(one["metadata"]["generation"], 2);
+    Ok(())
+}
+
+async fn status(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let created = widgets.create("one").await?;
+    let path = format!("{}/status", widgets.at("one"));
+    let patch =
+        json!({"metadata": {"labels": {"c": "d"}}, "spec": {"size": "large"}, "status": {"phase": "Done"}});
+    let patched = widgets.http.patch(&path, MERGE_PATCH, &patch).await?.code(200)?;
+    assert_eq!((&patched["status"], &patched["spec"]), (&json!({"phase": "Done"}), &created["spec"]));
+    assert!(patched["metadata"].get("labels").is_none(), "{patched}");
+
+    let mut replaced = patched.clone();
+    replaced["status"] = json!({"phase": "Gone"});
+    replaced["spec"]["size"] = json!("medium");
+    let kept = widgets.http.put(&widgets.at("one"), &replaced).await?.code(200)?;
+    assert_eq!((&kept["status"], &kept["spec"]["size"]), (&json!({"phase": "Done"}), &json!("medium")));
+    replaced["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"].clone();
+    replaced["spec"]["size"] = json!("tiny");
+    let kept = widgets.http.put(&path, &replaced).await?.code(200)?;
+    assert_eq!((&kept["status"], &kept["spec"]["size"]), (&json!({"phase": "Gone"}), &json!("medium")));
+    assert_eq!(widgets.http.get(&path).await?.code(200)?, kept);
+    widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": 5}})).await?.code(422)?;
+    Ok(())
+}
+
+async fn scale(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let one = widgets.create("one").await?;
+    let path = format!("{}/scale", widgets.at("one"));
+    let scale = widgets.http.get(&path).await?.code(200)?;
+    let metadata = &one["metadata"];
+    assert_eq!(
+        scale,
+        json!({
+            "kind": "Scale", "apiVersion": "autoscaling/v1",
+            "metadata": {
+                "name": "one", "namespace": cluster.namespace(), "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
+            },
+            "spec": {"replicas": 1}, "status": {"replicas": 0},
+        })
+    );
+    widgets.http.patch(&path, MERGE_PATCH, &json!({"spec": {"replicas": 3}})).await?.code(200)?;
+    let one = widgets.get("one").await?.code(200)?;
+    assert_eq!((&one["spec"]["replicas"], &one["metadata"]["generation"]), (&json!(3), &json!(2)));
+    widgets.http.patch(&path, MERGE_PATCH, &json!({"spec": {"replicas": 9}})).await?.code(422)?;
+    Ok(())
+}
+
+async fn no_change_no_version(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let one = widgets.create("one").await?;
+    let mut watch =
+        widgets.http.watch(&format!("{}?watch=true&resourceVersion={}", widgets.path, version(&one))).await?;
+    let put = widgets.http.put(&widgets.at("one"), &one).await?.code(200)?;
+    let patched = widgets.merge("one", &json!({"spec": {"size": "small"}})).await?.code(200)?;
+    let tested = widgets.json_patch("one", &json!([])).await?.code(200)?;
+    for same in [put, patched, tested] {
+        assert_eq!(version(&same), version(&one));
+    }
+    // The next event is the next real change.
+    widgets.create("two").await?;
+    watch.expect("ADDED", "two").await?;
+    Ok(())
+}
+
+async fn wrong_targets(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut one = widgets.create("one").await?;
+    let other = widgets.draft("other", &json!({"size": "small"}));
+    let message = "the name of the object (other) does not match the name on the URL (one)";
+    widgets.http.put(&widgets.at("one"), &other).await?.refused(400, "BadRequest", message)?;
+    widgets.merge("one", &json!({"metadata": {"name": "other"}})).await?.refused(
+        400,
+        "BadRequest",
+        message,
+    )?;
+    widgets.http.put(&widgets.path, &one).await?.refused(400, "BadRequest", "name must be provided")?;
+
+    let uid = one["metadata"]["uid"].clone();
+    one["metadata"]["uid"] = json!("other");
+    let reply = widgets.http.put(&widgets.at("one"), &one).await?;
+    let precondition = format!(
+        "Precondition failed: UID in precondition: other, UID in object meta: {}",
+        uid.as_str().unwrap_or_default()
+    );
+    ensure!(reply.message().ends_with(&precondition), "{}", reply.message());
+    reply.code(409)?;
+    let reply = widgets.merge("one", &json!({"metadata": {"namespace": "other"}})).await?;
+    let message = "the namespace of the provided object does not match the namespace sent on the request";
+    reply.refused(400, "BadRequest", message)?;
+    Ok(())
+}

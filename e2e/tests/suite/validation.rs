@@ -1,0 +1,252 @@
+//! What a schema refuses, in the words that people see; what it fills in and what it drops.
+
+use anyhow::{Result, ensure};
+use e2e::Cluster;
+use serde_json::{Value, json};
+
+use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
+
+e2e::on_each_cluster! {
+    one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning, field_validation,
+    strict_patches
+}
+
+/// A spec and the message that refuses it; `*` stands for the remark that rules were not checked.
+async fn refuses(widgets: &Widgets, cases: &[(Value, &[&str])]) -> Result<()> {
+    for (spec, problems) in cases {
+        let problems: Vec<&str> =
+            problems.iter().map(|&problem| if problem == "*" { NOT_ALL_CHECKED } else { problem }).collect();
+        let message = match problems.as_slice() {
+            [problem] => (*problem).to_owned(),
+            problems => format!("[{}]", problems.join(", ")),
+        };
+        let message = format!("Widget.{GROUP} \"bad\" is invalid: {message}");
+        widgets.post("bad", spec).await?.refused(422, "Invalid", &message)?;
+    }
+    widgets.get("bad").await?.code(404)?;
+    Ok(())
+}
+
+async fn one_field(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    refuses(
+        &widgets,
+        &[
+            (json!({}), &["spec.size: Required value", "*"]),
+            (json!({"size": null}), &["spec.size: Required value", "*"]),
+            (
+                json!({"size": ""}),
+                &["spec.size: Invalid value: \"\": spec.size in body should be at least 1 chars long"],
+            ),
+            (
+                json!({"size": "UPPER"}),
+                &["spec.size: Invalid value: \"UPPER\": spec.size in body should match '^[a-z]+$'"],
+            ),
+            (
+                json!({"size": "waytoolongvalue"}),
+                &["spec.size: Too long: may not be more than 10 bytes", "*"],
+            ),
+            (
+                json!({"size": "a", "replicas": 6}),
+                &["spec.replicas: Invalid value: 6: spec.replicas in body should be less than or equal to 5"],
+            ),
+            (
+                json!({"size": "a", "mode": "other"}),
+                &["spec.mode: Unsupported value: \"other\": supported values: \"fast\", \"slow\"", "*"],
+            ),
+        ],
+    )
+    .await
+}
+
+async fn types(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    refuses(
+        &widgets,
+        &[
+            (
+                json!({"size": 5}),
+                &["spec.size: Invalid value: \"integer\": spec.size in body must be of type string: \"integer\"", "*"],
+            ),
+            (
+                json!({"size": "a", "mode": {}}),
+                &[
+                    "spec.mode: Invalid value: \"object\": spec.mode in body must be of type string: \"object\"",
+                    "spec.mode: Unsupported value: {}: supported values: \"fast\", \"slow\"",
+                    "*",
+                ],
+            ),
+            (
+                json!({"size": "a", "tags": "x"}),
+                &["spec.tags: Invalid value: \"string\": spec.tags in body must be of type array: \"string\"", "*"],
+            ),
+            (
+                json!({"size": "a", "port": true}),
+                &[
+                    "spec.port: Invalid value: \"boolean\": spec.port in body must be of type integer,string: \"boolean\"",
+                    "*",
+                ],
+            ),
+        ],
+    )
+    .await
+}
+
+async fn several_fields(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let spec = json!({"size": "UPPERUPPERUPPER", "mode": "x", "replicas": 9});
+    let reply = widgets.post("bad", &spec).await?;
+    // The order of a schema's properties is a map's order there.
+    for part in [
+        "spec.replicas: Invalid value: 9: spec.replicas in body should be less than or equal to 5",
+        "spec.size: Too long: may not be more than 10 bytes",
+        "spec.mode: Unsupported value: \"x\": supported values: \"fast\", \"slow\"",
+    ] {
+        ensure!(reply.message().contains(part), "{}", reply.message());
+    }
+    reply.code(422)?;
+    Ok(())
+}
+
+async fn lists(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    refuses(
+        &widgets,
+        &[
+            (json!({"size": "a", "tags": ["a", "a"]}), &["spec.tags[1]: Duplicate value: \"a\""]),
+            (
+                json!({"size": "a", "tags": ["a", "b", "c", "d"]}),
+                &["spec.tags: Too many: 4: must have at most 3 items", "*"],
+            ),
+            (
+                json!({"size": "a", "parts": [{"name": "x"}, {"name": "x"}]}),
+                &["spec.parts[1]: Duplicate value: {\"name\":\"x\"}"],
+            ),
+            (json!({"size": "a", "parts": [{"count": 1}]}), &["spec.parts[0].name: Required value", "*"]),
+        ],
+    )
+    .await
+}
+
+async fn rules(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    refuses(&widgets, &[(json!({"size": "huge"}), &["spec.size: Invalid value: \"huge\": huge is too big"])])
+        .await
+}
+
+async fn transition_rules(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.post("one", &json!({"size": "a", "mode": "fast"})).await?.code(201)?;
+    let reply = widgets.merge("one", &json!({"spec": {"mode": null}})).await?;
+    let message = reply.message().to_owned();
+    ensure!(
+        message.ends_with("mode cannot be removed") && message.contains("is invalid: spec: "),
+        "{message}"
+    );
+    reply.code(422)?;
+    widgets.merge("one", &json!({"spec": {"mode": "slow"}})).await?.code(200)?;
+    Ok(())
+}
+
+async fn causes(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let message = format!(
+        "Widget.{GROUP} \"bad\" is invalid: spec.size: Invalid value: \"\": spec.size in body should be at least 1 chars long"
+    );
+    let status = widgets.post("bad", &json!({"size": ""})).await?.refused(422, "Invalid", &message)?;
+    assert_eq!(
+        status["details"],
+        json!({
+            "name": "bad", "group": GROUP, "kind": "Widget",
+            "causes": [{
+                "reason": "FieldValueInvalid", "field": "spec.size",
+                "message": "Invalid value: \"\": spec.size in body should be at least 1 chars long",
+            }],
+        })
+    );
+    Ok(())
+}
+
+async fn defaults(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    assert_eq!(widgets.create("one").await?["spec"], json!({"size": "small", "replicas": 1}));
+    // Removed is absent, and what is absent is filled in.
+    let one = widgets.merge("one", &json!({"spec": {"replicas": 3}})).await?.code(200)?;
+    assert_eq!(one["spec"]["replicas"], 3);
+    let one = widgets.merge("one", &json!({"spec": {"replicas": null}})).await?.code(200)?;
+    assert_eq!(one["spec"]["replicas"], 1);
+    Ok(())
+}
+
+async fn pruning(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let spec =
+        json!({"size": "small", "unknown": 1, "extra": {"any": {"thing": [1, null, "x"]}}, "port": "http"});
+    let reply = widgets.post("one", &spec).await?;
+    assert_eq!(reply.warnings(), ["unknown field \"spec.unknown\""]);
+    let kept =
+        json!({"size": "small", "replicas": 1, "extra": {"any": {"thing": [1, null, "x"]}}, "port": "http"});
+    assert_eq!(reply.code(201)?["spec"], kept);
+    assert_eq!(widgets.get("one").await?.code(200)?["spec"], kept);
+    Ok(())
+}
+
+async fn field_validation(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let post = async |query: &str, body: &str| {
+        let path = format!("{}?{query}", widgets.path);
+        let headers = [("content-type", "application/json")];
+        widgets.http.send(http::Method::POST, &path, &headers, body.as_bytes().to_vec()).await
+    };
+    let widget = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"{GROUP}/v1","kind":"Widget","metadata":{{"generateName":"x-"}},"spec":{spec}}}"#
+        )
+    };
+    let unknown = widget(r#"{"size":"small","unknown":1,"other":2}"#);
+    let twice = widget(r#"{"size":"small","size":"large"}"#);
+
+    post("fieldValidation=Strict", &unknown).await?.refused(
+        400,
+        "BadRequest",
+        "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \"spec.other\", unknown field \"spec.unknown\"",
+    )?;
+    post("fieldValidation=Strict", &twice).await?.refused(
+        400,
+        "BadRequest",
+        "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: duplicate field \"spec.size\"",
+    )?;
+    for query in ["", "fieldValidation=Warn"] {
+        let reply = post(query, &unknown).await?;
+        assert_eq!(reply.warnings(), ["unknown field \"spec.other\"", "unknown field \"spec.unknown\""]);
+        reply.code(201)?;
+    }
+    let reply = post("fieldValidation=Warn", &twice).await?;
+    assert_eq!(reply.warnings(), ["duplicate field \"spec.size\""]);
+    assert_eq!(reply.code(201)?["spec"]["size"], "large");
+    let reply = post("fieldValidation=Ignore", &unknown).await?;
+    assert!(reply.warnings().is_empty());
+    reply.code(201)?;
+    post("fieldValidation=Nope", &unknown).await?.refused(
+        422,
+        "Invalid",
+        "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Nope\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
+    )?;
+    Ok(())
+}
+
+async fn strict_patches(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let reply = widgets.merge("one", &json!({"spec": {"unknown": 1}})).await?;
+    assert_eq!(reply.warnings(), ["unknown field \"spec.unknown\""]);
+    reply.code(200)?;
+    let reply = widgets.merge("one?fieldValidation=Strict", &json!({"spec": {"unknown": 1}})).await?;
+    ensure!(
+        reply.message().ends_with("strict decoding error: unknown field \"spec.unknown\""),
+        "{}",
+        reply.message()
+    );
+    reply.code(422)?;
+    Ok(())
+}

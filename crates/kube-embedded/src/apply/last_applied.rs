@@ -47,7 +47,8 @@ pub(super) fn refresh(object: &mut Value, applied: &Value) {
         return;
     };
     annotations.insert(ANNOTATION.to_owned(), text.into());
-    let size: usize = annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    let size: usize =
+        annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     if size > MAX_ANNOTATIONS {
         annotations.remove(ANNOTATION);
     }

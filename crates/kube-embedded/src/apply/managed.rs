@@ -101,7 +101,13 @@ impl Managed {
         let mut entries: Vec<_> = self.0.iter().collect();
         entries.sort_by_key(|(manager, owned)| {
             let name = manager.name.as_str();
-            (manager.operation, seconds(owned.time.as_deref()), name, &owned.api_version, &manager.subresource)
+            (
+                manager.operation,
+                seconds(owned.time.as_deref()),
+                name,
+                &owned.api_version,
+                &manager.subresource,
+            )
         });
         let entries = entries.into_iter().map(|(manager, owned)| {
             let mut entry = Map::new();
@@ -134,7 +140,8 @@ impl Managed {
     /// Merges the oldest entries of updates, a bucket per version, until few enough are left.
     pub(super) fn cap(&mut self) {
         let updaters = self.0.iter().filter(|(manager, _)| manager.operation == Operation::Update);
-        let mut updaters: Vec<_> = updaters.map(|(manager, owned)| (seconds(owned.time.as_deref()), manager.clone())).collect();
+        let mut updaters: Vec<_> =
+            updaters.map(|(manager, owned)| (seconds(owned.time.as_deref()), manager.clone())).collect();
         updaters.sort();
         let mut left = updaters.len();
         let mut first_of_version: BTreeMap<String, Manager> = BTreeMap::new();
@@ -197,10 +204,11 @@ pub(super) fn put(object: &mut Value, managed: &Managed) {
     }
 }
 
-/// Whether a request asks to forget all entries: an empty list, or a list of one empty entry.
-pub(super) fn is_reset(entries: Option<&Value>) -> bool {
+/// Whether a request asks to forget all entries: a list of one empty entry, or an empty list (which the decoder of custom
+/// resources has dropped before).
+pub(super) fn is_reset(entries: Option<&Value>, custom: bool) -> bool {
     match entries.and_then(Value::as_array).map(Vec::as_slice) {
-        Some([]) => true,
+        Some([]) => !custom,
         Some([entry]) => entry.as_object().is_some_and(Map::is_empty),
         _ => false,
     }

@@ -101,7 +101,15 @@ pub(crate) fn conflict_message(conflicts: &[Conflict]) -> String {
     format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// The message of the 400 for a configuration of another type than the endpoint's.
+pub(crate) fn wrong_type(applied: &Value) -> String {
+    format!("invalid object type: {}", describe_type(applied))
+}
+
 /// Applies a configuration to `live` (none: create): the merged object with its managedFields.
+///
+/// The merged object is not pruned, defaulted or validated, and has what the configuration says at the paths that
+/// [`Writer::reset`] names. When there is no live object the caller has checked `kind`: see [`wrong_type`].
 pub(crate) fn apply(
     types: Types<'_>,
     live: Option<&Value>,
@@ -113,7 +121,7 @@ pub(crate) fn apply(
     let empty = empty_object(applied);
     let mut object = live.unwrap_or(&empty).clone();
     if type_of(applied) != (writer.api_version, type_of(&object).1) {
-        return Err(Error::Invalid(format!("invalid object type: {}", describe_type(applied))));
+        return Err(Error::Invalid(wrong_type(applied)));
     }
     if applied.pointer("/metadata/managedFields").is_some_and(|entries| !entries.is_null()) {
         return Err(Error::Invalid("metadata.managedFields must be nil".to_owned()));
@@ -153,11 +161,14 @@ pub(crate) fn apply(
             owned.time = Some(managed::format_time(writer.time));
         }
     }
-    finish(&mut new, &object, managed, &before);
+    finish(&mut new, &object, &managed, &before);
     Ok(new)
 }
 
-/// Keeps `new`'s managedFields up after any other write (create, PUT, patch).
+/// Keeps `new`'s managedFields up after any other write (create, PUT, patch), before the endpoint takes its part of `new`.
+///
+/// `new` is pruned and defaulted. What it says under `managedFields` counts, as kube-apiserver lets it; where that is nothing,
+/// the live object's entries go on.
 pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
     let requested = managed::take(new);
     let empty = empty_object(new);
@@ -168,7 +179,7 @@ pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, wri
     // A request may set the entries itself; one that has none, as clients do that know nothing of them, keeps them.
     let mut managed = if !writer.subresource.is_empty() {
         of_live()
-    } else if managed::is_reset(requested.as_ref()) {
+    } else if managed::is_reset(requested.as_ref(), matches!(types, Types::Schema(_))) {
         Managed::default()
     } else {
         match Managed::decode(requested.as_ref()) {
@@ -187,7 +198,7 @@ pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, wri
             managed = before.clone();
         }
     }
-    finish(new, &live, managed, &before);
+    finish(new, &live, &managed, &before);
 }
 
 /// The steps of an apply that may be done twice.
@@ -252,9 +263,9 @@ fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writ
 }
 
 /// Puts the entries into `new`, with their former times where nothing else changed.
-fn finish(new: &mut Value, live: &Value, managed: Managed, before: &Managed) {
+fn finish(new: &mut Value, live: &Value, managed: &Managed, before: &Managed) {
     let unchanged = managed.same_but_times(before) && equal(new, live);
-    managed::put(new, if unchanged { before } else { &managed });
+    managed::put(new, if unchanged { before } else { managed });
 }
 
 fn describe(conflicts: update::Conflicts) -> Vec<Conflict> {

@@ -46,7 +46,8 @@ impl Set {
         let Some((last, parents)) = path.split_last() else {
             return;
         };
-        let node = parents.iter().fold(self, |node, element| node.children.entry(element.clone()).or_default());
+        let node =
+            parents.iter().fold(self, |node, element| node.children.entry(element.clone()).or_default());
         node.members.insert(last.clone());
     }
 
@@ -101,19 +102,26 @@ impl Set {
             let both = child.intersection(other.children.get(element)?);
             (!both.is_empty()).then(|| (element.clone(), both))
         });
-        Self { members: self.members.intersection(&other.members).cloned().collect(), children: children.collect() }
+        Self {
+            members: self.members.intersection(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
     }
 
     /// The paths of `self` that are not in `other`; a parent in `other` takes no children with it.
     pub(super) fn difference(&self, other: &Self) -> Self {
-        let children = self.children.iter().filter_map(|(element, child)| match other.children.get(element) {
-            None => Some((element.clone(), child.clone())),
-            Some(theirs) => {
-                let rest = child.difference(theirs);
-                (!rest.is_empty()).then(|| (element.clone(), rest))
-            }
-        });
-        Self { members: self.members.difference(&other.members).cloned().collect(), children: children.collect() }
+        let children =
+            self.children.iter().filter_map(|(element, child)| match other.children.get(element) {
+                None => Some((element.clone(), child.clone())),
+                Some(theirs) => {
+                    let rest = child.difference(theirs);
+                    (!rest.is_empty()).then(|| (element.clone(), rest))
+                }
+            });
+        Self {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
     }
 
     /// The same, but a parent in `other` takes its children with it.
@@ -126,7 +134,10 @@ impl Set {
                 (!rest.is_empty()).then(|| (element.clone(), rest))
             }
         });
-        Self { members: self.members.difference(&other.members).cloned().collect(), children: children.collect() }
+        Self {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
     }
 
     /// With the fields of structs as members, of which otherwise only the parts are.
@@ -175,7 +186,11 @@ impl Set {
                 _ => Map::new(),
             });
             // A member with children says so; one without is an empty object.
-            if self.children.get(member).is_some_and(|child| !child.members.is_empty() || !child.children.is_empty()) {
+            if self
+                .children
+                .get(member)
+                .is_some_and(|child| !child.members.is_empty() || !child.children.is_empty())
+            {
                 below.insert(".".to_owned(), Value::Object(Map::new()));
             }
             fields.insert(member.encode(), Value::Object(below));
@@ -234,7 +249,8 @@ impl PathElement {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(fields) => {
-                let fields = fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), value.0));
+                let fields =
+                    fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), value.0));
                 format!("k:{{{}}}", fields.collect::<Vec<_>>().join(","))
             }
             Self::Value(value) => format!("v:{}", value.0),
@@ -331,18 +347,22 @@ fn compare(left: &Value, right: &Value) -> Ordering {
         (Value::String(left), Value::String(right)) => left.cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::Array(left), Value::Array(right)) => {
-            let first = left.iter().zip(right).map(|(left, right)| compare(left, right)).find(|order| order.is_ne());
+            let first =
+                left.iter().zip(right).map(|(left, right)| compare(left, right)).find(|order| order.is_ne());
             first.unwrap_or_else(|| left.len().cmp(&right.len()))
         }
         (Value::Object(left), Value::Object(right)) => {
             let sorted = |map: &Map<String, Value>| {
-                let mut entries: Vec<_> = map.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                let mut entries: Vec<_> =
+                    map.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
                 entries.sort_by(|(left, _), (right, _)| left.cmp(right));
                 entries
             };
             // Mostly equal, and then there is no need to sort.
             if left.len() == right.len()
-                && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| compare(value, other).is_eq()))
+                && left
+                    .iter()
+                    .all(|(name, value)| right.get(name).is_some_and(|other| compare(value, other).is_eq()))
             {
                 return Ordering::Equal;
             }
@@ -381,20 +401,36 @@ mod tests {
         assert_eq!(set.encode(), fields);
         assert_eq!(Set::decode(&fields), Ok(set.clone()));
         let paths: Vec<_> = set.paths().iter().map(|path| display(path)).collect();
-        let expected = [".spec.url", ".spec.ports[port=80,protocol=\"TCP\"]", ".spec.ports[port=80,protocol=\"TCP\"].port", ".spec.tags[=\"a\"]"];
+        let expected = [
+            ".spec.url",
+            ".spec.ports[port=80,protocol=\"TCP\"]",
+            ".spec.ports[port=80,protocol=\"TCP\"].port",
+            ".spec.tags[=\"a\"]",
+        ];
         assert_eq!(paths, expected);
     }
 
     #[test]
     fn decoding_refuses_what_is_none_and_leaves_out_what_is_unknown() {
         assert_eq!(Set::decode(&json!({"x:future": {}, "f:a": {}})), Set::decode(&json!({"f:a": {}})));
-        for fields in [json!({"f": {}}), json!({"k:[]": {}}), json!({"v:x": {}}), json!({"i:x": {}}), json!([]), json!({"f:a": 1})] {
+        for fields in [
+            json!({"f": {}}),
+            json!({"k:[]": {}}),
+            json!({"v:x": {}}),
+            json!({"i:x": {}}),
+            json!([]),
+            json!({"f:a": 1}),
+        ] {
             assert!(Set::decode(&fields).is_err(), "{fields}");
         }
     }
 
     fn element() -> impl Strategy<Value = PathElement> {
-        let scalar = prop_oneof![any::<i64>().prop_map(Value::from), any::<bool>().prop_map(Value::from), ".{0,3}".prop_map(Value::from)];
+        let scalar = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            ".{0,3}".prop_map(Value::from)
+        ];
         prop_oneof![
             "[a-d.:]{0,2}".prop_map(PathElement::Field),
             scalar.clone().prop_map(|value| PathElement::Value(Ordered(value))),

@@ -29,9 +29,15 @@ pub(super) struct Update<'a> {
 
 impl Update<'_> {
     /// Merges a configuration into the live object. None: that changes nothing.
-    pub(super) fn apply(&self, config: &Value, managed: &mut Managed, force: bool) -> Result<Option<Value>, Error> {
+    pub(super) fn apply(
+        &self,
+        config: &Value,
+        managed: &mut Managed,
+        force: bool,
+    ) -> Result<Option<Value>, Error> {
         self.reconcile(managed);
-        let merged = walk::merge(self.kind, Some(self.live), Some(config)).map_err(Error::Merge)?.unwrap_or_default();
+        let merged =
+            walk::merge(self.kind, Some(self.live), Some(config)).map_err(Error::Merge)?.unwrap_or_default();
         let last = managed.0.get(self.manager).map(|owned| owned.set.clone());
         let time = managed.0.get(self.manager).and_then(|owned| owned.time.clone());
         let set = walk::field_set(self.kind, config).recursive_difference(self.reset);
@@ -58,7 +64,9 @@ impl Update<'_> {
             managed.0.remove(self.manager);
         } else {
             let time = own.and_then(|owned| owned.time.clone());
-            managed.0.insert(self.manager.clone(), Owned { set, api_version: self.api_version.to_owned(), time });
+            managed
+                .0
+                .insert(self.manager.clone(), Owned { set, api_version: self.api_version.to_owned(), time });
         }
     }
 

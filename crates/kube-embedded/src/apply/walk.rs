@@ -34,15 +34,21 @@ pub(super) fn element_of(list: &List<'_>, item: &Value) -> Result<PathElement, S
     match list.relation {
         Relation::Atomic => Err("invalid indexing of non-associative list".to_owned()),
         Relation::Set => match item {
-            Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
+            Value::Object(_) => {
+                Err("associative list without keys has an element that's a map type".to_owned())
+            }
             Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
-            Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
+            Value::Null => {
+                Err("associative list without keys has an element that's an explicit null".to_owned())
+            }
             scalar => Ok(PathElement::Value(Ordered(scalar.clone()))),
         },
         Relation::Map(keys) => {
             let members = match item {
                 Value::Object(members) => members,
-                Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
+                Value::Null => {
+                    return Err("associative list with keys may not have a null element".to_owned());
+                }
                 _ => return Err("associative list with keys may not have non-map elements".to_owned()),
             };
             let map = list.element.atom().map;
@@ -52,7 +58,11 @@ pub(super) fn element_of(list: &List<'_>, item: &Value) -> Result<PathElement, S
             });
             let fields: Vec<_> = fields.collect();
             if fields.is_empty() && !keys.is_empty() {
-                let keys = keys.iter().map(|key| Value::from(key.as_str()).to_string()).collect::<Vec<_>>().join(" ");
+                let keys = keys
+                    .iter()
+                    .map(|key| Value::from(key.as_str()).to_string())
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 return Err(format!(
                     "associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
                 ));
@@ -69,7 +79,13 @@ pub(super) fn validate(kind: Type<'_>, value: &Value, allow_duplicates: bool) ->
     errors
 }
 
-fn check(kind: Type<'_>, value: &Value, duplicates: bool, path: &mut Vec<PathElement>, errors: &mut Vec<String>) {
+fn check(
+    kind: Type<'_>,
+    value: &Value,
+    duplicates: bool,
+    path: &mut Vec<PathElement>,
+    errors: &mut Vec<String>,
+) {
     let mut error = |path: &[PathElement], message: String| {
         errors.push(if path.is_empty() { message } else { format!("{}: {message}", display(path)) });
     };
@@ -268,7 +284,11 @@ fn forms<'a>(kind: Type<'a>, left: Option<&Value>, right: Option<&Value>) -> Vec
 }
 
 /// `left` with what `right` says; nothing is removed. None: both were empty.
-pub(super) fn merge(kind: Type<'_>, left: Option<&Value>, right: Option<&Value>) -> Result<Option<Value>, String> {
+pub(super) fn merge(
+    kind: Type<'_>,
+    left: Option<&Value>,
+    right: Option<&Value>,
+) -> Result<Option<Value>, String> {
     let keep_right = || right.or(left).cloned();
     // Where the two differ in form, the right one's form decides what comes out.
     let Some(atom) = forms(kind, left, right).pop() else {
@@ -286,8 +306,9 @@ pub(super) fn merge(kind: Type<'_>, left: Option<&Value>, right: Option<&Value>)
                 continue;
             }
             let (kind, _) = map.member(name).unwrap_or((Type::Deduced, false));
-            let both = merge(kind, left.and_then(|left| left.get(name)), right.and_then(|right| right.get(name)))
-                .map_err(|error| format!(".{name}{error}"))?;
+            let both =
+                merge(kind, left.and_then(|left| left.get(name)), right.and_then(|right| right.get(name)))
+                    .map_err(|error| format!(".{name}{error}"))?;
             merged.extend(both.map(|value| (name.clone(), value)));
         }
         return Ok((!merged.is_empty()).then_some(Value::Object(merged)));
@@ -304,7 +325,11 @@ pub(super) fn merge(kind: Type<'_>, left: Option<&Value>, right: Option<&Value>)
 }
 
 /// Items of both lists, each once; those that both have in the right one's order, and the others where they stood.
-fn merge_items(list: &List<'_>, left: Option<&Value>, right: Option<&Value>) -> Result<Option<Value>, String> {
+fn merge_items(
+    list: &List<'_>,
+    left: Option<&Value>,
+    right: Option<&Value>,
+) -> Result<Option<Value>, String> {
     let error = |message: String| format!(": {message}");
     let (lefts, rights) = (Index::new(list, left).map_err(error)?, Index::new(list, right).map_err(error)?);
     if let Some((element, _)) = rights.by_element.iter().find(|(_, items)| items.len() > 1) {
@@ -385,11 +410,20 @@ fn difference(
                 continue;
             }
             let (lefts, rights) = (left.and_then(Value::as_object), right.and_then(Value::as_object));
-            let only_right = rights.into_iter().flatten().filter(|(name, _)| lefts.is_none_or(|left| !left.contains_key(*name)));
+            let only_right = rights
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| lefts.is_none_or(|left| !left.contains_key(*name)));
             for (name, _) in lefts.into_iter().flatten().chain(only_right) {
                 let (kind, _) = map.member(name).unwrap_or((Type::Deduced, false));
                 path.push(PathElement::Field(name.clone()));
-                difference(kind, lefts.and_then(|left| left.get(name)), rights.and_then(|right| right.get(name)), path, out);
+                difference(
+                    kind,
+                    lefts.and_then(|left| left.get(name)),
+                    rights.and_then(|right| right.get(name)),
+                    path,
+                    out,
+                );
                 path.pop();
             }
         } else if atom.scalar.is_some() {
@@ -432,7 +466,9 @@ fn compare_items(
                 difference(list.element, left.first().copied(), right.first().copied(), path, out);
             }
             (left @ [_, _, ..], right @ [_, _, ..]) => {
-                if left.len() != right.len() || left.iter().zip(right).any(|(left, right)| !equal(left, right)) {
+                if left.len() != right.len()
+                    || left.iter().zip(right).any(|(left, right)| !equal(left, right))
+                {
                     out.modified.insert(path);
                 }
             }

@@ -1,7 +1,7 @@
 //! An API server that answers as a test says: a tower service, so that the whole way through kube's client is real.
 
-// Each test file uses its own part of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and this only helps them")]
 
 use std::{
     convert::Infallible,

@@ -39,7 +39,11 @@ pub(crate) fn generate_name(base: &str) -> String {
     const MAX: usize = 63 - LENGTH;
     let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
     let random = uuid::Uuid::new_v4();
-    let letters = random.as_bytes().iter().take(LENGTH).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+    let letters = random
+        .as_bytes()
+        .iter()
+        .take(LENGTH)
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
     base.chars().chain(letters).collect()
 }
 
@@ -76,7 +80,8 @@ pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &st
         }
         _ => {}
     }
-    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value())) {
+    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
+    {
         api.enqueue(Work::Namespace(namespace.to_owned()));
     }
     if resource.group.is_empty() && resource.kind == "ServiceAccount" && name == "default" {

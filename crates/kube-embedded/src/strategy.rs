@@ -228,9 +228,8 @@ fn has_generation(resource: &Resource) -> bool {
 /// apart.
 fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
     let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
-    let counts = |key: &str| {
-        !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()))
-    };
+    let counts =
+        |key: &str| !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()));
     let counted = |object: &Map<String, Value>, other: &Map<String, Value>| {
         object.iter().any(|(key, value)| counts(key) && other.get(key) != Some(value))
     };

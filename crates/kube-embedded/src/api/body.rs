@@ -1,8 +1,8 @@
 //! What a client sent: an object, a patch or options, in JSON or YAML.
 
 use http::{HeaderMap, header};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::de::DeserializeSeed;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::Request;
@@ -225,7 +225,8 @@ impl<'de> Visitor<'de> for Tracked<'_> {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
+            let value =
+                members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
             if map.insert(key, value).is_some() {
                 self.duplicates.push(path);
             }

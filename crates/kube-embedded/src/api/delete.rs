@@ -81,8 +81,10 @@ pub(super) fn collection(api: &Api, request: &Request<'_>) -> Result<Response, S
     let resource = request.resource;
     let prefix = super::read::prefix(request);
     let range = Range { prefix: &prefix, ..Range::default() };
-    let page =
-        api.store.list(&resource.collection, range, None).map_err(|error| Status::internal(error.to_string()))?;
+    let page = api
+        .store
+        .list(&resource.collection, range, None)
+        .map_err(|error| Status::internal(error.to_string()))?;
     let mut items = Vec::new();
     for object in page.objects.iter().filter(|object| selection.matches(object)) {
         let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
@@ -130,7 +132,8 @@ pub(crate) fn delete_object(
             }
         } else if new == old || options.dry_run {
             return Ok(Deleted::Marked(stored));
-        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, new.clone()) {
+        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, new.clone())
+        {
             lifecycle::written(api, resource, name, &new);
             return Ok(Deleted::Marked(stored));
         }
@@ -216,7 +219,10 @@ fn options(request: &Request<'_>) -> Result<DeleteOptions, Status> {
     if body.is_null() {
         return Ok(DeleteOptions {
             dry_run: request.query.dry_run("DeleteOptions")?,
-            propagation: propagation(request.query.get("propagationPolicy"), request.query.flag("orphanDependents"))?,
+            propagation: propagation(
+                request.query.get("propagationPolicy"),
+                request.query.flag("orphanDependents"),
+            )?,
             ..DeleteOptions::default()
         });
     }

@@ -191,9 +191,12 @@ pub(super) fn insert(
     if let Some(custom) = &resource.custom
         && custom.terminating
     {
-        return Err(Status::not_allowed_now("create not allowed while custom resource definition is terminating"));
+        return Err(Status::not_allowed_now(
+            "create not allowed while custom resource definition is terminating",
+        ));
     }
-    let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let text =
+        |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     if !text(&object, "resourceVersion").is_empty() {
         return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
     }
@@ -207,7 +210,11 @@ pub(super) fn insert(
     let given = text(&object, "name");
     let mut error = Status::already_exists(resource, &given);
     for _ in 0..NAMES {
-        let name = if given.is_empty() && !base.is_empty() { lifecycle::generate_name(&base) } else { given.clone() };
+        let name = if given.is_empty() && !base.is_empty() {
+            lifecycle::generate_name(&base)
+        } else {
+            given.clone()
+        };
         lifecycle::admit(api, resource, &path.namespace, &name)?;
         let metadata = strategy::metadata(&mut object);
         for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
@@ -320,7 +327,11 @@ fn check_version(
     let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
     let old_uid = old["metadata"]["uid"].as_str().unwrap_or_default();
     if !uid.is_empty() && uid != old_uid {
-        let key = format!("/registry/{}/{}", resource.collection.trim_start_matches('/'), resource.key(&path.namespace, &path.name));
+        let key = format!(
+            "/registry/{}/{}",
+            resource.collection.trim_start_matches('/'),
+            resource.key(&path.namespace, &path.name)
+        );
         return Err(Status::conflict(
             resource,
             &path.name,

@@ -111,7 +111,8 @@ impl Registry {
 
     /// A resource in whichever of its versions is preferred, by the name of its collection.
     pub(crate) fn by_collection(&self, collection: &str) -> Option<&Arc<Resource>> {
-        let builtin = self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+        let builtin =
+            self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
         builtin.chain(self.custom.values().flatten()).find(|resource| &*resource.collection == collection)
     }
 
@@ -163,7 +164,8 @@ impl Registry {
     }
 
     fn index(&mut self) {
-        let builtin = self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+        let builtin =
+            self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
         self.by_path = builtin
             .chain(self.custom.values().flatten())
             .map(|it| ((it.group.clone(), it.version.clone(), it.plural.clone()), Arc::clone(it)))

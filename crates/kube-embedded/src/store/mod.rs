@@ -196,7 +196,12 @@ impl Store {
     }
 
     /// Stores a new object.
-    pub(crate) fn create(&self, collection: &Arc<str>, key: &str, value: Value) -> Result<Arc<Object>, Error> {
+    pub(crate) fn create(
+        &self,
+        collection: &Arc<str>,
+        key: &str,
+        value: Value,
+    ) -> Result<Arc<Object>, Error> {
         let inner = self.lock();
         if inner.current(collection, key).is_some() {
             return Err(Error::Exists);

@@ -112,7 +112,7 @@ impl Endpoint {
         let acceptor = authority.acceptor(local)?;
         let stop = shared.api.ended.child_token();
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared), stop.clone()));
-        tracing::info!(address = %local, "listening");
+        tracing::debug!(address = %local, "listening");
         Ok(Self { shared, authority, address: local, stop, accepting: Some(accepting) })
     }
 

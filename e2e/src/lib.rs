@@ -5,9 +5,11 @@
 //! differ the embedded server is wrong. [`on_each_cluster!`] makes one test per provider of an `async fn`.
 
 mod cluster;
+mod embedded;
 mod envtest;
 mod eventually;
 pub mod http;
+pub mod program;
 mod runner;
 mod supervisor;
 

@@ -1,10 +1,12 @@
 //! What a write of one object means for others: namespaces that must be there, names that are made up, definitions
 //! that become resources, work for the controllers.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::controllers::{Work, definition};
+use crate::controllers::{Work, definition, garbage};
 use crate::registry::{CRDS, Resource};
 use crate::status::{Cause, Status};
 
@@ -62,12 +64,19 @@ pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
 }
 
 /// After an object was created or changed.
-pub(crate) fn written(api: &Api, resource: &Resource, name: &str, object: &Value) {
+pub(crate) fn written(api: &Api, resource: &Resource, namespace: &str, name: &str, object: &Value) {
     match &*resource.collection {
         CRDS => definition::serve(api, name),
         NAMESPACES if is_deleted(object) => api.enqueue(Work::Namespace(name.to_owned())),
         NAMESPACES => api.enqueue(Work::ServiceAccount(name.to_owned())),
         _ => {}
+    }
+    let place = || (Arc::clone(&resource.collection), resource.key(namespace, name).into());
+    if !garbage::references(object).is_empty() {
+        api.enqueue(Work::Collect(place()));
+    }
+    if is_deleted(object) {
+        api.enqueue(Work::Finalize(place()));
     }
 }
 
@@ -79,6 +88,18 @@ pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &st
             api.enqueue(Work::Definition(resource.qualified()));
         }
         _ => {}
+    }
+    let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
+    if api.store.has_dependents(uid) {
+        for dependent in api.store.dependents(uid) {
+            api.enqueue(Work::Collect(dependent));
+        }
+    }
+    // An owner may have waited for this one.
+    for owner in garbage::references(last) {
+        if let Some(place) = garbage::owner_place(api, owner, namespace) {
+            api.enqueue(Work::Finalize(place));
+        }
     }
     if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
     {

@@ -136,11 +136,6 @@ impl Status {
         Self::new(405, "MethodNotAllowed", message).because(Vec::new())
     }
 
-    /// 405 that says why.
-    pub(crate) fn not_allowed_now(message: &str) -> Self {
-        Self::new(405, "MethodNotAllowed", message).because(Vec::new())
-    }
-
     /// 406
     pub(crate) fn not_acceptable() -> Self {
         let message = "only the following media types are accepted: application/json, application/yaml";
@@ -151,6 +146,13 @@ impl Status {
     pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
         Self::new(409, "AlreadyExists", message).about(&resource.group, &resource.plural, name)
+    }
+
+    /// 409 on a create while the object of that name waits for its finalizers.
+    pub(crate) fn being_deleted(resource: &Resource, name: &str) -> Self {
+        let mut status = Self::already_exists(resource, name);
+        status.message.insert_str(0, "object is being deleted: ");
+        status
     }
 
     /// 409 on a write of an object that has changed since it was read.

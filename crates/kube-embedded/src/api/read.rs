@@ -39,7 +39,7 @@ struct Token {
 /// GET of one object.
 pub(super) async fn get(api: &Api, request: &Request<'_>) -> Result<Response, Status> {
     if let Some(version) = request.query.get("resourceVersion") {
-        reach(api, resource_version(version)?).await?;
+        reach(api, resource_version("invalid resource version: ", version)?).await?;
     }
     let resource = request.resource;
     let object = api.object(resource, request.path)?;

@@ -144,7 +144,8 @@ fn conflict(registry: &Registry, definition: &str, object: &Value) -> Option<(&'
     None
 }
 
-fn is_established(definition: &Value) -> bool {
+/// Whether a definition is served.
+pub(crate) fn is_established(definition: &Value) -> bool {
     let conditions = definition["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     conditions.iter().any(|it| it["type"] == "Established" && it["status"] == "True")
 }

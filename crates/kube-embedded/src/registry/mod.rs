@@ -116,6 +116,15 @@ impl Registry {
         builtin.chain(self.custom.values().flatten()).find(|resource| &*resource.collection == collection)
     }
 
+    /// A resource by the type of its objects.
+    pub(crate) fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.by_path.values().find(|resource| {
+            resource.kind == kind
+                && resource.api_version() == api_version
+                && resource.verbs.iter().any(|verb| verb == "get")
+        })
+    }
+
     /// Serves what a definition defines in place of what it defined before.
     pub(crate) fn set(&mut self, definition: &str, resources: Vec<Arc<Resource>>) {
         if resources.is_empty() {

@@ -1,8 +1,9 @@
 //! The workspace's tasks: `cargo xtask --help`.
 
+mod bench;
 mod crd;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure the caches side by side: `cargo xtask bench --help`
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
@@ -29,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Crd { check: false } => crd::write(),
         Task::Crd { check: true } => crd::check(),
+        Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ fn allowed(member: &str) -> &'static [&'static str] {
     match member {
         "crdctl" => &["blog-api", "kube-embedded", "kube-informer", "kubeconfig"],
         "e2e" | "xtask" => &["blog-api", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"],
+        "bench" => &["blog-api", "e2e", "kube-embedded", "kube-informer"],
         _ => &[],
     }
 }

@@ -1,10 +1,25 @@
 #![doc = include_str!("../README.md")]
-// Until the HTTP layer calls them.
-#![allow(dead_code)]
 
+mod api;
 mod apply;
+mod auth;
+mod clock;
+mod controllers;
+mod endpoint;
+mod error;
 mod field;
+mod lifecycle;
 mod patch;
+mod rbac;
+mod registry;
 mod schema;
 pub mod selector;
+mod server;
+mod status;
+mod store;
+mod strategy;
 pub mod table;
+
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use server::Server;

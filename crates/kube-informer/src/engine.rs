@@ -3,6 +3,9 @@
 //!
 //! What always holds: what is published is only ever the whole of a first list and what came after it, in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -21,7 +24,7 @@ use crate::{
     },
     shared::Shared,
     store::{Lagging, Store},
-    subscribe::{Change, Reason},
+    subscribe::{Delta, Reason},
 };
 
 /// How much of an error's body is read.
@@ -467,28 +470,28 @@ impl<K: Object> Engine<K> {
     /// Hands out what has changed.
     fn publish(&mut self, now: Time) {
         let Some(before) = self.published else { return self.tell(now) };
-        let changes = self.store.take_changes();
+        let deltas = self.store.take_deltas();
         let version = self.machine.progress().unwrap_or(before);
-        if !changes.is_empty() || version != before {
-            for change in &changes {
-                self.trace(change);
+        if !deltas.is_empty() || version != before {
+            for delta in &deltas {
+                self.trace(delta);
             }
             self.published = Some(version);
-            self.shared.publish(self.store.snapshot(version), &changes);
+            self.shared.publish(self.store.snapshot(version), &deltas);
         }
         self.tell(now);
     }
 
-    fn trace(&self, change: &Change<K>) {
-        let (key, resource) = (change.key(), &self.path);
-        match change {
-            Change::Added { .. } => {
-                debug!(%resource, namespace = key.namespace(), name = key.name(), "added")
+    fn trace(&self, delta: &Delta<K>) {
+        let (key, resource) = (delta.key(), &self.path);
+        match delta {
+            Delta::Added { .. } => {
+                debug!(%resource, namespace = key.namespace(), name = key.name(), "added");
             }
-            Change::Updated { .. } => {
+            Delta::Updated { .. } => {
                 debug!(%resource, namespace = key.namespace(), name = key.name(), "updated");
             }
-            Change::Deleted { reason, .. } => {
+            Delta::Deleted { reason, .. } => {
                 debug!(%resource, namespace = key.namespace(), name = key.name(), ?reason, "deleted");
             }
         }

@@ -116,12 +116,12 @@ impl Error {
     /// of causes; a TLS error has no type that is the same for each TLS stack, so it is known by where it sits.
     pub(crate) fn from_send(resource: &Arc<str>, error: kube::Error) -> Self {
         let resource = Arc::clone(resource);
-        if chain(&error).any(|cause| cause.is::<kube::client::AuthError>()) {
+        if chain(&error).any(<dyn StdError>::is::<kube::client::AuthError>) {
             return Self::Client { resource, source: Arc::new(error) };
         }
         let tls = chain(&error).any(is_tls);
         let transport =
-            chain(&error).any(|cause| cause.is::<io::Error>()) || matches!(error, kube::Error::HyperError(_));
+            chain(&error).any(<dyn StdError>::is::<io::Error>) || matches!(error, kube::Error::HyperError(_));
         let source: SharedCause = Arc::new(error);
         if tls {
             Self::Tls { resource, source }

@@ -65,19 +65,16 @@ impl Informers {
     /// An informer for a type that is known at compile time, such as one made with `kube::CustomResource`.
     ///
     /// For the metadata alone, ask for `typed::<PartialObjectMeta<K>>()`.
-    #[must_use]
     pub fn typed<K: Object<DynamicType = ()>>(&self) -> Builder<K> {
         Builder::new(self.clone(), &())
     }
 
     /// An informer for a type that is known at run time.
-    #[must_use]
     pub fn dynamic(&self, resource: &ApiResource) -> Builder<DynamicObject> {
         Builder::new(self.clone(), resource)
     }
 
     /// An informer that fetches and keeps the metadata of each object alone.
-    #[must_use]
     pub fn metadata(&self, resource: &ApiResource) -> Builder<PartialObjectMeta<DynamicObject>> {
         Builder::new(self.clone(), resource)
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     Phase, Status,
     store::{Cached, Snapshot},
-    subscribe::{Change, Mailbox},
+    subscribe::{Delta, Mailbox},
 };
 
 pub(crate) struct Shared<K> {
@@ -55,11 +55,11 @@ impl<K: Cached> Shared<K> {
         subscribers.each(|mailbox| mailbox.begin(snapshot));
     }
 
-    pub(crate) fn publish(&self, snapshot: Snapshot<K>, changes: &[Change<K>]) {
+    pub(crate) fn publish(&self, snapshot: Snapshot<K>, deltas: &[Delta<K>]) {
         let mut subscribers = self.subscribers();
         self.swap(snapshot);
-        if !changes.is_empty() {
-            subscribers.each(|mailbox| mailbox.push(changes));
+        if !deltas.is_empty() {
+            subscribers.each(|mailbox| mailbox.push(deltas));
         }
     }
 

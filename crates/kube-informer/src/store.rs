@@ -18,7 +18,7 @@ use kube::Resource;
 use crate::{
     ObjectKey, Quarantined, ResourceVersion,
     key::key_text,
-    subscribe::{Change, Reason},
+    subscribe::{Delta, Reason},
 };
 
 /// What a store holds.
@@ -149,7 +149,7 @@ pub(crate) struct Store<K> {
     objects: OrdMap<ObjectKey, Entry<K>>,
     quarantined: BTreeMap<ObjectKey, Quarantined>,
     quarantine_changed: bool,
-    changes: Vec<Change<K>>,
+    deltas: Vec<Delta<K>>,
     /// The keys that the list under way has shown so far.
     marks: HashSet<ObjectKey>,
     /// Whether a first list was complete: until then nothing is a change.
@@ -162,7 +162,7 @@ impl<K: Cached> Store<K> {
             objects: OrdMap::new(),
             quarantined: BTreeMap::new(),
             quarantine_changed: false,
-            changes: Vec::new(),
+            deltas: Vec::new(),
             marks: HashSet::new(),
             listed: false,
         }
@@ -177,8 +177,8 @@ impl<K: Cached> Store<K> {
     }
 
     /// What changed since the last call, in order.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change<K>> {
-        std::mem::take(&mut self.changes)
+    pub(crate) fn take_deltas(&mut self) -> Vec<Delta<K>> {
+        std::mem::take(&mut self.deltas)
     }
 
     /// The quarantined objects, when they changed since the last call.
@@ -194,13 +194,10 @@ impl<K: Cached> Store<K> {
     /// An object of the list under way.
     pub(crate) fn list_item(&mut self, item: Item<K>, freshness: Freshness) -> Result<(), Lagging> {
         if let Freshness::AtLeast(known) = freshness {
-            let older = match self.objects.get(&item.key) {
-                Some(cached) => item.version < cached.version,
+            let older = match self.newest(&item.key) {
+                Some(newest) => item.version < newest,
                 // The cache is complete up to `known`: what is older and not in it was deleted since.
-                None => {
-                    !self.quarantined.contains_key(&item.key)
-                        && known.is_some_and(|known| item.version <= known)
-                }
+                None => known.is_some_and(|known| item.version <= known),
             };
             if older {
                 return Err(Lagging);
@@ -245,7 +242,7 @@ impl<K: Cached> Store<K> {
                 let object = Arc::new(object);
                 let new = Arc::clone(&object);
                 self.objects.insert(key.clone(), Entry { version, object });
-                self.record(Change::Updated { key, old: cached.object, new });
+                self.record(Delta::Updated { key, old: cached.object, new });
             }
             None => self.insert(key, version, object),
         }
@@ -272,22 +269,23 @@ impl<K: Cached> Store<K> {
         last: Option<K>,
         reason: Reason,
     ) {
+        if self.newest(key).is_some_and(|newest| version < newest) {
+            return;
+        }
         self.marks.remove(key);
         let Some(cached) = self.objects.get(key) else {
             self.release(key);
             return;
         };
-        if version < cached.version {
-            return;
-        }
         // The event carries the last state, unless it did not decode or is about another object.
         let last = match last {
             Some(last) if last.uid() == cached.object.uid() => Arc::new(last),
             _ => Arc::clone(&cached.object),
         };
+        let old = Arc::clone(&cached.object);
         self.release(key);
         self.objects.remove(key);
-        self.record(Change::Deleted { key: key.clone(), last, reason });
+        self.record(Delta::Deleted { key: key.clone(), old, last, reason });
     }
 
     /// Empties the store: every object is gone for this reason.
@@ -296,29 +294,41 @@ impl<K: Cached> Store<K> {
         self.quarantine_changed |= !self.quarantined.is_empty();
         self.quarantined.clear();
         for (key, entry) in std::mem::take(&mut self.objects) {
-            self.record(Change::Deleted { key, last: entry.object, reason });
+            self.gone(key, entry, reason);
         }
+    }
+
+    /// The newest version of an object that is known of, whether it decoded or not.
+    fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
+        let cached = self.objects.get(key).map(|cached| cached.version);
+        cached.max(self.quarantined.get(key).map(|held| held.resource_version))
     }
 
     fn insert(&mut self, key: ObjectKey, version: ResourceVersion, object: K) {
         let object = Arc::new(object);
         self.objects.insert(key.clone(), Entry { version, object: Arc::clone(&object) });
-        self.record(Change::Added { key, object, initial: false });
+        self.record(Delta::Added { key, object });
     }
 
     fn delete(&mut self, key: &ObjectKey, reason: Reason) {
         if let Some(entry) = self.objects.remove(key) {
-            self.record(Change::Deleted { key: key.clone(), last: entry.object, reason });
+            self.gone(key.clone(), entry, reason);
         }
+    }
+
+    /// An object is gone, and nothing tells of a later state than the cached one.
+    fn gone(&mut self, key: ObjectKey, entry: Entry<K>, reason: Reason) {
+        let Entry { object: old, .. } = entry;
+        self.record(Delta::Deleted { key, last: Arc::clone(&old), old, reason });
     }
 
     fn release(&mut self, key: &ObjectKey) {
         self.quarantine_changed |= self.quarantined.remove(key).is_some();
     }
 
-    fn record(&mut self, change: Change<K>) {
+    fn record(&mut self, delta: Delta<K>) {
         if self.listed {
-            self.changes.push(change);
+            self.deltas.push(delta);
         }
     }
 }

@@ -155,6 +155,35 @@ impl<K> Stream for Subscription<K> {
     }
 }
 
+/// One difference between two states of the store.
+#[derive(Debug)]
+pub(crate) enum Delta<K> {
+    Added {
+        key: ObjectKey,
+        object: Arc<K>,
+    },
+    Updated {
+        key: ObjectKey,
+        old: Arc<K>,
+        new: Arc<K>,
+    },
+    Deleted {
+        key: ObjectKey,
+        /// The state that was cached; the last one may be newer.
+        old: Arc<K>,
+        last: Arc<K>,
+        reason: Reason,
+    },
+}
+
+impl<K> Delta<K> {
+    pub(crate) fn key(&self) -> &ObjectKey {
+        match self {
+            Self::Added { key, .. } | Self::Updated { key, .. } | Self::Deleted { key, .. } => key,
+        }
+    }
+}
+
 /// Where the writer leaves changes for one subscriber.
 pub(crate) struct Mailbox<K> {
     inner: Mutex<Inner<K>>,
@@ -220,13 +249,13 @@ impl<K> Mailbox<K> {
         wake(inner);
     }
 
-    pub(crate) fn push(&self, changes: &[Change<K>])
+    pub(crate) fn push(&self, deltas: &[Delta<K>])
     where
         K: Cached,
     {
         let mut inner = self.lock();
-        for change in changes {
-            inner.merge(change);
+        for delta in deltas {
+            inner.merge(delta);
         }
         wake(inner);
     }
@@ -291,18 +320,18 @@ impl<K> Inner<K> {
         Some(Event::Change(first))
     }
 
-    fn merge(&mut self, change: &Change<K>)
+    fn merge(&mut self, delta: &Delta<K>)
     where
         K: Cached,
     {
-        let key = change.key();
+        let key = delta.key();
         let Some((sequence, waiting)) = self.entries.remove(key) else {
             self.order.insert(self.next_sequence, key.clone());
-            self.entries.insert(key.clone(), (self.next_sequence, Waiting::new(change)));
+            self.entries.insert(key.clone(), (self.next_sequence, Waiting::new(delta)));
             self.next_sequence += 1;
             return;
         };
-        match waiting.merge(change) {
+        match waiting.merge(delta) {
             Some(waiting) => {
                 self.entries.insert(key.clone(), (sequence, waiting));
             }
@@ -314,21 +343,23 @@ impl<K> Inner<K> {
 }
 
 impl<K> Waiting<K> {
-    fn new(change: &Change<K>) -> Self {
-        match change.clone() {
-            Change::Added { object, .. } => Self::Added { object },
-            Change::Updated { old, new, .. } => Self::Updated { known: old, new },
-            Change::Deleted { last, reason, .. } => Self::Deleted { known: Arc::clone(&last), last, reason },
+    fn new(delta: &Delta<K>) -> Self {
+        match delta {
+            Delta::Added { object, .. } => Self::Added { object: Arc::clone(object) },
+            Delta::Updated { old, new, .. } => Self::Updated { known: Arc::clone(old), new: Arc::clone(new) },
+            Delta::Deleted { old, last, reason, .. } => {
+                Self::Deleted { known: Arc::clone(old), last: Arc::clone(last), reason: *reason }
+            }
         }
     }
 
     /// Both as one; none when nothing is left to tell.
-    fn merge(self, change: &Change<K>) -> Option<Self>
+    fn merge(self, delta: &Delta<K>) -> Option<Self>
     where
         K: Cached,
     {
-        let merged = match change {
-            Change::Added { object: new, .. } | Change::Updated { new, .. } => {
+        let merged = match delta {
+            Delta::Added { object: new, .. } | Delta::Updated { new, .. } => {
                 let new = Arc::clone(new);
                 match self {
                     Self::Added { .. } => Self::Added { object: new },
@@ -344,7 +375,7 @@ impl<K> Waiting<K> {
                     }
                 }
             }
-            Change::Deleted { last, reason, .. } => match self {
+            Delta::Deleted { last, reason, .. } => match self {
                 Self::Added { .. } => return None,
                 Self::Updated { known, .. } => {
                     Self::Deleted { known, last: Arc::clone(last), reason: *reason }

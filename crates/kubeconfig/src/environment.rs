@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 /// Where the kubelet mounts a pod's service account.
@@ -20,7 +21,8 @@ const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     current_dir: PathBuf,
-    service_account_dir: PathBuf,
+    service_account_dir: Option<PathBuf>,
+    has_terminal: bool,
 }
 
 impl Environment {
@@ -30,17 +32,19 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             // Without a working directory relative paths stay relative: opening them then says what is wrong.
             current_dir: std::env::current_dir().unwrap_or_default(),
-            service_account_dir: PathBuf::from(SERVICE_ACCOUNT_DIR),
+            service_account_dir: Some(PathBuf::from(SERVICE_ACCOUNT_DIR)),
+            has_terminal: std::io::stdin().is_terminal(),
         }
     }
 
-    /// No variables, no service account, and `current_dir` as the folder that relative paths start from.
+    /// No variables, no service account, nobody to ask at a terminal, and `current_dir` as the folder that relative
+    /// paths start from.
     pub fn new(current_dir: impl Into<PathBuf>) -> Self {
-        let current_dir = current_dir.into();
         Self {
             variables: BTreeMap::new(),
-            service_account_dir: current_dir.join("no-service-account"),
-            current_dir,
+            current_dir: current_dir.into(),
+            service_account_dir: None,
+            has_terminal: false,
         }
     }
 
@@ -54,7 +58,7 @@ impl Environment {
     /// Sets the folder that holds a pod's `token`, `ca.crt` and `namespace`.
     #[must_use]
     pub fn with_service_account_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.service_account_dir = dir.into();
+        self.service_account_dir = Some(dir.into());
         self
     }
 
@@ -72,8 +76,13 @@ impl Environment {
         &self.variables
     }
 
-    pub(crate) fn service_account_dir(&self) -> &Path {
-        &self.service_account_dir
+    pub(crate) fn service_account_dir(&self) -> Option<&Path> {
+        self.service_account_dir.as_deref()
+    }
+
+    /// Whether an exec plugin may ask the user by standard input.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.has_terminal
     }
 
     /// `path` from the working directory.
@@ -89,6 +98,7 @@ impl fmt::Debug for Environment {
             .field("variables", &self.variables.keys().collect::<Vec<_>>())
             .field("current_dir", &self.current_dir)
             .field("service_account_dir", &self.service_account_dir)
+            .field("has_terminal", &self.has_terminal)
             .finish()
     }
 }

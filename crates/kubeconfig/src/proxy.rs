@@ -11,12 +11,13 @@ use ipnet::IpNet;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::report::{Located, Origin};
 
-/// The proxy that the environment names for `server`, and the variable that names it.
-pub(crate) fn from_environment(
-    environment: &Environment,
-    server: &Uri,
-) -> Result<Option<(Uri, &'static str)>, Error> {
+/// A proxy and where it is named.
+pub(crate) type Named = (Uri, Origin);
+
+/// The proxy that the environment names for `server`.
+pub(crate) fn from_environment(environment: &Environment, server: &Uri) -> Result<Option<Named>, Error> {
     let names: [&'static str; 2] = match server.scheme_str() {
         Some("https") => ["HTTPS_PROXY", "https_proxy"],
         _ => ["HTTP_PROXY", "http_proxy"],
@@ -33,7 +34,7 @@ pub(crate) fn from_environment(
     // A bare host:port is an http proxy.
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     match parse(&url) {
-        Ok(proxy) => Ok(Some((proxy, name))),
+        Ok(proxy) => Ok(Some((proxy, Origin::Variable(name.to_owned())))),
         Err(problem) => Err(Error::InvalidVariable { name, problem }),
     }
 }
@@ -50,11 +51,11 @@ pub(crate) fn parse(url: &str) -> Result<Uri, String> {
     }
 }
 
-/// The proxy without user name and password.
-pub(crate) fn display(proxy: &Uri) -> String {
+/// For the report: the proxy without user name and password.
+pub(crate) fn located((proxy, origin): Named) -> Located {
     let authority = proxy.authority().map_or("", http::uri::Authority::as_str);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{}://{host}", proxy.scheme_str().unwrap_or_default())
+    Located { value: format!("{}://{host}", proxy.scheme_str().unwrap_or_default()), origin }
 }
 
 /// Whether requests to `server` go there without a proxy.
@@ -190,6 +191,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_displayed() {
-        assert_eq!(display(&"http://me:hunter2@proxy:3128".parse().unwrap()), "http://proxy:3128");
+        let proxy = "http://me:hunter2@proxy:3128".parse().unwrap();
+        assert_eq!(located((proxy, Origin::Option)).value, "http://proxy:3128");
     }
 }

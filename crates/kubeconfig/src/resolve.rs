@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use crate::client::Auth;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::in_cluster::Pod;
 use crate::merge::{Entry, Merged};
-use crate::model::Context;
+use crate::model::{Cluster, Context};
 use crate::report::{Located, Origin, Report};
 use crate::{Loaded, Options};
-use crate::{cluster, in_cluster, proxy, user};
+use crate::{cluster, proxy, user};
 
 /// Reads the files and chooses.
 pub(crate) fn load(options: &Options, environment: &Environment) -> Result<Loaded, Error> {
@@ -40,11 +41,13 @@ pub(crate) fn load(options: &Options, environment: &Environment) -> Result<Loade
             });
         }
         // Nothing is asked for: only now may the pod's service account speak.
-        None if in_cluster::is_possible(environment) => in_cluster::load(&merged, environment)?,
-        None if merged.is_empty() => return Err(Error::NoConfiguration { files: merged.paths() }),
-        None => {
-            return Err(Error::NoContext { files: merged.found(), defined: keys(&merged.contexts) });
-        }
+        None => match Pod::detect(environment) {
+            Some(pod) => pod.load(&merged)?,
+            None if merged.is_empty() => return Err(Error::NoConfiguration { files: merged.paths() }),
+            None => {
+                return Err(Error::NoContext { files: merged.found(), defined: keys(&merged.contexts) });
+            }
+        },
     };
     if let Some(timeout) = options.connect_timeout {
         loaded.config.connect_timeout = Some(timeout);
@@ -113,14 +116,7 @@ fn from_context(
     let cluster = Chosen::new("cluster", &at.value.cluster, cluster_entry);
     let (mut config, ca_pem) = cluster::config(&cluster)?;
     let is_tls = config.cluster_url.scheme_str() == Some("https");
-    let proxy = match cluster.value.proxy_url.as_str() {
-        "" => proxy::from_environment(environment, &config.cluster_url)?
-            .map(|(uri, variable)| (uri, Origin::Variable(variable.to_owned()))),
-        url => {
-            let uri = proxy::parse(url).map_err(|problem| cluster.invalid(format!("proxy-url {problem}")))?;
-            Some((uri, Origin::File(cluster.file.to_owned())))
-        }
-    };
+    let proxy = proxy_of(&cluster, &config, environment)?;
     config.proxy_url = proxy.as_ref().map(|(uri, _)| uri.clone());
 
     let mut auth = Auth::Anonymous;
@@ -138,10 +134,10 @@ fn from_context(
         }
     }
 
-    let namespace = match at.value.namespace.as_str() {
-        "" if in_cluster::is_possible(environment) => in_cluster::namespace(environment),
-        "" => Located { value: "default".to_owned(), origin: Origin::Default },
-        name => Located { value: name.to_owned(), origin: Origin::File(entry.file.clone()) },
+    let namespace = match (at.value.namespace.as_str(), Pod::detect(environment)) {
+        ("", Some(pod)) => pod.namespace(),
+        ("", None) => Located { value: "default".to_owned(), origin: Origin::Default },
+        (name, _) => Located { value: name.to_owned(), origin: Origin::File(entry.file.clone()) },
     };
     config.default_namespace.clone_from(&namespace.value);
     let named =
@@ -151,17 +147,36 @@ fn from_context(
         in_cluster: false,
         context_file: Some(entry.file.clone()),
         cluster: Some(named(&at.value.cluster, &cluster_entry.file)),
-        server: named(&cluster.value.server, &cluster_entry.file),
+        server: named(&server_name(&config), &cluster_entry.file),
         user: user_entry.map(|user| named(&at.value.user, &user.file)),
         namespace,
         credentials_withheld: !is_tls && !methods.is_empty(),
         auth: methods,
         impersonate: config.auth_info.impersonate.clone(),
-        proxy: proxy.map(|(uri, origin)| Located { value: proxy::display(&uri), origin }),
+        proxy: proxy.map(proxy::located),
         insecure_skip_tls_verify: cluster.value.insecure_skip_tls_verify,
         context: Some(context),
     };
     Ok(Loaded { config, auth, report })
+}
+
+/// A cluster's own proxy, else the environment's.
+fn proxy_of(
+    cluster: &Chosen<'_, Cluster>,
+    config: &kube::Config,
+    environment: &Environment,
+) -> Result<Option<proxy::Named>, Error> {
+    if cluster.value.proxy_url.is_empty() {
+        return proxy::from_environment(environment, &config.cluster_url);
+    }
+    let proxy = proxy::parse(&cluster.value.proxy_url)
+        .map_err(|problem| cluster.invalid(format!("proxy-url {problem}")))?;
+    Ok(Some((proxy, Origin::File(cluster.file.to_owned()))))
+}
+
+/// The address for people: no slash at its end.
+pub(crate) fn server_name(config: &kube::Config) -> String {
+    config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
 
 fn keys<T>(entries: &BTreeMap<String, T>) -> Vec<String> {

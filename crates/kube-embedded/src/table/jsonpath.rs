@@ -78,7 +78,7 @@ impl Step {
                     values.into_iter().filter_map(|value| member(value, |value| value.get(name.as_str()))),
                 );
             }
-            Self::Wildcard => values.into_iter().for_each(|value| children(&value, &mut results)),
+            Self::Wildcard => values.into_iter().for_each(|value| children(value, &mut results)),
             Self::Recursive => values.into_iter().for_each(|value| descend(value, &mut results)),
             Self::Slice { start, end, step } => {
                 for value in values.into_iter().filter(|value| !value.is_null()) {
@@ -128,19 +128,21 @@ fn member<'a>(value: Cow<'a, Value>, get: impl Fn(&Value) -> Option<&Value>) -> 
     }
 }
 
-fn children<'a>(value: &Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
+fn children<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
     match value {
         Cow::Borrowed(Value::Array(array)) => results.extend(array.iter().map(Cow::Borrowed)),
         Cow::Borrowed(Value::Object(object)) => results.extend(object.values().map(Cow::Borrowed)),
-        Cow::Owned(Value::Array(array)) => results.extend(array.iter().cloned().map(Cow::Owned)),
-        Cow::Owned(Value::Object(object)) => results.extend(object.values().cloned().map(Cow::Owned)),
+        Cow::Owned(Value::Array(array)) => results.extend(array.into_iter().map(Cow::Owned)),
+        Cow::Owned(Value::Object(object)) => {
+            results.extend(object.into_iter().map(|(_, value)| Cow::Owned(value)))
+        }
         _ => {}
     }
 }
 
 fn descend<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
     let mut below = Vec::new();
-    children(&value, &mut below);
+    children(value.clone(), &mut below);
     if !below.is_empty() {
         results.push(value);
         below.into_iter().for_each(|value| descend(value, results));

@@ -157,18 +157,19 @@ pub(crate) fn table(
     now: Timestamp,
 ) -> Value {
     let rows = objects.into_iter().map(|object| columns.row(object, include, group_version, now));
-    json!({
+    let mut table = json!({
         "kind": "Table",
         "apiVersion": group_version,
-        "metadata": list_metadata,
         "columnDefinitions": columns.definitions(),
         "rows": rows.collect::<Vec<_>>(),
-    })
+    });
+    table["metadata"] = list_metadata;
+    table
 }
 
 /// An object as `PartialObjectMetadata` of `meta.k8s.io/v1` or `v1beta1`.
 pub(crate) fn partial_object_metadata(mut object: Value, group_version: &str) -> Value {
-    let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_else(|| json!({}));
+    let metadata = object.get_mut("metadata").map_or_else(|| json!({}), Value::take);
     json!({"kind": "PartialObjectMetadata", "apiVersion": group_version, "metadata": metadata})
 }
 

@@ -4,7 +4,7 @@
 //! The command runs when a credential is first needed, and again when it has expired or was refused. However
 //! many requests wait for it, one runs at a time; when all of them are gone, so is the command.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -198,7 +198,7 @@ impl Credential {
 impl Call {
     async fn run(&self) -> Result<Credential, ExecError> {
         let name = || self.exec.command.clone();
-        let terminal = io::stdin().is_terminal();
+        let terminal = self.environment.has_terminal();
         let interactive = match self.exec.interactive_mode.as_str() {
             "Always" if !terminal => return Err(ExecError::NoTerminal { command: name() }),
             "Never" => false,

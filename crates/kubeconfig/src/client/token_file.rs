@@ -66,25 +66,24 @@ impl TokenFile {
     }
 
     fn read(&self, now: Instant) -> Result<Credential, TokenFileError> {
-        match self.content() {
-            Ok(token) => {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((token.clone(), now));
+        let content = self.content();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match (content, &mut *last, &self.fallback) {
+            (Ok(token), last, _) => {
+                *last = Some((token.clone(), now));
                 Ok(token)
             }
-            Err(error) => {
-                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let usable = last.map(|(last, _)| last).or_else(|| self.fallback.clone()).ok_or(());
-                match usable {
-                    Ok(token) => {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "cannot read the token again, using the last one"
-                        );
-                        Ok(token)
-                    }
-                    Err(()) => Err(error),
-                }
+            (Err(error), Some((token, read)), _) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read the token again, using the last one"
+                );
+                *read = now;
+                Ok(token.clone())
             }
+            // The file may still come.
+            (Err(_), None, Some(token)) => Ok(token.clone()),
+            (Err(error), None, None) => Err(error),
         }
     }
 

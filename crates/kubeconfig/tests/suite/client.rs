@@ -277,7 +277,7 @@ async fn a_plugin_gets_its_arguments_its_environment_and_the_cluster() {
     assert_eq!(sandbox.read("got"), "a,b c,from-outside,from-config\n");
     let info: serde_json::Value = serde_json::from_str(&sandbox.read("info")).unwrap();
     assert_eq!((&info["kind"], &info["apiVersion"]), (&"ExecCredential".into(), &V1.into()));
-    assert!(info["spec"]["interactive"].is_boolean());
+    assert_eq!(info["spec"]["interactive"], false);
     assert_eq!(
         info["spec"]["cluster"],
         serde_json::json!({
@@ -326,12 +326,23 @@ async fn a_plugin_that_is_not_installed_is_named_with_the_hint() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_must_ask_the_user_needs_a_terminal() {
+    let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
+    let plugin = sandbox.script("plugin", &answering(r#""token":"t""#));
+    let user = exec(&text(&plugin)).replace("Never", "Always");
+    let error = get(&client(&sandbox, &server.cluster(), &user)).await.unwrap_err();
+    assert!(causes(&error).contains("needs a terminal"), "{}", causes(&error));
+    assert_eq!(sandbox.calls("plugin"), 0);
+}
+
+// Where /proc tells whether a process lives.
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn a_request_that_is_given_up_ends_its_plugin() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let root = text(&sandbox.path(""));
-    // Waits for somebody to read a pipe; nobody ever does.
     let plugin = sandbox
-        .script("plugin", &format!("echo $$ > {root}pid.tmp; mv {root}pid.tmp {root}pid; exec sleep 600"));
+        .script("plugin", &format!("echo $$ > {root}pid.tmp; mv {root}pid.tmp {root}pid; exec sleep 60"));
     let client = client(&sandbox, &server.cluster(), &exec(&text(&plugin)));
     let request = tokio::spawn(async move { get(&client).await.map(drop) });
     until(|| !sandbox.read("pid").is_empty()).await;
@@ -386,6 +397,28 @@ async fn requests_go_through_the_http_proxy() {
 }
 
 #[tokio::test]
+async fn an_https_proxy_learns_neither_token_nor_certificate() {
+    let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
+    let proxy = Proxy::https(server.address, &server.ca).await;
+    let (certificate, key) = server.ca.issue(&["me"]);
+    // The name of the API server must not be asked of the proxy either.
+    let cluster = format!(
+        "server: 'https://10.1.2.3:6443', tls-server-name: api.test, certificate-authority-data: {}, \
+         proxy-url: 'https://{}'",
+        server.ca_data(),
+        proxy.address
+    );
+    let user = format!(
+        "token: t, client-certificate-data: {}, client-key-data: {}",
+        base64(&certificate),
+        base64(&key)
+    );
+    assert_eq!(get(&client(&sandbox, &cluster, &user)).await.unwrap(), StatusCode::OK);
+    assert!(proxy.asked()[0].starts_with("CONNECT 10.1.2.3:6443") && !proxy.asked()[0].contains("Bearer"));
+    assert!(server.seen()[0].certificate.is_some());
+}
+
+#[tokio::test]
 async fn requests_go_through_the_socks_proxy_which_resolves_the_name() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let proxy = Proxy::socks(server.address).await;
@@ -428,6 +461,7 @@ async fn a_connection_that_does_not_come_about_ends_in_time() {
     );
 }
 
+#[cfg(target_os = "linux")]
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {

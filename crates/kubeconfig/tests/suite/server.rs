@@ -43,6 +43,23 @@ impl Ca {
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
+
+    /// TLS for these names, which asks for a client certificate of this authority and lives without one.
+    fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
+        let (certificate, key) = self.issue(names);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().unwrap();
+        let config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 /// One request as the server saw it.
@@ -75,19 +92,8 @@ impl Server {
     /// An https server for the names `localhost`, `api.test` and the address 127.0.0.1.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> StatusCode + Send + Sync + 'static) -> Self {
         let ca = Ca::new();
-        let (certificate, key) = ca.issue(&["localhost", "api.test", "127.0.0.1"]);
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap()).unwrap();
-        let verifier =
-            WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().unwrap();
-        let config = ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            )
-            .unwrap();
-        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), ca, Arc::new(answer)).await
+        let acceptor = ca.acceptor(&["localhost", "api.test", "127.0.0.1"]);
+        Self::listen(Some(acceptor), ca, Arc::new(answer)).await
     }
 
     /// The same without TLS.
@@ -185,17 +191,19 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// `CONNECT`, RFC 9110 section 9.3.6.
     pub(crate) async fn http(target: SocketAddr) -> Self {
-        Self::start(move |mut stream, asked| async move {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(byte) => head.push(byte),
-                    Err(_) => return,
-                }
+        Self::start(move |stream, asked| tunnel(stream, asked, target)).await
+    }
+
+    /// The same with TLS. Asking with a client certificate ends the test.
+    pub(crate) async fn https(target: SocketAddr, ca: &Ca) -> Self {
+        let acceptor = ca.acceptor(&["127.0.0.1"]);
+        Self::start(move |stream, asked| {
+            let acceptor = acceptor.clone();
+            async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                assert!(stream.get_ref().1.peer_certificates().is_none(), "the proxy got our certificate");
+                tunnel(stream, asked, target).await;
             }
-            asked.lock().unwrap().push(String::from_utf8(head).unwrap());
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            forward(stream, target).await;
         })
         .await
     }
@@ -243,7 +251,23 @@ impl Proxy {
     }
 }
 
-async fn forward(mut stream: TcpStream, target: SocketAddr) {
+async fn tunnel<S>(mut stream: S, asked: Arc<Mutex<Vec<String>>>, target: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    asked.lock().unwrap().push(String::from_utf8(head).unwrap());
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    forward(stream, target).await;
+}
+
+async fn forward<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, target: SocketAddr) {
     let mut server = TcpStream::connect(target).await.unwrap();
     // Either side may hang up.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;

@@ -1,0 +1,161 @@
+//! The server that the clients are measured against.
+//!
+//! A server that is started for it runs in a process of its own, so that its memory and its threads are in nobody's
+//! figures, and ends with the command, however that ends.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    str::FromStr,
+    sync::mpsc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use e2e::Provider;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// A real control plane starts in 4 s; a machine that compiles at the same time takes longer.
+const START: Duration = Duration::from_secs(120);
+
+/// Which server, as the user says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Own(Own),
+    /// One that runs already.
+    Kubeconfig(PathBuf),
+}
+
+/// A server that the command starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Own {
+    /// kube-embedded.
+    Embedded,
+    /// kube-apiserver and etcd, from KUBEBUILDER_ASSETS.
+    Real,
+}
+
+/// A server that answers.
+pub(crate) struct Cluster {
+    kubeconfig: PathBuf,
+    // Before the folder: it ends when its stdin does.
+    _server: Option<Child>,
+    _folder: Option<TempDir>,
+}
+
+impl FromStr for Choice {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Choice> {
+        match Own::from_str(text, false) {
+            Ok(own) => Ok(Choice::Own(own)),
+            Err(_) if Path::new(text).is_file() => Ok(Choice::Kubeconfig(PathBuf::from(text))),
+            Err(_) => bail!("neither `embedded`, `real` nor the path of a kubeconfig"),
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn start(choice: &Choice) -> Result<Cluster> {
+        match choice {
+            Choice::Kubeconfig(path) => {
+                Ok(Cluster { kubeconfig: path.clone(), _server: None, _folder: None })
+            }
+            Choice::Own(own) => Cluster::start_own(*own).await,
+        }
+    }
+
+    async fn start_own(own: Own) -> Result<Cluster> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        let name = own.to_possible_value().context("a server without a name")?;
+        let mut server = Command::new(env::current_exe()?)
+            .args(["serve", name.get_name()])
+            .arg(&kubeconfig)
+            .envs(servers_alone())
+            .env_remove("KUBEBUILDER_ASSETS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the server's process")?;
+        let stdout = server.stdout.take().context("a child without stdout")?;
+        let mut line = String::new();
+        timeout(START, BufReader::new(stdout).read_line(&mut line))
+            .await
+            .with_context(|| format!("the server has not started within {START:?}"))??;
+        ensure!(line == "ready\n", "the server did not start");
+        Ok(Cluster { kubeconfig, _server: Some(server), _folder: Some(folder) })
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+}
+
+/// Names the two servers without their folder: controllers from it would watch the objects too, and be measured.
+fn servers_alone() -> impl Iterator<Item = (&'static str, OsString)> {
+    let folder = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    [("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), ("TEST_ASSET_ETCD", "etcd")].into_iter().filter_map(
+        move |(variable, program)| {
+            let named = env::var_os(variable).or_else(|| Some(folder.as_ref()?.join(program).into()));
+            Some((variable, named?))
+        },
+    )
+}
+
+/// The body of the server's process.
+pub(crate) fn serve(own: Own, path: &Path) -> Result<()> {
+    let (_server, kubeconfig) = match own {
+        Own::Embedded => bail!("kube-embedded cannot listen yet"),
+        Own::Real => ((), real()?),
+    };
+    std::fs::write(path, serde_json::to_vec(&kubeconfig)?).context("writing the kubeconfig")?;
+    crate::usage::print_line("ready")?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Starts the control plane that the end-to-end tests of one process share; it ends with this process.
+fn real() -> Result<Kubeconfig> {
+    let (send, receive) = mpsc::channel();
+    e2e::run(Provider::Envtest, "bench", &[], move |cluster| async move {
+        send.send(cluster.kubeconfig().clone()).context("nobody waits for the control plane")
+    })?;
+    receive.recv().context("`--server real` needs KUBEBUILDER_ASSETS: the folder of kube-apiserver and etcd")
+}
+
+/// A client for the kubeconfig's current context that asks for no compression.
+pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.disable_compression = true;
+    Ok(Client::try_from(config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_or_a_file() {
+        assert_eq!("embedded".parse::<Choice>().unwrap(), Choice::Own(Own::Embedded));
+        assert_eq!("real".parse::<Choice>().unwrap(), Choice::Own(Own::Real));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(path.parse::<Choice>().unwrap(), Choice::Kubeconfig(path.into()));
+        assert!("/no/such/file".parse::<Choice>().is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Puts the objects into the server, and looks at what it made of them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use blog_api::Blog;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::Request;
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, CustomResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
+    runtime::{conditions, wait::await_condition},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::blogs;
+
+/// The namespace that is the benchmark's own.
+pub(crate) const NAMESPACE: &str = "informer-bench";
+
+/// How many requests are in flight.
+const IN_FLIGHT: usize = 64;
+
+/// The bytes of one object as the server writes it, without blanks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) object: usize,
+    pub(crate) managed_fields: usize,
+    pub(crate) last_applied: usize,
+}
+
+/// Sees to it that the namespace holds exactly so many Blogs. Those that are there are kept: a server that lasts is
+/// filled once.
+///
+/// # Errors
+/// When the server refuses, and when it holds more than so many.
+pub(crate) async fn fill(client: &Client, objects: usize) -> Result<()> {
+    install(client).await?;
+    let api: Api<Blog> = Api::namespaced(client.clone(), NAMESPACE);
+    let held = count(&api).await?;
+    ensure!(
+        held <= objects,
+        "namespace {NAMESPACE} holds {held} Blogs: ask for so many with --objects, or `kubectl delete namespace {NAMESPACE}`"
+    );
+    if held == objects {
+        return Ok(());
+    }
+    stream::iter(0..objects)
+        .map(|number| create(client, number))
+        .buffer_unordered(IN_FLIGHT)
+        .try_collect::<()>()
+        .await?;
+    let held = count(&api).await?;
+    ensure!(held == objects, "namespace {NAMESPACE} holds {held} Blogs after filling, not {objects}");
+    Ok(())
+}
+
+/// How large the server's objects are, by the first of them.
+///
+/// # Errors
+/// When it has no managedFields: its clients would have less to do than a cluster's.
+pub(crate) async fn size(client: &Client) -> Result<Size> {
+    let path = format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs/{}", blogs::name(0));
+    let text = client.request_text(Request::get(path).body(Vec::new())?).await?;
+    let object: Value = serde_json::from_str(&text)?;
+    let metadata = &object["metadata"];
+    let managed_fields = &metadata["managedFields"];
+    let last_applied = &metadata["annotations"]["kubectl.kubernetes.io/last-applied-configuration"];
+    for (what, value) in [("managedFields", managed_fields), ("last-applied annotation", last_applied)] {
+        ensure!(!value.is_null(), "the server's objects have no {what}: {object}");
+    }
+    Ok(Size {
+        object: object.to_string().len(),
+        managed_fields: managed_fields.to_string().len(),
+        last_applied: last_applied.to_string().len(),
+    })
+}
+
+async fn install(client: &Client) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let apply = PatchParams::apply("bench").force();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    namespaces.patch(NAMESPACE, &apply, &Patch::Apply(namespace)).await.context("creating the namespace")?;
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.patch(Blog::crd_name(), &apply, &Patch::Apply(Blog::crd()))
+        .await
+        .context("installing the Blog CRD")?;
+    let established = await_condition(crds, Blog::crd_name(), conditions::is_crd_established());
+    timeout(Duration::from_secs(30), established).await.context("the Blog CRD is not established")??;
+    Ok(())
+}
+
+async fn count(api: &Api<Blog>) -> Result<usize> {
+    let list = api.list_metadata(&ListParams::default().limit(1)).await.context("counting the Blogs")?;
+    let rest = list.metadata.remaining_item_count.unwrap_or(0);
+    Ok(list.items.len() + usize::try_from(rest)?)
+}
+
+async fn create(client: &Client, number: usize) -> Result<()> {
+    let path =
+        format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs?fieldManager={}", blogs::FIELD_MANAGER);
+    let body = blogs::blog(NAMESPACE, number).to_string().into_bytes();
+    let request = Request::post(path).header("content-type", "application/json").body(body)?;
+    match client.request_text(request).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("creating {}", blogs::name(number))),
+    }
+}

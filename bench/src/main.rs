@@ -1,0 +1,67 @@
+//! The benchmarks of `kube-informer` beside its peers: `cargo xtask bench --help`.
+//!
+//! Every client is measured in a process of its own, by this same program: the command starts it with a hidden
+//! subcommand and reads a line of JSON.
+
+mod blogs;
+mod cluster;
+mod fill;
+mod machine;
+mod sync;
+mod table;
+mod usage;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::cluster::{Choice, Own};
+
+/// Measures caches of Kubernetes objects side by side
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// From nothing to a synced cache: CPU, time and memory of each client
+    Sync(sync::Arguments),
+    /// Starts a server and holds it until stdin ends
+    #[command(hide = true)]
+    Serve {
+        server: Own,
+        /// The file to write for its clients
+        kubeconfig: PathBuf,
+    },
+    /// Measures one client of `sync`
+    #[command(hide = true)]
+    SyncClient(sync::client::Arguments),
+}
+
+#[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    match Cli::parse().command {
+        Command::Sync(arguments) => block_on(sync::run(arguments)),
+        // It makes its own runtime: the control plane's library has one.
+        Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
+        Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
+    }
+}
+
+fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}

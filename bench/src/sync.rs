@@ -1,0 +1,263 @@
+//! `bench sync`: what it costs each client to come from nothing to a synced cache.
+
+pub(crate) mod client;
+mod peers;
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    Choice,
+    cluster::{self, Cluster},
+    fill::{self, NAMESPACE},
+    machine,
+    table::{self, Spread},
+    usage::{Sample, print_line},
+};
+use peers::Peers;
+
+/// No client may take longer: one that hangs is named.
+const LIMIT: Duration = Duration::from_secs(300);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How many Blogs the server holds
+    #[arg(long, default_value_t = 100_000)]
+    objects: usize,
+    /// How often each client runs, in turns; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// `embedded`, `real` (kube-apiserver and etcd, from KUBEBUILDER_ASSETS) or the path of a kubeconfig
+    #[arg(long, default_value = "embedded")]
+    server: Choice,
+    /// Only these clients
+    #[arg(long, value_delimiter = ',')]
+    clients: Vec<Row>,
+}
+
+/// A client that is measured. All ask for a watch-list, but the one that says pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Row {
+    Raw,
+    Informer,
+    InformerDynamic,
+    Runtime,
+    RuntimeStripped,
+    RuntimeDynamic,
+    RuntimePages,
+    Go,
+    GoStripped,
+    GoDynamic,
+}
+
+impl Row {
+    fn title(self) -> &'static str {
+        match self {
+            Row::Raw => "raw transport",
+            Row::Informer => "kube-informer, typed",
+            Row::InformerDynamic => "kube-informer, dynamic",
+            Row::Runtime => "kube-runtime, typed",
+            Row::RuntimeStripped => "kube-runtime, typed, managedFields cleared",
+            Row::RuntimeDynamic => "kube-runtime, dynamic",
+            Row::RuntimePages => "kube-runtime, typed, list in pages (its default)",
+            Row::Go => "client-go, typed",
+            Row::GoStripped => "client-go, typed, managedFields cleared",
+            Row::GoDynamic => "client-go, dynamic",
+        }
+    }
+
+    /// The Go program's name for it.
+    fn go(self) -> Option<&'static str> {
+        match self {
+            Row::Go => Some("typed"),
+            Row::GoStripped => Some("stripped"),
+            Row::GoDynamic => Some("dynamic"),
+            _ => None,
+        }
+    }
+}
+
+/// Prints the table.
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    ensure!(arguments.objects > 0, "--objects must be at least 1");
+    let mut rows: Vec<Row> = Row::value_variants().to_vec();
+    rows.retain(|row| arguments.clients.is_empty() || arguments.clients.contains(row));
+    let peers = if rows.iter().any(|row| row.go().is_some()) { Peers::build().await? } else { None };
+    if peers.is_none() {
+        rows.retain(|row| row.go().is_none());
+    }
+
+    let cluster = Cluster::start(&arguments.server).await?;
+    let client = cluster::client(cluster.kubeconfig()).await?;
+    let version = client.apiserver_version().await.context("asking the server for its version")?;
+    progress(&format!("filling {} Blogs into namespace {NAMESPACE}", arguments.objects))?;
+    fill::fill(&client, arguments.objects).await?;
+    let size = fill::size(&client).await?;
+
+    let mut samples: Vec<(Row, Vec<Sample>)> = rows.iter().map(|row| (*row, Vec::new())).collect();
+    for run in 1..=arguments.runs {
+        for (row, samples) in &mut samples {
+            progress(&format!("run {run} of {}: {}", arguments.runs, row.title()))?;
+            let sample =
+                measure(*row, cluster.kubeconfig(), peers.as_ref()).await.with_context(|| row.title())?;
+            let objects = sample.objects;
+            ensure!(
+                objects == arguments.objects,
+                "{} has {objects} objects, not {}",
+                row.title(),
+                arguments.objects
+            );
+            samples.push(sample);
+        }
+    }
+
+    print_line(&format!(
+        "{} Blogs of {} B (managedFields {} B, last-applied annotation {} B), median of {} runs (least-most).",
+        arguments.objects, size.object, size.managed_fields, size.last_applied, arguments.runs
+    ))?;
+    print_line(&format!("Server: {}, {}.", describe(&arguments.server), version.git_version))?;
+    print_line(&format!("Machine: {}.", machine::describe()?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(peers.as_ref().map(Peers::client_go))?))?;
+    print_line(&render(&samples, arguments.objects))?;
+    for (row, samples) in &samples {
+        if let Some(heap) =
+            Spread::of(samples.iter().filter_map(|sample| sample.live_heap).map(|heap| heap as f64))
+        {
+            print_line(&format!("{}: of the memory {} MB is live heap.", row.title(), heap.show(1e6, 0)))?;
+        }
+    }
+    if let Choice::Kubeconfig(_) = arguments.server {
+        print_line(&format!("The Blogs stay: `kubectl delete namespace {NAMESPACE}` removes them."))?;
+    }
+    Ok(())
+}
+
+async fn measure(row: Row, kubeconfig: &Path, peers: Option<&Peers>) -> Result<Sample> {
+    let mut command = match (row.go(), peers) {
+        (Some(client), Some(peers)) => peers.command(client, kubeconfig),
+        (Some(_), None) => bail!("the Go program is not built"),
+        (None, _) => {
+            let row = row.to_possible_value().context("a client without a name")?;
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["sync-client", row.get_name()]).arg(kubeconfig);
+            command
+        }
+    };
+    command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let output =
+        timeout(LIMIT, command.output()).await.with_context(|| format!("not done within {LIMIT:?}"))??;
+    ensure!(output.status.success(), "its process ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).context("it printed no sample")
+}
+
+fn render(samples: &[(Row, Vec<Sample>)], objects: usize) -> String {
+    let spread = |samples: &[Sample], figure: fn(&Sample) -> f64| Spread::of(samples.iter().map(figure));
+    let median_of = |row: Row, figure: fn(&Sample) -> f64| {
+        let (_, samples) = samples.iter().find(|(other, _)| *other == row)?;
+        spread(samples, figure).map(|spread| spread.median)
+    };
+    let cpu: fn(&Sample) -> f64 = |sample| sample.cpu_seconds;
+    let raw_cpu = median_of(Row::Raw, cpu);
+    let runtime_cpu = median_of(Row::Runtime, cpu);
+    let runtime_resident = median_of(Row::Runtime, Sample::resident);
+
+    let rows = samples.iter().filter_map(|(row, samples)| {
+        let cpu = spread(samples, cpu)?;
+        let resident = spread(samples, Sample::resident)?;
+        let ratio = |value: f64, base: Option<f64>| {
+            base.map_or_else(|| "-".to_owned(), |base| format!("{:.2}", value / base))
+        };
+        // What the raw transport has is no cache.
+        let cache = |cell: String| if *row == Row::Raw { "-".to_owned() } else { cell };
+        Some(vec![
+            row.title().to_owned(),
+            cpu.show(1.0, 2),
+            ratio(cpu.median, raw_cpu),
+            ratio(cpu.median, runtime_cpu),
+            spread(samples, |sample| sample.wall_seconds)?.show(1.0, 2),
+            resident.show(1e6, 0),
+            cache(ratio(resident.median, runtime_resident)),
+            spread(samples, Sample::peak)?.show(1e6, 0),
+            cache(format!("{:.0}", resident.median / objects as f64)),
+        ])
+    });
+    let head = [
+        "client",
+        "CPU s",
+        "/ raw",
+        "/ kube-runtime",
+        "wall s",
+        "memory MB",
+        "/ kube-runtime",
+        "peak MB",
+        "B per object",
+    ];
+    table::render(&head, &rows.collect::<Vec<_>>())
+}
+
+fn describe(server: &Choice) -> String {
+    match server {
+        Choice::Own(cluster::Own::Embedded) => "kube-embedded, in another process".to_owned(),
+        Choice::Own(cluster::Own::Real) => "kube-apiserver and etcd on the same machine".to_owned(),
+        Choice::Kubeconfig(path) => path.display().to_string(),
+    }
+}
+
+fn progress(what: &str) -> Result<()> {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{what}")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cpu_seconds: f64, resident: u64) -> Sample {
+        Sample {
+            objects: 1000,
+            cpu_seconds,
+            wall_seconds: 2.0,
+            resident_before: 1_000_000,
+            resident_after: 1_000_000 + resident,
+            peak: 1_000_000 + 2 * resident,
+            live_heap: None,
+        }
+    }
+
+    #[test]
+    fn ratios_are_of_the_medians() {
+        let samples = [
+            (Row::Raw, vec![sample(1.0, 100_000)]),
+            (Row::Informer, vec![sample(1.2, 1_000_000), sample(1.5, 1_500_000), sample(9.0, 2_000_000)]),
+            (Row::Runtime, vec![sample(3.0, 6_000_000)]),
+        ];
+        let table = render(&samples, 1000);
+        let row = table.lines().find(|line| line.contains("kube-informer")).unwrap();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(
+            cells,
+            [
+                "kube-informer, typed",
+                "1.50 (1.20-9.00)",
+                "1.50",
+                "0.50",
+                "2.00",
+                "2 (1-2)",
+                "0.25",
+                "3 (2-4)",
+                "1500"
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_base_there_is_no_ratio() {
+        let table = render(&[(Row::Go, vec![sample(1.0, 1_000_000)])], 1000);
+        let cells: Vec<&str> = table.lines().nth(2).unwrap().split('|').map(str::trim).collect();
+        assert_eq!(cells[2..5], ["1.00", "-", "-"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! What this process uses, and the sample that a measured client prints.
+
+use std::{
+    fs,
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// How long the memory settles before it is read.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What one run of a client cost. Memory in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// How many objects the client had when it said that it was synced.
+    pub(crate) objects: usize,
+    /// User and system time until it was synced.
+    pub(crate) cpu_seconds: f64,
+    pub(crate) wall_seconds: f64,
+    /// Resident, just before the client was made.
+    pub(crate) resident_before: u64,
+    /// Resident, one second after it was synced.
+    pub(crate) resident_after: u64,
+    /// The most that was resident until it was synced.
+    pub(crate) peak: u64,
+    /// The live heap of a collected language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live_heap: Option<u64>,
+}
+
+/// The state before a client is made.
+pub(crate) struct Start {
+    resident: u64,
+    cpu: f64,
+    at: Instant,
+}
+
+impl Start {
+    pub(crate) fn now() -> Result<Start> {
+        let resident = memory("VmRSS")?;
+        Ok(Start { resident, cpu: cpu_seconds(), at: Instant::now() })
+    }
+
+    /// The sample of a client that is synced at this moment. `count` is asked last, so that it costs nothing that is
+    /// measured; what is cached must live until this returns.
+    pub(crate) async fn synced(self, count: impl FnOnce() -> Result<usize>) -> Result<Sample> {
+        let wall_seconds = self.at.elapsed().as_secs_f64();
+        let cpu_seconds = cpu_seconds() - self.cpu;
+        let peak = memory("VmHWM")?;
+        tokio::time::sleep(SETTLE).await;
+        let resident_after = memory("VmRSS")?;
+        let objects = count()?;
+        Ok(Sample {
+            objects,
+            cpu_seconds,
+            wall_seconds,
+            resident_before: self.resident,
+            resident_after,
+            peak,
+            live_heap: None,
+        })
+    }
+}
+
+impl Sample {
+    pub(crate) fn resident(&self) -> f64 {
+        self.resident_after.saturating_sub(self.resident_before) as f64
+    }
+
+    pub(crate) fn peak(&self) -> f64 {
+        self.peak.saturating_sub(self.resident_before) as f64
+    }
+}
+
+/// Prints a result for the command that started this process.
+pub(crate) fn print(result: &impl Serialize) -> Result<()> {
+    print_line(&serde_json::to_string(result)?)
+}
+
+/// Prints a line, at once.
+pub(crate) fn print_line(line: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
+
+/// User and system time of all threads of this process.
+pub(crate) fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// A field of /proc/self/status, in bytes.
+fn memory(field: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix(" kB"))
+        .with_context(|| format!("no {field} in /proc/self/status"))?;
+    Ok(kilobytes.parse::<u64>().with_context(|| format!("{field} in /proc/self/status"))? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_tells_what_was_used() {
+        let start = Start::now().unwrap();
+        let cpu = cpu_seconds();
+        let held = vec![1_u8; 64 << 20];
+        while cpu_seconds() < cpu + 0.02 {
+            black_box(&held);
+        }
+        let sample = start.synced(|| Ok(held.len())).await.unwrap();
+
+        assert_eq!(sample.objects, 64 << 20);
+        assert!((0.02..10.0).contains(&sample.cpu_seconds), "{sample:?}");
+        assert!(sample.resident() > 60e6, "{sample:?}");
+        assert!(sample.peak() > 60e6, "{sample:?}");
+    }
+}

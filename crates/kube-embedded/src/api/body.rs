@@ -1,0 +1,235 @@
+//! What a client sent: an object, a patch or options, in JSON or YAML.
+
+use http::{HeaderMap, header};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
+use serde_json::{Map, Value};
+
+use super::Request;
+use super::query::FieldValidation;
+use crate::registry::Resource;
+use crate::status::Status;
+
+/// The media type of a body, without its parameters; none if it is not said.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// The object of a create or a PUT with its `apiVersion` and `kind`, and what to warn of.
+pub(super) fn object(
+    request: &Request<'_>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let yaml = match media_type(request.headers) {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => false,
+        Some("application/yaml") => true,
+        Some(_) => {
+            return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
+        }
+    };
+    let resource = request.resource;
+    let unrecognized = |why: String| {
+        let shown = String::from_utf8_lossy(&request.body);
+        let shown = if shown.is_empty() { "<empty>" } else { &shown };
+        let shown: String = shown.chars().take(512).collect();
+        let kind = &resource.kind;
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why} ({shown})"
+        ))
+    };
+    let mut duplicates = Vec::new();
+    let mut object = if yaml {
+        serde_saphyr::from_slice(&request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
+    } else {
+        parse_json(&request.body, &mut duplicates).map_err(|error| {
+            unrecognized(format!("couldn't get version/kind; json parse error: {}", go_json_error(&error)))
+        })?
+    };
+    if !object.is_object() {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
+        return Err(unrecognized(why.to_owned()));
+    }
+    check_type(resource, &mut object, &unrecognized)?;
+    let odd = tidy(resource, &mut object);
+    let mut problems: Vec<String> =
+        duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
+    problems.extend(odd.into_iter().map(|path| format!("unknown field {path:?}")));
+    match validation {
+        FieldValidation::Ignore => Ok((object, Vec::new())),
+        FieldValidation::Warn => Ok((object, problems)),
+        FieldValidation::Strict if problems.is_empty() => Ok((object, problems)),
+        FieldValidation::Strict => Err(strict(resource, &problems)),
+    }
+}
+
+/// 400 for what `fieldValidation=Strict` does not allow.
+pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
+    let kind = &resource.kind;
+    Status::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+        resource.version,
+        problems.join(", ")
+    ))
+}
+
+/// Removes what a custom resource's schema does not know and fills in its defaults; the paths that were removed.
+pub(super) fn tidy(resource: &Resource, object: &mut Value) -> Vec<String> {
+    let Some(custom) = &resource.custom else { return Vec::new() };
+    let removed = custom.schema.prune(object);
+    custom.schema.default(object);
+    removed
+}
+
+/// Reads JSON; its depth is bounded by serde_json (128).
+pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Tracked { path: "", duplicates }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads a patch or options, which may be JSON or YAML, as kube-apiserver's YAML decoder does.
+pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
+    serde_saphyr::from_slice(body).map_err(|error| error.to_string())
+}
+
+/// `DeleteOptions` in a body; null if there is none.
+pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let value = parse_yaml(&request.body).map_err(|error| {
+        Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
+    match value {
+        Value::Object(_) | Value::Null => Ok(value),
+        _ => Err(Status::bad_request("the options are not an object")),
+    }
+}
+
+/// Refuses an object of another type than the request's; built-in ones may leave theirs out.
+fn check_type(
+    resource: &Resource,
+    object: &mut Value,
+    unrecognized: &impl Fn(String) -> Status,
+) -> Result<(), Status> {
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    if resource.custom.is_some() {
+        if kind.is_empty() {
+            return Err(unrecognized(format!("Object 'Kind' is missing in '{object}'")));
+        }
+        if version != resource.api_version() {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({})",
+                resource.api_version()
+            )));
+        }
+        if kind != resource.kind {
+            let error = crate::field::FieldError::invalid(
+                "kind",
+                &kind.as_str().into(),
+                &format!("must be {}", resource.kind),
+            );
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(Status::invalid(&resource.group, &kind, name, &[error]));
+        }
+        return Ok(());
+    }
+    let matches_kind = kind.is_empty() || kind == resource.kind;
+    let matches_version = version.is_empty() || version == resource.api_version();
+    if !(matches_kind && matches_version) {
+        let kind = if kind.is_empty() { &resource.kind } else { &kind };
+        let full = if version.is_empty() { resource.api_version() } else { version };
+        let short = full.rsplit('/').next().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "{kind} in version {short:?} cannot be handled as a {}: no kind {kind:?} is registered for version {full:?} \
+             in scheme \"pkg/runtime/scheme.go:111\"",
+            resource.kind
+        )));
+    }
+    super::render::set_version(resource, object);
+    Ok(())
+}
+
+/// The beginning of Go's words for what is wrong with a JSON text.
+fn go_json_error(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
+}
+
+/// Reads a value, and notes the paths of members that come twice.
+struct Tracked<'a> {
+    path: &'a str,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        loop {
+            let path = format!("{}[{}]", self.path, array.len());
+            match items.next_element_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })? {
+                Some(item) => array.push(item),
+                None => return Ok(Value::Array(array)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let value = members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
+            if map.insert(key, value).is_some() {
+                self.duplicates.push(path);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,296 @@
+//! The HTTP API: from a request to its answer.
+//!
+//! What is here knows no socket and no token: a request comes with the [`User`] that it is from.
+
+mod body;
+mod delete;
+mod discovery;
+mod negotiate;
+mod openapi;
+mod path;
+mod query;
+mod read;
+mod render;
+mod review;
+mod scale;
+mod select;
+mod watch;
+mod write;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio_util::sync::CancellationToken;
+
+use self::negotiate::{Accept, Encoding};
+pub(crate) use self::delete::{DeleteOptions, delete_object};
+pub(crate) use self::path::Path;
+use self::query::Query;
+use self::render::View;
+use crate::auth::User;
+use crate::clock::Clock;
+use crate::controllers::Work;
+use crate::rbac;
+use crate::registry::{Registry, Resource};
+use crate::status::Status;
+use crate::store::{Object, Store};
+use crate::table::IncludeObject;
+
+/// kube-apiserver's limit of a request's body.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// What a server is, apart from its sockets and tasks.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<Store>,
+    registry: RwLock<Registry>,
+    /// To the controllers.
+    work: tokio::sync::mpsc::UnboundedSender<Work>,
+    /// Cancelled when the server is dropped: ends watches.
+    pub(crate) ended: CancellationToken,
+}
+
+/// A request for a resource.
+struct Request<'a> {
+    method: &'a Method,
+    path: &'a Path,
+    query: &'a Query,
+    headers: &'a HeaderMap,
+    body: Bytes,
+    user: &'a User,
+    resource: &'a Arc<Resource>,
+    /// The resource's.
+    api_version: String,
+    accept: Accept,
+}
+
+impl Request<'_> {
+    fn view<'a>(&'a self, api: &Api) -> Result<View<'a>, Status> {
+        let include = IncludeObject::parse(self.query.get("includeObject")).map_err(Status::bad_request)?;
+        Ok(View { resource: self.resource, accept: &self.accept, include, now: api.clock.now() })
+    }
+
+    /// `fieldManager`, or what a client's user agent says before its version.
+    fn manager<'a>(&'a self, given: &'a str) -> &'a str {
+        if !given.is_empty() {
+            return given;
+        }
+        let agent = self.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        agent.and_then(|agent| agent.split('/').next()).filter(|agent| !agent.is_empty()).unwrap_or("unknown")
+    }
+}
+
+impl Api {
+    /// An empty server.
+    pub(crate) fn new(clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+        Self {
+            clock,
+            store: Arc::new(Store::new(clock)),
+            registry: RwLock::new(Registry::new()),
+            work,
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Reads the registry.
+    pub(crate) fn registry<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the registry.
+    pub(crate) fn change_registry<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.registry.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the controllers something to do; nobody hears it once the server is gone.
+    pub(crate) fn enqueue(&self, work: Work) {
+        let _ = self.work.send(work);
+    }
+
+    /// The object at a path.
+    fn object(&self, resource: &Resource, path: &Path) -> Result<Arc<Object>, Status> {
+        self.store
+            .get(&resource.collection, &resource.key(&path.namespace, &path.name))
+            .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, &path.name))
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        match self.try_answer(user, &parts, body).await {
+            Ok(response) => response,
+            Err(status) => status.into_response(),
+        }
+    }
+
+    async fn try_answer(
+        &self,
+        user: &User,
+        parts: &http::request::Parts,
+        body: Body,
+    ) -> Result<Response, Status> {
+        let query = Query::parse(parts.uri.query());
+        let Some(path) = Path::parse(parts.uri.path()) else {
+            rbac::authorize_path(self, user, &parts.method, parts.uri.path())?;
+            return self.answer_path(parts);
+        };
+        let verb = path.verb(&parts.method, query.watch());
+        rbac::authorize(self, user, verb, &path)?;
+        let resource = self
+            .registry(|registry| registry.get(&path.group, &path.version, &path.plural).cloned())
+            .ok_or_else(|| self.missing(&path))?;
+        // An object of a namespace has no place outside of one.
+        if resource.namespaced == path.namespace.is_empty() && !(resource.namespaced && path.name.is_empty()) {
+            return Err(Status::no_such_path());
+        }
+        let accept = Accept::negotiate(&parts.headers).ok_or_else(Status::not_acceptable)?;
+        let body = match parts.method {
+            Method::GET | Method::HEAD => Bytes::new(),
+            _ => collect(body).await?,
+        };
+        let request = Request {
+            method: &parts.method,
+            path: &path,
+            query: &query,
+            headers: &parts.headers,
+            body,
+            user,
+            resource: &resource,
+            api_version: resource.api_version(),
+            accept,
+        };
+        let mut response = self.answer_resource(&request).await?;
+        if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_deref()) {
+            warn(response.headers_mut(), warning);
+        }
+        Ok(response)
+    }
+
+    async fn answer_resource(&self, request: &Request<'_>) -> Result<Response, Status> {
+        let (path, resource) = (request.path, request.resource);
+        let named = !path.name.is_empty();
+        if !path.subresource.is_empty() {
+            return self.answer_subresource(request).await;
+        }
+        let verb = path.verb(request.method, request.query.watch());
+        if *request.method == Method::POST && named {
+            return Err(Status::method_not_allowed());
+        }
+        if !resource.verbs.iter().any(|it| it == verb) {
+            return Err(match resource.custom {
+                Some(_) if !named => Status::bad_request("name must be provided"),
+                _ => Status::method_not_allowed(),
+            });
+        }
+        match *request.method {
+            Method::GET | Method::HEAD if named && !request.query.watch() => read::get(self, request).await,
+            Method::GET | Method::HEAD => {
+                let mut options = request.query.list_options()?;
+                if named {
+                    // A watch of one object is one of its collection with a selector.
+                    options.fields = format!("metadata.name={}", path.name);
+                }
+                if options.watch {
+                    watch::watch(self, request, &options).await
+                } else {
+                    read::list(self, request, &options).await
+                }
+            }
+            Method::POST if resource.verbs.len() == 1 => review::create(self, request),
+            Method::POST => write::create(self, request),
+            Method::PUT if named => write::update(self, request),
+            Method::PATCH if named => write::patch(self, request),
+            Method::DELETE if named => delete::delete(self, request),
+            Method::DELETE => delete::collection(self, request),
+            Method::PUT | Method::PATCH if resource.custom.is_some() => {
+                Err(Status::bad_request("name must be provided"))
+            }
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn answer_subresource(&self, request: &Request<'_>) -> Result<Response, Status> {
+        let (path, resource) = (request.path, request.resource);
+        let known = resource.subresource(&path.subresource);
+        let Some(subresource) = known else {
+            return Err(match resource.custom {
+                Some(_) => Status::not_found(&resource.group, &resource.plural, &path.name),
+                None => Status::no_such_path(),
+            });
+        };
+        let verb = path.verb(request.method, false);
+        if !subresource.verbs.iter().any(|it| it == verb) {
+            return Err(Status::method_not_allowed());
+        }
+        match (path.subresource.as_str(), request.method) {
+            ("scale", _) => scale::answer(self, request),
+            ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers", &Method::GET | &Method::HEAD) => {
+                read::get(self, request).await
+            }
+            ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers", &Method::PUT) => {
+                write::update(self, request)
+            }
+            ("status" | "approval" | "resize" | "ephemeralcontainers", &Method::PATCH) => {
+                write::patch(self, request)
+            }
+            _ => Err(Status::not_implemented(&format!("{}/{}", resource.plural, path.subresource))),
+        }
+    }
+
+    /// Paths that are no resource's.
+    fn answer_path(&self, parts: &http::request::Parts) -> Result<Response, Status> {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(match parts.uri.path() {
+                path if path.starts_with("/api") => Status::method_not_allowed(),
+                _ => Status::no_such_path(),
+            });
+        }
+        let path = parts.uri.path().trim_end_matches('/');
+        if let Some(document) = path.strip_prefix("/openapi/") {
+            return openapi::answer(self, document, &parts.headers).ok_or_else(Status::no_such_path);
+        }
+        let health = ["/healthz", "/livez", "/readyz"];
+        if health.iter().any(|it| path.strip_prefix(it).is_some_and(|rest| rest.is_empty() || rest == "/ping")) {
+            return Ok(text(StatusCode::OK, "ok"));
+        }
+        match discovery::answer(self, path, &parts.headers) {
+            Some(answer) => Ok(answer),
+            None => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),
+        }
+    }
+
+    /// Why a path's resource is not there.
+    fn missing(&self, path: &Path) -> Status {
+        let group = self.registry(|registry| registry.group_version(&path.group, &path.version).is_some());
+        // Where no group version is, kube-apiserver has no handler either, and answers in plain text.
+        if group { Status::no_such_path() } else { Status::page_not_found() }
+    }
+}
+
+/// Adds a warning that clients show to their users (RFC 7234, code 299).
+fn warn(headers: &mut HeaderMap, text: &str) {
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        headers.append(header::WARNING, value);
+    }
+}
+
+fn text(code: StatusCode, text: &'static str) -> Response {
+    let mut response = render::response(code, Encoding::Json, text);
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+async fn collect(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(MAX_BODY)),
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+    }
+}

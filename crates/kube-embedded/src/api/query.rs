@@ -1,0 +1,223 @@
+//! The options in a request's query: `ListOptions`, `CreateOptions` and the like of meta/v1.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::field::FieldError;
+use crate::status::Status;
+
+/// A query, its names and values decoded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+/// What to do with fields that the schema does not know, and with duplicates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    /// kube-apiserver's default.
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// `resourceVersionMatch`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    Exact,
+    NotOlderThan,
+}
+
+/// Options of lists and watches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListOptions {
+    pub(crate) labels: String,
+    pub(crate) fields: String,
+    /// None if empty.
+    pub(crate) resource_version: Option<u64>,
+    pub(crate) version_match: Option<Match>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) token: String,
+    pub(crate) watch: bool,
+    pub(crate) bookmarks: bool,
+    pub(crate) initial_events: Option<bool>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Options of creates, updates and patches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) manager: String,
+    pub(crate) validation: FieldValidation,
+    pub(crate) force: bool,
+}
+
+impl Query {
+    /// Reads the part of a URL after `?`.
+    pub(crate) fn parse(query: Option<&str>) -> Self {
+        let query = query.unwrap_or_default();
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// The first value of a name; empty ones are as good as none.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// A boolean as apimachinery reads it: present and neither `false` nor `0`.
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        let (_, value) = self.0.iter().find(|(it, _)| it == name)?;
+        Some(!matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+    }
+
+    /// Whether it asks for a watch.
+    pub(crate) fn watch(&self) -> bool {
+        self.flag("watch").unwrap_or(false)
+    }
+
+    /// `dryRun`, whose only value is `All`.
+    pub(crate) fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        let values: Vec<_> =
+            self.0.iter().filter(|(name, _)| name == "dryRun").map(|(_, value)| value).collect();
+        match &values[..] {
+            [] => Ok(false),
+            all if all.iter().all(|it| it.is_empty()) => Ok(false),
+            [one] if one.as_str() == "All" => Ok(true),
+            other => Err(invalid_dry_run(options, &Value::from_iter(other.iter().map(|it| it.as_str())))),
+        }
+    }
+
+    /// Options of a list or a watch.
+    pub(crate) fn list_options(&self) -> Result<ListOptions, Status> {
+        let text = |name| self.get(name).unwrap_or_default().to_owned();
+        let version = self.get("resourceVersion").map(resource_version).transpose()?;
+        let watch = self.watch();
+        let mut errors = Vec::new();
+        let version_match = match self.get("resourceVersionMatch") {
+            None => None,
+            Some("Exact") if !watch => Some(Match::Exact),
+            Some("NotOlderThan") => Some(Match::NotOlderThan),
+            Some(other) => {
+                let supported: &[&str] =
+                    if watch { &["NotOlderThan"] } else { &["Exact", "NotOlderThan", ""] };
+                errors.push(FieldError::not_supported("resourceVersionMatch", &other.into(), supported));
+                None
+            }
+        };
+        let options = ListOptions {
+            labels: text("labelSelector"),
+            fields: text("fieldSelector"),
+            resource_version: version,
+            version_match,
+            limit: self.int("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|it| *it > 0),
+            token: text("continue"),
+            watch,
+            bookmarks: self.flag("allowWatchBookmarks").unwrap_or(false),
+            initial_events: self.flag("sendInitialEvents"),
+            timeout: self
+                .int("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+        };
+        options.check(self.get("resourceVersionMatch").is_some(), &mut errors);
+        if errors.is_empty() { Ok(options) } else { Err(invalid_options("ListOptions", &errors)) }
+    }
+
+    /// Options of a write, named by their kind.
+    pub(crate) fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
+        let manager = self.get("fieldManager").unwrap_or_default();
+        if manager.len() > 128 {
+            errors.push(FieldError::too_long("fieldManager", 128));
+        }
+        if let Some(odd) = manager.chars().position(char::is_control) {
+            let detail = format!("should only contain printable characters, but found one at {odd}");
+            errors.push(FieldError::invalid("fieldManager", &manager.into(), &detail));
+        }
+        let validation = match self.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                let supported = ["Ignore", "Strict", "Warn"];
+                errors.push(FieldError::not_supported("fieldValidation", &other.into(), &supported));
+                FieldValidation::Warn
+            }
+        };
+        if !errors.is_empty() {
+            return Err(invalid_options(kind, &errors));
+        }
+        Ok(WriteOptions {
+            dry_run: self.dry_run(kind)?,
+            manager: manager.to_owned(),
+            validation,
+            force: self.flag("force").unwrap_or(false),
+        })
+    }
+
+    fn int(&self, name: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
+        text.parse().map(Some).map_err(wrong)
+    }
+}
+
+impl ListOptions {
+    /// The rules of apimachinery's `ValidateListOptions`.
+    fn check(&self, with_match: bool, errors: &mut Vec<FieldError>) {
+        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+        if self.watch {
+            if self.initial_events.is_some() && self.version_match.is_none() {
+                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                forbid("resourceVersionMatch", why);
+            }
+            if with_match && self.initial_events.is_none() {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if with_match && !self.token.is_empty() {
+                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+            }
+            return;
+        }
+        if with_match {
+            if self.resource_version.is_none() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                forbid("resourceVersionMatch", why);
+            }
+            if !self.token.is_empty() {
+                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+            }
+            if self.version_match == Some(Match::Exact) && self.resource_version == Some(0) {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                forbid("resourceVersionMatch", why);
+            }
+        }
+        if self.initial_events.is_some() {
+            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
+    }
+}
+
+/// Reads a resourceVersion in a query.
+pub(crate) fn resource_version(text: &str) -> Result<u64, Status> {
+    text.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+             invalid syntax"
+        ))
+    })
+}
+
+/// 422 for options.
+pub(crate) fn invalid_options(kind: &str, errors: &[FieldError]) -> Status {
+    Status::invalid("meta.k8s.io", kind, "", errors)
+}
+
+/// 422 for a `dryRun` that is not `All`.
+pub(crate) fn invalid_dry_run(kind: &str, value: &Value) -> Status {
+    invalid_options(kind, &[FieldError::not_supported("dryRun", value, &["All"])])
+}

@@ -1,0 +1,105 @@
+//! Which objects of a resource a list or a watch is about.
+
+use serde_json::Value;
+
+use super::query::ListOptions;
+use crate::registry::Resource;
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::status::Status;
+use crate::store::Object;
+
+/// A label selector and a field selector, both of which must match.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    /// Reads the selectors of a request; `name` is that in its path.
+    pub(crate) fn parse(resource: &Resource, options: &ListOptions) -> Result<Self, Status> {
+        let refused = |error: crate::selector::Error| Status::bad_request(error.to_string());
+        let labels = LabelSelector::parse(&options.labels).map_err(refused)?;
+        let fields = FieldSelector::parse(&options.fields).map_err(refused)?;
+        match (&resource.custom, builtin_fields(&resource.kind)) {
+            (Some(custom), _) => fields.supported(|field| custom.selectable.iter().any(|it| it == field)),
+            (None, []) => fields.supported_by_builtin(|_| false),
+            (None, known) => fields.supported(|field| known.contains(&field)),
+        }
+        .map_err(refused)?;
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether it selects everything.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The one name that it selects, if it names one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    /// Whether an object is selected. Without field selectors this does not parse it.
+    pub(crate) fn matches(&self, object: &Object) -> bool {
+        if !self.labels.is_empty() && !self.labels.matches(object.labels()) {
+            return false;
+        }
+        if self.fields.is_empty() {
+            return true;
+        }
+        let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
+        let parsed = std::cell::OnceCell::new();
+        self.fields.matches(|field| match field {
+            "metadata.name" => Some(name.to_owned()),
+            "metadata.namespace" => Some(namespace.to_owned()),
+            other => text_at(parsed.get_or_init(|| object.value()), other),
+        })
+    }
+}
+
+/// The text of a field, as `spec.nodeName`; numbers and booleans as they are written.
+fn text_at(object: &Value, field: &str) -> Option<String> {
+    match field.split('.').try_fold(object, |value, part| value.get(part))? {
+        Value::String(text) => Some(text.clone()),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// The fields that a built-in kind can be selected by, beside its name and namespace.
+fn builtin_fields(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Event" => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        "Pod" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        "Node" => &["spec.unschedulable"],
+        "Namespace" => &["status.phase"],
+        "Secret" => &["type"],
+        "Service" => &["spec.clusterIP", "spec.type"],
+        "Job" => &["status.successful"],
+        "ReplicationController" | "ReplicaSet" => &["status.replicas"],
+        "CertificateSigningRequest" => &["spec.signerName"],
+        _ => &[],
+    }
+}

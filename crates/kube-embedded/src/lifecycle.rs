@@ -1,0 +1,85 @@
+//! What a write of one object means for others: namespaces that must be there, names that are made up, definitions
+//! that become resources, work for the controllers.
+
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::controllers::{Work, definition};
+use crate::registry::{CRDS, Resource};
+use crate::status::{Cause, Status};
+
+/// The collection of namespaces.
+pub(crate) const NAMESPACES: &str = "/namespaces";
+
+/// Refuses new objects in a namespace that is not there, or will not be for long.
+pub(crate) fn admit(api: &Api, resource: &Resource, namespace: &str, name: &str) -> Result<(), Status> {
+    if !resource.namespaced {
+        return Ok(());
+    }
+    let Some(stored) = api.store.get(NAMESPACES, namespace) else {
+        return Err(Status::not_found("", "namespaces", namespace));
+    };
+    if !is_deleted(&stored.value()) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let cause = Cause {
+        reason: "NamespaceTerminating".to_owned(),
+        message: format!("namespace {namespace} is being terminated"),
+        field: "metadata.namespace".to_owned(),
+    };
+    Err(Status::forbidden(&resource.group, &resource.plural, name, &why).because(vec![cause]))
+}
+
+/// A name for `metadata.generateName`: it and five random characters, no longer than a name may be.
+pub(crate) fn generate_name(base: &str) -> String {
+    // As apimachinery's: no vowels, so that no words come out.
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LENGTH: usize = 5;
+    const MAX: usize = 63 - LENGTH;
+    let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
+    let random = uuid::Uuid::new_v4();
+    let letters = random.as_bytes().iter().take(LENGTH).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+    base.chars().chain(letters).collect()
+}
+
+/// Whether an object is marked as deleted.
+pub(crate) fn is_deleted(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Whether an object is marked as deleted and nobody has anything left to do for it.
+pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
+    let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
+    let namespace = resource.group.is_empty() && resource.kind == "Namespace";
+    is_deleted(object)
+        && empty(&object["metadata"]["finalizers"])
+        && (!namespace || empty(&object["spec"]["finalizers"]))
+}
+
+/// After an object was created or changed.
+pub(crate) fn written(api: &Api, resource: &Resource, name: &str, object: &Value) {
+    match &*resource.collection {
+        CRDS => definition::serve(api, name),
+        NAMESPACES if is_deleted(object) => api.enqueue(Work::Namespace(name.to_owned())),
+        NAMESPACES => api.enqueue(Work::ServiceAccount(name.to_owned())),
+        _ => {}
+    }
+}
+
+/// After an object is gone.
+pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &str, last: &Value) {
+    match &*resource.collection {
+        CRDS => definition::withdraw(api, name, last),
+        _ if resource.custom.as_ref().is_some_and(|custom| custom.terminating) => {
+            api.enqueue(Work::Definition(resource.qualified()));
+        }
+        _ => {}
+    }
+    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value())) {
+        api.enqueue(Work::Namespace(namespace.to_owned()));
+    }
+    if resource.group.is_empty() && resource.kind == "ServiceAccount" && name == "default" {
+        api.enqueue(Work::ServiceAccount(namespace.to_owned()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Who may do what: the Roles, ClusterRoles and their bindings in the store, evaluated as RBAC does.
+
+use http::Method;
+use serde_json::Value;
+
+use crate::api::{Api, Path};
+use crate::auth::User;
+use crate::status::Status;
+use crate::store::Range;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// What somebody wants to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) subresource: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    /// Of a request for no resource; the fields about resources are then empty.
+    pub(crate) path: &'a str,
+}
+
+/// Refuses a request for a resource that its user may not make.
+pub(crate) fn authorize(api: &Api, user: &User, verb: &str, path: &Path) -> Result<(), Status> {
+    // What is in a namespace, and the namespace itself, are granted there.
+    let namespace = if path.group.is_empty() && path.plural == "namespaces" { &path.name } else { &path.namespace };
+    let attributes = Attributes {
+        verb,
+        group: &path.group,
+        resource: &path.plural,
+        subresource: &path.subresource,
+        namespace,
+        name: &path.name,
+        path: "",
+    };
+    if allows(api, user, &attributes) {
+        return Ok(());
+    }
+    let mut resource = path.plural.clone();
+    if !path.subresource.is_empty() {
+        resource = format!("{resource}/{}", path.subresource);
+    }
+    let place = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
+    let why = format!(
+        "User {:?} cannot {verb} resource {resource:?} in API group {:?} {place}",
+        user.name, path.group
+    );
+    Err(Status::forbidden(&path.group, &path.plural, &path.name, &why))
+}
+
+/// Refuses a request for another path that its user may not make.
+pub(crate) fn authorize_path(api: &Api, user: &User, method: &Method, path: &str) -> Result<(), Status> {
+    let verb = method.as_str().to_ascii_lowercase();
+    if allows(api, user, &Attributes { verb: &verb, path, ..Attributes::default() }) {
+        Ok(())
+    } else {
+        Err(Status::forbidden_path(&user.name, &verb, path))
+    }
+}
+
+/// Whether a user may do something. Costs a look at every binding of the cluster and of the namespace.
+pub(crate) fn allows(api: &Api, user: &User, attributes: &Attributes<'_>) -> bool {
+    if user.is_master() || everybody(user, attributes) {
+        return true;
+    }
+    rules(api, user, attributes.namespace).iter().any(|rule| rule_allows(rule, attributes))
+}
+
+/// The rules that hold for a user in a namespace, or in the whole cluster (`""`).
+pub(crate) fn rules(api: &Api, user: &User, namespace: &str) -> Vec<Value> {
+    let list = |plural: &str, prefix: &str| {
+        let range = Range { prefix, ..Range::default() };
+        let page = api.store.list(&format!("{GROUP}/{plural}"), range, None).unwrap_or_default();
+        page.objects.into_iter().map(|object| object.value())
+    };
+    let mut bindings: Vec<(Value, &str)> = list("clusterrolebindings", "").map(|it| (it, "")).collect();
+    if !namespace.is_empty() {
+        bindings.extend(list("rolebindings", &format!("{namespace}/")).map(|it| (it, namespace)));
+    }
+    bindings
+        .into_iter()
+        .filter(|(binding, _)| is_subject(binding, user))
+        .filter_map(|(binding, place)| {
+            let role = &binding["roleRef"];
+            let name = role["name"].as_str()?;
+            let role = match role["kind"].as_str()? {
+                "ClusterRole" => api.store.get(&format!("{GROUP}/clusterroles"), name),
+                "Role" => api.store.get(&format!("{GROUP}/roles"), &format!("{place}/{name}")),
+                _ => None,
+            }?;
+            role.value()["rules"].as_array().cloned()
+        })
+        .flatten()
+        .collect()
+}
+
+/// What kube-apiserver's bootstrap roles let everybody do: discovery and the version, and asking what one may do.
+fn everybody(user: &User, attributes: &Attributes<'_>) -> bool {
+    let public = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+    if attributes.verb == "get" && public.contains(&attributes.path) {
+        return true;
+    }
+    if !user.groups.iter().any(|group| group == "system:authenticated") {
+        return false;
+    }
+    let discovery = ["/api", "/apis", "/openapi"];
+    let below = |root: &&str| {
+        attributes.path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if attributes.verb == "get" && discovery.iter().any(|root| below(&root)) {
+        return true;
+    }
+    let reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
+    attributes.verb == "create" && reviews.contains(&attributes.resource)
+}
+
+fn is_subject(binding: &Value, user: &User) -> bool {
+    let subjects = binding["subjects"].as_array().map_or(&[][..], Vec::as_slice);
+    subjects.iter().any(|subject| {
+        let name = subject["name"].as_str().unwrap_or_default();
+        match subject["kind"].as_str() {
+            Some("User") => name == user.name,
+            Some("Group") => user.groups.iter().any(|group| group == name),
+            Some("ServiceAccount") => {
+                let namespace = subject["namespace"].as_str().unwrap_or_default();
+                user.name == format!("system:serviceaccount:{namespace}:{name}")
+            }
+            _ => false,
+        }
+    })
+}
+
+fn rule_allows(rule: &Value, attributes: &Attributes<'_>) -> bool {
+    let has = |field: &str, value: &str| {
+        let values = rule[field].as_array().map_or(&[][..], Vec::as_slice);
+        values.iter().filter_map(Value::as_str).any(|it| it == "*" || it == value)
+    };
+    if !has("verbs", attributes.verb) {
+        return false;
+    }
+    if !attributes.path.is_empty() {
+        let paths = rule["nonResourceURLs"].as_array().map_or(&[][..], Vec::as_slice);
+        return paths.iter().filter_map(Value::as_str).any(|path| {
+            path == attributes.path
+                || path.strip_suffix('*').is_some_and(|start| attributes.path.starts_with(start))
+        });
+    }
+    let resource = match attributes.subresource {
+        "" => has("resources", attributes.resource),
+        subresource => {
+            has("resources", &format!("{}/{subresource}", attributes.resource))
+                || has("resources", &format!("*/{subresource}"))
+        }
+    };
+    let names = rule["resourceNames"].as_array().map_or(&[][..], Vec::as_slice);
+    has("apiGroups", attributes.group)
+        && resource
+        && (names.is_empty() || (!attributes.name.is_empty() && names.iter().any(|it| it == attributes.name)))
+}

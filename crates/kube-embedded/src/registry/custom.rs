@@ -1,0 +1,165 @@
+//! The resources that a CustomResourceDefinition defines.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Resource, Subresource};
+use crate::schema::Schema;
+use crate::table::Columns;
+
+/// What a definition says of one version.
+#[derive(Debug)]
+pub(crate) struct Custom {
+    pub(crate) schema: Schema,
+    /// The schema as it was given, for OpenAPI.
+    pub(crate) openapi: Value,
+    pub(crate) scale: Option<Scale>,
+    /// JSON paths that field selectors may name, without the leading dot.
+    pub(crate) selectable: Vec<String>,
+    /// The version that objects are stored in.
+    pub(crate) storage_version: String,
+    /// A warning for those who use this version.
+    pub(crate) deprecation: Option<String>,
+    /// The definition is being deleted: objects are no longer created.
+    pub(crate) terminating: bool,
+}
+
+/// `subresources.scale`: simple JSON paths.
+#[derive(Clone, Debug)]
+pub(crate) struct Scale {
+    pub(crate) spec_replicas: String,
+    pub(crate) status_replicas: String,
+    pub(crate) label_selector: Option<String>,
+}
+
+/// The resources of a definition, one for each version that is served. Those of one whose schema does not parse are
+/// left out: its creation was refused.
+pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
+    let spec = &definition["spec"];
+    // What is accepted is served; the names in the specification may conflict with another definition's.
+    let names = &definition["status"]["acceptedNames"];
+    let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
+    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let storage = versions.iter().find(|version| version["storage"] == true);
+    let storage_version = storage.map(|version| text(&version["name"])).unwrap_or_default();
+    let served = versions.iter().filter(|version| version["served"] == true);
+    served
+        .filter_map(|version| {
+            let openapi = version["schema"]["openAPIV3Schema"].clone();
+            Some(Arc::new(Resource {
+                group: group.clone(),
+                version: text(&version["name"]),
+                plural: plural.clone(),
+                singular: text(&names["singular"]),
+                kind: text(&names["kind"]),
+                list_kind: text(&names["listKind"]),
+                namespaced: spec["scope"] == "Namespaced",
+                verbs: VERBS.map(str::to_owned).to_vec(),
+                short_names: texts(&names["shortNames"]),
+                categories: texts(&names["categories"]),
+                subresources: subresources(&version["subresources"]),
+                collection: format!("{group}/{plural}").into(),
+                columns: Columns::custom(version.get("additionalPrinterColumns")),
+                custom: Some(Custom {
+                    schema: Schema::parse(&openapi, "spec.validation.openAPIV3Schema").ok()?,
+                    openapi,
+                    scale: scale(&version["subresources"]["scale"]),
+                    selectable: selectable(&version["selectableFields"]),
+                    storage_version: storage_version.clone(),
+                    deprecation: deprecation(version, &group, &text(&names["kind"])),
+                    terminating: definition["metadata"]["deletionTimestamp"].is_string(),
+                }),
+            }))
+        })
+        .collect()
+}
+
+/// In the order in which kube-apiserver lists them.
+const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+
+/// Versions as Kubernetes prefers them: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then the others by name.
+pub(super) fn version_order(a: &str, b: &str) -> Ordering {
+    match (parse_version(a), parse_version(b)) {
+        (Some(a), Some(b)) => b.cmp(&a),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a.cmp(b),
+    }
+}
+
+/// How stable (2 for GA), the major and the minor number.
+fn parse_version(version: &str) -> Option<(u8, u64, u64)> {
+    let rest = version.strip_prefix('v')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let major = rest[..end].parse().ok()?;
+    let rest = &rest[end..];
+    if rest.is_empty() {
+        return Some((2, major, 0));
+    }
+    let (stability, minor) = match (rest.strip_prefix("beta"), rest.strip_prefix("alpha")) {
+        (Some(minor), _) => (1, minor),
+        (None, Some(minor)) => (0, minor),
+        (None, None) => return None,
+    };
+    Some((stability, major, minor.parse().ok()?))
+}
+
+fn subresources(value: &Value) -> Vec<Subresource> {
+    let verbs = ["get", "patch", "update"].map(str::to_owned).to_vec();
+    let status = value["status"].is_object().then(|| Subresource {
+        name: "status".to_owned(),
+        group: String::new(),
+        version: String::new(),
+        kind: String::new(),
+        verbs: verbs.clone(),
+    });
+    let scale = value["scale"].is_object().then(|| Subresource {
+        name: "scale".to_owned(),
+        group: "autoscaling".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Scale".to_owned(),
+        verbs,
+    });
+    status.into_iter().chain(scale).collect()
+}
+
+fn scale(value: &Value) -> Option<Scale> {
+    value.is_object().then(|| Scale {
+        spec_replicas: text(&value["specReplicasPath"]),
+        status_replicas: text(&value["statusReplicasPath"]),
+        label_selector: value["labelSelectorPath"].as_str().map(str::to_owned),
+    })
+}
+
+fn selectable(value: &Value) -> Vec<String> {
+    let fields = value.as_array().map_or(&[][..], Vec::as_slice);
+    fields.iter().map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned()).collect()
+}
+
+fn deprecation(version: &Value, group: &str, kind: &str) -> Option<String> {
+    let default = || format!("{group}/{} {kind} is deprecated", text(&version["name"]));
+    (version["deprecated"] == true)
+        .then(|| version["deprecationWarning"].as_str().map_or_else(default, str::to_owned))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().map_or(&[][..], Vec::as_slice).iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_kubernetes_prefers_them() {
+        let mut versions = ["v1alpha1", "foo", "v1", "v11beta2", "v10", "v2beta1", "v3beta1", "bar10"];
+        versions.sort_by(|a, b| version_order(a, b));
+        assert_eq!(versions, ["v10", "v1", "v11beta2", "v3beta1", "v2beta1", "v1alpha1", "bar10", "foo"]);
+    }
+}

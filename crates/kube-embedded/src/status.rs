@@ -1,0 +1,296 @@
+//! What goes wrong, as a client hears it: a `Status` in kube-apiserver's words.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::field::{FieldError, Reason};
+use crate::registry::Resource;
+
+const PAGE_NOT_FOUND: &str = "404 page not found";
+
+/// A `Status` of meta/v1 with `status: Failure`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Status {
+    kind: &'static str,
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    metadata: serde_json::Map<String, Value>,
+    status: &'static str,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    pub(crate) code: u16,
+}
+
+/// `details` of a `Status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+struct Details {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<Cause>,
+    #[serde(rename = "retryAfterSeconds", skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+/// One of the `causes`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Cause {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) field: String,
+}
+
+impl Status {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind: "Status",
+            api_version: "v1",
+            metadata: serde_json::Map::new(),
+            status: "Failure",
+            message: message.into(),
+            reason,
+            details: None,
+            code,
+        }
+    }
+
+    fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
+        self.details = Some(Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            ..Details::default()
+        });
+        self
+    }
+
+    /// With causes.
+    pub(crate) fn because(mut self, causes: Vec<Cause>) -> Self {
+        self.details.get_or_insert_default().causes = causes;
+        self
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.details.get_or_insert_default().retry_after = Some(seconds);
+        self
+    }
+
+    /// 400
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 401
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403 for a path that is not a resource's.
+    pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
+        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+        Self::new(403, "Forbidden", message).because(Vec::new())
+    }
+
+    /// 403
+    pub(crate) fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let what = crate::registry::qualified(plural, group);
+        let message = if name.is_empty() {
+            format!("{what} is forbidden: {why}")
+        } else {
+            format!("{what} {name:?} is forbidden: {why}")
+        };
+        Self::new(403, "Forbidden", message).about(group, plural, name)
+    }
+
+    /// 404 for a path that the server does not have.
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource").because(Vec::new())
+    }
+
+    /// 404
+    pub(crate) fn not_found(group: &str, plural: &str, name: &str) -> Self {
+        let message = format!("{} {name:?} not found", crate::registry::qualified(plural, group));
+        Self::new(404, "NotFound", message).about(group, plural, name)
+    }
+
+    /// 404 for a path below a group that the server does not have.
+    pub(crate) fn page_not_found() -> Self {
+        Self::new(404, "NotFound", PAGE_NOT_FOUND)
+    }
+
+    /// 405
+    pub(crate) fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message).because(Vec::new())
+    }
+
+    /// 405 that says why.
+    pub(crate) fn not_allowed_now(message: &str) -> Self {
+        Self::new(405, "MethodNotAllowed", message).because(Vec::new())
+    }
+
+    /// 406
+    pub(crate) fn not_acceptable() -> Self {
+        let message =
+            "only the following media types are accepted: application/json, application/yaml";
+        Self::new(406, "NotAcceptable", message)
+    }
+
+    /// 409 on a create.
+    pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} {name:?} already exists", resource.qualified());
+        Self::new(409, "AlreadyExists", message).about(&resource.group, &resource.plural, name)
+    }
+
+    /// 409 on a write of an object that has changed since it was read.
+    pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(resource, name, why)
+    }
+
+    /// 409
+    pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified());
+        Self::new(409, "Conflict", message).about(&resource.group, &resource.plural, name)
+    }
+
+    /// 409 that names the kind where others name the resource, as kube-apiserver does for preconditions.
+    pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
+        Self::new(409, "Conflict", message).about(&resource.group, &resource.kind, name)
+    }
+
+    /// 409 with a message of its own.
+    pub(crate) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
+        Self::new(409, "Conflict", message).because(causes)
+    }
+
+    /// 410 with a token to go on with, inconsistently.
+    pub(crate) fn expired_token(message: impl Into<String>, token: String) -> Self {
+        let mut status = Self::expired(message);
+        status.metadata.insert("continue".to_owned(), token.into());
+        status
+    }
+
+    /// 410
+    pub(crate) fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, "Expired", message)
+    }
+
+    /// 413
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+    }
+
+    /// 413 that says why.
+    pub(crate) fn too_large_because(message: &str) -> Self {
+        Self::new(413, "RequestEntityTooLarge", message)
+    }
+
+    /// 415
+    pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 422 for an object. `kind` may be a resource, as kube-apiserver has it in places.
+    pub(crate) fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let texts: Vec<String> = errors.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+        let errors_text = match &texts[..] {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let message =
+            format!("{} {name:?} is invalid: {errors_text}", crate::registry::qualified(kind, group));
+        let causes = errors.iter().map(|it| Cause {
+            reason: reason(it.reason).to_owned(),
+            message: it.message.clone(),
+            field: it.field.clone(),
+        });
+        Self::new(422, "Invalid", message).about(group, kind, name).because(causes.collect())
+    }
+
+    /// 422 without an object's name.
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(422, "Invalid", message)
+    }
+
+    /// 500
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        let message = message.into();
+        let cause = Cause { message: message.clone(), ..Cause::default() };
+        Self::new(500, "InternalError", format!("Internal error occurred: {message}")).because(vec![cause])
+    }
+
+    /// 500 without a reason, which is what kube-apiserver makes of an error that has no code.
+    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// 501 for what a kube-apiserver has and this server has not.
+    pub(crate) fn not_implemented(what: &str) -> Self {
+        Self::new(501, "", format!("the embedded API server does not implement {what}"))
+    }
+
+    /// 504 for a resourceVersion that the server has not reached.
+    pub(crate) fn too_large_resource_version(asked: u64, current: u64) -> Self {
+        let cause = Cause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        };
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+        Self::new(504, "Timeout", message).because(vec![cause]).retry_after(1)
+    }
+}
+
+impl IntoResponse for Status {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if self.message == PAGE_NOT_FOUND {
+            // Said in plain text, as by a server without a handler for the path.
+            return (code, "404 page not found\n").into_response();
+        }
+        let retry_after = self.details.as_ref().and_then(|details| details.retry_after);
+        let mut response = Response::new(Body::from(serde_json::to_vec(&self).unwrap_or_default()));
+        *response.status_mut() = code;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        headers
+            .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Required => "FieldValueRequired",
+        Reason::Invalid => "FieldValueInvalid",
+        Reason::TypeInvalid => "FieldValueTypeInvalid",
+        Reason::NotSupported => "FieldValueNotSupported",
+        Reason::Duplicate => "FieldValueDuplicate",
+        Reason::Forbidden => "FieldValueForbidden",
+        Reason::TooLong => "FieldValueTooLong",
+        Reason::TooMany => "FieldValueTooMany",
+        Reason::NotFound => "FieldValueNotFound",
+        Reason::Internal => "InternalError",
+    }
+}

@@ -1,0 +1,438 @@
+//! The revisioned store: every write of any object raises one counter, as etcd's does.
+//!
+//! What always holds:
+//! - an object's `metadata.resourceVersion` is the revision of the write that stored it;
+//! - a collection's history has every event after its floor, in order, so that a reader at any revision from the
+//!   floor on can go on from there, and the collection can be listed as it was at that revision;
+//! - the lock is held for one object, one page or one batch of events, never across an await.
+
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+pub(crate) use self::watch::{End, Watch};
+use crate::clock::Clock;
+
+/// Events that a collection remembers at most.
+const HISTORY_EVENTS: usize = 50_000;
+/// How long a collection remembers an event: etcd's default under kube-apiserver.
+const HISTORY_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// One state of one object. Nothing changes it once it is stored.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// `namespace/name`, or `name` for objects of the cluster.
+    pub(crate) key: Box<str>,
+    /// Of the write that made this state.
+    pub(crate) revision: u64,
+    /// The object as JSON with sorted keys.
+    pub(crate) bytes: Bytes,
+    /// Its labels, if it has any.
+    labels: Option<Box<Map<String, Value>>>,
+}
+
+/// One write.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// Of this write.
+    pub(crate) revision: u64,
+    /// The state before; none when it created the object.
+    pub(crate) old: Option<Arc<Object>>,
+    /// The state after; none when it deleted the object.
+    pub(crate) new: Option<Arc<Object>>,
+    time: Timestamp,
+    last: OnceLock<Bytes>,
+}
+
+/// A part of a collection at one revision.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// In the order of their keys.
+    pub(crate) objects: Vec<Arc<Object>>,
+    /// Of the whole list.
+    pub(crate) revision: u64,
+    /// How many more there are after these.
+    pub(crate) remaining: usize,
+}
+
+/// Which objects of a collection to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Range<'a> {
+    /// What their keys begin with: `namespace/`, or nothing.
+    pub(crate) prefix: &'a str,
+    /// Only those after this key.
+    pub(crate) after: Option<&'a str>,
+    /// No more than this many.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Why a write or a list did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// A create found an object.
+    #[error("the object exists")]
+    Exists,
+    /// An update or a delete found another state than the caller has seen, or none.
+    #[error("the object has changed")]
+    Changed,
+    /// The collection at this revision is forgotten.
+    #[error("the revision is compacted")]
+    Compacted,
+    /// The revision has not been reached.
+    #[error("the revision is in the future")]
+    Future,
+}
+
+/// The objects of one resource, by key.
+#[derive(Debug)]
+struct Collection {
+    objects: BTreeMap<Box<str>, Arc<Object>>,
+    history: VecDeque<Arc<Event>>,
+    /// The last revision of which an event may be missing from the history.
+    floor: u64,
+    /// Wakes watchers.
+    signal: tokio::sync::watch::Sender<Signal>,
+}
+
+/// What watchers of a collection hear.
+#[derive(Clone, Debug)]
+enum Signal {
+    /// There may be more in the history.
+    Written,
+    /// The collection is gone; this was its history.
+    Removed(Arc<VecDeque<Arc<Event>>>),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    revision: u64,
+    collections: HashMap<Arc<str>, Collection>,
+}
+
+/// All objects of a server.
+#[derive(Debug)]
+pub(crate) struct Store {
+    clock: Clock,
+    inner: Mutex<Inner>,
+    /// Of the last write, for those who wait for one.
+    reached: tokio::sync::watch::Sender<u64>,
+}
+
+impl Object {
+    /// Its labels.
+    pub(crate) fn labels(&self) -> Option<&Map<String, Value>> {
+        self.labels.as_deref()
+    }
+
+    /// The object as a value.
+    pub(crate) fn value(&self) -> Value {
+        // The bytes are this store's own serialisation of a value.
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    fn new(key: &str, revision: u64, mut value: Value) -> Self {
+        let mut labels = None;
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
+            labels = metadata
+                .get("labels")
+                .and_then(Value::as_object)
+                .filter(|labels| !labels.is_empty())
+                .map(|labels| Box::new(labels.clone()));
+        }
+        let mut bytes = serde_json::to_vec(&value).unwrap_or_default();
+        bytes.shrink_to_fit();
+        Self { key: key.into(), revision, bytes: bytes.into(), labels }
+    }
+}
+
+impl Event {
+    /// The previous content with this event's resourceVersion, with which clients hear that an object is gone.
+    pub(crate) fn last(&self) -> &Bytes {
+        self.last.get_or_init(|| {
+            self.old
+                .as_ref()
+                .map(|old| Object::new(&old.key, self.revision, old.value()).bytes)
+                .unwrap_or_default()
+        })
+    }
+
+    /// The key of the object.
+    pub(crate) fn key(&self) -> &str {
+        self.new.as_ref().or(self.old.as_ref()).map_or("", |object| &object.key)
+    }
+}
+
+impl Store {
+    /// An empty store at revision 1, as an etcd that has not been written to.
+    pub(crate) fn new(clock: Clock) -> Self {
+        let inner = Inner { revision: 1, collections: HashMap::new() };
+        Self { clock, inner: Mutex::new(inner), reached: tokio::sync::watch::Sender::new(1) }
+    }
+
+    /// The revision of the last write.
+    pub(crate) fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    /// Waits until the store has reached a revision.
+    pub(crate) async fn reach(&self, revision: u64) {
+        // The sender is in `self`, so the wait cannot fail.
+        let _ = self.reached.subscribe().wait_for(|reached| *reached >= revision).await;
+    }
+
+    /// An object as it is now.
+    pub(crate) fn get(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
+        self.lock().collections.get(collection)?.objects.get(key).cloned()
+    }
+
+    /// Stores a new object.
+    pub(crate) fn create(&self, collection: &Arc<str>, key: &str, value: Value) -> Result<Arc<Object>, Error> {
+        let inner = self.lock();
+        if inner.current(collection, key).is_some() {
+            return Err(Error::Exists);
+        }
+        let object = Arc::new(Object::new(key, inner.revision + 1, value));
+        self.commit(inner, collection, None, Some(Arc::clone(&object)));
+        Ok(object)
+    }
+
+    /// Stores the next state of the object whose state at `seen` the caller has read.
+    pub(crate) fn update(
+        &self,
+        collection: &Arc<str>,
+        key: &str,
+        seen: u64,
+        value: Value,
+    ) -> Result<Arc<Object>, Error> {
+        let inner = self.lock();
+        let old = inner.current(collection, key).filter(|old| old.revision == seen).ok_or(Error::Changed)?;
+        let object = Arc::new(Object::new(key, inner.revision + 1, value));
+        self.commit(inner, collection, Some(old), Some(Arc::clone(&object)));
+        Ok(object)
+    }
+
+    /// Removes the object whose state at `seen` the caller has read; returns the event.
+    pub(crate) fn delete(&self, collection: &Arc<str>, key: &str, seen: u64) -> Result<Arc<Event>, Error> {
+        let inner = self.lock();
+        let old = inner.current(collection, key).filter(|old| old.revision == seen).ok_or(Error::Changed)?;
+        Ok(self.commit(inner, collection, Some(old), None))
+    }
+
+    /// Lists a collection, now or as it was at a revision.
+    ///
+    /// The first is the cost of the page; the second also that of the events since.
+    pub(crate) fn list(&self, collection: &str, range: Range<'_>, at: Option<u64>) -> Result<Page, Error> {
+        let inner = self.lock();
+        if at.is_some_and(|at| at > inner.revision) {
+            return Err(Error::Future);
+        }
+        let revision = at.unwrap_or(inner.revision);
+        let Some(collection) = inner.collections.get(collection) else {
+            return Ok(Page { revision, ..Page::default() });
+        };
+        if revision < collection.floor {
+            return Err(Error::Compacted);
+        }
+        Ok(collection.page(range, revision))
+    }
+
+    /// What happens in a collection after `revision`, which may be one to come.
+    pub(crate) fn watch(self: &Arc<Self>, collection: &Arc<str>, revision: u64) -> Result<Watch, Error> {
+        let mut inner = self.lock();
+        let watched = inner.collection(collection);
+        if revision < watched.floor {
+            return Err(Error::Compacted);
+        }
+        let signal = watched.signal.subscribe();
+        drop(inner);
+        Ok(Watch::new(Arc::clone(self), Arc::clone(collection), signal, revision))
+    }
+
+    /// The first revision from which a collection can be watched.
+    pub(crate) fn floor(&self, collection: &str) -> u64 {
+        self.lock().collections.get(collection).map_or(0, |collection| collection.floor)
+    }
+
+    /// How many objects a collection has under a prefix.
+    pub(crate) fn count(&self, collection: &str, prefix: &str) -> usize {
+        let inner = self.lock();
+        inner.collections.get(collection).map_or(0, |collection| collection.range(prefix, None).count())
+    }
+
+    /// The names of all collections that have objects under a prefix.
+    pub(crate) fn collections(&self, prefix: &str) -> Vec<Arc<str>> {
+        let inner = self.lock();
+        let with = |collection: &Collection| collection.range(prefix, None).next().is_some();
+        inner.collections.iter().filter(|(_, it)| with(it)).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Begins a collection anew, without objects or history; watches of what was there end once they have read that.
+    pub(crate) fn reset(&self, collection: &Arc<str>) {
+        let mut inner = self.lock();
+        let new = Collection::new(inner.revision);
+        if let Some(removed) = inner.collections.insert(Arc::clone(collection), new) {
+            removed.signal.send_replace(Signal::Removed(Arc::new(removed.history)));
+        }
+    }
+
+    /// Forgets all history: lists and watches from before now are `Expired`.
+    pub(crate) fn compact(&self) {
+        let mut inner = self.lock();
+        let revision = inner.revision;
+        for collection in inner.collections.values_mut() {
+            collection.history.clear();
+            collection.floor = revision;
+        }
+    }
+
+    /// Forgets events that are older than the server remembers.
+    pub(crate) fn expire(&self) {
+        let now = self.clock.now();
+        for collection in self.lock().collections.values_mut() {
+            collection.expire(now);
+        }
+    }
+
+    /// The events after `revision`, at most `limit`, and the revision that these bring the reader to.
+    fn events(&self, collection: &str, revision: u64, limit: usize) -> Result<(Vec<Arc<Event>>, u64), End> {
+        let inner = self.lock();
+        let Some(collection) = inner.collections.get(collection) else {
+            return Ok((Vec::new(), inner.revision.max(revision)));
+        };
+        if revision < collection.floor {
+            return Err(End::TooSlow);
+        }
+        Ok(after(&collection.history, revision, limit, inner.revision))
+    }
+
+    fn commit(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        name: &Arc<str>,
+        old: Option<Arc<Object>>,
+        new: Option<Arc<Object>>,
+    ) -> Arc<Event> {
+        inner.revision += 1;
+        let (revision, time) = (inner.revision, self.clock.now());
+        let event = Arc::new(Event { revision, old, new, time, last: OnceLock::new() });
+        let collection = inner.collection(name);
+        match &event.new {
+            Some(new) => {
+                collection.objects.insert(new.key.clone(), Arc::clone(new));
+            }
+            None => {
+                collection.objects.remove(event.key());
+            }
+        }
+        collection.history.push_back(Arc::clone(&event));
+        collection.expire(time);
+        collection.signal.send_replace(Signal::Written);
+        self.reached.send_replace(revision);
+        event
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing below panics half way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
+        self.collections.entry(Arc::clone(name)).or_insert_with(|| Collection::new(0))
+    }
+
+    fn current(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
+        self.collections.get(collection)?.objects.get(key).cloned()
+    }
+}
+
+impl Collection {
+    fn new(floor: u64) -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            floor,
+            signal: tokio::sync::watch::Sender::new(Signal::Written),
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        let old = |event: &Event| now.duration_since(event.time) > HISTORY_AGE;
+        while self.history.len() > HISTORY_EVENTS || self.history.front().is_some_and(|event| old(event)) {
+            self.floor = self.history.pop_front().map_or(self.floor, |event| event.revision);
+        }
+    }
+
+    fn range<'a>(&'a self, prefix: &'a str, after: Option<&str>) -> impl Iterator<Item = &'a Arc<Object>> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.objects
+            .range::<str, _>((start, Bound::Unbounded))
+            .map(|(_, object)| object)
+            .take_while(move |object| object.key.starts_with(prefix))
+    }
+
+    /// The events after `revision`, undone: what each object that they touched was before them.
+    fn undone(&self, revision: u64) -> BTreeMap<&str, Option<&Arc<Object>>> {
+        let since = self.history.iter().rev().take_while(|event| event.revision > revision);
+        since.map(|event| (event.key(), event.old.as_ref())).collect()
+    }
+
+    fn page(&self, range: Range<'_>, revision: u64) -> Page {
+        let undone = self.undone(revision);
+        let unchanged = self.range(range.prefix, range.after);
+        let mut objects: Vec<_> = if undone.is_empty() {
+            let limit = range.limit.unwrap_or(usize::MAX);
+            let mut rest = unchanged;
+            let objects = rest.by_ref().take(limit).cloned().collect();
+            // Counting costs as much as listing, so it is done only for a page.
+            let remaining = if range.limit.is_some() { rest.count() } else { 0 };
+            return Page { objects, revision, remaining };
+        } else {
+            unchanged.filter(|object| !undone.contains_key(&*object.key)).cloned().collect()
+        };
+        objects.extend(
+            undone
+                .values()
+                .filter_map(|old| *old)
+                .filter(|old| old.key.starts_with(range.prefix))
+                .filter(|old| range.after.is_none_or(|after| &*old.key > after))
+                .cloned(),
+        );
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        let limit = range.limit.unwrap_or(usize::MAX).min(objects.len());
+        let remaining = objects.len() - limit;
+        objects.truncate(limit);
+        Page { objects, revision, remaining }
+    }
+}
+
+/// The events of a history after `revision`, at most `limit`, and the revision that these bring a reader to, which is
+/// `current` after the last of them.
+fn after(
+    history: &VecDeque<Arc<Event>>,
+    revision: u64,
+    limit: usize,
+    current: u64,
+) -> (Vec<Arc<Event>>, u64) {
+    let first = history.partition_point(|event| event.revision <= revision);
+    let events: Vec<_> = history.iter().skip(first).take(limit).cloned().collect();
+    let reached = match events.last() {
+        Some(last) if events.len() == limit => last.revision,
+        _ => current.max(revision),
+    };
+    (events, reached)
+}

@@ -1,0 +1,285 @@
+//! What a resource does to an object that is written: which parts of it are the client's, and what is checked.
+//!
+//! This is what apiserver calls a strategy. Custom resources follow their definition; built-in kinds follow the rules
+//! that most of them share, and a few rules of their own.
+
+use serde_json::{Map, Value, json};
+
+use crate::field::FieldError;
+use crate::registry::Resource;
+use crate::schema;
+
+/// An object's metadata, made if there is none.
+pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    match &mut object["metadata"] {
+        Value::Object(metadata) => metadata,
+        // It was made an object above.
+        _ => unreachable!(),
+    }
+}
+
+/// Readies an object for its creation.
+pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
+    if resource.has_status() {
+        remove(object, "status");
+    }
+    if has_generation(resource) {
+        metadata(object).insert("generation".to_owned(), 1.into());
+    } else {
+        metadata(object).remove("generation");
+    }
+    match resource.kind.as_str() {
+        "Namespace" if resource.group.is_empty() => {
+            object["spec"] = json!({"finalizers": ["kubernetes"]});
+            object["status"] = json!({"phase": "Active"});
+            label_namespace(object);
+        }
+        "Secret" if resource.group.is_empty() => {
+            encode_string_data(object);
+            if object["type"].as_str().is_none_or(str::is_empty) {
+                object["type"] = "Opaque".into();
+            }
+        }
+        "CustomResourceDefinition" => {
+            schema::default_crd(object);
+            let storage = object["spec"]["versions"]
+                .as_array()
+                .and_then(|versions| versions.iter().find(|version| version["storage"] == true))
+                .map(|version| version["name"].clone());
+            object["status"] = json!({
+                "acceptedNames": {"kind": "", "plural": ""},
+                "conditions": null,
+                "storedVersions": storage.into_iter().collect::<Vec<_>>(),
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Readies an object that replaces `old`, all of it or one of its subresources (`""` is all).
+pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
+    match subresource {
+        "" if resource.has_status() => copy(new, old, "status"),
+        "" => {}
+        "finalize" => {
+            let finalizers = new["spec"]["finalizers"].take();
+            *new = old.clone();
+            new["spec"]["finalizers"] = finalizers;
+        }
+        // The rest of the object is not this request's to write; custom resources keep their metadata whole.
+        _ => {
+            let mut kept = old.clone();
+            copy(&mut kept, new, "status");
+            if resource.custom.is_none() {
+                copy(&mut kept, new, "metadata");
+            }
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            copy(&mut kept["metadata"], &new["metadata"], "resourceVersion");
+            *new = kept;
+        }
+    }
+    if resource.group.is_empty() && resource.kind == "Namespace" {
+        label_namespace(new);
+        if subresource.is_empty() {
+            copy(&mut new["spec"], &old["spec"], "finalizers");
+        }
+    }
+    if resource.group.is_empty() && resource.kind == "Secret" {
+        encode_string_data(new);
+    }
+    if resource.kind == "CustomResourceDefinition" && subresource.is_empty() {
+        schema::default_crd(new);
+        store_version(new);
+    }
+    let generation = old["metadata"]["generation"].as_i64();
+    let metadata = metadata(new);
+    metadata.remove("selfLink");
+    for kept in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        match &old["metadata"][kept] {
+            Value::Null => metadata.remove(kept),
+            value => metadata.insert(kept.to_owned(), value.clone()),
+        };
+    }
+    match generation {
+        Some(generation) => metadata.insert("generation".to_owned(), generation.into()),
+        None => metadata.remove("generation"),
+    };
+    if let Some(generation) = generation
+        && subresource != "status"
+        && changed(resource, new, old)
+    {
+        new["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// What is wrong with a new object, and warnings.
+pub(crate) fn validate_create(resource: &Resource, object: &Value) -> (Vec<FieldError>, Vec<String>) {
+    let mut errors = schema::validate_metadata(object, resource.namespaced);
+    let mut warnings = Vec::new();
+    if let Some(custom) = &resource.custom {
+        let (wrong, odd) = custom.schema.validate_with_warnings(object, None);
+        errors.extend(wrong);
+        warnings = odd;
+    }
+    if resource.kind == "CustomResourceDefinition" {
+        errors.extend(schema::validate_crd(object));
+    }
+    (errors, warnings)
+}
+
+/// What is wrong with an object that replaces `old`, and warnings.
+pub(crate) fn validate_update(
+    resource: &Resource,
+    subresource: &str,
+    new: &Value,
+    old: &Value,
+) -> (Vec<FieldError>, Vec<String>) {
+    let mut errors = schema::validate_metadata_update(new, old);
+    let mut warnings = Vec::new();
+    if let Some(custom) = &resource.custom {
+        let (wrong, odd) = match subresource {
+            "status" => custom.schema.validate_status(new, old),
+            _ => custom.schema.validate_with_warnings(new, Some(old)),
+        };
+        errors.extend(wrong);
+        warnings = odd;
+    }
+    if resource.kind == "CustomResourceDefinition" && subresource.is_empty() {
+        errors.extend(schema::validate_crd(new));
+    }
+    (errors, warnings)
+}
+
+/// Whether a PUT may leave out the resourceVersion: the last writer wins.
+pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
+    let others = [
+        "CSIDriver",
+        "CSINode",
+        "CSIStorageCapacity",
+        "ClusterTrustBundle",
+        "CustomResourceDefinition",
+        "Lease",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PodCertificateRequest",
+        "PodDisruptionBudget",
+        "RuntimeClass",
+        "StorageVersionMigration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    ];
+    resource.custom.is_none() && !others.contains(&resource.kind.as_str())
+}
+
+/// Whether a PUT creates an object that is not there.
+pub(crate) fn allows_create_on_update(resource: &Resource) -> bool {
+    let kinds = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Endpoints",
+        "Event",
+        "Lease",
+        "LimitRange",
+        "Role",
+        "RoleBinding",
+        "RuntimeClass",
+        "Service",
+    ];
+    resource.custom.is_none() && kinds.contains(&resource.kind.as_str())
+}
+
+/// Whether the objects of a resource count the changes of what is asked for.
+fn has_generation(resource: &Resource) -> bool {
+    resource.custom.is_some()
+        || matches!(
+            resource.kind.as_str(),
+            "CustomResourceDefinition"
+                | "CronJob"
+                | "DaemonSet"
+                | "Deployment"
+                | "EndpointSlice"
+                | "FlowSchema"
+                | "HorizontalPodAutoscaler"
+                | "Ingress"
+                | "IngressClass"
+                | "Job"
+                | "MutatingWebhookConfiguration"
+                | "NetworkPolicy"
+                | "Pod"
+                | "PodDisruptionBudget"
+                | "PodTemplate"
+                | "PriorityClass"
+                | "PriorityLevelConfiguration"
+                | "ReplicaSet"
+                | "ReplicationController"
+                | "StatefulSet"
+                | "ValidatingAdmissionPolicy"
+                | "ValidatingWebhookConfiguration"
+        )
+}
+
+/// Whether anything changed that the generation counts: all but the metadata, and the status where that is written
+/// apart.
+fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
+    let counts = |key: &str| {
+        !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()))
+    };
+    let counted = |object: &Map<String, Value>, other: &Map<String, Value>| {
+        object.iter().any(|(key, value)| counts(key) && other.get(key) != Some(value))
+    };
+    counted(new, old) || counted(old, new)
+}
+
+/// `metadata.name` as a label, which every namespace has.
+fn label_namespace(object: &mut Value) {
+    let name = object["metadata"]["name"].clone();
+    if !object["metadata"]["labels"].is_object() {
+        object["metadata"]["labels"] = json!({});
+    }
+    object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+}
+
+/// A secret's `stringData` is written, and read as `data`.
+fn encode_string_data(object: &mut Value) {
+    use base64::Engine;
+    let Some(Value::Object(texts)) = remove(object, "stringData") else { return };
+    if !object["data"].is_object() {
+        object["data"] = json!({});
+    }
+    for (key, text) in texts {
+        let encoded = base64::prelude::BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
+        object["data"][key] = encoded.into();
+    }
+}
+
+/// A definition's storage version is one that objects may have been stored in.
+fn store_version(object: &mut Value) {
+    let versions = object["spec"]["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(storage) = versions.iter().find(|version| version["storage"] == true) else { return };
+    let name = storage["name"].clone();
+    if let Some(Value::Array(stored)) = object.pointer_mut("/status/storedVersions")
+        && !stored.contains(&name)
+    {
+        stored.push(name);
+    }
+}
+
+fn remove(object: &mut Value, field: &str) -> Option<Value> {
+    object.as_object_mut()?.remove(field)
+}
+
+/// Makes a field of `to` what it is in `from`, absent if it is absent there.
+fn copy(to: &mut Value, from: &Value, field: &str) {
+    let Some(to) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => to.insert(field.to_owned(), value.clone()),
+        None => to.remove(field),
+    };
+}

@@ -1,0 +1,12 @@
+//! The whole engine against a model of an API server, with invented histories and faults, in virtual time.
+
+mod model;
+mod simulation;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(kube::CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(group = "web.helloworld", version = "v1", kind = "Blog", namespaced, schema = "disabled")]
+pub(super) struct BlogSpec {
+    pub(super) url: String,
+}

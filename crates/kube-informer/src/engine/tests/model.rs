@@ -1,0 +1,233 @@
+//! A server with one resource: what it holds, what it remembers, and what it answers.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::protocol::{ListVersion, Request};
+
+/// How many objects a page has. Small, so that small histories have pages.
+const PAGE: usize = 2;
+
+/// The name of an object that is there all the time.
+pub(super) const ALWAYS: &str = "always";
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Stored {
+    pub(super) uid: u64,
+    pub(super) version: u64,
+    /// It does not decode as a Blog.
+    pub(super) bad: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) revision: u64,
+    pub(super) objects: BTreeMap<String, Stored>,
+    /// Every change of this epoch: version, type, name, object.
+    log: Vec<(u64, &'static str, String, Stored)>,
+    /// The states of this epoch by revision, for lists from the past.
+    past: BTreeMap<u64, BTreeMap<String, Stored>>,
+    /// Changes up to this revision are forgotten.
+    floor: u64,
+    next_uid: u64,
+    epochs: u32,
+}
+
+/// What a server answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) body: String,
+    /// Whether more can come after this body.
+    pub(super) open: bool,
+}
+
+impl Server {
+    pub(super) fn new() -> Self {
+        let mut server = Self {
+            revision: 1 << 20,
+            objects: BTreeMap::new(),
+            log: Vec::new(),
+            past: BTreeMap::new(),
+            floor: 0,
+            next_uid: 1,
+            epochs: 0,
+        };
+        server.put(ALWAYS, false);
+        server
+    }
+
+    /// Creates or updates; `bad` objects do not decode. The line that a watch brings.
+    pub(super) fn put(&mut self, name: &str, bad: bool) -> String {
+        self.revision += 1;
+        let known = self.objects.get(name);
+        let kind = if known.is_some() { "MODIFIED" } else { "ADDED" };
+        let uid = known.map_or(self.next_uid, |stored| stored.uid);
+        self.next_uid += 1;
+        let stored = Stored { uid, version: self.revision, bad };
+        self.objects.insert(name.to_owned(), stored.clone());
+        self.changed(kind, name, stored)
+    }
+
+    pub(super) fn delete(&mut self, name: &str) -> Option<String> {
+        let last = self.objects.remove(name)?;
+        self.revision += 1;
+        let stored = Stored { version: self.revision, ..last };
+        Some(self.changed("DELETED", name, stored))
+    }
+
+    pub(super) fn compact(&mut self) {
+        self.floor = self.revision;
+    }
+
+    /// A server in memory starts again: other objects under the same names, and versions that go back.
+    pub(super) fn restart(&mut self) {
+        if self.epochs == 8 {
+            return;
+        }
+        self.epochs += 1;
+        // So low that the new epoch never reaches the old one: nobody could tell then.
+        self.revision = 1 << (20 - 2 * self.epochs);
+        self.floor = 0;
+        self.log.clear();
+        self.past.clear();
+        let keep = self.objects.len() / 2;
+        let mut names = vec![ALWAYS.to_owned()];
+        names.extend(self.objects.keys().filter(|name| *name != ALWAYS).take(keep).cloned());
+        self.objects.clear();
+        for name in names {
+            self.put(&name, false);
+        }
+    }
+
+    /// An etcd backup is restored, and versions are moved forward, as its manual says.
+    pub(super) fn restore(&mut self) {
+        let Some(backup) = self.past.values().rev().nth(2).cloned() else { return };
+        self.objects = backup;
+        self.revision += 10;
+        self.floor = self.revision;
+        self.log.clear();
+        self.past.clear();
+        self.remember();
+    }
+
+    /// Lines of what came after a version.
+    pub(super) fn since(&self, version: u64) -> String {
+        let after = self.log.iter().filter(|(at, ..)| *at > version);
+        after.map(|(_, kind, name, stored)| line(kind, &object(name, stored))).collect()
+    }
+
+    /// `lag` makes a list from memory this many revisions old.
+    pub(super) fn answer(&self, request: &Request, ignores_initial: bool, lag: u64) -> Answer {
+        let ok = |body, open| Answer { code: 200, body, open };
+        match request {
+            Request::Watch { from, .. } => {
+                let from: u64 = from.to_string().parse().unwrap();
+                if from < self.floor {
+                    return refusal(410, "Expired", "");
+                }
+                ok(self.since(from) + &bookmark(self.revision, false), true)
+            }
+            Request::WatchList { version, .. } => {
+                if let Some(refused) = self.too_large(*version) {
+                    return refused;
+                }
+                let (revision, objects) = self.state(*version, lag);
+                let mut body: String =
+                    objects.iter().map(|(name, stored)| line("ADDED", &object(name, stored))).collect();
+                if !ignores_initial {
+                    body += &bookmark(revision, true);
+                    // A watch goes on from the state that it began with.
+                    body += &self.since(revision);
+                }
+                ok(body, true)
+            }
+            Request::List { version, paged, continue_token } => {
+                if let Some(refused) = self.too_large(*version) {
+                    return refused;
+                }
+                let (revision, skip) = match continue_token {
+                    Some(token) => {
+                        let (revision, skip) = token.split_once(':').unwrap();
+                        (revision.parse().unwrap(), skip.parse().unwrap())
+                    }
+                    None => (self.state(*version, lag).0, 0),
+                };
+                if continue_token.is_some() && revision < self.floor {
+                    return refusal(410, "Expired", "");
+                }
+                let Some(objects) = self.past.get(&revision) else { return refusal(410, "Expired", "") };
+                let size = if *paged { PAGE } else { usize::MAX };
+                let items: Vec<Value> =
+                    objects.iter().skip(skip).take(size).map(|(name, stored)| object(name, stored)).collect();
+                let next = skip + items.len();
+                let more = next < objects.len();
+                let token = if more { format!("{revision}:{next}") } else { String::new() };
+                let metadata = json!({"resourceVersion": revision.to_string(), "continue": token});
+                ok(json!({"kind": "BlogList", "items": items, "metadata": metadata}).to_string(), false)
+            }
+            Request::Discover => ok(json!({"resources": [{"name": "blogs"}]}).to_string(), false),
+        }
+    }
+
+    fn changed(&mut self, kind: &'static str, name: &str, stored: Stored) -> String {
+        let text = line(kind, &object(name, &stored));
+        self.log.push((self.revision, kind, name.to_owned(), stored));
+        self.remember();
+        text
+    }
+
+    fn remember(&mut self) {
+        self.past.insert(self.revision, self.objects.clone());
+    }
+
+    fn too_large(&self, version: ListVersion) -> Option<Answer> {
+        let ListVersion::AtLeast(version) = version else { return None };
+        let version: u64 = version.to_string().parse().unwrap();
+        (version > self.revision).then(|| refusal(504, "Timeout", "ResourceVersionTooLarge"))
+    }
+
+    fn state(&self, version: ListVersion, lag: u64) -> (u64, &BTreeMap<String, Stored>) {
+        let lag = if version == ListVersion::Latest { 0 } else { lag };
+        let wanted = self.revision.saturating_sub(lag);
+        let found = self.past.range(..=wanted).next_back().or_else(|| self.past.iter().next());
+        let (revision, objects) = found.unwrap();
+        (*revision, objects)
+    }
+}
+
+pub(super) fn refusal(code: u16, reason: &str, cause: &str) -> Answer {
+    let details = json!({"causes": [{"reason": cause}]});
+    let status = json!({
+        "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no", "details": details
+    });
+    Answer { code, body: status.to_string(), open: false }
+}
+
+pub(super) fn bookmark(revision: u64, ends_initial: bool) -> String {
+    let annotations = if ends_initial { json!({"k8s.io/initial-events-end": "true"}) } else { json!({}) };
+    let metadata = json!({"resourceVersion": revision.to_string(), "annotations": annotations});
+    line("BOOKMARK", &json!({"kind": "Blog", "apiVersion": "web.helloworld/v1", "metadata": metadata}))
+}
+
+pub(super) fn line(kind: &str, object: &Value) -> String {
+    // The type comes first, as on the wire.
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn object(name: &str, stored: &Stored) -> Value {
+    let url = if stored.bad { json!(5) } else { json!(format!("https://{}", stored.version)) };
+    json!({
+        "apiVersion": "web.helloworld/v1",
+        "kind": "Blog",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "uid": stored.uid.to_string(),
+            "resourceVersion": stored.version.to_string(),
+            "managedFields": [{"manager": "test", "fieldsV1": {"f:spec": {}}}],
+        },
+        "spec": {"url": url},
+    })
+}

@@ -1,0 +1,352 @@
+//! The promises that the crate's page makes, but for those that the simulation and the regression tests hold.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kube::{
+    ResourceExt as _,
+    core::{ApiResource, PartialObjectMeta},
+};
+use kube_informer::{Error, Informers, Phase, Status};
+use serde_json::json;
+use support::{
+    Blog, Call, Reply, Server, Then, blog, blog_with_uid, bookmark, event, eventually, next, read,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+fn quiet() -> Server {
+    Server::new(|_| Reply::watch_list(5, &[blog("a", 5)], Then::Stay))
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_informers_share_one_watch() {
+    let server = quiet();
+    let informers = Informers::new(server.client());
+    let one = informers.typed::<Blog>().namespace("default").start();
+    let two = informers.clone().typed::<Blog>().namespace("default").start();
+    one.synced().await.unwrap();
+    two.synced().await.unwrap();
+    assert_eq!(server.calls().len(), 1);
+    let (a, b) = (one.snapshot().unwrap(), two.snapshot().unwrap());
+    assert!(Arc::ptr_eq(a.get("default", "a").unwrap(), b.get("default", "a").unwrap()));
+
+    let others = [
+        informers.typed::<Blog>().start(),
+        informers.typed::<Blog>().namespace("default").labels("a=b").start(),
+        informers.typed::<Blog>().namespace("default").keep_managed_fields().start(),
+    ];
+    for other in &others {
+        other.synced().await.unwrap();
+    }
+    assert_eq!(server.calls().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_stops_the_watch_and_frees_the_objects() {
+    let server = quiet();
+    let informers = Informers::new(server.client());
+    let blogs = informers.typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let object = Arc::downgrade(blogs.snapshot().unwrap().get("default", "a").unwrap());
+    let events = blogs.clone().subscribe();
+    drop(blogs);
+    // A subscription is a handle too.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(server.open_answers(), 1);
+    let stopped = Instant::now();
+    drop(events);
+    eventually(|| server.open_answers() == 0 && object.strong_count() == 0).await;
+    assert!(stopped.elapsed() < Duration::from_secs(1));
+    // The next one is a new one.
+    informers.typed::<Blog>().start().synced().await.unwrap();
+    assert_eq!(server.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_token_ends_everything_within_a_second() {
+    let server = quiet();
+    let token = CancellationToken::new();
+    let informers = Informers::with_cancellation(server.client(), token.clone());
+    let blogs = informers.typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    assert_eq!(read(&mut events, 2).await, ["*a/5", "synced 1 at 5"]);
+    let cancelled = Instant::now();
+    token.cancel();
+    assert_eq!(next(&mut events).await, "end");
+    assert!(matches!(blogs.status().borrow().phase, Phase::Stopped));
+    assert!(!blogs.status().borrow().is_ready());
+    eventually(|| server.open_answers() == 0).await;
+    assert!(cancelled.elapsed() < Duration::from_secs(1));
+    let soon = Instant::now() + Duration::from_secs(60);
+    assert_eq!(blogs.wait_for(None, "9", soon).await.unwrap_err().to_string(), "the informer was stopped");
+    // Started after the end, it does nothing, and says so.
+    let late = informers.typed::<Blog>().start();
+    assert!(matches!(late.synced().await, Err(Error::Stopped)));
+    assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_fault_is_mended_within_a_second() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        _ => Reply::watch(vec![event("MODIFIED", &blog("a", 6))], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    let started = Instant::now();
+    assert_eq!(read(&mut events, 3).await, ["*a/5", "synced 1 at 5", "~a/5-6"]);
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_left_alone_as_long_as_it_asks() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::status(429, "TooManyRequests", "the watch cache is not ready").retry_after(30),
+        _ => Reply::watch_list(5, &[], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap_err();
+    let calls = server.called(2).await;
+    let waited = calls[1].at - calls[0].at;
+    assert!((30..=33).contains(&waited.as_secs()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_dropped_past_its_timeout_and_resumed() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 5)], Then::Stay),
+        _ => Reply::watch(vec![event("MODIFIED", &blog("a", 6))], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    assert_eq!(read(&mut events, 3).await, ["*a/5", "synced 1 at 5", "~a/5-6"]);
+    let calls = server.calls();
+    let asked = calls[0].uri.split_once("timeoutSeconds=").unwrap().1.split('&').next().unwrap();
+    let asked: u64 = asked.parse().unwrap();
+    let silent = calls[1].at - calls[0].at;
+    assert!((asked..asked + 15).contains(&silent.as_secs()), "{silent:?} of {asked} s");
+    assert!(calls[1].uri.contains("resourceVersion=5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let hung = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+        std::future::pending::<Result<http::Response<http_body_util::Empty<bytes::Bytes>>, tower::BoxError>>()
+            .await
+    });
+    let blogs = Informers::new(kube::Client::new(hung, "default")).typed::<Blog>().start();
+    let started = Instant::now();
+    assert!(matches!(blogs.synced().await, Err(Error::Silent { .. })));
+    assert_eq!(started.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_goes_empties_the_cache_once_discovery_confirms_it_and_can_come_back() {
+    let served = Arc::new(AtomicBool::new(true));
+    let gone = Arc::clone(&served);
+    let doubts = Mutex::new(0);
+    let server = Server::new(move |call| {
+        let served = gone.load(Ordering::SeqCst);
+        if call.is_discovery() {
+            // Discovery lags behind: at first it still has the type.
+            let mut doubts = doubts.lock().unwrap();
+            *doubts += 1;
+            let names = if served || *doubts < 3 { vec![json!({"name": "blogs"})] } else { vec![] };
+            return Reply::json(200, &json!({"kind": "APIResourceList", "resources": names}));
+        }
+        match call.index {
+            0 => Reply::watch_list(5, &[blog("a", 4), blog("b", 5)], Then::Break),
+            _ if served && call.is_watch_list() => {
+                Reply::watch_list(9, &[blog_with_uid("a", 9, "new")], Then::Stay)
+            }
+            _ => Reply::json(404, &json!("404 page not found")),
+        }
+    });
+    served.store(false, Ordering::SeqCst);
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    let mut status = blogs.status();
+    assert_eq!(read(&mut events, 3).await, ["*a/4", "*b/5", "synced 2 at 5"]);
+
+    // Doubted: everything is still there, and known to be stale.
+    status.wait_for(|status| status.stale).await.unwrap();
+    assert_eq!(blogs.snapshot().unwrap().len(), 2);
+
+    status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. })).await.unwrap();
+    assert_eq!(read(&mut events, 2).await, ["-a/4 TypeGone", "-b/5 TypeGone"]);
+    assert!(blogs.snapshot().unwrap().is_empty());
+    assert_eq!(server.calls().iter().filter(|call| call.is_discovery()).count(), 3);
+
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let asked = Instant::now();
+    served.store(true, Ordering::SeqCst);
+    assert_eq!(next(&mut events).await, "+a/9");
+    assert!(asked.elapsed() <= Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert!(status.wait_for(Status::is_ready).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_is_not_served_yet_is_waited_for() {
+    let server = Server::new(|call| match call.index {
+        0..5 => Reply::json(404, &json!("404 page not found")),
+        _ => Reply::watch_list(5, &[], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    assert!(blogs.synced().await.unwrap_err().is_unknown_type());
+    blogs.status().wait_for(Status::is_ready).await.unwrap();
+    let calls = server.calls();
+    assert!(calls.windows(2).all(|pair| pair[1].at - pair[0].at <= Duration::from_secs(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_object_of_the_same_name_is_a_deletion_and_an_addition() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |_| {
+        Reply::watch_list(5, &[blog("a", 5)], Then::More(more.lock().unwrap().take().unwrap()))
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    let mut late = blogs.subscribe();
+    assert_eq!(read(&mut events, 2).await, ["*a/5", "synced 1 at 5"]);
+    // The deletion was missed by the server's own watch cache: only the new object comes.
+    send.send(event("ADDED", &blog_with_uid("a", 8, "another"))).unwrap();
+    assert_eq!(read(&mut events, 2).await, ["-a/5 Deleted", "+a/8"]);
+    // Not coalesced into one: both are told to one who reads late, too.
+    send.send(event("MODIFIED", &blog_with_uid("a", 9, "another"))).unwrap();
+    assert_eq!(next(&mut events).await, "~a/8-9");
+    assert_eq!(read(&mut late, 4).await, ["*a/5", "synced 1 at 5", "-a/5 Deleted", "+a/9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_coalesced_for_one_who_reads_late() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |_| {
+        Reply::watch_list(5, &[blog("a", 5)], Then::More(more.lock().unwrap().take().unwrap()))
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().labels("a=b").start();
+    let mut events = blogs.subscribe();
+    assert_eq!(read(&mut events, 2).await, ["*a/5", "synced 1 at 5"]);
+    for version in 6..100 {
+        send.send(event("MODIFIED", &blog("a", version))).unwrap();
+    }
+    // It leaves the selection and comes back: still the same object.
+    send.send(event("DELETED", &blog("a", 100)) + &event("ADDED", &blog("a", 101))).unwrap();
+    send.send(event("ADDED", &blog("b", 102)) + &event("DELETED", &blog("b", 103))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    blogs.wait_for("default", "103", deadline).await.unwrap();
+    assert_eq!(events.pending(), 1);
+    assert_eq!(next(&mut events).await, "~a/5-101");
+    send.send(event("DELETED", &blog("a", 104))).unwrap();
+    assert_eq!(next(&mut events).await, "-a/104 DeletedOrLeftSelection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_page_starts_the_list_anew_unpaged() {
+    let server = Server::new(|call| match call {
+        call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
+        call if call.uri.contains("continue=") => {
+            Reply::status(410, "Expired", "the continue token is too old")
+        }
+        call if call.uri.contains("limit=") => {
+            let metadata = json!({"resourceVersion": "5", "continue": "next"});
+            Reply::json(200, &json!({"items": [blog("a", 4), blog("gone", 5)], "metadata": metadata}))
+        }
+        call if call.is_list() => Reply::list(9, &[blog("a", 4), blog("b", 9)]),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    assert_eq!(read(&mut events, 3).await, ["*a/4", "*b/9", "synced 2 at 9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_that_go_back_are_a_new_epoch() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(50, &[blog("a", 40), blog("b", 50)], Then::Break),
+        // The server started again, and knows nothing of version 50.
+        1 => Reply::watch(vec![bookmark(3, false)], Then::Stay),
+        _ => Reply::watch_list(4, &[blog_with_uid("a", 2, "new")], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    let told = read(&mut events, 6).await;
+    assert_eq!(told, ["*a/40", "*b/50", "synced 2 at 50", "-a/40 Deleted", "+a/2", "-b/50 MissedWhileAway"]);
+    assert_eq!(blogs.snapshot().unwrap().resource_version().to_string(), "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_cannot_be_compared_is_an_error() {
+    let mut odd = blog("a", 5);
+    odd["metadata"]["resourceVersion"] = json!("v5");
+    let server = Server::new(move |_| Reply::watch_list(5, &[odd.clone()], Then::Stay));
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let error = blogs.synced().await.unwrap_err();
+    assert!(error.to_string().ends_with("a resource version is not a positive decimal number"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dynamic_objects_say_what_they_are_even_when_a_list_does_not() {
+    let server = Server::new(|call| match call {
+        call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
+        call if call.is_list() => {
+            let mut bare = blog("a", 5);
+            bare.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
+            Reply::list(5, &[bare])
+        }
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let informers = Informers::new(server.client());
+    let blogs = informers.dynamic(&ApiResource::erase::<Blog>(&())).start();
+    blogs.synced().await.unwrap();
+    let snapshot = blogs.snapshot().unwrap();
+    let object = serde_json::to_value(&**snapshot.get("default", "a").unwrap()).unwrap();
+    assert_eq!((&object["apiVersion"], &object["kind"]), (&json!("web.helloworld/v1"), &json!("Blog")));
+    assert_eq!(object["spec"]["url"], json!("https://a/5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_informers_ask_for_metadata() {
+    let server = quiet();
+    let informers = Informers::new(server.client());
+    let typed = informers.typed::<PartialObjectMeta<Blog>>().start();
+    typed.synced().await.unwrap();
+    assert_eq!(typed.snapshot().unwrap().get("default", "a").unwrap().name_any(), "a");
+    let dynamic = informers.metadata(&ApiResource::erase::<Blog>(&())).start();
+    dynamic.synced().await.unwrap();
+    let accepts: Vec<String> = server.calls().into_iter().map(|call| call.accept).collect();
+    assert_eq!(accepts, ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn scope_and_selectors_are_sent() {
+    let server = quiet();
+    let informers = Informers::new(server.client());
+    let blogs =
+        informers.typed::<Blog>().namespace("default").labels("a in (b,c)").fields("metadata.name=x").start();
+    blogs.synced().await.unwrap();
+    let Call { uri, .. } = &server.calls()[0];
+    assert!(uri.starts_with("/apis/web.helloworld/v1/namespaces/default/blogs?"), "{uri}");
+    assert!(uri.contains("labelSelector=a%20in%20%28b%2Cc%29&fieldSelector=metadata.name%3Dx"), "{uri}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unreachable() {
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+    let client = kube::Client::try_from(config).unwrap();
+    let error = Informers::new(client).typed::<Blog>().start().synced().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+}

@@ -11,6 +11,7 @@ mod formats;
 mod lists;
 mod metadata;
 pub(crate) mod names;
+mod openapi;
 mod parse;
 mod pattern;
 mod prune;
@@ -26,6 +27,7 @@ use serde_json::Value;
 pub(crate) use self::{
     crd::{default_crd, validate_crd, validate_crd_update},
     metadata::{validate_metadata, validate_metadata_update},
+    openapi::openapi_v3,
 };
 use crate::field::{FieldError, Path, Reason};
 

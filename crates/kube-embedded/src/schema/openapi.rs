@@ -1,0 +1,545 @@
+//! The OpenAPI v3 document of one version of a group of custom resources, as `/openapi/v3/apis/GROUP/VERSION` serves it.
+//!
+//! Clients read it for the fields of a kind (`kubectl explain`), for what a request may carry (`fieldValidation`), and
+//! for the types of server-side apply. It has the paths, types and extensions that kube-apiserver's has; the descriptions
+//! of parameters and of the fields of `ObjectMeta` and its like are left out.
+
+use serde_json::{Map, Value, json};
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+const LIST_PARAMETERS: [&str; 10] = [
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+];
+
+/// The document for `version` of `group`, of those of the CustomResourceDefinitions that serve it.
+pub(crate) fn openapi_v3<'a>(group: &str, version: &str, crds: impl IntoIterator<Item = &'a Value>) -> Value {
+    let mut document = Document { paths: Map::new(), schemas: meta_schemas() };
+    for crd in crds {
+        let spec = &crd["spec"];
+        let served = spec["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|served| served["name"] == version && served["served"] == true);
+        if let (true, Some(version)) = (spec["group"] == group, served) {
+            document.add(&Kind::of(spec, version));
+        }
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"},
+        "paths": document.paths,
+        "components": {"schemas": document.schemas},
+    })
+}
+
+struct Document {
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
+/// One kind in one version.
+struct Kind<'a> {
+    group: &'a str,
+    version: &'a str,
+    plural: &'a str,
+    kind: &'a str,
+    list_kind: &'a str,
+    namespaced: bool,
+    definition: &'a Value,
+}
+
+impl<'a> Kind<'a> {
+    fn of(spec: &'a Value, definition: &'a Value) -> Self {
+        let text = |value: &'a Value| value.as_str().unwrap_or_default();
+        Self {
+            group: text(&spec["group"]),
+            version: text(&definition["name"]),
+            plural: text(&spec["names"]["plural"]),
+            kind: text(&spec["names"]["kind"]),
+            list_kind: text(&spec["names"]["listKind"]),
+            namespaced: spec["scope"] == "Namespaced",
+            definition,
+        }
+    }
+
+    /// The name of a schema: `com.example.v1.Thing`.
+    fn schema_name(&self, kind: &str) -> String {
+        let group: Vec<_> = self.group.rsplit('.').collect();
+        format!("{}.{}.{kind}", group.join("."), self.version)
+    }
+
+    fn selectable_fields(&self) -> Option<Value> {
+        let fields = self.definition["selectableFields"].as_array()?;
+        let path = |field: &Value| json!({"fieldPath": field["jsonPath"].as_str().unwrap_or_default().trim_start_matches('.')});
+        Some(fields.iter().map(path).collect())
+    }
+}
+
+impl Document {
+    fn add(&mut self, kind: &Kind<'_>) {
+        let (one, many) = (kind.schema_name(kind.kind), kind.schema_name(kind.list_kind));
+        self.schemas.insert(one.clone(), object_schema(kind));
+        self.schemas.insert(many.clone(), list_schema(kind, &one));
+
+        let all = format!("/apis/{}/{}/{}", kind.group, kind.version, kind.plural);
+        let prefix = if kind.namespaced { "Namespaced" } else { "" };
+        let root = if kind.namespaced {
+            let name = format!("list{}ForAllNamespaces", kind.kind);
+            let mut listed = json!({"get": operation(kind, "list objects of kind", &name, "list", &many, &[])});
+            listed["parameters"] = parameters(LIST_PARAMETERS.iter().chain(&["pretty"]));
+            self.paths.insert(all, listed);
+            format!("/apis/{}/{}/namespaces/{{namespace}}/{}", kind.group, kind.version, kind.plural)
+        } else {
+            all
+        };
+        let name = |verb: &str| format!("{verb}{prefix}{}", kind.kind);
+        let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u');
+        let article = if kind.kind.starts_with(is_vowel) { "an" } else { "a" };
+        let mut collection = json!({
+            "get": operation(kind, "list objects of kind", &name("list"), "list", &many, &LIST_PARAMETERS),
+            "post": operation(kind, &format!("create {article}"), &name("create"), "post", &one, &["dryRun", "fieldManager", "fieldValidation"]),
+            "delete": operation(kind, "delete collection of", &format!("deleteCollection{prefix}{}", kind.kind), "deletecollection", STATUS, &LIST_PARAMETERS),
+        });
+        collection["post"]["requestBody"] = body(&one, &["application/json", "application/yaml"]);
+        collection["parameters"] = path_parameters(kind, false);
+        self.paths.insert(root.clone(), collection);
+
+        let mut item = self.item(kind, &one, "", "");
+        item["delete"] = operation(
+            kind,
+            &format!("delete {article}"),
+            &name("delete"),
+            "delete",
+            STATUS,
+            &["dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy"],
+        );
+        item["delete"]["requestBody"] = body(DELETE_OPTIONS, &["application/json", "application/yaml"]);
+        self.paths.insert(format!("{root}/{{name}}"), item);
+        let subresources = &kind.definition["subresources"];
+        if subresources["status"].is_object() {
+            let status = self.item(kind, &one, "status of", "Status");
+            self.paths.insert(format!("{root}/{{name}}/status"), status);
+        }
+        if subresources["scale"].is_object() {
+            self.schemas.append(&mut scale_schemas());
+            let scale = self.item(kind, SCALE, "scale of", "Scale");
+            self.paths.insert(format!("{root}/{{name}}/scale"), scale);
+        }
+    }
+
+    /// Reading and writing one object, or a part of it.
+    fn item(&self, kind: &Kind<'_>, schema: &str, part: &str, suffix: &str) -> Value {
+        let prefix = if kind.namespaced { "Namespaced" } else { "" };
+        let name = |verb: &str| format!("{verb}{prefix}{}{suffix}", kind.kind);
+        let describe = |verb: &str| format!("{verb} {part}{}the specified", if part.is_empty() { "" } else { " " });
+        let mut item = json!({
+            "get": operation(kind, &describe("read"), &name("read"), "get", schema, &["resourceVersion"]),
+            "put": operation(kind, &describe("replace"), &name("replace"), "put", schema, &["dryRun", "fieldManager", "fieldValidation"]),
+            "patch": operation(kind, &describe("partially update"), &name("patch"), "patch", schema, &["dryRun", "fieldManager", "fieldValidation", "force"]),
+        });
+        item["put"]["requestBody"] = body(schema, &["application/json", "application/yaml"]);
+        item["patch"]["requestBody"] = body(
+            PATCH,
+            &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"],
+        );
+        item["parameters"] = path_parameters(kind, true);
+        item
+    }
+}
+
+fn operation(kind: &Kind<'_>, verb: &str, name: &str, action: &str, schema: &str, queries: &[&str]) -> Value {
+    let group: String = kind.group.split('.').map(capitalized).collect();
+    let version = capitalized(kind.version);
+    // `listThing` is `listExampleComV1Thing`, the verb being in lower case.
+    let verb_end = name.find(|c: char| c.is_ascii_uppercase()).unwrap_or(name.len());
+    let (lower, rest) = name.split_at(verb_end);
+    let responses = match action {
+        "post" => json!({"200": answer(schema, "OK"), "201": answer(schema, "Created"), "202": answer(schema, "Accepted")}),
+        "put" => json!({"200": answer(schema, "OK"), "201": answer(schema, "Created")}),
+        "delete" => json!({"200": answer(schema, "OK"), "202": answer(schema, "Accepted")}),
+        _ => json!({"200": answer(schema, "OK")}),
+    };
+    let mut tag = group.clone();
+    if let Some(first) = tag.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    let mut operation = json!({
+        "tags": [format!("{tag}_{}", kind.version)],
+        "description": format!("{verb} {}", kind.kind),
+        "operationId": format!("{lower}{group}{version}{rest}"),
+        "responses": responses,
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+    });
+    operation["responses"]["401"] = json!({"description": "Unauthorized"});
+    if !queries.is_empty() {
+        operation["parameters"] = parameters(queries);
+    }
+    operation
+}
+
+fn answer(schema: &str, description: &str) -> Value {
+    json!({
+        "description": description,
+        "content": {"application/json": {"schema": reference(schema)}, "application/yaml": {"schema": reference(schema)}},
+    })
+}
+
+fn body(schema: &str, types: &[&str]) -> Value {
+    let content: Map<_, _> =
+        types.iter().map(|media| ((*media).to_owned(), json!({"schema": reference(schema)}))).collect();
+    json!({"content": content, "required": true})
+}
+
+fn parameters<'a>(names: impl IntoIterator<Item = &'a &'a str>) -> Value {
+    let parameter = |name: &&str| {
+        let kind = match *name {
+            "allowWatchBookmarks" | "force" | "ignoreStoreReadErrorWithClusterBreakingPotential" | "orphanDependents"
+            | "sendInitialEvents" | "watch" => "boolean",
+            "gracePeriodSeconds" | "limit" | "timeoutSeconds" => "integer",
+            _ => "string",
+        };
+        json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
+    };
+    names.into_iter().map(parameter).collect()
+}
+
+fn path_parameters(kind: &Kind<'_>, named: bool) -> Value {
+    let mut names = Vec::new();
+    if named {
+        names.push(("name", "path"));
+    }
+    if kind.namespaced {
+        names.push(("namespace", "path"));
+    }
+    names.push(("pretty", "query"));
+    let parameter = |(name, place): (&str, &str)| {
+        let mut parameter = json!({"name": name, "in": place, "schema": {"type": "string", "uniqueItems": true}});
+        if place == "path" {
+            parameter["required"] = true.into();
+        }
+        parameter
+    };
+    names.into_iter().map(parameter).collect()
+}
+
+/// The schema of the CRD, with what every resource has.
+fn object_schema(kind: &Kind<'_>) -> Value {
+    let mut schema = kind.definition["schema"]["openAPIV3Schema"].clone();
+    if !schema.is_object() {
+        schema = json!({"type": "object"});
+    }
+    embed(&mut schema);
+    schema["properties"]["apiVersion"] = api_version();
+    schema["properties"]["kind"] = kind_field();
+    schema["properties"]["metadata"] = object_meta();
+    schema["x-kubernetes-group-version-kind"] =
+        json!([{"group": kind.group, "kind": kind.kind, "version": kind.version}]);
+    if let Some(fields) = kind.selectable_fields() {
+        schema["x-kubernetes-selectable-fields"] = fields;
+    }
+    schema
+}
+
+fn list_schema(kind: &Kind<'_>, item: &str) -> Value {
+    let mut schema = json!({
+        "description": format!("{} is a list of {}", kind.list_kind, kind.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": api_version(),
+            "items": {
+                "description": format!("List of {}. More info: {CONVENTIONS}", kind.plural),
+                "type": "array",
+                "items": reference(item),
+            },
+            "kind": kind_field(),
+            "metadata": {
+                "description": format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds"),
+                "allOf": [reference(LIST_META)],
+            },
+        },
+        "x-kubernetes-group-version-kind": [{"group": kind.group, "kind": kind.list_kind, "version": kind.version}],
+    });
+    if let Some(fields) = kind.selectable_fields() {
+        schema["x-kubernetes-selectable-fields"] = fields;
+    }
+    schema
+}
+
+/// Gives embedded resources their fields, and spells `x-kubernetes-int-or-string` out; the depth is the schema's, which
+/// is bounded.
+fn embed(schema: &mut Value) {
+    let Value::Object(map) = schema else { return };
+    for below in ["items", "additionalProperties"] {
+        if let Some(inside) = map.get_mut(below) {
+            embed(inside);
+        }
+    }
+    if let Some(Value::Object(properties)) = map.get_mut("properties") {
+        properties.values_mut().for_each(embed);
+    }
+    let is = |map: &Map<String, Value>, name: &str| map.get(name) == Some(&Value::Bool(true));
+    if is(map, "x-kubernetes-int-or-string") {
+        map.remove("type");
+        let types = json!([{"type": "integer"}, {"type": "string"}]);
+        let in_all_of = map
+            .get("allOf")
+            .and_then(Value::as_array)
+            .is_some_and(|parts| parts.iter().any(|part| part["anyOf"] == types));
+        if !in_all_of {
+            map.entry("anyOf").or_insert(types);
+        }
+    }
+    if is(map, "x-kubernetes-embedded-resource") {
+        let properties = map.entry("properties").or_insert_with(|| json!({}));
+        properties["apiVersion"] = json!({
+            "description": format!("apiVersion defines the versioned schema of this representation of an object. More info: {CONVENTIONS}#resources"),
+            "type": "string",
+        });
+        properties["kind"] = json!({
+            "description": format!("kind is a string value representing the type of this object. In CamelCase. More info: {CONVENTIONS}#types-kinds"),
+            "type": "string",
+        });
+        properties["metadata"] = object_meta();
+        let mut required = map.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        for field in ["kind", "apiVersion"] {
+            if !required.iter().any(|name| name == field) {
+                required.push(field.into());
+            }
+        }
+        map.insert("required".to_owned(), required.into());
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn api_version() -> Value {
+    json!({
+        "description": format!(
+            "APIVersion defines the versioned schema of this representation of an object. Servers should convert \
+             recognized schemas to the latest internal value, and may reject unrecognized values. More info: \
+             {CONVENTIONS}#resources"
+        ),
+        "type": "string",
+    })
+}
+
+fn kind_field() -> Value {
+    json!({
+        "description": format!(
+            "Kind is a string value representing the REST resource this object represents. Servers may infer this from \
+             the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: \
+             {CONVENTIONS}#types-kinds"
+        ),
+        "type": "string",
+    })
+}
+
+fn object_meta() -> Value {
+    json!({
+        "description": format!("Standard object's metadata. More info: {CONVENTIONS}#metadata"),
+        "allOf": [reference(OBJECT_META)],
+    })
+}
+
+fn capitalized(word: &str) -> String {
+    word.split('-')
+        .map(|part| {
+            let mut chars = part.chars();
+            chars.next().map(|first| first.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default()
+        })
+        .collect()
+}
+
+/// The types of apimachinery that every document refers to.
+fn meta_schemas() -> Map<String, Value> {
+    let text = || json!({"type": "string"});
+    let required_text = || json!({"type": "string", "default": ""});
+    let long = || json!({"type": "integer", "format": "int64"});
+    let int = || json!({"type": "integer", "format": "int32"});
+    let bool = || json!({"type": "boolean"});
+    let texts = || json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "atomic"});
+    let map = || json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let meta = |name: &str| format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}");
+    let of = |name: &str| json!({"allOf": [reference(&meta(name))]});
+    let object = |properties: Value| json!({"type": "object", "properties": properties});
+    let required = |fields: Value, mut schema: Value| {
+        schema["required"] = fields;
+        schema
+    };
+    let schemas = [
+        ("Time", json!({"type": "string", "format": "date-time"})),
+        ("FieldsV1", json!({"type": "object"})),
+        ("Patch", json!({"type": "object"})),
+        (
+            "ObjectMeta",
+            object(json!({
+                "annotations": map(),
+                "creationTimestamp": of("Time"),
+                "deletionGracePeriodSeconds": long(),
+                "deletionTimestamp": of("Time"),
+                "finalizers": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "x-kubernetes-list-type": "set",
+                    "x-kubernetes-patch-strategy": "merge",
+                },
+                "generateName": text(),
+                "generation": long(),
+                "labels": map(),
+                "managedFields": {
+                    "type": "array",
+                    "items": reference(&meta("ManagedFieldsEntry")),
+                    "x-kubernetes-list-type": "atomic",
+                },
+                "name": text(),
+                "namespace": text(),
+                "ownerReferences": {
+                    "type": "array",
+                    "items": reference(&meta("OwnerReference")),
+                    "x-kubernetes-list-map-keys": ["uid"],
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-patch-merge-key": "uid",
+                    "x-kubernetes-patch-strategy": "merge",
+                },
+                "resourceVersion": text(),
+                "selfLink": text(),
+                "uid": text(),
+            })),
+        ),
+        (
+            "OwnerReference",
+            required(
+                json!(["apiVersion", "kind", "name", "uid"]),
+                json!({
+                    "type": "object",
+                    "properties": {
+                        "apiVersion": required_text(),
+                        "blockOwnerDeletion": bool(),
+                        "controller": bool(),
+                        "kind": required_text(),
+                        "name": required_text(),
+                        "uid": required_text(),
+                    },
+                    "x-kubernetes-map-type": "atomic",
+                }),
+            ),
+        ),
+        (
+            "ManagedFieldsEntry",
+            object(json!({
+                "apiVersion": text(),
+                "fieldsType": text(),
+                "fieldsV1": of("FieldsV1"),
+                "manager": text(),
+                "operation": text(),
+                "subresource": text(),
+                "time": of("Time"),
+            })),
+        ),
+        (
+            "ListMeta",
+            object(json!({
+                "continue": text(),
+                "remainingItemCount": long(),
+                "resourceVersion": text(),
+                "selfLink": text(),
+            })),
+        ),
+        (
+            "DeleteOptions",
+            object(json!({
+                "apiVersion": text(),
+                "dryRun": texts(),
+                "gracePeriodSeconds": long(),
+                "ignoreStoreReadErrorWithClusterBreakingPotential": bool(),
+                "kind": text(),
+                "orphanDependents": bool(),
+                "preconditions": of("Preconditions"),
+                "propagationPolicy": text(),
+            })),
+        ),
+        ("Preconditions", object(json!({"resourceVersion": text(), "uid": text()}))),
+        (
+            "Status",
+            object(json!({
+                "apiVersion": text(),
+                "code": int(),
+                "details": of("StatusDetails"),
+                "kind": text(),
+                "message": text(),
+                "metadata": {"default": {}, "allOf": [reference(LIST_META)]},
+                "reason": text(),
+                "status": text(),
+            })),
+        ),
+        ("StatusCause", object(json!({"field": text(), "message": text(), "reason": text()}))),
+        (
+            "StatusDetails",
+            object(json!({
+                "causes": {
+                    "type": "array",
+                    "items": reference(&meta("StatusCause")),
+                    "x-kubernetes-list-type": "atomic",
+                },
+                "group": text(),
+                "kind": text(),
+                "name": text(),
+                "retryAfterSeconds": int(),
+                "uid": text(),
+            })),
+        ),
+    ];
+    schemas.into_iter().map(|(name, schema)| (meta(name), schema)).collect()
+}
+
+fn scale_schemas() -> Map<String, Value> {
+    let replicas = json!({"type": "integer", "format": "int32", "default": 0});
+    let part = |name: &str| json!({"default": {}, "allOf": [reference(name)]});
+    let schemas = [
+        (
+            SCALE,
+            json!({
+                "type": "object",
+                "properties": {
+                    "apiVersion": api_version(),
+                    "kind": kind_field(),
+                    "metadata": part(OBJECT_META),
+                    "spec": part("io.k8s.api.autoscaling.v1.ScaleSpec"),
+                    "status": part("io.k8s.api.autoscaling.v1.ScaleStatus"),
+                },
+                "x-kubernetes-group-version-kind": [{"group": "autoscaling", "kind": "Scale", "version": "v1"}],
+            }),
+        ),
+        ("io.k8s.api.autoscaling.v1.ScaleSpec", json!({"type": "object", "properties": {"replicas": replicas}})),
+        (
+            "io.k8s.api.autoscaling.v1.ScaleStatus",
+            json!({
+                "type": "object",
+                "required": ["replicas"],
+                "properties": {"replicas": replicas, "selector": {"type": "string"}},
+            }),
+        ),
+    ];
+    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}

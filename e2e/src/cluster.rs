@@ -15,6 +15,7 @@ use crate::{
     envtest::{Assets, ControlPlane},
     http::Http,
     program,
+    relay::Relay,
 };
 
 /// Where a cluster comes from.
@@ -111,6 +112,23 @@ impl Cluster {
     /// Raw requests of a user named `nobody` who has no rights.
     pub fn nobody(&self) -> Http {
         Http::new(self.inner.nobody.clone())
+    }
+
+    /// A client of the user `nobody`.
+    pub fn nobody_client(&self) -> Client {
+        self.inner.nobody.clone()
+    }
+
+    /// The server through a connection that the test can cut.
+    pub async fn behind_a_relay(&self) -> Result<Relay> {
+        let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
+        let server =
+            config.cluster_url.authority().context("a server without an address")?.as_str().parse()?;
+        Relay::start(server, async |relay| {
+            config.cluster_url = format!("https://{relay}").parse()?;
+            Ok(Client::try_from(config)?)
+        })
+        .await
     }
 
     /// Raw requests with a bearer token of the test's choice.

@@ -10,9 +10,11 @@ mod envtest;
 mod eventually;
 pub mod http;
 pub mod program;
+mod relay;
 mod runner;
 mod supervisor;
 
 pub use cluster::{Cluster, Need, Provider, Skipped};
 pub use eventually::eventually;
+pub use relay::Relay;
 pub use runner::run;

@@ -112,10 +112,10 @@ fn everybody(user: &User, attributes: &Attributes<'_>) -> bool {
         return false;
     }
     let discovery = ["/api", "/apis", "/openapi"];
-    let below = |root: &&str| {
-        attributes.path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let below = |root: &str| {
+        attributes.path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if attributes.verb == "get" && discovery.iter().any(|root| below(&root)) {
+    if attributes.verb == "get" && discovery.iter().any(|root| below(root)) {
         return true;
     }
     let reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];

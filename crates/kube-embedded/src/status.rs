@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::field::{FieldError, Reason};
 use crate::registry::Resource;
@@ -12,19 +11,36 @@ use crate::registry::Resource;
 const PAGE_NOT_FOUND: &str = "404 page not found";
 
 /// A `Status` of meta/v1 with `status: Failure`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Status {
+    pub(crate) code: u16,
+    reason: &'static str,
+    pub(crate) message: String,
+    details: Option<Box<Details>>,
+    /// A continue token, in `metadata`.
+    token: Option<Box<str>>,
+}
+
+/// A `Status` as it is written.
+#[derive(Serialize)]
+struct Wire<'a> {
     kind: &'static str,
     #[serde(rename = "apiVersion")]
     api_version: &'static str,
-    metadata: serde_json::Map<String, Value>,
+    metadata: Metadata<'a>,
     status: &'static str,
-    pub(crate) message: String,
+    message: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
-    pub(crate) code: u16,
+    details: Option<&'a Details>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
 }
 
 /// `details` of a `Status`.
@@ -54,25 +70,31 @@ pub(crate) struct Cause {
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self { code, reason, message: message.into(), details: None, token: None }
+    }
+
+    /// The `Status` as JSON.
+    pub(crate) fn json(&self) -> Vec<u8> {
+        let wire = Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: serde_json::Map::new(),
+            metadata: Metadata { token: self.token.as_deref() },
             status: "Failure",
-            message: message.into(),
-            reason,
-            details: None,
-            code,
-        }
+            message: &self.message,
+            reason: self.reason,
+            details: self.details.as_deref(),
+            code: self.code,
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
-        self.details = Some(Details {
+        self.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: group.to_owned(),
             kind: kind.to_owned(),
             ..Details::default()
-        });
+        }));
         self
     }
 
@@ -138,7 +160,7 @@ impl Status {
 
     /// 406
     pub(crate) fn not_acceptable() -> Self {
-        let message = "only the following media types are accepted: application/json, application/yaml";
+        let message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
         Self::new(406, "NotAcceptable", message)
     }
 
@@ -183,7 +205,7 @@ impl Status {
     /// 410 with a token to go on with, inconsistently.
     pub(crate) fn expired_token(message: impl Into<String>, token: String) -> Self {
         let mut status = Self::expired(message);
-        status.metadata.insert("continue".to_owned(), token.into());
+        status.token = Some(token.into());
         status
     }
 
@@ -270,7 +292,7 @@ impl IntoResponse for Status {
             return (code, "404 page not found\n").into_response();
         }
         let retry_after = self.details.as_ref().and_then(|details| details.retry_after);
-        let mut response = Response::new(Body::from(serde_json::to_vec(&self).unwrap_or_default()));
+        let mut response = Response::new(Body::from(self.json()));
         *response.status_mut() = code;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

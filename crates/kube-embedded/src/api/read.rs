@@ -77,7 +77,12 @@ pub(super) async fn list(
     };
     // As kube-apiserver's cache, which answers for "any version" whole.
     let limit = options.limit.filter(|_| version != Some(0));
-    let range = Range { prefix: &prefix, after: after.as_deref(), limit };
+    // An object that is selected by its name is found by its key.
+    let start = match selection.name() {
+        Some(name) if !request.resource.namespaced || !prefix.is_empty() => format!("{prefix}{name}"),
+        _ => prefix.clone(),
+    };
+    let range = Range { prefix: &start, after: after.as_deref(), limit };
     let listed = if selection.is_everything() {
         api.store.list(&request.resource.collection, range, at)
     } else {
@@ -248,7 +253,9 @@ fn pieces(
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + use<> {
     let version = view.resource.api_version();
     let custom = view.resource.custom.is_some();
-    let mut objects = objects.to_vec().into_iter();
+    // The answer outlives the request.
+    let objects: Vec<Arc<Object>> = objects.to_vec();
+    let mut objects = objects.into_iter();
     let mut head = Some(head);
     let mut tail = Some(tail);
     futures_util::stream::iter(std::iter::from_fn(move || {

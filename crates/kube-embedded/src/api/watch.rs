@@ -94,7 +94,7 @@ pub(super) async fn watch(
     let Ok(watch) = api.store.watch(collection, from) else {
         let gone =
             Status::expired(format!("too old resource version: {from} ({})", api.store.floor(collection)));
-        let line = line("ERROR", &serde_json::to_vec(&gone).unwrap_or_default());
+        let line = line("ERROR", &gone.json());
         return Ok(render::response(StatusCode::OK, Encoding::Json, line));
     };
     let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);

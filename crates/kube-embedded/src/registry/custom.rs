@@ -13,13 +13,9 @@ use crate::table::Columns;
 #[derive(Debug)]
 pub(crate) struct Custom {
     pub(crate) schema: Schema,
-    /// The schema as it was given, for OpenAPI.
-    pub(crate) openapi: Value,
     pub(crate) scale: Option<Scale>,
     /// JSON paths that field selectors may name, without the leading dot.
     pub(crate) selectable: Vec<String>,
-    /// The version that objects are stored in.
-    pub(crate) storage_version: String,
     /// A warning for those who use this version.
     pub(crate) deprecation: Option<String>,
     /// The definition is being deleted: objects are no longer created.
@@ -42,12 +38,10 @@ pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
     let names = &definition["status"]["acceptedNames"];
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let storage = versions.iter().find(|version| version["storage"] == true);
-    let storage_version = storage.map(|version| text(&version["name"])).unwrap_or_default();
     let served = versions.iter().filter(|version| version["served"] == true);
     served
         .filter_map(|version| {
-            let openapi = version["schema"]["openAPIV3Schema"].clone();
+            let openapi = &version["schema"]["openAPIV3Schema"];
             Some(Arc::new(Resource {
                 group: group.clone(),
                 version: text(&version["name"]),
@@ -63,11 +57,9 @@ pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
                 collection: format!("{group}/{plural}").into(),
                 columns: Columns::custom(version.get("additionalPrinterColumns")),
                 custom: Some(Custom {
-                    schema: Schema::parse(&openapi, "spec.validation.openAPIV3Schema").ok()?,
-                    openapi,
+                    schema: Schema::parse(openapi, "spec.validation.openAPIV3Schema").ok()?,
                     scale: scale(&version["subresources"]["scale"]),
                     selectable: selectable(&version["selectableFields"]),
-                    storage_version: storage_version.clone(),
                     deprecation: deprecation(version, &group, &text(&names["kind"])),
                     terminating: definition["metadata"]["deletionTimestamp"].is_string(),
                 }),

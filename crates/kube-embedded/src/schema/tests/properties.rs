@@ -41,7 +41,9 @@ fn any_schema() -> impl Strategy<Value = Value> {
         Just(json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self != 3 || 1 / self > 0"}]})),
         Just(json!({"x-kubernetes-int-or-string": true})),
         Just(json!({"x-kubernetes-preserve-unknown-fields": true})),
-        Just(json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true})),
+        Just(
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true})
+        ),
     ];
     let nested = leaf.prop_recursive(4, 24, 3, |inner| {
         prop_oneof![
@@ -56,12 +58,15 @@ fn any_schema() -> impl Strategy<Value = Value> {
             })),
         ]
     });
-    fields(nested).prop_map(|fields| json!({"type": "object", "properties": {"spec": {"type": "object", "properties": fields}}}))
+    fields(nested).prop_map(
+        |fields| json!({"type": "object", "properties": {"spec": {"type": "object", "properties": fields}}}),
+    )
 }
 
 fn fields(schema: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
-    prop::collection::vec((prop::sample::select(vec!["a", "b", "c"]), schema), 0..3)
-        .prop_map(|fields| fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Map<_, _>>().into())
+    prop::collection::vec((prop::sample::select(vec!["a", "b", "c"]), schema), 0..3).prop_map(|fields| {
+        fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Map<_, _>>().into()
+    })
 }
 
 fn object(spec: Value) -> Value {

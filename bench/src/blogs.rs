@@ -2,6 +2,7 @@
 //!
 //! As the server sends it one is about 925 B, of which managedFields are 311 B and the last-applied annotation 245 B.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// The field manager of `kubectl apply`, under which the server writes managedFields.
@@ -15,8 +16,8 @@ pub(crate) fn name(number: usize) -> String {
 /// The Blog that `kubectl apply` creates.
 pub(crate) fn blog(namespace: &str, number: usize) -> Value {
     let name = name(number);
-    let labels = json!({"app": "blog", "team": format!("team-{}", number % 50)});
-    let spec = json!({"url": format!("https://blog-{number:06}.example.com/")});
+    let labels = json!({"team": format!("team-{:02}", number % 50)});
+    let spec = json!({"url": format!("https://{number:06}.example.com")});
     let configuration = json!({
         "apiVersion": "web.helloworld/v1",
         "kind": "Blog",
@@ -34,4 +35,48 @@ pub(crate) fn blog(namespace: &str, number: usize) -> Value {
         },
         "spec": spec,
     })
+}
+
+/// A line of a watch, as a server writes it: the Blog at this version.
+pub(crate) fn watch_line(kind: &str, namespace: &str, number: usize, version: usize) -> Bytes {
+    let mut blog = blog(namespace, number);
+    blog["spec"]["url"] = format!("https://{number:06}.example.com/{version}").into();
+    let metadata = &mut blog["metadata"];
+    metadata["creationTimestamp"] = "2026-11-22T19:00:00Z".into();
+    metadata["generation"] = version.into();
+    metadata["resourceVersion"] = version.to_string().into();
+    metadata["uid"] = format!("0d7c1c2e-5d3b-4b0a-9c1e-{number:012x}").into();
+    metadata["managedFields"] = json!([{
+        "apiVersion": "web.helloworld/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {
+            "f:metadata": {
+                "f:annotations": {".": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {}},
+                "f:labels": {".": {}, "f:team": {}},
+            },
+            "f:spec": {".": {}, "f:url": {}},
+        },
+        "manager": FIELD_MANAGER,
+        "operation": "Update",
+        "time": "2026-11-22T19:00:00Z",
+    }]);
+    event(kind, &blog)
+}
+
+/// The line that ends the initial events of a watch-list (KEP-3157).
+pub(crate) fn initial_events_end(version: usize) -> Bytes {
+    let bookmark = json!({
+        "apiVersion": "web.helloworld/v1",
+        "kind": "Blog",
+        "metadata": {
+            "annotations": {"k8s.io/initial-events-end": "true"},
+            "resourceVersion": version.to_string(),
+        },
+    });
+    event("BOOKMARK", &bookmark)
+}
+
+fn event(kind: &str, object: &Value) -> Bytes {
+    // The type first, as kube-apiserver has it.
+    Bytes::from(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"))
 }

@@ -28,6 +28,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::usage::print_line;
+
 /// A real control plane starts in 4 s; a machine that compiles at the same time takes longer.
 const START: Duration = Duration::from_secs(120);
 
@@ -118,12 +120,22 @@ fn servers_alone() -> impl Iterator<Item = (&'static str, OsString)> {
 
 /// The body of the server's process.
 pub(crate) fn serve(own: Own, path: &Path) -> Result<()> {
-    let (_server, kubeconfig) = match own {
-        Own::Embedded => bail!("kube-embedded cannot listen yet"),
-        Own::Real => ((), real()?),
-    };
-    std::fs::write(path, serde_json::to_vec(&kubeconfig)?).context("writing the kubeconfig")?;
-    crate::usage::print_line("ready")?;
+    match own {
+        Own::Embedded => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let _entered = runtime.enter();
+            let server = kube_embedded::Server::start();
+            let endpoint = runtime.block_on(server.listen("127.0.0.1:0"))?;
+            hold(path, &endpoint.kubeconfig())
+        }
+        Own::Real => hold(path, &real()?),
+    }
+}
+
+/// Tells that the server answers, and returns when it is not needed any more.
+fn hold(path: &Path, kubeconfig: &Kubeconfig) -> Result<()> {
+    std::fs::write(path, serde_json::to_vec(kubeconfig)?).context("writing the kubeconfig")?;
+    print_line("ready")?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
@@ -134,7 +146,8 @@ fn real() -> Result<Kubeconfig> {
     e2e::run(Provider::Envtest, "bench", &[], move |cluster| async move {
         send.send(cluster.kubeconfig().clone()).context("nobody waits for the control plane")
     })?;
-    receive.recv().context("`--server real` needs KUBEBUILDER_ASSETS: the folder of kube-apiserver and etcd")
+    let kubeconfig = receive.recv().ok();
+    kubeconfig.context("`--server real` needs KUBEBUILDER_ASSETS: the folder of kube-apiserver and etcd")
 }
 
 /// A client for the kubeconfig's current context that asks for no compression.

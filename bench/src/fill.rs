@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::blogs;
 
 /// The namespace that is the benchmark's own.
-pub(crate) const NAMESPACE: &str = "informer-bench";
+pub(crate) const NAMESPACE: &str = "blog-bench";
 
 /// How many requests are in flight.
 const IN_FLIGHT: usize = 64;

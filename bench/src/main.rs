@@ -4,6 +4,7 @@
 //! subcommand and reads a line of JSON.
 
 mod blogs;
+mod churn;
 mod cluster;
 mod fill;
 mod machine;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// From nothing to a synced cache: CPU, time and memory of each client
     Sync(sync::Arguments),
+    /// A stream of updates, with subscribers and readers: rate and time of each client
+    Churn(churn::Arguments),
     /// Starts a server and holds it until stdin ends
     #[command(hide = true)]
     Serve {
@@ -40,6 +43,9 @@ enum Command {
     /// Measures one client of `sync`
     #[command(hide = true)]
     SyncClient(sync::client::Arguments),
+    /// Measures one client of `churn`
+    #[command(hide = true)]
+    ChurnClient(churn::client::Arguments),
 }
 
 #[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
@@ -56,9 +62,11 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Sync(arguments) => block_on(sync::run(arguments)),
+        Command::Churn(arguments) => block_on(churn::run(arguments)),
         // It makes its own runtime: the control plane's library has one.
         Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
+        Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),
     }
 }
 

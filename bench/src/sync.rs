@@ -15,7 +15,7 @@ use crate::{
     fill::{self, NAMESPACE},
     machine,
     table::{self, Spread},
-    usage::{Sample, print_line},
+    usage::{Sample, print_line, progress},
 };
 use peers::Peers;
 
@@ -204,12 +204,6 @@ fn describe(server: &Choice) -> String {
         Choice::Own(cluster::Own::Real) => "kube-apiserver and etcd on the same machine".to_owned(),
         Choice::Kubeconfig(path) => path.display().to_string(),
     }
-}
-
-fn progress(what: &str) -> Result<()> {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "{what}")?;
-    Ok(())
 }
 
 #[cfg(test)]

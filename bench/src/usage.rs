@@ -88,6 +88,12 @@ pub(crate) fn print_line(line: &str) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
+/// Tells the user what is being done.
+pub(crate) fn progress(what: &str) -> Result<()> {
+    writeln!(std::io::stderr(), "{what}")?;
+    Ok(())
+}
+
 /// User and system time of all threads of this process.
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);

@@ -1,6 +1,6 @@
 //! The cluster that a test is given.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow};
 use kube::{
@@ -11,8 +11,11 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::{
+    embedded::Embedded,
     envtest::{Assets, ControlPlane},
     http::Http,
+    program,
+    relay::Relay,
 };
 
 /// Where a cluster comes from.
@@ -33,6 +36,11 @@ pub enum Need {
     Compaction,
     /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
     Controllers,
+    /// Runs kubectl.
+    Kubectl,
+    /// Counts on an answer that the embedded server does not give as kube-apiserver does: a known difference. With
+    /// `E2E_DIFFERENCES=1` in the environment such tests run there too.
+    Upstream,
 }
 
 /// A cluster, and a namespace in it that is this test's own. Cheap to clone.
@@ -51,6 +59,7 @@ struct Inner {
 }
 
 enum Server {
+    Embedded(Embedded),
     Envtest(Arc<ControlPlane>),
 }
 
@@ -65,8 +74,16 @@ impl Cluster {
     /// # Errors
     /// When the cluster should be there and does not start; that it cannot be there is [`Skipped`].
     pub async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
+        if needs.contains(&Need::Kubectl) && program::kubectl().is_none() {
+            return Ok(Err(Skipped("there is no kubectl in KUBEBUILDER_ASSETS or on PATH".to_owned())));
+        }
         let server = match provider {
-            Provider::Embedded => return Ok(Err(Skipped("not yet".to_owned()))),
+            Provider::Embedded
+                if needs.contains(&Need::Upstream) && env::var_os("E2E_DIFFERENCES").is_none() =>
+            {
+                return Ok(Err(Skipped("it is known to differ from kube-apiserver here".to_owned())));
+            }
+            Provider::Embedded => Server::Embedded(Embedded::start().await?),
             Provider::Envtest => match envtest(needs).await? {
                 Ok(plane) => Server::Envtest(plane),
                 Err(skipped) => return Ok(Err(skipped)),
@@ -95,6 +112,23 @@ impl Cluster {
     /// Raw requests of a user named `nobody` who has no rights.
     pub fn nobody(&self) -> Http {
         Http::new(self.inner.nobody.clone())
+    }
+
+    /// A client of the user `nobody`.
+    pub fn nobody_client(&self) -> Client {
+        self.inner.nobody.clone()
+    }
+
+    /// The server through a connection that the test can cut.
+    pub async fn behind_a_relay(&self) -> Result<Relay> {
+        let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
+        let server =
+            config.cluster_url.authority().context("a server without an address")?.as_str().parse()?;
+        Relay::start(server, async |relay| {
+            config.cluster_url = format!("https://{relay}").parse()?;
+            Ok(Client::try_from(config)?)
+        })
+        .await
     }
 
     /// Raw requests with a bearer token of the test's choice.
@@ -134,6 +168,7 @@ impl Cluster {
     /// Stops the API server: connections break, new ones are refused. Only for tests that need [`Need::Restart`].
     pub async fn stop(&self) -> Result<()> {
         match &self.inner.server {
+            Server::Embedded(server) => server.stop().await,
             Server::Envtest(plane) => plane.stop_api_server().await,
         }
     }
@@ -141,6 +176,7 @@ impl Cluster {
     /// Starts the API server on the same port with the same data.
     pub async fn resume(&self) -> Result<()> {
         match &self.inner.server {
+            Server::Embedded(server) => server.resume().await,
             Server::Envtest(plane) => plane.start_api_server().await,
         }
     }
@@ -155,6 +191,10 @@ impl Cluster {
     /// that. Only for tests that need [`Need::Compaction`].
     pub async fn compact(&self) -> Result<()> {
         match &self.inner.server {
+            Server::Embedded(server) => {
+                server.compact();
+                Ok(())
+            }
             Server::Envtest(plane) => plane.compact().await,
         }
     }
@@ -168,6 +208,7 @@ impl Cluster {
 impl Server {
     fn kubeconfig(&self) -> Kubeconfig {
         match self {
+            Server::Embedded(server) => server.kubeconfig().clone(),
             Server::Envtest(plane) => plane.kubeconfig().clone(),
         }
     }

@@ -5,12 +5,16 @@
 //! differ the embedded server is wrong. [`on_each_cluster!`] makes one test per provider of an `async fn`.
 
 mod cluster;
+mod embedded;
 mod envtest;
 mod eventually;
 pub mod http;
+pub mod program;
+mod relay;
 mod runner;
 mod supervisor;
 
 pub use cluster::{Cluster, Need, Provider, Skipped};
 pub use eventually::eventually;
+pub use relay::Relay;
 pub use runner::run;

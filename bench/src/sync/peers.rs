@@ -6,8 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::progress;
-use crate::fill::NAMESPACE;
+use crate::{fill::NAMESPACE, usage::progress};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 

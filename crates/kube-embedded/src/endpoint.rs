@@ -13,9 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use kube::config::{
-    AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
-};
+use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
@@ -114,7 +112,7 @@ impl Endpoint {
         let acceptor = authority.acceptor(local)?;
         let stop = shared.api.ended.child_token();
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared), stop.clone()));
-        tracing::info!(address = %local, "listening");
+        tracing::debug!(address = %local, "listening");
         Ok(Self { shared, authority, address: local, stop, accepting: Some(accepting) })
     }
 
@@ -192,12 +190,7 @@ impl Drop for Endpoint {
 }
 
 /// Accepts connections until it is told to stop.
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -1,10 +1,12 @@
 //! What a write of one object means for others: namespaces that must be there, names that are made up, definitions
 //! that become resources, work for the controllers.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::controllers::{Work, definition};
+use crate::controllers::{Work, definition, garbage};
 use crate::registry::{CRDS, Resource};
 use crate::status::{Cause, Status};
 
@@ -39,7 +41,11 @@ pub(crate) fn generate_name(base: &str) -> String {
     const MAX: usize = 63 - LENGTH;
     let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
     let random = uuid::Uuid::new_v4();
-    let letters = random.as_bytes().iter().take(LENGTH).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+    let letters = random
+        .as_bytes()
+        .iter()
+        .take(LENGTH)
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
     base.chars().chain(letters).collect()
 }
 
@@ -58,12 +64,19 @@ pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
 }
 
 /// After an object was created or changed.
-pub(crate) fn written(api: &Api, resource: &Resource, name: &str, object: &Value) {
+pub(crate) fn written(api: &Api, resource: &Resource, namespace: &str, name: &str, object: &Value) {
     match &*resource.collection {
         CRDS => definition::serve(api, name),
         NAMESPACES if is_deleted(object) => api.enqueue(Work::Namespace(name.to_owned())),
         NAMESPACES => api.enqueue(Work::ServiceAccount(name.to_owned())),
         _ => {}
+    }
+    let place = || (Arc::clone(&resource.collection), resource.key(namespace, name).into());
+    if !garbage::references(object).is_empty() {
+        api.enqueue(Work::Collect(place()));
+    }
+    if is_deleted(object) {
+        api.enqueue(Work::Finalize(place()));
     }
 }
 
@@ -76,7 +89,20 @@ pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &st
         }
         _ => {}
     }
-    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value())) {
+    let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
+    if api.store.has_dependents(uid) {
+        for dependent in api.store.dependents(uid) {
+            api.enqueue(Work::Collect(dependent));
+        }
+    }
+    // An owner may have waited for this one.
+    for owner in garbage::references(last) {
+        if let Some(place) = garbage::owner_place(api, owner, namespace) {
+            api.enqueue(Work::Finalize(place));
+        }
+    }
+    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
+    {
         api.enqueue(Work::Namespace(namespace.to_owned()));
     }
     if resource.group.is_empty() && resource.kind == "ServiceAccount" && name == "default" {

@@ -26,7 +26,8 @@ pub(crate) struct Attributes<'a> {
 /// Refuses a request for a resource that its user may not make.
 pub(crate) fn authorize(api: &Api, user: &User, verb: &str, path: &Path) -> Result<(), Status> {
     // What is in a namespace, and the namespace itself, are granted there.
-    let namespace = if path.group.is_empty() && path.plural == "namespaces" { &path.name } else { &path.namespace };
+    let namespace =
+        if path.group.is_empty() && path.plural == "namespaces" { &path.name } else { &path.namespace };
     let attributes = Attributes {
         verb,
         group: &path.group,

@@ -136,15 +136,9 @@ impl Status {
         Self::new(405, "MethodNotAllowed", message).because(Vec::new())
     }
 
-    /// 405 that says why.
-    pub(crate) fn not_allowed_now(message: &str) -> Self {
-        Self::new(405, "MethodNotAllowed", message).because(Vec::new())
-    }
-
     /// 406
     pub(crate) fn not_acceptable() -> Self {
-        let message =
-            "only the following media types are accepted: application/json, application/yaml";
+        let message = "only the following media types are accepted: application/json, application/yaml";
         Self::new(406, "NotAcceptable", message)
     }
 
@@ -154,9 +148,17 @@ impl Status {
         Self::new(409, "AlreadyExists", message).about(&resource.group, &resource.plural, name)
     }
 
+    /// 409 on a create while the object of that name waits for its finalizers.
+    pub(crate) fn being_deleted(resource: &Resource, name: &str) -> Self {
+        let mut status = Self::already_exists(resource, name);
+        status.message.insert_str(0, "object is being deleted: ");
+        status
+    }
+
     /// 409 on a write of an object that has changed since it was read.
     pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(resource, name, why)
     }
 
@@ -168,7 +170,8 @@ impl Status {
 
     /// 409 that names the kind where others name the resource, as kube-apiserver does for preconditions.
     pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
+        let message =
+            format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
         Self::new(409, "Conflict", message).about(&resource.group, &resource.kind, name)
     }
 
@@ -271,8 +274,7 @@ impl IntoResponse for Status {
         *response.status_mut() = code;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-        headers
-            .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }

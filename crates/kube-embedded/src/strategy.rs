@@ -5,9 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::controllers::definition::is_established;
 use crate::field::FieldError;
 use crate::registry::Resource;
-use crate::schema;
+use crate::schema::{self, names};
 
 /// An object's metadata, made if there is none.
 pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
@@ -62,8 +63,8 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
 /// Readies an object that replaces `old`, all of it or one of its subresources (`""` is all).
 pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
     match subresource {
-        "" if resource.has_status() => copy(new, old, "status"),
-        "" => {}
+        "" | "scale" if resource.has_status() => copy(new, old, "status"),
+        "" | "scale" => {}
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].take();
             *new = old.clone();
@@ -118,6 +119,10 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
 /// What is wrong with a new object, and warnings.
 pub(crate) fn validate_create(resource: &Resource, object: &Value) -> (Vec<FieldError>, Vec<String>) {
     let mut errors = schema::validate_metadata(object, resource.namespaced);
+    if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
+        errors.retain(|error| error.field != "metadata.name");
+        errors.splice(0..0, wrong);
+    }
     let mut warnings = Vec::new();
     if let Some(custom) = &resource.custom {
         let (wrong, odd) = custom.schema.validate_with_warnings(object, None);
@@ -137,7 +142,12 @@ pub(crate) fn validate_update(
     new: &Value,
     old: &Value,
 ) -> (Vec<FieldError>, Vec<String>) {
-    let mut errors = schema::validate_metadata_update(new, old);
+    let mut errors = match resource.kind.as_str() {
+        "CustomResourceDefinition" if subresource.is_empty() => {
+            schema::validate_crd_update(new, old, is_established(old))
+        }
+        _ => schema::validate_metadata_update(new, old),
+    };
     let mut warnings = Vec::new();
     if let Some(custom) = &resource.custom {
         let (wrong, odd) = match subresource {
@@ -147,10 +157,22 @@ pub(crate) fn validate_update(
         errors.extend(wrong);
         warnings = odd;
     }
-    if resource.kind == "CustomResourceDefinition" && subresource.is_empty() {
-        errors.extend(schema::validate_crd(new));
-    }
     (errors, warnings)
+}
+
+/// What is wrong with the name of a built-in kind whose names are not those of most; none for most kinds.
+fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
+    if resource.custom.is_some() || name.is_empty() {
+        return None;
+    }
+    let wrong = match resource.kind.as_str() {
+        "Namespace" => names::dns1123_label(name),
+        "Service" => names::dns1035_label(name),
+        "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => names::path_segment(name),
+        _ => return None,
+    };
+    let value = name.into();
+    Some(wrong.iter().map(|why| FieldError::invalid("metadata.name", &value, why)).collect())
 }
 
 /// Whether a PUT may leave out the resourceVersion: the last writer wins.
@@ -228,9 +250,8 @@ fn has_generation(resource: &Resource) -> bool {
 /// apart.
 fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
     let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
-    let counts = |key: &str| {
-        !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()))
-    };
+    let counts =
+        |key: &str| !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()));
     let counted = |object: &Map<String, Value>, other: &Map<String, Value>| {
         object.iter().any(|(key, value)| counts(key) && other.get(key) != Some(value))
     };

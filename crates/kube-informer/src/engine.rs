@@ -58,6 +58,8 @@ pub(crate) struct Engine<K> {
     stale: bool,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
+    /// The phase, when it is another one than was told.
+    phase: Option<Phase>,
 }
 
 /// What the bytes of the answer under way are.
@@ -122,6 +124,7 @@ impl<K: Object> Engine<K> {
             last_contact: None,
             stale: false,
             trouble_since: None,
+            phase: None,
             target,
         }
     }
@@ -357,6 +360,7 @@ impl<K: Object> Engine<K> {
     /// A list is complete: what it did not show is gone, and what it did is published.
     fn complete(&mut self, now: Time, version: ResourceVersion) {
         self.store.sweep();
+        self.works(now);
         if self.published.is_none() {
             debug!(resource = %self.path, count = self.store.len(), %version, "initial list");
             self.published = Some(version);
@@ -364,7 +368,6 @@ impl<K: Object> Engine<K> {
         } else {
             debug!(resource = %self.path, count = self.store.len(), %version, "listed again");
         }
-        self.works(now);
         self.publish(now);
     }
 
@@ -389,9 +392,15 @@ impl<K: Object> Engine<K> {
         match served {
             Err(malformed) => self.stopped(now, malformed.into()),
             Ok(served) => {
-                if self.machine.discovered(now, served) {
+                let newly_gone = self.machine.discovered(now, served);
+                if self.machine.served() == Served::No {
+                    // That nothing is there is news of the cache, too.
+                    self.last_contact = Some(now);
+                }
+                if newly_gone {
                     self.gone(now);
                 }
+                self.tell(now);
             }
         }
     }
@@ -402,7 +411,7 @@ impl<K: Object> Engine<K> {
         self.store.clear(Reason::TypeGone);
         self.trouble_since.get_or_insert(now);
         let since = self.started + now;
-        self.shared.update_status(|status| status.phase = Phase::TypeGone { since });
+        self.phase = Some(Phase::TypeGone { since });
         self.publish(now);
     }
 
@@ -453,7 +462,7 @@ impl<K: Object> Engine<K> {
         }
         let since = *self.trouble_since.get_or_insert(now);
         let (since, next) = (self.started + since, self.started + at);
-        self.shared.update_status(|status| status.phase = Phase::Retrying { since, error, next });
+        self.phase = Some(Phase::Retrying { since, error, next });
         self.tell(now);
     }
 
@@ -464,7 +473,7 @@ impl<K: Object> Engine<K> {
         {
             info!(resource = %self.path, after = ?now.saturating_sub(since), "watching again");
         }
-        self.shared.update_status(|status| status.phase = Phase::Watching);
+        self.phase = Some(Phase::Watching);
     }
 
     /// Hands out what has changed.
@@ -504,14 +513,23 @@ impl<K: Object> Engine<K> {
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
         self.stale = stale;
         let (published, last_contact) = (self.published, self.last_contact.map(|at| self.started + at));
+        let phase = self.phase.take();
         self.shared.update_status(|status| {
+            // The time alone wakes nobody: it changes with every chunk.
+            let news = phase.is_some()
+                || quarantined.is_some()
+                || (status.resource_version, status.stale) != (published, stale);
             status.synced = published.is_some();
             status.resource_version = published;
             status.last_contact = last_contact;
             status.stale = stale;
+            if let Some(phase) = phase {
+                status.phase = phase;
+            }
             if let Some(quarantined) = quarantined {
                 status.quarantined = Arc::new(quarantined);
             }
+            news
         });
     }
 }

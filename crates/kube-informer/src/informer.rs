@@ -274,7 +274,8 @@ impl<K: Object> Informer<K> {
         Subscription::new(self.handle.shared.subscribe(), handle)
     }
 
-    /// The status, now (`borrow`) and whenever it changes (`changed`, `wait_for`).
+    /// The status, now (`borrow`) and whenever it changes (`changed`, `wait_for`). A new `last_contact` alone is no
+    /// change that wakes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.handle.shared.status()

@@ -63,8 +63,9 @@ impl<K: Cached> Shared<K> {
         }
     }
 
-    pub(crate) fn update_status(&self, change: impl FnOnce(&mut Status)) {
-        self.status.send_modify(change);
+    /// Changes the status; who waits for a change is woken if the answer is yes.
+    pub(crate) fn update_status(&self, change: impl FnOnce(&mut Status) -> bool) {
+        self.status.send_if_modified(change);
     }
 
     /// The informer has ended: subscriptions end once they are read, and nobody waits for a sync any more.
@@ -72,7 +73,10 @@ impl<K: Cached> Shared<K> {
         let mut subscribers = self.subscribers();
         subscribers.closed = true;
         subscribers.each(Mailbox::close);
-        self.update_status(|status| status.phase = Phase::Stopped);
+        self.update_status(|status| {
+            status.phase = Phase::Stopped;
+            true
+        });
     }
 
     fn swap(&self, snapshot: Snapshot<K>) {

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::widgets::{Widgets, names, version, widgets};
 
 e2e::on_each_cluster! {
-    shape, label_selectors, field_selectors, malformed_selectors, pages, page_tokens, versions, version_too_large,
-    wrong_options, get_at_a_version, across_namespaces
+    shape, label_selectors, field_selectors, malformed_selectors, pages, page_tokens, versions,
+    version_too_large, wrong_options, get_at_a_version, across_namespaces
 }
 
 async fn three(cluster: &Cluster) -> Result<Widgets> {

@@ -7,6 +7,8 @@ mod crds;
 mod create;
 mod delete;
 mod discovery;
+mod informer;
+mod kubectl;
 mod lists;
 mod namespaces;
 mod patches;

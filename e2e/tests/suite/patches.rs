@@ -10,7 +10,10 @@ use serde_json::json;
 
 use crate::widgets::{GROUP, widgets};
 
-e2e::on_each_cluster! { merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, status_only }
+e2e::on_each_cluster! {
+    merge, json_patch, json_patch_refused, malformed [Upstream], media_types, strategic, immutable [Upstream],
+    status_only
+}
 
 async fn merge(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;

@@ -1,8 +1,8 @@
 //! What a client sent: an object, a patch or options, in JSON or YAML.
 
 use http::{HeaderMap, header};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::de::DeserializeSeed;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::Request;
@@ -25,7 +25,11 @@ pub(super) fn object(
         None | Some("application/json" | "application/x-www-form-urlencoded") => false,
         Some("application/yaml") => true,
         Some(_) => {
-            return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
+            return Err(Status::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+                "application/vnd.kubernetes.protobuf",
+            ]));
         }
     };
     let resource = request.resource;
@@ -51,6 +55,7 @@ pub(super) fn object(
         return Err(unrecognized(why.to_owned()));
     }
     check_type(resource, &mut object, &unrecognized)?;
+    check_metadata(resource, &object)?;
     let odd = tidy(resource, &mut object);
     let mut problems: Vec<String> =
         duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
@@ -107,8 +112,32 @@ pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     })?;
     match value {
         Value::Object(_) | Value::Null => Ok(value),
-        _ => Err(Status::bad_request("the options are not an object")),
+        _ => Err(Status::bad_request(
+            "couldn't get version/kind; json parse error: the options are not an object",
+        )),
     }
+}
+
+/// Refuses labels and annotations that are not text.
+pub(super) fn check_metadata(resource: &Resource, object: &Value) -> Result<(), Status> {
+    for field in ["labels", "annotations"] {
+        let values = object["metadata"][field].as_object().into_iter().flatten();
+        let wrong = values.map(|(_, value)| value).find_map(|value| match value {
+            Value::Bool(_) => Some("bool"),
+            Value::Number(_) => Some("number"),
+            Value::Array(_) => Some("array"),
+            Value::Object(_) => Some("object"),
+            Value::Null | Value::String(_) => None,
+        });
+        if let Some(kind) = wrong {
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {kind} into Go struct field \
+                 ObjectMeta.{field} of type string",
+                resource.kind, resource.version, resource.kind
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an object of another type than the request's; built-in ones may leave theirs out.
@@ -225,7 +254,8 @@ impl<'de> Visitor<'de> for Tracked<'_> {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
+            let value =
+                members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
             if map.insert(key, value).is_some() {
                 self.duplicates.push(path);
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -10,13 +11,16 @@ use super::negotiate::Encoding;
 use super::query::{invalid_dry_run, invalid_options};
 use super::select::Selection;
 use super::{Api, Request, body, render};
-use crate::controllers::definition;
+use crate::controllers::{definition, garbage};
 use crate::field::FieldError;
 use crate::lifecycle::{self, NAMESPACES};
 use crate::registry::{CRDS, Resource};
 use crate::status::Status;
-use crate::store::{Event, Object, Range};
+use crate::store::Range;
 use crate::strategy;
+
+/// The namespaces that a cluster cannot be without.
+const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 /// `DeleteOptions`, those that matter here.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +48,17 @@ enum Propagation {
 /// What became of an object.
 #[derive(Debug)]
 pub(crate) enum Deleted {
-    /// It is gone.
-    Gone(Arc<Event>),
+    /// It is gone; this was it.
+    Gone(Bytes),
     /// It is marked, and waits for its finalizers.
-    Marked(Arc<Object>),
+    Marked(Bytes),
+}
+
+impl DeleteOptions {
+    /// What the object owns goes before it.
+    pub(crate) fn foreground() -> Self {
+        Self { propagation: Propagation::Foreground, ..Self::default() }
+    }
 }
 
 /// DELETE of one object.
@@ -56,10 +67,10 @@ pub(super) fn delete(api: &Api, request: &Request<'_>) -> Result<Response, Statu
     let (path, resource) = (request.path, request.resource);
     let view = request.view(api)?;
     match delete_object(api, resource, &path.namespace, &path.name, &options)? {
-        Deleted::Marked(object) => Ok(view.response(StatusCode::OK, &object.bytes)),
-        Deleted::Gone(event) if returns_object(resource) => Ok(view.response(StatusCode::OK, event.last())),
-        Deleted::Gone(event) => {
-            let last = render::parse(event.last());
+        Deleted::Marked(object) => Ok(view.response(StatusCode::OK, &object)),
+        Deleted::Gone(last) if returns_object(resource) => Ok(view.response(StatusCode::OK, &last)),
+        Deleted::Gone(last) => {
+            let last = render::parse(&last);
             let mut details =
                 json!({"name": path.name, "kind": resource.plural, "uid": last["metadata"]["uid"]});
             if !resource.group.is_empty() {
@@ -81,8 +92,10 @@ pub(super) fn collection(api: &Api, request: &Request<'_>) -> Result<Response, S
     let resource = request.resource;
     let prefix = super::read::prefix(request);
     let range = Range { prefix: &prefix, ..Range::default() };
-    let page =
-        api.store.list(&resource.collection, range, None).map_err(|error| Status::internal(error.to_string()))?;
+    let page = api
+        .store
+        .list(&resource.collection, range, None)
+        .map_err(|error| Status::internal(error.to_string()))?;
     let mut items = Vec::new();
     for object in page.objects.iter().filter(|object| selection.matches(object)) {
         let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
@@ -110,6 +123,9 @@ pub(crate) fn delete_object(
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Deleted, Status> {
+    if &*resource.collection == NAMESPACES && PROTECTED.contains(&name) {
+        return Err(Status::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+    }
     let key = resource.key(namespace, name);
     loop {
         let stored = api
@@ -122,17 +138,20 @@ pub(crate) fn delete_object(
         mark(api, resource, &mut new, options);
         if lifecycle::is_finished(resource, &new) {
             if options.dry_run {
-                return Ok(Deleted::Marked(stored));
+                return Ok(Deleted::Gone(stored.bytes.clone()));
             }
             if let Ok(event) = api.store.delete(&resource.collection, &key, stored.revision) {
                 lifecycle::removed(api, resource, namespace, name, &old);
-                return Ok(Deleted::Gone(event));
+                return Ok(Deleted::Gone(event.last().clone()));
             }
-        } else if new == old || options.dry_run {
-            return Ok(Deleted::Marked(stored));
-        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, new.clone()) {
-            lifecycle::written(api, resource, name, &new);
-            return Ok(Deleted::Marked(stored));
+        } else if options.dry_run {
+            return Ok(Deleted::Marked(render::bytes(&new)));
+        } else if new == old {
+            return Ok(Deleted::Marked(stored.bytes.clone()));
+        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, new.clone())
+        {
+            lifecycle::written(api, resource, namespace, name, &new);
+            return Ok(Deleted::Marked(stored.bytes.clone()));
         }
         // It changed in between; what is asked for holds for the new state too.
     }
@@ -151,13 +170,12 @@ fn mark(api: &Api, resource: &Resource, object: &mut Value, options: &DeleteOpti
     }
     let mut finalizers: Vec<Value> =
         metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-    let (orphan, foreground) = ("orphan", "foregroundDeletion");
     if options.propagation != Propagation::Default {
-        finalizers.retain(|finalizer| finalizer != orphan && finalizer != foreground);
+        finalizers.retain(|finalizer| finalizer != garbage::ORPHAN && finalizer != garbage::FOREGROUND);
     }
     match options.propagation {
-        Propagation::Orphan => finalizers.push(orphan.into()),
-        Propagation::Foreground => finalizers.push(foreground.into()),
+        Propagation::Orphan => finalizers.push(garbage::ORPHAN.into()),
+        Propagation::Foreground => finalizers.push(garbage::FOREGROUND.into()),
         Propagation::Default | Propagation::Background => {}
     }
     match &*resource.collection {
@@ -216,7 +234,10 @@ fn options(request: &Request<'_>) -> Result<DeleteOptions, Status> {
     if body.is_null() {
         return Ok(DeleteOptions {
             dry_run: request.query.dry_run("DeleteOptions")?,
-            propagation: propagation(request.query.get("propagationPolicy"), request.query.flag("orphanDependents"))?,
+            propagation: propagation(
+                request.query.get("propagationPolicy"),
+                request.query.flag("orphanDependents"),
+            )?,
             ..DeleteOptions::default()
         });
     }

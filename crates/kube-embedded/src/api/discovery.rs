@@ -19,7 +19,9 @@ pub(super) fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Respo
     let value = match &parts[..] {
         [] | [""] => json!({"paths": paths(&groups)}),
         ["api"] if aggregated => return Some(aggregate(groups.iter().filter(|group| group.name.is_empty()))),
-        ["apis"] if aggregated => return Some(aggregate(groups.iter().filter(|group| !group.name.is_empty()))),
+        ["apis"] if aggregated => {
+            return Some(aggregate(groups.iter().filter(|group| !group.name.is_empty())));
+        }
         ["version"] => version(),
         ["api"] => json!({
             "kind": "APIVersions",
@@ -64,10 +66,19 @@ fn version() -> Value {
 }
 
 fn paths(groups: &[Group]) -> Vec<String> {
-    let mut paths: Vec<String> =
-        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut paths: Vec<String> = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for group in groups.iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));

@@ -26,8 +26,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_util::sync::CancellationToken;
 
-use self::negotiate::{Accept, Encoding};
 pub(crate) use self::delete::{DeleteOptions, delete_object};
+use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
 use self::query::Query;
 use self::render::View;
@@ -145,7 +145,8 @@ impl Api {
             .registry(|registry| registry.get(&path.group, &path.version, &path.plural).cloned())
             .ok_or_else(|| self.missing(&path))?;
         // An object of a namespace has no place outside of one.
-        if resource.namespaced == path.namespace.is_empty() && !(resource.namespaced && path.name.is_empty()) {
+        if resource.namespaced == path.namespace.is_empty() && !(resource.namespaced && path.name.is_empty())
+        {
             return Err(Status::no_such_path());
         }
         let accept = Accept::negotiate(&parts.headers).ok_or_else(Status::not_acceptable)?;
@@ -229,9 +230,10 @@ impl Api {
         }
         match (path.subresource.as_str(), request.method) {
             ("scale", _) => scale::answer(self, request),
-            ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers", &Method::GET | &Method::HEAD) => {
-                read::get(self, request).await
-            }
+            (
+                "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
+                &Method::GET | &Method::HEAD,
+            ) => read::get(self, request).await,
             ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers", &Method::PUT) => {
                 write::update(self, request)
             }
@@ -252,10 +254,13 @@ impl Api {
         }
         let path = parts.uri.path().trim_end_matches('/');
         if let Some(document) = path.strip_prefix("/openapi/") {
-            return openapi::answer(self, document, &parts.headers).ok_or_else(Status::no_such_path);
+            return openapi::answer(self, document).ok_or_else(Status::no_such_path);
         }
         let health = ["/healthz", "/livez", "/readyz"];
-        if health.iter().any(|it| path.strip_prefix(it).is_some_and(|rest| rest.is_empty() || rest == "/ping")) {
+        if health
+            .iter()
+            .any(|it| path.strip_prefix(it).is_some_and(|rest| rest.is_empty() || rest == "/ping"))
+        {
             return Ok(text(StatusCode::OK, "ok"));
         }
         match discovery::answer(self, path, &parts.headers) {

@@ -126,7 +126,10 @@ mod tests {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(content(table), Some(As::Table));
         assert_eq!(content("application/vnd.kubernetes.protobuf,application/json"), Some(As::Object));
-        assert_eq!(content("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Some(As::Metadata));
+        assert_eq!(
+            content("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
+            Some(As::Metadata)
+        );
         assert_eq!(content("application/json;as=Table;v=v9;g=meta.k8s.io, */*"), Some(As::Object));
         assert_eq!(content("text/html"), None);
         assert_eq!(content("application/vnd.kubernetes.protobuf"), None);

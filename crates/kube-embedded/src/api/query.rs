@@ -92,19 +92,14 @@ impl Query {
     /// Options of a list or a watch.
     pub(crate) fn list_options(&self) -> Result<ListOptions, Status> {
         let text = |name| self.get(name).unwrap_or_default().to_owned();
-        let version = self.get("resourceVersion").map(resource_version).transpose()?;
         let watch = self.watch();
-        let mut errors = Vec::new();
-        let version_match = match self.get("resourceVersionMatch") {
-            None => None,
+        let what = if watch { "" } else { "invalid resource version: " };
+        let version = self.get("resourceVersion").map(|text| resource_version(what, text)).transpose()?;
+        let asked_match = self.get("resourceVersionMatch");
+        let version_match = match asked_match {
             Some("Exact") if !watch => Some(Match::Exact),
             Some("NotOlderThan") => Some(Match::NotOlderThan),
-            Some(other) => {
-                let supported: &[&str] =
-                    if watch { &["NotOlderThan"] } else { &["Exact", "NotOlderThan", ""] };
-                errors.push(FieldError::not_supported("resourceVersionMatch", &other.into(), supported));
-                None
-            }
+            _ => None,
         };
         let options = ListOptions {
             labels: text("labelSelector"),
@@ -122,7 +117,7 @@ impl Query {
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
         };
-        options.check(self.get("resourceVersionMatch").is_some(), &mut errors);
+        let errors = options.problems(asked_match);
         if errors.is_empty() { Ok(options) } else { Err(invalid_options("ListOptions", &errors)) }
     }
 
@@ -142,7 +137,7 @@ impl Query {
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                let supported = ["Ignore", "Strict", "Warn"];
+                let supported = ["", "Ignore", "Strict", "Warn"];
                 errors.push(FieldError::not_supported("fieldValidation", &other.into(), &supported));
                 FieldValidation::Warn
             }
@@ -166,47 +161,54 @@ impl Query {
 }
 
 impl ListOptions {
-    /// The rules of apimachinery's `ValidateListOptions`.
-    fn check(&self, with_match: bool, errors: &mut Vec<FieldError>) {
-        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+    /// What is wrong by the rules of apimachinery's `ValidateListOptions`, in its order.
+    fn problems(&self, asked_match: Option<&str>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut forbid = |when: bool, field: &str, why: &str| {
+            if when {
+                errors.push(FieldError::forbidden(field, why));
+            }
+        };
+        let field = "resourceVersionMatch";
+        let with_match = asked_match.is_some();
+        let supported: &[&str] = if self.watch { &["NotOlderThan"] } else { &["Exact", "NotOlderThan", ""] };
+        let unsupported = asked_match
+            .filter(|asked| !supported.contains(asked))
+            .map(|asked| FieldError::not_supported(field, &asked.into(), supported));
+        let with_token = with_match && !self.token.is_empty();
+        let token = "resourceVersionMatch is forbidden when continue is provided";
         if self.watch {
-            if self.initial_events.is_some() && self.version_match.is_none() {
-                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                forbid("resourceVersionMatch", why);
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            forbid(self.initial_events.is_some() && self.version_match.is_none(), field, why);
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            forbid(with_match && self.initial_events.is_none(), field, why);
+            errors.extend(unsupported);
+            if with_token {
+                errors.push(FieldError::forbidden(field, token));
             }
-            if with_match && self.initial_events.is_none() {
-                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-                forbid("resourceVersionMatch", why);
-            }
-            if with_match && !self.token.is_empty() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-            }
-            return;
+            return errors;
         }
-        if with_match {
-            if self.resource_version.is_none() {
-                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
-                forbid("resourceVersionMatch", why);
-            }
-            if !self.token.is_empty() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-            }
-            if self.version_match == Some(Match::Exact) && self.resource_version == Some(0) {
-                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-                forbid("resourceVersionMatch", why);
-            }
+        let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid(with_match && self.resource_version.is_none(), field, why);
+        forbid(with_token, field, token);
+        errors.extend(unsupported);
+        if self.version_match == Some(Match::Exact) && self.resource_version == Some(0) {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden(field, why));
         }
         if self.initial_events.is_some() {
-            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+            errors
+                .push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
         }
+        errors
     }
 }
 
-/// Reads a resourceVersion in a query.
-pub(crate) fn resource_version(text: &str) -> Result<u64, Status> {
+/// Reads a resourceVersion in a query; the message of the error begins with `what`.
+pub(crate) fn resource_version(what: &str, text: &str) -> Result<u64, Status> {
     text.parse().map_err(|_| {
         Status::bad_request(format!(
-            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+            "{what}resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
              invalid syntax"
         ))
     })

@@ -39,7 +39,7 @@ struct Token {
 /// GET of one object.
 pub(super) async fn get(api: &Api, request: &Request<'_>) -> Result<Response, Status> {
     if let Some(version) = request.query.get("resourceVersion") {
-        reach(api, resource_version(version)?).await?;
+        reach(api, resource_version("invalid resource version: ", version)?).await?;
     }
     let resource = request.resource;
     let object = api.object(resource, request.path)?;
@@ -68,7 +68,9 @@ pub(super) async fn list(
         (version.filter(|version| exact && *version > 0), None)
     } else {
         if version.is_some_and(|version| version > 0) {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         let (at, after) = read_token(&options.token)?;
         (at, Some(format!("{prefix}{after}")))
@@ -170,7 +172,8 @@ fn token(revision: u64, last: &str) -> Result<String, Status> {
 
 /// The revision of a token, none for "now", and the key that its page starts after.
 fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
-    let refuse = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+    let refuse =
+        |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
     let json = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|error| refuse(&format!(": {error}")))?;
     let token: Token = serde_json::from_slice(&json).map_err(|error| refuse(&format!(": {error}")))?;
     if token.v != "meta.k8s.io/v1" {
@@ -218,7 +221,8 @@ fn body(view: &View<'_>, objects: &[Arc<Object>], metadata: &Value) -> Response 
         (head, "]}".to_owned())
     };
     let custom = resource.custom.is_some();
-    let item = |view: &View<'_>, object: &Object| if custom { view.json(&object.bytes) } else { untyped(object) };
+    let item =
+        |view: &View<'_>, object: &Object| if custom { view.json(&object.bytes) } else { untyped(object) };
     let size: usize = objects.iter().map(|object| object.bytes.len() + 1).sum();
     if size <= PIECE {
         let mut body = Vec::with_capacity(head.len() + size + tail.len());

@@ -111,7 +111,8 @@ pub(crate) fn parse(stored: &Bytes) -> Value {
 /// Stored bytes with an `apiVersion`: the versions of a resource differ in this alone.
 pub(crate) fn with_version(version: &str, stored: &Bytes) -> Bytes {
     // Keys are sorted, so this one is nearly always first.
-    let found = stored.strip_prefix(b"{\"apiVersion\":\"").and_then(|rest| rest.strip_prefix(version.as_bytes()));
+    let found =
+        stored.strip_prefix(b"{\"apiVersion\":\"").and_then(|rest| rest.strip_prefix(version.as_bytes()));
     if found.is_some_and(|rest| rest.first() == Some(&b'"')) {
         return stored.clone();
     }

@@ -72,7 +72,8 @@ fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
             paths.spec_replicas
         )));
     };
-    let mut status = json!({"replicas": at(object, &paths.status_replicas).cloned().unwrap_or_else(|| json!(0))});
+    let mut status =
+        json!({"replicas": at(object, &paths.status_replicas).cloned().unwrap_or_else(|| json!(0))});
     if let Some(selector) = paths.label_selector.as_ref().and_then(|path| at(object, path)) {
         status["selector"] = selector.clone();
     }

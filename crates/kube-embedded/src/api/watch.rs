@@ -85,13 +85,15 @@ pub(super) async fn watch(
             reach(api, version).await?;
         }
         let range = Range { prefix: &prefix, ..Range::default() };
-        let page = api.store.list(collection, range, None).map_err(|error| Status::internal(error.to_string()))?;
+        let page =
+            api.store.list(collection, range, None).map_err(|error| Status::internal(error.to_string()))?;
         (page.objects, page.revision)
     } else {
         (Vec::new(), asked.unwrap_or_else(|| api.store.revision()))
     };
     let Ok(watch) = api.store.watch(collection, from) else {
-        let gone = Status::expired(format!("too old resource version: {from} ({})", api.store.floor(collection)));
+        let gone =
+            Status::expired(format!("too old resource version: {from} ({})", api.store.floor(collection)));
         let line = line("ERROR", &serde_json::to_vec(&gone).unwrap_or_default());
         return Ok(render::response(StatusCode::OK, Encoding::Json, line));
     };

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::query::{FieldValidation, WriteOptions};
@@ -43,25 +43,11 @@ pub(super) fn update(api: &Api, request: &Request<'_>) -> Result<Response, Statu
     let options = request.query.write_options("UpdateOptions")?;
     let (object, warnings) = body::object(request, options.validation)?;
     let (path, resource) = (request.path, request.resource);
-    match object["metadata"]["name"].as_str().unwrap_or_default() {
-        "" => {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({} based on URL) was undeterminable: name must be provided",
-                path.name
-            )));
-        }
-        name if name != path.name => {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({name}) does not match the name on the URL ({})",
-                path.name
-            )));
-        }
-        _ => {}
-    }
-    if object["metadata"]["namespace"].as_str().is_some_and(|it| !it.is_empty() && it != path.namespace) {
-        return Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+    if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            path.name
+        )));
     }
     let written = match replace(api, request, &options, |_| Ok((object.clone(), Vec::new()))) {
         Err(status)
@@ -92,7 +78,7 @@ pub(super) fn patch(api: &Api, request: &Request<'_>) -> Result<Response, Status
         return Err(super::query::invalid_options("PatchOptions", &[error]));
     }
     let change = body::parse_json(&request.body, &mut Vec::new())
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+        .map_err(|_| Status::bad_request("invalid JSON patch"))?;
     let written = replace(api, request, &options, |old| {
         let patched = match media_type {
             "application/json-patch+json" => patch::json_patch(old, &change),
@@ -111,8 +97,24 @@ pub(super) fn patch(api: &Api, request: &Request<'_>) -> Result<Response, Status
         if !patched.is_object() {
             return Err(Status::unprocessable("the patched object is not an object"));
         }
-        let warnings = odd_fields(request.resource, &mut patched, options.validation)?;
-        Ok((patched, warnings))
+        let problems: Vec<String> = body::tidy(request.resource, &mut patched)
+            .into_iter()
+            .map(|path| format!("unknown field {path:?}"))
+            .collect();
+        match options.validation {
+            FieldValidation::Ignore => Ok((patched, Vec::new())),
+            FieldValidation::Strict if !problems.is_empty() => {
+                let shown = String::from_utf8_lossy(&request.body);
+                let why = format!("strict decoding error: {}", problems.join(", "));
+                Err(Status::invalid(
+                    "",
+                    "",
+                    "",
+                    &[FieldError::invalid("patch", &shown.as_ref().into(), &why)],
+                ))
+            }
+            FieldValidation::Warn | FieldValidation::Strict => Ok((patched, problems)),
+        }
     })?;
     answer(api, request, &written)
 }
@@ -125,7 +127,7 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
     }
     let resource = request.resource;
     let mut applied = body::parse_yaml(&request.body)
-        .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
     if !applied.is_object() {
         return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
     }
@@ -133,11 +135,13 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
     if !type_is("apiVersion", &request.api_version) || !type_is("kind", &resource.kind) {
         return Err(Status::bad_request(apply::wrong_type(&applied)));
     }
-    let warnings = match &resource.custom {
-        // Defaults are not applied: nobody asked for them.
-        Some(custom) => unknown_fields(resource, custom.schema.prune(&mut applied), options.validation)?,
-        None => Vec::new(),
-    };
+    let named = applied["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != request.path.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({})",
+            request.path.name
+        )));
+    }
     let metadata = strategy::metadata(&mut applied);
     metadata.insert("name".to_owned(), request.path.name.clone().into());
     if resource.namespaced {
@@ -172,9 +176,7 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
             _ => break,
         }
     }
-    let mut written = written?;
-    written.warnings.splice(0..0, warnings);
-    answer(api, request, &written)
+    answer(api, request, &written?)
 }
 
 /// Stores a new object.
@@ -191,9 +193,12 @@ pub(super) fn insert(
     if let Some(custom) = &resource.custom
         && custom.terminating
     {
-        return Err(Status::not_allowed_now("create not allowed while custom resource definition is terminating"));
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::forbidden(&resource.group, &resource.plural, name, why));
     }
-    let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let text =
+        |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     if !text(&object, "resourceVersion").is_empty() {
         return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
     }
@@ -207,7 +212,11 @@ pub(super) fn insert(
     let given = text(&object, "name");
     let mut error = Status::already_exists(resource, &given);
     for _ in 0..NAMES {
-        let name = if given.is_empty() && !base.is_empty() { lifecycle::generate_name(&base) } else { given.clone() };
+        let name = if given.is_empty() && !base.is_empty() {
+            lifecycle::generate_name(&base)
+        } else {
+            given.clone()
+        };
         lifecycle::admit(api, resource, &path.namespace, &name)?;
         let metadata = strategy::metadata(&mut object);
         for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
@@ -233,10 +242,16 @@ pub(super) fn insert(
         let key = resource.key(&path.namespace, &name);
         match api.store.create(&resource.collection, &key, object.clone()) {
             Ok(stored) => {
-                lifecycle::written(api, resource, &name, &object);
+                lifecycle::written(api, resource, &path.namespace, &name, &object);
                 return Ok(Written { bytes: stored.bytes.clone(), created: true, warnings });
             }
-            Err(_) => error = Status::already_exists(resource, &name),
+            Err(_) => {
+                let other = api.store.get(&resource.collection, &key);
+                error = match other.is_some_and(|other| lifecycle::is_deleted(&other.value())) {
+                    true => Status::being_deleted(resource, &name),
+                    false => Status::already_exists(resource, &name),
+                };
+            }
         }
         if !given.is_empty() {
             break;
@@ -259,7 +274,9 @@ pub(super) fn replace(
         let mut old = stored.value();
         render::set_version(resource, &mut old);
         let (mut new, mut warnings) = make(&old)?;
-        let pinned = check_version(resource, path, &mut new, &old)?;
+        body::check_metadata(resource, &new)?;
+        check_target(path, &mut new)?;
+        let pinned = check_version(resource, path, &mut new, &old, *request.method == Method::PUT)?;
         strategy::prepare_update(resource, &path.subresource, &mut new, &old);
         let (errors, odd) = strategy::validate_update(resource, &path.subresource, &new, &old);
         if !errors.is_empty() {
@@ -269,7 +286,8 @@ pub(super) fn replace(
         if !is_apply(request) {
             apply::track(types(resource), Some(&old), &mut new, &writer(api, request, options));
         }
-        if same(&new, &old) {
+        apply::keep_times(&old, &mut new);
+        if new == old {
             return Ok(Written { bytes: stored.bytes.clone(), created: false, warnings });
         }
         let gone = lifecycle::is_finished(resource, &new);
@@ -289,7 +307,7 @@ pub(super) fn replace(
                 return Ok(Written { bytes, created: false, warnings });
             }
             Ok(bytes) => {
-                lifecycle::written(api, resource, &path.name, &new);
+                lifecycle::written(api, resource, &path.namespace, &path.name, &new);
                 return Ok(Written { bytes, created: false, warnings });
             }
             Err(Error::Changed) if !pinned => {}
@@ -299,12 +317,33 @@ pub(super) fn replace(
     Err(Status::modified(resource, &path.name))
 }
 
+/// Refuses an object with another name or namespace than its path; it may leave out the namespace.
+fn check_target(path: &super::path::Path, new: &mut Value) -> Result<(), Status> {
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    if name != path.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            path.name
+        )));
+    }
+    let namespace = new["metadata"]["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() && !path.namespace.is_empty() {
+        strategy::metadata(new).insert("namespace".to_owned(), path.namespace.clone().into());
+    } else if namespace != path.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
 /// Compares what a client has read with what is stored; true if it said what it has read.
 fn check_version(
     resource: &Resource,
     path: &super::path::Path,
     new: &mut Value,
     old: &Value,
+    put: bool,
 ) -> Result<bool, Status> {
     let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
     let current = &old["metadata"]["resourceVersion"];
@@ -319,8 +358,12 @@ fn check_version(
     }
     let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
     let old_uid = old["metadata"]["uid"].as_str().unwrap_or_default();
-    if !uid.is_empty() && uid != old_uid {
-        let key = format!("/registry/{}/{}", resource.collection.trim_start_matches('/'), resource.key(&path.namespace, &path.name));
+    if put && !uid.is_empty() && uid != old_uid {
+        let key = format!(
+            "/registry/{}/{}",
+            resource.collection.trim_start_matches('/'),
+            resource.key(&path.namespace, &path.name)
+        );
         return Err(Status::conflict(
             resource,
             &path.name,
@@ -332,45 +375,6 @@ fn check_version(
     }
     strategy::metadata(new).insert("resourceVersion".to_owned(), current.clone());
     Ok(!given.is_empty())
-}
-
-/// Whether a write changes nothing but the times in `managedFields`.
-fn same(new: &Value, old: &Value) -> bool {
-    let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
-    let fields = |object: &Value| {
-        let mut metadata = object.clone();
-        for entry in metadata["managedFields"].as_array_mut().into_iter().flatten() {
-            entry["time"] = Value::Null;
-        }
-        metadata
-    };
-    new.len() == old.len()
-        && new.iter().all(|(key, value)| match (key.as_str(), old.get(key)) {
-            ("metadata", Some(old)) => value == old || fields(value) == fields(old),
-            (_, other) => other == Some(value),
-        })
-}
-
-fn odd_fields(
-    resource: &Resource,
-    object: &mut Value,
-    validation: FieldValidation,
-) -> Result<Vec<String>, Status> {
-    let removed = body::tidy(resource, object);
-    unknown_fields(resource, removed, validation)
-}
-
-fn unknown_fields(
-    resource: &Resource,
-    paths: Vec<String>,
-    validation: FieldValidation,
-) -> Result<Vec<String>, Status> {
-    let problems: Vec<String> = paths.into_iter().map(|path| format!("unknown field {path:?}")).collect();
-    match validation {
-        FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Strict if !problems.is_empty() => Err(body::strict(resource, &problems)),
-        _ => Ok(problems),
-    }
 }
 
 fn conflict(conflicts: &[apply::Conflict]) -> Status {

@@ -1,12 +1,13 @@
 //! The types of built-in kinds: how their fields merge, both in server-side apply and in strategic merge patches.
 //!
-//! `builtin.json` is cut by `builtin.jq` from kube-apiserver's OpenAPI document, 1.37's now. To write it again:
-//! `kubectl get --raw /openapi/v2 | jq -S -r -f builtin.jq >builtin.json`.
+//! `builtin.json` is cut by `builtin.jq` from the OpenAPI documents in kubernetes' repository, 1.37.2's now. To write it again:
+//! `jq -s -S -r -f builtin.jq kubernetes/api/openapi-spec/v3/*.json >builtin.json`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::types::Relation;
 
@@ -28,17 +29,14 @@ pub(crate) enum Field {
         /// `x-kubernetes-patch-strategy`
         #[serde(default)]
         patch: String,
+        /// The field is a struct in Go, and no pointer to one: it is always there.
+        #[serde(default)]
+        embedded: bool,
     },
     /// A list.
     List(List),
     /// A struct.
-    Struct {
-        /// By name.
-        fields: Fields,
-        /// `x-kubernetes-map-type: atomic`
-        #[serde(default)]
-        atomic: bool,
-    },
+    Struct(Struct),
     /// A map from strings.
     Map {
         /// The type of its values.
@@ -47,6 +45,22 @@ pub(crate) enum Field {
         #[serde(default)]
         atomic: bool,
     },
+}
+
+/// A struct.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Struct {
+    /// By name.
+    pub(crate) fields: Fields,
+    /// `x-kubernetes-map-type: atomic`
+    #[serde(default)]
+    pub(super) atomic: bool,
+    /// What is always there: lists, null at first, and scalars that Go never leaves out.
+    #[serde(default)]
+    zero: BTreeMap<String, Value>,
+    /// What strings are when they are left out.
+    #[serde(default)]
+    pub(super) defaults: BTreeMap<String, String>,
 }
 
 /// A type without parts that are known.
@@ -124,6 +138,38 @@ pub(crate) fn named(name: &str) -> Option<&'static Field> {
     DOCUMENT.types.get(name)
 }
 
+/// A value of a type before anything is written to it: what Go has there already is nobody's when it is written.
+pub(super) fn zero(field: &Field) -> Value {
+    match field {
+        Field::Ref { r#ref, .. } => named(r#ref).map_or(Value::Null, zero),
+        Field::Struct(kind) => {
+            let embedded =
+                kind.fields.iter().filter(|(_, field)| matches!(field, Field::Ref { embedded: true, .. }));
+            let embedded = embedded.map(|(name, field)| (name.clone(), zero(field)));
+            let always = kind.zero.iter().map(|(name, value)| (name.clone(), value.clone()));
+            Value::Object(embedded.chain(always).collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+/// An object as Go has it decoded: its structs are there, and a null is what is not.
+pub(super) fn decoded(field: &Field, object: &Value) -> Value {
+    let (Field::Struct(kind), Value::Object(members)) = (field, object) else {
+        return object.clone();
+    };
+    let mut members = members.clone();
+    members.retain(|_, value| !value.is_null());
+    for (name, field) in
+        kind.fields.iter().filter(|(_, field)| matches!(field, Field::Ref { embedded: true, .. }))
+    {
+        if !members.contains_key(name) {
+            members.insert(name.clone(), zero(field));
+        }
+    }
+    Value::Object(members)
+}
+
 /// apimachinery's ObjectMeta.
 pub(super) fn object_meta() -> &'static Field {
     named("apis.meta.v1.ObjectMeta").unwrap_or(&ANYTHING)
@@ -142,7 +188,7 @@ mod tests {
         assert!(kind("v1", "Pod").is_some() && kind("apps/v1", "Deployment").is_some());
         assert!(kind("apiextensions.k8s.io/v1", "CustomResourceDefinition").is_some());
         assert!(kind("example.com/v1", "Pod").is_none());
-        assert!(matches!(object_meta(), Field::Struct { .. }));
+        assert!(matches!(object_meta(), Field::Struct(_)));
         for name in DOCUMENT.kinds.values() {
             assert!(named(name).is_some(), "{name}");
         }
@@ -155,7 +201,7 @@ mod tests {
                     assert!(!matches!(target, Field::Ref { .. }), "{}", r#ref);
                 }
                 Field::List(list) => fields.push(&list.list),
-                Field::Struct { fields: more, .. } => fields.extend(more.values()),
+                Field::Struct(kind) => fields.extend(kind.fields.values()),
                 Field::Map { map, .. } => fields.push(map),
             }
         }

@@ -76,6 +76,19 @@ impl<'a> Types<'a> {
         builtin::kind(api_version, kind).map_or(Self::Deduced, Self::Builtin)
     }
 
+    /// An object of the type that nobody has written to.
+    fn zero(self, api_version: &str, kind: &str) -> Value {
+        let mut zero = match self {
+            Self::Builtin(field) => builtin::zero(field),
+            Self::Schema(_) | Self::Deduced => json!({}),
+        };
+        if let Some(members) = zero.as_object_mut() {
+            members.insert("apiVersion".to_owned(), api_version.into());
+            members.insert("kind".to_owned(), kind.into());
+        }
+        zero
+    }
+
     fn root(self) -> Type<'a> {
         match self {
             Self::Schema(schema) => Type::Custom { schema, preserve: false, resource: true },
@@ -118,8 +131,9 @@ pub(crate) fn apply(
     force: bool,
 ) -> Result<Value, Error> {
     let kind = types.root();
-    let empty = empty_object(applied);
-    let mut object = live.unwrap_or(&empty).clone();
+    let (api_version, name) = type_of(applied);
+    let zero = types.zero(api_version, name);
+    let mut object = live.cloned().unwrap_or_else(|| json!({"apiVersion": api_version, "kind": name}));
     if type_of(applied) != (writer.api_version, type_of(&object).1) {
         return Err(Error::Invalid(wrong_type(applied)));
     }
@@ -130,7 +144,7 @@ pub(crate) fn apply(
     let before = Managed::decode(entries.as_ref())
         .map_err(|error| Error::Internal(format!("failed to decode managed fields: {error}")))?;
     let mut managed = before.clone();
-    let writes = ApplyWrite { kind, writer, empty: &empty };
+    let writes = ApplyWrite { kind, writer, zero: &zero };
     let new = match writes.apply(&object, applied, &mut managed, force) {
         // Who moves from client-side apply with kubectl has no conflicts with what it applied itself.
         Err(update::Error::Conflicts(conflicts)) if writer.manager == "kubectl" => {
@@ -171,9 +185,9 @@ pub(crate) fn apply(
 /// the live object's entries go on.
 pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
     let requested = managed::take(new);
-    let empty = empty_object(new);
     let is_create = live.is_none();
-    let mut live = live.unwrap_or(&empty).clone();
+    let (api_version, kind) = type_of(new);
+    let mut live = live.cloned().unwrap_or_else(|| types.zero(api_version, kind));
     let entries = managed::take(&mut live);
     let of_live = || Managed::decode(entries.as_ref()).unwrap_or_default();
     // A request may set the entries itself; one that has none, as clients do that know nothing of them, keeps them.
@@ -193,7 +207,11 @@ pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, wri
         let kind = types.root();
         let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
         if fits(new) && fits(&live) {
-            record(kind, &live, new, &mut managed, writer, name_of(writer));
+            let (before, after) = match types {
+                Types::Builtin(field) => (builtin::decoded(field, &live), builtin::decoded(field, new)),
+                Types::Schema(_) | Types::Deduced => (live.clone(), new.clone()),
+            };
+            record(kind, &before, &after, &mut managed, writer, name_of(writer));
         } else {
             managed = before.clone();
         }
@@ -205,7 +223,7 @@ pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, wri
 struct ApplyWrite<'a> {
     kind: Type<'a>,
     writer: &'a Writer<'a>,
-    empty: &'a Value,
+    zero: &'a Value,
 }
 
 impl ApplyWrite<'_> {
@@ -216,10 +234,10 @@ impl ApplyWrite<'_> {
         managed: &mut Managed,
         force: bool,
     ) -> Result<Option<Value>, update::Error> {
-        let Self { kind, writer, empty } = *self;
+        let Self { kind, writer, zero } = *self;
         // Fields from before there were entries are somebody's.
         if managed.0.is_empty() {
-            record(kind, empty, live, managed, writer, "before-first-apply");
+            record(kind, zero, live, managed, writer, "before-first-apply");
         }
         let unfit = |what: &str, object: &Value, errors: Vec<String>| match errors.as_slice() {
             [] => Ok(()),
@@ -262,6 +280,24 @@ fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writ
     managed.cap();
 }
 
+/// Gives the entries of `new` the times of those of `live`, if all else is the same: such a write changes nothing.
+///
+/// [`apply`] and [`track`] have done so. Defaulting after them may give back what an apply seemed to change, and then it is to be
+/// done again.
+pub(crate) fn keep_times(live: &Value, new: &mut Value) {
+    let (mut live, mut rest) = (live.clone(), new.clone());
+    let (entries, new_entries) = (managed::take(&mut live), managed::take(&mut rest));
+    if !equal(&live, &rest) {
+        return;
+    }
+    if let (Ok(before), Ok(managed)) =
+        (Managed::decode(entries.as_ref()), Managed::decode(new_entries.as_ref()))
+        && managed.same_but_times(&before)
+    {
+        managed::put(new, &before);
+    }
+}
+
 /// Puts the entries into `new`, with their former times where nothing else changed.
 fn finish(new: &mut Value, live: &Value, managed: &Managed, before: &Managed) {
     let unchanged = managed.same_but_times(before) && equal(new, live);
@@ -283,11 +319,6 @@ fn name_of<'a>(writer: &Writer<'a>) -> &'a str {
 fn type_of(object: &Value) -> (&str, &str) {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
     (text("apiVersion"), text("kind"))
-}
-
-fn empty_object(like: &Value) -> Value {
-    let (api_version, kind) = type_of(like);
-    json!({"apiVersion": api_version, "kind": kind})
 }
 
 /// `web.helloworld/v1, Kind=Blog`; the core group's versions have a slash too.

@@ -76,7 +76,7 @@ enum Members<'a> {
         preserve: bool,
         resource: bool,
     },
-    Fields(&'static builtin::Fields),
+    Struct(&'static builtin::Struct),
     /// A map whose values are all of one type, on which no name is a field's.
     Values(Type<'a>),
     DeducedResource,
@@ -117,7 +117,7 @@ impl<'a> Map<'a> {
     pub(super) fn member(self, name: &str) -> Option<(Type<'a>, bool)> {
         match self.members {
             Members::Values(value) => Some((value, false)),
-            Members::Fields(fields) => fields.get(name).map(|field| (Type::Builtin(field), true)),
+            Members::Struct(kind) => kind.fields.get(name).map(|field| (Type::Builtin(field), true)),
             Members::DeducedResource if name == "metadata" => {
                 Some((Type::Builtin(builtin::object_meta()), true))
             }
@@ -153,10 +153,7 @@ impl<'a> Map<'a> {
     pub(super) fn default_of(self, name: &str) -> Option<Value> {
         match self.members {
             Members::Custom { schema, .. } => schema.properties.get(name)?.default.clone(),
-            // The one default among the keys of built-in lists (ContainerPort and ServicePort).
-            Members::Fields(fields) if name == "protocol" && fields.contains_key("protocol") => {
-                Some("TCP".into())
-            }
+            Members::Struct(kind) => kind.defaults.get(name).map(|text| text.as_str().into()),
             _ => None,
         }
     }
@@ -231,7 +228,7 @@ fn builtin_atom(field: &'static Field, atomic: Option<bool>) -> Atom<'static> {
         // References lead to a type at once, never to another reference.
         Field::Ref { r#ref, atomic: over, .. } => builtin::named(r#ref)
             .map_or_else(|| any(Type::Deduced, false), |named| builtin_atom(named, *over)),
-        Field::Struct { fields, atomic } => map(*atomic, Members::Fields(fields)),
+        Field::Struct(kind) => map(kind.atomic, Members::Struct(kind)),
         Field::Map { map: value, atomic } => map(*atomic, Members::Values(Type::Builtin(value))),
         Field::List(list) => Atom {
             list: Some(List { relation: list.relation(), element: Type::Builtin(&list.list) }),

@@ -53,7 +53,12 @@ pub(crate) fn serve(api: &Api, name: &str) {
             time: api.clock.now(),
             reset: &[],
         };
-        apply::track(Types::builtin(writer.api_version, "CustomResourceDefinition"), Some(&old), &mut new, &writer);
+        apply::track(
+            Types::builtin(writer.api_version, "CustomResourceDefinition"),
+            Some(&old),
+            &mut new,
+            &writer,
+        );
         if api.store.update(&CRDS.into(), name, stored.revision, new.clone()).is_err() {
             return serve(api, name);
         }
@@ -115,7 +120,8 @@ fn conflict(registry: &Registry, definition: &str, object: &Value) -> Option<(&'
     let others = || registry.custom_of_group(group, definition);
     let names = &spec["names"];
     let taken = |name: &str| {
-        others().any(|it| it.plural == name || it.singular == name || it.short_names.iter().any(|it| it == name))
+        others()
+            .any(|it| it.plural == name || it.singular == name || it.short_names.iter().any(|it| it == name))
     };
     let kind_taken = |name: &str| others().any(|it| it.kind == name || it.list_kind == name);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -138,7 +144,8 @@ fn conflict(registry: &Registry, definition: &str, object: &Value) -> Option<(&'
     None
 }
 
-fn is_established(definition: &Value) -> bool {
+/// Whether a definition is served.
+pub(crate) fn is_established(definition: &Value) -> bool {
     let conditions = definition["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     conditions.iter().any(|it| it["type"] == "Established" && it["status"] == "True")
 }

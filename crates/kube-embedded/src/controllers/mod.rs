@@ -1,9 +1,10 @@
-//! What a cluster's controllers do that clients rely on: namespaces and definitions end with what is in them, and each
-//! namespace has its ServiceAccount.
+//! What a cluster's controllers do that clients rely on: namespaces and definitions end with what is in them, what is
+//! owned goes with its owner, and each namespace has its ServiceAccount.
 //!
 //! One task does all of it, one piece of work at a time.
 
 pub(crate) mod definition;
+pub(crate) mod garbage;
 mod namespace;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::api::Api;
 use crate::server::Shared;
+use crate::store::Place;
 
 /// How often old history is forgotten.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -25,6 +27,10 @@ pub(crate) enum Work {
     ServiceAccount(String),
     /// A definition that is being deleted.
     Definition(String),
+    /// An object that names owners, some of which may be gone.
+    Collect(Place),
+    /// An object that is being deleted before or without what it owns.
+    Finalize(Place),
 }
 
 /// Does work until the server is dropped.
@@ -50,5 +56,7 @@ fn perform(api: &Api, work: Work) {
         Work::Namespace(name) => namespace::finalize(api, &name),
         Work::ServiceAccount(name) => namespace::service_account(api, &name),
         Work::Definition(name) => definition::finalize(api, &name),
+        Work::Collect(place) => garbage::collect(api, &place),
+        Work::Finalize(place) => garbage::finalize(api, &place),
     }
 }

@@ -8,7 +8,9 @@ use crate::store::Range;
 
 /// Deletes what is in a namespace that is being deleted, and then the namespace.
 pub(super) fn finalize(api: &Api, name: &str) {
-    let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| is_deleted(&it.value())) else { return };
+    let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| is_deleted(&it.value())) else {
+        return;
+    };
     let prefix = format!("{name}/");
     for collection in api.store.collections(&prefix) {
         let Some(resource) = api.registry(|registry| registry.by_collection(&collection).cloned()) else {
@@ -18,7 +20,8 @@ pub(super) fn finalize(api: &Api, name: &str) {
         let Ok(page) = api.store.list(&collection, range, None) else { continue };
         for object in page.objects {
             // One that is gone already is as good as deleted.
-            let _ = delete_object(api, &resource, name, &object.key[prefix.len()..], &DeleteOptions::default());
+            let _ =
+                delete_object(api, &resource, name, &object.key[prefix.len()..], &DeleteOptions::default());
         }
     }
     if !api.store.collections(&prefix).is_empty() {

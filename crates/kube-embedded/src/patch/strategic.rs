@@ -51,7 +51,7 @@ fn resolve(field: &Field) -> Option<&Field> {
 
 fn strategy<'a>(kind: Option<&'a Field>, name: &str) -> Strategy<'a> {
     let field = match kind.and_then(resolve) {
-        Some(Field::Struct { fields, .. }) => fields.get(name),
+        Some(Field::Struct(kind)) => kind.fields.get(name),
         Some(Field::Map { map, .. }) => Some(map.as_ref()),
         _ => None,
     };

@@ -111,8 +111,18 @@ impl Registry {
 
     /// A resource in whichever of its versions is preferred, by the name of its collection.
     pub(crate) fn by_collection(&self, collection: &str) -> Option<&Arc<Resource>> {
-        let builtin = self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+        let builtin =
+            self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
         builtin.chain(self.custom.values().flatten()).find(|resource| &*resource.collection == collection)
+    }
+
+    /// A resource by the type of its objects.
+    pub(crate) fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.by_path.values().find(|resource| {
+            resource.kind == kind
+                && resource.api_version() == api_version
+                && resource.verbs.iter().any(|verb| verb == "get")
+        })
     }
 
     /// Serves what a definition defines in place of what it defined before.
@@ -163,7 +173,8 @@ impl Registry {
     }
 
     fn index(&mut self) {
-        let builtin = self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+        let builtin =
+            self.builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
         self.by_path = builtin
             .chain(self.custom.values().flatten())
             .map(|it| ((it.group.clone(), it.version.clone(), it.plural.clone()), Arc::clone(it)))

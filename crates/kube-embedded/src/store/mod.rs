@@ -11,7 +11,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -38,6 +38,8 @@ pub(crate) struct Object {
     pub(crate) bytes: Bytes,
     /// Its labels, if it has any.
     labels: Option<Box<Map<String, Value>>>,
+    /// The uids of its owners.
+    owners: Box<[Box<str>]>,
 }
 
 /// One write.
@@ -116,7 +118,12 @@ enum Signal {
 struct Inner {
     revision: u64,
     collections: HashMap<Arc<str>, Collection>,
+    /// The objects that name an owner, by its uid.
+    dependents: HashMap<Box<str>, BTreeSet<Place>>,
 }
+
+/// Where an object is: its collection, and its key there.
+pub(crate) type Place = (Arc<str>, Box<str>);
 
 /// All objects of a server.
 #[derive(Debug)]
@@ -141,6 +148,7 @@ impl Object {
 
     fn new(key: &str, revision: u64, mut value: Value) -> Self {
         let mut labels = None;
+        let mut owners: Vec<Box<str>> = Vec::new();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
             labels = metadata
@@ -148,10 +156,12 @@ impl Object {
                 .and_then(Value::as_object)
                 .filter(|labels| !labels.is_empty())
                 .map(|labels| Box::new(labels.clone()));
+            let references = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+            owners.extend(references.filter_map(|owner| owner["uid"].as_str()).map(Box::from));
         }
         let mut bytes = serde_json::to_vec(&value).unwrap_or_default();
         bytes.shrink_to_fit();
-        Self { key: key.into(), revision, bytes: bytes.into(), labels }
+        Self { key: key.into(), revision, bytes: bytes.into(), labels, owners: owners.into() }
     }
 }
 
@@ -175,7 +185,7 @@ impl Event {
 impl Store {
     /// An empty store at revision 1, as an etcd that has not been written to.
     pub(crate) fn new(clock: Clock) -> Self {
-        let inner = Inner { revision: 1, collections: HashMap::new() };
+        let inner = Inner { revision: 1, ..Inner::default() };
         Self { clock, inner: Mutex::new(inner), reached: tokio::sync::watch::Sender::new(1) }
     }
 
@@ -196,7 +206,12 @@ impl Store {
     }
 
     /// Stores a new object.
-    pub(crate) fn create(&self, collection: &Arc<str>, key: &str, value: Value) -> Result<Arc<Object>, Error> {
+    pub(crate) fn create(
+        &self,
+        collection: &Arc<str>,
+        key: &str,
+        value: Value,
+    ) -> Result<Arc<Object>, Error> {
         let inner = self.lock();
         if inner.current(collection, key).is_some() {
             return Err(Error::Exists);
@@ -269,6 +284,16 @@ impl Store {
         inner.collections.get(collection).map_or(0, |collection| collection.range(prefix, None).count())
     }
 
+    /// Where the objects are that name `uid` as an owner.
+    pub(crate) fn dependents(&self, uid: &str) -> Vec<Place> {
+        self.lock().dependents.get(uid).into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether any object names `uid` as an owner.
+    pub(crate) fn has_dependents(&self, uid: &str) -> bool {
+        self.lock().dependents.contains_key(uid)
+    }
+
     /// The names of all collections that have objects under a prefix.
     pub(crate) fn collections(&self, prefix: &str) -> Vec<Arc<str>> {
         let inner = self.lock();
@@ -281,6 +306,9 @@ impl Store {
         let mut inner = self.lock();
         let new = Collection::new(inner.revision);
         if let Some(removed) = inner.collections.insert(Arc::clone(collection), new) {
+            for object in removed.objects.values() {
+                inner.forget_owners(collection, object);
+            }
             removed.signal.send_replace(Signal::Removed(Arc::new(removed.history)));
         }
     }
@@ -324,6 +352,13 @@ impl Store {
     ) -> Arc<Event> {
         inner.revision += 1;
         let (revision, time) = (inner.revision, self.clock.now());
+        if let Some(old) = &old {
+            inner.forget_owners(name, old);
+        }
+        for owner in new.iter().flat_map(|new| &new.owners) {
+            let place = (Arc::clone(name), new.as_ref().map(|new| new.key.clone()).unwrap_or_default());
+            inner.dependents.entry(owner.clone()).or_default().insert(place);
+        }
         let event = Arc::new(Event { revision, old, new, time, last: OnceLock::new() });
         let collection = inner.collection(name);
         match &event.new {
@@ -350,6 +385,17 @@ impl Store {
 impl Inner {
     fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
         self.collections.entry(Arc::clone(name)).or_insert_with(|| Collection::new(0))
+    }
+
+    fn forget_owners(&mut self, collection: &Arc<str>, object: &Object) {
+        for owner in &object.owners {
+            if let Some(places) = self.dependents.get_mut(owner) {
+                places.remove(&(Arc::clone(collection), object.key.clone()));
+                if places.is_empty() {
+                    self.dependents.remove(owner);
+                }
+            }
+        }
     }
 
     fn current(&self, collection: &str, key: &str) -> Option<Arc<Object>> {

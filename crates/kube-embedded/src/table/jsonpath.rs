@@ -134,7 +134,7 @@ fn children<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
         Cow::Borrowed(Value::Object(object)) => results.extend(object.values().map(Cow::Borrowed)),
         Cow::Owned(Value::Array(array)) => results.extend(array.into_iter().map(Cow::Owned)),
         Cow::Owned(Value::Object(object)) => {
-            results.extend(object.into_iter().map(|(_, value)| Cow::Owned(value)))
+            results.extend(object.into_iter().map(|(_, value)| Cow::Owned(value)));
         }
         _ => {}
     }

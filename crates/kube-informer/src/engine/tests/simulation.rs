@@ -101,6 +101,8 @@ struct Subscriber {
     subscription: Subscription<Blog>,
     known: BTreeMap<String, Arc<Blog>>,
     synced: bool,
+    /// Whether a backup was restored, after which objects do go back.
+    restored: bool,
 }
 
 impl Subscriber {
@@ -121,6 +123,7 @@ impl Subscriber {
             }
             Event::Change(Change::Updated { key, old, new }) => {
                 assert_eq!(old.uid(), new.uid(), "another object is no update");
+                assert!(self.restored || version(&old) < version(&new), "{key} went back");
                 let known = self.known.insert(key.name().to_owned(), Arc::clone(&new));
                 assert_eq!(known.map(|known| version(&known)), Some(version(&old)), "{key}");
             }
@@ -154,8 +157,8 @@ struct Simulation {
     pending: Option<Fault>,
     subscribers: Vec<Subscriber>,
     chunk: usize,
-    /// How many requests were sent, and when the last one was.
-    requests: Vec<Time>,
+    /// Whether a backup is restored in this history.
+    restores: bool,
 }
 
 impl Simulation {
@@ -168,11 +171,11 @@ impl Simulation {
             engine: Engine::new(target, settings, seed, Instant::now(), Arc::clone(&shared)),
             shared,
             now: Duration::ZERO,
+            restores: steps.iter().any(|step| matches!(step, Step::Restore)),
             steps: steps.into_iter(),
             pending: None,
             subscribers: Vec::new(),
             chunk,
-            requests: Vec::new(),
         }
     }
 
@@ -235,10 +238,7 @@ impl Simulation {
                 self.away();
                 self.now = until;
             }
-            Next::Send(request) => {
-                self.requests.push(self.now);
-                self.exchange(&request);
-            }
+            Next::Send(request) => self.exchange(&request),
             Next::Busy => panic!("the engine does not know what to do"),
         }
     }
@@ -377,7 +377,12 @@ impl Simulation {
 
     fn join(&mut self) {
         let subscription = Subscription::new(self.shared.subscribe(), Arc::new(()));
-        self.subscribers.push(Subscriber { subscription, known: BTreeMap::new(), synced: false });
+        self.subscribers.push(Subscriber {
+            subscription,
+            known: BTreeMap::new(),
+            synced: false,
+            restored: self.restores,
+        });
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Flow {

@@ -1,0 +1,259 @@
+//! One client with its subscribers and readers: the body of a process that is measured.
+
+use std::{
+    hint::black_box,
+    pin::pin,
+    sync::{
+        PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use blog_api::Blog;
+use clap::{Args, ValueEnum};
+use futures_util::{Stream, StreamExt as _};
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _, reflector,
+        watcher::{self, watcher},
+    },
+};
+use kube_informer::{Event, Informers};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::feed::{self, Feed};
+use crate::usage::{cpu_seconds, print};
+
+/// How many changes kube-runtime keeps for its slowest subscriber before it stops.
+const BUFFER: usize = 1024;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    engine: Engine,
+    subscribers: usize,
+    readers: usize,
+    objects: usize,
+    updates: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    Informer,
+    Runtime,
+}
+
+/// What one run came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Churned {
+    /// Until the last subscriber had the last update.
+    pub(crate) events_per_second: f64,
+    /// Of the whole process.
+    pub(crate) cpu_microseconds: f64,
+    /// From one update's line to the wish for the next one's.
+    pub(crate) p50_microseconds: f64,
+    pub(crate) p99_microseconds: f64,
+    /// Whole snapshots iterated, by all readers together.
+    pub(crate) passes_per_second: f64,
+}
+
+impl Engine {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Engine::Informer => "kube-informer",
+            Engine::Runtime => "kube-runtime",
+        }
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let (client, feed) = feed::client(arguments.objects, arguments.updates);
+    let result = match arguments.engine {
+        Engine::Informer => informer(client, feed, &arguments).await,
+        Engine::Runtime => runtime(client, feed, &arguments).await,
+    }?;
+    print(&result)
+}
+
+async fn informer(client: Client, feed: Feed, arguments: &Arguments) -> Result<Churned> {
+    let informer = Informers::new(client).typed::<Blog>().start();
+    informer.synced().await?;
+    let mut run = Run::new(feed, arguments);
+    for _ in 0..arguments.subscribers {
+        let mut subscription = informer.subscribe();
+        let (caught_up, last) = (run.caught_up(), run.last());
+        run.subscribers.spawn(async move {
+            while let Some(event) = subscription.next().await {
+                match event {
+                    Event::Synced { .. } => caught_up.send(()).await?,
+                    Event::Change(change)
+                        if change.object().metadata.resource_version.as_deref() == Some(&last) =>
+                    {
+                        return Ok(());
+                    }
+                    _ => {}
+                }
+            }
+            bail!("the informer stopped")
+        });
+    }
+    run.measure(|| informer.snapshot().map_or(0, |snapshot| snapshot.iter().map(read).sum())).await
+}
+
+async fn runtime(client: Client, feed: Feed, arguments: &Arguments) -> Result<Churned> {
+    let mut run = Run::new(feed, arguments);
+    let objects = arguments.objects;
+    let events = watcher(Api::<Blog>::all(client), watcher::Config::default().streaming_lists());
+    let store = if arguments.subscribers == 1 {
+        // The stream that fills the store is its subscriber.
+        let (store, writer) = reflector::store();
+        let applied = events.default_backoff().reflect(writer).applied_objects().map(|applied| applied.ok());
+        let (caught_up, last) = (run.caught_up(), run.last());
+        run.subscribers.spawn(subscriber(applied.filter_map(std::future::ready), objects, last, caught_up));
+        store
+    } else {
+        let (store, writer) = reflector::store_shared(BUFFER);
+        for _ in 0..arguments.subscribers {
+            let handle = writer.subscribe().context("a store that is not shared")?;
+            let (caught_up, last) = (run.caught_up(), run.last());
+            run.subscribers.spawn(subscriber(handle, objects, last, caught_up));
+        }
+        run.writers.spawn(async move {
+            let mut stream = pin!(events.default_backoff().reflect_shared(writer));
+            while let Some(_event) = stream.next().await {}
+        });
+        store
+    };
+    run.measure(|| store.state().iter().map(read).sum()).await
+}
+
+/// Says when it has had the initial state, and ends with the last update.
+async fn subscriber<B: std::borrow::Borrow<Blog>>(
+    updates: impl Stream<Item = B>,
+    objects: usize,
+    last: String,
+    caught_up: mpsc::Sender<()>,
+) -> Result<()> {
+    let mut updates = pin!(updates);
+    let mut seen = 0;
+    while let Some(blog) = updates.next().await {
+        seen += 1;
+        if seen == objects {
+            caught_up.send(()).await?;
+        }
+        if blog.borrow().metadata.resource_version.as_deref() == Some(&last) {
+            return Ok(());
+        }
+    }
+    bail!("the stream ended")
+}
+
+/// What a reader does with each object.
+fn read(blog: impl AsRef<Blog>) -> usize {
+    black_box(blog.as_ref().spec.url.len() + blog.as_ref().name_any().len())
+}
+
+struct Run {
+    feed: Feed,
+    readers: usize,
+    updates: usize,
+    subscribers: JoinSet<Result<()>>,
+    writers: JoinSet<()>,
+    caught_up: (mpsc::Sender<()>, mpsc::Receiver<()>),
+}
+
+impl Run {
+    fn new(feed: Feed, arguments: &Arguments) -> Run {
+        Run {
+            feed,
+            readers: arguments.readers,
+            updates: arguments.updates,
+            subscribers: JoinSet::new(),
+            writers: JoinSet::new(),
+            caught_up: mpsc::channel(1),
+        }
+    }
+
+    fn caught_up(&self) -> mpsc::Sender<()> {
+        self.caught_up.0.clone()
+    }
+
+    fn last(&self) -> String {
+        self.feed.last.clone()
+    }
+
+    /// Lets the updates come once every subscriber has the initial state, and waits until each has the last one.
+    async fn measure(mut self, pass: impl Fn() -> usize + Sync) -> Result<Churned> {
+        for _ in 0..self.subscribers.len() {
+            self.caught_up.1.recv().await.context("no subscriber")?;
+        }
+        let ended = AtomicBool::new(false);
+        let passes = AtomicU64::new(0);
+        let (open, mut subscribers) = (self.feed.open, self.subscribers);
+        // The readers are threads that borrow; a thread of its own waits for what the runtime does.
+        let runtime = tokio::runtime::Handle::current();
+        let (seconds, cpu) = tokio::task::block_in_place(|| {
+            thread::scope(|scope| {
+                for _ in 0..self.readers {
+                    scope.spawn(|| {
+                        while !ended.load(Ordering::Relaxed) {
+                            black_box(pass());
+                            passes.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                }
+                let (start, cpu) = (Instant::now(), cpu_seconds());
+                let outcome = runtime.block_on(async {
+                    ensure!(open.send(()).is_ok(), "the watch is gone");
+                    while let Some(subscriber) = subscribers.join_next().await {
+                        subscriber??;
+                    }
+                    anyhow::Ok((start.elapsed().as_secs_f64(), cpu_seconds() - cpu))
+                });
+                ended.store(true, Ordering::Relaxed);
+                outcome
+            })
+        })?;
+        let mut busy = std::mem::take(&mut *self.feed.busy.lock().unwrap_or_else(PoisonError::into_inner));
+        busy.sort_unstable();
+        let percentile = |percent: usize| -> Result<f64> {
+            let at = (busy.len() * percent / 100).min(busy.len().saturating_sub(1));
+            Ok(*busy.get(at).context("nothing was measured")? as f64 / 1e3)
+        };
+        Ok(Churned {
+            events_per_second: self.updates as f64 / seconds,
+            cpu_microseconds: cpu * 1e6 / self.updates as f64,
+            p50_microseconds: percentile(50)?,
+            p99_microseconds: percentile(99)?,
+            passes_per_second: passes.into_inner() as f64 / seconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_subscriber_of_either_engine_gets_the_last_update() {
+        for engine in [Engine::Informer, Engine::Runtime] {
+            for (subscribers, readers) in [(1, 0), (3, 0), (1, 2)] {
+                let arguments = Arguments { engine, subscribers, readers, objects: 50, updates: 200 };
+                let (client, feed) = feed::client(50, 200);
+                let result = match engine {
+                    Engine::Informer => informer(client, feed, &arguments).await,
+                    Engine::Runtime => runtime(client, feed, &arguments).await,
+                }
+                .unwrap();
+                assert!(result.events_per_second > 0.0, "{result:?}");
+                assert!(result.p50_microseconds > 0.0, "{result:?}");
+                assert!(result.p99_microseconds >= result.p50_microseconds, "{result:?}");
+                assert_eq!(result.passes_per_second > 0.0, readers > 0, "{result:?}");
+            }
+        }
+    }
+}

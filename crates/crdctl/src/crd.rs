@@ -1,0 +1,105 @@
+//! `crdctl crd`: the CustomResourceDefinition of Blog, here and in a cluster.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use blog_api::Blog;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, CustomResourceExt,
+    api::{Patch, PatchParams},
+    core::{DynamicObject, discovery::ApiResource},
+    runtime::wait::{await_condition, conditions},
+};
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use crate::{
+    cli::{Cluster, CrdCommand},
+    watch::Connection,
+};
+
+/// Under this name crdctl owns the fields that it applies.
+const FIELD_MANAGER: &str = "crdctl";
+/// How long a new CRD may take to be served.
+const ESTABLISHED_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs `crdctl crd`.
+pub(crate) async fn run(cluster: &Cluster, command: CrdCommand) -> Result<ExitCode> {
+    match command {
+        CrdCommand::Print => {
+            let yaml = serde_saphyr::to_string(&Blog::crd()).context("writing the CRD as YAML")?;
+            print(&yaml)
+        }
+        CrdCommand::Install { force_conflicts } => {
+            let connection = Connection::new(cluster)?;
+            install(&connection, force_conflicts).await?;
+            print(&format!(
+                "customresourcedefinition.apiextensions.k8s.io/{} established\n",
+                Blog::crd_name()
+            ))
+        }
+        CrdCommand::Check => check(&Connection::new(cluster)?).await,
+    }
+}
+
+/// Applies the CRD and waits until the server serves it.
+pub(crate) async fn install(connection: &Connection, force: bool) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(connection.client.clone());
+    let name = Blog::crd_name();
+    let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
+    let action = format!("install {name}");
+    connection.ask(&action, crds.patch(name, &params, &Patch::Apply(Blog::crd()))).await?;
+    let established = await_condition(crds, name, conditions::is_crd_established());
+    match tokio::time::timeout(ESTABLISHED_LIMIT, established).await {
+        Ok(established) => established.map(|_| ()).with_context(|| format!("waiting for {name}")),
+        Err(_) => bail!(
+            "{name} was applied, but is not established after {ESTABLISHED_LIMIT:?}; `kubectl describe crd {name}` tells why"
+        ),
+    }
+}
+
+/// Compares the cluster's CRD with ours: prints a diff, and fails, where they differ.
+async fn check(connection: &Connection) -> Result<ExitCode> {
+    let name = Blog::crd_name();
+    let crds: Api<DynamicObject> =
+        Api::all_with(connection.client.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
+    let Some(theirs) = connection.ask(&format!("read {name}"), crds.get_opt(name)).await? else {
+        bail!("{name} is not installed in {}; `crdctl crd install` installs it", connection.server)
+    };
+    let ours = serde_json::to_value(Blog::crd()).context("writing the CRD as JSON")?;
+    let (theirs, ours) = (comparable(&theirs.data["spec"])?, comparable(&ours["spec"])?);
+    if theirs == ours {
+        return print(&format!("{name} is as crdctl would install it\n"));
+    }
+    let diff = TextDiff::from_lines(&theirs, &ours);
+    print(&diff.unified_diff().header("in the cluster", "in crdctl").to_string())?;
+    bail!("{name} in {} differs from ours; `crdctl crd install` installs ours", connection.server)
+}
+
+/// A CRD's spec as YAML, with what the API server fills in when it is left out (apiextensions' `v1/defaults.go`), so
+/// that only real differences show.
+fn comparable(spec: &Value) -> Result<String> {
+    let mut spec = spec.clone();
+    let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    let default = |place: &mut Value, value: Value| {
+        if place.is_null() {
+            *place = value;
+        }
+    };
+    default(&mut spec["names"]["listKind"], json!(format!("{kind}List")));
+    default(&mut spec["names"]["singular"], json!(kind.to_lowercase()));
+    default(&mut spec["conversion"], json!({"strategy": "None"}));
+    serde_saphyr::to_string(&spec).context("writing a CRD as YAML")
+}
+
+fn print(text: &str) -> Result<ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

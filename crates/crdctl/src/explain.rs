@@ -1,0 +1,164 @@
+//! Errors for people: one line that says what failed, why, and what to do about it.
+
+use std::{error::Error as StdError, io};
+
+use anyhow::anyhow;
+use kube::core::Status;
+
+/// Prints an error as one line on stderr.
+#[expect(clippy::print_stderr, reason = "this is where errors are printed")]
+pub(crate) fn print(error: &anyhow::Error) {
+    eprintln!("error: {}", one_line(error.as_ref()));
+}
+
+/// A message and its causes, each said once, in one line.
+fn one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut line = String::new();
+    for cause in causes(error) {
+        // The server's own words say it all; the errors around them add their Rust names and the request's path.
+        if let Some(status) = status(cause).filter(|status| !status.message.is_empty()) {
+            line = [line, status.message.clone()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(": ");
+            break;
+        }
+        // kube's errors repeat their source in their own message, and so do others.
+        let wraps = cause.is::<kube::Error>() && cause.source().is_some();
+        let text = cause.to_string();
+        if wraps || line.contains(&text) {
+            continue;
+        }
+        line = if line.is_empty() { text } else { format!("{line}: {text}") };
+    }
+    line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Why no cluster was found, and what to do.
+pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
+    if error.is_empty_configuration() {
+        let line = one_line(&error);
+        anyhow!("{line}; set KUBECONFIG or --kubeconfig, or try `crdctl demo`, which brings its own cluster")
+    } else if error.is_not_defined() {
+        let line = one_line(&error);
+        anyhow!("{line}; choose a context with --context (`crdctl config` shows what was read)")
+    } else {
+        error.into()
+    }
+}
+
+/// Why `action` failed at `server`, and what to do.
+pub(crate) fn request(server: &str, action: &str, error: &(dyn StdError + 'static)) -> anyhow::Error {
+    let line = one_line(error);
+    match Trouble::of(error) {
+        Trouble::Unreachable => anyhow!(
+            "cannot {action}: {server} cannot be reached: {line}; is it running, and the right one? `crdctl config` shows how it was chosen"
+        ),
+        Trouble::NotTrusted => anyhow!(
+            "cannot {action}: the certificate of {server} is not trusted: {line}; its CA belongs in the cluster's certificate-authority(-data) in the kubeconfig"
+        ),
+        Trouble::Unauthorized => anyhow!(
+            "cannot {action}: {server} does not accept the credentials (401 {line}); `crdctl config` shows which user and file they are from"
+        ),
+        Trouble::Forbidden => anyhow!(
+            "cannot {action}: {line}; ask for a role that allows it (`kubectl auth can-i --list` shows what you may do)"
+        ),
+        Trouble::Conflict => anyhow!("cannot {action}: {line}; --force-conflicts takes the fields over"),
+        Trouble::Other => anyhow!("cannot {action} at {server}: {line}"),
+    }
+}
+
+/// Why `action` was given up after `waited` at `server`.
+pub(crate) fn too_slow(server: &str, action: &str, waited: std::time::Duration) -> anyhow::Error {
+    anyhow!(
+        "cannot {action}: {server} did not answer within {waited:?}; is it the right one? `crdctl config` shows how it was chosen, --request-timeout gives it more time"
+    )
+}
+
+/// The kinds of trouble that a user can do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Unreachable,
+    NotTrusted,
+    Unauthorized,
+    Forbidden,
+    Conflict,
+    Other,
+}
+
+impl Trouble {
+    fn of(error: &(dyn StdError + 'static)) -> Self {
+        match causes(error).find_map(status).map(|status| status.code) {
+            Some(401) => return Self::Unauthorized,
+            Some(403) => return Self::Forbidden,
+            Some(409) => return Self::Conflict,
+            Some(_) => return Self::Other,
+            None => {}
+        }
+        let says_certificate = |cause: &(dyn StdError + 'static)| cause.to_string().contains("certificate");
+        if causes(error).any(says_certificate) {
+            return Self::NotTrusted;
+        }
+        let is_transport = |cause: &(dyn StdError + 'static)| {
+            cause.is::<io::Error>() || cause.to_string().contains("connect")
+        };
+        if causes(error).any(is_transport) { Self::Unreachable } else { Self::Other }
+    }
+}
+
+/// The answer of the server behind an error, if it is one.
+fn status<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Status> {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+        return Some(status);
+    }
+    error.downcast_ref::<kube_informer::Error>().and_then(kube_informer::Error::status)
+}
+
+/// An error and its causes, outermost first.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An `io::Error` around another error skips that one in `source`.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(code: u16, message: &str) -> kube::Error {
+        let status = Status { code, message: message.into(), ..Status::default() };
+        kube::Error::Api(Box::new(status))
+    }
+
+    #[test]
+    fn the_servers_words_are_said_once_and_what_to_do_with_them() {
+        let message = |error: kube::Error| request("https://a:6443", "watch blogs", &error).to_string();
+        assert_eq!(
+            message(answered(401, "Unauthorized")),
+            "cannot watch blogs: https://a:6443 does not accept the credentials (401 Unauthorized); `crdctl config` shows which user and file they are from"
+        );
+        let forbidden = r#"blogs is forbidden: User "nobody" cannot list resource "blogs""#;
+        assert!(
+            message(answered(403, forbidden))
+                .starts_with(&format!("cannot watch blogs: {forbidden}; ask for"))
+        );
+        assert_eq!(
+            message(answered(500, "broken\nin two")),
+            "cannot watch blogs at https://a:6443: broken in two"
+        );
+    }
+
+    #[test]
+    fn transport_errors_are_told_apart() {
+        let refused = kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert_eq!(Trouble::of(&refused), Trouble::Unreachable);
+        assert_eq!(one_line(&refused), "connection refused");
+        let certificate = io::Error::other("invalid peer certificate: UnknownIssuer");
+        assert_eq!(Trouble::of(&kube::Error::Service(Box::new(certificate))), Trouble::NotTrusted);
+    }
+}

@@ -1,0 +1,19 @@
+//! Logs: on stderr, chosen by `RUST_LOG`.
+
+use anyhow::{Context, Result};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+
+use crate::cli::LogFormat;
+
+/// Starts logging; an error when `RUST_LOG` cannot be understood.
+pub(crate) fn start(format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env().context(
+        "reading RUST_LOG (it is a level, such as `debug`, or a list such as `info,kube_informer=debug`)",
+    )?;
+    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

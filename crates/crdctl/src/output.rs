@@ -1,0 +1,84 @@
+//! What is printed on stdout, one module a format.
+
+mod structured;
+mod table;
+mod writer;
+
+use kube::{ResourceExt as _, core::DynamicObject};
+
+pub(crate) use writer::Writer;
+
+use crate::{
+    cli::{Format, OutputArgs},
+    columns::Columns,
+    resource::ResourceType,
+    watch::Connection,
+};
+
+/// One thing that happened, as `crdctl watch` tells it.
+pub(crate) enum Line<'a> {
+    /// An object is there: of the first list, or new.
+    Added(&'a DynamicObject),
+    /// An object changed.
+    Modified {
+        /// What the cache held before.
+        old: &'a DynamicObject,
+        new: &'a DynamicObject,
+    },
+    /// An object is gone; its last known state.
+    Deleted(&'a DynamicObject),
+    /// Every object of the first list was told.
+    Synced { count: usize, resource_version: &'a str },
+    /// What the cache holds.
+    Cached(&'a [String]),
+}
+
+/// Turns what happens into text, of one format.
+pub(crate) enum Printer {
+    Table(table::Table),
+    Name { prefix: String },
+    Json,
+    Yaml,
+}
+
+impl Printer {
+    /// Asks the server for the columns of the type, if the format has columns.
+    pub(crate) async fn new(
+        connection: &Connection,
+        resource: &ResourceType,
+        output: OutputArgs,
+    ) -> anyhow::Result<Self> {
+        Ok(match output.format {
+            Format::Table | Format::Wide => {
+                let columns = Columns::of(connection, resource, output.format == Format::Wide).await?;
+                Self::Table(table::Table::new(columns, resource.namespaced, !output.no_headers))
+            }
+            Format::Name => Self::Name { prefix: resource.qualified_singular() },
+            Format::Json => Self::Json,
+            Format::Yaml => Self::Yaml,
+        })
+    }
+
+    /// The text for `line`; empty when this format has none for it, or holds it back for a while.
+    pub(crate) fn print(&mut self, line: &Line<'_>) -> String {
+        match self {
+            Self::Table(table) => table.print(line),
+            Self::Name { prefix } => match line {
+                Line::Added(object) | Line::Modified { new: object, .. } => {
+                    format!("{prefix}/{}\n", object.name_any())
+                }
+                Line::Deleted(object) => format!("{prefix}/{} deleted\n", object.name_any()),
+                Line::Synced { .. } => String::new(),
+                Line::Cached(names) => format!("# {}\n", cached(names)),
+            },
+            Self::Json => structured::json(line),
+            Self::Yaml => structured::yaml(line),
+        }
+    }
+}
+
+/// `CACHED  2  blog-sample, second`
+fn cached(names: &[String]) -> String {
+    let list = if names.is_empty() { "(empty)".into() } else { names.join(", ") };
+    format!("CACHED  {}  {list}", names.len())
+}

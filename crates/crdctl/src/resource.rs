@@ -1,0 +1,273 @@
+//! Which resource type a user means: `blogs`, `bl`, `Blog`, `blogs.web.helloworld`, `blogs.v1.web.helloworld`.
+//!
+//! The rules are kubectl's: `mappingFor` in cli-runtime's `resource/builder.go`, over apimachinery's
+//! `DefaultRESTMapper` and client-go's shortcut expander. Resource names are matched in lower case, as plural, singular
+//! or short name; a group may be given by its beginning; of several matches the first in the server's order of groups
+//! and versions is meant.
+
+use anyhow::{Result, bail};
+use kube::core::discovery::{
+    ApiResource,
+    v2::{APIGroupDiscovery, APIGroupDiscoveryList, APIVersionDiscovery},
+};
+
+/// What a user asked for: a type and, at choice, one object of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) resource: String,
+    pub(crate) name: Option<String>,
+}
+
+impl Request {
+    /// Reads `RESOURCE`, `RESOURCE NAME` or `RESOURCE/NAME`.
+    pub(crate) fn parse(resource: &str, name: Option<&str>) -> Result<Self, String> {
+        let (resource, name) = match (resource.split_once('/'), name) {
+            (None, name) => (resource, name),
+            (Some((resource, name)), None) => (resource, Some(name)),
+            (Some(_), Some(name)) => {
+                return Err(format!("`{resource}` names an object, and so does `{name}`"));
+            }
+        };
+        if resource.is_empty() || name.is_some_and(|name| name.is_empty() || name.contains('/')) {
+            return Err("a resource is written RESOURCE, RESOURCE NAME or RESOURCE/NAME".into());
+        }
+        if resource.contains(',') {
+            return Err(format!("`{resource}` is several resource types, one at a time can be watched"));
+        }
+        Ok(Self { resource: resource.to_owned(), name: name.map(str::to_owned) })
+    }
+}
+
+/// A resource type that the server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResourceType {
+    pub(crate) api: ApiResource,
+    pub(crate) namespaced: bool,
+    singular: String,
+    short_names: Vec<String>,
+    verbs: Vec<String>,
+}
+
+impl ResourceType {
+    /// `blog.web.helloworld`, `pod`: the type as kubectl prints it before an object's name.
+    pub(crate) fn qualified_singular(&self) -> String {
+        let name =
+            if self.singular.is_empty() { self.api.kind.to_lowercase() } else { self.singular.clone() };
+        if self.api.group.is_empty() { name } else { format!("{name}.{}", self.api.group) }
+    }
+
+    /// `blogs.web.helloworld`, `pods`.
+    pub(crate) fn qualified_plural(&self) -> String {
+        if self.api.group.is_empty() {
+            self.api.plural.clone()
+        } else {
+            format!("{}.{}", self.api.plural, self.api.group)
+        }
+    }
+
+    fn allows(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|have| have == verb)
+    }
+}
+
+/// Every resource type of a server, in its order of preference.
+#[derive(Debug)]
+pub(crate) struct Discovered {
+    types: Vec<ResourceType>,
+}
+
+impl Discovered {
+    /// Of the aggregated discovery of `/api` and `/apis`.
+    pub(crate) fn new(core: APIGroupDiscoveryList, groups: APIGroupDiscoveryList) -> Self {
+        let types = core.items.into_iter().chain(groups.items).flat_map(types_of_group).collect();
+        Self { types }
+    }
+
+    /// The type that `asked` means, if it can be listed and watched.
+    pub(crate) fn watchable(&self, asked: &str) -> Result<&ResourceType> {
+        let Some(found) = self.find(asked) else {
+            bail!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked))
+        };
+        match ["list", "watch"].into_iter().find(|verb| !found.allows(verb)) {
+            Some(verb) => bail!(
+                "{} cannot be watched: the server does not allow {verb} on it",
+                found.qualified_plural()
+            ),
+            None => Ok(found),
+        }
+    }
+
+    fn find(&self, asked: &str) -> Option<&ResourceType> {
+        // `blogs.v1.web.helloworld`, and `configmaps.v1.` with its empty group.
+        let with_version = asked.splitn(3, '.').collect::<Vec<_>>();
+        if let [resource, version, group] = with_version[..]
+            && let Some(found) =
+                self.first(|t| t.api.version == version && (t.api.group == group && is_called(t, resource)))
+        {
+            return Some(found);
+        }
+        let (resource, group) = asked.split_once('.').unwrap_or((asked, ""));
+        self.first(|t| is_called(t, resource) && t.api.group == group)
+            .filter(|_| !group.is_empty())
+            .or_else(|| self.first(|t| is_called(t, resource) && t.api.group.starts_with(group)))
+    }
+
+    fn first(&self, mut wanted: impl FnMut(&ResourceType) -> bool) -> Option<&ResourceType> {
+        self.types.iter().find(|t| wanted(t))
+    }
+
+    /// What to do about a type that is not there.
+    fn advice(&self, asked: &str) -> String {
+        let resource = asked.split('.').next().unwrap_or(asked).to_lowercase();
+        if ["blog", "blogs", "bl"].contains(&resource.as_str()) {
+            return "; `crdctl crd install` installs Blog".into();
+        }
+        let mut close: Vec<(usize, String)> = self
+            .types
+            .iter()
+            .filter_map(|t| {
+                let names = [&t.api.plural, &t.singular].into_iter().chain(&t.short_names);
+                let distance = names.map(|name| strsim::damerau_levenshtein(name, &resource)).min()?;
+                (distance <= 1 + resource.len() / 4).then(|| (distance, t.qualified_plural()))
+            })
+            .collect();
+        close.sort();
+        close.dedup_by(|a, b| a.1 == b.1);
+        match &close[..] {
+            [] => "; `kubectl api-resources` lists those that it has".into(),
+            close => {
+                let names: Vec<_> = close.iter().take(3).map(|(_, name)| name.as_str()).collect();
+                format!("; did you mean {}?", names.join(" or "))
+            }
+        }
+    }
+}
+
+fn is_called(t: &ResourceType, name: &str) -> bool {
+    let name = name.to_lowercase();
+    t.api.plural == name
+        || t.singular == name
+        || t.api.kind.to_lowercase() == name
+        || t.short_names.contains(&name)
+}
+
+fn types_of_group(group: APIGroupDiscovery) -> impl Iterator<Item = ResourceType> {
+    let name = group.metadata.and_then(|metadata| metadata.name).unwrap_or_default();
+    group.versions.into_iter().flat_map(move |version| types_of_version(&name, version))
+}
+
+fn types_of_version(group: &str, version: APIVersionDiscovery) -> Vec<ResourceType> {
+    let version_name = version.version.unwrap_or_default();
+    let api_version = if group.is_empty() { version_name.clone() } else { format!("{group}/{version_name}") };
+    let type_of = |resource: kube::core::discovery::v2::APIResourceDiscovery| {
+        Some(ResourceType {
+            api: ApiResource {
+                group: group.to_owned(),
+                version: version_name.clone(),
+                api_version: api_version.clone(),
+                kind: resource.response_kind?.kind?,
+                plural: resource.resource?,
+            },
+            namespaced: resource.scope.as_deref() == Some("Namespaced"),
+            singular: resource.singular_resource.unwrap_or_default(),
+            short_names: resource.short_names,
+            verbs: resource.verbs,
+        })
+    };
+    version.resources.into_iter().filter_map(type_of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn discovered() -> Discovered {
+        let resource = |plural: &str, kind: &str, short: &[&str], verbs: &[&str]| {
+            json!({
+                "resource": plural,
+                "responseKind": {"group": "", "version": "", "kind": kind},
+                "scope": "Namespaced",
+                "singularResource": kind.to_lowercase(),
+                "shortNames": short,
+                "verbs": verbs,
+            })
+        };
+        let all = ["get", "list", "watch"];
+        let group = |name: &str, version: &str, resources: &[serde_json::Value]| json!({"metadata": {"name": name}, "versions": [{"version": version, "resources": resources}]});
+        let list = |groups: &[serde_json::Value]| serde_json::from_value(json!({"items": groups})).unwrap();
+        Discovered::new(
+            list(&[group(
+                "",
+                "v1",
+                &[
+                    resource("configmaps", "ConfigMap", &["cm"], &all),
+                    resource("events", "Event", &["ev"], &all),
+                    resource("bindings", "Binding", &[], &["create"]),
+                ],
+            )]),
+            list(&[
+                group("events.k8s.io", "v1", &[resource("events", "Event", &["ev"], &all)]),
+                group("web.helloworld", "v1", &[resource("blogs", "Blog", &["bl"], &all)]),
+            ]),
+        )
+    }
+
+    #[test]
+    fn a_type_is_found_by_every_name_that_kubectl_takes() {
+        let discovered = discovered();
+        for (asked, found) in [
+            ("blogs", "blogs.web.helloworld"),
+            ("blog", "blogs.web.helloworld"),
+            ("bl", "blogs.web.helloworld"),
+            ("Blog", "blogs.web.helloworld"),
+            ("BLOGS", "blogs.web.helloworld"),
+            ("blogs.web.helloworld", "blogs.web.helloworld"),
+            ("blogs.web", "blogs.web.helloworld"),
+            ("blogs.v1.web.helloworld", "blogs.web.helloworld"),
+            ("Blog.v1.web.helloworld", "blogs.web.helloworld"),
+            ("cm", "configmaps"),
+            ("configmaps.v1.", "configmaps"),
+            ("events", "events"),
+            ("events.events.k8s.io", "events.events.k8s.io"),
+            ("events.v1.events.k8s.io", "events.events.k8s.io"),
+        ] {
+            assert_eq!(discovered.watchable(asked).unwrap().qualified_plural(), found, "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_names_close_ones() {
+        let message = |asked| discovered().watchable(asked).unwrap_err().to_string();
+        assert_eq!(
+            message("configmap5"),
+            "the server doesn't have a resource type \"configmap5\"; did you mean configmaps?"
+        );
+        assert_eq!(
+            message("widgets"),
+            "the server doesn't have a resource type \"widgets\"; `kubectl api-resources` lists those that it has"
+        );
+        assert!(message("blogs.v2.web.helloworld").contains("crdctl crd install"));
+        assert!(message("blogs.other.group").contains("crdctl crd install"));
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_watched_says_so() {
+        let error = discovered().watchable("bindings").unwrap_err();
+        assert_eq!(error.to_string(), "bindings cannot be watched: the server does not allow list on it");
+    }
+
+    #[test]
+    fn an_object_is_named_after_a_slash_or_a_space() {
+        let named =
+            |resource: &str, name: &str| Request { resource: resource.into(), name: Some(name.into()) };
+        assert_eq!(Request::parse("blog/a", None), Ok(named("blog", "a")));
+        assert_eq!(Request::parse("blog", Some("a")), Ok(named("blog", "a")));
+        for (resource, name) in
+            [("blog/a", Some("b")), ("/a", None), ("blog/", None), ("a,b", None), ("a/b/c", None)]
+        {
+            assert!(Request::parse(resource, name).is_err(), "{resource} {name:?}");
+        }
+    }
+}

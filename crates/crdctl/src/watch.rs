@@ -1,0 +1,225 @@
+//! `crdctl watch`: prints what an informer sees.
+
+use std::{env, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use kube::{Client, ResourceExt as _, core::DynamicObject};
+use kube_informer::{Change, Event, Informer, Informers};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Cluster, OutputArgs, WatchArgs},
+    config, explain,
+    output::{Line, Printer, Writer},
+    resource::{Discovered, Request, ResourceType},
+    shutdown,
+};
+
+/// How long a server may take to answer at the start when the user sets no `--request-timeout`.
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// A cluster, ready for requests.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Its URL, for messages.
+    pub(crate) server: String,
+    /// The namespace of the context.
+    pub(crate) namespace: String,
+    /// How long to wait for an answer; none: for ever.
+    limit: Option<Duration>,
+    /// How long to wait for the first list, which may be long: no longer than the user says.
+    sync_limit: Option<Duration>,
+}
+
+impl Connection {
+    /// Of the cluster that the command line and the environment choose. Sends nothing yet.
+    pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
+        let loaded = config::load(cluster)?;
+        let chosen = cluster.request_timeout.map(|limit| Some(limit).filter(|limit| !limit.is_zero()));
+        Ok(Self {
+            client: loaded.client().map_err(explain::configuration)?,
+            server: loaded.report().server.value.clone(),
+            namespace: loaded.namespace().to_owned(),
+            limit: chosen.unwrap_or(Some(START_LIMIT)),
+            sync_limit: chosen.flatten(),
+        })
+    }
+
+    /// One request, within the limit and with its error explained.
+    pub(crate) async fn ask<T>(
+        &self,
+        action: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T> {
+        self.within(self.limit, action, request).await
+    }
+
+    async fn within<T, E: std::error::Error + 'static>(
+        &self,
+        limit: Option<Duration>,
+        action: &str,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T> {
+        let answer = match limit {
+            None => answer.await,
+            Some(limit) => {
+                timeout(limit, answer).await.map_err(|_| explain::too_slow(&self.server, action, limit))?
+            }
+        };
+        answer.map_err(|error| explain::request(&self.server, action, &error))
+    }
+}
+
+/// What to watch.
+pub(crate) struct Target {
+    pub(crate) request: Request,
+    /// None: all namespaces.
+    pub(crate) namespace: Option<String>,
+    pub(crate) labels: Option<String>,
+    pub(crate) fields: Option<String>,
+    pub(crate) every: Option<Duration>,
+    pub(crate) output: OutputArgs,
+}
+
+/// Runs `crdctl watch`.
+pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> {
+    let request = match Request::parse(&args.resource, args.name.as_deref()) {
+        Ok(request) => request,
+        Err(problem) => return Ok(crate::cli::wrong_usage(&problem)),
+    };
+    let connection = Connection::new(cluster)?;
+    let from_environment = || env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
+    let namespace = (!args.all_namespaces)
+        .then(|| args.namespace.or_else(from_environment).unwrap_or_else(|| connection.namespace.clone()));
+    let target = Target {
+        request,
+        namespace,
+        labels: args.selector,
+        fields: args.field_selector,
+        every: args.every,
+        output: args.output,
+    };
+    let stop = CancellationToken::new();
+    shutdown::until_signal(stop.clone(), watch(connection, target, stop)).await
+}
+
+/// Watches until `stop` is cancelled or stdout closes.
+pub(crate) async fn watch(
+    connection: Connection,
+    target: Target,
+    stop: CancellationToken,
+) -> Result<ExitCode> {
+    let started = async {
+        let resource = discover(&connection, &target.request.resource).await?;
+        let printer = Printer::new(&connection, &resource, target.output).await?;
+        let informer = start(&connection, &resource, &target);
+        let action = format!("watch {}", resource.qualified_plural());
+        connection.within(connection.sync_limit, &action, informer.synced()).await?;
+        anyhow::Ok((informer, resource, printer))
+    };
+    let (informer, resource, mut printer) = tokio::select! {
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+        started = started => started?,
+    };
+    let writer = Writer::stdout().context("starting the thread that writes to stdout")?;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = follow(&informer, &target, &resource, &mut printer, &writer) => {}
+    }
+    drop(informer);
+    writer.finish().await.context("writing to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints events until stdout closes or the informer ends.
+async fn follow(
+    informer: &Informer<DynamicObject>,
+    target: &Target,
+    resource: &ResourceType,
+    printer: &mut Printer,
+    writer: &Writer,
+) {
+    let mut events = informer.subscribe();
+    let every = target.every.filter(|every| !every.is_zero());
+    let mut ticks = every.map(|every| {
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
+    });
+    loop {
+        let text = tokio::select! {
+            event = events.next() => match event {
+                None => return,
+                Some(event) => printed(&event, target.output.watch_only, printer),
+            },
+            () = tick(&mut ticks) => printer.print(&Line::Cached(&names(informer, target, resource))),
+        };
+        if writer.write(text).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tick(ticks: &mut Option<tokio::time::Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn printed(event: &Event<DynamicObject>, watch_only: bool, printer: &mut Printer) -> String {
+    let line = match event {
+        Event::Change(Change::Added { initial: true, .. }) if watch_only => return String::new(),
+        Event::Change(Change::Added { object, .. }) => Line::Added(object),
+        Event::Change(Change::Updated { old, new, .. }) => Line::Modified { old, new },
+        Event::Change(Change::Deleted { last, .. }) => Line::Deleted(last),
+        Event::Synced { count, resource_version } => {
+            return printer
+                .print(&Line::Synced { count: *count, resource_version: &resource_version.to_string() });
+        }
+        // A kind of event that a later engine may have.
+        _ => return String::new(),
+    };
+    printer.print(&line)
+}
+
+/// The names in the cache, with their namespaces where several are watched.
+fn names(informer: &Informer<DynamicObject>, target: &Target, resource: &ResourceType) -> Vec<String> {
+    let qualified = resource.namespaced && target.namespace.is_none();
+    // There is a snapshot from the first sync on, and this is asked later.
+    let Ok(snapshot) = informer.snapshot() else { return Vec::new() };
+    let name = |object: &DynamicObject| match object.namespace() {
+        Some(namespace) if qualified => format!("{namespace}/{}", object.name_any()),
+        _ => object.name_any(),
+    };
+    snapshot.iter().map(|object| name(object)).collect()
+}
+
+/// The type that the user means.
+async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> {
+    let action = "ask for the resource types";
+    let client = &connection.client;
+    let core = connection.ask(action, client.list_core_api_versions_aggregated()).await?;
+    let groups = connection.ask(action, client.list_api_groups_aggregated()).await?;
+    Discovered::new(core, groups).watchable(asked).cloned()
+}
+
+fn start(connection: &Connection, resource: &ResourceType, target: &Target) -> Informer<DynamicObject> {
+    let informers = Informers::new(connection.client.clone());
+    let mut informer = informers.dynamic(&resource.api);
+    if let Some(namespace) = target.namespace.as_deref().filter(|_| resource.namespaced) {
+        informer = informer.namespace(namespace);
+    }
+    if let Some(labels) = &target.labels {
+        informer = informer.labels(labels);
+    }
+    let name = target.request.name.as_ref().map(|name| format!("metadata.name={name}"));
+    let fields: Vec<&str> = target.fields.as_deref().into_iter().chain(name.as_deref()).collect();
+    if !fields.is_empty() {
+        informer = informer.fields(&fields.join(","));
+    }
+    informer.start()
+}

@@ -1,0 +1,111 @@
+//! Programs that a test runs against its cluster.
+
+use std::{env, ffi::OsStr, path::PathBuf, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::cluster::Cluster;
+
+/// How long a program may run.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a program did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained.
+    pub stderr: String,
+}
+
+/// The kubectl of the environment: `TEST_ASSET_KUBECTL`, that of `KUBEBUILDER_ASSETS`, or the first one on `PATH`.
+pub(crate) fn kubectl() -> Option<PathBuf> {
+    let named = env::var_os("TEST_ASSET_KUBECTL").map(PathBuf::from);
+    let asset = env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join("kubectl"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join("kubectl"));
+    named.into_iter().chain(asset).chain(on_path).find(|program| program.is_file())
+}
+
+impl Cluster {
+    /// Runs kubectl as the administrator, in the test's namespace. Only for tests that need [`crate::Need::Kubectl`].
+    ///
+    /// # Errors
+    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        self.kubectl_reading("", arguments).await
+    }
+
+    /// The same with something on stdin.
+    ///
+    /// # Errors
+    /// As [`Cluster::kubectl`].
+    pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Result<Output> {
+        run(self.kubectl_command(arguments)?, input).await
+    }
+
+    /// kubectl in the background, for what it prints as it goes on; ended when the handle is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn kubectl_in_background(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.kubectl_command(arguments)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("run kubectl")
+    }
+
+    fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(kubectl().context("there is no kubectl")?);
+        let (kubeconfig, cache) = (self.kubeconfig_file()?, self.folder().join("kubectl-cache"));
+        let common: [&OsStr; 6] = [
+            "--kubeconfig".as_ref(),
+            kubeconfig.as_os_str(),
+            "--cache-dir".as_ref(),
+            cache.as_os_str(),
+            "--namespace".as_ref(),
+            self.namespace().as_ref(),
+        ];
+        command.args(arguments).args(common).env("TMPDIR", self.folder()).kill_on_drop(true);
+        Ok(command)
+    }
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// When it cannot be run, or takes longer than a minute.
+pub async fn run(mut command: Command, input: &str) -> Result<Output> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let program = format!("{:?}", command.as_std());
+    let mut child = command.spawn().with_context(|| program.clone())?;
+    let mut stdin = child.stdin.take().context("stdin")?;
+    let finish = async {
+        // A program that does not read is no error.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        child.wait_with_output().await
+    };
+    let output = timeout(LIMIT, finish).await.with_context(|| format!("{program}: still running"))??;
+    Ok(Output {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+impl Output {
+    /// What it printed, if it succeeded.
+    ///
+    /// # Errors
+    /// When its exit code is not 0.
+    pub fn ok(self) -> Result<String> {
+        ensure!(self.code == Some(0), "{self:?}");
+        Ok(self.stdout)
+    }
+}

@@ -1,0 +1,280 @@
+//! kube-informer on a live server: what its users see when the world changes under it.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use e2e::{Cluster, eventually};
+use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
+use kube_informer::{Change, Event, Informer, Informers, Phase, Reason, Subscription};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::widgets::{CRDS, GROUP, Widgets, version, widgets, widgets_of_group};
+
+e2e::on_each_cluster! {
+    initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
+    compaction [Compaction], type_removed_and_back, many_pages
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn widget_type(group: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", "Widget"), "widgets")
+}
+
+fn start(client: Client, group: &str, namespace: &str) -> Informer<DynamicObject> {
+    Informers::new(client).dynamic(&widget_type(group)).namespace(namespace).start()
+}
+
+/// The next event in a few words.
+async fn next(events: &mut Subscription<DynamicObject>) -> Result<String> {
+    let event = timeout(PATIENCE, events.next()).await.context("no event in time")?.context("the end")?;
+    let size = |object: &DynamicObject| object.data["spec"]["size"].as_str().unwrap_or_default().to_owned();
+    let mut words = String::new();
+    match event {
+        Event::Synced { count, .. } => write!(words, "synced {count}")?,
+        Event::Change(Change::Added { key, object, initial }) => {
+            let how = if initial { "initially" } else { "added" };
+            write!(words, "{how} {} {}", key.name(), size(&object))?;
+        }
+        Event::Change(Change::Updated { key, old, new }) => {
+            write!(words, "updated {} {} to {}", key.name(), size(&old), size(&new))?;
+        }
+        Event::Change(Change::Deleted { key, last, reason }) => {
+            write!(words, "deleted {} {} {reason:?}", key.name(), size(&last))?;
+        }
+        other => bail!("{other:?}"),
+    }
+    Ok(words)
+}
+
+async fn expect(events: &mut Subscription<DynamicObject>, expected: &str) -> Result<()> {
+    let got = next(events).await?;
+    ensure!(got == expected, "{got}, not {expected}");
+    Ok(())
+}
+
+fn cached(informer: &Informer<DynamicObject>) -> Result<Vec<String>> {
+    let snapshot = informer.snapshot()?;
+    Ok(snapshot.iter().map(|object| object.metadata.name.clone().unwrap_or_default()).collect())
+}
+
+async fn initial_list(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for name in ["b", "a", "c"] {
+        widgets.create(name).await?;
+    }
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    let synced = timeout(PATIENCE, informer.synced()).await??;
+    assert_eq!(synced.count, 3);
+    assert_eq!(cached(&informer)?, ["a", "b", "c"]);
+    let snapshot = informer.snapshot()?;
+    let a = snapshot.get(cluster.namespace(), "a").context("a")?;
+    assert_eq!(a.data["spec"], json!({"size": "small", "replicas": 1}));
+    assert!(snapshot.get("elsewhere", "a").is_none());
+    let mut events = informer.subscribe();
+    for expected in ["initially a small", "initially b small", "initially c small", "synced 3"] {
+        expect(&mut events, expected).await?;
+    }
+    Ok(())
+}
+
+async fn changes(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    let mut events = informer.subscribe();
+    expect(&mut events, "synced 0").await?;
+    widgets.create("one").await?;
+    expect(&mut events, "added one small").await?;
+    widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
+    expect(&mut events, "updated one small to large").await?;
+    widgets.delete("one").await?.code(200)?;
+    expect(&mut events, "deleted one large Deleted").await?;
+    assert!(cached(&informer)?.is_empty());
+    widgets.create("one").await?;
+    expect(&mut events, "added one small").await
+}
+
+async fn label_selector(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create_labelled("in", &json!({"app": "x"})).await?;
+    widgets.create_labelled("out", &json!({"app": "y"})).await?;
+    let informers = Informers::new(cluster.client());
+    let informer =
+        informers.dynamic(&widget_type(GROUP)).namespace(cluster.namespace()).labels("app=x").start();
+    let mut events = informer.subscribe();
+    expect(&mut events, "initially in small").await?;
+    expect(&mut events, "synced 1").await?;
+    let label = async |name: &str, value: &str| {
+        widgets.merge(name, &json!({"metadata": {"labels": {"app": value}}})).await?.code(200)
+    };
+    label("in", "y").await?;
+    expect(&mut events, "deleted in small DeletedOrLeftSelection").await?;
+    label("out", "x").await?;
+    expect(&mut events, "added out small").await?;
+    assert_eq!(cached(&informer)?, ["out"]);
+    Ok(())
+}
+
+async fn reads_its_own_writes(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    timeout(PATIENCE, informer.synced()).await??;
+    for name in ["a", "b", "c", "d"] {
+        let written = widgets.create(name).await?;
+        informer.wait_for(cluster.namespace(), version(&written), Instant::now() + PATIENCE).await?;
+        ensure!(cached(&informer)?.contains(&name.to_owned()), "{name} is not there");
+    }
+    Ok(())
+}
+
+async fn forbidden(cluster: Cluster) -> Result<()> {
+    widgets(&cluster).await?;
+    let nobody = cluster.nobody_client();
+    let informer = start(nobody, GROUP, cluster.namespace());
+    let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("nobody may list") };
+    ensure!(error.is_forbidden(), "{error:?}");
+    let message = &error.status().context("a status")?.message;
+    let verb = format!("cannot list resource \"widgets\" in API group \"{GROUP}\" in the namespace");
+    let watch = verb.replace("cannot list", "cannot watch");
+    ensure!(message.contains(&verb) || message.contains(&watch), "{message}");
+    assert!(informer.snapshot().is_err());
+    Ok(())
+}
+
+async fn unknown_type(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let informer = start(cluster.client(), &group, cluster.namespace());
+    let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("there is such a type") };
+    ensure!(error.is_unknown_type(), "{error:?}");
+    // It keeps trying, and the type comes.
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    timeout(PATIENCE, informer.status().wait_for(|status| status.synced)).await??;
+    eventually(PATIENCE, || async {
+        ensure!(cached(&informer)? == ["one"]);
+        Ok(())
+    })
+    .await
+}
+
+async fn restart(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for name in ["goes", "stays"] {
+        widgets.create(name).await?;
+    }
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    let mut events = informer.subscribe();
+    for expected in ["initially goes small", "initially stays small", "synced 2"] {
+        expect(&mut events, expected).await?;
+    }
+    cluster.stop().await?;
+    let mut status = informer.status();
+    timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::Retrying { .. }))).await??;
+    // What it knows stays there to be read.
+    assert_eq!(cached(&informer)?, ["goes", "stays"]);
+    cluster.resume().await?;
+    eventually(PATIENCE, || async { widgets.delete("goes").await?.code(200) }).await?;
+    eventually(PATIENCE, || async { widgets.post("comes", &json!({"size": "small"})).await?.code(201) })
+        .await?;
+    let mut news = [next(&mut events).await?, next(&mut events).await?];
+    news.sort();
+    ensure!(
+        news == ["added comes small", "deleted goes small Deleted"]
+            || news == ["added comes small", "deleted goes small MissedWhileAway"],
+        "{news:?}"
+    );
+    timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::Watching))).await??;
+    assert_eq!(cached(&informer)?, ["comes", "stays"]);
+    Ok(())
+}
+
+async fn compaction(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for name in ["goes", "stays"] {
+        widgets.create(name).await?;
+    }
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    let mut events = informer.subscribe();
+    for expected in ["initially goes small", "initially stays small", "synced 2"] {
+        expect(&mut events, expected).await?;
+    }
+    let before = informer.snapshot()?;
+    // Away while an object goes, one changes, and then the history that tells of it.
+    let behind = cluster.behind_a_relay().await?;
+    let away = start(behind.client(), GROUP, cluster.namespace());
+    timeout(PATIENCE, away.synced()).await??;
+    let mut seen = away.subscribe();
+    for expected in ["initially goes small", "initially stays small", "synced 2"] {
+        expect(&mut seen, expected).await?;
+    }
+    behind.cut();
+    widgets.delete("goes").await?.code(200)?;
+    widgets.create("comes").await?;
+    cluster.compact().await?;
+    behind.mend();
+    let mut news = [next(&mut seen).await?, next(&mut seen).await?];
+    news.sort();
+    assert_eq!(news, ["added comes small", "deleted goes small MissedWhileAway"]);
+    assert_eq!(cached(&away)?, ["comes", "stays"]);
+    // Who was not away has it from the watch, or from a list if the server started anew; the same in the end.
+    eventually(PATIENCE, || async {
+        ensure!(cached(&informer)? == ["comes", "stays"]);
+        Ok(())
+    })
+    .await?;
+    // A snapshot never changes.
+    assert_eq!(before.len(), 2);
+    Ok(())
+}
+
+async fn type_removed_and_back(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let informer = start(cluster.client(), &group, cluster.namespace());
+    let mut events = informer.subscribe();
+    for expected in ["initially one small", "synced 1"] {
+        expect(&mut events, expected).await?;
+    }
+    remove_type(&widgets, &group).await?;
+    let gone = next(&mut events).await?;
+    ensure!(gone == "deleted one small Deleted" || gone == "deleted one small TypeGone", "{gone}");
+    let mut status = informer.status();
+    timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. }))).await??;
+    assert!(cached(&informer)?.is_empty());
+
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("two").await?;
+    expect(&mut events, "added two small").await?;
+    timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::Watching))).await??;
+    Ok(())
+}
+
+async fn remove_type(widgets: &Widgets, group: &str) -> Result<()> {
+    let crd = format!("{CRDS}/widgets.{group}");
+    widgets.http.delete(&crd).await?.code(200)?;
+    eventually(PATIENCE, || async { widgets.http.get(&crd).await?.code(404) }).await?;
+    Ok(())
+}
+
+async fn many_pages(cluster: Cluster) -> Result<()> {
+    const COUNT: usize = 1_200;
+    let widgets = widgets(&cluster).await?;
+    let create = |index: usize| {
+        let widget = widgets.draft(&format!("w{index:04}"), &json!({"size": "small"}));
+        let (http, path) = (widgets.http.clone(), widgets.path.clone());
+        async move { http.post(&path, &widget).await?.code(201).map(drop) }
+    };
+    let creations = futures_util::stream::iter((0..COUNT).map(create));
+    futures_util::TryStreamExt::try_for_each(
+        futures_util::StreamExt::buffer_unordered(creations, 32),
+        async |()| Ok(()),
+    )
+    .await?;
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    assert_eq!(timeout(PATIENCE, informer.synced()).await??.count, COUNT);
+    let names = cached(&informer)?;
+    assert!(names.is_sorted() && names.len() == COUNT);
+    Ok(())
+}

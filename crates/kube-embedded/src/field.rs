@@ -24,6 +24,7 @@ pub(crate) enum Reason {
     /// `FieldValueTooMany`
     TooMany,
     /// `FieldValueNotFound`
+    #[allow(dead_code)] // No rule so far looks for something elsewhere.
     NotFound,
     /// `InternalError`
     Internal,

@@ -91,6 +91,7 @@ pub(crate) fn validate_crd(crd: &Value) -> Vec<FieldError> {
 }
 
 /// What is wrong with the change from `old` to `new`; `established` is whether `old` is served.
+#[allow(dead_code)] // Until the strategy of CRDs calls it.
 pub(crate) fn validate_crd_update(new: &Value, old: &Value, established: bool) -> Vec<FieldError> {
     let mut errors = super::validate_metadata_update(new, old);
     errors.extend(validate_crd(new).into_iter().filter(|error| !error.field.starts_with("metadata.")));

@@ -22,12 +22,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-// For the handlers of requests.
+// Until the strategy of CRDs and the HTTP layer call them.
 #[allow(unused_imports)]
+pub(crate) use self::{crd::validate_crd_update, openapi::openapi_v3};
 pub(crate) use self::{
-    crd::{default_crd, validate_crd, validate_crd_update},
+    crd::{default_crd, validate_crd},
     metadata::{validate_metadata, validate_metadata_update},
-    openapi::openapi_v3,
 };
 use crate::field::{FieldError, Path, Reason};
 
@@ -123,7 +123,6 @@ pub(crate) struct Checks {
     pub(crate) pattern: Option<Pattern>,
     pub(crate) max_items: Option<i64>,
     pub(crate) min_items: Option<i64>,
-    pub(crate) unique_items: bool,
     pub(crate) max_properties: Option<i64>,
     pub(crate) min_properties: Option<i64>,
     pub(crate) required: Vec<String>,
@@ -164,14 +163,10 @@ impl Schema {
         default::value(object, self);
     }
 
-    /// What is wrong with a whole object; with the stored one, what it already had wrong is let pass (KEP-4008).
+    /// What is wrong with a whole object; with the stored one, what it already had wrong is let pass (KEP-4008), and the
+    /// rules of that kind are the warnings of the response.
     ///
     /// `metadata` is for [`validate_metadata`].
-    pub(crate) fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        self.validate_with_warnings(new, old).0
-    }
-
-    /// As [`Schema::validate`], and the warnings that the response has for rules that were let pass.
     pub(crate) fn validate_with_warnings(
         &self,
         new: &Value,

@@ -97,7 +97,6 @@ impl Reader {
             pattern: self.pattern(map, path),
             max_items: self.integer(map, "maxItems", path),
             min_items: self.integer(map, "minItems", path),
-            unique_items: self.boolean(map, "uniqueItems", path),
             max_properties: self.integer(map, "maxProperties", path),
             min_properties: self.integer(map, "minProperties", path),
             required: self.strings(map, "required", path),

@@ -22,12 +22,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-// Until the strategy of CRDs and the HTTP layer call them.
+// Until the strategy of CRDs calls it.
 #[allow(unused_imports)]
-pub(crate) use self::{crd::validate_crd_update, openapi::openapi_v3};
+pub(crate) use self::crd::validate_crd_update;
 pub(crate) use self::{
     crd::{default_crd, validate_crd},
     metadata::{validate_metadata, validate_metadata_update},
+    openapi::openapi_v3,
 };
 use crate::field::{FieldError, Path, Reason};
 

@@ -4,9 +4,6 @@
 //! for the types of server-side apply. It has the paths, types and extensions that kube-apiserver's has; the descriptions
 //! of parameters and of the fields of `ObjectMeta` and its like are left out.
 
-// Until the HTTP layer serves it.
-#![allow(dead_code)]
-
 use serde_json::{Map, Value, json};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";

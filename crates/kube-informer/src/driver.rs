@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     engine::{Engine, Flow},
+    error::cause_of,
     informer::Object,
     protocol::{Next, Request, Settings, Target, Time},
     shared::Shared,
@@ -105,7 +106,7 @@ impl<K: Object> Driver<K> {
                 }
                 Some(Err(error)) => {
                     let resource = Arc::clone(self.engine.path());
-                    let error = Error::Interrupted { resource, source: Some(Arc::new(error)) };
+                    let error = Error::Interrupted { resource, source: Some(cause_of(error)) };
                     return self.engine.broken(self.now(), error);
                 }
                 None => return self.engine.end(self.now()),

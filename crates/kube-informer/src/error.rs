@@ -117,12 +117,12 @@ impl Error {
     pub(crate) fn from_send(resource: &Arc<str>, error: kube::Error) -> Self {
         let resource = Arc::clone(resource);
         if chain(&error).any(<dyn StdError>::is::<kube::client::AuthError>) {
-            return Self::Client { resource, source: Arc::new(error) };
+            return Self::Client { resource, source: cause_of(error) };
         }
         let tls = chain(&error).any(is_tls);
         let transport =
             chain(&error).any(<dyn StdError>::is::<io::Error>) || matches!(error, kube::Error::HyperError(_));
-        let source: SharedCause = Arc::new(error);
+        let source = cause_of(error);
         if tls {
             Self::Tls { resource, source }
         } else if transport {
@@ -130,6 +130,15 @@ impl Error {
         } else {
             Self::Client { resource, source }
         }
+    }
+}
+
+/// What kube's client wraps: the text of its wrapper repeats that of its cause.
+pub(crate) fn cause_of(error: kube::Error) -> SharedCause {
+    match error {
+        kube::Error::Service(cause) => Arc::from(cause),
+        kube::Error::HyperError(cause) => Arc::new(cause),
+        error => Arc::new(error),
     }
 }
 

@@ -54,6 +54,8 @@ impl Default for Settings {
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// The longest wait while no connection comes about.
+const LONGEST_WAIT_FOR_SERVER: Duration = Duration::from_secs(5);
 /// The longest wait while the type is not served: somebody may be about to install it.
 const LONGEST_WAIT_FOR_TYPE: Duration = Duration::from_secs(3);
 /// A watch that lived this long worked, even when nothing happened.
@@ -401,10 +403,10 @@ impl Machine {
             Fault::Status { status, retry_after } => {
                 asked = retry_after.or_else(|| asked_in(status));
                 if is_expired(status) || is_too_large(status) {
-                    // What it was asked for is not there (any more): only a new list helps, and one that asks for
-                    // nothing in particular.
+                    // What was asked for is not there (any more): only a new list helps. One that asked for a certain
+                    // version itself has to ask for none.
                     self.paged &= !matches!(then, Intent::List { continue_token: Some(_) });
-                    self.consistent = true;
+                    self.consistent |= matches!(then, Intent::List { .. }) || is_too_large(status);
                     then = Intent::List { continue_token: None };
                 } else if status.code == 404 {
                     cap = LONGEST_WAIT_FOR_TYPE;
@@ -421,6 +423,8 @@ impl Machine {
                 self.consistent = true;
                 then = Intent::List { continue_token: None };
             }
+            // Nobody is there to be spared.
+            Fault::Transport if open.last_byte.is_none() => cap = LONGEST_WAIT_FOR_SERVER,
             Fault::Transport | Fault::Silent | Fault::Malformed => {}
         }
         if then == Intent::Discover {

@@ -107,6 +107,32 @@ async fn a_single_fault_is_mended_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_is_found_within_seconds() {
+    let server = quiet();
+    let (away, service) = (Arc::new(AtomicBool::new(true)), server.service());
+    let gone = Arc::clone(&away);
+    let service = tower::service_fn(move |request| {
+        let (gone, service) = (gone.load(Ordering::SeqCst), service.clone());
+        async move {
+            if gone {
+                return Err(tower::BoxError::from(std::io::Error::from(
+                    std::io::ErrorKind::ConnectionRefused,
+                )));
+            }
+            Ok(tower::ServiceExt::oneshot(service, request).await?)
+        }
+    });
+    let blogs = Informers::new(kube::Client::new(service, "default")).typed::<Blog>().start();
+    let error = blogs.synced().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    away.store(false, Ordering::SeqCst);
+    let back = Instant::now();
+    blogs.status().wait_for(Status::is_ready).await.unwrap();
+    assert!(back.elapsed() <= Duration::from_secs(5), "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_is_left_alone_as_long_as_it_asks() {
     let server = Server::new(|call| match call.index {
         0 => Reply::status(429, "TooManyRequests", "the watch cache is not ready").retry_after(30),

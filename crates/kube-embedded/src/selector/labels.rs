@@ -45,34 +45,6 @@ impl LabelSelector {
         Ok(Self { requirements })
     }
 
-    /// Reads a `LabelSelector` of the API (`matchLabels`, `matchExpressions`). Null selects nothing: `None`.
-    pub(crate) fn from_api(selector: &Value) -> Result<Option<Self>, Error> {
-        let Some(selector) = selector.as_object() else {
-            return Ok(None);
-        };
-        let mut requirements = Vec::new();
-        for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
-            let values = BTreeSet::from([value.as_str().unwrap_or_default().to_owned()]);
-            requirements.push(requirement(key.clone(), Operator::In, values).map_err(Error)?);
-        }
-        for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-            let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
-            let operator = match text("operator") {
-                "In" => Operator::In,
-                "NotIn" => Operator::NotIn,
-                "Exists" => Operator::Exists,
-                "DoesNotExist" => Operator::DoesNotExist,
-                other => {
-                    return Err(Error(format!("{} is not a valid label selector operator", quote(other))));
-                }
-            };
-            let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
-            let values = values.filter_map(Value::as_str).map(str::to_owned).collect();
-            requirements.push(requirement(text("key").to_owned(), operator, values).map_err(Error)?);
-        }
-        Ok(Some(Self { requirements }))
-    }
-
     /// Whether it selects everything.
     pub(crate) fn is_empty(&self) -> bool {
         self.requirements.is_empty()
@@ -523,22 +495,6 @@ mod tests {
         ] {
             assert_eq!(LabelSelector::parse(selector), Err(Error(message.to_owned())), "{selector}");
         }
-    }
-
-    #[test]
-    fn reads_the_api_type() {
-        let selector = json!({
-            "matchLabels": {"app": "web"},
-            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["back"]}, {"key": "old", "operator": "DoesNotExist"}],
-        });
-        let selector = LabelSelector::from_api(&selector).unwrap().unwrap();
-        assert!(selector.matches(json!({"app": "web"}).as_object()));
-        assert!(!selector.matches(json!({"app": "web", "tier": "back"}).as_object()));
-        assert!(LabelSelector::from_api(&json!({})).unwrap().unwrap().is_empty());
-        assert_eq!(LabelSelector::from_api(&Value::Null), Ok(None));
-        let error = LabelSelector::from_api(&json!({"matchExpressions": [{"key": "a", "operator": "Is"}]}))
-            .unwrap_err();
-        assert_eq!(error.to_string(), "\"Is\" is not a valid label selector operator");
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! `Table`s of meta.k8s.io: what kubectl prints.
 //!
 //! The cells of a custom resource are those of its `additionalPrinterColumns`, converted as apiextensions-apiserver's
-//! `tableconvertor` does; those of built-in kinds are in [`builtin`].
+//! `tableconvertor` does; those of built-in kinds are in `builtin`.
 
 mod builtin;
 mod jsonpath;
@@ -92,7 +92,7 @@ impl Columns {
         Self { definitions, cells: Cells::Paths(paths) }
     }
 
-    /// Of a built-in kind. Those that [`builtin`] does not know get their name and age.
+    /// Of a built-in kind. Those that `builtin` does not know get their name and age.
     pub(crate) fn builtin(group: &str, kind: &str) -> Self {
         let (definitions, cells) = builtin::columns(group, kind);
         Self { definitions, cells: Cells::Builtin(cells) }

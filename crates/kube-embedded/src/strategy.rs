@@ -99,10 +99,11 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
     let metadata = metadata(new);
     metadata.remove("selfLink");
     for kept in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        match &old["metadata"][kept] {
-            Value::Null => metadata.remove(kept),
-            value => metadata.insert(kept.to_owned(), value.clone()),
-        };
+        // Another uid is refused, not ignored.
+        let given = kept == "uid" && metadata.get(kept).is_some_and(|uid| uid != "");
+        if !given && !old["metadata"][kept].is_null() {
+            metadata.insert(kept.to_owned(), old["metadata"][kept].clone());
+        }
     }
     match generation {
         Some(generation) => metadata.insert("generation".to_owned(), generation.into()),

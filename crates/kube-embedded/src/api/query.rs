@@ -93,8 +93,11 @@ impl Query {
     pub(crate) fn list_options(&self) -> Result<ListOptions, Status> {
         let text = |name| self.get(name).unwrap_or_default().to_owned();
         let watch = self.watch();
-        let what = if watch { "" } else { "invalid resource version: " };
-        let version = self.get("resourceVersion").map(|text| resource_version(what, text)).transpose()?;
+        let version = self.get("resourceVersion").map(resource_version).transpose();
+        let version = version.map_err(|error| match watch {
+            true => Status::unexpected(error),
+            false => Status::bad_request(format!("invalid resource version: {error}")),
+        })?;
         let asked_match = self.get("resourceVersionMatch");
         let version_match = match asked_match {
             Some("Exact") if !watch => Some(Match::Exact),
@@ -204,13 +207,12 @@ impl ListOptions {
     }
 }
 
-/// Reads a resourceVersion in a query; the message of the error begins with `what`.
-pub(crate) fn resource_version(what: &str, text: &str) -> Result<u64, Status> {
+/// Reads a resourceVersion in a query; the error is in kube-apiserver's words.
+pub(crate) fn resource_version(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| {
-        Status::bad_request(format!(
-            "{what}resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
-             invalid syntax"
-        ))
+        format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        )
     })
 }
 

@@ -39,7 +39,9 @@ struct Token {
 /// GET of one object.
 pub(super) async fn get(api: &Api, request: &Request<'_>) -> Result<Response, Status> {
     if let Some(version) = request.query.get("resourceVersion") {
-        reach(api, resource_version("invalid resource version: ", version)?).await?;
+        let version = resource_version(version)
+            .map_err(|error| Status::bad_request(format!("invalid resource version: {error}")))?;
+        reach(api, version).await?;
     }
     let resource = request.resource;
     let object = api.object(resource, request.path)?;

@@ -324,7 +324,7 @@ fn type_of(object: &Value) -> (&str, &str) {
 /// `web.helloworld/v1, Kind=Blog`; the core group's versions have a slash too.
 fn describe_type(object: &Value) -> String {
     let (api_version, kind) = type_of(object);
-    let slash = if api_version.contains('/') || api_version.is_empty() { "" } else { "/" };
+    let slash = if api_version.contains('/') { "" } else { "/" };
     format!("{slash}{api_version}, Kind={kind}")
 }
 

@@ -1,1 +1,192 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn store() -> Arc<Store> {
+    Arc::new(Store::new(Clock::default()))
+}
+
+fn things() -> Arc<str> {
+    "example.com/things".into()
+}
+
+/// What a write of the property tests does to a key.
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8),
+    Delete(u8),
+    Compact,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..8u8).prop_map(Step::Put),
+        3 => (0..8u8).prop_map(Step::Delete),
+        1 => Just(Step::Compact),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+/// Does a step, and returns whether it wrote.
+fn perform(store: &Store, step: &Step) -> bool {
+    let (things, value) = (things(), json!({"metadata": {"labels": {"a": "b"}}}));
+    match step {
+        Step::Put(key) => {
+            let key = format!("ns/{key}");
+            match store.get(&things, &key) {
+                Some(old) => store.update(&things, &key, old.revision, value).unwrap(),
+                None => store.create(&things, &key, value).unwrap(),
+            };
+            true
+        }
+        Step::Delete(key) => {
+            let key = format!("ns/{key}");
+            let Some(old) = store.get(&things, &key) else { return false };
+            store.delete(&things, &key, old.revision).unwrap();
+            true
+        }
+        Step::Compact => {
+            store.compact();
+            false
+        }
+    }
+}
+
+/// The revisions of the objects that a list has, by key.
+fn listed(page: &Page) -> BTreeMap<String, u64> {
+    page.objects.iter().map(|object| (object.key.to_string(), object.revision)).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_list_at_a_revision_is_the_list_that_was(steps in steps()) {
+        let (store, things) = (store(), things());
+        let mut lists = vec![(store.revision(), BTreeMap::new())];
+        for step in &steps {
+            if perform(&store, step) {
+                let page = store.list(&things, Range::default(), None).unwrap();
+                lists.push((page.revision, listed(&page)));
+            }
+        }
+        let floor = store.floor(&things);
+        for (revision, expected) in lists {
+            let page = store.list(&things, Range::default(), Some(revision));
+            if revision < floor {
+                prop_assert_eq!(page.unwrap_err(), Error::Compacted);
+            } else {
+                prop_assert_eq!(listed(&page.unwrap()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_the_whole_list(steps in steps(), limit in 1..5usize) {
+        let (store, things) = (store(), things());
+        for step in &steps {
+            perform(&store, step);
+        }
+        let whole = store.list(&things, Range::default(), None).unwrap();
+        let (mut after, mut seen) = (None::<String>, Vec::new());
+        loop {
+            let range = Range { after: after.as_deref(), limit: Some(limit), ..Range::default() };
+            let page = store.list(&things, range, Some(whole.revision)).unwrap();
+            prop_assert_eq!(seen.len() + page.objects.len() + page.remaining, whole.objects.len());
+            after = page.objects.last().map(|last| last.key.to_string());
+            seen.extend(page.objects);
+            if page.remaining == 0 {
+                break;
+            }
+            // What is written between pages is not in them.
+            perform(&store, &Step::Put(7));
+        }
+        let keys = |objects: &[Arc<Object>]| objects.iter().map(|it| it.revision).collect::<Vec<_>>();
+        prop_assert_eq!(keys(&seen), keys(&whole.objects));
+    }
+
+    #[test]
+    fn a_watch_turns_any_list_into_the_current_one(steps in steps(), from in 0..60usize) {
+        let (store, things) = (store(), things());
+        let (before, after) = steps.split_at(from.min(steps.len()));
+        for step in before {
+            perform(&store, step);
+        }
+        let page = store.list(&things, Range::default(), None).unwrap();
+        let mut watch = store.watch(&things, page.revision).unwrap();
+        for step in after.iter().filter(|step| !matches!(step, Step::Compact)) {
+            perform(&store, step);
+        }
+        let (mut state, mut last) = (listed(&page), page.revision);
+        for event in watch.ready().unwrap() {
+            prop_assert!(event.revision > last);
+            last = event.revision;
+            match &event.new {
+                Some(new) => state.insert(event.key().to_owned(), new.revision),
+                None => state.remove(event.key()),
+            };
+        }
+        prop_assert_eq!(watch.revision(), store.revision());
+        prop_assert_eq!(state, listed(&store.list(&things, Range::default(), None).unwrap()));
+    }
+}
+
+#[test]
+fn an_object_carries_the_revision_of_its_write() {
+    let (store, things) = (store(), things());
+    let one = store.create(&things, "one", json!({"metadata": {"name": "one"}})).unwrap();
+    assert_eq!(one.value()["metadata"]["resourceVersion"], one.revision.to_string());
+    let two = store.update(&things, "one", one.revision, one.value()).unwrap();
+    assert!(two.revision > one.revision);
+    let gone = store.delete(&things, "one", two.revision).unwrap();
+    let last: Value = serde_json::from_slice(gone.last()).unwrap();
+    assert_eq!(last["metadata"]["resourceVersion"], gone.revision.to_string());
+    assert_eq!(last["metadata"]["name"], "one");
+}
+
+#[test]
+fn a_write_needs_the_state_that_it_has_seen() {
+    let (store, things) = (store(), things());
+    let one = store.create(&things, "one", json!({})).unwrap();
+    assert_eq!(store.create(&things, "one", json!({})).unwrap_err(), Error::Exists);
+    store.update(&things, "one", one.revision, json!({})).unwrap();
+    assert_eq!(store.update(&things, "one", one.revision, json!({})).unwrap_err(), Error::Changed);
+    assert_eq!(store.delete(&things, "one", one.revision).unwrap_err(), Error::Changed);
+    assert_eq!(store.delete(&things, "two", one.revision).unwrap_err(), Error::Changed);
+}
+
+#[test]
+fn a_watch_that_falls_behind_ends() {
+    let (store, things) = (store(), things());
+    store.create(&things, "one", json!({})).unwrap();
+    let mut watch = store.watch(&things, 1).unwrap();
+    store.compact();
+    assert_eq!(watch.ready().unwrap_err(), End::TooSlow);
+    assert_eq!(store.watch(&things, 1).unwrap_err(), Error::Compacted);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_collection_that_ends_hears_its_last_events() {
+    let (store, things) = (store(), things());
+    let one = store.create(&things, "one", json!({})).unwrap();
+    let mut watch = store.watch(&things, one.revision).unwrap();
+    store.delete(&things, "one", one.revision).unwrap();
+    store.reset(&things);
+    let events = watch.next().await.unwrap();
+    assert!(events.len() == 1 && events[0].new.is_none());
+    assert_eq!(watch.next().await.unwrap_err(), End::Removed);
+}
+
+#[test]
+fn dependents_are_found_by_their_owners() {
+    let (store, things) = (store(), things());
+    let owned = json!({"metadata": {"ownerReferences": [{"uid": "u"}]}});
+    let one = store.create(&things, "one", owned.clone()).unwrap();
+    let two = store.create(&things, "two", owned).unwrap();
+    assert_eq!(store.dependents("u").len(), 2);
+    store.update(&things, "one", one.revision, json!({})).unwrap();
+    store.delete(&things, "two", two.revision).unwrap();
+    assert!(!store.has_dependents("u"));
+}

@@ -1,1 +1,109 @@
+//! What holds for the machine alone, whatever a server does.
 
+use proptest::prelude::*;
+
+use super::*;
+
+/// What comes of a request, none of which gets anywhere.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Status(u16),
+    NoAnswer,
+    Broken,
+    Ended,
+    Silent,
+    Malformed,
+    /// A list succeeds, and each time at a higher version; a watch only brings what is known.
+    Works,
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        prop::sample::select(vec![400_u16, 401, 403, 404, 410, 422, 429, 500, 503]).prop_map(Outcome::Status),
+        Just(Outcome::NoAnswer),
+        Just(Outcome::Broken),
+        Just(Outcome::Ended),
+        Just(Outcome::Silent),
+        Just(Outcome::Malformed),
+        Just(Outcome::Works),
+    ]
+}
+
+proptest! {
+    /// Contract 12: every request has a deadline, and requests that get nowhere become rare, however they fail and
+    /// whatever succeeds in between.
+    #[test]
+    fn requests_that_get_nowhere_become_rare(
+        outcomes in prop::collection::vec(outcome(), 60),
+        seed: u64,
+        from_cache: bool,
+    ) {
+        let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
+        let mut machine = Machine::new(Settings { list_from, ..Settings::default() }, seed);
+        let (mut now, mut waited, mut version) = (Time::ZERO, Time::ZERO, 100_u64);
+        for outcome in outcomes {
+            let request = loop {
+                match machine.next(now) {
+                    Next::Send(request) => break request,
+                    Next::WaitUntil(until) => {
+                        waited += until - now;
+                        now = until;
+                    }
+                    Next::Busy => panic!("nothing is under way"),
+                }
+            };
+            prop_assert!(machine.deadline() > Some(now));
+            if !matches!(outcome, Outcome::NoAnswer) {
+                machine.received(now);
+                prop_assert!(machine.deadline() > Some(now));
+            }
+            version += 1;
+            play(&mut machine, &request, &outcome, now, version);
+        }
+        prop_assert!(waited > Duration::from_secs(20), "60 requests with {waited:?} of waiting");
+    }
+}
+
+fn play(machine: &mut Machine, request: &Request, outcome: &Outcome, now: Time, version: u64) {
+    let version = version.to_string().parse().unwrap();
+    match (outcome, request) {
+        (Outcome::Status(code), _) => {
+            let status = Status::failure("no", "").with_code(*code);
+            machine.failed(now, &Fault::Status { status: &status, retry_after: None });
+        }
+        (Outcome::NoAnswer | Outcome::Broken, _) => drop(machine.failed(now, &Fault::Transport)),
+        (Outcome::Silent, _) => drop(machine.failed(now, &Fault::Silent)),
+        (Outcome::Malformed, _) => drop(machine.failed(now, &Fault::Malformed)),
+        (Outcome::Ended, _) => drop(machine.ended(now)),
+        (Outcome::Works, Request::WatchList { .. }) => {
+            machine.event(now, EventKind::Bookmark { ends_initial: true }, version);
+            machine.ended(now);
+        }
+        (Outcome::Works, Request::List { .. }) => drop(machine.page(now, version, None)),
+        (Outcome::Works, Request::Watch { from, .. }) => {
+            machine.event(now, EventKind::Bookmark { ends_initial: false }, *from);
+            machine.ended(now);
+        }
+        (Outcome::Works, Request::Discover) => drop(machine.discovered(now, true)),
+    }
+}
+
+#[test]
+fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
+    let version = |text: &str| text.parse().unwrap();
+    let mut machine = Machine::new(Settings::default(), 1);
+    let mut now = Time::ZERO;
+    for _ in 0..8 {
+        assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));
+        let Consequence::Retry { at } = machine.failed(now, &Fault::Transport) else { panic!("no fallback") };
+        now = at;
+    }
+    assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));
+    machine.received(now);
+    machine.event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
+    assert_eq!(machine.event(now, EventKind::Put, version("6")), Verdict::Apply);
+    assert_eq!(machine.ended(now), None);
+    assert!(matches!(machine.next(now), Next::Send(Request::Watch { from, .. }) if from == version("6")));
+    let Consequence::Retry { at } = machine.failed(now, &Fault::Transport) else { panic!("no fallback") };
+    assert!(at - now < Duration::from_secs(1));
+}

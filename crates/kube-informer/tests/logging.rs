@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use kube_informer::Informers;
@@ -48,7 +48,7 @@ struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Logged {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
         Ok(text.len())
     }
 

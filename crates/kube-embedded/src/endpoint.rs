@@ -129,7 +129,7 @@ impl Endpoint {
         self.kubeconfig_with("admin", &self.shared.admin_token)
     }
 
-    /// The same for another user, whose token [`Server::add_user`] gave.
+    /// The same for another user, whose token [`crate::Server::add_user`] gave.
     #[must_use]
     pub fn kubeconfig_with(&self, user: &str, token: &str) -> Kubeconfig {
         let name = "kube-embedded".to_owned();

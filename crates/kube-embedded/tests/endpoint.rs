@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn client(kubeconfig: Kubeconfig) -> Client {
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
-    Client::try_from(config).unwrap()
+    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
+    Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
 }
 
 fn status(error: kube::Error) -> (u16, String) {

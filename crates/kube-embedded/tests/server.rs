@@ -48,21 +48,21 @@ fn blogs_definition() -> CustomResourceDefinition {
             }],
         },
     }))
-    .unwrap()
+    .expect("the definition is one")
 }
 
 fn blog(name: &str, url: &str) -> DynamicObject {
     serde_json::from_value(json!({
         "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": name}, "spec": {"url": url},
     }))
-    .unwrap()
+    .expect("a blog is an object")
 }
 
 async fn install_blogs(client: &Client) -> Api<DynamicObject> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions.create(&PostParams::default(), &blogs_definition()).await.unwrap();
+    definitions.create(&PostParams::default(), &blogs_definition()).await.expect("the definition is good");
     let established = conditions::is_crd_established();
-    in_time(await_condition(definitions, "blogs.web.helloworld", established)).await.unwrap();
+    in_time(await_condition(definitions, "blogs.web.helloworld", established)).await.expect("it is served");
     let blogs = ApiResource {
         group: "web.helloworld".into(),
         version: "v1".into(),

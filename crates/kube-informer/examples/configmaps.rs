@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some(Event::Change(Change::Added { key, .. })) => println!("added    {key}"),
             Some(Event::Change(Change::Updated { key, .. })) => println!("updated  {key}"),
             Some(Event::Change(Change::Deleted { key, reason, .. })) => {
-                println!("deleted  {key} ({reason:?})")
+                println!("deleted  {key} ({reason:?})");
             }
             Some(Event::Synced { count, .. }) => println!("synced   {count} objects"),
             Some(_) => {}

@@ -101,6 +101,9 @@ impl<K: Object> Driver<K> {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     if self.engine.data(self.now(), chunk) == Flow::Stop {
+                        if matches!(request, Request::List { .. }) {
+                            read_out(body).await;
+                        }
                         return;
                     }
                 }
@@ -163,6 +166,13 @@ impl Transport {
             .map_err(kube::Error::HttpError)?;
         self.client.send(request).await
     }
+}
+
+/// Reads what is left of a list, so that the next page does not need a connection of its own. It is a line end at most:
+/// what takes longer is not worth it.
+async fn read_out(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(Duration::from_millis(100), rest).await;
 }
 
 /// How many seconds the server wants to be left alone. Kubernetes sends seconds, never a date.

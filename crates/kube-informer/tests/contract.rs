@@ -277,6 +277,27 @@ async fn changes_are_coalesced_for_one_who_reads_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pages_are_read_to_their_end_so_that_connections_are_used_again() {
+    let server = Server::new(|call| {
+        let page = |items: &[serde_json::Value], token: &str| {
+            let metadata = json!({"resourceVersion": "5", "continue": token});
+            let body = json!({"items": items, "metadata": metadata}).to_string();
+            Reply::watch(vec![body, "\n".to_owned()], Then::Close)
+        };
+        match call {
+            call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
+            call if call.uri.contains("continue=next") => page(&[blog("b", 5)], ""),
+            call if call.is_list() => page(&[blog("a", 4)], "next"),
+            _ => Reply::watch(vec![], Then::Stay),
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    assert_eq!(blogs.synced().await.unwrap().count, 2);
+    server.called(4).await;
+    assert_eq!(server.answers_read_out(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expired_page_starts_the_list_anew_unpaged() {
     let server = Server::new(|call| match call {
         call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),

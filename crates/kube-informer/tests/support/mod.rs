@@ -163,17 +163,23 @@ pub fn blog_with_uid(name: &str, version: u64, uid: &str) -> Value {
     })
 }
 
-/// The server: its calls, and how many of its answers are still being read.
+/// The server: its calls, how many of its answers are still being read, and how many were read to their end.
 #[derive(Clone)]
 pub struct Server {
     calls: Arc<Mutex<Vec<Call>>>,
     open: Arc<AtomicUsize>,
+    read_out: Arc<AtomicUsize>,
     answer: Arc<dyn Fn(&Call) -> Reply + Send + Sync>,
 }
 
 impl Server {
     pub fn new(answer: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
-        Self { calls: Arc::default(), open: Arc::default(), answer: Arc::new(answer) }
+        Self {
+            calls: Arc::default(),
+            open: Arc::default(),
+            read_out: Arc::default(),
+            answer: Arc::new(answer),
+        }
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -182,6 +188,10 @@ impl Server {
 
     pub fn open_answers(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    pub fn answers_read_out(&self) -> usize {
+        self.read_out.load(Ordering::SeqCst)
     }
 
     pub fn client(&self) -> Client {
@@ -219,7 +229,12 @@ impl Server {
         let Reply { code, retry_after, body } = (self.answer)(&call);
         self.open.fetch_add(1, Ordering::SeqCst);
         let reading = Reading(Arc::clone(&self.open));
+        let read_out = Arc::clone(&self.read_out);
         let body = body
+            .with_trailers(async move {
+                read_out.fetch_add(1, Ordering::SeqCst);
+                None
+            })
             .map_frame(move |frame| {
                 let _ = &reading;
                 frame

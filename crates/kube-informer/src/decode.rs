@@ -366,3 +366,101 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
         self.map.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use kube::core::DynamicObject;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decoder(keep_managed_fields: bool) -> Decoder {
+        Decoder { keep_managed_fields, api_version: "apps/v1".into(), kind: "Deployment".into() }
+    }
+
+    /// The object as it was cached.
+    fn decoded<K: Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
+        match decoder.object::<K>(object.to_string().as_bytes()).unwrap() {
+            Decoded::Item(item) => serde_json::to_value(item.object).unwrap(),
+            Decoded::Undecoded(item) => panic!("{}", item.error),
+        }
+    }
+
+    fn deployment() -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "default", "uid": "1", "resourceVersion": "7",
+                "managedFields": [{"manager": "kubectl"}],
+            },
+            "spec": {
+                "selector": {},
+                "template": {"metadata": {"managedFields": [{"manager": "inner"}], "labels": {"a\"b": "é"}}},
+            },
+        })
+    }
+
+    #[test]
+    fn only_the_managed_fields_of_the_object_itself_are_skipped() {
+        let mut expected = deployment();
+        expected["metadata"].as_object_mut().unwrap().remove("managedFields");
+        assert_eq!(decoded::<DynamicObject>(&decoder(false), &deployment()), expected);
+        assert_eq!(decoded::<Deployment>(&decoder(false), &deployment()), expected);
+        assert_eq!(decoded::<DynamicObject>(&decoder(true), &deployment()), deployment());
+        assert_eq!(decoded::<Deployment>(&decoder(true), &deployment()), deployment());
+    }
+
+    #[test]
+    fn an_object_that_says_what_it_is_keeps_its_word() {
+        let mut other = deployment();
+        other["apiVersion"] = json!("other/v2");
+        assert_eq!(decoded::<DynamicObject>(&decoder(true), &other), other);
+        let mut bare = deployment();
+        bare.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
+        assert_eq!(decoded::<DynamicObject>(&decoder(true), &bare), deployment());
+    }
+
+    #[test]
+    fn an_event_is_understood_in_either_order() {
+        for line in [
+            r#"{"type":"DELETED","object":{"a":"}"}}"#,
+            "{\"type\":\"DELETED\",\"object\":{\"a\":\"}\"}}\r",
+            r#"{ "type": "DELETED", "object": {"a":"}"} }"#,
+            r#"{"object":{"a":"}"},"type":"DELETED"}"#,
+        ] {
+            let event = watch_event(line.as_bytes()).unwrap();
+            assert!(matches!(event, WatchEvent::Deleted(br#"{"a":"}"}"#)), "{line}: {event:?}");
+        }
+        for line in ["", "{}", r#"{"type":"ADDED"}"#, r#"{"type":"NEWS","object":{}}"#, "<html>"] {
+            assert_eq!(watch_event(line.as_bytes()).unwrap_err(), Malformed::Event, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_name_or_version_is_malformed_and_what_has_both_is_not() {
+        let odd = |metadata: Value| {
+            let object = json!({"metadata": metadata, "spec": 5}).to_string();
+            decoder(false).object::<Deployment>(object.as_bytes()).map(|_| ())
+        };
+        assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
+        assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
+        assert_eq!(odd(json!({"name": "web", "resourceVersion": "7", "annotations": 5})), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, cut in 0_usize..300) {
+            let text = deployment().to_string();
+            let part = &text.as_bytes()[..cut.min(text.len())];
+            for bytes in [&bytes[..], part] {
+                let _ = watch_event(bytes);
+                let _ = list_end(bytes);
+                let _ = serves(bytes, "blogs");
+                let _ = decoder(false).object::<DynamicObject>(bytes);
+            }
+        }
+    }
+}

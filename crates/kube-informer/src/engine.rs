@@ -163,7 +163,7 @@ impl<K: Object> Engine<K> {
 
     /// When [`woken`](Self::woken) has to be called, if nothing else happens before.
     pub(crate) fn wake_at(&self) -> Option<Time> {
-        let stale = self.last_contact.map(|at| at + self.stale_after);
+        let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
         let stale = stale.filter(|_| self.published.is_some() && !self.stale);
         [self.machine.deadline(), stale].into_iter().flatten().min()
     }

@@ -212,9 +212,7 @@ impl Scan {
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' if self.depth <= 1 => return Some(if self.bare { at } else { at + 1 }),
                 b'}' | b']' => self.depth -= 1,
-                byte if self.depth > 0 => {
-                    debug_assert!(byte != b'"');
-                }
+                _ if self.depth > 0 => {}
                 b',' => return Some(at),
                 byte if byte.is_ascii_whitespace() => return Some(at),
                 _ => self.bare = true,

@@ -163,6 +163,16 @@ async fn a_silent_connection_is_dropped_past_its_timeout_and_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cache_may_be_allowed_to_get_as_old_as_it_likes() {
+    let server = quiet();
+    let blogs = Informers::new(server.client()).typed::<Blog>().stale_after(Duration::MAX).start();
+    blogs.synced().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(230)).await;
+    assert!(blogs.status().borrow().is_ready());
+    assert_eq!(blogs.status().borrow().age().map(|age| age.as_secs()), Some(230));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_is_given_up() {
     let hung = tower::service_fn(|_: http::Request<kube::client::Body>| async {
         std::future::pending::<Result<http::Response<http_body_util::Empty<bytes::Bytes>>, tower::BoxError>>()

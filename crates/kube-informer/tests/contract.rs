@@ -243,6 +243,26 @@ async fn a_type_that_is_not_served_yet_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_is_ordered_by_namespace_and_name() {
+    let at = |namespace: &str, name: &str, version: u64| {
+        let mut blog = blog(name, version);
+        blog["metadata"]["namespace"] = json!(namespace);
+        blog
+    };
+    // `a-b` sorts after `a`, though `-` sorts before `/`.
+    let objects = [at("a-b", "x", 1), at("a", "z", 2), at("b", "y", 3), at("a", "y", 4)];
+    let server = Server::new(move |_| Reply::watch_list(5, &objects, Then::Stay));
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let snapshot = blogs.snapshot().unwrap();
+    let keys: Vec<String> = snapshot.entries().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(keys, ["a/y", "a/z", "a-b/x", "b/y"]);
+    let names = |namespace| snapshot.in_namespace(namespace).map(|blog| blog.name_any()).collect::<Vec<_>>();
+    assert_eq!((names("a"), names("a-b")), (vec!["y".to_owned(), "z".to_owned()], vec!["x".to_owned()]));
+    assert!(names("none").is_empty() && snapshot.get("a", "x").is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_object_of_the_same_name_is_a_deletion_and_an_addition() {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));

@@ -76,6 +76,20 @@ pub(crate) fn initial_events_end(version: usize) -> Bytes {
     event("BOOKMARK", &bookmark)
 }
 
+/// The event by which a server says that a watch's version is too old.
+pub(crate) fn expired() -> Bytes {
+    let status = json!({
+        "apiVersion": "v1",
+        "code": 410,
+        "kind": "Status",
+        "message": "too old resource version",
+        "metadata": {},
+        "reason": "Expired",
+        "status": "Failure",
+    });
+    event("ERROR", &status)
+}
+
 fn event(kind: &str, object: &Value) -> Bytes {
     // The type first, as kube-apiserver has it.
     Bytes::from(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"))

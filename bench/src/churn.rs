@@ -1,29 +1,36 @@
 //! `bench churn`: a watch that brings one update after another, from memory, with subscribers and readers.
 //!
-//! No socket and no server: what is measured is what each client does with a line. The next line is there whenever
-//! the client asks for it.
+//! No socket and no server: what is measured is what each client does with a line. The next one is there whenever the
+//! client asks for it.
 
 pub(crate) mod client;
-mod feed;
-
-use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
-use tokio::{process::Command, time::timeout};
 
 use crate::{
-    machine,
+    child, machine,
     table::{self, Spread},
     usage::{print_line, progress},
 };
 use client::{Churned, Engine};
 
-/// No client may take longer.
-const LIMIT: Duration = Duration::from_secs(300);
+/// What goes on beside the updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scenario {
+    /// Whether updates come many at a time.
+    burst: bool,
+    subscribers: usize,
+    /// Threads that iterate whole snapshots, one after another.
+    readers: usize,
+}
 
-/// How many subscribers, and how many threads that iterate whole snapshots, one after another.
-const SCENARIOS: [(usize, usize); 3] = [(1, 0), (100, 0), (1, 8)];
+const SCENARIOS: [Scenario; 4] = [
+    Scenario { burst: true, subscribers: 1, readers: 0 },
+    Scenario { burst: false, subscribers: 1, readers: 0 },
+    Scenario { burst: false, subscribers: 100, readers: 0 },
+    Scenario { burst: false, subscribers: 1, readers: 8 },
+];
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -41,22 +48,19 @@ pub(crate) struct Arguments {
 /// Prints the table.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     ensure!(arguments.objects > 0 && arguments.updates > 0, "--objects and --updates must be at least 1");
-    let mut rows = Vec::new();
-    for (subscribers, readers) in SCENARIOS {
-        for engine in Engine::value_variants() {
-            rows.push((*engine, subscribers, readers, Vec::new()));
-        }
+    let mut rows: Vec<Row> = Vec::new();
+    for scenario in SCENARIOS {
+        rows.extend(Engine::value_variants().iter().map(|engine| (*engine, scenario, Vec::new())));
     }
     for run in 1..=arguments.runs {
-        for (engine, subscribers, readers, results) in &mut rows {
-            let title = format!("{}, {subscribers} subscribers, {readers} readers", engine.title());
+        for (engine, scenario, results) in &mut rows {
+            let title = format!("{}, {}", engine.title(), scenario.title());
             progress(&format!("run {run} of {}: {title}", arguments.runs))?;
-            let result = measure(*engine, *subscribers, *readers, &arguments).await.context(title)?;
-            results.push(result);
+            results.push(measure(*engine, *scenario, &arguments).await.context(title)?);
         }
     }
     print_line(&format!(
-        "{} updates of {} Blogs, from memory, one at a time; median of {} runs (least-most).",
+        "{} updates of {} Blogs, from memory; median of {} runs (least-most).",
         arguments.updates, arguments.objects, arguments.runs
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
@@ -64,50 +68,52 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     print_line(&render(&rows))
 }
 
-async fn measure(
-    engine: Engine,
-    subscribers: usize,
-    readers: usize,
-    arguments: &Arguments,
-) -> Result<Churned> {
+async fn measure(engine: Engine, scenario: Scenario, arguments: &Arguments) -> Result<Churned> {
     let engine = engine.to_possible_value().context("an engine without a name")?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = child::myself()?;
     command.args(["churn-client", engine.get_name()]);
-    for number in [subscribers, readers, arguments.objects, arguments.updates] {
+    for number in [scenario.subscribers, scenario.readers, arguments.objects, arguments.updates] {
         command.arg(number.to_string());
     }
-    command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let output =
-        timeout(LIMIT, command.output()).await.with_context(|| format!("not done within {LIMIT:?}"))??;
-    ensure!(output.status.success(), "its process ended with {}", output.status);
-    serde_json::from_slice(&output.stdout).context("it printed no result")
+    if scenario.burst {
+        command.arg("--burst");
+    }
+    child::result(command).await
 }
 
-type Row = (Engine, usize, usize, Vec<Churned>);
+impl Scenario {
+    fn title(self) -> String {
+        let Scenario { burst, subscribers, readers } = self;
+        let pace = if burst { "bursts" } else { "one at a time" };
+        format!("{pace}, subscribers: {subscribers}, readers: {readers}")
+    }
+}
+
+type Row = (Engine, Scenario, Vec<Churned>);
 
 fn render(rows: &[Row]) -> String {
     let spread = |results: &[Churned], figure: fn(&Churned) -> f64| Spread::of(results.iter().map(figure));
     let rate: fn(&Churned) -> f64 = |result| result.events_per_second;
-    let cells = rows.iter().filter_map(|(engine, subscribers, readers, results)| {
-        let peer = rows.iter().find(|row| (row.0, row.1, row.2) == (Engine::Runtime, *subscribers, *readers));
+    let cells = rows.iter().filter_map(|(engine, scenario, results)| {
+        let peer = rows.iter().find(|row| (row.0, row.1) == (Engine::Runtime, *scenario));
         let peer = peer.and_then(|(.., results)| spread(results, rate));
         let own = spread(results, rate)?;
+        // The time of a burst says nothing about one event.
+        let single = |cell: String| if scenario.burst { "-".to_owned() } else { cell };
         Some(vec![
             engine.title().to_owned(),
-            subscribers.to_string(),
-            readers.to_string(),
+            scenario.title(),
             own.show(1.0, 0),
             peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.2}", own.median / peer.median)),
             spread(results, |result| result.cpu_microseconds)?.show(1.0, 1),
-            spread(results, |result| result.p50_microseconds)?.show(1.0, 1),
-            spread(results, |result| result.p99_microseconds)?.show(1.0, 1),
+            single(spread(results, |result| result.p50_microseconds)?.show(1.0, 1)),
+            single(spread(results, |result| result.p99_microseconds)?.show(1.0, 1)),
             spread(results, |result| result.passes_per_second)?.show(1.0, 0),
         ])
     });
     let head = [
         "client",
-        "subscribers",
-        "readers",
+        "updates",
         "events/s",
         "/ kube-runtime",
         "CPU us per event",
@@ -116,4 +122,31 @@ fn render(rows: &[Row]) -> String {
         "reader passes/s",
     ];
     table::render(&head, &cells.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_set_against_the_peer_in_the_same_scenario() {
+        let result = |events_per_second| Churned {
+            events_per_second,
+            cpu_microseconds: 1.0,
+            p50_microseconds: 2.0,
+            p99_microseconds: 3.0,
+            passes_per_second: 0.0,
+        };
+        let rows = [
+            (Engine::Informer, SCENARIOS[0], vec![result(900.0)]),
+            (Engine::Runtime, SCENARIOS[0], vec![result(300.0)]),
+            (Engine::Informer, SCENARIOS[1], vec![result(500.0)]),
+        ];
+        let table = render(&rows);
+        let cells = |line: usize| -> Vec<&str> {
+            table.lines().nth(line).unwrap().split('|').map(str::trim).collect()
+        };
+        assert_eq!(cells(2)[3..8], ["900", "3.00", "1.0", "-", "-"]);
+        assert_eq!(cells(4)[3..8], ["500", "-", "1.0", "2.0", "3.0"]);
+    }
 }

@@ -4,10 +4,13 @@
 //! subcommand and reads a line of JSON.
 
 mod blogs;
+mod child;
 mod churn;
 mod cluster;
+mod feed;
 mod fill;
 mod machine;
+mod relist;
 mod sync;
 mod table;
 mod usage;
@@ -33,6 +36,8 @@ enum Command {
     Sync(sync::Arguments),
     /// A stream of updates, with subscribers and readers: rate and time of each client
     Churn(churn::Arguments),
+    /// Listing everything again after a watch has expired: memory of each client
+    Relist(relist::Arguments),
     /// Starts a server and holds it until stdin ends
     #[command(hide = true)]
     Serve {
@@ -46,6 +51,9 @@ enum Command {
     /// Measures one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
+    /// Measures one client of `relist`
+    #[command(hide = true)]
+    RelistClient(relist::ClientArguments),
 }
 
 #[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
@@ -66,6 +74,8 @@ fn run() -> Result<()> {
         // It makes its own runtime: the control plane's library has one.
         Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
+        Command::Relist(arguments) => block_on(relist::run(arguments)),
+        Command::RelistClient(arguments) => block_on(relist::client(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),
     }
 }

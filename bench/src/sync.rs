@@ -3,14 +3,13 @@
 pub(crate) mod client;
 mod peers;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use tokio::{process::Command, time::timeout};
 
 use crate::{
-    Choice,
+    Choice, child,
     cluster::{self, Cluster},
     fill::{self, NAMESPACE},
     machine,
@@ -18,9 +17,6 @@ use crate::{
     usage::{Sample, print_line, progress},
 };
 use peers::Peers;
-
-/// No client may take longer: one that hangs is named.
-const LIMIT: Duration = Duration::from_secs(300);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -136,21 +132,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn measure(row: Row, kubeconfig: &Path, peers: Option<&Peers>) -> Result<Sample> {
-    let mut command = match (row.go(), peers) {
+    let command = match (row.go(), peers) {
         (Some(client), Some(peers)) => peers.command(client, kubeconfig),
         (Some(_), None) => bail!("the Go program is not built"),
         (None, _) => {
             let row = row.to_possible_value().context("a client without a name")?;
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = child::myself()?;
             command.args(["sync-client", row.get_name()]).arg(kubeconfig);
             command
         }
     };
-    command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let output =
-        timeout(LIMIT, command.output()).await.with_context(|| format!("not done within {LIMIT:?}"))??;
-    ensure!(output.status.success(), "its process ended with {}", output.status);
-    serde_json::from_slice(&output.stdout).context("it printed no sample")
+    child::result(command).await
 }
 
 fn render(samples: &[(Row, Vec<Sample>)], objects: usize) -> String {

@@ -41,8 +41,7 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn now() -> Result<Start> {
-        let resident = memory("VmRSS")?;
-        Ok(Start { resident, cpu: cpu_seconds(), at: Instant::now() })
+        Ok(Start { resident: resident()?, cpu: cpu_seconds(), at: Instant::now() })
     }
 
     /// The sample of a client that is synced at this moment. `count` is asked last, so that it costs nothing that is
@@ -50,9 +49,9 @@ impl Start {
     pub(crate) async fn synced(self, count: impl FnOnce() -> Result<usize>) -> Result<Sample> {
         let wall_seconds = self.at.elapsed().as_secs_f64();
         let cpu_seconds = cpu_seconds() - self.cpu;
-        let peak = memory("VmHWM")?;
+        let peak = peak()?;
         tokio::time::sleep(SETTLE).await;
-        let resident_after = memory("VmRSS")?;
+        let resident_after = resident()?;
         let objects = count()?;
         Ok(Sample {
             objects,
@@ -98,6 +97,21 @@ pub(crate) fn progress(what: &str) -> Result<()> {
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The resident memory, in bytes.
+pub(crate) fn resident() -> Result<u64> {
+    memory("VmRSS")
+}
+
+/// The most that was resident, in bytes.
+pub(crate) fn peak() -> Result<u64> {
+    memory("VmHWM")
+}
+
+/// Lets the peak count from now on: proc(5), clear_refs.
+pub(crate) fn reset_peak() -> Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("writing /proc/self/clear_refs")
 }
 
 /// A field of /proc/self/status, in bytes.

@@ -16,7 +16,7 @@ use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::{Stream, StreamExt as _};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, ResourceExt as _,
     runtime::{
         WatchStreamExt as _, reflector,
         watcher::{self, watcher},
@@ -26,8 +26,10 @@ use kube_informer::{Event, Informers};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::feed::{self, Feed};
-use crate::usage::{cpu_seconds, print};
+use crate::{
+    feed::{self, Churn},
+    usage::{cpu_seconds, print},
+};
 
 /// How many changes kube-runtime keeps for its slowest subscriber before it stops.
 const BUFFER: usize = 1024;
@@ -39,6 +41,8 @@ pub(crate) struct Arguments {
     readers: usize,
     objects: usize,
     updates: usize,
+    #[arg(long)]
+    burst: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,7 +58,7 @@ pub(crate) struct Churned {
     pub(crate) events_per_second: f64,
     /// Of the whole process.
     pub(crate) cpu_microseconds: f64,
-    /// From one update's line to the wish for the next one's.
+    /// From one piece of the updates to the wish for the next one.
     pub(crate) p50_microseconds: f64,
     pub(crate) p99_microseconds: f64,
     /// Whole snapshots iterated, by all readers together.
@@ -71,16 +75,19 @@ impl Engine {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let (client, feed) = feed::client(arguments.objects, arguments.updates);
-    let result = match arguments.engine {
-        Engine::Informer => informer(client, feed, &arguments).await,
-        Engine::Runtime => runtime(client, feed, &arguments).await,
-    }?;
-    print(&result)
+    print(&churn(&arguments).await?)
 }
 
-async fn informer(client: Client, feed: Feed, arguments: &Arguments) -> Result<Churned> {
-    let informer = Informers::new(client).typed::<Blog>().start();
+async fn churn(arguments: &Arguments) -> Result<Churned> {
+    let feed = feed::churn(arguments.objects, arguments.updates, arguments.burst);
+    match arguments.engine {
+        Engine::Informer => informer(feed, arguments).await,
+        Engine::Runtime => runtime(feed, arguments).await,
+    }
+}
+
+async fn informer(feed: Churn, arguments: &Arguments) -> Result<Churned> {
+    let informer = Informers::new(feed.client.clone()).typed::<Blog>().start();
     informer.synced().await?;
     let mut run = Run::new(feed, arguments);
     for _ in 0..arguments.subscribers {
@@ -104,14 +111,14 @@ async fn informer(client: Client, feed: Feed, arguments: &Arguments) -> Result<C
     run.measure(|| informer.snapshot().map_or(0, |snapshot| snapshot.iter().map(read).sum())).await
 }
 
-async fn runtime(client: Client, feed: Feed, arguments: &Arguments) -> Result<Churned> {
+async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
+    let (client, objects) = (feed.client.clone(), arguments.objects);
     let mut run = Run::new(feed, arguments);
-    let objects = arguments.objects;
     let events = watcher(Api::<Blog>::all(client), watcher::Config::default().streaming_lists());
     let store = if arguments.subscribers == 1 {
         // The stream that fills the store is its subscriber.
         let (store, writer) = reflector::store();
-        let applied = events.default_backoff().reflect(writer).applied_objects().map(|applied| applied.ok());
+        let applied = events.default_backoff().reflect(writer).applied_objects().map(Result::ok);
         let (caught_up, last) = (run.caught_up(), run.last());
         run.subscribers.spawn(subscriber(applied.filter_map(std::future::ready), objects, last, caught_up));
         store
@@ -158,7 +165,7 @@ fn read(blog: impl AsRef<Blog>) -> usize {
 }
 
 struct Run {
-    feed: Feed,
+    feed: Churn,
     readers: usize,
     updates: usize,
     subscribers: JoinSet<Result<()>>,
@@ -167,7 +174,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(feed: Feed, arguments: &Arguments) -> Run {
+    fn new(feed: Churn, arguments: &Arguments) -> Run {
         Run {
             feed,
             readers: arguments.readers,
@@ -242,13 +249,9 @@ mod tests {
     async fn every_subscriber_of_either_engine_gets_the_last_update() {
         for engine in [Engine::Informer, Engine::Runtime] {
             for (subscribers, readers) in [(1, 0), (3, 0), (1, 2)] {
-                let arguments = Arguments { engine, subscribers, readers, objects: 50, updates: 200 };
-                let (client, feed) = feed::client(50, 200);
-                let result = match engine {
-                    Engine::Informer => informer(client, feed, &arguments).await,
-                    Engine::Runtime => runtime(client, feed, &arguments).await,
-                }
-                .unwrap();
+                let burst = subscribers == 3;
+                let arguments = Arguments { engine, subscribers, readers, objects: 50, updates: 200, burst };
+                let result = churn(&arguments).await.unwrap();
                 assert!(result.events_per_second > 0.0, "{result:?}");
                 assert!(result.p50_microseconds > 0.0, "{result:?}");
                 assert!(result.p99_microseconds >= result.p50_microseconds, "{result:?}");

@@ -1,0 +1,239 @@
+//! A server from memory: a service that a `kube::Client` takes for one. It answers watch-lists and nothing else.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt as _, stream};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
+use kube::{Client, client::Body};
+use tokio::{sync::oneshot, task::coop};
+
+use crate::blogs;
+
+/// The namespace of the Blogs.
+const NAMESPACE: &str = "default";
+
+/// As large as the pieces in which a burst of events comes through TLS.
+const PIECE: usize = 16 << 10;
+
+/// A watch with updates.
+pub(crate) struct Churn {
+    pub(crate) client: Client,
+    /// Sent, it lets the updates come.
+    pub(crate) open: oneshot::Sender<()>,
+    /// How long the client was busy with each piece of the updates, in nanoseconds.
+    pub(crate) busy: Arc<Mutex<Vec<u64>>>,
+    /// The version of the last update.
+    pub(crate) last: String,
+}
+
+/// A watch that expires.
+pub(crate) struct Relist {
+    pub(crate) client: Client,
+    /// Sent, it lets the watch expire.
+    pub(crate) expire: oneshot::Sender<()>,
+    /// The version of the second list.
+    pub(crate) version: String,
+}
+
+/// The body of one answer: Blogs, the end of the initial events, and what follows once it is let.
+struct Lines {
+    /// The Blogs that are still to come, and their end.
+    initial: Option<std::ops::Range<usize>>,
+    version: usize,
+    gate: Option<oneshot::Receiver<()>>,
+    updates: std::vec::IntoIter<Bytes>,
+    ends: bool,
+    handed_over: Option<Instant>,
+    busy: Arc<Mutex<Vec<u64>>>,
+}
+
+/// So many Blogs, and then so many updates: one at a time, or as many together as come in a burst.
+pub(crate) fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
+    let (open, gate) = oneshot::channel();
+    // Spread over the objects: the next one is far from the last.
+    let modified = (0..updates).map(|update| {
+        blogs::watch_line("MODIFIED", NAMESPACE, update * 7919 % objects, objects + update + 1)
+    });
+    let pieces = if burst { pieces(modified) } else { modified.collect() };
+    let lines = Lines::new(objects, objects, Some(gate), pieces, false);
+    let busy = Arc::clone(&lines.busy);
+    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string() }
+}
+
+/// So many Blogs; then the watch expires, and the second list has the same Blogs at a later version.
+pub(crate) fn relist(objects: usize) -> Relist {
+    let (expire, gate) = oneshot::channel();
+    let first = Lines::new(objects, objects, Some(gate), vec![blogs::expired()], true);
+    let second = Lines::new(objects, objects + 1, None, Vec::new(), false);
+    Relist { client: client([first, second]), expire, version: (objects + 1).to_string() }
+}
+
+fn client(answers: impl IntoIterator<Item = Lines>) -> Client {
+    let answers = Mutex::new(answers.into_iter().collect::<VecDeque<Lines>>());
+    let answers = Arc::new(answers);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = answer(&request, &answers);
+        async move { answer }
+    });
+    Client::new(service, NAMESPACE)
+}
+
+fn answer(
+    request: &Request<Body>,
+    answers: &Mutex<VecDeque<Lines>>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>> {
+    let query = request.uri().query().unwrap_or_default();
+    let watch_list = query.contains("watch=true") && query.contains("sendInitialEvents=true");
+    ensure!(watch_list, "only a watch-list is served, not {}", request.uri());
+    let next = answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let mut lines = next.context("no further watch is served")?;
+    let frame = |piece| Ok(Frame::data(piece));
+    let body = stream::poll_fn(move |context| lines.poll(context).map(|piece| piece.map(frame)));
+    Ok(Response::new(UnsyncBoxBody::new(StreamBody::new(body))))
+}
+
+fn pieces(lines: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
+    let mut pieces = vec![BytesMut::new()];
+    for line in lines {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.extend_from_slice(&line),
+            _ => pieces.push(BytesMut::from(&line[..])),
+        }
+    }
+    pieces.into_iter().map(BytesMut::freeze).collect()
+}
+
+impl Lines {
+    fn new(
+        objects: usize,
+        version: usize,
+        gate: Option<oneshot::Receiver<()>>,
+        updates: Vec<Bytes>,
+        ends: bool,
+    ) -> Lines {
+        let busy = Arc::new(Mutex::new(Vec::with_capacity(updates.len())));
+        let updates = updates.into_iter();
+        Lines { initial: Some(0..objects), version, gate, updates, ends, handed_over: None, busy }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(at) = self.handed_over.take() {
+            let nanoseconds = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.busy.lock().unwrap_or_else(PoisonError::into_inner).push(nanoseconds);
+        }
+        // As a socket does, so that a task that is always fed lets others run.
+        let budget = ready!(coop::poll_proceed(context));
+        if let Some(piece) = self.initial_piece() {
+            budget.made_progress();
+            return Poll::Ready(Some(piece));
+        }
+        if let Some(gate) = &mut self.gate {
+            // Dropped, it stays closed.
+            if ready!(gate.poll_unpin(context)).is_err() {
+                return Poll::Pending;
+            }
+            self.gate = None;
+        }
+        match self.updates.next() {
+            Some(line) => {
+                budget.made_progress();
+                self.handed_over = Some(Instant::now());
+                Poll::Ready(Some(line))
+            }
+            None if self.ends => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Made when it is asked for, so that it takes no memory.
+    fn initial_piece(&mut self) -> Option<Bytes> {
+        let numbers = self.initial.as_mut()?;
+        let mut piece = BytesMut::with_capacity(PIECE + 1024);
+        while piece.len() < PIECE {
+            let Some(number) = numbers.next() else {
+                piece.extend_from_slice(&blogs::initial_events_end(self.version));
+                self.initial = None;
+                break;
+            };
+            piece.extend_from_slice(&blogs::watch_line("ADDED", NAMESPACE, number, number + 1));
+        }
+        Some(piece.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn watch(client: &Client) -> Body {
+        let request = Request::get("/x?watch=true&sendInitialEvents=true").body(Body::empty()).unwrap();
+        client.send(request).await.unwrap().into_body()
+    }
+
+    async fn events(body: &mut Body) -> Vec<Value> {
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        piece.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    async fn initial_events(body: &mut Body) -> Vec<Value> {
+        let mut all = Vec::new();
+        while all.last().is_none_or(|event: &Value| event["type"] != "BOOKMARK") {
+            all.extend(events(body).await);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn initial_events_come_first_and_updates_when_they_are_let() {
+        for burst in [false, true] {
+            let feed = churn(30, 2, burst);
+            let mut body = watch(&feed.client).await;
+            let initial = initial_events(&mut body).await;
+            assert_eq!(initial.len(), 31);
+            assert!(initial[..30].iter().all(|event| event["type"] == "ADDED"));
+            assert!((800..1000).contains(&initial[0]["object"].to_string().len()), "{}", initial[0]);
+            assert!(body.frame().now_or_never().is_none());
+
+            feed.open.send(()).unwrap();
+            let mut updates = events(&mut body).await;
+            assert_eq!(updates.len(), if burst { 2 } else { 1 });
+            if !burst {
+                updates.extend(events(&mut body).await);
+            }
+            let versions = updates.iter().map(|event| &event["object"]["metadata"]["resourceVersion"]);
+            assert_eq!(versions.collect::<Vec<_>>(), ["31", "32"]);
+            assert!(body.frame().now_or_never().is_none());
+            assert_eq!(feed.busy.lock().unwrap().len(), if burst { 1 } else { 2 });
+            assert_eq!(feed.last, "32");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_expires_is_followed_by_the_same_list() {
+        let feed = relist(30);
+        let mut body = watch(&feed.client).await;
+        let first = initial_events(&mut body).await;
+        assert!(body.frame().now_or_never().is_none());
+        feed.expire.send(()).unwrap();
+        assert_eq!(events(&mut body).await[0]["object"]["code"], 410);
+        assert!(body.frame().await.is_none());
+
+        let mut body = watch(&feed.client).await;
+        let second = initial_events(&mut body).await;
+        assert_eq!(first[..30], second[..30]);
+        assert_eq!(second[30]["object"]["metadata"]["resourceVersion"], *feed.version);
+    }
+}

@@ -1,0 +1,58 @@
+//! The commands as their user runs them, with few objects.
+
+use std::process::Command;
+
+fn bench(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{arguments:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The first cells of the table's rows.
+fn clients(table: &str) -> Vec<&str> {
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    cells.map(str::trim).filter(|cell| !cell.starts_with('-') && *cell != "client").collect()
+}
+
+#[test]
+fn sync_compares_the_clients_on_the_embedded_server() {
+    let rows = "raw,informer,informer-dynamic,runtime,runtime-stripped,runtime-dynamic,runtime-pages";
+    let table = bench(&["sync", "--objects", "60", "--runs", "1", "--clients", rows]);
+    assert!(table.starts_with("60 Blogs of 9"), "{table}");
+    assert_eq!(
+        clients(&table),
+        [
+            "raw transport",
+            "kube-informer, typed",
+            "kube-informer, dynamic",
+            "kube-runtime, typed",
+            "kube-runtime, typed, managedFields cleared",
+            "kube-runtime, dynamic",
+            "kube-runtime, typed, list in pages (its default)",
+        ]
+    );
+}
+
+#[test]
+fn churn_compares_both_engines_in_every_scenario() {
+    let table = bench(&["churn", "--objects", "50", "--updates", "200", "--runs", "1"]);
+    assert_eq!(clients(&table), ["kube-informer", "kube-runtime"].repeat(4), "{table}");
+}
+
+#[test]
+fn relist_compares_both_engines() {
+    let table = bench(&["relist", "--objects", "300", "--runs", "1"]);
+    assert_eq!(clients(&table).len(), 3, "{table}");
+}
+
+#[test]
+fn a_server_that_is_none_is_refused_with_what_can_be_said() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["sync", "--server", "/no/such/file"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("neither `embedded`, `real` nor the path of a kubeconfig"), "{error}");
+}

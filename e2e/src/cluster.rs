@@ -36,6 +36,8 @@ pub enum Need {
     Compaction,
     /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
     Controllers,
+    /// Changes what the tests share: a cluster of its own.
+    Alone,
     /// Runs kubectl.
     Kubectl,
     /// Counts on an answer that the embedded server does not give as kube-apiserver does: a known difference. With
@@ -234,7 +236,8 @@ async fn envtest(needs: &[Need]) -> Result<Result<Arc<ControlPlane>, Skipped>> {
     let Some(assets) = Assets::from_env()? else {
         return Ok(Err(Skipped("KUBEBUILDER_ASSETS names no control plane".to_owned())));
     };
-    let plane = if needs.contains(&Need::Restart) || needs.contains(&Need::Compaction) {
+    let alone = [Need::Restart, Need::Compaction, Need::Alone].iter().any(|need| needs.contains(need));
+    let plane = if alone {
         Arc::new(ControlPlane::start(&assets).await?)
     } else {
         let start =

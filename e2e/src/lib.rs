@@ -5,6 +5,7 @@
 //! differ the embedded server is wrong. [`on_each_cluster!`] makes one test per provider of an `async fn`.
 
 mod cluster;
+pub mod crdctl;
 mod embedded;
 mod envtest;
 mod eventually;

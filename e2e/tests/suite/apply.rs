@@ -9,8 +9,8 @@ use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
     creates_then_nothing_changes, conflicts, force_takes_over, giving_up_removes, shared_fields,
-    associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests [Upstream],
-    typed_problems [Upstream], yaml [Upstream], dry_run, recreates_nothing
+    associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests, typed_problems, yaml,
+    dry_run, recreates_nothing
 }
 
 /// Manager, operation and fields of each entry, without their times.

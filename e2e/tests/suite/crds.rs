@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, widgets_of_group};
 
 e2e::on_each_cluster! {
-    established, name_conflict, removal, removal_waits_for_finalizers [Upstream], comes_back, invalid,
+    established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
     no_status_subresource, columns_change, protected_group, cluster_scope
 }
 

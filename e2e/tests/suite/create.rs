@@ -8,9 +8,8 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    server_fills_in_metadata, already_exists, generate_name, names, labels [Upstream], dry_run,
-    wrong_bodies [Upstream], wrong_types, yaml_in_and_out [Upstream], not_in_that_namespace,
-    secret_string_data
+    server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
+    wrong_types, yaml_in_and_out, not_in_that_namespace, secret_string_data
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::widgets::{GROUP, names, version, widgets};
 
 e2e::on_each_cluster! {
-    answers_with_a_status [Upstream], finalizers [Upstream], preconditions, options [Upstream], collection,
-    foreground, owned_objects [Controllers, Upstream]
+    answers_with_a_status, finalizers, preconditions, options, collection, foreground,
+    owned_objects [Controllers]
 }
 
 async fn answers_with_a_status(cluster: Cluster) -> Result<()> {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
-use kube_informer::{Change, Event, Informer, Informers, Phase, Reason, Subscription};
+use kube_informer::{Change, Event, Informer, Informers, Phase, Subscription};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 

@@ -3,9 +3,11 @@
 mod apply;
 mod auth;
 mod compaction;
+mod crdctl;
 mod crds;
 mod create;
 mod delete;
+mod demo;
 mod discovery;
 mod informer;
 mod kubectl;

@@ -9,8 +9,7 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    shape, names [Upstream], protected [Upstream], default_service_account [Controllers],
-    end_with_contents [Controllers]
+    shape, names, protected, default_service_account [Controllers], end_with_contents [Controllers]
 }
 
 async fn shape(cluster: Cluster) -> Result<()> {

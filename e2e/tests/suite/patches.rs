@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    merge, json_patch, json_patch_refused, malformed [Upstream], media_types, strategic, immutable [Upstream],
+    merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, other_kind [Upstream],
     status_only
 }
 
@@ -124,6 +124,12 @@ async fn immutable(cluster: Cluster) -> Result<()> {
         "Widget.{GROUP} \"one\" is invalid: metadata.uid: Invalid value: \"other\": field is immutable"
     );
     widgets.merge("one", &json!({"metadata": {"uid": "other"}})).await?.refused(422, "Invalid", &message)?;
+    Ok(())
+}
+
+async fn other_kind(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
     let message = format!("Other.{GROUP} \"one\" is invalid: kind: Invalid value: \"Other\": must be Widget");
     widgets.merge("one", &json!({"kind": "Other"})).await?.refused(422, "Invalid", &message)?;
     Ok(())

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use crate::widgets::{version, widgets};
 
 e2e::on_each_cluster! {
-    of_a_list, of_one, objects_in_rows, built_in, watch, falls_back [Upstream], refusals_are_no_tables,
-    partial_metadata
+    of_a_list, of_one, objects_in_rows, built_in, watch, falls_back, refusals_are_no_tables, partial_metadata
 }
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";

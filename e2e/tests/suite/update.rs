@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
-    needs_a_version, conflicts, unconditional_for_config_maps [Upstream], never_creates, generation, status,
-    scale [Upstream], no_change_no_version, wrong_targets [Upstream]
+    needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
+    no_change_no_version, wrong_targets
 }
 
 const MODIFIED: &str =

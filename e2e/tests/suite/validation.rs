@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
 
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
-    field_validation [Upstream], strict_patches [Upstream]
+    field_validation, strict_patches
 }
 
 /// A spec and the message that refuses it; `*` stands for the remark that rules were not checked.

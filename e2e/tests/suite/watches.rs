@@ -11,8 +11,8 @@ use crate::widgets::{Widgets, version, widgets};
 
 e2e::on_each_cluster! {
     from_a_version, from_unset_and_zero, wire_format, label_selector, field_selector, one_name, timeout,
-    initial_events, initial_events_options [Upstream], bookmark_before_the_end, too_large_version,
-    wrong_version [Upstream], deleted_has_last_state, partial_metadata, finalizers, across_namespaces
+    initial_events, initial_events_options, bookmark_before_the_end, too_large_version, wrong_version,
+    deleted_has_last_state, partial_metadata, finalizers, across_namespaces
 }
 
 async fn open(widgets: &Widgets, query: &str) -> Result<Watch> {

@@ -56,7 +56,9 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
     found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
 }
 
+/// The type in any group. The short name is the shared group's alone: kubectl warns of one that is not unique.
 pub(crate) fn crd(group: &str) -> Value {
+    let short_names: &[&str] = if group == GROUP { &["wd"] } else { &[] };
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -66,7 +68,7 @@ pub(crate) fn crd(group: &str) -> Value {
             "scope": "Namespaced",
             "names": {
                 "plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList",
-                "shortNames": ["wd"],
+                "shortNames": short_names,
             },
             "versions": [{
                 "name": "v1", "served": true, "storage": true,

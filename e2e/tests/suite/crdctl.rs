@@ -1,0 +1,391 @@
+//! The real `crdctl`: what it prints, how it ends, and what it says when something is wrong.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Cluster,
+    crdctl::{Crdctl, Running},
+    eventually,
+    http::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH},
+};
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+
+use crate::widgets::{CRDS, widgets_of_group};
+
+e2e::on_each_cluster! {
+    crd_commands [Alone], watch_table, watch_json, relabelled, other_outputs, signals, closed_pipe,
+    restart [Restart], type_removed_and_back, any_resource, errors_of_the_cluster,
+    errors_of_the_configuration, kubeconfig_in_three_files, namespace_of_the_context
+}
+
+const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blogs.web.helloworld";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// crdctl with the cluster's kubeconfig.
+async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
+    let kubeconfig = cluster.kubeconfig_file()?;
+    Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).args(arguments))
+}
+
+/// Installs the CRD and waits until it can be watched.
+async fn install(cluster: &Cluster) -> Result<()> {
+    crdctl(cluster, "crd install").await?.run().await?.ok()?;
+    // A real server answers 429 while it fills its cache.
+    let watch = format!("{}?watch=true&timeoutSeconds=1", blogs(cluster));
+    eventually(PATIENCE, || async { cluster.admin().watch(&watch).await }).await?;
+    Ok(())
+}
+
+fn blogs(cluster: &Cluster) -> String {
+    format!("/apis/web.helloworld/v1/namespaces/{}/blogs", cluster.namespace())
+}
+
+async fn create(cluster: &Cluster, name: &str, labels: &Value) -> Result<Value> {
+    let blog = json!({
+        "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": name, "labels": labels},
+        "spec": {"url": format!("https://example.com/{name}")},
+    });
+    cluster.admin().post(&blogs(cluster), &blog).await?.code(201)
+}
+
+async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value> {
+    cluster.admin().patch(&format!("{}/{name}", blogs(cluster)), MERGE_PATCH, patch).await?.code(200)
+}
+
+async fn delete(cluster: &Cluster, name: &str) -> Result<Value> {
+    cluster.admin().delete(&format!("{}/{name}", blogs(cluster))).await?.code(200)
+}
+
+/// `crdctl watch` of the test's namespace.
+async fn watch(cluster: &Cluster, arguments: &str) -> Result<Running> {
+    crdctl(cluster, &format!("watch {arguments} -n {}", cluster.namespace())).await?.start()
+}
+
+/// The next line, words with one blank between them, the namespace as `NS` and the age as `AGE`.
+async fn expect(running: &mut Running, cluster: &Cluster, expected: &str) -> Result<()> {
+    let line = running.line().await.with_context(|| format!("waiting for {expected}"))?;
+    let is_age = |word: &str| word.strip_suffix('s').is_some_and(|age| age.parse::<u32>().is_ok());
+    let word =
+        |word: &str| if is_age(word) { "AGE".to_owned() } else { word.replace(cluster.namespace(), "NS") };
+    let line: Vec<String> = line.split_whitespace().map(word).collect();
+    ensure!(line.join(" ") == expected, "{line:?}, not {expected}");
+    Ok(())
+}
+
+async fn crd_commands(cluster: Cluster) -> Result<()> {
+    let run = async |arguments: &str| crdctl(&cluster, arguments).await?.run().await;
+    let absent = run("crd check").await?;
+    ensure!(absent.code == Some(1) && absent.stderr.contains("is not installed"), "{absent:?}");
+    let printed = run("crd print").await?.ok()?;
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crd/blogs.web.helloworld.yaml");
+    // The file also says who writes it.
+    let committed = std::fs::read_to_string(committed)?;
+    assert_eq!(committed.split_once('\n').map(|(_, crd)| crd), Some(&*printed));
+
+    run("crd install").await?.ok()?;
+    run("crd install").await?.ok()?;
+    run("crd check").await?.ok()?;
+    // What was printed is what was installed.
+    let headers = [("content-type", APPLY_PATCH)];
+    let path = format!("{CRD}?fieldManager=other&dryRun=All");
+    let same =
+        cluster.admin().send(http::Method::PATCH, &path, &headers, printed.into_bytes()).await?.code(200)?;
+    assert_eq!(same["metadata"]["generation"], 1);
+
+    let change = json!([{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns/0/name", "value": "Elsewhere"}]);
+    cluster.admin().patch(CRD, JSON_PATCH, &change).await?.code(200)?;
+    let differs = run("crd check").await?;
+    assert_eq!(differs.code, Some(1));
+    ensure!(differs.stdout.lines().any(|line| line.starts_with('-') || line.starts_with('+')), "{differs:?}");
+    ensure!(differs.stdout.contains("Elsewhere"), "{differs:?}");
+    let conflict = run("crd install").await?;
+    ensure!(conflict.code == Some(1) && conflict.stderr.contains("--force-conflicts"), "{conflict:?}");
+    run("crd install --force-conflicts").await?.ok()?;
+    run("crd check").await?.ok()?;
+    let forbidden = run("crd install --context nobody").await?;
+    ensure!(
+        forbidden.code == Some(1) && forbidden.stderr.contains("User \"nobody\" cannot"),
+        "{forbidden:?}"
+    );
+    Ok(())
+}
+
+async fn watch_table(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "blog-sample", &json!({})).await?;
+    let mut watch = watch(&cluster, "blogs --every 1s").await?;
+    expect(&mut watch, &cluster, "EVENT NAMESPACE NAME URL AGE").await?;
+    expect(&mut watch, &cluster, "ADDED NS blog-sample https://example.com/blog-sample AGE").await?;
+    expect(&mut watch, &cluster, "CACHED 1 blog-sample").await?;
+    create(&cluster, "second", &json!({})).await?;
+    let line = watch.line_with(&["ADDED", "second"]).await?;
+    assert!(line.contains("https://example.com/second"), "{line}");
+    assert_eq!(watch.line_with(&["CACHED"]).await?, "CACHED  2  blog-sample, second");
+    patch(&cluster, "second", &json!({"spec": {"url": "https://example.org"}})).await?;
+    let line = watch.line_with(&["MODIFIED", "second"]).await?;
+    assert!(line.contains("https://example.org"), "{line}");
+    delete(&cluster, "blog-sample").await?;
+    watch.line_with(&["DELETED", "blog-sample"]).await?;
+    assert_eq!(watch.line_with(&["CACHED"]).await?, "CACHED  1  second");
+    delete(&cluster, "second").await?;
+    watch.line_with(&["DELETED", "second"]).await?;
+    assert_eq!(watch.line_with(&["CACHED"]).await?, "CACHED  0  (empty)");
+    Ok(())
+}
+
+async fn watch_json(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    let mut one = create(&cluster, "one", &json!({})).await?;
+    let mut watch = watch(&cluster, "bl -o json").await?;
+    let mut next = async || {
+        let line = watch.line().await?;
+        serde_json::from_str::<Value>(&line).context(line)
+    };
+    one["metadata"].as_object_mut().context("metadata")?.remove("managedFields");
+    assert_eq!(next().await?, json!({"type": "ADDED", "object": one}));
+    let synced = next().await?;
+    assert_eq!((&synced["type"], &synced["count"]), (&json!("SYNCED"), &json!(1)));
+    assert!(synced["resourceVersion"].is_string(), "{synced}");
+    patch(&cluster, "one", &json!({"spec": {"url": "https://example.org"}})).await?;
+    let modified = next().await?;
+    assert_eq!((&modified["type"], &modified["old"]), (&json!("MODIFIED"), &one));
+    assert_eq!(modified["object"]["spec"]["url"], "https://example.org");
+    delete(&cluster, "one").await?;
+    let deleted = next().await?;
+    assert_eq!(
+        (&deleted["type"], &deleted["object"]["metadata"]["name"]),
+        (&json!("DELETED"), &json!("one"))
+    );
+    Ok(())
+}
+
+async fn relabelled(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({"app": "x"})).await?;
+    let mut watch = watch(&cluster, "blogs -l app=x --no-headers").await?;
+    watch.line_with(&["ADDED", "one"]).await?;
+    patch(&cluster, "one", &json!({"metadata": {"labels": {"app": "y"}}})).await?;
+    watch.line_with(&["DELETED", "one"]).await?;
+    patch(&cluster, "one", &json!({"metadata": {"labels": {"app": "x"}}})).await?;
+    watch.line_with(&["ADDED", "one"]).await?;
+    Ok(())
+}
+
+async fn other_outputs(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let mut names = watch(&cluster, "blogs -o name").await?;
+    assert_eq!(names.line().await?, "blog.web.helloworld/one");
+    let mut only_changes = watch(&cluster, "blog/one --watch-only -o name --every 100ms").await?;
+    // Lines that are no names are comments; the first object is not printed.
+    let first = only_changes.line().await?;
+    assert!(first.starts_with("# CACHED"), "{first}");
+    patch(&cluster, "one", &json!({"metadata": {"annotations": {"a": "b"}}})).await?;
+    assert_eq!(names.line().await?, "blog.web.helloworld/one");
+    only_changes.line_with(&["blog.web.helloworld/one"]).await?;
+    delete(&cluster, "one").await?;
+    assert_eq!(names.line().await?, "blog.web.helloworld/one deleted");
+    only_changes.line_with(&["blog.web.helloworld/one", "deleted"]).await?;
+    Ok(())
+}
+
+async fn signals(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    for signal in ["INT", "TERM"] {
+        let mut running = watch(&cluster, "blogs").await?;
+        running.line_with(&["ADDED", "one"]).await?;
+        running.signal(signal).await?;
+        let (status, said) = running.ends_within(Duration::from_secs(2)).await?;
+        ensure!(status.code() == Some(0), "{signal}: {status}");
+        ensure!(said.contains(&format!("received SIG{signal}")), "{said}");
+    }
+    Ok(())
+}
+
+async fn closed_pipe(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let mut running = watch(&cluster, "blogs --every 100ms").await?;
+    running.line_with(&["ADDED", "one"]).await?;
+    let status = running.close_stdout().ends().await?;
+    assert_eq!(status.code(), Some(0));
+    Ok(())
+}
+
+async fn restart(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let mut running = watch(&cluster, "blogs").await?;
+    running.line_with(&["ADDED", "one"]).await?;
+    cluster.stop().await?;
+    // It says that it lost the server, keeps trying, and goes on.
+    running.complaint("WARN").await?;
+    cluster.resume().await?;
+    eventually(PATIENCE, || async { create(&cluster, "two", &json!({})).await }).await?;
+    running.line_with(&["ADDED", "two"]).await?;
+    delete(&cluster, "one").await?;
+    running.line_with(&["DELETED", "one"]).await?;
+    Ok(())
+}
+
+async fn type_removed_and_back(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let resource = format!("widgets.{group}");
+    let watched = format!("{}?watch=true&timeoutSeconds=1", widgets.path);
+    eventually(PATIENCE, || async { cluster.admin().watch(&watched).await }).await?;
+    let mut running = watch(&cluster, &resource).await?;
+    running.line_with(&["ADDED", "one", "small"]).await?;
+    let crd = format!("{CRDS}/{resource}");
+    widgets.http.delete(&crd).await?.code(200)?;
+    running.line_with(&["DELETED", "one"]).await?;
+    eventually(PATIENCE, || async { widgets.http.get(&crd).await?.code(404) }).await?;
+    running.complaint("the type is not served any more").await?;
+    widgets_of_group(&cluster, &group).await?.create("two").await?;
+    running.line_with(&["ADDED", "two"]).await?;
+    Ok(())
+}
+
+async fn any_resource(cluster: Cluster) -> Result<()> {
+    let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}});
+    cluster.admin().post(&maps, &map).await?.code(201)?;
+    for resource in ["configmaps", "cm", "ConfigMap", "configmaps.v1.", "cm/settings", "configmap settings"] {
+        let mut running = watch(&cluster, resource).await?;
+        expect(&mut running, &cluster, "EVENT NAMESPACE NAME AGE").await?;
+        running.line_with(&["ADDED", "settings"]).await?;
+    }
+    // A type without a namespace ignores it.
+    let mut running = watch(&cluster, &format!("namespace/{}", cluster.namespace())).await?;
+    running.line_with(&["ADDED", cluster.namespace()]).await?;
+    Ok(())
+}
+
+/// One line on stderr that has all of these, nothing on stdout.
+async fn fails(command: Crdctl, code: i32, parts: &[&str]) -> Result<()> {
+    let output = command.run().await?;
+    ensure!(output.code == Some(code) && output.stdout.is_empty(), "{output:?}");
+    ensure!(output.stderr.lines().count() == 1 && output.stderr.starts_with("error: "), "{output:?}");
+    for part in parts {
+        ensure!(output.stderr.contains(part), "no {part:?} in {}", output.stderr);
+    }
+    Ok(())
+}
+
+async fn errors_of_the_cluster(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
+        change(&mut kubeconfig);
+        let path = cluster.folder().join("changed");
+        std::fs::write(&path, kubeconfig.to_string())?;
+        anyhow::Ok(path)
+    };
+    let with = async |path: &Path, arguments: &str| {
+        anyhow::Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", path).args(arguments))
+    };
+    let server =
+        changed(&|config| config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1"))?;
+    fails(with(&server, "watch blogs").await?, 1, &["https://127.0.0.1:1", "cannot be reached"]).await?;
+    let token = changed(&|config| {
+        for user in config["users"].as_array_mut().into_iter().flatten() {
+            user["user"]["token"] = json!("not-a-token");
+        }
+    })?;
+    fails(with(&token, "watch blogs").await?, 1, &["401", "Unauthorized"]).await?;
+    let other_ca = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?.cert.pem();
+    let other_ca = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, other_ca);
+    let trust =
+        changed(&|config| config["clusters"][0]["cluster"]["certificate-authority-data"] = json!(other_ca))?;
+    fails(with(&trust, "watch blogs").await?, 1, &["not trusted"]).await?;
+
+    let watch = async |arguments: &str| crdctl(&cluster, &format!("watch {arguments}")).await;
+    let here = format!("in the namespace \"{}\"", cluster.namespace());
+    let forbidden = ["User \"nobody\" cannot", "resource \"blogs\"", "\"web.helloworld\"", &here];
+    fails(watch(&format!("blogs --context nobody -n {}", cluster.namespace())).await?, 1, &forbidden).await?;
+    fails(watch("blogz").await?, 1, &["resource type \"blogz\"", "did you mean blogs"]).await?;
+    fails(watch("whatever").await?, 1, &["resource type \"whatever\""]).await?;
+    Ok(())
+}
+
+async fn errors_of_the_configuration(cluster: Cluster) -> Result<()> {
+    let new = async || Crdctl::new(cluster.folder()).await;
+    // Before any connection: there is no cluster in these surroundings.
+    fails(new().await?.args("watch blogs -l a=b=c"), 2, &["a=b=c"]).await?;
+    fails(new().await?.args("watch"), 2, &["RESOURCE"]).await?;
+    fails(new().await?.args("watch blogs --every never"), 2, &["never"]).await?;
+    fails(new().await?.args("watch blogs"), 1, &["no configuration found", ".kube/config", "crdctl demo"])
+        .await?;
+
+    let malformed = cluster.folder().join("malformed");
+    std::fs::write(&malformed, "clusters: {")?;
+    let path = malformed.display().to_string();
+    fails(new().await?.env("KUBECONFIG", &malformed).args("watch blogs"), 1, &[&path, "malformed"]).await?;
+    let kubeconfig = cluster.kubeconfig_file()?;
+    let unknown = new().await?.env("KUBECONFIG", &kubeconfig).args("watch blogs --context nope");
+    fails(unknown, 1, &["context \"nope\"", "is not defined"]).await?;
+    let dangling = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "nowhere", "user": "somebody"}}],
+    });
+    let path = cluster.folder().join("dangling");
+    std::fs::write(&path, dangling.to_string())?;
+    let output = new().await?.env("KUBECONFIG", &path).args("watch blogs").run().await?;
+    ensure!(output.code == Some(1) && !output.stderr.contains("localhost:8080"), "{output:?}");
+    ensure!(output.stderr.contains("nowhere") || output.stderr.contains("somebody"), "{output:?}");
+    Ok(())
+}
+
+async fn kubeconfig_in_three_files(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let whole = cluster.kubeconfig();
+    let servers = Kubeconfig { clusters: whole.clusters.clone(), ..Kubeconfig::default() };
+    let users = Kubeconfig {
+        auth_infos: whole.auth_infos.clone(),
+        contexts: whole.contexts.clone(),
+        current_context: whole.current_context.clone(),
+        ..Kubeconfig::default()
+    };
+    let (first, last) = (cluster.folder().join("servers"), cluster.folder().join("users"));
+    std::fs::write(&first, serde_json::to_vec(&servers)?)?;
+    std::fs::write(&last, serde_json::to_vec(&users)?)?;
+    let missing = cluster.folder().join("missing");
+    let list = std::env::join_paths([&first, &missing, &last])?;
+    let mut running = Crdctl::new(cluster.folder())
+        .await?
+        .env("KUBECONFIG", &list)
+        .args(&format!("watch blogs -n {}", cluster.namespace()))
+        .start()?;
+    running.line_with(&["ADDED", "one"]).await?;
+    let told =
+        Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", &list).args("config").run().await?.ok()?;
+    for path in [&first, &missing, &last] {
+        ensure!(told.contains(&path.display().to_string()), "{} is not in {told}", path.display());
+    }
+    ensure!(told.contains("missing") && !told.contains("-token"), "{told}");
+    Ok(())
+}
+
+async fn namespace_of_the_context(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let mut kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
+    kubeconfig["contexts"][0]["context"]["namespace"] = json!(cluster.namespace());
+    let path = cluster.folder().join("with-namespace");
+    std::fs::write(&path, kubeconfig.to_string())?;
+    let new = async || anyhow::Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", &path));
+    new().await?.args("watch blogs").start()?.line_with(&["ADDED", "one"]).await?;
+    new().await?.args("watch blogs -A").start()?.line_with(&["ADDED", cluster.namespace(), "one"]).await?;
+    // The variable goes before the context.
+    let mut elsewhere =
+        new().await?.env("NAMESPACE", "default").args("watch configmaps --every 100ms").start()?;
+    elsewhere.line_with(&["CACHED"]).await?;
+    let mut here = crdctl(&cluster, "watch blogs").await?.env("NAMESPACE", cluster.namespace()).start()?;
+    here.line_with(&["ADDED", "one"]).await?;
+    Ok(())
+}

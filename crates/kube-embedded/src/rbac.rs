@@ -1,6 +1,6 @@
 //! Who may do what: the Roles, ClusterRoles and their bindings in the store, evaluated as RBAC does.
 
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
 use crate::api::{Api, Path};
@@ -64,6 +64,26 @@ pub(crate) fn authorize_path(api: &Api, user: &User, method: &Method, path: &str
     } else {
         Err(Status::forbidden_path(&user.name, &verb, path))
     }
+}
+
+/// Who a request is made as, if not as its user: `Impersonate-User` and `Impersonate-Group`.
+pub(crate) fn impersonate(api: &Api, user: &User, headers: &HeaderMap) -> Result<Option<User>, Status> {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let Some(name) = headers.get("impersonate-user").and_then(text) else { return Ok(None) };
+    let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(text).collect();
+    let asked = std::iter::once(("users", &name)).chain(groups.iter().map(|group| ("groups", group)));
+    for (resource, name) in asked {
+        let attributes = Attributes { verb: "impersonate", resource, name, ..Attributes::default() };
+        if !allows(api, user, &attributes) {
+            let why = format!(
+                "User {:?} cannot impersonate resource {resource:?} in API group \"\" at the cluster scope",
+                user.name
+            );
+            return Err(Status::forbidden("", resource, name, &why));
+        }
+    }
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    Ok(Some(User::new(&name, &groups)))
 }
 
 /// Whether a user may do something. Costs a look at every binding of the cluster and of the namespace.

@@ -272,6 +272,12 @@ impl Status {
         Self::new(501, "", format!("the embedded API server does not implement {what}"))
     }
 
+    /// 504 for a request that takes too long.
+    pub(crate) fn timeout() -> Self {
+        Self::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
+            .because(Vec::new())
+    }
+
     /// 504 for a resourceVersion that the server has not reached.
     pub(crate) fn too_large_resource_version(asked: u64, current: u64) -> Self {
         let cause = Cause {

@@ -86,6 +86,25 @@ async fn each_request_has_a_user() {
 }
 
 #[tokio::test]
+async fn only_who_may_speaks_for_others() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let list = async |mut kubeconfig: Kubeconfig| {
+        let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
+        user.impersonate = Some("bob".to_owned());
+        let maps: Api<ConfigMap> = Api::default_namespaced(client(kubeconfig).await);
+        status(maps.list(&ListParams::default()).await.unwrap_err())
+    };
+    let (code, message) = list(endpoint.kubeconfig()).await;
+    assert_eq!(code, 403);
+    assert!(message.starts_with("configmaps is forbidden: User \"bob\" cannot list"), "{message}");
+    let jane = endpoint.kubeconfig_with("jane", &server.add_user("jane", &[]));
+    let (code, message) = list(jane).await;
+    assert_eq!(code, 403);
+    assert!(message.starts_with("users \"bob\" is forbidden: User \"jane\" cannot impersonate"), "{message}");
+}
+
+#[tokio::test]
 async fn garbage_on_the_port_hurts_nobody() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();

@@ -5,10 +5,21 @@ use serde::de::DeserializeSeed;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::Request;
 use super::query::FieldValidation;
+use super::{Request, protobuf};
 use crate::registry::Resource;
 use crate::status::Status;
+
+/// The media type of Kubernetes' Protobuf bodies.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// How a body is written.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Json,
+    Yaml,
+    Protobuf,
+}
 
 /// The media type of a body, without its parameters; none if it is not said.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
@@ -21,9 +32,10 @@ pub(super) fn object(
     request: &Request<'_>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    let yaml = match media_type(request.headers) {
-        None | Some("application/json" | "application/x-www-form-urlencoded") => false,
-        Some("application/yaml") => true,
+    let encoding = match media_type(request.headers) {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => Encoding::Json,
+        Some("application/yaml") => Encoding::Yaml,
+        Some(PROTOBUF) if request.resource.custom.is_none() => Encoding::Protobuf,
         Some(_) => {
             return Err(Status::unsupported_media_type(&[
                 "application/json",
@@ -43,12 +55,16 @@ pub(super) fn object(
         ))
     };
     let mut duplicates = Vec::new();
-    let mut object = if yaml {
-        serde_saphyr::from_slice(&request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
-    } else {
-        parse_json(&request.body, &mut duplicates).map_err(|error| {
+    let mut object = match encoding {
+        Encoding::Json => parse_json(&request.body, &mut duplicates).map_err(|error| {
             unrecognized(format!("couldn't get version/kind; json parse error: {}", go_json_error(&error)))
-        })?
+        })?,
+        Encoding::Yaml => {
+            serde_saphyr::from_slice(&request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
+        }
+        Encoding::Protobuf => {
+            protobuf::decode(&request.body).map_err(|error| Status::bad_request(error.to_string()))?
+        }
     };
     if !object.is_object() {
         let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
@@ -106,6 +122,9 @@ pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
 pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     if request.body.is_empty() {
         return Ok(Value::Null);
+    }
+    if media_type(request.headers) == Some(PROTOBUF) {
+        return protobuf::decode(&request.body).map_err(|error| Status::bad_request(error.to_string()));
     }
     let value = parse_yaml(&request.body).map_err(|error| {
         Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))

@@ -8,6 +8,7 @@ mod discovery;
 mod negotiate;
 mod openapi;
 mod path;
+mod protobuf;
 mod query;
 mod read;
 mod render;
@@ -18,6 +19,7 @@ mod watch;
 mod write;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -42,6 +44,8 @@ use crate::table::IncludeObject;
 
 /// kube-apiserver's limit of a request's body.
 const MAX_BODY: usize = 3 * 1024 * 1024;
+/// How long a client may take for a request's body.
+const BODY: Duration = Duration::from_secs(60);
 
 /// What a server is, apart from its sockets and tasks.
 #[derive(Debug)]
@@ -122,7 +126,12 @@ impl Api {
     /// Answers a request.
     pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
-        match self.try_answer(user, &parts, body).await {
+        let answer = match rbac::impersonate(self, user, &parts.headers) {
+            Ok(Some(other)) => self.try_answer(&other, &parts, body).await,
+            Ok(None) => self.try_answer(user, &parts, body).await,
+            Err(refused) => Err(refused),
+        };
+        match answer {
             Ok(response) => response,
             Err(status) => status.into_response(),
         }
@@ -293,7 +302,8 @@ fn text(code: StatusCode, text: &'static str) -> Response {
 }
 
 async fn collect(body: Body) -> Result<Bytes, Status> {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let body = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect());
+    match body.await.map_err(|_| Status::timeout())? {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(MAX_BODY)),
         Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),

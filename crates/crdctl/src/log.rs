@@ -1,9 +1,12 @@
 //! Logs: on stderr, chosen by `RUST_LOG`.
 
 use anyhow::{Context, Result};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::cli::LogFormat;
+
+/// Failed requests are told once, by whoever asked; kube's client would log each of them too.
+const DEFAULT: &str = "info,kube_client=off";
 
 /// Starts logging; an error when `RUST_LOG` cannot be understood.
 pub(crate) fn start(format: LogFormat) -> Result<()> {

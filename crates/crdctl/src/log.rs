@@ -10,7 +10,8 @@ const DEFAULT: &str = "info,kube_client=off";
 
 /// Starts logging; an error when `RUST_LOG` cannot be understood.
 pub(crate) fn start(format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env().context(
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|chosen| !chosen.trim().is_empty());
+    let filter = EnvFilter::builder().parse(chosen.as_deref().unwrap_or(DEFAULT)).context(
         "reading RUST_LOG (it is a level, such as `debug`, or a list such as `info,kube_informer=debug`)",
     )?;
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);

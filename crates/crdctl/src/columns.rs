@@ -30,7 +30,7 @@ impl Columns {
         Ok(Self::new(printer_columns, wide))
     }
 
-    fn new(mut printer_columns: Vec<Value>, wide: bool) -> Self {
+    pub(crate) fn new(mut printer_columns: Vec<Value>, wide: bool) -> Self {
         let is_age = |column: &Value| column["jsonPath"] == ".metadata.creationTimestamp";
         if !printer_columns.iter().any(is_age) {
             printer_columns

@@ -1,7 +1,5 @@
 //! `-o table` and `-o wide`: a line a change, in columns.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
 
@@ -78,7 +76,9 @@ impl Table {
     fn aligned(&self, row: &[String]) -> String {
         let mut text = String::new();
         for (cell, wide) in row.iter().zip(&self.widths) {
-            let _ = write!(text, "{cell:<width$}", width = wide + GAP);
+            text.push_str(cell);
+            let gap = (wide + GAP).saturating_sub(width(cell)).max(GAP);
+            text.extend(std::iter::repeat_n(' ', gap));
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -106,7 +106,16 @@ fn one_line(cell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_the_first_list_and_never_touch() {
+        let table = Table { widths: vec![5, 3], ..Table::new(Columns::new(Vec::new(), false), false, true) };
+        let aligned = |row: [&str; 2]| table.aligned(&row.map(str::to_owned));
+        assert_eq!(aligned(["ü", "b"]), "ü       b\n");
+        assert_eq!(aligned(["longer than that", "b"]), "longer than that   b\n");
+        assert_eq!(aligned(["a", ""]), "a\n");
+    }
 
     #[test]
     fn a_cell_cannot_break_its_line_or_command_the_terminal() {

@@ -61,7 +61,7 @@ struct Inner {
 }
 
 enum Server {
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     Envtest(Arc<ControlPlane>),
 }
 
@@ -85,7 +85,7 @@ impl Cluster {
             {
                 return Ok(Err(Skipped("it is known to differ from kube-apiserver here".to_owned())));
             }
-            Provider::Embedded => Server::Embedded(Embedded::start().await?),
+            Provider::Embedded => Server::Embedded(Box::new(Embedded::start().await?)),
             Provider::Envtest => match envtest(needs).await? {
                 Ok(plane) => Server::Envtest(plane),
                 Err(skipped) => return Ok(Err(skipped)),

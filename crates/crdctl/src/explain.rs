@@ -13,25 +13,21 @@ pub(crate) fn print(error: &anyhow::Error) {
 
 /// A message and its causes, each said once, in one line.
 fn one_line(error: &(dyn StdError + 'static)) -> String {
-    let mut line = String::new();
+    let mut parts: Vec<String> = Vec::new();
     for cause in causes(error) {
         // The server's own words say it all; the errors around them add their Rust names and the request's path.
         if let Some(status) = status(cause).filter(|status| !status.message.is_empty()) {
-            line = [line, status.message.clone()]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join(": ");
+            parts.push(status.message.clone());
             break;
         }
         // kube's errors repeat their source in their own message, and so do others.
         let wraps = cause.is::<kube::Error>() && cause.source().is_some();
         let text = cause.to_string();
-        if wraps || line.contains(&text) {
-            continue;
+        if !wraps && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
         }
-        line = if line.is_empty() { text } else { format!("{line}: {text}") };
     }
+    let line = parts.join(": ");
     line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -83,18 +79,20 @@ enum Trouble {
     NotTrusted,
     Unauthorized,
     Forbidden,
+    /// Somebody else owns fields that were applied.
     Conflict,
     Other,
 }
 
 impl Trouble {
     fn of(error: &(dyn StdError + 'static)) -> Self {
-        match causes(error).find_map(status).map(|status| status.code) {
-            Some(401) => return Self::Unauthorized,
-            Some(403) => return Self::Forbidden,
-            Some(409) => return Self::Conflict,
-            Some(_) => return Self::Other,
-            None => {}
+        if let Some(status) = causes(error).find_map(status) {
+            return match status.code {
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden,
+                409 if status.reason == "Conflict" => Self::Conflict,
+                _ => Self::Other,
+            };
         }
         let says_certificate = |cause: &(dyn StdError + 'static)| cause.to_string().contains("certificate");
         if causes(error).any(says_certificate) {

@@ -99,17 +99,18 @@ impl Discovered {
 
     fn find(&self, asked: &str) -> Option<&ResourceType> {
         // `blogs.v1.web.helloworld`, and `configmaps.v1.` with its empty group.
-        let with_version = asked.splitn(3, '.').collect::<Vec<_>>();
-        if let [resource, version, group] = with_version[..]
+        if let [resource, version, group] = asked.splitn(3, '.').collect::<Vec<_>>()[..]
             && let Some(found) =
-                self.first(|t| t.api.version == version && (t.api.group == group && is_called(t, resource)))
+                self.first(|t| is_called(t, resource) && t.api.version == version && t.api.group == group)
         {
             return Some(found);
         }
-        let (resource, group) = asked.split_once('.').unwrap_or((asked, ""));
-        self.first(|t| is_called(t, resource) && t.api.group == group)
-            .filter(|_| !group.is_empty())
-            .or_else(|| self.first(|t| is_called(t, resource) && t.api.group.starts_with(group)))
+        match asked.split_once('.') {
+            None => self.first(|t| is_called(t, asked)),
+            Some((resource, group)) => self
+                .first(|t| is_called(t, resource) && t.api.group == group)
+                .or_else(|| self.first(|t| is_called(t, resource) && t.api.group.starts_with(group))),
+        }
     }
 
     fn first(&self, mut wanted: impl FnMut(&ResourceType) -> bool) -> Option<&ResourceType> {

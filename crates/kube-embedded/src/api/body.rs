@@ -171,22 +171,7 @@ fn check_type(
         if kind.is_empty() {
             return Err(unrecognized(format!("Object 'Kind' is missing in '{object}'")));
         }
-        if version != resource.api_version() {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({version}) does not match the expected API version ({})",
-                resource.api_version()
-            )));
-        }
-        if kind != resource.kind {
-            let error = crate::field::FieldError::invalid(
-                "kind",
-                &kind.as_str().into(),
-                &format!("must be {}", resource.kind),
-            );
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            return Err(Status::invalid(&resource.group, &kind, name, &[error]));
-        }
-        return Ok(());
+        return check_custom_type(resource, object);
     }
     let matches_kind = kind.is_empty() || kind == resource.kind;
     let matches_version = version.is_empty() || version == resource.api_version();
@@ -201,6 +186,25 @@ fn check_type(
         )));
     }
     super::render::set_version(resource, object);
+    Ok(())
+}
+
+/// Refuses a custom resource's object of another type, which a patch may have made of it.
+pub(super) fn check_custom_type(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if version != resource.api_version() {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            resource.api_version()
+        )));
+    }
+    if kind != resource.kind {
+        let why = format!("must be {}", resource.kind);
+        let error = crate::field::FieldError::invalid("kind", &kind.into(), &why);
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(Status::invalid(&resource.group, kind, name, &[error]));
+    }
     Ok(())
 }
 

@@ -276,6 +276,10 @@ pub(super) fn replace(
         let (mut new, mut warnings) = make(&old)?;
         body::check_metadata(resource, &new)?;
         check_target(path, &mut new)?;
+        match &resource.custom {
+            Some(_) => body::check_custom_type(resource, &new)?,
+            None => render::set_version(resource, &mut new),
+        }
         let pinned = check_version(resource, path, &mut new, &old, *request.method == Method::PUT)?;
         strategy::prepare_update(resource, &path.subresource, &mut new, &old);
         let (errors, odd) = strategy::validate_update(resource, &path.subresource, &new, &old);

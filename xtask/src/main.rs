@@ -2,6 +2,7 @@
 
 mod bench;
 mod crd;
+mod protobuf;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -23,6 +24,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write kube-embedded's protobuf messages from kubernetes' Go modules; skipped where these are not
+    Protobuf(protobuf::Arguments),
     /// Measure the caches side by side: `cargo xtask bench --help`
     #[command(disable_help_flag = true)]
     Bench {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Crd { check: false } => crd::write(),
         Task::Crd { check: true } => crd::check(),
+        Task::Protobuf(arguments) => protobuf::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

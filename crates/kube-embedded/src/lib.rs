@@ -10,6 +10,7 @@ mod error;
 mod field;
 mod lifecycle;
 mod patch;
+mod protobuf;
 mod rbac;
 mod registry;
 mod schema;

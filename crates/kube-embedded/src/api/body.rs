@@ -1,17 +1,15 @@
-//! What a client sent: an object, a patch or options, in JSON or YAML.
+//! What a client sent: an object, a patch or options, in JSON, YAML or, of built-in kinds, protobuf.
 
 use http::{HeaderMap, header};
 use serde::de::DeserializeSeed;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::Request;
 use super::query::FieldValidation;
-use super::{Request, protobuf};
+use crate::protobuf;
 use crate::registry::Resource;
 use crate::status::Status;
-
-/// The media type of Kubernetes' Protobuf bodies.
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// How a body is written.
 #[derive(Clone, Copy)]
@@ -27,33 +25,23 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
 }
 
+/// Whether a body is protobuf.
+pub(super) fn is_protobuf(request: &Request<'_>) -> bool {
+    media_type(request.headers) == Some(protobuf::MEDIA_TYPE)
+}
+
 /// The object of a create or a PUT with its `apiVersion` and `kind`, and what to warn of.
 pub(super) fn object(
     request: &Request<'_>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    let encoding = match media_type(request.headers) {
-        None | Some("application/json" | "application/x-www-form-urlencoded") => Encoding::Json,
-        Some("application/yaml") => Encoding::Yaml,
-        Some(PROTOBUF) if request.resource.custom.is_none() => Encoding::Protobuf,
-        Some(_) => {
-            return Err(Status::unsupported_media_type(&[
-                "application/json",
-                "application/yaml",
-                "application/vnd.kubernetes.protobuf",
-            ]));
-        }
-    };
+    let encoding = encoding(request)?;
     let resource = request.resource;
-    let unrecognized = |why: String| {
-        let shown = String::from_utf8_lossy(&request.body);
-        let shown = if shown.is_empty() { "<empty>" } else { &shown };
-        let shown: String = shown.chars().take(512).collect();
-        let kind = &resource.kind;
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): {why} ({shown})"
-        ))
-    };
+    if matches!(encoding, Encoding::Protobuf) && resource.custom.is_some() {
+        // There is no message of it. kube-apiserver drops the connection.
+        return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
+    }
+    let unrecognized = |why: String| unrecognized(request, &resource.kind, &why);
     let mut duplicates = Vec::new();
     let mut object = match encoding {
         Encoding::Json => parse_json(&request.body, &mut duplicates).map_err(|error| {
@@ -62,9 +50,7 @@ pub(super) fn object(
         Encoding::Yaml => {
             serde_saphyr::from_slice(&request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
         }
-        Encoding::Protobuf => {
-            protobuf::decode(&request.body).map_err(|error| Status::bad_request(error.to_string()))?
-        }
+        Encoding::Protobuf => decode_protobuf(request, &resource.api_version(), &resource.kind)?,
     };
     if !object.is_object() {
         let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
@@ -82,6 +68,20 @@ pub(super) fn object(
         FieldValidation::Strict if problems.is_empty() => Ok((object, problems)),
         FieldValidation::Strict => Err(strict(resource, &problems)),
     }
+}
+
+/// An object in a protobuf body, of the given type if the body does not name one.
+pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
+    protobuf::decode(&request.body, api_version, kind).map_err(|error| match error.kind {
+        None => unrecognized(request, kind, &error.why.to_string()),
+        Some((api_version, given)) => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            let why = error.why;
+            Status::bad_request(format!(
+                "{given} in version {version:?} cannot be handled as a {kind}: {why}"
+            ))
+        }
+    })
 }
 
 /// 400 for what `fieldValidation=Strict` does not allow.
@@ -123,8 +123,8 @@ pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     if request.body.is_empty() {
         return Ok(Value::Null);
     }
-    if media_type(request.headers) == Some(PROTOBUF) {
-        return protobuf::decode(&request.body).map_err(|error| Status::bad_request(error.to_string()));
+    if matches!(encoding(request)?, Encoding::Protobuf) {
+        return protobuf::delete_options(&request.body).map_err(|why| Status::bad_request(why.to_string()));
     }
     let value = parse_yaml(&request.body).map_err(|error| {
         Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
@@ -157,6 +157,35 @@ pub(super) fn check_metadata(resource: &Resource, object: &Value) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// How a body is written.
+fn encoding(request: &Request<'_>) -> Result<Encoding, Status> {
+    match media_type(request.headers) {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => Ok(Encoding::Json),
+        Some("application/yaml") => Ok(Encoding::Yaml),
+        Some(protobuf::MEDIA_TYPE) => Ok(Encoding::Protobuf),
+        Some(_) => Err(Status::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+            protobuf::MEDIA_TYPE,
+        ])),
+    }
+}
+
+/// 400 for a body that does not tell what it is, with its beginning.
+fn unrecognized(request: &Request<'_>, kind: &str, why: &str) -> Status {
+    let body = &request.body;
+    let shown = body.get(..30).unwrap_or(body);
+    let more = if shown.len() < body.len() { " ..." } else { "" };
+    let shown = match shown {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(shown).into_owned(),
+        bytes => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})"
+    ))
 }
 
 /// Refuses an object of another type than the request's; built-in ones may leave theirs out.

@@ -8,7 +8,6 @@ mod discovery;
 mod negotiate;
 mod openapi;
 mod path;
-mod protobuf;
 mod query;
 mod read;
 mod render;

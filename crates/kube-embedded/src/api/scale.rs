@@ -20,7 +20,10 @@ pub(super) fn answer(api: &Api, request: &Request<'_>) -> Result<Response, Statu
     }
     let patching = *request.method == Method::PATCH;
     let options = request.query.write_options(if patching { "PatchOptions" } else { "UpdateOptions" })?;
-    let change = body::parse_yaml(&request.body).map_err(Status::bad_request)?;
+    let change = match !patching && body::is_protobuf(request) {
+        true => body::decode_protobuf(request, "autoscaling/v1", "Scale")?,
+        false => body::parse_yaml(&request.body).map_err(Status::bad_request)?,
+    };
     let media_type = body::media_type(request.headers).unwrap_or_default();
     let written = write::replace(api, request, &options, |old| {
         let old_scale = read(old)?;

@@ -3,6 +3,15 @@
 //! The embedded server is always there. A real control plane (etcd and kube-apiserver, started by the tests and ended
 //! with them) joins in when `KUBEBUILDER_ASSETS` names its folder, as for envtest: it is the referee, and where the two
 //! differ the embedded server is wrong. [`on_each_cluster!`] makes one test per provider of an `async fn`.
+//!
+//! ```sh
+//! cargo test -p e2e                                       # the embedded server
+//! KUBEBUILDER_ASSETS=/path/to/programs cargo test -p e2e  # and kube-apiserver with etcd
+//! cargo test -p e2e -- watches::                          # one topic, see tests/suite
+//! cargo test -p e2e -- envtest                            # one provider
+//! ```
+//!
+//! What a test needs and a provider lacks is printed as skipped, by name, and with the reason: [`Need`] lists it.
 
 mod cluster;
 pub mod crdctl;

@@ -84,7 +84,8 @@ pub(crate) fn written(api: &Api, resource: &Resource, namespace: &str, name: &st
 pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &str, last: &Value) {
     match &*resource.collection {
         CRDS => definition::withdraw(api, name, last),
-        _ if resource.custom.as_ref().is_some_and(|custom| custom.terminating) => {
+        // One that went without waiting was deleted by the controller itself, which goes on by itself.
+        _ if is_deleted(last) && resource.custom.as_ref().is_some_and(|custom| custom.terminating) => {
             api.enqueue(Work::Definition(resource.qualified()));
         }
         _ => {}
@@ -101,7 +102,9 @@ pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &st
             api.enqueue(Work::Finalize(place));
         }
     }
-    if !namespace.is_empty() && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
+    if !namespace.is_empty()
+        && is_deleted(last)
+        && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
     {
         api.enqueue(Work::Namespace(namespace.to_owned()));
     }

@@ -83,7 +83,7 @@ pub(crate) fn mark_terminating(definition: &mut Value, now: &str) {
 }
 
 /// Deletes the instances of a definition that is being deleted, and then lets the definition go.
-pub(super) fn finalize(api: &Api, name: &str) {
+pub(super) async fn finalize(api: &Api, name: &str) {
     let Some(stored) = api.store.get(CRDS, name).filter(|stored| is_deleted(&stored.value())) else { return };
     let resource = api.registry(|registry| registry.defined(name).first().cloned());
     if let Some(resource) = resource {
@@ -92,6 +92,8 @@ pub(super) fn finalize(api: &Api, name: &str) {
             let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
             // One that is gone already is as good as deleted.
             let _ = delete_object(api, &resource, namespace, name, &DeleteOptions::default());
+            // There may be many.
+            tokio::task::yield_now().await;
         }
         if api.store.count(&resource.collection, "") > 0 {
             // Instances with finalizers: the definition is looked at again when they are gone.

@@ -41,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) 
         tokio::select! {
             () = api.ended.cancelled() => return,
             next = work.recv() => match next {
-                Some(work) => perform(api, work),
+                Some(work) => perform(api, work).await,
                 None => return,
             },
             _ = expire.tick() => api.store.expire(),
@@ -51,11 +51,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) 
     }
 }
 
-fn perform(api: &Api, work: Work) {
+async fn perform(api: &Api, work: Work) {
     match work {
-        Work::Namespace(name) => namespace::finalize(api, &name),
+        Work::Namespace(name) => namespace::finalize(api, &name).await,
         Work::ServiceAccount(name) => namespace::service_account(api, &name),
-        Work::Definition(name) => definition::finalize(api, &name),
+        Work::Definition(name) => definition::finalize(api, &name).await,
         Work::Collect(place) => garbage::collect(api, &place),
         Work::Finalize(place) => garbage::finalize(api, &place),
     }

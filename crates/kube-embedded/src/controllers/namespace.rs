@@ -7,7 +7,7 @@ use crate::lifecycle::{NAMESPACES, is_deleted};
 use crate::store::Range;
 
 /// Deletes what is in a namespace that is being deleted, and then the namespace.
-pub(super) fn finalize(api: &Api, name: &str) {
+pub(super) async fn finalize(api: &Api, name: &str) {
     let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| is_deleted(&it.value())) else {
         return;
     };
@@ -22,6 +22,8 @@ pub(super) fn finalize(api: &Api, name: &str) {
             // One that is gone already is as good as deleted.
             let _ =
                 delete_object(api, &resource, name, &object.key[prefix.len()..], &DeleteOptions::default());
+            // There may be many.
+            tokio::task::yield_now().await;
         }
     }
     if !api.store.collections(&prefix).is_empty() {

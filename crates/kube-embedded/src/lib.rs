@@ -7,6 +7,7 @@ mod clock;
 mod controllers;
 mod endpoint;
 mod error;
+pub mod faults;
 mod field;
 mod lifecycle;
 mod patch;
@@ -21,6 +22,7 @@ mod store;
 mod strategy;
 pub mod table;
 
+pub use clock::ManualClock;
 pub use endpoint::Endpoint;
 pub use error::Error;
-pub use server::Server;
+pub use server::{Builder, Server};

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::auth::{MASTERS, Tokens, User};
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::controllers;
 use crate::endpoint::{Authority, Endpoint};
 use crate::error::Error;
+use crate::faults::Faults;
 use crate::lifecycle::NAMESPACES;
 
 /// An API server, whose state is in memory and ends with it.
@@ -25,6 +26,13 @@ pub struct Server {
     controllers: JoinHandle<()>,
 }
 
+/// How a server shall be, before it starts.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it starts its server"]
+pub struct Builder {
+    clock: Clock,
+}
+
 /// What a server and its endpoints share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -32,6 +40,32 @@ pub(crate) struct Shared {
     tokens: Mutex<Tokens>,
     pub(crate) admin_token: String,
     authority: OnceLock<Arc<Authority>>,
+}
+
+impl Builder {
+    /// Lets the server take its time from a clock that stands still until it is moved; without this it is the system's.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Clock::Manual(clock.clone());
+        self
+    }
+
+    /// Starts the server, as [`Server::start`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    #[must_use]
+    pub fn start(self) -> Server {
+        let (work, todo) = tokio::sync::mpsc::unbounded_channel();
+        let api = Api::new(self.clock, work);
+        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            make_namespace(&api, namespace);
+        }
+        let mut tokens = Tokens::default();
+        let admin_token = tokens.issue(User::new("admin", &[MASTERS]));
+        let shared =
+            Arc::new(Shared { api, tokens: Mutex::new(tokens), admin_token, authority: OnceLock::new() });
+        Server { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
+    }
 }
 
 impl Server {
@@ -42,16 +76,12 @@ impl Server {
     /// Outside of a tokio runtime, as [`tokio::spawn`] does.
     #[must_use]
     pub fn start() -> Self {
-        let (work, todo) = tokio::sync::mpsc::unbounded_channel();
-        let api = Api::new(Clock::default(), work);
-        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            make_namespace(&api, namespace);
-        }
-        let mut tokens = Tokens::default();
-        let admin_token = tokens.issue(User::new("admin", &[MASTERS]));
-        let shared =
-            Arc::new(Shared { api, tokens: Mutex::new(tokens), admin_token, authority: OnceLock::new() });
-        Self { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
+        Self::builder().start()
+    }
+
+    /// A server to be, with choices.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 
     /// A client of this server without a socket, as the cluster's administrator in the namespace `default`.
@@ -85,6 +115,12 @@ impl Server {
     pub async fn listen(&self, address: &str) -> Result<Endpoint, Error> {
         let authority = self.shared.authority()?;
         Endpoint::open(Arc::clone(&self.shared), authority, address).await
+    }
+
+    /// What shall go wrong; none at first.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.api.faults
     }
 
     /// Forgets the history of all objects, as etcd's compaction does: continue tokens and resourceVersions from before

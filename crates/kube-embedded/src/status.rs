@@ -104,8 +104,11 @@ impl Status {
         self
     }
 
-    fn retry_after(mut self, seconds: u32) -> Self {
-        self.details.get_or_insert_default().retry_after = Some(seconds);
+    /// With a time after which to try again, in seconds, also as a header; none: as it is.
+    pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Self {
+        if seconds.is_some() {
+            self.details.get_or_insert_default().retry_after = seconds;
+        }
         self
     }
 
@@ -255,6 +258,12 @@ impl Status {
         Self::new(422, "Invalid", message)
     }
 
+    /// 429
+    pub(crate) fn too_many_requests(retry_after: Option<u32>) -> Self {
+        let message = "the server has received too many requests and has asked us to try again later";
+        Self::new(429, "TooManyRequests", message).retry_after(retry_after)
+    }
+
     /// 500
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         let message = message.into();
@@ -272,6 +281,12 @@ impl Status {
         Self::new(501, "", format!("the embedded API server does not implement {what}"))
     }
 
+    /// 503
+    pub(crate) fn unavailable(retry_after: Option<u32>) -> Self {
+        let message = "the server is currently unable to handle the request";
+        Self::new(503, "ServiceUnavailable", message).retry_after(retry_after)
+    }
+
     /// 504 for a request that takes too long.
     pub(crate) fn timeout() -> Self {
         Self::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
@@ -286,7 +301,7 @@ impl Status {
             field: String::new(),
         };
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        Self::new(504, "Timeout", message).because(vec![cause]).retry_after(1)
+        Self::new(504, "Timeout", message).because(vec![cause]).retry_after(Some(1))
     }
 }
 

@@ -5,6 +5,7 @@
 mod body;
 mod delete;
 mod discovery;
+mod fault;
 mod negotiate;
 mod openapi;
 mod path;
@@ -30,11 +31,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::delete::{DeleteOptions, delete_object};
 use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
-use self::query::Query;
+pub(crate) use self::query::Query;
 use self::render::View;
 use crate::auth::User;
 use crate::clock::Clock;
 use crate::controllers::Work;
+use crate::faults::Faults;
 use crate::rbac;
 use crate::registry::{Registry, Resource};
 use crate::status::Status;
@@ -51,6 +53,7 @@ const BODY: Duration = Duration::from_secs(60);
 pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
+    pub(crate) faults: Faults,
     registry: RwLock<Registry>,
     /// To the controllers.
     work: tokio::sync::mpsc::UnboundedSender<Work>,
@@ -92,8 +95,9 @@ impl Api {
     /// An empty server.
     pub(crate) fn new(clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
         Self {
+            store: Arc::new(Store::new(clock.clone())),
             clock,
-            store: Arc::new(Store::new(clock)),
+            faults: Faults::default(),
             registry: RwLock::new(Registry::new()),
             work,
             ended: CancellationToken::new(),
@@ -122,8 +126,16 @@ impl Api {
             .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, &path.name))
     }
 
-    /// Answers a request.
+    /// Answers a request, with a fault if there is one for it.
     pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
+        match self.faults.take(request.method(), request.uri()) {
+            None => self.perform(user, request).await,
+            // In a box because it is rare, and would make each request's future larger.
+            Some(strike) => Box::pin(fault::answer(self, user, request, strike)).await,
+        }
+    }
+
+    async fn perform(&self, user: &User, request: http::Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
         let answer = match rbac::impersonate(self, user, &parts.headers) {
             Ok(Some(other)) => self.try_answer(&other, &parts, body).await,

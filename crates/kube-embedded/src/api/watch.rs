@@ -4,7 +4,6 @@
 //! ends without an error event, as kube-apiserver's does: its client watches again from where it was.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::negotiate::{Accept, As, Encoding};
@@ -22,7 +20,7 @@ use super::read::{prefix, reach};
 use super::render::{self, View};
 use super::select::Selection;
 use super::{Api, Request};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timer};
 use crate::registry::Resource;
 use crate::status::Status;
 use crate::store::{Event, Object, Range, Watch};
@@ -49,9 +47,9 @@ struct Stream {
     prefix: String,
     selection: Selection,
     writer: Writer,
-    bookmark: Option<Pin<Box<Sleep>>>,
-    last_bookmark: Option<Pin<Box<Sleep>>>,
-    deadline: Pin<Box<Sleep>>,
+    bookmark: Option<Timer>,
+    last_bookmark: Option<Timer>,
+    deadline: Timer,
     ended: CancellationToken,
 }
 
@@ -98,7 +96,7 @@ pub(super) async fn watch(
         return Ok(render::response(StatusCode::OK, Encoding::Json, line));
     };
     let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let bookmark = |after| options.bookmarks.then(|| Box::pin(tokio::time::sleep(after)));
+    let bookmark = |after| options.bookmarks.then(|| api.clock.timer(after));
     let stream = Stream {
         watch,
         initial: initial.into_iter(),
@@ -110,12 +108,12 @@ pub(super) async fn watch(
             resource: Arc::clone(request.resource),
             accept: view.accept.clone(),
             include: view.include,
-            clock: api.clock,
+            clock: api.clock.clone(),
             columns_sent: false,
         },
         bookmark: bookmark(BOOKMARK_EVERY),
         last_bookmark: timeout.checked_sub(BOOKMARK_BEFORE_END).and_then(bookmark),
-        deadline: Box::pin(tokio::time::sleep(timeout)),
+        deadline: api.clock.timer(timeout),
         ended: api.ended.clone(),
     };
     let lines = futures_util::stream::unfold(stream, |mut stream| async move {
@@ -134,17 +132,19 @@ impl Stream {
                 return Some(lines);
             }
             tokio::select! {
+                // A clock that jumps over several of these moments has the same outcome each time.
+                biased;
                 () = self.ended.cancelled() => return None,
+                () = self.deadline.due() => return None,
                 events = self.watch.next() => self.pending.extend(events.ok()?),
                 () = due(&mut self.bookmark) => {
-                    self.bookmark = Some(Box::pin(tokio::time::sleep(BOOKMARK_EVERY)));
+                    self.bookmark = Some(self.writer.clock.timer(BOOKMARK_EVERY));
                     return Some(self.writer.bookmark(self.watch.revision(), false));
                 }
                 () = due(&mut self.last_bookmark) => {
                     self.last_bookmark = None;
                     return Some(self.writer.bookmark(self.watch.revision(), false));
                 }
-                () = &mut self.deadline => return None,
             }
         }
     }
@@ -152,7 +152,7 @@ impl Stream {
     /// What can be sent without waiting, at most a piece; empty if nothing; none when the watch is over.
     fn ready(&mut self) -> Option<Bytes> {
         let mut lines = BytesMut::new();
-        if self.ended.is_cancelled() || self.deadline.deadline() <= Instant::now() {
+        if self.ended.is_cancelled() || self.deadline.is_due() {
             return None;
         }
         for object in self.initial.by_ref() {
@@ -257,14 +257,15 @@ impl Writer {
 }
 
 /// Waits for a timer, for ever if there is none.
-async fn due(timer: &mut Option<Pin<Box<Sleep>>>) {
+async fn due(timer: &mut Option<Timer>) {
     match timer {
-        Some(timer) => timer.await,
+        Some(timer) => timer.due().await,
         None => std::future::pending().await,
     }
 }
 
-fn line(kind: &str, object: &[u8]) -> Bytes {
+/// One event as a line.
+pub(super) fn line(kind: &str, object: &[u8]) -> Bytes {
     let mut lines = BytesMut::new();
     put_line(&mut lines, kind, object);
     lines.freeze()

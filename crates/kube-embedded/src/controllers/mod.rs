@@ -36,7 +36,7 @@ pub(crate) enum Work {
 /// Does work until the server is dropped.
 pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) {
     let api = &shared.api;
-    let mut expire = tokio::time::interval(EXPIRE_EVERY);
+    let mut expire = api.clock.timer(EXPIRE_EVERY);
     loop {
         tokio::select! {
             () = api.ended.cancelled() => return,
@@ -44,7 +44,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) 
                 Some(work) => perform(api, work).await,
                 None => return,
             },
-            _ = expire.tick() => api.store.expire(),
+            () = expire.due() => {
+                api.store.expire();
+                expire = api.clock.timer(EXPIRE_EVERY);
+            }
         }
         // A long queue must not hold up the other tasks of a runtime with one thread.
         tokio::task::yield_now().await;

@@ -247,14 +247,17 @@ impl Store {
     ///
     /// The first is the cost of the page; the second also that of the events since.
     pub(crate) fn list(&self, collection: &str, range: Range<'_>, at: Option<u64>) -> Result<Page, Error> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         if at.is_some_and(|at| at > inner.revision) {
             return Err(Error::Future);
         }
         let revision = at.unwrap_or(inner.revision);
-        let Some(collection) = inner.collections.get(collection) else {
+        let Some(collection) = inner.collections.get_mut(collection) else {
             return Ok(Page { revision, ..Page::default() });
         };
+        if at.is_some() {
+            collection.expire(self.clock.now());
+        }
         if revision < collection.floor {
             return Err(Error::Compacted);
         }
@@ -265,6 +268,7 @@ impl Store {
     pub(crate) fn watch(self: &Arc<Self>, collection: &Arc<str>, revision: u64) -> Result<Watch, Error> {
         let mut inner = self.lock();
         let watched = inner.collection(collection);
+        watched.expire(self.clock.now());
         if revision < watched.floor {
             return Err(Error::Compacted);
         }

@@ -1,0 +1,334 @@
+//! Faults on demand: what a client must bear and a healthy server does not show.
+//!
+//! A rule says which requests it is for, and what happens to them:
+//!
+//! ```
+//! use k8s_openapi::api::core::v1::ConfigMap;
+//! use kube::Api;
+//! use kube_embedded::Server;
+//! use kube_embedded::faults::{Fault, Verb};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::start();
+//! let outage = server
+//!     .faults()
+//!     .on(Verb::List, "configmaps")
+//!     .times(2)
+//!     .inject(Fault::ServiceUnavailable { retry_after: Some(1) });
+//!
+//! let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+//! for _ in 0..2 {
+//!     let error = maps.list(&Default::default()).await.unwrap_err();
+//!     assert!(matches!(error, kube::Error::Api(status) if status.code == 503));
+//! }
+//! assert_eq!(outage.strikes(), 2);
+//! maps.list(&Default::default()).await?; // it was for two requests
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What always holds: the rules are asked in the order in which they were made, and the first one that is for a request takes
+//! it, alone. Rules see requests for resources, by every way to the server; discovery, health and OpenAPI are never
+//! disturbed, nor are the server's own controllers. Authentication comes first, authorization later.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{Method, Uri};
+use tokio::sync::watch;
+
+use crate::api::{Path, Query};
+use crate::registry::qualified;
+
+/// What a request does, as RBAC calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Any of the others.
+    Any,
+    /// Reads one object.
+    Get,
+    /// Reads a collection.
+    List,
+    /// Follows a collection or an object.
+    Watch,
+    /// `POST`
+    Create,
+    /// `PUT`
+    Update,
+    /// `PATCH`, server-side apply too.
+    Patch,
+    /// Deletes one object.
+    Delete,
+    /// Deletes a collection.
+    DeleteCollection,
+}
+
+/// What happens to a request.
+///
+/// Those that end in `After` are for watches and happen once a watch has sent that many events, bookmarks included; with 0 they
+/// happen at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// 429, not performed.
+    TooManyRequests {
+        /// Seconds, in the `Retry-After` header and in the `Status`; none: neither.
+        retry_after: Option<u32>,
+    },
+    /// 500, not performed.
+    InternalError {
+        /// As of [`Fault::TooManyRequests`].
+        retry_after: Option<u32>,
+    },
+    /// 503, not performed.
+    ServiceUnavailable {
+        /// As of [`Fault::TooManyRequests`].
+        retry_after: Option<u32>,
+    },
+    /// 410 `Expired`, not performed: for a list or a watch that is opened.
+    Expired,
+    /// The request is performed and answered after this time, by the server's clock.
+    Delay(Duration),
+    /// The request is not performed and never answered: no byte comes and nothing is closed. It ends when its client gives up
+    /// or the server is dropped. Over HTTP/2 the connection itself still answers pings.
+    Silence,
+    /// A list is answered as of this resourceVersion, as by a server that lags behind, whatever the client asked for. One that
+    /// is no longer remembered is 410, and one that is no version 400. Further pages of a list are left alone: their token
+    /// names the version.
+    StaleList {
+        /// As in the `metadata` of an object or a list.
+        resource_version: String,
+    },
+    /// A watch with `sendInitialEvents` is 422, as of a server without the feature `WatchList`.
+    WatchListRefused,
+    /// A watch with `sendInitialEvents` is answered as without it, as of a server that does not know the parameter: no bookmark
+    /// tells the end of the initial events.
+    WatchListIgnored,
+    /// The watch ends as at its timeout.
+    EndAfter(usize),
+    /// The watch breaks off with an error of its connection. Over a socket, what was sent just before may be lost with it.
+    ResetAfter(usize),
+    /// The next event is sent up to its middle, then the watch ends.
+    TruncateAfter(usize),
+    /// The watch ends with an `ERROR` event of 410 `Expired`.
+    ExpiredAfter(usize),
+    /// The next event has `metadata.labels` that are no map, so that no client decodes it; the watch goes on.
+    UndecodableAfter(usize),
+    /// Nothing more is sent and the watch stays open, until its client closes it or the server is dropped. Over HTTP/2 the
+    /// connection itself still answers pings.
+    SilentAfter(usize),
+}
+
+/// The faults of a server; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    rules: Arc<Mutex<Rules>>,
+}
+
+/// Which requests a fault is for: first of all those of a verb and a resource.
+#[derive(Clone, Debug)]
+#[must_use = "a rule does nothing until a fault is injected"]
+pub struct Rule {
+    faults: Faults,
+    scope: Scope,
+    times: Option<u64>,
+}
+
+/// A fault that is at work until it is removed or dropped.
+///
+/// A request that it has taken stays taken.
+#[derive(Debug)]
+#[must_use = "the fault ends when this is dropped"]
+pub struct Injection {
+    faults: Faults,
+    id: u64,
+    strikes: Arc<watch::Sender<u64>>,
+}
+
+/// A request that a fault has taken.
+#[derive(Debug)]
+pub(crate) struct Strike {
+    pub(crate) fault: Fault,
+    strikes: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
+    next: u64,
+    /// In the order in which they were made.
+    active: Vec<Active>,
+}
+
+#[derive(Debug)]
+struct Active {
+    id: u64,
+    scope: Scope,
+    fault: Fault,
+    /// Requests to take; none: any number.
+    left: Option<u64>,
+    strikes: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Clone, Debug)]
+struct Scope {
+    verb: Verb,
+    resource: String,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl Faults {
+    /// A rule for a verb and a resource.
+    ///
+    /// The resource is named as kubectl takes it, `configmaps` or `deployments.apps`, and its subresource, which is apart from
+    /// it, after a slash: `deployments.apps/scale`. `*` is every resource and subresource. Nothing has to be there
+    /// yet: a name that is never served just never strikes.
+    pub fn on(&self, verb: Verb, resource: &str) -> Rule {
+        let scope = Scope { verb, resource: resource.to_owned(), namespace: None, name: None };
+        Rule { faults: self.clone(), scope, times: None }
+    }
+
+    /// Removes all faults. Their [`Injection`]s still tell how often they struck.
+    pub fn clear(&self) {
+        self.lock().active.clear();
+    }
+
+    /// The fault that takes a request, if any does.
+    pub(crate) fn take(&self, method: &Method, uri: &Uri) -> Option<Strike> {
+        let mut rules = self.lock();
+        if rules.active.is_empty() {
+            return None;
+        }
+        let query = Query::parse(uri.query());
+        let path = Path::parse(uri.path())?;
+        let verb = path.verb(method, query.watch());
+        let rule = rules.active.iter_mut().find(|rule| {
+            rule.left != Some(0) && rule.scope.contains(&path, verb) && rule.fault.is_for(verb, &query)
+        })?;
+        rule.left = rule.left.map(|left| left - 1);
+        Some(Strike { fault: rule.fault.clone(), strikes: Arc::clone(&rule.strikes) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rule {
+    /// Only for requests whose path is in this namespace, which those of all namespaces are not.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.scope.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Only for requests whose path names this object, as creates and lists do not.
+    pub fn name(mut self, name: &str) -> Self {
+        self.scope.name = Some(name.to_owned());
+        self
+    }
+
+    /// Only for the next so many of these requests. Without this: until the fault is removed.
+    pub fn times(mut self, requests: u64) -> Self {
+        self.times = Some(requests);
+        self
+    }
+
+    /// Lets a fault happen to these requests from now on. Only those that it can happen to are taken and counted: a fault of a
+    /// watch takes no list.
+    pub fn inject(self, fault: Fault) -> Injection {
+        let strikes = Arc::new(watch::Sender::new(0));
+        let mut rules = self.faults.lock();
+        let id = rules.next;
+        rules.next += 1;
+        let (scope, left) = (self.scope, self.times);
+        rules.active.push(Active { id, scope, fault, left, strikes: Arc::clone(&strikes) });
+        drop(rules);
+        Injection { faults: self.faults, id, strikes }
+    }
+}
+
+impl Injection {
+    /// How often it has happened: a fault of a watch counts when its watch has come to it.
+    #[must_use]
+    pub fn strikes(&self) -> u64 {
+        *self.strikes.borrow()
+    }
+
+    /// Waits until it has happened this often in all.
+    pub async fn struck(&self, times: u64) {
+        // The sender is in `self`, so the wait cannot fail.
+        let _ = self.strikes.subscribe().wait_for(|strikes| *strikes >= times).await;
+    }
+
+    /// Ends it, as dropping it does.
+    pub fn remove(self) {}
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        self.faults.lock().active.retain(|rule| rule.id != self.id);
+    }
+}
+
+impl Strike {
+    /// Counts it: the fault happens now.
+    pub(crate) fn happens(&self) {
+        self.strikes.send_modify(|strikes| *strikes += 1);
+    }
+}
+
+impl Scope {
+    fn contains(&self, path: &Path, verb: &str) -> bool {
+        let is = |asked: &Option<String>, it: &str| asked.as_ref().is_none_or(|asked| asked == it);
+        (self.verb == Verb::Any || self.verb.as_str() == verb)
+            && (self.resource == "*" || self.resource == resource(path))
+            && is(&self.namespace, &path.namespace)
+            && is(&self.name, &path.name)
+    }
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "*",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+impl Fault {
+    /// Whether it can happen to a request.
+    fn is_for(&self, verb: &str, query: &Query) -> bool {
+        match self {
+            Self::TooManyRequests { .. }
+            | Self::InternalError { .. }
+            | Self::ServiceUnavailable { .. }
+            | Self::Delay(_)
+            | Self::Silence => true,
+            Self::Expired => matches!(verb, "list" | "watch"),
+            Self::StaleList { .. } => verb == "list" && query.get("continue").is_none(),
+            Self::WatchListRefused | Self::WatchListIgnored => {
+                verb == "watch" && query.flag("sendInitialEvents").is_some()
+            }
+            Self::EndAfter(_)
+            | Self::ResetAfter(_)
+            | Self::TruncateAfter(_)
+            | Self::ExpiredAfter(_)
+            | Self::UndecodableAfter(_)
+            | Self::SilentAfter(_) => verb == "watch",
+        }
+    }
+}
+
+fn resource(path: &Path) -> String {
+    let resource = qualified(&path.plural, &path.group);
+    if path.subresource.is_empty() { resource } else { format!("{resource}/{}", path.subresource) }
+}

@@ -1,0 +1,85 @@
+//! What a server does with time, on a clock that the test moves.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, PostParams, VersionMatch, WatchEvent, WatchParams};
+use kube_embedded::{ManualClock, Server};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("it takes too long")
+}
+
+fn start() -> (Server, ManualClock, Api<ConfigMap>) {
+    let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
+    let server = Server::builder().clock(&clock).start();
+    let maps = Api::default_namespaced(server.client());
+    (server, clock, maps)
+}
+
+async fn create(maps: &Api<ConfigMap>, name: &str) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(name.into());
+    maps.create(&PostParams::default(), &map).await.expect("it is new")
+}
+
+fn code(error: &kube::Error) -> u16 {
+    match error {
+        kube::Error::Api(status) => status.code,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn objects_are_as_old_as_the_clock_says() {
+    let (_server, clock, maps) = start();
+    let created = |map: ConfigMap| map.creation_timestamp().unwrap().0.to_string();
+    assert_eq!(created(create(&maps, "one").await), "2026-01-01T00:00:00Z");
+    clock.advance(Duration::from_secs(90));
+    assert_eq!(created(create(&maps, "two").await), "2026-01-01T00:01:30Z");
+}
+
+#[tokio::test]
+async fn a_watch_has_a_bookmark_each_minute_and_before_its_end() {
+    let (_server, clock, maps) = start();
+    let one = create(&maps, "one").await;
+    let version = one.resource_version().unwrap();
+    let mut watch = maps.watch(&WatchParams::default().timeout(100), &version).await.unwrap().boxed();
+    let mut next = async || in_time(watch.try_next()).await.unwrap();
+    for seconds in [60, 38] {
+        clock.advance(Duration::from_secs(seconds));
+        let event = next().await;
+        assert!(matches!(event, Some(WatchEvent::Bookmark(_))), "after {seconds} s more: {event:?}");
+    }
+    clock.advance(Duration::from_secs(2));
+    assert!(next().await.is_none(), "it has its timeout");
+}
+
+#[tokio::test]
+async fn history_is_forgotten_after_five_minutes() {
+    let (_server, clock, maps) = start();
+    let version = create(&maps, "one").await.resource_version().unwrap();
+    create(&maps, "two").await;
+    let exactly = ListParams::default().at(&version).matching(VersionMatch::Exact);
+    clock.advance(Duration::from_secs(5 * 60));
+    assert_eq!(maps.list(&exactly).await.unwrap().items.len(), 1);
+
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(code(&maps.list(&exactly).await.unwrap_err()), 410);
+    let mut watch = maps.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+    let event = in_time(watch.try_next()).await.unwrap();
+    assert!(matches!(event, Some(WatchEvent::Error(ref status)) if status.code == 410), "{event:?}");
+}
+
+#[tokio::test]
+async fn the_clock_stops_at_the_end_of_time() {
+    let (_server, clock, maps) = start();
+    clock.advance(Duration::MAX);
+    assert_eq!(clock.now(), Timestamp::MAX);
+    create(&maps, "one").await;
+}

@@ -85,14 +85,14 @@ impl Clock {
 }
 
 impl Timer {
-    /// Waits until it is due. May be called again after it was.
+    /// Waits until it is due.
     pub(crate) async fn due(&mut self) {
         match self {
             Self::System(sleep) => sleep.await,
             Self::Manual { at, now } => {
                 if now.wait_for(|now| *now >= *at).await.is_err() {
                     // The clock is gone, so its time never comes.
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use kube::core::Status;
+use kube::{Resource as _, core::Status};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -16,8 +16,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    ObjectKey, ResourceVersion,
-    informer::Object,
+    Cached, ObjectKey, ResourceVersion,
     store::{Item, Undecoded},
 };
 
@@ -43,12 +42,12 @@ pub(crate) enum WatchEvent<'a> {
 }
 
 /// An object, or what is known of one that does not decode.
-pub(crate) enum Decoded<K> {
+pub(crate) enum Decoded<K: Cached> {
     Item(Item<K>),
     Undecoded(Undecoded),
 }
 
-impl<K> Decoded<K> {
+impl<K: Cached> Decoded<K> {
     pub(crate) fn version(&self) -> ResourceVersion {
         match self {
             Self::Item(item) => item.version,
@@ -131,15 +130,15 @@ pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> 
 
 impl Decoder {
     /// One object. An error only if not even its name and version can be read.
-    pub(crate) fn object<K: Object>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
-        match self.parse::<K>(bytes) {
+    pub(crate) fn object<K: Cached>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        match self.parse::<K::Object>(bytes) {
             Ok(object) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 Ok(Decoded::Item(Item {
                     key: ObjectKey::new(meta.namespace.as_deref(), name),
                     version: version(meta.resource_version.as_deref().unwrap_or_default())?,
-                    object,
+                    object: K::hold(object),
                 }))
             }
             Err(error) => {
@@ -381,9 +380,9 @@ mod tests {
     }
 
     /// The object as it was cached.
-    fn decoded<K: Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
+    fn decoded<K: crate::Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
         match decoder.object::<K>(object.to_string().as_bytes()).unwrap() {
-            Decoded::Item(item) => serde_json::to_value(item.object).unwrap(),
+            Decoded::Item(item) => serde_json::to_value(&*item.object).unwrap(),
             Decoded::Undecoded(item) => panic!("{}", item.error),
         }
     }

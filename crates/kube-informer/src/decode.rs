@@ -22,11 +22,14 @@ use crate::{
 
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+/// Where `kubectl apply` keeps the whole of what it applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// How objects are decoded.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     pub(crate) keep_managed_fields: bool,
+    pub(crate) skip_last_applied: bool,
     /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out.
     pub(crate) api_version: String,
     pub(crate) kind: String,
@@ -154,6 +157,10 @@ impl Decoder {
         }
     }
 
+    fn prunes_metadata(&self) -> bool {
+        !self.keep_managed_fields || self.skip_last_applied
+    }
+
     fn parse<K: DeserializeOwned>(&self, bytes: &[u8]) -> Result<K, serde_json::Error> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let object = K::deserialize(Pruned { inner: &mut json, level: Level::Object(self) })?;
@@ -217,7 +224,8 @@ fn envelope(line: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
 #[derive(Clone, Copy)]
 enum Level<'a> {
     Object(&'a Decoder),
-    Metadata,
+    Metadata(&'a Decoder),
+    Annotations,
 }
 
 /// A deserializer, visitor, seed or map that leaves out what the decoder does not want, and adds the type to an object
@@ -293,7 +301,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Pruned<'_, S> {
     }
 }
 
-/// The members of an object or of its metadata.
+/// The members of an object, of its metadata or of its annotations.
 struct Members<'a, A> {
     map: A,
     level: Level<'a>,
@@ -310,7 +318,7 @@ struct Seen {
 /// Where the value of the key that was given last comes from.
 enum Value<'a> {
     Own,
-    Metadata(Level<'a>),
+    Within(Level<'a>),
     Added(&'a str),
 }
 
@@ -324,12 +332,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
         while let Some(Key(key)) = self.map.next_key()? {
             self.value = Value::Own;
             match (self.level, &*key) {
-                (Level::Metadata, "managedFields") => {
+                (Level::Metadata(decoder), "managedFields") if !decoder.keep_managed_fields => {
                     self.map.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                (Level::Object(decoder), "metadata") if !decoder.keep_managed_fields => {
-                    self.value = Value::Metadata(Level::Metadata);
+                (Level::Annotations, LAST_APPLIED) => {
+                    self.map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                (Level::Object(decoder), "metadata") if decoder.prunes_metadata() => {
+                    self.value = Value::Within(Level::Metadata(decoder));
+                }
+                (Level::Metadata(decoder), "annotations") if decoder.skip_last_applied => {
+                    self.value = Value::Within(Level::Annotations);
                 }
                 (Level::Object(_), "apiVersion") => self.seen.api_version = true,
                 (Level::Object(_), "kind") => self.seen.kind = true,
@@ -356,7 +371,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         match std::mem::replace(&mut self.value, Value::Own) {
             Value::Own => self.map.next_value_seed(seed),
-            Value::Metadata(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
+            Value::Within(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
             Value::Added(text) => seed.deserialize(text.into_deserializer()),
         }
     }
@@ -376,7 +391,12 @@ mod tests {
     use super::*;
 
     fn decoder(keep_managed_fields: bool) -> Decoder {
-        Decoder { keep_managed_fields, api_version: "apps/v1".into(), kind: "Deployment".into() }
+        Decoder {
+            keep_managed_fields,
+            skip_last_applied: false,
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+        }
     }
 
     /// The object as it was cached.
@@ -410,6 +430,24 @@ mod tests {
         assert_eq!(decoded::<Deployment>(&decoder(false), &deployment()), expected);
         assert_eq!(decoded::<DynamicObject>(&decoder(true), &deployment()), deployment());
         assert_eq!(decoded::<Deployment>(&decoder(true), &deployment()), deployment());
+    }
+
+    #[test]
+    fn only_the_annotation_of_the_object_itself_is_skipped_and_the_others_stay() {
+        let annotations = json!({LAST_APPLIED: "{}", "other": "stays"});
+        let mut object = deployment();
+        object["metadata"]["annotations"] = annotations.clone();
+        object["metadata"]["labels"] = annotations.clone();
+        object["spec"]["template"]["metadata"]["annotations"] = annotations;
+        let mut expected = object.clone();
+        expected["metadata"]["annotations"] = json!({"other": "stays"});
+        let skipping = Decoder { skip_last_applied: true, ..decoder(true) };
+        assert_eq!(decoded::<DynamicObject>(&skipping, &object), expected);
+        assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
+        assert_eq!(decoded::<Deployment>(&decoder(true), &object), object);
+        object["metadata"]["annotations"] = Value::Null;
+        expected["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl<K: Cached> Engine<K> {
     ) -> Self {
         let decoder = Decoder {
             keep_managed_fields: settings.keep_managed_fields,
+            skip_last_applied: settings.skip_last_applied,
             api_version: target.api_version.clone(),
             kind: target.kind.clone(),
         };

@@ -124,6 +124,14 @@ impl<K: Cached> Builder<K> {
         self
     }
 
+    /// Skips the annotation `kubectl.kubernetes.io/last-applied-configuration` while parsing: it repeats the whole object
+    /// that `kubectl apply` was given. The cached objects are then not what the server has: do not write them back
+    /// whole, because that would take the annotation away.
+    pub fn skip_last_applied(mut self) -> Self {
+        self.settings.skip_last_applied = true;
+        self
+    }
+
     /// After how long without a word from the server the cache counts as [stale](Status::stale). 3 minutes if not
     /// said: a healthy server sends a bookmark about every minute.
     pub fn stale_after(mut self, bound: Duration) -> Self {

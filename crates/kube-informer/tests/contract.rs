@@ -42,11 +42,12 @@ async fn equal_informers_share_one_watch() {
         informers.typed::<Blog>().start(),
         informers.typed::<Blog>().namespace("default").labels("a=b").start(),
         informers.typed::<Blog>().namespace("default").keep_managed_fields().start(),
+        informers.typed::<Blog>().namespace("default").skip_last_applied().start(),
     ];
     for other in &others {
         other.synced().await.unwrap();
     }
-    assert_eq!(server.calls().len(), 4);
+    assert_eq!(server.calls().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,10 +10,11 @@ pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
 
 impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
 
-/// What an informer can hold. Every Kubernetes type is one: an [`Object`] `K` is held as `Arc<K>`.
+/// What an informer can hold: a Kubernetes type `K`, each object as an `Arc<K>`, or [`Compact<K>`](crate::Compact), each
+/// object as bytes.
 ///
 /// It cannot be implemented outside of this crate.
-pub trait Cached: Sized + Send + Sync + 'static {
+pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     /// How one object is held and handed out. Cloning costs a reference count.
     type Held: Clone + Send + Sync + 'static;
 
@@ -28,9 +29,18 @@ pub trait Cached: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn same(a: &Self::Held, b: &Self::Held) -> bool;
 
+    /// An object in the form in which it is held; its JSON is only made for one that asks for it.
     #[doc(hidden)]
-    fn hold(object: Self::Object) -> Self::Held;
+    fn hold(object: Self::Object, json: Pruned<'_>) -> Result<Self::Held, serde_json::Error>;
 }
+
+/// Keeps [`Cached`] to this crate.
+pub trait Sealed {}
+
+/// Makes the JSON of an object without what the informer skips.
+pub(crate) type Pruned<'a> = &'a dyn Fn() -> Result<Vec<u8>, serde_json::Error>;
+
+impl<K: Object> Sealed for K {}
 
 impl<K: Object> Cached for K {
     type Held = Arc<K>;
@@ -44,7 +54,7 @@ impl<K: Object> Cached for K {
         Arc::ptr_eq(a, b)
     }
 
-    fn hold(object: K) -> Arc<K> {
-        Arc::new(object)
+    fn hold(object: K, _: Pruned<'_>) -> Result<Arc<K>, serde_json::Error> {
+        Ok(Arc::new(object))
     }
 }

@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Cached, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
+    Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
     driver::Driver,
     protocol::{ListFrom, Settings, Target},
     shared::Shared,
@@ -81,6 +81,15 @@ pub struct Builder<K: Cached> {
     target: Target,
     settings: Settings,
     _object: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Object> Builder<K> {
+    /// Holds each object as bytes, in one allocation: [`Compact`]. It takes much less memory, and each read
+    /// decodes anew: for a cache that is large and seldom read.
+    pub fn compact(self) -> Builder<Compact<K>> {
+        let Self { informers, target, settings, .. } = self;
+        Builder { informers, target, settings, _object: std::marker::PhantomData }
+    }
 }
 
 impl<K: Cached> Builder<K> {

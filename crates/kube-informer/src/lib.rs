@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cached;
+mod compact;
 mod decode;
 mod delta;
 mod driver;
@@ -20,6 +21,7 @@ mod subscribe;
 mod version;
 
 pub use cached::{Cached, Object};
+pub use compact::Compact;
 pub use error::{Error, SharedCause};
 pub use index::Index;
 pub use informer::{Builder, Informer, Informers, NotSynced, Synced, WaitError};

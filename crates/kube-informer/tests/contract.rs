@@ -14,7 +14,7 @@ use kube::{
     ResourceExt as _,
     core::{ApiResource, PartialObjectMeta},
 };
-use kube_informer::{Error, Informers, Phase, Snapshot, Status};
+use kube_informer::{Change, Compact, Error, Event, Informers, Phase, Snapshot, Status};
 use serde_json::json;
 use support::{
     Blog, Call, Reply, Server, Then, blog, blog_with_uid, bookmark, event, eventually, next, read,
@@ -491,4 +491,42 @@ async fn an_index_that_nobody_holds_is_not_kept() {
     assert_eq!(blogs.snapshot().unwrap().by_index(&other, "all").count(), 1);
     drop(other);
     assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 4), blog("b", 5)], Then::Close),
+        1 => Reply::status(410, "Expired", "too old"),
+        _ => {
+            let mut bad = blog("bad", 9);
+            bad["spec"]["url"] = json!(1);
+            Reply::watch_list(9, &[blog("a", 4), blog_with_uid("b", 8, "another"), bad], Then::Stay)
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().compact().start();
+    let mut events = blogs.subscribe();
+    let (mut told, mut first) = (Vec::new(), None);
+    while told.len() < 5 {
+        told.push(match events.next().await.unwrap() {
+            Event::Change(Change::Added { key, object, .. }) => {
+                format!("+{} {}", key.name(), object.decode().unwrap().spec.url)
+            }
+            Event::Change(Change::Deleted { key, last, .. }) => {
+                format!("-{} {}", key.name(), last.decode().unwrap().spec.url)
+            }
+            other => format!("{other:?}"),
+        });
+        if told.len() == 1 {
+            first = Some(blogs.snapshot().unwrap());
+        }
+    }
+    assert!(told[2].starts_with("Synced"), "{told:?}");
+    assert_eq!(told[..2], ["+a https://a/4", "+b https://b/5"]);
+    assert_eq!(told[3..], ["-b https://b/5", "+b https://b/8"]);
+    let (first, now) = (first.unwrap(), blogs.snapshot().unwrap());
+    let same = |name| Compact::ptr_eq(first.get("default", name).unwrap(), now.get("default", name).unwrap());
+    assert!(same("a") && !same("b"));
+    let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
+    assert_eq!(quarantined.keys().map(|key| key.name()).collect::<Vec<_>>(), ["bad"]);
 }

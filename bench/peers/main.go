@@ -65,7 +65,7 @@ func (l *BlogList) DeepCopyObject() apiruntime.Object {
 	return out
 }
 
-// What the command reads: see src/sample.rs.
+// What the command reads: see src/usage.rs.
 type sample struct {
 	Objects        int     `json:"objects"`
 	CPUSeconds     float64 `json:"cpu_seconds"`

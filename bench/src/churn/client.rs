@@ -135,6 +135,8 @@ async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
         });
         store
     };
+    // The stream is past the initial objects before the store has them.
+    store.wait_until_ready().await?;
     run.measure(|| store.state().iter().map(read).sum()).await
 }
 

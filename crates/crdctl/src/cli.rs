@@ -2,8 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ErrorKind},
+};
 use jiff::SignedDuration;
+
+use crate::stdio::say;
 
 /// Watch Kubernetes resources from a cache, and look after the Blog CRD
 #[derive(Parser)]
@@ -57,7 +62,7 @@ pub(crate) struct WatchArgs {
     /// Only the object of this name
     pub(crate) name: Option<String>,
     /// The namespace (default: the variable NAMESPACE, then the context's, then `default`)
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     pub(crate) namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long)]
@@ -151,22 +156,27 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            // clap's first paragraph is the error; the rest repeats the usage.
+            // The first paragraph is the error; the others repeat the usage.
             let text = error.to_string();
             let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
-            let tips = tips.filter(|tip| tip.contains("similar"));
-            let line = said.into_iter().chain(tips).collect::<Vec<_>>().join("; ");
-            let line = line.replace(":; ", ": ");
-            wrong_usage(line.strip_prefix("error: ").unwrap_or(&line))
+            let said = said.join(" ");
+            let suggested =
+                [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+            let suggested: Vec<String> =
+                suggested.into_iter().filter_map(|kind| error.get(kind)).map(ToString::to_string).collect();
+            let hint = if suggested.is_empty() {
+                String::new()
+            } else {
+                format!("; did you mean {}?", suggested.join(" or "))
+            };
+            wrong_usage(&format!("{}{hint}", said.strip_prefix("error: ").unwrap_or(&said)))
         }
     }
 }
 
 /// Says what is wrong with the command line, in one line; exit code 2.
-#[expect(clippy::print_stderr, reason = "usage errors go to the user")]
 pub(crate) fn wrong_usage(problem: &str) -> ExitCode {
-    eprintln!("error: {problem}; see `crdctl --help`");
+    say(&format!("error: {problem}; see `crdctl --help`"));
     ExitCode::from(2)
 }
 
@@ -178,6 +188,21 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration such as 500ms, 5s or 1m30s");
     let signed = SignedDuration::from_str(text).map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
+}
+
+/// A namespace's name, an RFC 1123 label; empty is as none.
+fn namespace(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edge = |c: Option<char>| c != Some('-');
+    if text.len() <= 63
+        && text.chars().all(good)
+        && edge(text.chars().next())
+        && edge(text.chars().next_back())
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has at most 63 lower case letters, digits and `-`, and no `-` at its ends".into())
+    }
 }
 
 fn label_selector(text: &str) -> Result<String, String> {
@@ -199,6 +224,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_are_names() {
+        for good in ["", "default", "a", "kube-system", "0-1"] {
+            assert!(namespace(good).is_ok(), "{good}");
+        }
+        for bad in ["a/b", "../x", "a b", "A", "-a", "a-", "ä", &"a".repeat(64)] {
+            assert!(namespace(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

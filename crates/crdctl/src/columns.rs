@@ -10,7 +10,7 @@ use kube::{
 use kube_embedded::table;
 use serde_json::{Value, json};
 
-use crate::{resource::ResourceType, watch::Connection};
+use crate::{connection::Connection, resource::ResourceType};
 
 /// What is shown of an object beside its namespace and name.
 pub(crate) struct Columns {

@@ -1,22 +1,32 @@
 //! `crdctl config`: how the cluster is chosen.
 
-use std::{io::Write, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{cli::Cluster, explain};
+use crate::{cli::Cluster, explain, stdio};
 
 /// Prints what was read and where each value came from.
 pub(crate) fn run(cluster: &Cluster) -> Result<ExitCode> {
-    let loaded = load(cluster)?;
-    match write!(std::io::stdout(), "{}", loaded.report()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+    let loaded = options(cluster).load()?;
+    let mut text = loaded.report().to_string();
+    if let Some(namespace) = namespace_variable() {
+        text += &format!("NAMESPACE  {namespace} (the variable; `crdctl watch` looks there without -n)\n");
     }
+    stdio::print(&text)
 }
 
 /// Finds the cluster that the command line and the environment ask for.
 pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::Loaded> {
+    options(cluster).load().map_err(explain::configuration)
+}
+
+/// The variable `NAMESPACE`, which goes before the context's namespace.
+pub(crate) fn namespace_variable() -> Option<String> {
+    env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
+}
+
+fn options(cluster: &Cluster) -> kubeconfig::Options {
     let mut options = kubeconfig::Options::default();
     if let Some(path) = &cluster.kubeconfig {
         options = options.kubeconfig(path);
@@ -24,5 +34,5 @@ pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::Loaded> {
     if let Some(context) = &cluster.context {
         options = options.context(context);
     }
-    options.load().map_err(explain::configuration)
+    options
 }

@@ -1,10 +1,6 @@
 //! `crdctl crd`: the CustomResourceDefinition of Blog, here and in a cluster.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use blog_api::Blog;
@@ -20,7 +16,9 @@ use similar::TextDiff;
 
 use crate::{
     cli::{Cluster, CrdCommand},
-    watch::Connection,
+    connection::Connection,
+    explain,
+    stdio::print,
 };
 
 /// Under this name crdctl owns the fields that it applies.
@@ -56,7 +54,10 @@ pub(crate) async fn install(connection: &Connection, force: bool) -> Result<()> 
     connection.ask(&action, crds.patch(name, &params, &Patch::Apply(Blog::crd()))).await?;
     let established = await_condition(crds, name, conditions::is_crd_established());
     match tokio::time::timeout(ESTABLISHED_LIMIT, established).await {
-        Ok(established) => established.map(|_| ()).with_context(|| format!("waiting for {name}")),
+        Ok(established) => {
+            let explained = |error| explain::request(&connection.server, &format!("wait for {name}"), &error);
+            established.map(|_| ()).map_err(explained)
+        }
         Err(_) => bail!(
             "{name} was applied, but is not established after {ESTABLISHED_LIMIT:?}; `kubectl describe crd {name}` tells why"
         ),
@@ -95,11 +96,4 @@ fn comparable(spec: &Value) -> Result<String> {
     default(&mut spec["names"]["singular"], json!(kind.to_lowercase()));
     default(&mut spec["conversion"], json!({"strategy": "None"}));
     serde_saphyr::to_string(&spec).context("writing a CRD as YAML")
-}
-
-fn print(text: &str) -> Result<ExitCode> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

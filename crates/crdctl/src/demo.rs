@@ -1,8 +1,9 @@
 //! `crdctl demo`: an API server in this process, with the Blog CRD and a blog on it, watched.
 
 use std::{
-    fs, io,
-    io::Write as _,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -16,16 +17,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cluster, DemoArgs},
+    connection::Connection,
     crd,
     resource::Request,
     shutdown,
-    watch::{self, Connection, Target},
+    stdio::say,
+    watch::{self, Target},
 };
 
 /// The namespace of the demo's blog.
 const NAMESPACE: &str = "default";
-/// The first line of a kubeconfig that the demo wrote: only such a file is ever replaced or removed.
-const MARK: &str = "# Written by `crdctl demo`, which removes it when it ends.\n";
+/// The first line of a kubeconfig that the demo wrote. Only a file that is as the demo wrote it is ever replaced or
+/// removed: the line has a hash of what follows it.
+fn mark(yaml: &str) -> String {
+    let mut hash = DefaultHasher::new();
+    yaml.hash(&mut hash);
+    format!("# Written by `crdctl demo` ({:016x}), which removes it when it ends.\n", hash.finish())
+}
 
 /// Runs `crdctl demo`.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
@@ -65,16 +73,22 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
 
 async fn listen(server: &Server, port: Option<u16>) -> Result<Endpoint> {
     server.listen(&format!("127.0.0.1:{}", port.unwrap_or(0))).await.with_context(|| match port {
-        Some(port) => format!("cannot listen on --port {port} (without it, a free port is taken)"),
-        None => "cannot listen on a free port of 127.0.0.1".into(),
+        Some(port) => format!("--port {port} cannot be used, another one or none may do"),
+        None => "no free port can be used".into(),
     })
 }
 
-#[expect(clippy::print_stderr, reason = "tells the user where the server is; stdout is for data")]
 fn welcome(server: &str, kubeconfig: &Path) {
-    eprintln!("API server: {server}");
-    eprintln!("kubeconfig: {}", kubeconfig.display());
-    eprintln!("try, in another terminal: kubectl --kubeconfig {} get blogs", kubeconfig.display());
+    let path = kubeconfig.display().to_string();
+    say(&format!("API server: {server}"));
+    say(&format!("kubeconfig: {path}"));
+    say(&format!("try, in another terminal: kubectl --kubeconfig {} get blogs", quoted(&path)));
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// A kubeconfig that lives as long as the demo.
@@ -87,12 +101,13 @@ impl KubeconfigFile {
     /// Writes the file in one step, readable by its owner alone.
     fn write(path: Option<PathBuf>, kubeconfig: &Kubeconfig) -> Result<Self> {
         let yaml = serde_saphyr::to_string(kubeconfig).context("writing the kubeconfig as YAML")?;
-        let content = format!("{MARK}{yaml}");
+        let content = mark(&yaml) + &yaml;
         let path = match path {
             Some(path) => {
+                let path = std::path::absolute(&path)
+                    .with_context(|| format!("cannot write --kubeconfig-out {}", path.display()))?;
                 let failed = || format!("cannot write --kubeconfig-out {}", path.display());
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let file = written(folder.unwrap_or(Path::new(".")), &content).with_context(failed)?;
+                let file = written(path.parent().unwrap_or(&path), &content).with_context(failed)?;
                 if is_ours(&path)? {
                     file.persist(&path).map_err(|error| error.error).with_context(failed)?;
                 } else {
@@ -129,15 +144,17 @@ fn written(folder: &Path, content: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Whether `path` is a file that a demo wrote; an error when it is somebody else's.
+/// Whether `path` is a file as a demo wrote it, left behind by one that was killed; an error when it is another one.
 fn is_ours(path: &Path) -> Result<bool> {
-    match fs::read(path) {
+    match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Ok(found) if found.starts_with(MARK.as_bytes()) => Ok(true),
-        Ok(_) => bail!("--kubeconfig-out {} exists and is not the demo's; it stays as it is", path.display()),
-        Err(error) => {
+        Ok(found) if found.split_once('\n').is_some_and(|(first, yaml)| mark(yaml).trim_end() == first) => {
+            Ok(true)
+        }
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => {
             Err(error).with_context(|| format!("cannot look at --kubeconfig-out {}", path.display()))
         }
+        _ => bail!("--kubeconfig-out {} exists and is not the demo's; name another file", path.display()),
     }
 }
 
@@ -146,6 +163,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("/tmp/a-b.c_d"), "/tmp/a-b.c_d");
+        assert_eq!(quoted("/my dir/it's"), r"'/my dir/it'\''s'");
+    }
 
     #[test]
     fn the_kubeconfig_is_private_replaces_only_a_demos_own_and_goes_with_the_demo() {
@@ -166,12 +189,14 @@ mod tests {
         assert!(error.to_string().contains("is not the demo's"), "{error:#}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "apiVersion: v1\n");
 
-        // A file that was edited since is left alone.
+        // A file that was edited since is left alone, by this demo and by the next.
         fs::remove_file(&path).unwrap();
         let third = write().unwrap();
-        fs::write(&path, format!("{MARK}edited\n")).unwrap();
+        let edited = fs::read_to_string(&path).unwrap() + "# mine\n";
+        fs::write(&path, &edited).unwrap();
         drop(third);
-        assert!(path.exists());
+        assert!(write().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), edited);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
     }
 }

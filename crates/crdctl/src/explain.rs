@@ -5,10 +5,11 @@ use std::{error::Error as StdError, io};
 use anyhow::anyhow;
 use kube::core::Status;
 
+use crate::stdio::say;
+
 /// Prints an error as one line on stderr.
-#[expect(clippy::print_stderr, reason = "this is where errors are printed")]
 pub(crate) fn print(error: &anyhow::Error) {
-    eprintln!("error: {}", one_line(error.as_ref()));
+    say(&format!("error: {}", one_line(error.as_ref())));
 }
 
 /// A message and its causes, each said once, in one line.
@@ -38,7 +39,7 @@ pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
         anyhow!("{line}; set KUBECONFIG or --kubeconfig, or try `crdctl demo`, which brings its own cluster")
     } else if error.is_not_defined() {
         let line = one_line(&error);
-        anyhow!("{line}; choose a context with --context (`crdctl config` shows what was read)")
+        anyhow!("{line}; --context chooses another one")
     } else {
         error.into()
     }
@@ -94,12 +95,13 @@ impl Trouble {
                 _ => Self::Other,
             };
         }
-        let says_certificate = |cause: &(dyn StdError + 'static)| cause.to_string().contains("certificate");
-        if causes(error).any(says_certificate) {
+        if causes(error).any(<dyn StdError>::is::<rustls::Error>) {
             return Self::NotTrusted;
         }
-        let is_transport = |cause: &(dyn StdError + 'static)| {
-            cause.is::<io::Error>() || cause.to_string().contains("connect")
+        // The client says that a connection failed, or broke, by the error of its socket.
+        let is_transport = |cause: &(dyn StdError + 'static)| match cause.downcast_ref() {
+            Some(error) => matches!(error, kube_informer::Error::Unreachable { .. }),
+            None => cause.is::<io::Error>(),
         };
         if causes(error).any(is_transport) { Self::Unreachable } else { Self::Other }
     }
@@ -156,7 +158,8 @@ mod tests {
         let refused = kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(Trouble::of(&refused), Trouble::Unreachable);
         assert_eq!(one_line(&refused), "connection refused");
-        let certificate = io::Error::other("invalid peer certificate: UnknownIssuer");
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let certificate = io::Error::other(unknown);
         assert_eq!(Trouble::of(&kube::Error::Service(Box::new(certificate))), Trouble::NotTrusted);
     }
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod columns;
 mod config;
+mod connection;
 mod crd;
 mod demo;
 mod explain;
@@ -11,10 +12,12 @@ mod log;
 mod output;
 mod resource;
 mod shutdown;
+mod stdio;
 mod watch;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
@@ -24,22 +27,24 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
     };
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            explain::print(&error);
-            ExitCode::FAILURE
-        }
-    }
+    run(cli).unwrap_or_else(|error| {
+        explain::print(&error);
+        ExitCode::FAILURE
+    })
 }
 
-#[tokio::main]
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log::start(cli.log_format)?;
-    match cli.command {
-        Command::Watch(args) => watch::run(&cli.cluster, args).await,
-        Command::Demo(args) => demo::run(args).await,
-        Command::Crd { command } => crd::run(&cli.cluster, command).await,
-        Command::Config => config::run(&cli.cluster),
-    }
+    let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Watch(args) => watch::run(&cli.cluster, args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Crd { command } => crd::run(&cli.cluster, command).await,
+            Command::Config => config::run(&cli.cluster),
+        }
+    });
+    // What still blocks, such as a name that is being resolved, does not hold up the end.
+    runtime.shutdown_background();
+    result
 }

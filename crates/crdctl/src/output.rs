@@ -11,8 +11,8 @@ pub(crate) use writer::Writer;
 use crate::{
     cli::{Format, OutputArgs},
     columns::Columns,
+    connection::Connection,
     resource::ResourceType,
-    watch::Connection,
 };
 
 /// One thing that happened, as `crdctl watch` tells it.

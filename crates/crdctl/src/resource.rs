@@ -6,9 +6,13 @@
 //! and versions is meant.
 
 use anyhow::{Result, bail};
-use kube::core::discovery::{
-    ApiResource,
-    v2::{APIGroupDiscovery, APIGroupDiscoveryList, APIVersionDiscovery},
+use blog_api::Blog;
+use kube::{
+    CustomResourceExt,
+    core::discovery::{
+        ApiResource,
+        v2::{APIGroupDiscovery, APIGroupDiscoveryList, APIVersionDiscovery},
+    },
 };
 
 /// What a user asked for: a type and, at choice, one object of it.
@@ -30,6 +34,11 @@ impl Request {
         };
         if resource.is_empty() || name.is_some_and(|name| name.is_empty() || name.contains('/')) {
             return Err("a resource is written RESOURCE, RESOURCE NAME or RESOURCE/NAME".into());
+        }
+        // What no object's name has (apimachinery's `ValidatePathSegmentName`), and what means something in a selector.
+        let odd = |c: char| c.is_control() || c.is_whitespace() || "%,=\\".contains(c);
+        if let Some(name) = name.filter(|name| name.contains(odd) || [".", ".."].contains(name)) {
+            return Err(format!("`{name}` cannot be the name of an object"));
         }
         if resource.contains(',') {
             return Err(format!("`{resource}` is several resource types, one at a time can be watched"));
@@ -120,24 +129,28 @@ impl Discovered {
     /// What to do about a type that is not there.
     fn advice(&self, asked: &str) -> String {
         let resource = asked.split('.').next().unwrap_or(asked).to_lowercase();
-        if ["blog", "blogs", "bl"].contains(&resource.as_str()) {
-            return "; `crdctl crd install` installs Blog".into();
-        }
-        let mut close: Vec<(usize, String)> = self
+        let distance = |name: &str| strsim::damerau_levenshtein(name, &resource);
+        let close = |distance: &usize| *distance <= 1 + resource.len() / 4;
+        let mut found: Vec<(usize, String)> = self
             .types
             .iter()
             .filter_map(|t| {
                 let names = [&t.api.plural, &t.singular].into_iter().chain(&t.short_names);
-                let distance = names.map(|name| strsim::damerau_levenshtein(name, &resource)).min()?;
-                (distance <= 1 + resource.len() / 4).then(|| (distance, t.qualified_plural()))
+                let distance = names.map(|name| distance(name)).min().filter(close)?;
+                Some((distance, t.qualified_plural()))
             })
             .collect();
-        close.sort();
-        close.dedup_by(|a, b| a.1 == b.1);
-        match &close[..] {
-            [] => "; `kubectl api-resources` lists those that it has".into(),
-            close => {
-                let names: Vec<_> = close.iter().take(3).map(|(_, name)| name.as_str()).collect();
+        found.sort();
+        found.dedup_by(|a, b| a.1 == b.1);
+        let blog = ["blogs", "blog", "bl"].map(distance).into_iter().min().filter(close);
+        let has_blog = found.iter().any(|(_, name)| *name == Blog::crd_name());
+        match (&found[..], blog) {
+            (found, Some(blog)) if !has_blog && found.first().is_none_or(|(best, _)| blog <= *best) => {
+                "; `crdctl crd install` installs Blog".into()
+            }
+            ([], _) => "; `kubectl api-resources` lists those that it has".into(),
+            (found, _) => {
+                let names: Vec<_> = found.iter().take(3).map(|(_, name)| name.as_str()).collect();
                 format!("; did you mean {}?", names.join(" or "))
             }
         }
@@ -249,8 +262,14 @@ mod tests {
             message("widgets"),
             "the server doesn't have a resource type \"widgets\"; `kubectl api-resources` lists those that it has"
         );
-        assert!(message("blogs.v2.web.helloworld").contains("crdctl crd install"));
-        assert!(message("blogs.other.group").contains("crdctl crd install"));
+        assert!(message("blogs.v2.web.helloworld").ends_with("did you mean blogs.web.helloworld?"));
+        assert!(message("blogs.web.hellowrld").ends_with("did you mean blogs.web.helloworld?"));
+
+        let without = Discovered { types: Vec::new() };
+        for asked in ["blogs", "blgs", "Blog", "blogs.v1.web.helloworld"] {
+            let message = without.watchable(asked).unwrap_err().to_string();
+            assert!(message.ends_with("`crdctl crd install` installs Blog"), "{message}");
+        }
     }
 
     #[test]
@@ -265,9 +284,16 @@ mod tests {
             |resource: &str, name: &str| Request { resource: resource.into(), name: Some(name.into()) };
         assert_eq!(Request::parse("blog/a", None), Ok(named("blog", "a")));
         assert_eq!(Request::parse("blog", Some("a")), Ok(named("blog", "a")));
-        for (resource, name) in
-            [("blog/a", Some("b")), ("/a", None), ("blog/", None), ("a,b", None), ("a/b/c", None)]
-        {
+        for (resource, name) in [
+            ("blog/a", Some("b")),
+            ("/a", None),
+            ("blog/", None),
+            ("a,b", None),
+            ("a/b/c", None),
+            ("a", Some("b,c=d")),
+            ("a", Some("ä ö")),
+            ("a", Some("..")),
+        ] {
             assert!(Request::parse(resource, name).is_err(), "{resource} {name:?}");
         }
     }

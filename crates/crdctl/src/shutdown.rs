@@ -3,53 +3,68 @@
 use std::{future::Future, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio_util::sync::CancellationToken;
+
+use crate::stdio::say;
 
 /// How long a command may take to end after the first signal.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Runs `command` until it ends or SIGINT or SIGTERM arrives. The first signal cancels `token` and the command, which
-/// has [`GRACE`] to finish; the second one, or the end of that time, ends the process.
-#[expect(clippy::print_stderr, reason = "tells the user which signal was received")]
+/// Runs `command` until it ends or a signal arrives. The first signal cancels `token`, and the command has [`GRACE`] to
+/// finish; a second one, or the end of that time, drops it.
 pub(crate) async fn until_signal(
     token: CancellationToken,
     command: impl Future<Output = Result<ExitCode>>,
 ) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let mut command = std::pin::pin!(command);
-    let name = tokio::select! {
+    let signal = tokio::select! {
         result = &mut command => return result,
-        name = signals.next() => name,
+        signal = signals.next() => signal,
     };
-    eprintln!("received {name}, stopping");
+    say(&format!("received {}, stopping", signal.name));
     token.cancel();
     tokio::select! {
         result = &mut command => result,
-        name = signals.next() => {
-            eprintln!("received {name} again, ending at once");
-            std::process::exit(if name == "SIGINT" { 130 } else { 143 })
+        signal = signals.next() => {
+            say(&format!("received {} again, ending at once", signal.name));
+            Ok(ExitCode::from(signal.exit_code))
         }
         // Whoever reads our output does not; what is left of it is theirs to miss.
-        () = tokio::time::sleep(GRACE) => std::process::exit(0),
+        () = tokio::time::sleep(GRACE) => Ok(ExitCode::SUCCESS),
     }
 }
 
+/// A signal that ends the program.
+#[derive(Clone, Copy)]
+struct Signal {
+    name: &'static str,
+    /// 128 and its number, as shells tell it.
+    exit_code: u8,
+}
+
 struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    hangup: unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen = |kind| unix::signal(kind).context("listening for signals");
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => Signal { name: "SIGHUP", exit_code: 129 },
+            _ = self.interrupt.recv() => Signal { name: "SIGINT", exit_code: 130 },
+            _ = self.terminate.recv() => Signal { name: "SIGTERM", exit_code: 143 },
         }
     }
 }

@@ -1,75 +1,20 @@
 //! `crdctl watch`: prints what an informer sees.
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::{Client, ResourceExt as _, core::DynamicObject};
+use kube::{ResourceExt as _, core::DynamicObject};
 use kube_informer::{Change, Event, Informer, Informers};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cluster, OutputArgs, WatchArgs},
-    config, explain,
+    connection::Connection,
     output::{Line, Printer, Writer},
     resource::{Discovered, Request, ResourceType},
     shutdown,
 };
-
-/// How long a server may take to answer at the start when the user sets no `--request-timeout`.
-const START_LIMIT: Duration = Duration::from_secs(5);
-
-/// A cluster, ready for requests.
-pub(crate) struct Connection {
-    pub(crate) client: Client,
-    /// Its URL, for messages.
-    pub(crate) server: String,
-    /// The namespace of the context.
-    pub(crate) namespace: String,
-    /// How long to wait for an answer; none: for ever.
-    limit: Option<Duration>,
-    /// How long to wait for the first list, which may be long: no longer than the user says.
-    sync_limit: Option<Duration>,
-}
-
-impl Connection {
-    /// Of the cluster that the command line and the environment choose. Sends nothing yet.
-    pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
-        let loaded = config::load(cluster)?;
-        let chosen = cluster.request_timeout.map(|limit| Some(limit).filter(|limit| !limit.is_zero()));
-        Ok(Self {
-            client: loaded.client().map_err(explain::configuration)?,
-            server: loaded.report().server.value.clone(),
-            namespace: loaded.namespace().to_owned(),
-            limit: chosen.unwrap_or(Some(START_LIMIT)),
-            sync_limit: chosen.flatten(),
-        })
-    }
-
-    /// One request, within the limit and with its error explained.
-    pub(crate) async fn ask<T>(
-        &self,
-        action: &str,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T> {
-        self.within(self.limit, action, request).await
-    }
-
-    async fn within<T, E: std::error::Error + 'static>(
-        &self,
-        limit: Option<Duration>,
-        action: &str,
-        answer: impl Future<Output = Result<T, E>>,
-    ) -> Result<T> {
-        let answer = match limit {
-            None => answer.await,
-            Some(limit) => {
-                timeout(limit, answer).await.map_err(|_| explain::too_slow(&self.server, action, limit))?
-            }
-        };
-        answer.map_err(|error| explain::request(&self.server, action, &error))
-    }
-}
 
 /// What to watch.
 pub(crate) struct Target {
@@ -89,9 +34,8 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
         Err(problem) => return Ok(crate::cli::wrong_usage(&problem)),
     };
     let connection = Connection::new(cluster)?;
-    let from_environment = || env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
-    let namespace = (!args.all_namespaces)
-        .then(|| args.namespace.or_else(from_environment).unwrap_or_else(|| connection.namespace.clone()));
+    let chosen = args.namespace.filter(|namespace| !namespace.is_empty());
+    let namespace = (!args.all_namespaces).then(|| chosen.unwrap_or_else(|| connection.namespace.clone()));
     let target = Target {
         request,
         namespace,
@@ -115,7 +59,7 @@ pub(crate) async fn watch(
         let printer = Printer::new(&connection, &resource, target.output).await?;
         let informer = start(&connection, &resource, &target);
         let action = format!("watch {}", resource.qualified_plural());
-        connection.within(connection.sync_limit, &action, informer.synced()).await?;
+        connection.first_list(&action, &informer).await?;
         anyhow::Ok((informer, resource, printer))
     };
     let (informer, resource, mut printer) = tokio::select! {
@@ -125,10 +69,11 @@ pub(crate) async fn watch(
     let writer = Writer::stdout().context("starting the thread that writes to stdout")?;
     tokio::select! {
         () = stop.cancelled() => {}
+        () = writer.closed() => {}
         () = follow(&informer, &target, &resource, &mut printer, &writer) => {}
     }
     drop(informer);
-    writer.finish().await.context("writing to stdout")?;
+    writer.finish().await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use kube::core::Status;
+use kube::{Resource as _, core::Status};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -16,18 +16,20 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    ObjectKey, ResourceVersion,
-    informer::Object,
+    Cached, ObjectKey, ResourceVersion,
     store::{Item, Undecoded},
 };
 
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+/// Where `kubectl apply` keeps the whole of what it applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// How objects are decoded.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     pub(crate) keep_managed_fields: bool,
+    pub(crate) skip_last_applied: bool,
     /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out.
     pub(crate) api_version: String,
     pub(crate) kind: String,
@@ -43,12 +45,12 @@ pub(crate) enum WatchEvent<'a> {
 }
 
 /// An object, or what is known of one that does not decode.
-pub(crate) enum Decoded<K> {
+pub(crate) enum Decoded<K: Cached> {
     Item(Item<K>),
     Undecoded(Undecoded),
 }
 
-impl<K> Decoded<K> {
+impl<K: Cached> Decoded<K> {
     pub(crate) fn version(&self) -> ResourceVersion {
         match self {
             Self::Item(item) => item.version,
@@ -131,17 +133,19 @@ pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> 
 
 impl Decoder {
     /// One object. An error only if not even its name and version can be read.
-    pub(crate) fn object<K: Object>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
-        match self.parse::<K>(bytes) {
+    pub(crate) fn object<K: Cached>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        let decoded = match self.parse::<K::Object>(bytes) {
             Ok(object) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
-                Ok(Decoded::Item(Item {
-                    key: ObjectKey::new(meta.namespace.as_deref(), name),
-                    version: version(meta.resource_version.as_deref().unwrap_or_default())?,
-                    object,
-                }))
+                let key = ObjectKey::new(meta.namespace.as_deref(), name);
+                let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
+                K::hold(object, &|| self.prune(bytes)).map(|object| Item { key, version, object })
             }
+            Err(error) => Err(error),
+        };
+        match decoded {
+            Ok(item) => Ok(Decoded::Item(item)),
             Err(error) => {
                 let metadata = Metadata::of(bytes)?;
                 let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
@@ -153,6 +157,17 @@ impl Decoder {
                 }))
             }
         }
+    }
+
+    /// The JSON of an object without what is skipped, and with its type. Values that stay are copied as they are.
+    fn prune(&self, bytes: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+        let mut pruned = Vec::with_capacity(bytes.len());
+        Level::Object(self).copy(serde_json::from_slice(bytes)?, &mut pruned)?;
+        Ok(pruned)
+    }
+
+    fn prunes_metadata(&self) -> bool {
+        !self.keep_managed_fields || self.skip_last_applied
     }
 
     fn parse<K: DeserializeOwned>(&self, bytes: &[u8]) -> Result<K, serde_json::Error> {
@@ -218,8 +233,92 @@ fn envelope(line: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
 #[derive(Clone, Copy)]
 enum Level<'a> {
     Object(&'a Decoder),
-    Metadata,
+    Metadata(&'a Decoder),
+    Annotations,
 }
+
+/// What becomes of a member of an object, of its metadata or of its annotations.
+enum Member<'a> {
+    Skipped,
+    Whole,
+    Within(Level<'a>),
+}
+
+impl<'a> Level<'a> {
+    fn member(self, key: &str) -> Member<'a> {
+        match (self, key) {
+            (Self::Metadata(decoder), "managedFields") if !decoder.keep_managed_fields => Member::Skipped,
+            (Self::Annotations, LAST_APPLIED) => Member::Skipped,
+            (Self::Object(decoder), "metadata") if decoder.prunes_metadata() => {
+                Member::Within(Self::Metadata(decoder))
+            }
+            (Self::Metadata(decoder), "annotations") if decoder.skip_last_applied => {
+                Member::Within(Self::Annotations)
+            }
+            _ => Member::Whole,
+        }
+    }
+
+    /// Writes what stays of a JSON object.
+    fn copy(self, object: &RawValue, to: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let RawMembers(members) = serde_json::from_str(object.get())?;
+        let mut seen = Seen::default();
+        let mut before = b'{';
+        for (key, value) in members {
+            let member = self.member(&key);
+            if matches!(member, Member::Skipped) {
+                continue;
+            }
+            seen.see(self, &key);
+            to.push(std::mem::replace(&mut before, b','));
+            serde_json::to_writer(&mut *to, &key)?;
+            to.push(b':');
+            match member {
+                Member::Within(level) if value.get().starts_with('{') => level.copy(value, to)?,
+                _ => to.extend_from_slice(value.get().as_bytes()),
+            }
+        }
+        while let Some((key, value)) = seen.missing(self) {
+            to.push(std::mem::replace(&mut before, b','));
+            serde_json::to_writer(&mut *to, key)?;
+            to.push(b':');
+            serde_json::to_writer(&mut *to, value)?;
+        }
+        if before == b'{' {
+            to.push(b'{');
+        }
+        to.push(b'}');
+        Ok(())
+    }
+}
+
+/// The members of a JSON object in their order, their values not looked into.
+struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawMembers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = RawMembers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(RawMembers(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A deserializer, visitor, seed or map that leaves out what the decoder does not want, and adds the type to an object
 /// that does not tell it.
@@ -294,7 +393,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Pruned<'_, S> {
     }
 }
 
-/// The members of an object or of its metadata.
+/// The members of an object, of its metadata or of its annotations.
 struct Members<'a, A> {
     map: A,
     level: Level<'a>,
@@ -308,10 +407,31 @@ struct Seen {
     kind: bool,
 }
 
+impl Seen {
+    fn see(&mut self, level: Level<'_>, key: &str) {
+        if let Level::Object(_) = level {
+            self.api_version |= key == "apiVersion";
+            self.kind |= key == "kind";
+        }
+    }
+
+    /// A member that says what the object is, when the object does not; each once.
+    fn missing<'a>(&mut self, level: Level<'a>) -> Option<(&'static str, &'a str)> {
+        let Level::Object(decoder) = level else { return None };
+        if !std::mem::replace(&mut self.api_version, true) {
+            Some(("apiVersion", &decoder.api_version))
+        } else if !std::mem::replace(&mut self.kind, true) {
+            Some(("kind", &decoder.kind))
+        } else {
+            None
+        }
+    }
+}
+
 /// Where the value of the key that was given last comes from.
 enum Value<'a> {
     Own,
-    Metadata(Level<'a>),
+    Within(Level<'a>),
     Added(&'a str),
 }
 
@@ -319,45 +439,31 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
         while let Some(Key(key)) = self.map.next_key()? {
-            self.value = Value::Own;
-            match (self.level, &*key) {
-                (Level::Metadata, "managedFields") => {
+            self.value = match self.level.member(&key) {
+                Member::Skipped => {
                     self.map.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                (Level::Object(decoder), "metadata") if !decoder.keep_managed_fields => {
-                    self.value = Value::Metadata(Level::Metadata);
-                }
-                (Level::Object(_), "apiVersion") => self.seen.api_version = true,
-                (Level::Object(_), "kind") => self.seen.kind = true,
-                _ => {}
-            }
+                Member::Whole => Value::Own,
+                Member::Within(level) => Value::Within(level),
+            };
+            self.seen.see(self.level, &key);
             return match key {
                 Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
                 Cow::Owned(key) => seed.deserialize(key.into_deserializer()),
             }
             .map(Some);
         }
-        let Level::Object(decoder) = self.level else { return Ok(None) };
-        let added = if !std::mem::replace(&mut self.seen.api_version, true) {
-            ("apiVersion", &decoder.api_version)
-        } else if !std::mem::replace(&mut self.seen.kind, true) {
-            ("kind", &decoder.kind)
-        } else {
-            return Ok(None);
-        };
-        self.value = Value::Added(added.1);
-        seed.deserialize(BorrowedStrDeserializer::new(added.0)).map(Some)
+        let Some((key, value)) = self.seen.missing(self.level) else { return Ok(None) };
+        self.value = Value::Added(value);
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         match std::mem::replace(&mut self.value, Value::Own) {
             Value::Own => self.map.next_value_seed(seed),
-            Value::Metadata(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
+            Value::Within(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
             Value::Added(text) => seed.deserialize(text.into_deserializer()),
         }
     }
@@ -377,14 +483,54 @@ mod tests {
     use super::*;
 
     fn decoder(keep_managed_fields: bool) -> Decoder {
-        Decoder { keep_managed_fields, api_version: "apps/v1".into(), kind: "Deployment".into() }
+        Decoder {
+            keep_managed_fields,
+            skip_last_applied: false,
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+        }
     }
 
     /// The object as it was cached.
-    fn decoded<K: Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
+    fn decoded<K: crate::Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
         match decoder.object::<K>(object.to_string().as_bytes()).unwrap() {
-            Decoded::Item(item) => serde_json::to_value(item.object).unwrap(),
+            Decoded::Item(item) => serde_json::to_value(&*item.object).unwrap(),
             Decoded::Undecoded(item) => panic!("{}", item.error),
+        }
+    }
+
+    /// The object as it was cached, and the same from a compact cache.
+    fn compacted<K: crate::Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
+        match decoder.object::<crate::Compact<K>>(object.to_string().as_bytes()).unwrap() {
+            Decoded::Item(item) => {
+                assert_eq!(
+                    <crate::Compact<K> as Cached>::uid(&item.object),
+                    object["metadata"]["uid"].as_str()
+                );
+                let json: Value = serde_json::from_slice(item.object.as_json()).unwrap();
+                assert_eq!(serde_json::to_value(item.object.decode().unwrap()).unwrap(), json);
+                json
+            }
+            Decoded::Undecoded(item) => panic!("{}", item.error),
+        }
+    }
+
+    #[test]
+    fn what_is_held_as_bytes_is_what_would_be_held_decoded() {
+        let mut object = deployment();
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}", "a\"b": "é\n"});
+        let mut bare = object.clone();
+        bare.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
+        let mut only_skipped = object.clone();
+        only_skipped["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+        for object in [object, bare, only_skipped] {
+            for (keep_managed_fields, skip_last_applied) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let decoder = Decoder { skip_last_applied, ..decoder(keep_managed_fields) };
+                let typed = decoded::<DynamicObject>(&decoder, &object);
+                assert_eq!(compacted::<DynamicObject>(&decoder, &object), typed);
+            }
         }
     }
 
@@ -411,6 +557,24 @@ mod tests {
         assert_eq!(decoded::<Deployment>(&decoder(false), &deployment()), expected);
         assert_eq!(decoded::<DynamicObject>(&decoder(true), &deployment()), deployment());
         assert_eq!(decoded::<Deployment>(&decoder(true), &deployment()), deployment());
+    }
+
+    #[test]
+    fn only_the_annotation_of_the_object_itself_is_skipped_and_the_others_stay() {
+        let annotations = json!({LAST_APPLIED: "{}", "other": "stays"});
+        let mut object = deployment();
+        object["metadata"]["annotations"] = annotations.clone();
+        object["metadata"]["labels"] = annotations.clone();
+        object["spec"]["template"]["metadata"]["annotations"] = annotations;
+        let mut expected = object.clone();
+        expected["metadata"]["annotations"] = json!({"other": "stays"});
+        let skipping = Decoder { skip_last_applied: true, ..decoder(true) };
+        assert_eq!(decoded::<DynamicObject>(&skipping, &object), expected);
+        assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
+        assert_eq!(decoded::<Deployment>(&decoder(true), &object), object);
+        object["metadata"]["annotations"] = Value::Null;
+        expected["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
     }
 
     #[test]

@@ -11,10 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error,
+    Cached, Error,
     engine::{Engine, Flow},
     error::cause_of,
-    informer::Object,
     protocol::{Next, Request, Settings, Target, Time},
     shared::Shared,
 };
@@ -23,7 +22,7 @@ const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-pub(crate) struct Driver<K: Object> {
+pub(crate) struct Driver<K: Cached> {
     transport: Transport,
     target: Target,
     engine: Engine<K>,
@@ -33,15 +32,15 @@ pub(crate) struct Driver<K: Object> {
     _closing: Closing<K>,
 }
 
-struct Closing<K: Object>(Arc<Shared<K>>);
+struct Closing<K: Cached>(Arc<Shared<K>>);
 
-impl<K: Object> Drop for Closing<K> {
+impl<K: Cached> Drop for Closing<K> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
-impl<K: Object> Driver<K> {
+impl<K: Cached> Driver<K> {
     pub(crate) fn new(
         client: Client,
         target: Target,

@@ -12,19 +12,18 @@ use bytes::Bytes;
 use http::StatusCode;
 use kube::core::Status as ApiStatus;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, enabled, info, warn};
 
 use crate::{
-    Error, Phase, ResourceVersion,
+    Cached, Error, Phase, Reason, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
+    delta::{Delta, Difference},
     frame::{self, Piece},
-    informer::Object,
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
     },
     shared::Shared,
     store::{Lagging, Store},
-    subscribe::{Delta, Reason},
 };
 
 /// How much of an error's body is read.
@@ -42,12 +41,11 @@ pub(crate) enum Flow {
     Stop,
 }
 
-pub(crate) struct Engine<K> {
+pub(crate) struct Engine<K: Cached> {
     target: Target,
     path: Arc<str>,
     machine: Machine,
     decoder: Decoder,
-    store: Store<K>,
     shared: Arc<Shared<K>>,
     reading: Reading,
     stale_after: Duration,
@@ -97,7 +95,7 @@ impl From<frame::Error> for Problem {
     }
 }
 
-impl<K: Object> Engine<K> {
+impl<K: Cached> Engine<K> {
     /// An engine that began its work at `started`.
     pub(crate) fn new(
         target: Target,
@@ -108,6 +106,7 @@ impl<K: Object> Engine<K> {
     ) -> Self {
         let decoder = Decoder {
             keep_managed_fields: settings.keep_managed_fields,
+            skip_last_applied: settings.skip_last_applied,
             api_version: target.api_version.clone(),
             kind: target.kind.clone(),
         };
@@ -115,7 +114,6 @@ impl<K: Object> Engine<K> {
             path: target.path().into(),
             machine: Machine::new(settings, seed),
             decoder,
-            store: Store::new(),
             shared,
             reading: Reading::Nothing,
             stale_after: settings.stale_after,
@@ -144,7 +142,7 @@ impl<K: Object> Engine<K> {
         }
         if let Next::Send(request) = &next {
             if request.begins_list() {
-                self.store.begin_list();
+                self.shared.change(Store::begin_list);
             }
             self.reading = match request {
                 Request::List { .. } => Reading::List(frame::List::new()),
@@ -266,12 +264,12 @@ impl<K: Object> Engine<K> {
             match piece {
                 Piece::Item(item) => match self.decoder.object::<K>(&item)? {
                     Decoded::Item(item) => {
-                        if let Err(Lagging) = self.store.list_item(item, freshness) {
+                        if let Err(Lagging) = self.shared.change(|store| store.list_item(item, freshness)) {
                             self.machine.lagging(now);
                             return Err(Problem::Quietly(LAGGING));
                         }
                     }
-                    Decoded::Undecoded(item) => self.store.list_undecoded(item),
+                    Decoded::Undecoded(item) => self.shared.change(|store| store.list_undecoded(item)),
                 },
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
@@ -314,17 +312,19 @@ impl<K: Object> Engine<K> {
         let verdict = self.event(now, EventKind::Put, decoded.version())?;
         match (verdict, decoded) {
             (Verdict::List(freshness), Decoded::Item(item)) => {
-                if let Err(Lagging) = self.store.list_item(item, freshness) {
+                if let Err(Lagging) = self.shared.change(|store| store.list_item(item, freshness)) {
                     self.machine.lagging(now);
                     return Err(Problem::Quietly(LAGGING));
                 }
             }
-            (Verdict::List(_), Decoded::Undecoded(item)) => self.store.list_undecoded(item),
-            (Verdict::Apply, Decoded::Item(item)) => self.store.put(item),
+            (Verdict::List(_), Decoded::Undecoded(item)) => {
+                self.shared.change(|store| store.list_undecoded(item));
+            }
+            (Verdict::Apply, Decoded::Item(item)) => self.shared.change(|store| store.put(item)),
             (Verdict::Apply, Decoded::Undecoded(item)) => {
                 // Not its error: that can name a value.
                 warn!(resource = %self.path, object = %item.key, "does not decode, quarantined");
-                self.store.quarantine(item);
+                self.shared.change(|store| store.quarantine(item));
             }
             _ => {}
         }
@@ -337,10 +337,11 @@ impl<K: Object> Engine<K> {
             return Ok(());
         }
         let reason = if self.target.can_be_left() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
-        match decoded {
-            Decoded::Item(item) => self.store.deleted(&item.key, version, Some(item.object), reason),
-            Decoded::Undecoded(item) => self.store.deleted(&item.key, version, None, reason),
-        }
+        let (key, last) = match decoded {
+            Decoded::Item(item) => (item.key, Some(item.object)),
+            Decoded::Undecoded(item) => (item.key, None),
+        };
+        self.shared.change(|store| store.deleted(&key, version, last, reason));
         Ok(())
     }
 
@@ -359,14 +360,17 @@ impl<K: Object> Engine<K> {
 
     /// A list is complete: what it did not show is gone, and what it did is published.
     fn complete(&mut self, now: Time, version: ResourceVersion) {
-        self.store.sweep();
+        let count = self.shared.change(|store| {
+            store.sweep();
+            store.objects().len()
+        });
         self.works(now);
         if self.published.is_none() {
-            debug!(resource = %self.path, count = self.store.len(), %version, "initial list");
+            debug!(resource = %self.path, count, %version, "initial list");
             self.published = Some(version);
-            self.shared.begin(&self.store.snapshot(version));
+            self.shared.begin(version);
         } else {
-            debug!(resource = %self.path, count = self.store.len(), %version, "listed again");
+            debug!(resource = %self.path, count, %version, "listed again");
         }
         self.publish(now);
     }
@@ -407,8 +411,12 @@ impl<K: Object> Engine<K> {
 
     /// Discovery has confirmed that the type is gone.
     fn gone(&mut self, now: Time) {
-        warn!(resource = %self.path, objects = self.store.len(), "the type is not served any more");
-        self.store.clear(Reason::TypeGone);
+        let objects = self.shared.change(|store| {
+            let count = store.objects().len();
+            store.clear(Reason::TypeGone);
+            count
+        });
+        warn!(resource = %self.path, objects, "the type is not served any more");
         self.trouble_since.get_or_insert(now);
         let since = self.started + now;
         self.phase = Some(Phase::TypeGone { since });
@@ -479,36 +487,29 @@ impl<K: Object> Engine<K> {
     /// Hands out what has changed.
     fn publish(&mut self, now: Time) {
         let Some(before) = self.published else { return self.tell(now) };
-        let deltas = self.store.take_deltas();
         let version = self.machine.progress().unwrap_or(before);
-        if !deltas.is_empty() || version != before {
-            for delta in &deltas {
-                self.trace(delta);
-            }
-            self.published = Some(version);
-            self.shared.publish(self.store.snapshot(version), &deltas);
+        self.published = Some(version);
+        if let Some(batch) = self.shared.publish(version)
+            && enabled!(Level::DEBUG)
+        {
+            batch.iter().for_each(|delta| self.trace(delta));
         }
         self.tell(now);
     }
 
-    fn trace(&self, delta: &Delta<K>) {
-        let (key, resource) = (delta.key(), &self.path);
-        match delta {
-            Delta::Added { .. } => {
-                debug!(%resource, namespace = key.namespace(), name = key.name(), "added");
-            }
-            Delta::Updated { .. } => {
-                debug!(%resource, namespace = key.namespace(), name = key.name(), "updated");
-            }
-            Delta::Deleted { reason, .. } => {
-                debug!(%resource, namespace = key.namespace(), name = key.name(), ?reason, "deleted");
-            }
+    fn trace(&self, Delta { key, difference }: &Delta<K>) {
+        let (resource, namespace, name) = (&self.path, key.namespace(), key.name());
+        match difference {
+            Difference::Added { .. } => debug!(%resource, namespace, name, "added"),
+            Difference::Updated { .. } => debug!(%resource, namespace, name, "updated"),
+            Difference::Deleted { reason, .. } => debug!(%resource, namespace, name, ?reason, "deleted"),
+            Difference::Replaced { reason, .. } => debug!(%resource, namespace, name, ?reason, "replaced"),
         }
     }
 
     /// Brings the status up to date.
     fn tell(&mut self, now: Time) {
-        let quarantined = self.store.take_quarantined();
+        let quarantined = self.shared.change(Store::take_quarantined);
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
         self.stale = stale;

@@ -112,6 +112,13 @@ impl Error {
         self.code() == Some(StatusCode::NOT_FOUND.as_u16())
     }
 
+    /// 429: the server asks to come back later. A kube-apiserver says so, too, about a resource whose definition was
+    /// installed a moment ago.
+    #[must_use]
+    pub fn is_too_many_requests(&self) -> bool {
+        self.code() == Some(StatusCode::TOO_MANY_REQUESTS.as_u16())
+    }
+
     /// Sorts what [`kube::Client::send`] said. The cases that a user can act on are found by their type in the chain
     /// of causes; a TLS error has no type that is the same for each TLS stack, so it is known by where it sits.
     pub(crate) fn from_send(resource: &Arc<str>, error: kube::Error) -> Self {

@@ -8,25 +8,19 @@ use std::{
 };
 
 use kube::{
-    Client, Resource,
+    Client, ResourceExt,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
-use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Error, Phase, ResourceVersion, Snapshot, Status, Subscription,
+    Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
     driver::Driver,
     protocol::{ListFrom, Settings, Target},
     shared::Shared,
     version::InvalidResourceVersion,
 };
-
-/// What can be cached: any Kubernetes type that can be read from JSON.
-pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
-
-impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
 
 /// The informers of one cluster connection. Cloning gives another handle to the same ones.
 ///
@@ -82,7 +76,7 @@ impl Informers {
 
 /// An informer that is being described; [`start`](Self::start) runs it.
 #[must_use = "an informer does nothing until it is started"]
-pub struct Builder<K> {
+pub struct Builder<K: Cached> {
     informers: Informers,
     target: Target,
     settings: Settings,
@@ -90,10 +84,19 @@ pub struct Builder<K> {
 }
 
 impl<K: Object> Builder<K> {
-    fn new(informers: Informers, dynamic_type: &K::DynamicType) -> Self {
+    /// Holds each object as bytes, in one allocation: [`Compact`]. It takes much less memory, and each read
+    /// decodes anew: for a cache that is large and seldom read.
+    pub fn compact(self) -> Builder<Compact<K>> {
+        let Self { informers, target, settings, .. } = self;
+        Builder { informers, target, settings, _object: std::marker::PhantomData }
+    }
+}
+
+impl<K: Cached> Builder<K> {
+    fn new(informers: Informers, dynamic_type: &<K::Object as kube::Resource>::DynamicType) -> Self {
         Self {
             informers,
-            target: Target::new::<K>(dynamic_type),
+            target: Target::new::<K::Object>(dynamic_type),
             settings: Settings::default(),
             _object: std::marker::PhantomData,
         }
@@ -127,6 +130,14 @@ impl<K: Object> Builder<K> {
     /// object.
     pub fn keep_managed_fields(mut self) -> Self {
         self.settings.keep_managed_fields = true;
+        self
+    }
+
+    /// Skips the annotation `kubectl.kubernetes.io/last-applied-configuration` while parsing: it repeats the whole object
+    /// that `kubectl apply` was given. The cached objects are then not what the server has: do not write them back
+    /// whole, because that would take the annotation away.
+    pub fn skip_last_applied(mut self) -> Self {
+        self.settings.skip_last_applied = true;
         self
     }
 
@@ -174,18 +185,18 @@ impl<K: Object> Builder<K> {
 
 /// One cache of objects, kept up to date. Cloning gives another handle to the same one; when the last handle and the
 /// last [`Subscription`] are dropped it stops and its memory is freed.
-pub struct Informer<K: Object> {
+pub struct Informer<K: Cached> {
     handle: Arc<Handle<K>>,
 }
 
-impl<K: Object> Clone for Informer<K> {
+impl<K: Cached> Clone for Informer<K> {
     fn clone(&self) -> Self {
         Self { handle: Arc::clone(&self.handle) }
     }
 }
 
 /// Owns the task: dropped, it ends it.
-struct Handle<K> {
+struct Handle<K: Cached> {
     shared: Arc<Shared<K>>,
     cancelled: CancellationToken,
     /// The only namespace that is watched, if it is one.
@@ -233,17 +244,22 @@ pub enum WaitError {
     Stopped,
 }
 
-impl<K: Object> Informer<K> {
+impl<K: Cached> Informer<K> {
     /// Waits for the first list, or for the first failure to get it.
     ///
     /// # Errors
     /// With the reason, at once, when an attempt has failed and none has succeeded yet: the server cannot be reached,
     /// 401, 403, 404 and so on. The informer keeps trying; whoever wants to wait through failures waits on
-    /// [`status`](Self::status) (`wait_for(Status::is_ready)`).
+    /// [`status`](Self::status) (`wait_for(Status::is_ready)`). A 429 is no failure here: the server only says when to
+    /// come back, as a kube-apiserver does for a second or two after a CustomResourceDefinition was installed.
     pub async fn synced(&self) -> Result<Synced, Error> {
         let mut status = self.status();
         let settled = status.wait_for(|status| {
-            status.synced || matches!(status.phase, Phase::Retrying { .. } | Phase::Stopped)
+            status.synced
+                || match &status.phase {
+                    Phase::Retrying { error, .. } => !error.is_too_many_requests(),
+                    phase => matches!(phase, Phase::Stopped),
+                }
         });
         let failed = match settled.await {
             Ok(status) if status.synced => None,
@@ -258,8 +274,8 @@ impl<K: Object> Informer<K> {
         }
     }
 
-    /// All cached objects at this moment. O(1); never waits for the network, and for the writer only while it swaps a
-    /// pointer.
+    /// All cached objects at this moment. O(1); never waits for the network, and for the writer only while it changes
+    /// one object.
     ///
     /// # Errors
     /// Before the first list is complete: a part never passes for the whole.
@@ -313,5 +329,29 @@ impl<K: Object> Informer<K> {
                 Err(WaitError::Deadline { wanted, reached })
             }
         }
+    }
+}
+
+impl<K: Cached> Informer<K> {
+    /// An index of the cached objects: the function gives the keys of an object, any number of them. It can be added at
+    /// any time; on a cache that is filled already, this call looks at each object. Read it with
+    /// [`Snapshot::by_index`].
+    ///
+    /// The function must give the same keys for the same object each time. It is called while the cache is locked, so
+    /// it must not use the informer itself.
+    pub fn index<I, Keys>(&self, keys: impl Fn(&K::Held) -> Keys + Send + Sync + 'static) -> Index<K, I>
+    where
+        I: Ord + Clone + Send + Sync + 'static,
+        Keys: IntoIterator<Item = I>,
+    {
+        Index::new(&self.handle.shared, Arc::new(move |object| keys(object).into_iter().collect()))
+    }
+}
+
+impl<K: Object> Informer<K> {
+    /// An index by the value of one label; objects without it have no entry.
+    pub fn label_index(&self, label: &str) -> Index<K, String> {
+        let label = label.to_owned();
+        self.index(move |object: &Arc<K>| object.labels().get(&label).cloned())
     }
 }

@@ -13,7 +13,12 @@ pub struct ObjectKey(Arc<str>);
 impl ObjectKey {
     /// The key of the object `name`, in `namespace` or without one.
     pub fn new<'a>(namespace: impl Into<Option<&'a str>>, name: &str) -> Self {
-        Self(key_text(namespace.into(), name).into())
+        with_text(namespace.into(), name, |text| Self(text.into()))
+    }
+
+    /// The key that sorts before every other.
+    pub(crate) fn first() -> Self {
+        Self("".into())
     }
 
     /// The namespace; none for an object of a cluster-scoped resource.
@@ -37,14 +42,22 @@ impl ObjectKey {
     }
 }
 
-/// The text that a key is ordered and found by.
-pub(crate) fn key_text(namespace: Option<&str>, name: &str) -> String {
+/// Gives the text that a key is ordered and found by. It is put together on the stack: a namespace has at most 63 bytes
+/// and a name at most 253.
+pub(crate) fn with_text<T>(namespace: Option<&str>, name: &str, give: impl FnOnce(&str) -> T) -> T {
+    let mut buffer = [0; 63 + DIVIDER.len_utf8() + 253];
     let namespace = namespace.unwrap_or_default();
-    let mut text = String::with_capacity(namespace.len() + DIVIDER.len_utf8() + name.len());
-    text.push_str(namespace);
-    text.push(DIVIDER);
-    text.push_str(name);
-    text
+    let (start, end) =
+        (namespace.len() + DIVIDER.len_utf8(), namespace.len() + DIVIDER.len_utf8() + name.len());
+    if let Some(text) = buffer.get_mut(..end) {
+        text[..namespace.len()].copy_from_slice(namespace.as_bytes());
+        DIVIDER.encode_utf8(&mut text[namespace.len()..start]);
+        text[start..].copy_from_slice(name.as_bytes());
+        if let Ok(text) = str::from_utf8(text) {
+            return give(text);
+        }
+    }
+    give(&format!("{namespace}{DIVIDER}{name}"))
 }
 
 impl Borrow<str> for ObjectKey {

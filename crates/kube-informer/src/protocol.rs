@@ -39,6 +39,7 @@ pub enum ListFrom {
 pub(crate) struct Settings {
     pub(crate) list_from: ListFrom,
     pub(crate) keep_managed_fields: bool,
+    pub(crate) skip_last_applied: bool,
     pub(crate) stale_after: Duration,
 }
 
@@ -47,6 +48,7 @@ impl Default for Settings {
         Self {
             list_from: ListFrom::default(),
             keep_managed_fields: false,
+            skip_last_applied: false,
             stale_after: Duration::from_secs(180),
         }
     }

@@ -1,40 +1,42 @@
-//! What the engine writes and the handles read: the published snapshot, the status, the subscribers.
+//! What the engine writes and the handles read: the store, the status, the subscribers.
 //!
-//! A subscriber that joins gets the snapshot and every change after it, because publishing and joining hold the same
-//! lock. Readers of snapshots do not: they take another lock, held for one swap.
+//! A subscriber that joins gets a snapshot and every change after it, because publishing and joining hold the lock of
+//! the subscribers. The lock of the store is held for one change or for taking a snapshot, never while subscribers are
+//! told or bytes are decoded.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::{
-    Phase, Status,
-    store::{Cached, Snapshot},
-    subscribe::{Delta, Mailbox},
-};
+use crate::{Cached, Phase, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox, store::Store};
 
-pub(crate) struct Shared<K> {
-    snapshot: RwLock<Option<Snapshot<K>>>,
+pub(crate) struct Shared<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
+    store: Mutex<Store<K>>,
     status: watch::Sender<Status>,
 }
 
-struct Subscribers<K> {
-    mailboxes: Vec<Weak<Mailbox<K>>>,
+struct Subscribers<K: Cached> {
+    mailboxes: Vec<Arc<Mailbox<K>>>,
     closed: bool,
 }
 
 impl<K: Cached> Shared<K> {
     pub(crate) fn new() -> Self {
         Self {
-            snapshot: RwLock::new(None),
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
+            store: Mutex::new(Store::new()),
             status: watch::Sender::new(Status::new()),
         }
     }
 
+    /// One change of the store, or one look at it.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store<K>) -> T) -> T {
+        change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
-        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.change(|store| store.snapshot())
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -43,23 +45,39 @@ impl<K: Cached> Shared<K> {
 
     pub(crate) fn subscribe(&self) -> Arc<Mailbox<K>> {
         let mut subscribers = self.subscribers();
-        let mailbox = Arc::new(Mailbox::new(self.snapshot(), subscribers.closed));
-        subscribers.mailboxes.push(Arc::downgrade(&mailbox));
+        // The snapshot has what the others have yet to be told.
+        let (batch, snapshot) = self.change(|store| (store.take_pending(), store.snapshot()));
+        if let Some(batch) = batch {
+            subscribers.each(|mailbox| mailbox.push(&batch));
+        }
+        let mailbox = Arc::new(Mailbox::new(snapshot, subscribers.closed));
+        subscribers.each(|_| {});
+        subscribers.mailboxes.push(Arc::clone(&mailbox));
         mailbox
     }
 
-    /// The first list is complete.
-    pub(crate) fn begin(&self, snapshot: &Snapshot<K>) {
+    /// The store is complete up to this version. Gives what is told to the subscribers.
+    pub(crate) fn publish(&self, version: ResourceVersion) -> Option<Batch<K>> {
         let mut subscribers = self.subscribers();
-        self.swap(snapshot.clone());
-        subscribers.each(|mailbox| mailbox.begin(snapshot));
+        let batch = self.change(|store| {
+            store.publish(version);
+            store.take_pending()
+        });
+        if let Some(batch) = &batch {
+            subscribers.each(|mailbox| mailbox.push(batch));
+        }
+        batch
     }
 
-    pub(crate) fn publish(&self, snapshot: Snapshot<K>, deltas: &[Delta<K>]) {
+    /// The first list is complete.
+    pub(crate) fn begin(&self, version: ResourceVersion) {
         let mut subscribers = self.subscribers();
-        self.swap(snapshot);
-        if !deltas.is_empty() {
-            subscribers.each(|mailbox| mailbox.push(deltas));
+        let snapshot = self.change(|store| {
+            store.publish(version);
+            store.snapshot()
+        });
+        if let Some(snapshot) = snapshot {
+            subscribers.each(|mailbox| mailbox.begin(&snapshot));
         }
     }
 
@@ -79,27 +97,20 @@ impl<K: Cached> Shared<K> {
         });
     }
 
-    fn swap(&self, snapshot: Snapshot<K>) {
-        let mut published = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        let before = published.replace(snapshot);
-        drop(published);
-        // If nobody else holds the old snapshot, its last nodes are freed here, outside the lock.
-        drop(before);
-    }
-
     fn subscribers(&self) -> MutexGuard<'_, Subscribers<K>> {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Cached> Subscribers<K> {
+    /// Tells each; those whose reader is gone are forgotten.
     fn each(&mut self, mut tell: impl FnMut(&Mailbox<K>)) {
-        self.mailboxes.retain(|mailbox| match mailbox.upgrade() {
-            Some(mailbox) => {
-                tell(&mailbox);
-                true
+        self.mailboxes.retain(|mailbox| {
+            let read = Arc::strong_count(mailbox) > 1;
+            if read {
+                tell(mailbox);
             }
-            None => false,
+            read
         });
     }
 }

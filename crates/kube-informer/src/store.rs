@@ -1,127 +1,25 @@
-//! The cached objects, and the rules by which they change.
+//! The rules by which the cached objects change.
 //!
-//! The writer owns a persistent map. A [`Snapshot`] is a clone of that map: O(1) to take, and never changed by later
-//! writes, which copy the few nodes that they touch. A change is made only where something is different: an object
-//! that a list repeats keeps its allocation.
+//! The store is a persistent map. A [`Snapshot`] is a clone of it: O(1) to take, and never changed by later writes,
+//! which copy the few nodes that they touch and a snapshot shares. A change is made only where something is different:
+//! an object that a list repeats keeps its allocation.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
-// A persistent B+ tree: ordered, structure shared between versions, keys stored in line (a tree of single nodes, as
-// `rpds` has, costs an allocation and two counters per object more).
 use imbl::OrdMap;
-use kube::Resource;
 
 use crate::{
-    ObjectKey, Quarantined, ResourceVersion,
-    key::key_text,
-    subscribe::{Delta, Reason},
+    Cached, ObjectKey, Quarantined, Reason, ResourceVersion, Snapshot,
+    delta::{Batch, Delta, Difference, Pending},
+    index::Maintain,
+    snapshot::Entry,
 };
 
-/// What a store holds.
-pub(crate) trait Cached: Send + Sync + 'static {
-    /// The identity of the object: another object may have had the same name before.
-    fn uid(&self) -> Option<&str>;
-}
-
-impl<K: Resource + Send + Sync + 'static> Cached for K {
-    fn uid(&self) -> Option<&str> {
-        self.meta().uid.as_deref()
-    }
-}
-
-pub(crate) struct Entry<K> {
-    pub(crate) version: ResourceVersion,
-    pub(crate) object: Arc<K>,
-}
-
-impl<K> Clone for Entry<K> {
-    fn clone(&self) -> Self {
-        Self { version: self.version, object: Arc::clone(&self.object) }
-    }
-}
-
-/// All cached objects at one moment, ordered by namespace and name.
-///
-/// Taking and cloning one costs O(1), whatever it holds. It never changes; as long as it is held it keeps the objects
-/// in memory that it shows.
-pub struct Snapshot<K> {
-    objects: OrdMap<ObjectKey, Entry<K>>,
-    resource_version: ResourceVersion,
-}
-
-impl<K> Clone for Snapshot<K> {
-    fn clone(&self) -> Self {
-        Self { objects: self.objects.clone(), resource_version: self.resource_version }
-    }
-}
-
-impl<K> Snapshot<K> {
-    /// The object `name`, in `namespace` or, for a cluster-scoped type, without one. O(log n).
-    ///
-    /// `snapshot.get("default", "web")` and `snapshot.get(None, "node-1")` both read well.
-    pub fn get<'a>(&self, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&Arc<K>> {
-        Some(&self.objects.get(key_text(namespace.into(), name).as_str())?.object)
-    }
-
-    /// All objects in the order of (namespace, name).
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values().map(|entry| &entry.object)
-    }
-
-    /// All objects with their keys, in the order of the keys.
-    pub fn entries(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<K>)> {
-        self.objects.iter().map(|(key, entry)| (key, &entry.object))
-    }
-
-    /// The objects of one namespace, in the order of their names. O(log n) to find the first.
-    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
-        let start = key_text(Some(namespace), "");
-        self.objects
-            .range::<(Bound<&str>, Bound<&str>), str>((Bound::Included(start.as_str()), Bound::Unbounded))
-            .take_while(move |(key, _)| key.namespace() == Some(namespace))
-            .map(|(_, entry)| &entry.object)
-    }
-
-    /// How many objects there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.objects.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-    }
-
-    /// The version up to which this snapshot has every change.
-    #[must_use]
-    pub fn resource_version(&self) -> ResourceVersion {
-        self.resource_version
-    }
-
-    /// The first entry after `key`: how a subscription walks a snapshot that it owns.
-    pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &Arc<K>)> {
-        let found = match key {
-            Some(key) => {
-                let after: (Bound<&ObjectKey>, Bound<&ObjectKey>) = (Bound::Excluded(key), Bound::Unbounded);
-                self.objects.range::<_, ObjectKey>(after).next()
-            }
-            None => self.objects.iter().next(),
-        };
-        found.map(|(key, entry)| (key, &entry.object))
-    }
-}
-
 /// An object as it was decoded.
-pub(crate) struct Item<K> {
+pub(crate) struct Item<K: Cached> {
     pub(crate) key: ObjectKey,
     pub(crate) version: ResourceVersion,
-    pub(crate) object: K,
+    pub(crate) object: K::Held,
 }
 
 /// What can be known of an object that did not decode.
@@ -145,40 +43,63 @@ pub(crate) enum Freshness {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lagging;
 
-pub(crate) struct Store<K> {
+pub(crate) struct Store<K: Cached> {
     objects: OrdMap<ObjectKey, Entry<K>>,
+    indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
     quarantined: BTreeMap<ObjectKey, Quarantined>,
     quarantine_changed: bool,
-    deltas: Vec<Delta<K>>,
-    /// The keys that the list under way has shown so far.
-    marks: HashSet<ObjectKey>,
-    /// Whether a first list was complete: until then nothing is a change.
-    listed: bool,
+    pending: Pending<K>,
+    /// The number of the list under way, or of the last one. Each object has the number of the list that showed it last.
+    list: u32,
+    /// What the list under way has shown that did not decode.
+    undecoded: HashSet<ObjectKey>,
+    /// The version that was published last. None until a first list was complete: until then nothing is a change, and
+    /// there is no snapshot.
+    published: Option<ResourceVersion>,
 }
 
 impl<K: Cached> Store<K> {
     pub(crate) fn new() -> Self {
         Self {
             objects: OrdMap::new(),
+            indexes: Vec::new(),
             quarantined: BTreeMap::new(),
             quarantine_changed: false,
-            deltas: Vec::new(),
-            marks: HashSet::new(),
-            listed: false,
+            pending: Pending::new(),
+            list: 0,
+            undecoded: HashSet::new(),
+            published: None,
         }
     }
 
-    pub(crate) fn snapshot(&self, resource_version: ResourceVersion) -> Snapshot<K> {
-        Snapshot { objects: self.objects.clone(), resource_version }
+    /// The present state, if there is one that may be seen.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
+        let indexes = self.indexes.iter().map(|(number, index)| (*number, index.state())).collect();
+        Some(Snapshot { objects: self.objects.clone(), indexes, resource_version: self.published? })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.objects.len()
+    /// Whatever is there, be it a part.
+    pub(crate) fn objects(&self) -> &OrdMap<ObjectKey, Entry<K>> {
+        &self.objects
+    }
+
+    pub(crate) fn add_index(&mut self, number: u64, index: Box<dyn Maintain<K>>) {
+        self.indexes.push((number, index));
+    }
+
+    pub(crate) fn remove_index(&mut self, number: u64) -> Option<Box<dyn Maintain<K>>> {
+        let at = self.indexes.iter().position(|(held, _)| *held == number)?;
+        Some(self.indexes.swap_remove(at).1)
+    }
+
+    /// What is there is complete up to this version, and may be seen.
+    pub(crate) fn publish(&mut self, version: ResourceVersion) {
+        self.published = Some(version);
     }
 
     /// What changed since the last call, in order.
-    pub(crate) fn take_deltas(&mut self) -> Vec<Delta<K>> {
-        std::mem::take(&mut self.deltas)
+    pub(crate) fn take_pending(&mut self) -> Option<Batch<K>> {
+        (!self.pending.is_empty()).then(|| self.pending.take())
     }
 
     /// The quarantined objects, when they changed since the last call.
@@ -186,9 +107,10 @@ impl<K: Cached> Store<K> {
         std::mem::take(&mut self.quarantine_changed).then(|| self.quarantined.clone())
     }
 
-    /// A list starts, or starts anew: what was marked before does not count.
+    /// A list starts, or starts anew: what was shown before does not count.
     pub(crate) fn begin_list(&mut self) {
-        self.marks.clear();
+        self.list = self.list.wrapping_add(1);
+        self.undecoded.clear();
     }
 
     /// An object of the list under way.
@@ -203,48 +125,46 @@ impl<K: Cached> Store<K> {
                 return Err(Lagging);
             }
         }
-        self.marks.insert(item.key.clone());
         self.put(item);
         Ok(())
     }
 
     /// An object of the list under way that did not decode: it is there, so it is not swept.
     pub(crate) fn list_undecoded(&mut self, item: Undecoded) {
-        self.marks.insert(item.key.clone());
+        self.undecoded.insert(item.key.clone());
+        if let Some(cached) = self.objects.get(&item.key) {
+            cached.mark(self.list);
+        }
         self.quarantine(item);
     }
 
     /// The list is complete: what it did not show is gone.
     pub(crate) fn sweep(&mut self) {
-        let marks = std::mem::take(&mut self.marks);
-        let gone: Vec<ObjectKey> = self.objects.keys().filter(|key| !marks.contains(*key)).cloned().collect();
+        let unseen = self.objects.iter().filter(|(_, cached)| !cached.is_marked(self.list));
+        let gone: Vec<ObjectKey> = unseen.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.delete(&key, Reason::MissedWhileAway);
         }
+        let shown = std::mem::take(&mut self.undecoded);
         let before = self.quarantined.len();
-        self.quarantined.retain(|key, _| marks.contains(key));
+        self.quarantined.retain(|key, _| shown.contains(key));
         self.quarantine_changed |= self.quarantined.len() != before;
-        self.listed = true;
     }
 
     /// An object was added or modified.
     pub(crate) fn put(&mut self, item: Item<K>) {
         self.release(&item.key);
         let Item { key, version, object } = item;
-        let cached = self.objects.get(&key).cloned();
-        match cached {
-            Some(cached) if cached.object.uid() != object.uid() => {
-                self.delete(&key, Reason::Deleted);
-                self.insert(key, version, object);
+        match self.objects.get(&key) {
+            Some(cached) if cached.version == version && K::uid(&cached.object) == K::uid(&object) => {
+                cached.mark(self.list);
             }
-            Some(cached) if cached.version == version => {}
-            Some(cached) => {
-                let object = Arc::new(object);
-                let new = Arc::clone(&object);
-                self.objects.insert(key.clone(), Entry { version, object });
-                self.record(Delta::Updated { key, old: cached.object, new });
+            Some(_) => self.replace(&key, version, object),
+            None => {
+                self.reindex(&key, None, Some(&object));
+                self.objects.insert(key.clone(), Entry::new(version, object.clone(), self.list));
+                self.record(key, Difference::Added { object });
             }
-            None => self.insert(key, version, object),
         }
     }
 
@@ -252,7 +172,7 @@ impl<K: Cached> Store<K> {
     /// stays; a state of an earlier object of that name does not.
     pub(crate) fn quarantine(&mut self, item: Undecoded) {
         let replaced =
-            self.objects.get(&item.key).is_some_and(|cached| cached.object.uid() != item.uid.as_deref());
+            self.objects.get(&item.key).is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
         if replaced {
             self.delete(&item.key, Reason::Deleted);
         }
@@ -266,35 +186,28 @@ impl<K: Cached> Store<K> {
         &mut self,
         key: &ObjectKey,
         version: ResourceVersion,
-        last: Option<K>,
+        last: Option<K::Held>,
         reason: Reason,
     ) {
         if self.newest(key).is_some_and(|newest| version < newest) {
             return;
         }
-        self.marks.remove(key);
-        let Some(cached) = self.objects.get(key) else {
-            self.release(key);
-            return;
-        };
-        // The event carries the last state, unless it did not decode or is about another object.
-        let last = match last {
-            Some(last) if last.uid() == cached.object.uid() => Arc::new(last),
-            _ => Arc::clone(&cached.object),
-        };
-        let old = Arc::clone(&cached.object);
+        self.undecoded.remove(key);
         self.release(key);
-        self.objects.remove(key);
-        self.record(Delta::Deleted { key: key.clone(), old, last, reason });
+        let Some(Entry { object: old, .. }) = self.objects.remove(key) else { return };
+        self.reindex(key, Some(&old), None);
+        // The event carries the last state, unless it did not decode or is about another object.
+        let last = last.filter(|last| K::uid(last) == K::uid(&old)).unwrap_or_else(|| old.clone());
+        self.record(key.clone(), Difference::Deleted { old, last, reason });
     }
 
     /// Empties the store: every object is gone for this reason.
     pub(crate) fn clear(&mut self, reason: Reason) {
-        self.marks.clear();
+        self.undecoded.clear();
         self.quarantine_changed |= !self.quarantined.is_empty();
         self.quarantined.clear();
-        for (key, entry) in std::mem::take(&mut self.objects) {
-            self.gone(key, entry, reason);
+        for (key, Entry { object: old, .. }) in std::mem::take(&mut self.objects) {
+            self.gone(key, old, reason);
         }
     }
 
@@ -304,31 +217,46 @@ impl<K: Cached> Store<K> {
         cached.max(self.quarantined.get(key).map(|held| held.resource_version))
     }
 
-    fn insert(&mut self, key: ObjectKey, version: ResourceVersion, object: K) {
-        let object = Arc::new(object);
-        self.objects.insert(key.clone(), Entry { version, object: Arc::clone(&object) });
-        self.record(Delta::Added { key, object });
+    /// Another state of an object that is there, or another object of that name.
+    fn replace(&mut self, key: &ObjectKey, version: ResourceVersion, new: K::Held) {
+        let entry = Entry::new(version, new.clone(), self.list);
+        let Some((key, cached)) = self.objects.get_key_value_mut(key) else { return };
+        let key = key.clone();
+        let Entry { object: old, .. } = std::mem::replace(cached, entry);
+        self.reindex(&key, Some(&old), Some(&new));
+        let difference = if K::uid(&old) == K::uid(&new) {
+            Difference::Updated { old, new }
+        } else {
+            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
+        };
+        self.record(key, difference);
     }
 
     fn delete(&mut self, key: &ObjectKey, reason: Reason) {
-        if let Some(entry) = self.objects.remove(key) {
-            self.gone(key.clone(), entry, reason);
+        if let Some(Entry { object: old, .. }) = self.objects.remove(key) {
+            self.gone(key.clone(), old, reason);
         }
     }
 
     /// An object is gone, and nothing tells of a later state than the cached one.
-    fn gone(&mut self, key: ObjectKey, entry: Entry<K>, reason: Reason) {
-        let Entry { object: old, .. } = entry;
-        self.record(Delta::Deleted { key, last: Arc::clone(&old), old, reason });
+    fn gone(&mut self, key: ObjectKey, old: K::Held, reason: Reason) {
+        self.reindex(&key, Some(&old), None);
+        self.record(key, Difference::Deleted { last: old.clone(), old, reason });
     }
 
     fn release(&mut self, key: &ObjectKey) {
         self.quarantine_changed |= self.quarantined.remove(key).is_some();
     }
 
-    fn record(&mut self, delta: Delta<K>) {
-        if self.listed {
-            self.deltas.push(delta);
+    fn reindex(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>) {
+        for (_, index) in &mut self.indexes {
+            index.change(key, old, new);
+        }
+    }
+
+    fn record(&mut self, key: ObjectKey, difference: Difference<K>) {
+        if self.published.is_some() {
+            self.pending.add(Delta { key, difference });
         }
     }
 }

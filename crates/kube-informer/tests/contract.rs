@@ -14,7 +14,7 @@ use kube::{
     ResourceExt as _,
     core::{ApiResource, PartialObjectMeta},
 };
-use kube_informer::{Error, Informers, Phase, Status};
+use kube_informer::{Change, Compact, Error, Event, Informers, Phase, Snapshot, Status};
 use serde_json::json;
 use support::{
     Blog, Call, Reply, Server, Then, blog, blog_with_uid, bookmark, event, eventually, next, read,
@@ -42,11 +42,12 @@ async fn equal_informers_share_one_watch() {
         informers.typed::<Blog>().start(),
         informers.typed::<Blog>().namespace("default").labels("a=b").start(),
         informers.typed::<Blog>().namespace("default").keep_managed_fields().start(),
+        informers.typed::<Blog>().namespace("default").skip_last_applied().start(),
     ];
     for other in &others {
         other.synced().await.unwrap();
     }
-    assert_eq!(server.calls().len(), 4);
+    assert_eq!(server.calls().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,8 +140,9 @@ async fn a_server_is_left_alone_as_long_as_it_asks() {
         _ => Reply::watch_list(5, &[], Then::Stay),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
-    blogs.synced().await.unwrap_err();
-    let calls = server.called(2).await;
+    // It has said when to come back, and not that it will not do: that is no verdict.
+    assert_eq!(blogs.synced().await.unwrap().count, 0);
+    let calls = server.calls();
     let waited = calls[1].at - calls[0].at;
     assert!((30..=33).contains(&waited.as_secs()), "{waited:?}");
 }
@@ -426,4 +428,105 @@ async fn a_server_that_is_not_there_is_unreachable() {
     let client = kube::Client::try_from(config).unwrap();
     let error = Informers::new(client).typed::<Blog>().start().synced().await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+}
+
+fn tagged(name: &str, version: u64, tags: &[&str]) -> serde_json::Value {
+    let mut blog = blog(name, version);
+    blog["metadata"]["annotations"] = json!({"tags": tags.join(",")});
+    blog["metadata"]["labels"] = json!({"last": tags.last()});
+    blog
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_finds_objects_by_any_number_of_keys_whenever_it_was_added() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |_| {
+        let objects = [tagged("a", 4, &["x", "y"]), tagged("b", 5, &["y"])];
+        Reply::watch_list(5, &objects, Then::More(more.lock().unwrap().take().unwrap()))
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let tags = |blog: &Arc<Blog>| -> Vec<String> {
+        let tags = blog.annotations().get("tags").map(|tags| tags.split(',').map(str::to_owned).collect());
+        tags.unwrap_or_default()
+    };
+    let early = blogs.index(tags);
+    blogs.synced().await.unwrap();
+    let before = blogs.snapshot().unwrap();
+    let late = blogs.index(tags);
+    let by_label = blogs.label_index("last");
+    let names = |snapshot: &Snapshot<Blog>, index, key: &str| -> String {
+        snapshot.by_index(index, key).map(|blog| blog.name_any()).collect::<Vec<_>>().join(" ")
+    };
+
+    send.send(event("MODIFIED", &tagged("a", 6, &["z"])) + &event("DELETED", &tagged("b", 7, &["y"])))
+        .unwrap();
+    send.send(event("ADDED", &tagged("c", 8, &["x", "z"]))).unwrap();
+    blogs.wait_for("default", "8", Instant::now() + Duration::from_secs(5)).await.unwrap();
+    let after = blogs.snapshot().unwrap();
+    for index in [&early, &late] {
+        // A snapshot is answered as of its own moment, also one that is older than the index.
+        let found = ["x", "y", "z"].map(|key| names(&before, index, key));
+        assert_eq!(found, ["a", "a b", ""]);
+        let found = ["x", "y", "z"].map(|key| names(&after, index, key));
+        assert_eq!(found, ["c", "", "a c"]);
+    }
+    assert_eq!(names(&after, &by_label, "z"), "a c");
+    assert_eq!(names(&before, &by_label, "y"), "a b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_nobody_holds_is_not_kept() {
+    let server = quiet();
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let index = blogs.index(move |_| {
+        let _ = &inside;
+        ["all".to_owned()]
+    });
+    let other = index.clone();
+    drop(index);
+    assert_eq!(blogs.snapshot().unwrap().by_index(&other, "all").count(), 1);
+    drop(other);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 4), blog("b", 5)], Then::Close),
+        1 => Reply::status(410, "Expired", "too old"),
+        _ => {
+            let mut bad = blog("bad", 9);
+            bad["spec"]["url"] = json!(1);
+            Reply::watch_list(9, &[blog("a", 4), blog_with_uid("b", 8, "another"), bad], Then::Stay)
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().compact().start();
+    let mut events = blogs.subscribe();
+    let (mut told, mut first) = (Vec::new(), None);
+    while told.len() < 5 {
+        told.push(match events.next().await.unwrap() {
+            Event::Change(Change::Added { key, object, .. }) => {
+                format!("+{} {}", key.name(), object.decode().unwrap().spec.url)
+            }
+            Event::Change(Change::Deleted { key, last, .. }) => {
+                format!("-{} {}", key.name(), last.decode().unwrap().spec.url)
+            }
+            other => format!("{other:?}"),
+        });
+        if told.len() == 1 {
+            first = Some(blogs.snapshot().unwrap());
+        }
+    }
+    assert!(told[2].starts_with("Synced"), "{told:?}");
+    assert_eq!(told[..2], ["+a https://a/4", "+b https://b/5"]);
+    assert_eq!(told[3..], ["-b https://b/5", "+b https://b/8"]);
+    let (first, now) = (first.unwrap(), blogs.snapshot().unwrap());
+    let same = |name| Compact::ptr_eq(first.get("default", name).unwrap(), now.get("default", name).unwrap());
+    assert!(same("a") && !same("b"));
+    let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
+    assert_eq!(quarantined.keys().map(|key| key.name()).collect::<Vec<_>>(), ["bad"]);
 }

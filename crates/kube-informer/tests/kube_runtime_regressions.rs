@@ -222,7 +222,7 @@ async fn subscribers_hear_of_deletions() {
 
 #[tokio::test(start_paused = true)]
 async fn the_clients_own_retries_are_not_used() {
-    let server = Server::new(|_| Reply::status(429, "TooManyRequests", "slow down"));
+    let server = Server::new(|_| Reply::status(503, "ServiceUnavailable", "not now"));
     let retrying = tower::ServiceBuilder::new()
         .layer(tower::buffer::BufferLayer::new(16))
         .layer(tower::retry::RetryLayer::new(kube::client::retry::RetryPolicy::server_retry()))
@@ -231,7 +231,7 @@ async fn the_clients_own_retries_are_not_used() {
     let client = Client::new(retrying, "default");
     let blogs = Informers::new(client).typed::<Blog>().start();
     let error = blogs.synced().await.unwrap_err();
-    assert_eq!((error.code(), server.calls().len()), (Some(429), 1));
+    assert_eq!((error.code(), server.calls().len()), (Some(503), 1));
 }
 
 #[tokio::test(start_paused = true)]

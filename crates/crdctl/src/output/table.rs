@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
 
 use super::{Line, cached};
-use crate::columns::Columns;
+use crate::{columns::Columns, stdio::printable};
 
 /// Between two columns, as kubectl has it.
 const GAP: usize = 3;
@@ -97,11 +97,7 @@ fn one_line(cell: &str) -> String {
         Some((first, _)) => (first, "..."),
         None => (cell, ""),
     };
-    let mut out = String::with_capacity(line.len());
-    for c in line.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out + cut
+    printable(line) + cut
 }
 
 #[cfg(test)]

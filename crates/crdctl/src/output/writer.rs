@@ -5,7 +5,10 @@ use std::{
     thread,
 };
 
+use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::stdio::unless_closed;
 
 /// How many texts may wait for the reader. Few: what waits longer is coalesced in the subscription.
 const WAITING: usize = 16;
@@ -45,12 +48,14 @@ impl Writer {
         if text.is_empty() { Ok(()) } else { self.texts.send(text).await.map_err(|_| Closed) }
     }
 
-    /// Waits until everything is written. A closed pipe is success: whoever closed it has seen enough.
-    pub(crate) async fn finish(self) -> io::Result<()> {
+    /// Waits until stdout cannot be written any more.
+    pub(crate) async fn closed(&self) {
+        self.texts.closed().await;
+    }
+
+    /// Waits until everything is written.
+    pub(crate) async fn finish(self) -> Result<()> {
         drop(self.texts);
-        match self.ended.await {
-            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        }
+        unless_closed(self.ended.await.unwrap_or(Ok(())))
     }
 }

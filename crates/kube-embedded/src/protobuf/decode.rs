@@ -11,7 +11,7 @@ use super::wire::{Raw, Reader, WireType, text};
 use super::{Malformed, well_known};
 
 /// How many values an object may have. A body of 3 MiB that a client wrote has fewer; without a bound one of empty
-/// messages would become gigabytes.
+/// messages, two bytes each, would become gigabytes.
 pub(super) const MAX_VALUES: usize = 500_000;
 /// How many messages may lie in one another: a schema of the depth that JSON may have.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -61,16 +61,16 @@ impl Decoder {
 
     /// The message that is JSON's schema in a CRD, as an object.
     pub(super) fn schema(&mut self, bytes: &[u8]) -> Result<Value, Malformed> {
-        self.spend()?;
+        self.spend(1)?;
         match self.messages.find("apiextensions.k8s.io/v1", "JSONSchemaProps") {
             Some(message) => self.object(message, bytes).map(Value::Object),
             None => Ok(Value::Null),
         }
     }
 
-    /// Counts one value.
-    fn spend(&mut self) -> Result<(), Malformed> {
-        self.left = self.left.checked_sub(1).ok_or(Malformed::TooMany(MAX_VALUES))?;
+    /// Counts values, or bytes that are copied: parts of messages in parts of messages could be many times the body.
+    fn spend(&mut self, count: usize) -> Result<(), Malformed> {
+        self.left = self.left.checked_sub(count).ok_or(Malformed::TooMany(MAX_VALUES))?;
         Ok(())
     }
 
@@ -96,7 +96,8 @@ impl Decoder {
                     found.insert(key, value);
                 }
                 Shape::Value | Shape::Pointer => {
-                    found.merge(field.r#type, reader.value(tag, field.r#type.wire(), &field.name)?);
+                    let raw = reader.value(tag, field.r#type.wire(), &field.name)?;
+                    self.spend(found.merge(field.r#type, raw))?;
                 }
             }
         }
@@ -137,7 +138,7 @@ impl Decoder {
 
     /// One value of a type.
     fn value(&mut self, r#type: Type, raw: Raw<'_>) -> Result<Value, Malformed> {
-        self.spend()?;
+        self.spend(1)?;
         let bytes = match raw {
             // Truncated, as in Go.
             Raw::Varint(number) => {
@@ -212,16 +213,22 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Another value of the same field: the last counts, and parts of a message are one.
-    fn merge(&mut self, r#type: Type, raw: Raw<'a>) {
-        match (raw, r#type) {
-            (Raw::Varint(_) | Raw::Fixed64(_), _) | (_, Type::String | Type::Bytes) => {
+    /// Another value of the same field: the last counts, and parts of a message are one. Returns how much is copied.
+    fn merge(&mut self, r#type: Type, raw: Raw<'a>) -> usize {
+        match (raw, r#type, &mut *self) {
+            (Raw::Varint(_) | Raw::Fixed64(_), ..) | (_, Type::String | Type::Bytes, _) => {
                 *self = Self::Scalar(raw);
+                0
             }
-            (Raw::Bytes(bytes), _) => match self {
-                Self::Message(before) => before.to_mut().extend_from_slice(bytes),
-                _ => *self = Self::Message(bytes.into()),
-            },
+            (Raw::Bytes(bytes), _, Self::Message(before)) => {
+                let copied = if matches!(before, Cow::Borrowed(_)) { before.len() } else { 0 };
+                before.to_mut().extend_from_slice(bytes);
+                copied + bytes.len()
+            }
+            (Raw::Bytes(bytes), ..) => {
+                *self = Self::Message(bytes.into());
+                0
+            }
         }
     }
 }

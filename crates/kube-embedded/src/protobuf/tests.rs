@@ -170,6 +170,9 @@ fn depth_and_number_of_values_are_bounded() {
     let many = field(2, [0x12, 0].repeat(MAX_VALUES));
     let error = decode(&body("v1", "Pod", &many), "", "").unwrap_err();
     assert_eq!(error.why.to_string(), "more than 500000 values");
+
+    let parts = [field(1, field(1, vec![b'a'; MAX_VALUES])), field(1, [])].concat();
+    assert_eq!(config_map(&parts).unwrap_err(), "more than 500000 values");
 }
 
 proptest! {

@@ -19,13 +19,17 @@ use super::{
     model::{ALWAYS, Answer, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Error, Event, ListFrom, Subscription,
+    Change, Error, Event, Index, ListFrom, Snapshot, Subscription,
     engine::{Engine, Flow},
     protocol::{Next, Request, Settings, Target, Time},
     shared::Shared,
+    store::Store,
 };
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// How many keys the indexes have, less one.
+const PARTS: u64 = 3;
 
 /// What happens, in order.
 #[derive(Debug, Clone)]
@@ -143,6 +147,21 @@ impl Subscriber {
     }
 }
 
+/// Contract 2: the index says what its function says of each object beside it, no more and no less.
+fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
+    for key in 0..=PARTS {
+        let has = |blog: &&Arc<Blog>| keys(blog).contains(&key);
+        let expected: Vec<String> = snapshot.iter().filter(has).map(|blog| blog.name_any()).collect();
+        let found: Vec<String> = snapshot.by_index(index, key).map(|blog| blog.name_any()).collect();
+        assert_eq!(found, expected, "index key {key}");
+    }
+}
+
+/// Two keys for most objects and one for some, which change with most updates.
+fn keys(blog: &Arc<Blog>) -> Vec<u64> {
+    vec![version(blog) % PARTS, version(blog) / 2 % (PARTS + 1)]
+}
+
 fn version(blog: &Blog) -> u64 {
     blog.resource_version().unwrap().parse().unwrap()
 }
@@ -156,6 +175,8 @@ struct Simulation {
     /// The faults that wait for the next answers.
     pending: VecDeque<Fault>,
     subscribers: Vec<Subscriber>,
+    /// One from the start and one that was added later.
+    indexes: Vec<Index<Blog, u64>>,
     chunk: usize,
     /// Whether a backup was restored.
     restored: bool,
@@ -175,12 +196,14 @@ impl Simulation {
             steps: steps.into_iter(),
             pending: VecDeque::new(),
             subscribers: Vec::new(),
+            indexes: Vec::new(),
             chunk,
         }
     }
 
     fn run(mut self) {
         self.join();
+        self.index();
         // Each round uses up a step or more, or is a request that a fault of an earlier step has earned.
         while self.steps.len() > 0 || !self.pending.is_empty() {
             self.round();
@@ -247,9 +270,12 @@ impl Simulation {
     /// misses nothing, so that nothing is hidden by coalescing.
     fn observe(&mut self) {
         self.subscribers[0].read(usize::MAX);
-        assert!(self.engine.store.take_deltas().is_empty(), "something was kept back");
+        assert!(self.shared.change(Store::take_pending).is_none(), "something was kept back");
         let Some(snapshot) = self.shared.snapshot() else { return };
         assert!(snapshot.get("default", ALWAYS).is_some(), "a list under way can be seen");
+        for index in &self.indexes {
+            check_index(&snapshot, index);
+        }
     }
 
     /// The world goes on while nobody is connected.
@@ -372,7 +398,10 @@ impl Simulation {
                 self.subscribers.iter_mut().for_each(|subscriber| subscriber.restored = true);
             }
             Step::Bookmark => return bookmark(self.server.revision, false),
-            Step::Join => self.join(),
+            Step::Join => {
+                self.join();
+                self.index();
+            }
             Step::Read(subscriber, events) => {
                 let count = self.subscribers.len();
                 self.subscribers[subscriber % count].read(*events);
@@ -390,6 +419,11 @@ impl Simulation {
             synced: false,
             restored: self.restored,
         });
+    }
+
+    fn index(&mut self) {
+        self.indexes.truncate(1);
+        self.indexes.push(Index::new(&self.shared, Arc::new(keys)));
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Flow {

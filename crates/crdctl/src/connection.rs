@@ -1,0 +1,115 @@
+//! The cluster that a command speaks to, and how long it waits for it.
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::Result;
+use kube::{Client, core::DynamicObject};
+use kube_informer::Informer;
+use tokio::time::{sleep, timeout};
+
+use crate::{cli::Cluster, config, explain};
+
+/// How long a server may take to answer when the user sets no `--request-timeout`.
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// A cluster, ready for requests.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Its URL, for messages.
+    pub(crate) server: String,
+    /// Where objects are looked for when nothing else is said.
+    pub(crate) namespace: String,
+    limit: Limit,
+}
+
+/// How long to wait for an answer.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// [`START_LIMIT`] for its beginning.
+    Start,
+    /// What `--request-timeout` says, for all of it.
+    Chosen(Duration),
+    /// `--request-timeout 0`
+    Never,
+}
+
+impl Connection {
+    /// Of the cluster that the command line and the environment choose. Sends nothing yet.
+    pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
+        let loaded = config::load(cluster)?;
+        Ok(Self {
+            client: loaded.client().map_err(explain::configuration)?,
+            server: loaded.report().server.value.clone(),
+            namespace: config::namespace_variable().unwrap_or_else(|| loaded.namespace().to_owned()),
+            limit: match cluster.request_timeout {
+                None => Limit::Start,
+                Some(Duration::ZERO) => Limit::Never,
+                Some(limit) => Limit::Chosen(limit),
+            },
+        })
+    }
+
+    /// One request, within the limit and with its error explained.
+    pub(crate) async fn ask<T>(
+        &self,
+        action: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T> {
+        let answer = match self.limit {
+            Limit::Never => request.await,
+            Limit::Start => self.within(START_LIMIT, action, request).await?,
+            Limit::Chosen(limit) => self.within(limit, action, request).await?,
+        };
+        answer.map_err(|error| explain::request(&self.server, action, &error))
+    }
+
+    async fn within<T>(&self, limit: Duration, action: &str, answer: impl Future<Output = T>) -> Result<T> {
+        timeout(limit, answer).await.map_err(|_| explain::too_slow(&self.server, action, limit))
+    }
+
+    /// The first list of an informer. A server that is busy is asked again within the limit: a real one answers 429
+    /// for a second or two after a CRD was installed.
+    pub(crate) async fn first_list(&self, action: &str, informer: &Informer<DynamicObject>) -> Result<()> {
+        let busy = RefCell::new(None);
+        let settled = async {
+            let mut status = informer.status();
+            loop {
+                match informer.synced().await {
+                    Err(error) if matches!(error.code(), Some(429 | 503)) => {
+                        busy.replace(Some(error));
+                        // An error here means that the informer has ended, which `synced` tells.
+                        let _ = status.changed().await;
+                    }
+                    settled => return settled,
+                }
+            }
+        };
+        let explained = |error: &kube_informer::Error| explain::request(&self.server, action, error);
+        tokio::select! {
+            settled = settled => settled.map(|_| ()).map_err(|error| explained(&error)),
+            limit = self.overdue(informer) => Err(match busy.take() {
+                Some(error) => explained(&error),
+                None => explain::too_slow(&self.server, action, limit),
+            }),
+        }
+    }
+
+    /// Ends when the first list has taken too long.
+    async fn overdue(&self, informer: &Informer<DynamicObject>) -> Duration {
+        match self.limit {
+            Limit::Never => std::future::pending().await,
+            Limit::Chosen(limit) => {
+                sleep(limit).await;
+                limit
+            }
+            Limit::Start => {
+                sleep(START_LIMIT).await;
+                // A list that has begun may be long.
+                if informer.status().borrow().last_contact.is_some() {
+                    std::future::pending::<()>().await;
+                }
+                START_LIMIT
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What differs between two states of the store, and how several differences of one object become one.
+
+use std::{collections::VecDeque, sync::Arc};
+
+// One subscriber's backlog is looked up once per change: the default hasher would be most of that.
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::{ObjectKey, Reason, cached::Cached};
+
+/// The difference of one object.
+pub(crate) struct Delta<K: Cached> {
+    pub(crate) key: ObjectKey,
+    pub(crate) difference: Difference<K>,
+}
+
+/// `old` is always the state before the difference; `last` is the last one that is known of an object that is gone.
+pub(crate) enum Difference<K: Cached> {
+    Added {
+        object: K::Held,
+    },
+    Updated {
+        old: K::Held,
+        new: K::Held,
+    },
+    Deleted {
+        old: K::Held,
+        last: K::Held,
+        reason: Reason,
+    },
+    /// Deleted, and another object of that name added.
+    Replaced {
+        old: K::Held,
+        last: K::Held,
+        reason: Reason,
+        object: K::Held,
+    },
+}
+
+/// The differences that one publishing brings, at most one per object. All subscribers share them.
+pub(crate) type Batch<K> = Arc<[Delta<K>]>;
+
+/// Differences that wait, at most one per object, in the order in which their objects began to differ.
+pub(crate) struct Pending<K: Cached> {
+    /// None where the differences of an object have cancelled out.
+    order: VecDeque<Option<Delta<K>>>,
+    /// How many have left `order` at its front.
+    gone: u64,
+    /// Where each object is: its place in `order`, and `gone`.
+    places: HashMap<ObjectKey, u64>,
+}
+
+// Written out, because a derived `Clone` would ask for `K: Clone`.
+impl<K: Cached> Clone for Delta<K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), difference: self.difference.clone() }
+    }
+}
+
+impl<K: Cached> Clone for Difference<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Added { object } => Self::Added { object: object.clone() },
+            Self::Updated { old, new } => Self::Updated { old: old.clone(), new: new.clone() },
+            Self::Deleted { old, last, reason } => {
+                Self::Deleted { old: old.clone(), last: last.clone(), reason: *reason }
+            }
+            Self::Replaced { old, last, reason, object } => Self::Replaced {
+                old: old.clone(),
+                last: last.clone(),
+                reason: *reason,
+                object: object.clone(),
+            },
+        }
+    }
+}
+
+impl<K: Cached> Difference<K> {
+    /// Both as one; none when nothing is left to tell.
+    fn then(self, next: Self) -> Option<Self> {
+        let merged = match next {
+            Self::Added { object: new } | Self::Updated { new, .. } => match self {
+                Self::Added { .. } => Self::Added { object: new },
+                Self::Updated { old, .. } => Self::Updated { old, new },
+                // The same object again, as when it left a selection and came back.
+                Self::Deleted { old, .. } | Self::Replaced { old, .. } if K::uid(&old) == K::uid(&new) => {
+                    Self::Updated { old, new }
+                }
+                Self::Deleted { old, last, reason } | Self::Replaced { old, last, reason, .. } => {
+                    Self::Replaced { old, last, reason, object: new }
+                }
+            },
+            Self::Deleted { last, reason, .. } => match self {
+                Self::Added { .. } => return None,
+                Self::Updated { old, .. } => Self::Deleted { old, last, reason },
+                Self::Deleted { old, last, reason } | Self::Replaced { old, last, reason, .. } => {
+                    Self::Deleted { old, last, reason }
+                }
+            },
+            Self::Replaced { old, last, reason, object } => {
+                let added = Self::Added { object };
+                return match self.then(Self::Deleted { old, last, reason }) {
+                    Some(deleted) => deleted.then(added),
+                    None => Some(added),
+                };
+            }
+        };
+        Some(merged)
+    }
+}
+
+impl<K: Cached> Pending<K> {
+    pub(crate) fn new() -> Self {
+        Self { order: VecDeque::new(), gone: 0, places: HashMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, delta: Delta<K>) {
+        let Delta { key, difference } = delta;
+        let slot = self
+            .places
+            .get(&key)
+            .and_then(|place| self.order.get_mut(usize::try_from(place - self.gone).ok()?));
+        let Some(slot) = slot else {
+            self.places.insert(key.clone(), self.gone + self.order.len() as u64);
+            self.order.push_back(Some(Delta { key, difference }));
+            return;
+        };
+        let merged = match slot.take() {
+            Some(waiting) => waiting.difference.then(difference),
+            None => Some(difference),
+        };
+        match merged {
+            Some(difference) => *slot = Some(Delta { key, difference }),
+            None => {
+                self.places.remove(&key);
+                self.close_gaps();
+            }
+        }
+    }
+
+    /// The one that waits longest.
+    pub(crate) fn pop(&mut self) -> Option<Delta<K>> {
+        while let Some(slot) = self.order.pop_front() {
+            self.gone += 1;
+            if let Some(delta) = slot {
+                self.places.remove(&delta.key);
+                return Some(delta);
+            }
+        }
+        None
+    }
+
+    /// All that wait.
+    pub(crate) fn take(&mut self) -> Batch<K> {
+        self.gone = 0;
+        self.places.clear();
+        self.order.drain(..).flatten().collect::<Vec<_>>().into()
+    }
+
+    /// Objects that come and go again leave gaps: they never outnumber what waits.
+    fn close_gaps(&mut self) {
+        if self.order.len() < 2 * self.places.len() + 16 {
+            return;
+        }
+        self.order.retain(Option::is_some);
+        for (at, delta) in self.order.iter().flatten().enumerate() {
+            if let Some(place) = self.places.get_mut(&delta.key) {
+                *place = self.gone + at as u64;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn added(key: &str) -> Delta<ConfigMap> {
+        Delta {
+            key: ObjectKey::new("default", key),
+            difference: Difference::Added { object: Arc::default() },
+        }
+    }
+
+    fn deleted(key: &str) -> Delta<ConfigMap> {
+        let (old, last) = (Arc::default(), Arc::default());
+        let difference = Difference::Deleted { old, last, reason: Reason::Deleted };
+        Delta { key: ObjectKey::new("default", key), difference }
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_nothing_behind() {
+        let mut pending = Pending::new();
+        pending.add(added("first"));
+        for round in 0..10_000 {
+            pending.add(added(&round.to_string()));
+            pending.add(deleted(&round.to_string()));
+        }
+        assert_eq!(pending.len(), 1);
+        assert!(pending.order.len() < 32, "{}", pending.order.len());
+        pending.add(added("last"));
+        let names: Vec<String> =
+            std::iter::from_fn(|| pending.pop()).map(|delta| delta.key.name().to_owned()).collect();
+        assert_eq!(names, ["first", "last"]);
+        assert!(pending.is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! Indexes: objects found by what a function says of them.
+//!
+//! What always holds: the entries of an index are what its function says of the objects that are cached beside it,
+//! because both change under the same lock and a snapshot clones both.
+
+use std::{
+    any::Any,
+    ops::Bound,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
+
+use crate::{Cached, ObjectKey, shared::Shared, snapshot::Entry};
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// A way to find objects by a key of type `I`, made with [`Informer::index`](crate::Informer::index); read it with
+/// [`Snapshot::by_index`](crate::Snapshot::by_index).
+///
+/// It is kept up to date as long as one of its handles is there. It costs an entry of the key and a reference count for
+/// each object and key, and its function is called once for an object that comes or goes and twice for one that
+/// changes. It does not keep the informer running.
+pub struct Index<K: Cached, I> {
+    inner: Arc<Inner<K, I>>,
+}
+
+type KeysOf<K, I> = dyn Fn(&<K as Cached>::Held) -> Vec<I> + Send + Sync;
+
+struct Inner<K: Cached, I> {
+    number: u64,
+    keys_of: Arc<KeysOf<K, I>>,
+    cache: Weak<Shared<K>>,
+}
+
+impl<K: Cached, I> Clone for Index<K, I> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<K: Cached, I> Drop for Inner<K, I> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.cache.upgrade() {
+            let removed = cache.change(|store| store.remove_index(self.number));
+            // Outside of the lock: it can be large.
+            drop(removed);
+        }
+    }
+}
+
+impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Index<K, I> {
+    /// An index of this cache. Most of it is built while the cache goes on.
+    pub(crate) fn new(cache: &Arc<Shared<K>>, keys_of: Arc<KeysOf<K, I>>) -> Self {
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut maintained = Maintained { keys: Keys(OrdSet::new()), keys_of: Arc::clone(&keys_of) };
+        let mut known = OrdMap::new();
+        // The second round has little to do, and what is left for the lock is next to nothing.
+        for _ in 0..2 {
+            let current = cache.change(|store| store.objects().clone());
+            maintained.catch_up(&known, &current);
+            known = current;
+        }
+        cache.change(|store| {
+            maintained.catch_up(&known, store.objects());
+            store.add_index(number, Box::new(maintained));
+        });
+        Self { inner: Arc::new(Inner { number, keys_of, cache: Arc::downgrade(cache) }) }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.inner.number
+    }
+
+    pub(crate) fn keys_of(&self, object: &K::Held) -> Vec<I> {
+        (self.inner.keys_of)(object)
+    }
+}
+
+/// The state of an index, as a snapshot has it.
+#[derive(Clone)]
+pub(crate) struct Keys<I>(OrdSet<(I, ObjectKey)>);
+
+impl<I: Ord + Clone> Keys<I> {
+    /// The objects that have this key.
+    pub(crate) fn of(&self, key: I) -> impl Iterator<Item = &ObjectKey> + use<'_, I> {
+        let start = (key.clone(), ObjectKey::first());
+        let from = self.0.range::<_, (I, ObjectKey)>((Bound::Included(&start), Bound::Unbounded));
+        from.take_while(move |(at, _)| *at == key).map(|(_, object)| object)
+    }
+}
+
+/// An index as the store sees it, whatever its keys are.
+pub(crate) trait Maintain<K: Cached>: Send + Sync {
+    fn change(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>);
+    /// A [`Keys`].
+    fn state(&self) -> Arc<dyn Any + Send + Sync>;
+}
+
+struct Maintained<K: Cached, I> {
+    keys: Keys<I>,
+    keys_of: Arc<KeysOf<K, I>>,
+}
+
+impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Maintained<K, I> {
+    fn catch_up(&mut self, known: &OrdMap<ObjectKey, Entry<K>>, current: &OrdMap<ObjectKey, Entry<K>>) {
+        for difference in known.diff(current) {
+            match difference {
+                DiffItem::Add(key, new) => self.change(key, None, Some(&new.object)),
+                DiffItem::Update { old: (_, old), new: (key, new) } => {
+                    self.change(key, Some(&old.object), Some(&new.object));
+                }
+                DiffItem::Remove(key, old) => self.change(key, Some(&old.object), None),
+            }
+        }
+    }
+}
+
+impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Maintain<K> for Maintained<K, I> {
+    fn change(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>) {
+        let of = |object: Option<&K::Held>| object.map(|object| (self.keys_of)(object)).unwrap_or_default();
+        let (before, after) = (of(old), of(new));
+        for gone in before.iter().filter(|entry| !after.contains(entry)) {
+            self.keys.0.remove(&(gone.clone(), key.clone()));
+        }
+        for come in after.into_iter().filter(|entry| !before.contains(entry)) {
+            self.keys.0.insert((come, key.clone()));
+        }
+    }
+
+    fn state(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(self.keys.clone())
+    }
+}

@@ -1,0 +1,205 @@
+//! Where the writer leaves changes for one subscriber, and never waits for it.
+//!
+//! A subscriber that keeps up is handed the batches that were published, which all subscribers share. When a second
+//! batch waits, both are folded into one difference per object: that bounds what a subscriber that does not read costs.
+//! The subscriber folds them itself when it reads, and the writer when they become many.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    Cached, Change, Event, ObjectKey, Snapshot,
+    delta::{Batch, Delta, Difference, Pending},
+};
+
+/// How many differences wait unfolded behind the first batch.
+const UNFOLDED: usize = 256;
+
+pub(crate) struct Mailbox<K: Cached> {
+    inner: Mutex<Inner<K>>,
+}
+
+struct Inner<K: Cached> {
+    initial: Initial<K>,
+    /// What was published before `batches`. Each difference begins with what the subscriber has read last.
+    folded: Pending<K>,
+    batches: VecDeque<Batch<K>>,
+    /// How many differences of the first batch were read.
+    read: usize,
+    /// How many differences the batches have, those aside.
+    unread: usize,
+    /// The second half of a difference that is two changes.
+    second: Option<Change<K>>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+/// The state in which the subscription begins.
+enum Initial<K: Cached> {
+    /// The informer has none yet.
+    Awaited,
+    /// It is being read: the snapshot, and the last key that was read.
+    Reading {
+        snapshot: Snapshot<K>,
+        last: Option<ObjectKey>,
+    },
+    Done,
+}
+
+impl<K: Cached> Mailbox<K> {
+    pub(crate) fn new(snapshot: Option<Snapshot<K>>, closed: bool) -> Self {
+        let initial = match snapshot {
+            Some(snapshot) => Initial::Reading { snapshot, last: None },
+            None => Initial::Awaited,
+        };
+        Self { inner: Mutex::new(Inner::new(initial, closed)) }
+    }
+
+    /// The first list is complete: the subscription begins with this state.
+    pub(crate) fn begin(&self, snapshot: &Snapshot<K>) {
+        let mut inner = self.lock();
+        if matches!(inner.initial, Initial::Awaited) {
+            inner.initial = Initial::Reading { snapshot: snapshot.clone(), last: None };
+        }
+        wake(inner);
+    }
+
+    pub(crate) fn push(&self, batch: &Batch<K>) {
+        let mut inner = self.lock();
+        inner.unread += batch.len();
+        inner.batches.push_back(Arc::clone(batch));
+        let first = inner.batches.front().map_or(0, |first| first.len());
+        if inner.unread > first + UNFOLDED {
+            inner.fold();
+        }
+        wake(inner);
+    }
+
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        wake(inner);
+    }
+
+    /// The subscriber is gone: nothing is kept for it.
+    pub(crate) fn abandon(&self) {
+        let kept = std::mem::replace(&mut *self.lock(), Inner::new(Initial::Done, true));
+        // Outside of the lock: it can be large.
+        drop(kept);
+    }
+
+    /// How many changes wait.
+    pub(crate) fn pending(&self) -> usize {
+        let mut inner = self.lock();
+        inner.fold();
+        inner.folded.len() + usize::from(inner.second.is_some())
+    }
+
+    pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Event<K>>> {
+        let mut inner = self.lock();
+        if let Some(event) = inner.next() {
+            return Poll::Ready(Some(event));
+        }
+        if inner.closed {
+            return Poll::Ready(None);
+        }
+        inner.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<K>> {
+        // Nothing in here panics half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the subscriber once the lock is free again.
+fn wake<K: Cached>(mut inner: MutexGuard<'_, Inner<K>>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl<K: Cached> Inner<K> {
+    fn new(initial: Initial<K>, closed: bool) -> Self {
+        Self {
+            initial,
+            folded: Pending::new(),
+            batches: VecDeque::new(),
+            read: 0,
+            unread: 0,
+            second: None,
+            waker: None,
+            closed,
+        }
+    }
+
+    fn next(&mut self) -> Option<Event<K>> {
+        match &mut self.initial {
+            Initial::Awaited => return None,
+            Initial::Reading { snapshot, last } => {
+                if let Some((key, object)) = snapshot.next_after(last.as_ref()) {
+                    let (key, object) = (key.clone(), object.clone());
+                    *last = Some(key.clone());
+                    return Some(Event::Change(Change::Added { key, object, initial: true }));
+                }
+                let synced =
+                    Event::Synced { count: snapshot.len(), resource_version: snapshot.resource_version() };
+                self.initial = Initial::Done;
+                return Some(synced);
+            }
+            Initial::Done => {}
+        }
+        if let Some(change) = self.second.take() {
+            return Some(Event::Change(change));
+        }
+        let (first, second) = changes(self.next_delta()?);
+        self.second = second;
+        Some(Event::Change(first))
+    }
+
+    fn next_delta(&mut self) -> Option<Delta<K>> {
+        if self.batches.len() > 1 || !self.folded.is_empty() {
+            self.fold();
+            return self.folded.pop();
+        }
+        let delta = self.batches.front()?.get(self.read).cloned();
+        self.read += 1;
+        self.unread = self.unread.saturating_sub(1);
+        if self.unread == 0 {
+            self.batches.clear();
+            self.read = 0;
+        }
+        delta
+    }
+
+    /// Makes one difference per object of all that wait.
+    fn fold(&mut self) {
+        let mut read = std::mem::take(&mut self.read);
+        for batch in self.batches.drain(..) {
+            for delta in batch.iter().skip(std::mem::take(&mut read)) {
+                self.folded.add(delta.clone());
+            }
+        }
+        self.unread = 0;
+    }
+}
+
+/// The changes that a subscriber is told.
+fn changes<K: Cached>(delta: Delta<K>) -> (Change<K>, Option<Change<K>>) {
+    let Delta { key, difference } = delta;
+    match difference {
+        Difference::Added { object } => (Change::Added { key, object, initial: false }, None),
+        Difference::Updated { old, new } => (Change::Updated { key, old, new }, None),
+        Difference::Deleted { last, reason, .. } => (Change::Deleted { key, last, reason }, None),
+        Difference::Replaced { last, reason, object, .. } => {
+            let added = Change::Added { key: key.clone(), object, initial: false };
+            (Change::Deleted { key, last, reason }, Some(added))
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! All cached objects at one moment.
+
+use std::{
+    any::Any,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+// A persistent B+ tree: ordered, structure shared between versions, keys stored in line (a tree of single nodes, as
+// `rpds` has, costs an allocation and two counters per object more).
+use imbl::OrdMap;
+
+use crate::{Cached, Index, ObjectKey, ResourceVersion, index::Keys, key::with_text};
+
+pub(crate) struct Entry<K: Cached> {
+    pub(crate) version: ResourceVersion,
+    /// The number of the last list that showed it. Only the store reads it, and writes it through a shared reference:
+    /// a mark must not copy the nodes that a snapshot holds.
+    seen_by: AtomicU32,
+    pub(crate) object: K::Held,
+}
+
+impl<K: Cached> Entry<K> {
+    pub(crate) fn new(version: ResourceVersion, object: K::Held, seen_by: u32) -> Self {
+        Self { version, object, seen_by: AtomicU32::new(seen_by) }
+    }
+
+    pub(crate) fn mark(&self, list: u32) {
+        self.seen_by.store(list, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_marked(&self, list: u32) -> bool {
+        self.seen_by.load(Ordering::Relaxed) == list
+    }
+}
+
+impl<K: Cached> Clone for Entry<K> {
+    fn clone(&self) -> Self {
+        Self::new(self.version, self.object.clone(), self.seen_by.load(Ordering::Relaxed))
+    }
+}
+
+impl<K: Cached> PartialEq for Entry<K> {
+    fn eq(&self, other: &Self) -> bool {
+        K::same(&self.object, &other.object)
+    }
+}
+
+/// All cached objects at one moment, ordered by namespace and name.
+///
+/// Taking and cloning one costs O(1), whatever it holds (and a reference count per [`Index`]). It never changes; as
+/// long as it is held it keeps the objects in memory that it shows.
+pub struct Snapshot<K: Cached> {
+    pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,
+    /// The state of each index, under its number.
+    pub(crate) indexes: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
+    pub(crate) resource_version: ResourceVersion,
+}
+
+impl<K: Cached> Clone for Snapshot<K> {
+    fn clone(&self) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            indexes: self.indexes.clone(),
+            resource_version: self.resource_version,
+        }
+    }
+}
+
+impl<K: Cached> Snapshot<K> {
+    /// The object `name`, in `namespace` or, for a cluster-scoped type, without one. O(log n).
+    ///
+    /// `snapshot.get("default", "web")` and `snapshot.get(None, "node-1")` both read well.
+    pub fn get<'a>(&self, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&K::Held> {
+        with_text(namespace.into(), name, |text| Some(&self.objects.get(text)?.object))
+    }
+
+    /// All objects in the order of (namespace, name).
+    pub fn iter(&self) -> impl Iterator<Item = &K::Held> {
+        self.objects.values().map(|entry| &entry.object)
+    }
+
+    /// All objects with their keys, in the order of the keys.
+    pub fn entries(&self) -> impl Iterator<Item = (&ObjectKey, &K::Held)> {
+        self.objects.iter().map(|(key, entry)| (key, &entry.object))
+    }
+
+    /// The objects of one namespace, in the order of their names. O(log n) to find the first.
+    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Held> {
+        with_text(Some(namespace), "", |start| {
+            self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
+        })
+        .take_while(move |(key, _)| key.namespace() == Some(namespace))
+        .map(|(_, entry)| &entry.object)
+    }
+
+    /// The objects that have this key in the index, in the order of (namespace, name). O(log n) for each.
+    ///
+    /// The index and the objects are of the same moment. A snapshot that is older than the index has no entries of it:
+    /// there, all objects are looked at.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube_informer::{Index, Informer, NotSynced};
+    /// # fn example(pods: &Informer<Pod>) -> Result<(), NotSynced> {
+    /// let by_node: Index<Pod, String> = pods.index(|pod| pod.spec.as_ref()?.node_name.clone());
+    /// for pod in pods.snapshot()?.by_index(&by_node, "node-1") {
+    ///     println!("{:?}", pod.metadata.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Held>
+    where
+        I: Ord + Clone + Send + Sync + 'static,
+    {
+        let key = key.into();
+        let state = self.indexes.iter().find(|(number, _)| *number == index.number());
+        let keys = state.and_then(|(_, state)| state.downcast_ref::<Keys<I>>());
+        let found = keys.map(|keys| keys.of(key.clone()).filter_map(|key| self.objects.get(key)));
+        let scanned = keys.is_none().then(|| {
+            let index = index.clone();
+            self.objects.values().filter(move |entry| index.keys_of(&entry.object).contains(&key))
+        });
+        let entries = found.into_iter().flatten().chain(scanned.into_iter().flatten());
+        entries.map(|entry| &entry.object)
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// The version up to which this snapshot has every change.
+    #[must_use]
+    pub fn resource_version(&self) -> ResourceVersion {
+        self.resource_version
+    }
+
+    /// The first entry after `key`: how a subscription walks a snapshot that it owns.
+    pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &K::Held)> {
+        let found = match key {
+            Some(key) => {
+                let after: (Bound<&ObjectKey>, Bound<&ObjectKey>) = (Bound::Excluded(key), Bound::Unbounded);
+                self.objects.range::<_, ObjectKey>(after).next()
+            }
+            None => self.objects.iter().next(),
+        };
+        found.map(|(key, entry)| (key, &entry.object))
+    }
+}

@@ -251,7 +251,7 @@ async fn after_one(fault: Fault) -> Vec<Result<WatchEvent<ConfigMap>, kube::Erro
     }
     let fault = server.faults().on(Verb::Watch, "configmaps").times(1).inject(fault);
     let mut events = watch(&maps).await;
-    let first = in_time(events.try_next()).await.unwrap();
+    let first = in_time(events.try_next()).await.expect("the fault comes later");
     assert!(matches!(&first, Some(WatchEvent::Added(it)) if it.name_any() == "a"), "{first:?}");
     let mut rest = vec![];
     // A watch that goes on has two more events, and no end.
@@ -260,7 +260,7 @@ async fn after_one(fault: Fault) -> Vec<Result<WatchEvent<ConfigMap>, kube::Erro
         rest.push(event);
     }
     assert_eq!(fault.strikes(), 1);
-    let next = watch(&maps).await.try_next().await.unwrap();
+    let next = watch(&maps).await.try_next().await.expect("the next watch is healthy");
     assert!(matches!(next, Some(WatchEvent::Added(_))), "the next watch is healthy");
     rest
 }

@@ -14,7 +14,7 @@ use kube::{
     ResourceExt as _,
     core::{ApiResource, PartialObjectMeta},
 };
-use kube_informer::{Change, Compact, Error, Event, Informers, Phase, Snapshot, Status};
+use kube_informer::{Change, Compact, Error, Event, Informers, ObjectKey, Phase, Snapshot, Status};
 use serde_json::json;
 use support::{
     Blog, Call, Reply, Server, Then, blog, blog_with_uid, bookmark, event, eventually, next, read,
@@ -528,5 +528,5 @@ async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
     let same = |name| Compact::ptr_eq(first.get("default", name).unwrap(), now.get("default", name).unwrap());
     assert!(same("a") && !same("b"));
     let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
-    assert_eq!(quarantined.keys().map(|key| key.name()).collect::<Vec<_>>(), ["bad"]);
+    assert_eq!(quarantined.keys().map(ObjectKey::name).collect::<Vec<_>>(), ["bad"]);
 }

@@ -40,9 +40,6 @@ pub enum Need {
     Alone,
     /// Runs kubectl.
     Kubectl,
-    /// Counts on an answer that the embedded server does not give as kube-apiserver does: a known difference. With
-    /// `E2E_DIFFERENCES=1` in the environment such tests run there too.
-    Upstream,
 }
 
 /// A cluster, and a namespace in it that is this test's own. Cheap to clone.
@@ -80,11 +77,6 @@ impl Cluster {
             return Ok(Err(Skipped("there is no kubectl in KUBEBUILDER_ASSETS or on PATH".to_owned())));
         }
         let server = match provider {
-            Provider::Embedded
-                if needs.contains(&Need::Upstream) && env::var_os("E2E_DIFFERENCES").is_none() =>
-            {
-                return Ok(Err(Skipped("it is known to differ from kube-apiserver here".to_owned())));
-            }
             Provider::Embedded => Server::Embedded(Box::new(Embedded::start().await?)),
             Provider::Envtest => match envtest(needs).await? {
                 Ok(plane) => Server::Envtest(plane),

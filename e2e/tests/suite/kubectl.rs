@@ -15,7 +15,7 @@ e2e::on_each_cluster! {
     reads [Kubectl], writes [Kubectl], server_side_apply [Kubectl], refusals [Kubectl], diff [Kubectl],
     waits [Kubectl], watch [Kubectl], explain [Kubectl], discovery [Kubectl],
     built_in_kinds [Kubectl],
-    protobuf_bodies [Kubectl, Upstream]
+    protobuf_bodies [Kubectl]
 }
 
 const SMALL: &str = "

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, other_kind [Upstream],
+    merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, other_kind,
     status_only
 }
 

@@ -1,6 +1,6 @@
 //! The cluster that a test is given.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow};
 use kube::{

@@ -1,6 +1,6 @@
 //! The cluster that a command speaks to, and how long it waits for it.
 
-use std::{cell::RefCell, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use kube::{Client, core::DynamicObject};
@@ -70,16 +70,12 @@ impl Connection {
     /// The first list of an informer. A server that is busy is asked again within the limit: a real one answers 429
     /// for a second or two after a CRD was installed.
     pub(crate) async fn first_list(&self, action: &str, informer: &Informer<DynamicObject>) -> Result<()> {
-        let busy = RefCell::new(None);
+        let mut status = informer.status();
         let settled = async {
-            let mut status = informer.status();
             loop {
                 match informer.synced().await {
-                    Err(error) if matches!(error.code(), Some(429 | 503)) => {
-                        busy.replace(Some(error));
-                        // An error here means that the informer has ended, which `synced` tells.
-                        let _ = status.changed().await;
-                    }
+                    // An error of `changed` means that the informer has ended, which `synced` tells.
+                    Err(error) if error.code() == Some(503) => drop(status.changed().await),
                     settled => return settled,
                 }
             }
@@ -87,8 +83,8 @@ impl Connection {
         let explained = |error: &kube_informer::Error| explain::request(&self.server, action, error);
         tokio::select! {
             settled = settled => settled.map(|_| ()).map_err(|error| explained(&error)),
-            limit = self.overdue(informer) => Err(match busy.take() {
-                Some(error) => explained(&error),
+            limit = self.overdue(informer) => Err(match informer.status().borrow().error() {
+                Some(error) => explained(error),
                 None => explain::too_slow(&self.server, action, limit),
             }),
         }

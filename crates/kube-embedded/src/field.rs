@@ -41,6 +41,24 @@ pub(crate) struct FieldError {
     pub(crate) message: String,
 }
 
+impl Reason {
+    /// As a cause in a `Status` has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::NotFound => "FieldValueNotFound",
+            Self::Internal => "InternalError",
+        }
+    }
+}
+
 impl FieldError {
     /// `Required value: DETAIL`
     pub(crate) fn required(field: impl fmt::Display, detail: &str) -> Self {

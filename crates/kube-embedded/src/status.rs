@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use crate::field::{FieldError, Reason};
+use crate::field::FieldError;
 use crate::registry::Resource;
 
 const PAGE_NOT_FOUND: &str = "404 page not found";
@@ -246,7 +246,7 @@ impl Status {
         let message =
             format!("{} {name:?} is invalid: {errors_text}", crate::registry::qualified(kind, group));
         let causes = errors.iter().map(|it| Cause {
-            reason: reason(it.reason).to_owned(),
+            reason: it.reason.as_str().to_owned(),
             message: it.message.clone(),
             field: it.field.clone(),
         });
@@ -322,20 +322,5 @@ impl IntoResponse for Status {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
-    }
-}
-
-fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Required => "FieldValueRequired",
-        Reason::Invalid => "FieldValueInvalid",
-        Reason::TypeInvalid => "FieldValueTypeInvalid",
-        Reason::NotSupported => "FieldValueNotSupported",
-        Reason::Duplicate => "FieldValueDuplicate",
-        Reason::Forbidden => "FieldValueForbidden",
-        Reason::TooLong => "FieldValueTooLong",
-        Reason::TooMany => "FieldValueTooMany",
-        Reason::NotFound => "FieldValueNotFound",
-        Reason::Internal => "InternalError",
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::rules::{flag, list, object, text};
 use super::{Schema, Type, field_path, names};
 use crate::field::{FieldError, Path};
 
@@ -528,20 +529,4 @@ fn shown(versions: &[&Json]) -> String {
 
 fn schema_of(version: &Json) -> Option<&Value> {
     version.get("schema")?.get("openAPIV3Schema").filter(|schema| !schema.is_null())
-}
-
-fn text<'a>(map: &'a Json, field: &str) -> &'a str {
-    map.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn flag(map: &Json, field: &str) -> bool {
-    map.get(field).and_then(Value::as_bool).unwrap_or_default()
-}
-
-fn object<'a>(map: &'a Json, field: &str) -> Option<&'a Json> {
-    map.get(field).and_then(Value::as_object)
-}
-
-fn list<'a>(map: &'a Json, field: &str) -> &'a [Value] {
-    map.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }

@@ -15,19 +15,19 @@ pub(super) use self::{defaults::check as check_defaults, openapi::check as check
 /// The JSON of one schema.
 type Json = Map<String, Value>;
 
-fn text<'a>(schema: &'a Json, field: &str) -> &'a str {
+pub(super) fn text<'a>(schema: &'a Json, field: &str) -> &'a str {
     schema.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn flag(schema: &Json, field: &str) -> bool {
+pub(super) fn flag(schema: &Json, field: &str) -> bool {
     schema.get(field).and_then(Value::as_bool).unwrap_or_default()
 }
 
-fn object<'a>(schema: &'a Json, field: &str) -> Option<&'a Json> {
+pub(super) fn object<'a>(schema: &'a Json, field: &str) -> Option<&'a Json> {
     schema.get(field).and_then(Value::as_object)
 }
 
-fn list<'a>(schema: &'a Json, field: &str) -> &'a [Value] {
+pub(super) fn list<'a>(schema: &'a Json, field: &str) -> &'a [Value] {
     schema.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    field::{FieldError, Reason},
+    field::FieldError,
     schema::{Schema, default_crd, validate_crd},
 };
 
@@ -32,19 +32,7 @@ struct Cause {
 
 impl From<FieldError> for Cause {
     fn from(error: FieldError) -> Self {
-        let reason = match error.reason {
-            Reason::Required => "FieldValueRequired",
-            Reason::Invalid => "FieldValueInvalid",
-            Reason::TypeInvalid => "FieldValueTypeInvalid",
-            Reason::NotSupported => "FieldValueNotSupported",
-            Reason::Duplicate => "FieldValueDuplicate",
-            Reason::Forbidden => "FieldValueForbidden",
-            Reason::TooLong => "FieldValueTooLong",
-            Reason::TooMany => "FieldValueTooMany",
-            Reason::NotFound => "FieldValueNotFound",
-            Reason::Internal => "InternalError",
-        };
-        Self { reason: reason.to_owned(), field: error.field, message: error.message }
+        Self { reason: error.reason.as_str().to_owned(), field: error.field, message: error.message }
     }
 }
 

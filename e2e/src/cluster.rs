@@ -38,7 +38,7 @@ pub enum Need {
     Controllers,
     /// Changes what the tests share: a cluster of its own.
     Alone,
-    /// Runs kubectl.
+    /// Runs kubectl, of the version whose words the tests expect.
     Kubectl,
 }
 
@@ -74,7 +74,10 @@ impl Cluster {
     /// When the cluster should be there and does not start; that it cannot be there is [`Skipped`].
     pub async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
         if needs.contains(&Need::Kubectl) && program::kubectl().is_none() {
-            return Ok(Err(Skipped("there is no kubectl in KUBEBUILDER_ASSETS or on PATH".to_owned())));
+            let wanted = program::KUBECTL_VERSION;
+            return Ok(Err(Skipped(format!(
+                "there is no kubectl {wanted} in KUBEBUILDER_ASSETS or on PATH"
+            ))));
         }
         let server = match provider {
             Provider::Embedded => Server::Embedded(Box::new(Embedded::start().await?)),

@@ -1,6 +1,13 @@
 //! Programs that a test runs against its cluster.
 
-use std::{env, ffi::OsStr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::LazyLock,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::{
@@ -25,13 +32,28 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// The kubectl of the environment: `TEST_ASSET_KUBECTL`, that of `KUBEBUILDER_ASSETS`, or the first one on `PATH`.
-pub(crate) fn kubectl() -> Option<PathBuf> {
-    let named = env::var_os("TEST_ASSET_KUBECTL").map(PathBuf::from);
-    let asset = env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join("kubectl"));
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|folder| folder.join("kubectl"));
-    named.into_iter().chain(asset).chain(on_path).find(|program| program.is_file())
+/// The version of kubectl whose words the tests expect; they differ from release to release.
+pub(crate) const KUBECTL_VERSION: &str = "1.37";
+
+/// The kubectl of the environment: `TEST_ASSET_KUBECTL`, that of `KUBEBUILDER_ASSETS`, or one on `PATH`; the first that is
+/// of [`KUBECTL_VERSION`].
+pub(crate) fn kubectl() -> Option<&'static Path> {
+    static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let named = env::var_os("TEST_ASSET_KUBECTL").map(PathBuf::from);
+        let asset = env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join("kubectl"));
+        let path = env::var_os("PATH").unwrap_or_default();
+        let on_path = env::split_paths(&path).map(|folder| folder.join("kubectl"));
+        named.into_iter().chain(asset).chain(on_path).find(|program| is_expected(program))
+    });
+    FOUND.as_deref()
+}
+
+fn is_expected(kubectl: &Path) -> bool {
+    let asked = std::process::Command::new(kubectl).args(["version", "--client", "-o", "json"]).output();
+    let version: Option<serde_json::Value> =
+        asked.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
+    let version = version.as_ref().and_then(|version| version["clientVersion"]["gitVersion"].as_str());
+    version.is_some_and(|version| version.starts_with(&format!("v{KUBECTL_VERSION}.")))
 }
 
 impl Cluster {

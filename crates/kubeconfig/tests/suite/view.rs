@@ -133,7 +133,14 @@ fn the_merged_files_are_what_kubectl_makes_of_them() {
             .current_dir(sandbox.path(""))
             .output()
             .unwrap();
-        let theirs = output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap());
+        let theirs = output.status.success().then(|| {
+            let mut view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            // Older kubectls print it even when it is empty.
+            if view["preferences"] == serde_json::json!({}) {
+                view.as_object_mut().unwrap().remove("preferences");
+            }
+            view
+        });
         let ours: Option<serde_json::Value> = sandbox.options().view().ok();
         if ours != theirs {
             let text = |view: &Option<serde_json::Value>| {

@@ -22,6 +22,7 @@ use managed::{Managed, Manager, Operation};
 use set::{Set, equal};
 use types::Type;
 use update::Update;
+pub(crate) use walk::go_type;
 
 /// How fields merge.
 #[derive(Clone, Copy, Debug)]

@@ -157,7 +157,8 @@ fn prefixed(path: &[PathElement], message: String) -> String {
     if path.is_empty() { message } else { format!("{}: {message}", display(path)) }
 }
 
-fn go_type(value: &Value) -> &'static str {
+/// What Go's `%T` calls a value of unstructured JSON.
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",

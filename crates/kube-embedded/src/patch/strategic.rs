@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Error, json_type};
 use crate::apply::builtin::{self, Field};
+use crate::apply::go_type;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -368,15 +369,8 @@ fn bad_patch_type(patch: &Map<String, Value>) -> Error {
 }
 
 fn wrong_type(expected: &str, value: &Value) -> Error {
-    let actual = match value {
-        Value::Null => "%!s(<nil>)",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    };
+    // Go prints a missing type with `%s` here.
+    let actual = if value.is_null() { "%!s(<nil>)" } else { go_type(value) };
     Error::Internal(format!("expected a {expected}, but received a {actual}"))
 }
 

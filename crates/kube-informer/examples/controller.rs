@@ -53,11 +53,6 @@ async fn reconcile(blog: Arc<Shared<Blog>>, client: Arc<Client>) -> Result<Actio
     Ok(Action::await_change())
 }
 
-fn on_error(blog: Arc<Shared<Blog>>, error: &kube::Error, _: Arc<Client>) -> Action {
-    println!("{}: {error}, trying again in 5 s", blog.name_any());
-    Action::requeue(Duration::from_secs(5))
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt()
@@ -71,6 +66,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let maps = informers.typed::<ConfigMap>().labels(LABEL).start();
     println!("{} blogs, {} ConfigMaps", blogs.synced().await?.count, maps.synced().await?.count);
 
+    let on_error = |blog: Arc<Shared<Blog>>, error: &kube::Error, _: Arc<Client>| {
+        println!("{}: {error}, trying again in 5 s", blog.name_any());
+        Action::requeue(Duration::from_secs(5))
+    };
     let (reader, writer) = reflector::store();
     Controller::for_stream(reflect(blogs.subscribe(), writer), reader)
         .owns_stream(touched_objects(maps.subscribe()))

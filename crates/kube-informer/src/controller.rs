@@ -60,15 +60,11 @@ pub struct Shared<K>(Arc<K>);
 ///   an object that its store does not have, so a finalizer is the way to act on a deletion, here as with kube; what
 ///   only has to forget something listens to the informer itself.
 /// - The store is ready (`Store::wait_until_ready`) when the first list is complete. It costs an
-///   [`ObjectRef`](reflector::ObjectRef) and two pointers for each object, and no copy of it.
+///   [`ObjectRef`](kube::runtime::reflector::ObjectRef) and a reference for each object, and no copy of it.
 /// - The stream fills the store as it is read, and ends when the informer stops.
 ///
-/// The writer is that of [`reflector::store`]; for a type that is known at run time it is made with
-/// [`Writer::new`], and the controller with `for_stream_with`.
-///
-/// [`reflector`]: kube::runtime::reflector
-/// [`reflector::ObjectRef`]: kube::runtime::reflector::ObjectRef
-/// [`reflector::store`]: kube::runtime::reflector::store()
+/// The writer is that of [`reflector::store`](kube::runtime::reflector::store()); for a type that is known at run time it is
+/// made with [`Writer::new`], and the controller with `for_stream_with`.
 pub fn reflect<K>(
     subscription: Subscription<K>,
     mut writer: Writer<Shared<K>>,

@@ -26,7 +26,7 @@ use crate::{
     protocol::{ListFrom, Settings, Target},
 };
 
-/// Watches a resource, in the place of [`kube::runtime::watcher`]: the same arguments and the same events, so that kube's
+/// Watches a resource, in the place of [`kube::runtime::watcher()`]: the same arguments and the same events, so that kube's
 /// [`reflector`](kube::runtime::reflector()) and [`WatchStreamExt`](kube::runtime::WatchStreamExt) work on it.
 ///
 /// ```no_run

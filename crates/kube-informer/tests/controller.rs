@@ -2,6 +2,8 @@
 //! held here: relists that reconcile everything, deletions that reconcile nothing, and a fault of one watch that stops
 //! all of them.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! `watcher` in the place of kube-runtime's, with kube's own reflector and stream extensions on it.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
+
 mod support;
 
 use std::{pin::pin, time::Duration};

@@ -14,6 +14,7 @@ use crate::{
     Cached, Error,
     engine::{Engine, Flow},
     error::cause_of,
+    metrics::Counters,
     protocol::{Next, Request, Settings, Target, Time},
     shared::Shared,
 };
@@ -26,6 +27,7 @@ pub(crate) struct Driver<K: Cached> {
     transport: Transport,
     target: Target,
     engine: Engine<K>,
+    counters: Counters,
     started: Instant,
     cancelled: CancellationToken,
     /// Dropped with the task, whether it returns, is aborted or panics.
@@ -51,7 +53,8 @@ impl<K: Cached> Driver<K> {
         let started = Instant::now();
         let engine = Engine::new(target.clone(), settings, fastrand::u64(..), started, Arc::clone(&shared));
         let transport = Transport::new(client);
-        Self { transport, target, engine, started, cancelled, _closing: Closing(shared) }
+        let counters = shared.counters().clone();
+        Self { transport, target, engine, counters, started, cancelled, _closing: Closing(shared) }
     }
 
     /// Runs until it is cancelled.
@@ -99,7 +102,8 @@ impl<K: Cached> Driver<K> {
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if self.engine.data(self.now(), chunk) == Flow::Stop {
+                    let now = self.now();
+                    if self.counters.decoding(|| self.engine.data(now, chunk)) == Flow::Stop {
                         if matches!(request, Request::List { .. }) {
                             read_out(body).await;
                         }

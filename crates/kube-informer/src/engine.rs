@@ -19,6 +19,7 @@ use crate::{
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
+    metrics::Count,
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
     },
@@ -53,6 +54,8 @@ pub(crate) struct Engine<K: Cached> {
     /// The version that was published last; none before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
+    /// When the list under way, or the last one, was asked for.
+    list_began: Time,
     stale: bool,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
@@ -120,6 +123,7 @@ impl<K: Cached> Engine<K> {
             started,
             published: None,
             last_contact: None,
+            list_began: Time::ZERO,
             stale: false,
             trouble_since: None,
             phase: None,
@@ -155,6 +159,13 @@ impl<K: Cached> Engine<K> {
                 },
             };
             let why = request.begins_list().then(|| self.machine.list_reason());
+            if let Some(why) = why {
+                self.list_began = now;
+                self.shared.counters().add(why, 1);
+            }
+            if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
+                self.shared.counters().add(Count::Watch, 1);
+            }
             debug!(resource = %self.path, ?request, ?why, "sending");
         }
         next
@@ -199,6 +210,7 @@ impl<K: Cached> Engine<K> {
     /// A part of the answer's body.
     pub(crate) fn data(&mut self, now: Time, chunk: Bytes) -> Flow {
         self.machine.received(now);
+        self.shared.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Nothing => return Flow::Stop,
             Reading::Whole { code, retry_after, mut body, discovery } => {
@@ -290,7 +302,9 @@ impl<K: Cached> Engine<K> {
 
     fn read_watch(&mut self, now: Time, lines: &mut frame::Lines) -> Result<Flow, Problem> {
         while let Some(line) = lines.next()? {
-            match decode::watch_event(&line)? {
+            let event = decode::watch_event(&line)?;
+            self.shared.counters().add(&event, 1);
+            match event {
                 WatchEvent::Put(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
                     self.put(now, decoded)?;
@@ -361,6 +375,9 @@ impl<K: Cached> Engine<K> {
 
     /// A list is complete: what it did not show is gone, and what it did is published.
     fn complete(&mut self, now: Time, version: ResourceVersion) {
+        let took = now.saturating_sub(self.list_began);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
         let count = self.shared.change(|store| {
             store.sweep();
             store.objects().len()
@@ -459,6 +476,7 @@ impl<K: Cached> Engine<K> {
             }
             Consequence::Retry { at } => at,
         };
+        self.shared.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
         if self.published.is_some() && self.machine.served() != Served::No {
             warn!(resource = %self.path, error = reason, ?wait, "watch failed, trying again");

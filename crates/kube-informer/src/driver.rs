@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use kube::{Client, client::Body};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, debug_span};
 
 use crate::{
     Cached, Error,
@@ -61,12 +62,18 @@ impl<K: Cached> Driver<K> {
     pub(crate) async fn run(mut self) {
         let cancelled = self.cancelled.clone();
         cancelled.run_until_cancelled(self.drive()).await;
+        debug!(resource = %self.engine.path(), "cancelled");
     }
 
     async fn drive(&mut self) {
         loop {
             match self.engine.next(self.now()) {
-                Next::Send(request) => self.exchange(&request).await,
+                Next::Send(request) => {
+                    // What the client logs about a request tells whose it is.
+                    let span =
+                        debug_span!("exchange", resource = %self.engine.path(), request = request.verb());
+                    self.exchange(&request).instrument(span).await;
+                }
                 Next::WaitUntil(until) => {
                     let until = self.engine.wake_at().map_or(until, |wake| wake.min(until));
                     sleep_until(self.started + until).await;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use kube::core::Status as ApiStatus;
 use tokio::time::Instant;
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
     Cached, Error, Phase, Reason, ResourceVersion,
@@ -166,7 +166,8 @@ impl<K: Cached> Engine<K> {
             if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
                 self.shared.counters().add(Count::Watch, 1);
             }
-            debug!(resource = %self.path, ?request, ?why, "sending");
+            let (reason, resource_version) = (why.map(field::debug), request.version().map(field::display));
+            debug!(resource = %self.path, request = request.verb(), resource_version, reason, "sending");
         }
         next
     }
@@ -193,6 +194,7 @@ impl<K: Cached> Engine<K> {
     /// The head of the answer.
     pub(crate) fn head(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
         self.machine.received(now);
+        trace!(resource = %self.path, code = code.as_u16(), "answered");
         if !code.is_success() {
             let discovery = matches!(self.reading, Reading::Whole { .. });
             self.reading = Reading::Whole { code, retry_after, body: Vec::new(), discovery };
@@ -315,6 +317,7 @@ impl<K: Cached> Engine<K> {
                 }
                 WatchEvent::Bookmark { version, ends_initial } => {
                     let version = decode::version(&version)?;
+                    trace!(resource = %self.path, resource_version = %version, ends_initial, "bookmark");
                     self.event(now, EventKind::Bookmark { ends_initial }, version)?;
                 }
                 WatchEvent::Error(status) => return Err(Problem::Refused(status)),
@@ -384,11 +387,12 @@ impl<K: Cached> Engine<K> {
         });
         self.works(now);
         if self.published.is_none() {
-            debug!(resource = %self.path, count, %version, "initial list");
+            debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
             self.published = Some(version);
             self.shared.begin(version);
         } else {
-            debug!(resource = %self.path, count, %version, "listed again");
+            let reason = self.machine.list_reason();
+            debug!(resource = %self.path, count, resource_version = %version, ?reason, ?took, "listed again");
         }
         self.publish(now);
     }
@@ -445,7 +449,7 @@ impl<K: Cached> Engine<K> {
         self.reading = Reading::Nothing;
         match problem {
             Problem::Quietly(why) => {
-                debug!(resource = %self.path, why, "another list follows");
+                debug!(resource = %self.path, reason = why, "another list follows");
                 self.publish(now);
             }
             Problem::Refused(status) => {
@@ -471,7 +475,7 @@ impl<K: Cached> Engine<K> {
         self.publish(now);
         let at = match consequence {
             Consequence::Fallback => {
-                debug!(resource = %self.path, cause = chain(&error), "a list follows instead of a watch-list");
+                debug!(resource = %self.path, error = chain(&error), "a list follows instead of a watch-list");
                 return;
             }
             Consequence::Retry { at } => at,
@@ -531,6 +535,14 @@ impl<K: Cached> Engine<K> {
         let quarantined = self.shared.change(Store::take_quarantined);
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
+        if stale != self.stale {
+            let age = self.last_contact.map(|at| now.saturating_sub(at));
+            if stale {
+                warn!(resource = %self.path, ?age, "stale");
+            } else {
+                info!(resource = %self.path, "not stale any more");
+            }
+        }
         self.stale = stale;
         let (published, last_contact) = (self.published, self.last_contact.map(|at| self.started + at));
         let phase = self.phase.take();

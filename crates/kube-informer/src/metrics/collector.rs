@@ -229,7 +229,7 @@ impl Metrics {
                 gathered.entry(resource).or_insert_with(|| ([0; COUNTS], Gauges::default()));
             add(counts, &counters);
             if let Some(informer) = informer.upgrade() {
-                gauges.add(informer.measure());
+                gauges.add(&informer.measure());
             }
         }
         gathered
@@ -246,7 +246,7 @@ impl Series {
 }
 
 impl Gauges {
-    fn add(&mut self, other: Self) {
+    fn add(&mut self, other: &Self) {
         self.informers += other.informers;
         self.ready += other.ready;
         self.objects += other.objects;

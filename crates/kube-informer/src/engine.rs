@@ -171,7 +171,8 @@ impl<K: Cached> Engine<K> {
                     discovery: true,
                 },
             };
-            debug!(resource = %self.path, ?request, "sending");
+            let why = request.begins_list().then(|| self.machine.list_reason());
+            debug!(resource = %self.path, ?request, ?why, "sending");
         }
         next
     }

@@ -1,5 +1,7 @@
 //! A set of namespaces that grows and shrinks while it runs is one cache.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and not what helps them")]
+
 mod support;
 
 use std::{

@@ -595,9 +595,13 @@ impl Simulation {
     }
 }
 
+/// At least so many, which is more than proptest's own number; still more by PROPTEST_CASES.
+fn cases(at_least: u32) -> ProptestConfig {
+    ProptestConfig { cases: ProptestConfig::default().cases.max(at_least), ..ProptestConfig::default() }
+}
+
 proptest! {
-    // More than proptest's own number; still more by PROPTEST_CASES.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1024), ..ProptestConfig::default() })]
+    #![proptest_config(cases(1024))]
 
     /// Contract 1, 3, 4, 5, 6, 9 and 12: after every history of changes and faults the cache equals the server, and so
     /// does what each subscriber was told, whenever it joined and however slowly it read.
@@ -611,6 +615,10 @@ proptest! {
         let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
         Simulation::new(steps, list_from, seed, chunk).run(&[0]);
     }
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
 
     /// The same for a set of namespaces that come and go, each whole or not there.
     #[test]

@@ -1,13 +1,18 @@
-//! Does what the engine asks for: sends its requests and hands it what comes, with the time.
+//! Does what the engines ask for: sends their requests and hands them what comes, with the time.
 //!
-//! One task, which the informer's handle owns. However it ends, its subscribers and waiters are told.
+//! One task for all scopes of an informer, which the informer's handle owns; so there is one writer, whatever the number
+//! of namespaces. However the task ends, subscribers and waiters are told.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt, Empty};
 use kube::{Client, client::Body};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, debug_span};
 
@@ -17,6 +22,7 @@ use crate::{
     error::cause_of,
     metrics::Counters,
     protocol::{Next, Request, Settings, Target, Time},
+    scope::Scope,
     shared::Shared,
 };
 
@@ -27,12 +33,11 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 pub(crate) struct Driver<K: Cached> {
     transport: Transport,
     target: Target,
-    engine: Engine<K>,
-    counters: Counters,
-    started: Instant,
+    settings: Settings,
+    scopes: mpsc::UnboundedReceiver<Scope>,
     cancelled: CancellationToken,
     /// Dropped with the task, whether it returns, is aborted or panics.
-    _closing: Closing<K>,
+    closing: Closing<K>,
 }
 
 struct Closing<K: Cached>(Arc<Shared<K>>);
@@ -44,28 +49,64 @@ impl<K: Cached> Drop for Closing<K> {
 }
 
 impl<K: Cached> Driver<K> {
+    /// A driver of the scopes that it is sent.
     pub(crate) fn new(
         client: Client,
         target: Target,
         settings: Settings,
         shared: Arc<Shared<K>>,
+        scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
     ) -> Self {
-        let started = Instant::now();
-        let engine = Engine::new(target.clone(), settings, fastrand::u64(..), started, Arc::clone(&shared));
         let transport = Transport::new(client);
-        let counters = shared.counters().clone();
-        Self { transport, target, engine, counters, started, cancelled, _closing: Closing(shared) }
+        Self { transport, target, settings, scopes, cancelled, closing: Closing(shared) }
     }
 
     /// Runs until it is cancelled.
     pub(crate) async fn run(mut self) {
         let cancelled = self.cancelled.clone();
         cancelled.run_until_cancelled(self.drive()).await;
-        debug!(resource = %self.engine.path(), "cancelled");
+        debug!(resource = self.target.path(), "cancelled");
     }
 
     async fn drive(&mut self) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(scope) = self.scopes.recv() => running.push(self.follow(scope)),
+                Some(()) = running.next() => {}
+                // Nothing is watched, and nothing will be.
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Follows a scope until it is removed.
+    fn follow(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
+        let started = Instant::now();
+        let removed = scope.removed.clone();
+        let (target, shared) = (self.target.clone(), Arc::clone(&self.closing.0));
+        let engine = Engine::new(target, scope, self.settings, fastrand::u64(..), started, shared);
+        let counters = self.closing.0.counters().clone();
+        let watch = Watch { transport: self.transport.clone(), engine, counters, started };
+        // It is large.
+        let watching = Box::pin(watch.run());
+        async move {
+            removed.run_until_cancelled_owned(watching).await;
+        }
+    }
+}
+
+/// What follows one scope.
+struct Watch<K: Cached> {
+    transport: Transport,
+    engine: Engine<K>,
+    counters: Counters,
+    started: Instant,
+}
+
+impl<K: Cached> Watch<K> {
+    async fn run(mut self) {
         loop {
             match self.engine.next(self.now()) {
                 Next::Send(request) => {
@@ -87,10 +128,10 @@ impl<K: Cached> Driver<K> {
 
     /// One request and its answer. Returns when the engine has to be asked what is next.
     async fn exchange(&mut self, request: &Request) {
-        let uri = self.target.uri(request);
+        let uri = self.engine.target().uri(request);
         let accept = match request {
             Request::Discover => JSON,
-            _ if !self.target.metadata_only => JSON,
+            _ if !self.engine.target().metadata_only => JSON,
             Request::List { .. } => METADATA_LIST,
             Request::WatchList { .. } | Request::Watch { .. } => METADATA,
         };

@@ -59,6 +59,9 @@ pub enum Reason {
     DeletedOrLeftSelection,
     /// A list does not have it; it went while the informer was not connected.
     MissedWhileAway,
+    /// Its namespace is not watched any more: [`Informer::remove_namespace`](crate::Informer::remove_namespace). The
+    /// object may well be there still.
+    NamespaceRemoved,
     /// The type itself is gone, most often because its CustomResourceDefinition was deleted.
     TypeGone,
 }
@@ -73,8 +76,9 @@ pub enum Event<K: Cached> {
     Synced {
         /// How many objects came before.
         count: usize,
-        /// The version that they are the state of.
-        resource_version: ResourceVersion,
+        /// The version that they are the state of, as [`Snapshot::resource_version`](crate::Snapshot::resource_version)
+        /// tells it; none for a set of no namespaces.
+        resource_version: Option<ResourceVersion>,
     },
 }
 

@@ -70,7 +70,7 @@ async fn a_fault_can_be_followed_in_the_log() {
         &["WARN", "watch failed, trying again", "too old resource version", "wait="],
         &["DEBUG", "sending", "request=\"list\"", "reason=Expired"],
         &["INFO", "watching again", "after="],
-        &["DEBUG", "listed again", "count=1", "resource_version=9", "reason=Expired"],
+        &["DEBUG", "listed again", "resource_version=9", "reason=Expired"],
         &["DEBUG", "deleted", "name=\"b\"", "reason=MissedWhileAway"],
         &["DEBUG", "sending", "request=\"watch\"", "resource_version=9"],
         &["WARN", "stale", "age="],

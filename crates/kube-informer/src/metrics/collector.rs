@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 
 use super::{COUNTS, Count, Counters};
-use crate::{ResourceVersion, protocol::Target};
+use crate::{Cached, ResourceVersion, protocol::Target, shared::Shared};
 
 /// The state of one informer, or of all that watch a resource.
 #[derive(Debug, Default)]
@@ -200,15 +200,16 @@ const LOOKED_UP: [LookedUp; 8] = [
 
 impl Metrics {
     /// Measures an informer until it ends.
-    pub(crate) fn add(&self, target: &Target, counters: Counters, informer: Weak<dyn Measured>) {
+    pub(crate) fn add<K: Cached>(&self, target: &Target, informer: &Arc<Shared<K>>) {
         let resource = Resource {
             group: target.group.clone(),
             version: target.version.clone(),
             resource: target.plural.clone(),
         };
+        let measured: Arc<dyn Measured> = Arc::clone(informer) as _;
         let mut series = self.series();
         series.put_aside_ended();
-        series.running.push((resource, counters, informer));
+        series.running.push((resource, informer.counters().clone(), Arc::downgrade(&measured)));
     }
 
     fn series(&self) -> MutexGuard<'_, Series> {

@@ -21,6 +21,7 @@ use crate::{
     frame::{self, Piece},
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
+        WatchLists,
     },
     scope::Scope,
     shared::Shared,
@@ -59,6 +60,8 @@ pub(crate) struct Engine<K: Cached> {
     /// The version that was published last; none before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
+    /// When the request under way was made.
+    asked: Time,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
     /// What was told last.
@@ -103,13 +106,14 @@ impl From<frame::Error> for Problem {
 }
 
 impl<K: Cached> Engine<K> {
-    /// An engine for one of the scopes of an informer, whose time began at `started`.
+    /// An engine for one of the scopes of an informer. Its time is counted from `started`.
     pub(crate) fn new(
         mut target: Target,
         scope: Scope,
         settings: Settings,
         seed: u64,
         started: Instant,
+        watch_lists: Arc<WatchLists>,
         shared: Arc<Shared<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
@@ -121,7 +125,7 @@ impl<K: Cached> Engine<K> {
         };
         Self {
             path: target.path().into(),
-            machine: Machine::new(settings, seed),
+            machine: Machine::new(settings, seed, watch_lists),
             decoder,
             scope,
             shared,
@@ -132,6 +136,7 @@ impl<K: Cached> Engine<K> {
             started,
             published: None,
             last_contact: None,
+            asked: Time::ZERO,
             trouble_since: None,
             status: NamespaceStatus::new(),
             phase: None,
@@ -157,6 +162,7 @@ impl<K: Cached> Engine<K> {
             next = self.machine.next(now);
         }
         if let Next::Send(request) = &next {
+            self.asked = now;
             if request.begins_list() {
                 // What an earlier list has shown does not count.
                 self.list = self.list.wrapping_add(1);
@@ -187,7 +193,7 @@ impl<K: Cached> Engine<K> {
     /// Time has passed.
     pub(crate) fn woken(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
-            let waited = self.last_contact.map_or(now, |at| now.saturating_sub(at));
+            let waited = now.saturating_sub(self.last_contact.unwrap_or_default().max(self.asked));
             let error = Error::Silent { resource: Arc::clone(&self.path), waited };
             self.failed(now, &Fault::Silent, error);
             return Flow::Stop;

@@ -21,7 +21,7 @@ use crate::{
     engine::{Engine, Flow},
     error::cause_of,
     metrics::Counters,
-    protocol::{Next, Request, Settings, Target, Time},
+    protocol::{Next, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     shared::Shared,
 };
@@ -30,8 +30,16 @@ const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-pub(crate) struct Driver<K: Cached> {
+/// The way to a server, and what is known of it.
+pub(crate) struct Connection {
     transport: Transport,
+    /// From when on time is counted.
+    started: Instant,
+    watch_lists: Arc<WatchLists>,
+}
+
+pub(crate) struct Driver<K: Cached> {
+    connection: Arc<Connection>,
     target: Target,
     settings: Settings,
     scopes: mpsc::UnboundedReceiver<Scope>,
@@ -48,18 +56,23 @@ impl<K: Cached> Drop for Closing<K> {
     }
 }
 
+impl Connection {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { transport: Transport::new(client), started: Instant::now(), watch_lists: Arc::default() }
+    }
+}
+
 impl<K: Cached> Driver<K> {
     /// A driver of the scopes that it is sent.
     pub(crate) fn new(
-        client: Client,
+        connection: Arc<Connection>,
         target: Target,
         settings: Settings,
         shared: Arc<Shared<K>>,
         scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
     ) -> Self {
-        let transport = Transport::new(client);
-        Self { transport, target, settings, scopes, cancelled, closing: Closing(shared) }
+        Self { connection, target, settings, scopes, cancelled, closing: Closing(shared) }
     }
 
     /// Runs until it is cancelled.
@@ -83,12 +96,13 @@ impl<K: Cached> Driver<K> {
 
     /// Follows a scope until it is removed.
     fn follow(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
-        let started = Instant::now();
         let removed = scope.removed.clone();
         let (target, shared) = (self.target.clone(), Arc::clone(&self.closing.0));
-        let engine = Engine::new(target, scope, self.settings, fastrand::u64(..), started, shared);
-        let counters = self.closing.0.counters().clone();
-        let watch = Watch { transport: self.transport.clone(), engine, counters, started };
+        let Connection { transport, started, watch_lists } = &*self.connection;
+        let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
+        let counters = shared.counters().clone();
+        let engine = Engine::new(target, scope, self.settings, seed, started, watch_lists, shared);
+        let watch = Watch { transport: transport.clone(), engine, counters, started };
         // It is large.
         let watching = Box::pin(watch.run());
         async move {

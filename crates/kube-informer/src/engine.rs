@@ -22,10 +22,11 @@ use crate::{
     metrics::Count,
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
+        WatchLists,
     },
     scope::Scope,
     shared::Shared,
-    store::{Lagging, ListNumber, Store},
+    store::{Freshness, Lagging, ListNumber, Store},
 };
 
 /// How much of an error's body is read.
@@ -62,6 +63,8 @@ pub(crate) struct Engine<K: Cached> {
     last_contact: Option<Time>,
     /// When the list under way, or the last one, was asked for.
     list_began: Time,
+    /// When the request under way was made.
+    asked: Time,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
     /// What was told last.
@@ -106,13 +109,14 @@ impl From<frame::Error> for Problem {
 }
 
 impl<K: Cached> Engine<K> {
-    /// An engine for one of the scopes of an informer, whose time began at `started`.
+    /// An engine for one of the scopes of an informer. Its time is counted from `started`.
     pub(crate) fn new(
         mut target: Target,
         scope: Scope,
         settings: Settings,
         seed: u64,
         started: Instant,
+        watch_lists: Arc<WatchLists>,
         shared: Arc<Shared<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
@@ -124,7 +128,7 @@ impl<K: Cached> Engine<K> {
         };
         Self {
             path: target.path().into(),
-            machine: Machine::new(settings, seed),
+            machine: Machine::new(settings, seed, watch_lists),
             decoder,
             scope,
             shared,
@@ -136,6 +140,7 @@ impl<K: Cached> Engine<K> {
             published: None,
             last_contact: None,
             list_began: Time::ZERO,
+            asked: Time::ZERO,
             trouble_since: None,
             status: NamespaceStatus::new(),
             phase: None,
@@ -161,6 +166,7 @@ impl<K: Cached> Engine<K> {
             next = self.machine.next(now);
         }
         if let Next::Send(request) = &next {
+            self.asked = now;
             if request.begins_list() {
                 // What an earlier list has shown does not count.
                 self.list = self.list.wrapping_add(1);
@@ -199,7 +205,7 @@ impl<K: Cached> Engine<K> {
     /// Time has passed.
     pub(crate) fn woken(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
-            let waited = self.last_contact.map_or(now, |at| now.saturating_sub(at));
+            let waited = now.saturating_sub(self.last_contact.unwrap_or_default().max(self.asked));
             let error = Error::Silent { resource: Arc::clone(&self.path), waited };
             self.failed(now, &Fault::Silent, error);
             return Flow::Stop;
@@ -294,19 +300,10 @@ impl<K: Cached> Engine<K> {
         let freshness = self.machine.freshness();
         while let Some(piece) = list.next()? {
             match piece {
-                Piece::Item(item) => match self.decoder.object::<K>(&item)? {
-                    Decoded::Item(item) => {
-                        if let Some(Err(Lagging)) =
-                            self.change(|store, list| store.list_item(list, item, freshness))
-                        {
-                            self.machine.lagging(now);
-                            return Err(Problem::Quietly(LAGGING));
-                        }
-                    }
-                    Decoded::Undecoded(item) => {
-                        self.change(|store, list| store.list_undecoded(list, item));
-                    }
-                },
+                Piece::Item(item) => {
+                    let decoded = self.decoder.object(&item)?;
+                    self.listed(now, decoded, freshness)?;
+                }
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
                     return match self.machine.page(now, end.version, end.continue_token) {
@@ -347,19 +344,23 @@ impl<K: Cached> Engine<K> {
         Ok(Flow::Continue)
     }
 
+    /// An object of the list under way.
+    fn listed(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+        let listed = self.change(|store, list| match decoded {
+            Decoded::Item(item) => store.list_item(list, item, freshness),
+            Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
+        });
+        if let Some(Err(Lagging)) = listed {
+            self.machine.lagging(now);
+            return Err(Problem::Quietly(LAGGING));
+        }
+        Ok(())
+    }
+
     fn put(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
         let verdict = self.event(now, EventKind::Put, decoded.version())?;
         match (verdict, decoded) {
-            (Verdict::List(freshness), Decoded::Item(item)) => {
-                if let Some(Err(Lagging)) = self.change(|store, list| store.list_item(list, item, freshness))
-                {
-                    self.machine.lagging(now);
-                    return Err(Problem::Quietly(LAGGING));
-                }
-            }
-            (Verdict::List(_), Decoded::Undecoded(item)) => {
-                self.change(|store, list| store.list_undecoded(list, item));
-            }
+            (Verdict::List(freshness), decoded) => self.listed(now, decoded, freshness)?,
             (Verdict::Apply, Decoded::Item(item)) => {
                 self.change(|store, list| store.put(list, item));
             }

@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
-    driver::Driver,
+    driver::{Connection, Driver},
     protocol::{ListFrom, Settings, Target},
     scope::Scope,
     shared::Shared,
@@ -28,14 +28,15 @@ use crate::{
 
 /// The informers of one cluster connection. Cloning gives another handle to the same ones.
 ///
-/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache.
+/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache. All share what was
+/// learned of the server: one that refused or ignored a watch-list is asked for lists, for an hour.
 #[derive(Clone)]
 pub struct Informers {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    client: Client,
+    connection: Arc<Connection>,
     cancelled: CancellationToken,
     running: Mutex<HashMap<Identity, Weak<dyn Any + Send + Sync>>>,
     #[cfg(feature = "metrics")]
@@ -61,7 +62,7 @@ impl Informers {
     pub fn with_cancellation(client: Client, cancelled: CancellationToken) -> Self {
         Self {
             inner: Arc::new(Inner {
-                client,
+                connection: Arc::new(Connection::new(client)),
                 cancelled,
                 running: Mutex::default(),
                 #[cfg(feature = "metrics")]
@@ -285,8 +286,9 @@ impl<K: Cached> Handle<K> {
         let (added, receiver) = mpsc::unbounded_channel();
         // The receiver is here, so this cannot fail.
         scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
-        let client = informers.inner.client.clone();
-        let driver = Driver::new(client, target, settings, Arc::clone(&shared), receiver, cancelled.clone());
+        let connection = Arc::clone(&informers.inner.connection);
+        let driver =
+            Driver::new(connection, target, settings, Arc::clone(&shared), receiver, cancelled.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
         let watched =
             scopes.iter().filter_map(|scope| Some((scope.namespace.as_deref()?.to_owned(), scope.clone())));

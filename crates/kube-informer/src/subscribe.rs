@@ -54,8 +54,9 @@ pub enum Change<K: Cached> {
 pub enum Reason {
     /// It was deleted.
     Deleted,
-    /// It was deleted, or it changed so that the informer's selector leaves it out: a server reports both in the same
-    /// way. An informer without a selector never gives this reason.
+    /// It was deleted, or it changed so that the informer's selector leaves it out. A server reports both as `DELETED` with
+    /// the state before and the new version, so nothing tells them apart. An informer without a selector never gives this
+    /// reason.
     DeletedOrLeftSelection,
     /// A list does not have it; it went while the informer was not connected.
     MissedWhileAway,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Change, Error, Event, Index, ListFrom, ObjectKey, Snapshot, Subscription,
     engine::{Engine, Flow},
-    protocol::{Next, Request, Settings, Target, Time},
+    protocol::{Next, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     shared::Shared,
     store::Store,
@@ -185,6 +185,7 @@ struct Simulation {
     shared: Arc<Shared<Blog>>,
     settings: Settings,
     seed: u64,
+    watch_lists: Arc<WatchLists>,
     now: Time,
     connections: Vec<Connection>,
     subscribers: Vec<Subscriber>,
@@ -244,6 +245,7 @@ impl Simulation {
             shared,
             settings: Settings { list_from, ..Settings::default() },
             seed,
+            watch_lists: Arc::default(),
             now: Duration::ZERO,
             connections: connections.collect(),
             subscribers: Vec::new(),
@@ -345,8 +347,9 @@ impl Simulation {
             (Some(scope), None) => {
                 let (target, shared) = (Target::new::<Blog>(&()), Arc::clone(&self.shared));
                 let settings = self.settings;
+                let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
                 *engine =
-                    Some(Engine::new(target, scope.clone(), settings, self.seed, Instant::now(), shared));
+                    Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, shared));
             }
             (Some(_), Some(_)) => {}
         }

@@ -559,9 +559,9 @@ impl<K: Cached> Engine<K> {
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
         if stale != self.status.stale {
-            let age = self.last_contact.map(|at| now.saturating_sub(at));
             if stale {
-                warn!(resource = %self.path, ?age, "stale");
+                let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
+                warn!(resource = %self.path, age, "stale");
             } else {
                 info!(resource = %self.path, "not stale any more");
             }

@@ -51,12 +51,12 @@ async fn a_fault_can_be_followed_in_the_log() {
         4 => Reply::list(9, &[blog("a", 9)]),
         _ => Reply::watch(vec![], Then::Stay),
     });
-    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("faults").start();
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
     let mut status = blogs.status();
     status.wait_for(|status| status.stale).await.unwrap();
     drop(blogs);
     let text = logged.text();
-    let of_this = |line: &&str| line.contains("/namespaces/faults/blogs") && line.contains("kube_informer");
+    let of_this = |line: &&str| line.contains("/namespaces/default/blogs") && line.contains("kube_informer");
     let mut lines = text.lines().filter(of_this);
     for wanted in [
         &["DEBUG", "sending", "request=\"watch-list\"", "reason=Initial"][..],
@@ -73,7 +73,7 @@ async fn a_fault_can_be_followed_in_the_log() {
         &["DEBUG", "listed again", "resource_version=9", "reason=Expired"],
         &["DEBUG", "deleted", "name=\"b\"", "reason=MissedWhileAway"],
         &["DEBUG", "sending", "request=\"watch\"", "resource_version=9"],
-        &["WARN", "stale", "age="],
+        &["WARN", "stale", "age=180"],
     ] {
         let found = lines.any(|line| wanted.iter().all(|part| line.contains(part)));
         assert!(found, "no {wanted:?}, in this order, in\n{text}");

@@ -4,21 +4,27 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
+
+use crate::store::Store;
 
 /// The group that may do everything.
 pub(crate) const MASTERS: &str = "system:masters";
 /// The group of all who said who they are.
 const AUTHENTICATED: &str = "system:authenticated";
 
+/// What the store keeps the tokens under.
+const KEPT: &str = "token/";
+
 /// A user, as RBAC knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) groups: Vec<String>,
 }
 
 /// The bearer tokens of a server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tokens(HashMap<String, User>);
 
 impl User {
@@ -45,12 +51,22 @@ impl User {
 }
 
 impl Tokens {
-    /// Gives a user a new token of 256 random bits.
-    pub(crate) fn issue(&mut self, user: User) -> String {
+    /// Those that a store keeps.
+    pub(crate) fn load(store: &Store) -> Self {
+        let kept = store.kept_under(KEPT).into_iter();
+        Self(kept.filter_map(|(token, user)| Some((token, serde_json::from_slice(&user).ok()?))).collect())
+    }
+
+    /// The token of a user: the one that it has, or a new one of 256 random bits, which the store keeps.
+    pub(crate) fn issue(&mut self, store: &Store, user: User) -> String {
+        if let Some((token, _)) = self.0.iter().find(|(_, it)| **it == user) {
+            return token.clone();
+        }
         let mut random = Vec::with_capacity(32);
         random.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
         random.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
         let token = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(random);
+        store.keep(&format!("{KEPT}{token}"), serde_json::to_vec(&user).unwrap_or_default());
         self.0.insert(token.clone(), user);
         token
     }
@@ -68,11 +84,16 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn a_request_is_its_tokens_users() {
-        let mut tokens = Tokens::default();
-        let token = tokens.issue(User::new("jane", &["devs"]));
+        let store = Store::new(Clock::default());
+        let mut tokens = Tokens::load(&store);
+        let token = tokens.issue(&store, User::new("jane", &["devs"]));
+        assert_eq!(tokens.issue(&store, User::new("jane", &["devs"])), token);
+        assert_ne!(tokens.issue(&store, User::new("jane", &[])), token);
+        let tokens = Tokens::load(&store);
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::server::Shared;
 use crate::status::Status;
+use crate::store::Store;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -37,9 +38,15 @@ const CONNECTIONS: usize = 10_000;
 /// The longest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// A certificate authority that lives as long as its server.
+/// What the store keeps the authority under.
+const KEPT_KEY: &str = "authority/key";
+const KEPT_CERTIFICATE: &str = "authority/certificate";
+
+/// A certificate authority that lives as long as its server's store.
 pub(crate) struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate, as PEM.
+    certificate: String,
 }
 
 /// A socket on which a server answers. It closes when it is dropped.
@@ -53,14 +60,22 @@ pub struct Endpoint {
 }
 
 impl Authority {
-    /// Makes a key and a certificate for it.
-    pub(crate) fn new() -> Result<Self, Error> {
+    /// The one that a store keeps, made if there is none.
+    pub(crate) fn of(store: &Store) -> Result<Self, Error> {
+        let text = |name| store.kept(name).and_then(|kept| String::from_utf8(kept).ok());
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "kube-embedded");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        if let (Some(key), Some(certificate)) = (text(KEPT_KEY), text(KEPT_CERTIFICATE)) {
+            let key = KeyPair::from_pem(&key).map_err(Error::Certificate)?;
+            return Ok(Self { issuer: Issuer::new(params, key), certificate });
+        }
         let key = KeyPair::generate().map_err(Error::Certificate)?;
-        Ok(Self { issuer: CertifiedIssuer::self_signed(params, key).map_err(Error::Certificate)? })
+        let certificate = params.self_signed(&key).map_err(Error::Certificate)?.pem();
+        store.keep(KEPT_KEY, key.serialize_pem().into_bytes());
+        store.keep(KEPT_CERTIFICATE, certificate.clone().into_bytes());
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
     /// TLS for an address of this machine.
@@ -140,7 +155,7 @@ impl Endpoint {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        let authority = base64::prelude::BASE64_STANDARD.encode(self.authority.issuer.pem());
+        let authority = base64::prelude::BASE64_STANDARD.encode(&self.authority.certificate);
         Kubeconfig {
             api_version: Some("v1".to_owned()),
             kind: Some("Config".to_owned()),

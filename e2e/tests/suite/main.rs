@@ -14,6 +14,7 @@ mod kubectl;
 mod lists;
 mod namespaces;
 mod patches;
+mod serve;
 mod supervision;
 mod tables;
 mod update;

@@ -92,10 +92,10 @@ impl Request<'_> {
 }
 
 impl Api {
-    /// An empty server.
-    pub(crate) fn new(clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+    /// A server of what is in a store.
+    pub(crate) fn new(store: Store, clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
         Self {
-            store: Arc::new(Store::new(clock.clone())),
+            store: Arc::new(store),
             clock,
             faults: Faults::default(),
             registry: RwLock::new(Registry::new()),
@@ -185,7 +185,12 @@ impl Api {
             api_version: resource.api_version(),
             accept,
         };
-        let mut response = self.answer_resource(&request).await?;
+        let answer = self.answer_resource(&request).await;
+        // Refusals tell of objects too.
+        if self.store.settled().await.is_err() {
+            return Err(Status::internal("the server's data cannot be written to disk"));
+        }
+        let mut response = answer?;
         if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_deref()) {
             warn(response.headers_mut(), warning);
         }

@@ -1,7 +1,7 @@
 //! A server: its state, its tasks, and the ways to reach it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
-use crate::auth::{Tokens, User};
+use crate::auth::{Authentication, User};
+use crate::authority::Authority;
 use crate::clock::{Clock, ManualClock};
 use crate::controllers;
-use crate::endpoint::{Authority, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::lifecycle::{self, NAMESPACES};
@@ -41,9 +42,8 @@ pub struct Builder {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) api: Api,
-    tokens: Mutex<Tokens>,
     pub(crate) admin_token: String,
-    authority: OnceLock<Arc<Authority>>,
+    authority: Mutex<Option<Arc<Authority>>>,
 }
 
 impl Builder {
@@ -120,12 +120,13 @@ impl Server {
     /// bearer token, which [`Endpoint::kubeconfig_with`] takes; a user of this name and these groups who is there already
     /// has the same one.
     pub fn add_user(&self, name: &str, groups: &[&str]) -> String {
-        self.shared.lock_tokens().issue(&self.shared.api.store, User::new(name, groups))
+        let api = &self.shared.api;
+        api.auth.issue(&api.store, User::new(name, groups))
     }
 
     /// Serves HTTPS at an address, as `127.0.0.1:0` for any free port.
     ///
-    /// Each request is authenticated by its bearer token. A server that listens again keeps its certificate authority and
+    /// Each request is authenticated by its client certificate or its bearer token. A server that listens again keeps its certificate authority and
     /// its tokens, so that a kubeconfig stays good.
     ///
     /// # Errors
@@ -144,15 +145,13 @@ impl Server {
     /// Starts what a store needs to be a server.
     fn run(store: Store, clock: Clock) -> Self {
         let (work, todo) = tokio::sync::mpsc::unbounded_channel();
-        let mut tokens = Tokens::load(&store);
-        let admin_token = tokens.issue(&store, User::admin());
         let api = Api::new(store, clock, work);
+        let admin_token = api.auth.issue(&api.store, User::admin());
         lifecycle::resume(&api);
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             make_namespace(&api, namespace);
         }
-        let shared =
-            Arc::new(Shared { api, tokens: Mutex::new(tokens), admin_token, authority: OnceLock::new() });
+        let shared = Arc::new(Shared { api, admin_token, authority: Mutex::default() });
         Self { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
     }
 
@@ -165,24 +164,21 @@ impl Server {
 
 impl Shared {
     pub(crate) fn authenticate(&self, headers: &http::HeaderMap) -> Option<User> {
-        self.lock_tokens().authenticate(headers)
+        self.api.auth.authenticate(&self.api.store, self.api.clock.now(), headers)
+    }
+
+    /// Who has a certificate that was checked to be of this server's authority.
+    pub(crate) fn holder(&self, certificate: &[u8]) -> Option<User> {
+        Authentication::holder(&self.api.store, certificate)
     }
 
     fn authority(&self) -> Result<Arc<Authority>, Error> {
-        if let Some(authority) = self.authority.get() {
-            return Ok(Arc::clone(authority));
-        }
         // Held until it is there, so that there is one.
-        let _only = self.lock_tokens();
-        if let Some(authority) = self.authority.get() {
+        let mut authority = self.authority.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authority) = &*authority {
             return Ok(Arc::clone(authority));
         }
-        let authority = Arc::new(Authority::of(&self.api.store)?);
-        Ok(Arc::clone(self.authority.get_or_init(|| authority)))
-    }
-
-    fn lock_tokens(&self) -> std::sync::MutexGuard<'_, Tokens> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Arc::clone(authority.insert(Arc::new(Authority::of(&self.api.store)?))))
     }
 }
 

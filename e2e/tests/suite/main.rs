@@ -15,6 +15,7 @@ mod lists;
 mod namespaces;
 mod patches;
 mod serve;
+mod subresources;
 mod supervision;
 mod tables;
 mod update;

@@ -120,7 +120,7 @@ fn write_pod(
         let stored = api.store.get(PODS, &key).ok_or_else(|| Status::not_found("", "pods", name))?;
         let mut pod = stored.value();
         change(&mut pod)?;
-        if dry_run || write(api, &pods, &key, stored.revision, namespace, name, pod) {
+        if dry_run || write(api, &pods, &key, stored.revision, namespace, name, &pod) {
             return Ok(());
         }
     }
@@ -134,11 +134,11 @@ fn write(
     seen: u64,
     namespace: &str,
     name: &str,
-    object: Value,
+    object: &Value,
 ) -> bool {
     let written = api.store.update(&resource.collection, key, seen, object.clone()).is_ok();
     if written {
-        lifecycle::written(api, resource, namespace, name, &object);
+        lifecycle::written(api, resource, namespace, name, object);
     }
     written
 }
@@ -188,7 +188,7 @@ fn use_budget(api: &Api, namespace: &str, name: &str, pod: &Value, dry_run: bool
         }
         budget["status"]["disruptedPods"][name] = now.into();
         let budget_name = stored.key[prefix.len()..].to_owned();
-        if write(api, &budgets, &stored.key, stored.revision, namespace, &budget_name, budget) {
+        if write(api, &budgets, &stored.key, stored.revision, namespace, &budget_name, &budget) {
             return Ok(());
         }
     }

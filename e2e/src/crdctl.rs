@@ -5,7 +5,8 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    time::{Duration, SystemTime},
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -177,11 +178,23 @@ impl Closed {
     }
 }
 
+/// When this process began to look for the program or to build it, and when it had it.
+static BUILD: (OnceLock<Instant>, OnceLock<Instant>) = (OnceLock::new(), OnceLock::new());
+
 /// The program next to this one in the target folder; built first, once per process, if it is not there or older than
 /// a file that it is made of. `cargo test --workspace` has built it already.
-pub(crate) async fn binary() -> Result<PathBuf> {
+async fn binary() -> Result<PathBuf> {
     static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
-    BINARY.get_or_try_init(find_or_build).await.cloned()
+    BUILD.0.get_or_init(Instant::now);
+    let program = BINARY.get_or_try_init(find_or_build).await.cloned();
+    BUILD.1.get_or_init(Instant::now);
+    program
+}
+
+/// How long tests of this process have waited for the program.
+pub(crate) fn build_time() -> Duration {
+    let Some(begun) = BUILD.0.get() else { return Duration::ZERO };
+    BUILD.1.get().map_or_else(|| begun.elapsed(), |done| done.duration_since(*begun))
 }
 
 async fn find_or_build() -> Result<PathBuf> {
@@ -202,7 +215,8 @@ async fn find_or_build() -> Result<PathBuf> {
             command.args(["--profile", profile]);
         }
     }
-    let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().await.context("build crdctl")?;
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).kill_on_drop(true);
+    let built = command.status().await.context("build crdctl")?;
     ensure!(built.success() && program.is_file(), "crdctl does not build");
     Ok(program)
 }

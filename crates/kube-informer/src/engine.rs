@@ -458,8 +458,8 @@ impl<K: Cached> Engine<K> {
     /// Discovery has confirmed that the type is gone.
     fn gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
-        self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
-        warn!(resource = %self.path, "the type is not served any more");
+        let objects = self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
+        warn!(resource = %self.path, objects, "the type is not served any more");
         self.trouble_since.get_or_insert(now);
         let since = self.started + now;
         self.phase = Some(Phase::TypeGone { since });

@@ -246,15 +246,16 @@ impl<K: Cached> Store<K> {
         self.record(key.clone(), Difference::Deleted { old, last, reason });
     }
 
-    /// Empties a scope: every object of it is gone for this reason.
-    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) {
+    /// Empties a scope: every object of it is gone for this reason. Gives how many there were.
+    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) -> usize {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, _| !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
         let gone: Vec<ObjectKey> = self.objects_of(namespace).map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            self.delete(&key, reason);
+        for key in &gone {
+            self.delete(key, reason);
         }
+        gone.len()
     }
 
     /// The objects of a scope.

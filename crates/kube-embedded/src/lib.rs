@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod auth;
+mod builtin;
 mod clock;
 mod controllers;
 mod endpoint;

@@ -274,7 +274,8 @@ impl Api {
         }
         let path = parts.uri.path().trim_end_matches('/');
         if let Some(document) = path.strip_prefix("/openapi/") {
-            return openapi::answer(self, document).ok_or_else(Status::no_such_path);
+            return openapi::answer(self, document, &parts.headers)
+                .unwrap_or_else(|| Err(Status::no_such_path()));
         }
         let health = ["/healthz", "/livez", "/readyz"];
         if health

@@ -45,7 +45,7 @@ struct Strategy<'a> {
 /// The type itself where the field refers to it.
 fn resolve(field: &Field) -> Option<&Field> {
     match field {
-        Field::Ref { r#ref, .. } => builtin::named(r#ref),
+        Field::Ref { name, .. } => builtin::named(name),
         field => Some(field),
     }
 }

@@ -15,7 +15,7 @@ use crate::controllers;
 use crate::endpoint::{Authority, Endpoint};
 use crate::error::Error;
 use crate::faults::Faults;
-use crate::lifecycle::NAMESPACES;
+use crate::lifecycle::{self, NAMESPACES};
 
 /// An API server, whose state is in memory and ends with it.
 ///
@@ -60,6 +60,7 @@ impl Builder {
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             make_namespace(&api, namespace);
         }
+        lifecycle::make_start_objects(&api);
         let mut tokens = Tokens::default();
         let admin_token = tokens.issue(User::new("admin", &[MASTERS]));
         let shared =

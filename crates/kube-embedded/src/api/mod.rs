@@ -18,7 +18,7 @@ mod select;
 mod watch;
 mod write;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -34,13 +34,15 @@ pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
 use self::render::View;
 use crate::auth::User;
+use crate::builtin::service::Allocations;
 use crate::clock::Clock;
 use crate::controllers::Work;
 use crate::faults::Faults;
+use crate::lifecycle::SERVICES;
 use crate::rbac;
 use crate::registry::{Registry, Resource};
 use crate::status::Status;
-use crate::store::{Object, Store};
+use crate::store::{Object, Range, Store};
 use crate::table::IncludeObject;
 
 /// kube-apiserver's limit of a request's body.
@@ -59,6 +61,8 @@ pub(crate) struct Api {
     work: tokio::sync::mpsc::UnboundedSender<Work>,
     /// Cancelled when the server is dropped: ends watches.
     pub(crate) ended: CancellationToken,
+    /// What Services have; read from the store when it is first asked for.
+    services: OnceLock<Mutex<Allocations>>,
 }
 
 /// A request for a resource.
@@ -101,7 +105,19 @@ impl Api {
             registry: RwLock::new(Registry::new()),
             work,
             ended: CancellationToken::new(),
+            services: OnceLock::new(),
         }
+    }
+
+    /// The addresses and ports of Services. Nothing is awaited while it is held.
+    pub(crate) fn allocations(&self) -> MutexGuard<'_, Allocations> {
+        let all = self.services.get_or_init(|| {
+            let mut all = Allocations::default();
+            let stored = self.store.list(SERVICES, Range::default(), None).unwrap_or_default();
+            stored.objects.iter().for_each(|service| all.note(&service.value()));
+            Mutex::new(all)
+        });
+        all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the registry.

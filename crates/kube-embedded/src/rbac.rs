@@ -139,7 +139,7 @@ fn cluster_rules(api: &Api, role: &Value, depth: usize) -> Vec<Value> {
     if depth == 0 {
         return Vec::new();
     }
-    let selectors: Vec<_> = selectors.iter().filter_map(selector).collect();
+    let selectors: Vec<_> = selectors.iter().filter_map(LabelSelector::from_object).collect();
     let page = api.store.list(&format!("{GROUP}/clusterroles"), Range::default(), None).unwrap_or_default();
     let roles = page.objects.into_iter().map(|object| object.value());
     roles
@@ -150,26 +150,6 @@ fn cluster_rules(api: &Api, role: &Value, depth: usize) -> Vec<Value> {
         })
         .flat_map(|other| cluster_rules(api, &other, depth - 1))
         .collect()
-}
-
-/// A `LabelSelector` as a selector; none if it is none.
-fn selector(selector: &Value) -> Option<LabelSelector> {
-    let equals = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut terms: Vec<String> =
-        equals.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = expression["key"].as_str()?;
-        let values = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let values = values.collect::<Vec<_>>().join(",");
-        terms.push(match expression["operator"].as_str()? {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "Exists" => key.to_owned(),
-            "DoesNotExist" => format!("!{key}"),
-            _ => return None,
-        });
-    }
-    LabelSelector::parse(&terms.join(",")).ok()
 }
 
 fn is_subject(binding: &Value, user: &User) -> bool {

@@ -124,6 +124,9 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value) -> (Vec<Field
     if resource.kind == "CustomResourceDefinition" {
         errors.extend(schema::validate_crd(object));
     }
+    if resource.custom.is_none() {
+        errors.extend(builtin::validate::create(&resource.group, &resource.kind, object));
+    }
     (errors, warnings)
 }
 
@@ -140,6 +143,9 @@ pub(crate) fn validate_update(
         }
         _ => schema::validate_metadata_update(new, old),
     };
+    if resource.custom.is_none() && matches!(subresource, "" | "scale") {
+        errors.extend(builtin::validate::update(&resource.group, &resource.kind, new, old));
+    }
     let mut warnings = Vec::new();
     if let Some(custom) = &resource.custom {
         let (wrong, odd) = match subresource {
@@ -159,7 +165,7 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     }
     let wrong = match resource.kind.as_str() {
         "Namespace" => names::dns1123_label(name),
-        "Service" => names::dns1035_label(name),
+        "Service" => names::dns1123_label(name),
         "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => names::path_segment(name),
         _ => return None,
     };

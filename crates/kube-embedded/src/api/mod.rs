@@ -34,7 +34,7 @@ pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
 use self::render::View;
 use crate::auth::User;
-use crate::builtin::service::Allocations;
+use crate::builtin::{self, service::Allocations};
 use crate::clock::Clock;
 use crate::controllers::Work;
 use crate::faults::Faults;
@@ -202,7 +202,11 @@ impl Api {
             accept,
         };
         let mut response = self.answer_resource(&request).await?;
-        if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_deref()) {
+        let deprecation = match &resource.custom {
+            Some(custom) => custom.deprecation.as_deref(),
+            None => builtin::deprecation(&resource.group, &resource.kind),
+        };
+        if let Some(warning) = deprecation {
             warn(response.headers_mut(), warning);
         }
         Ok(response)

@@ -292,13 +292,18 @@ pub(super) fn replace(
             None => render::set_version(resource, &mut new),
         }
         let pinned = check_version(resource, path, &mut new, &old, *request.method == Method::PUT)?;
+        // Before the server adds what is nobody's; of a part of the object that this request writes alone, after.
+        let tracks_early = resource.custom.is_none() && path.subresource.is_empty() && !is_apply(request);
+        if tracks_early {
+            apply::track(types(resource), Some(&old), &mut new, &writer(api, request, options));
+        }
         strategy::prepare_update(resource, &path.subresource, &mut new, &old);
         let (errors, odd) = strategy::validate_update(resource, &path.subresource, &new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(&resource.group, &resource.kind, &path.name, &errors));
         }
         warnings.extend(odd);
-        if !is_apply(request) {
+        if !is_apply(request) && !tracks_early {
             apply::track(types(resource), Some(&old), &mut new, &writer(api, request, options));
         }
         apply::keep_times(&old, &mut new);

@@ -72,7 +72,9 @@ impl Decoder {
                 out.insert(kept.to_owned(), value.clone());
             }
         }
-        Ok(Decoded { object: out.into(), unknown: std::mem::take(&mut self.unknown) })
+        let mut unknown = std::mem::take(&mut self.unknown);
+        unknown.sort_by_cached_key(|path| place_in_order(path));
+        Ok(Decoded { object: out.into(), unknown })
     }
 
     /// Decodes the fields of a struct, and takes them from `rest`.
@@ -273,6 +275,17 @@ impl Decoder {
             Type::Json | Type::SchemaOrArray | Type::SchemaOrBool | Type::SchemaOrStrings => String::new(),
         }
     }
+}
+
+/// What brings paths into the order of an object whose members are sorted.
+fn place_in_order(path: &str) -> Vec<(String, usize)> {
+    let parts = path.split(['.', '[']);
+    parts
+        .map(|part| match part.strip_suffix(']').map(str::parse) {
+            Some(Ok(index)) => (String::new(), index),
+            _ => (part.to_owned(), 0),
+        })
+        .collect()
 }
 
 /// Whether Go writes a value that nobody has set although its tag says `omitempty`: one of a struct with a text of its own.

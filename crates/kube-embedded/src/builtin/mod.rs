@@ -8,6 +8,7 @@ mod quantity;
 pub(crate) mod schemas;
 pub(crate) mod service;
 mod time;
+pub(crate) mod validate;
 
 use self::decode::zero_status;
 pub(crate) use self::decode::{Decoded, decode};
@@ -16,6 +17,17 @@ pub(crate) use self::defaults::set as set_defaults;
 use serde_json::{Value, json};
 
 use crate::registry::Resource;
+
+/// What to warn of on each request for a kind.
+pub(crate) fn deprecation(group: &str, kind: &str) -> Option<&'static str> {
+    match (group, kind) {
+        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "Endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        _ => None,
+    }
+}
 
 /// Readies a new object of a built-in kind: what its resource adds, and the admission plugins that are on by default.
 pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
@@ -54,7 +66,16 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
         }
         ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
         ("batch", "Job") => pod::prepare_job(object),
+        ("coordination.k8s.io", "Lease") => drop_disabled(object),
         _ => {}
+    }
+}
+
+/// The fields of a Lease for coordinated leader election, which is off.
+fn drop_disabled(lease: &mut Value) {
+    if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("strategy");
+        spec.remove("preferredHolder");
     }
 }
 
@@ -62,6 +83,7 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
 pub(crate) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),
+        ("coordination.k8s.io", "Lease") => drop_disabled(new),
         ("", "Pod") => {
             // As admission does; whoever gives another one is refused.
             for field in ["priority", "preemptionPolicy"] {
@@ -69,6 +91,7 @@ pub(crate) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
                     new["spec"][field] = old["spec"][field].clone();
                 }
             }
+            pod::tolerate(&mut new["spec"]);
         }
         ("apps", "DaemonSet") => {
             let before = old["metadata"]["annotations"][defaults::TEMPLATE_GENERATION].as_str();

@@ -67,6 +67,11 @@ pub(crate) fn prepare_create(pod: &mut Value, class: Option<&Value>) {
     let spec = &mut pod["spec"];
     default(spec, "priority", || 0.into());
     default(spec, "preemptionPolicy", || "PreemptLowerPriority".into());
+    tolerate(spec);
+}
+
+/// A pod stays for five minutes on a node that is lost, if it does not say how long.
+pub(super) fn tolerate(spec: &mut Value) {
     default(spec, "tolerations", || json!([]));
     let Some(tolerations) = spec["tolerations"].as_array_mut() else { return };
     for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {

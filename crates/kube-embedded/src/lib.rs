@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod auth;
+mod authority;
 mod builtin;
 mod clock;
 mod controllers;
@@ -18,6 +19,7 @@ mod registry;
 mod schema;
 pub mod selector;
 mod server;
+mod service_account;
 mod status;
 mod store;
 mod strategy;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::api::Api;
 use crate::builtin;
 use crate::controllers::{Work, definition, garbage};
-use crate::registry::{CRDS, Resource};
+use crate::registry::{CRDS, Resource, custom_resources};
 use crate::status::{Cause, Status};
 use crate::store::Range;
 use crate::strategy;
@@ -152,6 +152,30 @@ pub(crate) fn make_start_objects(api: &Api) {
         }
         // One that is there already is somebody's, or from an earlier start.
         let _ = api.store.create(&resource.collection, &resource.key(&namespace, &name), object);
+    }
+}
+
+/// Serves what is in the store of a server that starts, and goes on with what its controllers had left to do.
+pub(crate) fn resume(api: &Api) {
+    let all = |collection: &str| {
+        let page = api.store.list(collection, Range::default(), None).unwrap_or_default();
+        page.objects
+    };
+    for stored in all(CRDS) {
+        // What has instances is served before anything else is looked at.
+        let definition = stored.value();
+        if definition::is_established(&definition) {
+            api.change_registry(|registry| registry.set(&stored.key, custom_resources(&definition)));
+        }
+    }
+    for collection in api.store.collections("") {
+        let Some(resource) = api.registry(|registry| registry.by_collection(&collection).cloned()) else {
+            continue;
+        };
+        for object in all(&collection) {
+            let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
+            written(api, &resource, namespace, name, &object.value());
+        }
     }
 }
 

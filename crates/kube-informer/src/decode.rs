@@ -30,7 +30,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(crate) struct Decoder {
     pub(crate) keep_managed_fields: bool,
     pub(crate) skip_last_applied: bool,
-    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out.
+    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out. Empty where
+    /// nobody knows.
     pub(crate) api_version: String,
     pub(crate) kind: String,
 }
@@ -418,6 +419,9 @@ impl Seen {
     /// A member that says what the object is, when the object does not; each once.
     fn missing<'a>(&mut self, level: Level<'a>) -> Option<(&'static str, &'a str)> {
         let Level::Object(decoder) = level else { return None };
+        if decoder.kind.is_empty() {
+            return None;
+        }
         if !std::mem::replace(&mut self.api_version, true) {
             Some(("apiVersion", &decoder.api_version))
         } else if !std::mem::replace(&mut self.kind, true) {

@@ -1,7 +1,7 @@
 //! The list and watch protocol as a state machine: which request is sent when, and what an answer means.
 //!
-//! It has no socket, no clock and no task. Time is what the caller passes: how long the informer has been running. The
-//! caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
+//! It has no socket, no clock and no task. Time is what the caller passes, counted from a moment that all machines of one
+//! server share. The caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
 //! - there is at most one request under way, and it has a [`deadline`](Machine::deadline);
 //! - the version that a watch resumes from only moves forward, but for a consistent list, which may move it back;
 //! - a failure of any kind makes the next wait longer, and only a watch that got somewhere makes it short again.
@@ -10,16 +10,20 @@ mod backoff;
 mod request;
 #[cfg(test)]
 mod tests;
+mod watch_lists;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::core::Status;
 
 use self::backoff::Backoff;
-pub(crate) use self::request::{ListVersion, Request, Target};
+pub(crate) use self::{
+    request::{ListVersion, Request, Target},
+    watch_lists::WatchLists,
+};
 use crate::{ResourceVersion, store::Freshness};
 
-/// Time since the informer started.
+/// Time since the [`Informers`](crate::Informers) were made.
 pub(crate) type Time = Duration;
 
 /// Where lists come from.
@@ -41,6 +45,12 @@ pub(crate) struct Settings {
     pub(crate) keep_managed_fields: bool,
     pub(crate) skip_last_applied: bool,
     pub(crate) stale_after: Duration,
+    /// Whether a watch-list is tried before a list.
+    pub(crate) watch_list: bool,
+    /// How many objects a page of a list has; none for no pages.
+    pub(crate) page_size: Option<u32>,
+    /// After what time the server is asked to end a watch, if not after [`WATCH_TIMEOUT`].
+    pub(crate) watch_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -50,10 +60,15 @@ impl Default for Settings {
             keep_managed_fields: false,
             skip_last_applied: false,
             stale_after: Duration::from_secs(180),
+            watch_list: true,
+            page_size: Some(PAGE_SIZE),
+            watch_timeout: None,
         }
     }
 }
 
+/// How many objects a page of a list has, as client-go's.
+const PAGE_SIZE: u32 = 500;
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// The longest wait while no connection comes about.
@@ -72,7 +87,7 @@ const INITIAL_SILENCE: Duration = Duration::from_secs(10);
 const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
 /// How long past that time a watch that the server did not end is believed to be alive.
 const GRACE: Duration = Duration::from_secs(10);
-/// How many watch-lists may end without an end of the initial events before they are not asked for any more.
+/// How many watch-lists may end without an end of the initial events before a list is tried.
 const UNFINISHED_WATCH_LISTS: u32 = 2;
 
 /// What to do.
@@ -155,6 +170,21 @@ pub(crate) enum Served {
     No,
 }
 
+/// Why the whole state is asked for. It stays the same until a list succeeds or something else goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListReason {
+    /// There is none yet.
+    Initial,
+    /// The server has forgotten the version that a watch or a page was to go on from.
+    Expired,
+    /// The list before was older than the cache.
+    Lagging,
+    /// What came could not be understood, or versions went back.
+    Malformed,
+    /// The type was not served for a while.
+    TypeReturned,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Intent {
     /// List, from the beginning or from a page on.
@@ -188,14 +218,14 @@ struct Open {
 
 #[derive(Debug)]
 pub(crate) struct Machine {
-    list_from: ListFrom,
+    settings: Settings,
     state: State,
     backoff: Backoff,
     /// The version up to which the cache is complete.
     progress: Option<ResourceVersion>,
     served: Served,
-    /// Whether the server is still asked for watch-lists.
-    watch_list: bool,
+    watch_lists: Arc<WatchLists>,
+    /// How many were broken off since the last list was complete.
     unfinished_watch_lists: u32,
     /// Whether the next list has to come from storage, whatever the user chose.
     consistent: bool,
@@ -203,22 +233,29 @@ pub(crate) struct Machine {
     paged: bool,
     /// The version of the first page of the list under way.
     list_version: Option<ResourceVersion>,
+    list_reason: ListReason,
 }
 
 impl Machine {
-    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
+    pub(crate) fn new(settings: Settings, seed: u64, watch_lists: Arc<WatchLists>) -> Self {
         Self {
-            list_from: settings.list_from,
+            settings,
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
             backoff: Backoff::new(seed),
             progress: None,
             served: Served::Yes,
-            watch_list: true,
+            watch_lists,
             unfinished_watch_lists: 0,
             consistent: false,
             paged: true,
             list_version: None,
+            list_reason: ListReason::Initial,
         }
+    }
+
+    /// Why the list under way, or the last one, was asked for.
+    pub(crate) fn list_reason(&self) -> ListReason {
+        self.list_reason
     }
 
     pub(crate) fn served(&self) -> Served {
@@ -244,7 +281,7 @@ impl Machine {
             return Next::WaitUntil(*until);
         }
         let then = then.clone();
-        let request = self.request(then);
+        let request = self.request(now, then);
         let initial = matches!(request, Request::WatchList { .. });
         if request.begins_list() {
             self.list_version = None;
@@ -290,7 +327,8 @@ impl Machine {
                 EventKind::Put => Verdict::List(freshness),
                 EventKind::Deleted => Verdict::Apply,
                 EventKind::Bookmark { ends_initial: false } => {
-                    self.fall_back(now);
+                    self.watch_lists.refused(now);
+                    self.wait(now, Intent::List { continue_token: None });
                     Verdict::Fallback
                 }
                 EventKind::Bookmark { ends_initial: true } => {
@@ -345,6 +383,7 @@ impl Machine {
     /// The list under way showed a state older than the cached one: asks again, consistent.
     pub(crate) fn lagging(&mut self, now: Time) {
         self.consistent = true;
+        self.list_reason = ListReason::Lagging;
         self.wait(now, Intent::List { continue_token: None });
     }
 
@@ -367,6 +406,7 @@ impl Machine {
         let newly_gone = !served && self.served != Served::No;
         if served {
             // The list decides; until it succeeds, a type that was gone is gone.
+            self.list_reason = ListReason::TypeReturned;
             let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
             let wait = if self.served == Served::No { Duration::ZERO } else { wait };
             self.wait(now + wait, Intent::List { continue_token: None });
@@ -386,8 +426,8 @@ impl Machine {
         if !open.initial && self.lived(now) {
             self.backoff.reset();
         }
-        if open.initial && self.gives_up_watch_list(fault) {
-            self.fall_back(now);
+        if open.initial && self.gives_up_watch_list(now, fault) {
+            self.wait(now, Intent::List { continue_token: None });
             return Consequence::Fallback;
         }
         let State::Open(open) = &self.state else { return Consequence::Fallback };
@@ -404,6 +444,9 @@ impl Machine {
         match fault {
             Fault::Status { status, retry_after } => {
                 asked = retry_after.or_else(|| asked_in(status));
+                if is_expired(status) {
+                    self.list_reason = ListReason::Expired;
+                }
                 if is_expired(status) || is_too_large(status) {
                     // What was asked for is not there (any more): only a new list helps. One that asked for a certain
                     // version itself has to ask for none.
@@ -422,6 +465,7 @@ impl Machine {
             }
             Fault::Malformed if self.progress.is_some() => {
                 // The same would come again from the same version.
+                self.list_reason = ListReason::Malformed;
                 self.consistent = true;
                 then = Intent::List { continue_token: None };
             }
@@ -437,27 +481,30 @@ impl Machine {
         Consequence::Retry { at }
     }
 
-    fn request(&mut self, intent: Intent) -> Request {
-        let (from, to) = WATCH_TIMEOUT;
+    fn request(&mut self, now: Time, intent: Intent) -> Request {
         match intent {
-            Intent::Watch(from_version) => {
-                Request::Watch { from: from_version, timeout: self.backoff.jitter(from, to) }
-            }
-            Intent::List { continue_token: None } if self.watch_list => {
-                Request::WatchList { version: self.version_to_list(), timeout: self.backoff.jitter(from, to) }
+            Intent::Watch(from) => Request::Watch { from, timeout: self.watch_timeout() },
+            Intent::List { continue_token: None } if self.tries_watch_list(now) => {
+                Request::WatchList { version: self.version_to_list(), timeout: self.watch_timeout() }
             }
             Intent::List { continue_token } => {
                 let version = self.version_to_list();
                 // A page size would make older servers go to storage.
                 let paged = self.paged && version == ListVersion::Latest;
-                Request::List { version, paged, continue_token }
+                let limit = self.settings.page_size.filter(|_| paged);
+                Request::List { version, limit, continue_token }
             }
             Intent::Discover => Request::Discover,
         }
     }
 
+    fn watch_timeout(&mut self) -> Duration {
+        let (from, to) = WATCH_TIMEOUT;
+        self.settings.watch_timeout.unwrap_or_else(|| self.backoff.jitter(from, to))
+    }
+
     fn version_to_list(&self) -> ListVersion {
-        match (self.list_from, self.consistent, self.progress) {
+        match (self.settings.list_from, self.consistent, self.progress) {
             (ListFrom::Storage, ..) | (_, true, _) => ListVersion::Latest,
             (ListFrom::Cache, false, None) => ListVersion::Any,
             (ListFrom::Cache, false, Some(progress)) => ListVersion::AtLeast(progress),
@@ -488,25 +535,31 @@ impl Machine {
         }
     }
 
-    /// Whether this fault of a watch-list shows that the server does not do them.
-    fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
+    fn tries_watch_list(&self, now: Time) -> bool {
+        self.settings.watch_list
+            && self.unfinished_watch_lists < UNFINISHED_WATCH_LISTS
+            && self.watch_lists.are_tried(now)
+    }
+
+    /// Whether this fault of a watch-list shows that a list is better.
+    fn gives_up_watch_list(&mut self, now: Time, fault: &Fault<'_>) -> bool {
         let State::Open(open) = &self.state else { return false };
-        match fault {
+        let refused = match fault {
             // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
             Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
             Fault::Silent => open.last_byte.is_some(),
             Fault::Transport => {
-                // It may be the network, but a list gets through where a watch-list does not.
+                // It may be the network, so it says nothing of the server; but a list gets through where a watch-list
+                // does not.
                 self.unfinished_watch_lists += u32::from(open.last_byte.is_some());
-                self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS
+                return self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS;
             }
             Fault::Malformed => false,
+        };
+        if refused {
+            self.watch_lists.refused(now);
         }
-    }
-
-    fn fall_back(&mut self, now: Time) {
-        self.watch_list = false;
-        self.wait(now, Intent::List { continue_token: None });
+        refused
     }
 
     fn wait(&mut self, until: Time, then: Intent) {

@@ -9,12 +9,14 @@ mod fault;
 mod negotiate;
 mod openapi;
 mod path;
+mod pods;
 mod query;
 mod read;
 mod render;
 mod review;
 mod scale;
 mod select;
+mod token;
 mod watch;
 mod write;
 
@@ -33,7 +35,8 @@ use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
 use self::render::View;
-use crate::auth::User;
+pub(crate) use self::watch::IsWatch;
+use crate::auth::{Authentication, User};
 use crate::builtin::{self, service::Allocations};
 use crate::clock::Clock;
 use crate::controllers::Work;
@@ -56,6 +59,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) faults: Faults,
+    pub(crate) auth: Authentication,
     registry: RwLock<Registry>,
     /// To the controllers.
     work: tokio::sync::mpsc::UnboundedSender<Work>,
@@ -96,10 +100,11 @@ impl Request<'_> {
 }
 
 impl Api {
-    /// An empty server.
-    pub(crate) fn new(clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+    /// A server of what is in a store.
+    pub(crate) fn new(store: Store, clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
         Self {
-            store: Arc::new(Store::new(clock.clone())),
+            auth: Authentication::new(&store),
+            store: Arc::new(store),
             clock,
             faults: Faults::default(),
             registry: RwLock::new(Registry::new()),
@@ -201,7 +206,12 @@ impl Api {
             api_version: resource.api_version(),
             accept,
         };
-        let mut response = self.answer_resource(&request).await?;
+        let answer = self.answer_resource(&request).await;
+        // Refusals tell of objects too.
+        if self.store.settled().await.is_err() {
+            return Err(Status::internal("the server's data cannot be written to disk"));
+        }
+        let mut response = answer?;
         let deprecation = match &resource.custom {
             Some(custom) => custom.deprecation.as_deref(),
             None => builtin::deprecation(&resource.group, &resource.kind),
@@ -242,6 +252,9 @@ impl Api {
                     read::list(self, request, &options).await
                 }
             }
+            Method::POST if resource.kind == "Binding" && resource.group.is_empty() => {
+                pods::bind(self, request)
+            }
             Method::POST if resource.verbs.len() == 1 => review::create(self, request),
             Method::POST => write::create(self, request),
             Method::PUT if named => write::update(self, request),
@@ -270,6 +283,9 @@ impl Api {
         }
         match (path.subresource.as_str(), request.method) {
             ("scale", _) => scale::answer(self, request),
+            ("binding", &Method::POST) => pods::bind(self, request),
+            ("eviction", &Method::POST) => pods::evict(self, request),
+            ("token", &Method::POST) => token::request(self, request),
             (
                 "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
                 &Method::GET | &Method::HEAD,

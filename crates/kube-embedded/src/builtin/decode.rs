@@ -224,18 +224,17 @@ impl Decoder {
     }
 
     /// Notes that a value is of the wrong type.
-    fn mismatch(&mut self, value: &Value, place: Place<'_>, r#type: &str) -> Option<Value> {
+    fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &str) -> Option<Value> {
         let Place { structure, fields, .. } = place;
         let what = go(value);
         // Which number it is is told where numbers are expected.
         let what = match value {
-            Value::Number(number) if r#type.starts_with("int") => format!("{what} {number}"),
+            Value::Number(number) if expected.starts_with("int") => format!("{what} {number}"),
             _ => what.to_owned(),
         };
         self.mismatch.get_or_insert_with(|| {
             format!(
-                "json: cannot unmarshal {what} into Go struct field {structure}.{fields} of type {}",
-                r#type
+                "json: cannot unmarshal {what} into Go struct field {structure}.{fields} of type {expected}"
             )
         });
         None

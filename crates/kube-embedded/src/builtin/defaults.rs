@@ -36,7 +36,7 @@ pub(crate) fn set(group: &str, kind: &str, object: &mut Value) {
         ("", "LimitRange") => each(object, "spec.limits[]", &mut limits),
         ("", "ReplicationController") => replication_controller(object),
         ("apps", "Deployment") => {
-            rolling_update(object, "strategy", &["maxUnavailable", "maxSurge"], &json!("25%"))
+            rolling_update(object, "strategy", &["maxUnavailable", "maxSurge"], &json!("25%"));
         }
         ("storage.k8s.io", "CSIDriver") => each(object, "spec", &mut |spec| {
             default(spec, "volumeLifecycleModes", || json!(["Persistent"]));

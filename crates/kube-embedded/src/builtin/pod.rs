@@ -90,7 +90,7 @@ pub(super) fn tolerate(spec: &mut Value) {
 /// How sure a pod is of what it asks for: `ComputePodQOS`.
 fn qos_class(spec: &Value) -> &'static str {
     let of_each =
-        ["initContainers", "containers"].into_iter().flat_map(|list| spec[list].as_array()).flatten();
+        ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
     let mut class = None;
     for resources in of_each.map(|container| &container["resources"]) {
         let quantity = |kind: &str, name: &str| {

@@ -273,14 +273,14 @@ fn node_ports(service: &Value) -> impl Iterator<Item = (String, u16)> {
 mod tests {
     use super::*;
 
-    fn service(spec: Value) -> Value {
+    fn service(spec: &Value) -> Value {
         json!({"spec": spec})
     }
 
     #[test]
     fn addresses_and_ports_are_given_once() {
         let mut all = Allocations::default();
-        let ask = || service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
+        let ask = || service(&json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
         let (mut one, mut two) = (ask(), ask());
         all.allocate(&mut one, None).unwrap();
         all.allocate(&mut two, None).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn an_allocation_that_failed_leaves_no_trace() {
         let mut all = Allocations::default();
-        let mut wrong = service(json!({
+        let mut wrong = service(&json!({
             "type": "NodePort", "clusterIP": "10.96.0.7",
             "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}, {"port": 81, "protocol": "TCP", "nodePort": 1}],
         }));

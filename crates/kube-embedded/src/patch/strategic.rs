@@ -60,8 +60,8 @@ fn strategy<'a>(kind: Option<&'a Field>, name: &str) -> Strategy<'a> {
     match field {
         Some(Field::List(list)) => Strategy {
             of: Some(&list.list),
-            merge: has(&list.patch, "merge"),
-            replace: has(&list.patch, "replace"),
+            merge: has(list.patch, "merge"),
+            replace: has(list.patch, "replace"),
             key: list.merge_key(),
         },
         Some(field @ Field::Ref { patch, .. }) => {

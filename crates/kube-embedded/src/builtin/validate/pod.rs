@@ -69,8 +69,9 @@ fn rest(spec: &Value, old: &Value) -> Value {
         let shortened = spec["terminationGracePeriodSeconds"] == 1
             && old["terminationGracePeriodSeconds"].as_i64().is_some_and(|it| it < 0);
         members.retain(|field, _| {
-            !matches!(field.as_str(), "activeDeadlineSeconds" | "tolerations" | "schedulingGates")
-                && !(shortened && field == "terminationGracePeriodSeconds")
+            let may_change =
+                ["activeDeadlineSeconds", "schedulingGates", "tolerations"].contains(&field.as_str());
+            !may_change && (!shortened || field != "terminationGracePeriodSeconds")
         });
     }
     for list in ["containers", "initContainers"] {

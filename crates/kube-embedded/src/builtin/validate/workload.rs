@@ -87,7 +87,9 @@ fn template(spec: &Value, path: &Path<'_>, may_be_empty: bool, errors: &mut Erro
     let mismatches = match &parsed {
         // Nil selects nothing.
         _ if selector.is_null() => true,
-        Some(parsed) => !(parsed.is_empty() && !may_be_empty) && !parsed.matches(labels.as_object()),
+        // One that selects everything is told of already.
+        Some(parsed) if parsed.is_empty() && !may_be_empty => false,
+        Some(parsed) => !parsed.matches(labels.as_object()),
         None => false,
     };
     if mismatches {

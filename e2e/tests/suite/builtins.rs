@@ -1,7 +1,7 @@
 //! What the server makes of built-in kinds: types, defaults and validation, in the answers to recorded requests.
 //!
-//! `requests.json` has the bodies of creates, dry runs unless merge patches follow, and `answers.json` what kube-apiserver
-//! said. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::envtest`.
+//! `requests.json` has the bodies of creates, dry runs unless there are merge patches (if only none), and `answers.json` what
+//! kube-apiserver said, with what kubectl prints of an object that was made. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::envtest`.
 
 use std::{env, fs, path::Path, time::Duration};
 
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 e2e::on_each_cluster! { answers, allocations, start_objects, roles }
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 async fn answers(cluster: Cluster) -> Result<()> {
     let requests: Vec<Value> = serde_json::from_str(include_str!("builtins/requests.json"))?;
@@ -59,9 +60,26 @@ async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Va
         answers.push(plain(&reply, namespace));
     }
     if patches.is_some() {
-        http.delete(&format!("{object}?gracePeriodSeconds=0")).await?.ok()?;
+        answers.push(printed(&http.get_as(&object, TABLE).await?.ok()?, namespace)?);
+        http.delete(&format!("{object}?gracePeriodSeconds=0&propagationPolicy=Background")).await?.ok()?;
     }
     Ok(answers)
+}
+
+/// The columns and the cells of a Table of one object; ages aside.
+fn printed(table: &Value, namespace: &str) -> Result<Value> {
+    let columns = table["columnDefinitions"].as_array().context("columns")?.iter();
+    let cells = table["rows"][0]["cells"].as_array().context("cells")?.iter();
+    let mut row = Vec::new();
+    for (column, cell) in columns.zip(cells) {
+        let times = ["Age", "Created At", "Duration", "Last Seen", "First Seen"];
+        let is_time = times.iter().any(|name| column["name"] == *name);
+        let cell = if is_time { Value::Null } else { cell.clone() };
+        row.push(json!([column["name"], column["type"], column["priority"], cell]));
+    }
+    let mut row = Value::from(row);
+    made_up(&mut row, namespace);
+    Ok(row)
 }
 
 /// An answer without what each server makes up, and what a failure says.
@@ -109,6 +127,10 @@ fn made_up(value: &mut Value, namespace: &str) {
             // A difference of Go structs follows on the next lines.
             let first = text.lines().next().unwrap_or_default().replace(namespace, "default");
             *text = without_uids(&first);
+            // A port and its node port, as kubectl prints them.
+            if text.starts_with("80:") && text.ends_with("/TCP") {
+                *text = "80:given/TCP".to_owned();
+            }
         }
         _ => {}
     }

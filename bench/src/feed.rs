@@ -34,6 +34,8 @@ pub(crate) struct Churn {
     pub(crate) busy: Arc<Mutex<Vec<u64>>>,
     /// The version of the last update.
     pub(crate) last: String,
+    /// Told when the client asks for more than the last update.
+    pub(crate) done: oneshot::Receiver<()>,
 }
 
 /// A watch that expires.
@@ -53,6 +55,7 @@ struct Lines {
     gate: Option<oneshot::Receiver<()>>,
     updates: std::vec::IntoIter<Bytes>,
     ends: bool,
+    done: Option<oneshot::Sender<()>>,
     handed_over: Option<Instant>,
     busy: Arc<Mutex<Vec<u64>>>,
 }
@@ -65,9 +68,10 @@ pub(crate) fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
         blogs::watch_line("MODIFIED", NAMESPACE, update * 7919 % objects, objects + update + 1)
     });
     let pieces = if burst { pieces(modified) } else { modified.collect() };
-    let lines = Lines::new(objects, objects, Some(gate), pieces, false);
+    let (tell, done) = oneshot::channel();
+    let lines = Lines { done: Some(tell), ..Lines::new(objects, objects, Some(gate), pieces, false) };
     let busy = Arc::clone(&lines.busy);
-    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string() }
+    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), done }
 }
 
 /// So many Blogs; then the watch expires, and the second list has the same Blogs at a later version.
@@ -123,7 +127,7 @@ impl Lines {
     ) -> Lines {
         let busy = Arc::new(Mutex::new(Vec::with_capacity(updates.len())));
         let updates = updates.into_iter();
-        Lines { initial: Some(0..objects), version, gate, updates, ends, handed_over: None, busy }
+        Lines { initial: Some(0..objects), version, gate, updates, ends, done: None, handed_over: None, busy }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -151,7 +155,13 @@ impl Lines {
                 Poll::Ready(Some(line))
             }
             None if self.ends => Poll::Ready(None),
-            None => Poll::Pending,
+            None => {
+                if let Some(done) = self.done.take() {
+                    // Nobody waits where subscribers say when they are done.
+                    let _ = done.send(());
+                }
+                Poll::Pending
+            }
         }
     }
 

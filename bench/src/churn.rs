@@ -143,7 +143,7 @@ mod tests {
         let rows = [
             (Engine::Informer, SCENARIOS[0], vec![result(900.0)]),
             (Engine::Runtime, SCENARIOS[0], vec![result(300.0)]),
-            (Engine::Informer, SCENARIOS[1], vec![result(500.0)]),
+            (Engine::Informer, SCENARIOS[2], vec![result(500.0)]),
         ];
         let table = render(&rows);
         let cells = |line: usize| -> Vec<&str> {

@@ -91,7 +91,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let cluster = Cluster::start(&arguments.server).await?;
     let client = cluster::client(cluster.kubeconfig()).await?;
     let version = client.apiserver_version().await.context("asking the server for its version")?;
-    progress(&format!("filling {} Blogs into namespace {NAMESPACE}", objects))?;
+    progress(&format!("filling {objects} Blogs into namespace {NAMESPACE}"))?;
     fill::fill(&client, objects).await?;
     let size = fill::size(&client).await?;
 

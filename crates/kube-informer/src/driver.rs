@@ -44,7 +44,7 @@ impl<K: Cached> Driver<K> {
     pub(crate) fn new(
         client: Client,
         target: Target,
-        settings: Settings,
+        settings: &Settings,
         shared: Arc<Shared<K>>,
         cancelled: CancellationToken,
     ) -> Self {

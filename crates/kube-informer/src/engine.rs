@@ -99,17 +99,12 @@ impl<K: Cached> Engine<K> {
     /// An engine that began its work at `started`.
     pub(crate) fn new(
         target: Target,
-        settings: Settings,
+        settings: &Settings,
         seed: u64,
         started: Instant,
         shared: Arc<Shared<K>>,
     ) -> Self {
-        let decoder = Decoder {
-            keep_managed_fields: settings.keep_managed_fields,
-            skip_last_applied: settings.skip_last_applied,
-            api_version: target.api_version.clone(),
-            kind: target.kind.clone(),
-        };
+        let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
         Self {
             path: target.path().into(),
             machine: Machine::new(settings, seed),

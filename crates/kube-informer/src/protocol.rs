@@ -17,7 +17,7 @@ use kube::core::Status;
 
 use self::backoff::Backoff;
 pub(crate) use self::request::{ListVersion, Request, Target};
-use crate::{ResourceVersion, store::Freshness};
+use crate::{ResourceVersion, skip::Skip, store::Freshness};
 
 /// Time since the informer started.
 pub(crate) type Time = Duration;
@@ -35,11 +35,10 @@ pub enum ListFrom {
 }
 
 /// What a user chooses for one informer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     pub(crate) list_from: ListFrom,
-    pub(crate) keep_managed_fields: bool,
-    pub(crate) skip_last_applied: bool,
+    pub(crate) skip: Skip,
     pub(crate) stale_after: Duration,
 }
 
@@ -47,8 +46,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             list_from: ListFrom::default(),
-            keep_managed_fields: false,
-            skip_last_applied: false,
+            skip: Skip::managed_fields(),
             stale_after: Duration::from_secs(180),
         }
     }
@@ -206,7 +204,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
+    pub(crate) fn new(settings: &Settings, seed: u64) -> Self {
         Self {
             list_from: settings.list_from,
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },

@@ -12,6 +12,7 @@ use crate::{
     Cached, ObjectKey, Quarantined, Reason, ResourceVersion, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
     index::Maintain,
+    objects::Objects,
     snapshot::Entry,
 };
 
@@ -20,6 +21,13 @@ pub(crate) struct Item<K: Cached> {
     pub(crate) key: ObjectKey,
     pub(crate) version: ResourceVersion,
     pub(crate) object: K::Held,
+}
+
+impl<K: Cached> Entry<K> {
+    /// Whether it is this very state of this object.
+    fn is(&self, item: &Item<K>) -> bool {
+        self.version == item.version && K::uid(&self.object) == K::uid(&item.object)
+    }
 }
 
 /// What can be known of an object that did not decode.
@@ -44,7 +52,7 @@ pub(crate) enum Freshness {
 pub(crate) struct Lagging;
 
 pub(crate) struct Store<K: Cached> {
-    objects: OrdMap<ObjectKey, Entry<K>>,
+    objects: Objects<Entry<K>>,
     indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
     quarantined: BTreeMap<ObjectKey, Quarantined>,
     quarantine_changed: bool,
@@ -61,7 +69,7 @@ pub(crate) struct Store<K: Cached> {
 impl<K: Cached> Store<K> {
     pub(crate) fn new() -> Self {
         Self {
-            objects: OrdMap::new(),
+            objects: Objects::new(),
             indexes: Vec::new(),
             quarantined: BTreeMap::new(),
             quarantine_changed: false,
@@ -73,14 +81,14 @@ impl<K: Cached> Store<K> {
     }
 
     /// The present state, if there is one that may be seen.
-    pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
+    pub(crate) fn snapshot(&mut self) -> Option<Snapshot<K>> {
         let indexes = self.indexes.iter().map(|(number, index)| (*number, index.state())).collect();
-        Some(Snapshot { objects: self.objects.clone(), indexes, resource_version: self.published? })
+        Some(Snapshot { objects: self.objects.tree().clone(), indexes, resource_version: self.published? })
     }
 
     /// Whatever is there, be it a part.
-    pub(crate) fn objects(&self) -> &OrdMap<ObjectKey, Entry<K>> {
-        &self.objects
+    pub(crate) fn objects(&mut self) -> &OrdMap<ObjectKey, Entry<K>> {
+        self.objects.tree()
     }
 
     pub(crate) fn add_index(&mut self, number: u64, index: Box<dyn Maintain<K>>) {
@@ -125,7 +133,14 @@ impl<K: Cached> Store<K> {
                 return Err(Lagging);
             }
         }
-        self.put(item);
+        match self.objects.get(&item.key) {
+            // Found without a way to change it: that would copy what a snapshot holds.
+            Some(cached) if cached.is(&item) => {
+                cached.mark(self.list);
+                self.release(&item.key);
+            }
+            _ => self.put(item),
+        }
         Ok(())
     }
 
@@ -140,7 +155,7 @@ impl<K: Cached> Store<K> {
 
     /// The list is complete: what it did not show is gone.
     pub(crate) fn sweep(&mut self) {
-        let unseen = self.objects.iter().filter(|(_, cached)| !cached.is_marked(self.list));
+        let unseen = self.objects.tree().iter().filter(|(_, cached)| !cached.is_marked(self.list));
         let gone: Vec<ObjectKey> = unseen.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.delete(&key, Reason::MissedWhileAway);
@@ -154,18 +169,26 @@ impl<K: Cached> Store<K> {
     /// An object was added or modified.
     pub(crate) fn put(&mut self, item: Item<K>) {
         self.release(&item.key);
-        let Item { key, version, object } = item;
-        match self.objects.get(&key) {
-            Some(cached) if cached.version == version && K::uid(&cached.object) == K::uid(&object) => {
-                cached.mark(self.list);
-            }
-            Some(_) => self.replace(&key, version, object),
-            None => {
-                self.reindex(&key, None, Some(&object));
-                self.objects.insert(key.clone(), Entry::new(version, object.clone(), self.list));
-                self.record(key, Difference::Added { object });
-            }
+        let list = self.list;
+        let Some((key, cached)) = self.objects.get_mut(&item.key) else {
+            let Item { key, version, object } = item;
+            self.reindex(&key, None, Some(&object));
+            self.objects.insert(key.clone(), Entry::new(version, object.clone(), list));
+            return self.record(key, Difference::Added { object });
+        };
+        if cached.is(&item) {
+            return cached.mark(list);
         }
+        let (key, new) = (key.clone(), item.object);
+        let Entry { object: old, .. } =
+            std::mem::replace(cached, Entry::new(item.version, new.clone(), list));
+        self.reindex(&key, Some(&old), Some(&new));
+        let difference = if K::uid(&old) == K::uid(&new) {
+            Difference::Updated { old, new }
+        } else {
+            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
+        };
+        self.record(key, difference);
     }
 
     /// An object was added or modified, and its new state did not decode. The last good state of the same object
@@ -206,7 +229,7 @@ impl<K: Cached> Store<K> {
         self.undecoded.clear();
         self.quarantine_changed |= !self.quarantined.is_empty();
         self.quarantined.clear();
-        for (key, Entry { object: old, .. }) in std::mem::take(&mut self.objects) {
+        for (key, Entry { object: old, .. }) in self.objects.take() {
             self.gone(key, old, reason);
         }
     }
@@ -215,21 +238,6 @@ impl<K: Cached> Store<K> {
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
         let cached = self.objects.get(key).map(|cached| cached.version);
         cached.max(self.quarantined.get(key).map(|held| held.resource_version))
-    }
-
-    /// Another state of an object that is there, or another object of that name.
-    fn replace(&mut self, key: &ObjectKey, version: ResourceVersion, new: K::Held) {
-        let entry = Entry::new(version, new.clone(), self.list);
-        let Some((key, cached)) = self.objects.get_key_value_mut(key) else { return };
-        let key = key.clone();
-        let Entry { object: old, .. } = std::mem::replace(cached, entry);
-        self.reindex(&key, Some(&old), Some(&new));
-        let difference = if K::uid(&old) == K::uid(&new) {
-            Difference::Updated { old, new }
-        } else {
-            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
-        };
-        self.record(key, difference);
     }
 
     fn delete(&mut self, key: &ObjectKey, reason: Reason) {

@@ -189,7 +189,7 @@ impl Simulation {
         let target = Target::new::<Blog>(&());
         Self {
             server: Server::new(),
-            engine: Engine::new(target, settings, seed, Instant::now(), Arc::clone(&shared)),
+            engine: Engine::new(target, &settings, seed, Instant::now(), Arc::clone(&shared)),
             shared,
             now: Duration::ZERO,
             restored: false,

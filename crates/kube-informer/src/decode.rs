@@ -22,7 +22,8 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 #[derive(Debug)]
 pub(crate) struct Decoder {
     skip: Skip,
-    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out.
+    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out. Empty where
+    /// nobody knows.
     api_version: String,
     kind: String,
     /// The JSON that is being decoded.
@@ -158,7 +159,8 @@ impl Decoder {
     /// An object, and the JSON that it was decoded from: without what is skipped, and with its type.
     fn decode<K: Cached>(&mut self, bytes: &[u8]) -> Result<(K::Object, &str), serde_json::Error> {
         self.json.clear();
-        let defaults = [Some(("apiVersion", &*self.api_version)), Some(("kind", &*self.kind))];
+        let defaults = [("apiVersion", &*self.api_version), ("kind", &*self.kind)]
+            .map(|(name, value)| (!value.is_empty()).then_some((name, value)));
         self.skip
             .copy(bytes, defaults, &mut self.json)
             .map_err(|NotJson| serde_json::Error::custom("it is not a JSON object"))?;

@@ -107,7 +107,7 @@ impl<K: Cached> Engine<K> {
         let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
         Self {
             path: target.path().into(),
-            machine: Machine::new(settings, seed),
+            machine: Machine::new(settings.clone(), seed),
             decoder,
             shared,
             reading: Reading::Nothing,
@@ -149,7 +149,8 @@ impl<K: Cached> Engine<K> {
                     discovery: true,
                 },
             };
-            debug!(resource = %self.path, ?request, "sending");
+            let why = request.begins_list().then(|| self.machine.list_reason());
+            debug!(resource = %self.path, ?request, ?why, "sending");
         }
         next
     }

@@ -95,12 +95,12 @@ impl<K: Object> Builder<K> {
 
 impl<K: Cached> Builder<K> {
     fn new(informers: Informers, dynamic_type: &<K::Object as kube::Resource>::DynamicType) -> Self {
-        Self {
-            informers,
-            target: Target::new::<K::Object>(dynamic_type),
-            settings: Settings::default(),
-            _object: std::marker::PhantomData,
-        }
+        Self::of(informers, Target::new::<K::Object>(dynamic_type), Settings::default())
+    }
+
+    /// An informer of something else than one of the public methods describes.
+    pub(crate) fn of(informers: Informers, target: Target, settings: Settings) -> Self {
+        Self { informers, target, settings, _object: std::marker::PhantomData }
     }
 
     /// Watches one namespace. Without this, all namespaces.

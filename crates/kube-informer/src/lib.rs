@@ -2,6 +2,8 @@
 
 mod cached;
 mod compact;
+#[cfg(feature = "runtime")]
+mod controller;
 mod decode;
 mod delta;
 mod driver;
@@ -21,9 +23,13 @@ mod status;
 mod store;
 mod subscribe;
 mod version;
+#[cfg(feature = "runtime")]
+mod watcher;
 
 pub use cached::{Cached, Object};
 pub use compact::Compact;
+#[cfg(feature = "runtime")]
+pub use controller::{Shared, reflect, touched_objects};
 pub use error::{Error, SharedCause};
 pub use index::Index;
 pub use informer::{Builder, Informer, Informers, NotSynced, Synced, WaitError};
@@ -34,3 +40,5 @@ pub use snapshot::Snapshot;
 pub use status::{Phase, Quarantined, Status};
 pub use subscribe::{Change, Event, Reason, Subscription};
 pub use version::{InvalidResourceVersion, ResourceVersion};
+#[cfg(feature = "runtime")]
+pub use watcher::watcher;

@@ -40,6 +40,12 @@ pub(crate) struct Settings {
     pub(crate) list_from: ListFrom,
     pub(crate) skip: Skip,
     pub(crate) stale_after: Duration,
+    /// Whether a watch-list is tried before a list.
+    pub(crate) watch_list: bool,
+    /// How many objects a page of a list has; none for no pages.
+    pub(crate) page_size: Option<u32>,
+    /// After what time the server is asked to end a watch, if not after [`WATCH_TIMEOUT`].
+    pub(crate) watch_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -48,10 +54,15 @@ impl Default for Settings {
             list_from: ListFrom::default(),
             skip: Skip::managed_fields(),
             stale_after: Duration::from_secs(180),
+            watch_list: true,
+            page_size: Some(PAGE_SIZE),
+            watch_timeout: None,
         }
     }
 }
 
+/// How many objects a page of a list has, as client-go's.
+const PAGE_SIZE: u32 = 500;
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// The longest wait while no connection comes about.
@@ -153,6 +164,21 @@ pub(crate) enum Served {
     No,
 }
 
+/// Why the whole state is asked for. It stays the same until a list succeeds or something else goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListReason {
+    /// There is none yet.
+    Initial,
+    /// The server has forgotten the version that a watch or a page was to go on from.
+    Expired,
+    /// The list before was older than the cache.
+    Lagging,
+    /// What came could not be understood, or versions went back.
+    Malformed,
+    /// The type was not served for a while.
+    TypeReturned,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Intent {
     /// List, from the beginning or from a page on.
@@ -186,7 +212,7 @@ struct Open {
 
 #[derive(Debug)]
 pub(crate) struct Machine {
-    list_from: ListFrom,
+    settings: Settings,
     state: State,
     backoff: Backoff,
     /// The version up to which the cache is complete.
@@ -201,22 +227,29 @@ pub(crate) struct Machine {
     paged: bool,
     /// The version of the first page of the list under way.
     list_version: Option<ResourceVersion>,
+    list_reason: ListReason,
 }
 
 impl Machine {
-    pub(crate) fn new(settings: &Settings, seed: u64) -> Self {
+    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
         Self {
-            list_from: settings.list_from,
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
             backoff: Backoff::new(seed),
             progress: None,
             served: Served::Yes,
-            watch_list: true,
+            watch_list: settings.watch_list,
             unfinished_watch_lists: 0,
             consistent: false,
             paged: true,
             list_version: None,
+            list_reason: ListReason::Initial,
+            settings,
         }
+    }
+
+    /// Why the list under way, or the last one, was asked for.
+    pub(crate) fn list_reason(&self) -> ListReason {
+        self.list_reason
     }
 
     pub(crate) fn served(&self) -> Served {
@@ -343,6 +376,7 @@ impl Machine {
     /// The list under way showed a state older than the cached one: asks again, consistent.
     pub(crate) fn lagging(&mut self, now: Time) {
         self.consistent = true;
+        self.list_reason = ListReason::Lagging;
         self.wait(now, Intent::List { continue_token: None });
     }
 
@@ -365,6 +399,7 @@ impl Machine {
         let newly_gone = !served && self.served != Served::No;
         if served {
             // The list decides; until it succeeds, a type that was gone is gone.
+            self.list_reason = ListReason::TypeReturned;
             let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
             let wait = if self.served == Served::No { Duration::ZERO } else { wait };
             self.wait(now + wait, Intent::List { continue_token: None });
@@ -402,6 +437,9 @@ impl Machine {
         match fault {
             Fault::Status { status, retry_after } => {
                 asked = retry_after.or_else(|| asked_in(status));
+                if is_expired(status) {
+                    self.list_reason = ListReason::Expired;
+                }
                 if is_expired(status) || is_too_large(status) {
                     // What was asked for is not there (any more): only a new list helps. One that asked for a certain
                     // version itself has to ask for none.
@@ -420,6 +458,7 @@ impl Machine {
             }
             Fault::Malformed if self.progress.is_some() => {
                 // The same would come again from the same version.
+                self.list_reason = ListReason::Malformed;
                 self.consistent = true;
                 then = Intent::List { continue_token: None };
             }
@@ -436,26 +475,29 @@ impl Machine {
     }
 
     fn request(&mut self, intent: Intent) -> Request {
-        let (from, to) = WATCH_TIMEOUT;
         match intent {
-            Intent::Watch(from_version) => {
-                Request::Watch { from: from_version, timeout: self.backoff.jitter(from, to) }
-            }
+            Intent::Watch(from) => Request::Watch { from, timeout: self.watch_timeout() },
             Intent::List { continue_token: None } if self.watch_list => {
-                Request::WatchList { version: self.version_to_list(), timeout: self.backoff.jitter(from, to) }
+                Request::WatchList { version: self.version_to_list(), timeout: self.watch_timeout() }
             }
             Intent::List { continue_token } => {
                 let version = self.version_to_list();
                 // A page size would make older servers go to storage.
                 let paged = self.paged && version == ListVersion::Latest;
-                Request::List { version, paged, continue_token }
+                let limit = self.settings.page_size.filter(|_| paged);
+                Request::List { version, limit, continue_token }
             }
             Intent::Discover => Request::Discover,
         }
     }
 
+    fn watch_timeout(&mut self) -> Duration {
+        let (from, to) = WATCH_TIMEOUT;
+        self.settings.watch_timeout.unwrap_or_else(|| self.backoff.jitter(from, to))
+    }
+
     fn version_to_list(&self) -> ListVersion {
-        match (self.list_from, self.consistent, self.progress) {
+        match (self.settings.list_from, self.consistent, self.progress) {
             (ListFrom::Storage, ..) | (_, true, _) => ListVersion::Latest,
             (ListFrom::Cache, false, None) => ListVersion::Any,
             (ListFrom::Cache, false, Some(progress)) => ListVersion::AtLeast(progress),

@@ -439,7 +439,7 @@ mod tests {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
-            any::<f32>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
             r#"[a-z"\\\[\]{},: é\n]{0,8}"#.prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 4, |inner| {

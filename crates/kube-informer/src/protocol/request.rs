@@ -6,8 +6,8 @@ use kube::Resource;
 
 use crate::ResourceVersion;
 
-/// How many objects a page of a list has, as client-go's.
-pub(crate) const PAGE_SIZE: u32 = 500;
+/// What the server says that an object is of which it gives the metadata alone.
+const METADATA_TYPE: (&str, &str) = ("meta.k8s.io/v1", "PartialObjectMetadata");
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,8 +30,8 @@ pub(crate) enum Request {
     /// A list, or a page of it.
     List {
         version: ListVersion,
-        /// Whether the server may divide it.
-        paged: bool,
+        /// After how many objects the server may divide it.
+        limit: Option<u32>,
         /// Where the page begins.
         continue_token: Option<String>,
     },
@@ -57,7 +57,7 @@ pub(crate) enum ListVersion {
 impl Target {
     pub(crate) fn new<K: Resource>(dynamic_type: &K::DynamicType) -> Self {
         let (api_version, kind) = if K::metadata_api() {
-            ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadata".to_owned())
+            (METADATA_TYPE.0.to_owned(), METADATA_TYPE.1.to_owned())
         } else {
             (K::api_version(dynamic_type).into_owned(), K::kind(dynamic_type).into_owned())
         };
@@ -67,6 +67,26 @@ impl Target {
             group: K::group(dynamic_type).into_owned(),
             version: K::version(dynamic_type).into_owned(),
             plural: K::plural(dynamic_type).into_owned(),
+            metadata_only: K::metadata_api(),
+            namespace: None,
+            labels: String::new(),
+            fields: String::new(),
+        }
+    }
+
+    /// The target of a collection's path. What the path does not tell stays empty: of what kind its objects are.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn of_path<K: Resource>(path: &str) -> Self {
+        let mut parts = path.trim_start_matches('/').split('/');
+        let group = if parts.next() == Some("apis") { parts.next() } else { None };
+        let (version, plural) = (parts.next(), parts.next_back());
+        let (api_version, kind) = if K::metadata_api() { METADATA_TYPE } else { ("", "") };
+        Self {
+            group: group.unwrap_or_default().to_owned(),
+            version: version.unwrap_or_default().to_owned(),
+            plural: plural.unwrap_or_default().to_owned(),
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
             metadata_only: K::metadata_api(),
             namespace: None,
             labels: String::new(),
@@ -118,9 +138,9 @@ impl Target {
             query.add("fieldSelector", &self.fields);
         }
         match request {
-            Request::List { version, paged, continue_token } => {
-                if *paged {
-                    query.add("limit", &PAGE_SIZE.to_string());
+            Request::List { version, limit, continue_token } => {
+                if let Some(limit) = limit {
+                    query.add("limit", &limit.to_string());
                 }
                 match continue_token {
                     // The token says which version the page is of; the server refuses another word on it.
@@ -222,13 +242,16 @@ mod tests {
     fn writes_each_request_as_the_api_wants_it() {
         let blogs = "/apis/web.helloworld/v1/namespaces/default/blogs";
         let version = "7".parse().unwrap();
-        let list =
-            |version, continue_token: Option<String>| Request::List { version, paged: true, continue_token };
+        let list = |version, continue_token: Option<String>| Request::List {
+            version,
+            limit: Some(500),
+            continue_token,
+        };
         for (request, query) in [
             (list(ListVersion::Latest, None), "?limit=500"),
             (list(ListVersion::Latest, Some("a/b=".into())), "?limit=500&continue=a%2Fb%3D"),
             (
-                Request::List { version: ListVersion::Any, paged: false, continue_token: None },
+                Request::List { version: ListVersion::Any, limit: None, continue_token: None },
                 "?resourceVersion=0&resourceVersionMatch=NotOlderThan",
             ),
             (
@@ -256,12 +279,27 @@ mod tests {
             fields: "metadata.name=x".into(),
             ..target()
         };
-        let request = Request::List { version: ListVersion::Latest, paged: false, continue_token: None };
+        let request = Request::List { version: ListVersion::Latest, limit: None, continue_token: None };
         assert_eq!(
             pods.uri(&request),
             "/api/v1/pods?labelSelector=app%20in%20%28a%2Cb%29%2C%21c&fieldSelector=metadata.name%3Dx"
         );
         assert_eq!(pods.uri(&Request::Discover), "/api/v1");
+    }
+
+    #[cfg(feature = "runtime")]
+    #[test]
+    fn a_target_is_read_from_its_path() {
+        use kube::core::{DynamicObject, PartialObjectMeta};
+
+        for path in ["/api/v1/pods", "/api/v1/namespaces", "/apis/web.helloworld/v1/blogs"] {
+            let namespaced = path.replace("v1/", "v1/namespaces/default/");
+            for read in [path, namespaced.as_str()] {
+                assert_eq!(Target::of_path::<DynamicObject>(read).path(), path, "{read}");
+            }
+        }
+        assert_eq!(Target::of_path::<DynamicObject>("/api/v1/pods").kind, "");
+        assert!(Target::of_path::<PartialObjectMeta<DynamicObject>>("/api/v1/pods").metadata_only);
     }
 
     #[test]

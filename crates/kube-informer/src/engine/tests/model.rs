@@ -143,7 +143,7 @@ impl Server {
                 }
                 ok(body, true)
             }
-            Request::List { version, paged, continue_token } => {
+            Request::List { version, limit, continue_token } => {
                 if let Some(refused) = self.too_large(*version) {
                     return refused;
                 }
@@ -158,7 +158,7 @@ impl Server {
                     return refusal(410, "Expired", "");
                 }
                 let Some(objects) = self.past.get(&revision) else { return refusal(410, "Expired", "") };
-                let size = if *paged { PAGE } else { usize::MAX };
+                let size = if limit.is_some() { PAGE } else { usize::MAX };
                 let items: Vec<Value> =
                     objects.iter().skip(skip).take(size).map(|(name, stored)| object(name, stored)).collect();
                 let next = skip + items.len();

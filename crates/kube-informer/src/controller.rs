@@ -1,0 +1,179 @@
+//! Drives kube-runtime's `Controller` from an informer.
+//!
+//! kube's controller reads its objects from a store of its own, which only its writer fills. [`Shared`] lets that store
+//! hold the informer's objects instead of a copy of each.
+
+use std::{borrow::Cow, hash::Hash, ops::Deref, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _, future, stream};
+use kube::{
+    Resource,
+    core::ObjectMeta,
+    runtime::{
+        reflector::store::Writer,
+        watcher::{self, Event},
+    },
+};
+use serde::{Deserialize, Deserializer};
+
+use crate::{Change, Object, Subscription};
+
+/// An object as an informer holds it, in a form that kube's runtime takes: cloning it costs a reference count.
+///
+/// It is a [`Resource`] as `K` is, and derefs to `K`.
+#[derive(Debug)]
+pub struct Shared<K>(Arc<K>);
+
+/// Fills kube's store from an informer and gives the objects that a [`Controller`](kube::runtime::Controller) is to
+/// reconcile, for its `for_stream` (kube's feature `unstable-runtime`).
+///
+/// ```
+/// # use std::{convert::Infallible, sync::Arc, time::Duration};
+/// use futures_util::StreamExt as _;
+/// use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+/// use kube::runtime::{Controller, controller::Action, reflector};
+/// use kube_informer::{Informers, Shared, reflect, touched_objects};
+///
+/// async fn reconcile(deployment: Arc<Shared<Deployment>>, _: Arc<()>) -> Result<Action, Infallible> {
+///     println!("{:?}", deployment.metadata.name);
+///     Ok(Action::await_change())
+/// }
+///
+/// async fn run(client: kube::Client) {
+///     let informers = Informers::new(client);
+///     let deployments = informers.typed::<Deployment>().start();
+///     let pods = informers.typed::<Pod>().labels("app").start();
+///     let (reader, writer) = reflector::store();
+///     Controller::for_stream(reflect(deployments.subscribe(), writer), reader)
+///         .owns_stream(touched_objects(pods.subscribe()))
+///         .run(reconcile, |_, _, _| Action::requeue(Duration::from_secs(5)), Arc::new(()))
+///         .for_each(|_| std::future::ready(()))
+///         .await;
+/// }
+/// ```
+///
+/// - Each object of the first list comes once, then each one that is added or changes. After a relist only those that
+///   differ come.
+/// - No item is an `Err`: the informer retries by itself and says so in its [status](crate::Status), so that a fault of
+///   one watch holds up no other. kube's controller pauses all of them.
+/// - The deletion of an object takes it out of the store and is not an item. kube's controller calls no reconciler for
+///   an object that its store does not have, so a finalizer is the way to act on a deletion, here as with kube; what
+///   only has to forget something listens to the informer itself.
+/// - The store is ready (`Store::wait_until_ready`) when the first list is complete. It costs an
+///   [`ObjectRef`](kube::runtime::reflector::ObjectRef) and a reference for each object, and no copy of it.
+/// - The stream fills the store as it is read, and ends when the informer stops.
+///
+/// The writer is that of [`reflector::store`](kube::runtime::reflector::store()); for a type that is known at run time it is
+/// made with [`Writer::new`], and the controller with `for_stream_with`.
+pub fn reflect<K>(
+    subscription: Subscription<K>,
+    mut writer: Writer<Shared<K>>,
+) -> impl Stream<Item = watcher::Result<Shared<K>>> + Send
+where
+    K: Object + Clone,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    writer.apply_watcher_event(&Event::Init);
+    subscription.filter_map(move |event| {
+        let (event, applied) = match event {
+            crate::Event::Change(Change::Added { object, initial, .. }) => {
+                let object = Shared(object);
+                let event = if initial { Event::InitApply } else { Event::Apply }(object.clone());
+                (event, Some(object))
+            }
+            crate::Event::Change(Change::Updated { new, .. }) => {
+                let object = Shared(new);
+                (Event::Apply(object.clone()), Some(object))
+            }
+            crate::Event::Change(Change::Deleted { last, .. }) => (Event::Delete(Shared(last)), None),
+            crate::Event::Synced { .. } => (Event::InitDone, None),
+        };
+        writer.apply_watcher_event(&event);
+        future::ready(applied.map(Ok))
+    })
+}
+
+/// The objects that are there, and then each one that is added, changes or is gone: for `owns_stream` and
+/// `watches_stream` of kube's [`Controller`](kube::runtime::Controller) (kube's feature `unstable-runtime`), which
+/// reconcile what these objects belong to. See [`reflect`].
+///
+/// An object whose deletion was missed comes, too, when a list shows that it is gone. When the owner references of an
+/// object change, its old state comes before the new one, so that both owners hear of it.
+pub fn touched_objects<K: Object>(
+    subscription: Subscription<K>,
+) -> impl Stream<Item = watcher::Result<Shared<K>>> + Send {
+    subscription.flat_map(|event| {
+        let (before, object) = match event {
+            crate::Event::Change(Change::Added { object, .. } | Change::Deleted { last: object, .. }) => {
+                (None, Some(object))
+            }
+            crate::Event::Change(Change::Updated { old, new, .. }) => {
+                let moved = old.meta().owner_references != new.meta().owner_references;
+                (moved.then_some(old), Some(new))
+            }
+            crate::Event::Synced { .. } => (None, None),
+        };
+        stream::iter(before.into_iter().chain(object).map(|object| Ok(Shared(object))))
+    })
+}
+
+impl<K> Shared<K> {
+    /// The object itself, as the informer's snapshots have it.
+    pub fn as_arc(&self) -> &Arc<K> {
+        &self.0
+    }
+}
+
+impl<K> Clone for Shared<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Deref for Shared<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.0
+    }
+}
+
+impl<'de, K: Deserialize<'de>> Deserialize<'de> for Shared<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        K::deserialize(deserializer).map(|object| Self(Arc::new(object)))
+    }
+}
+
+impl<K: Resource + Clone> Resource for Shared<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dynamic_type: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dynamic_type)
+    }
+
+    fn group(dynamic_type: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dynamic_type)
+    }
+
+    fn version(dynamic_type: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dynamic_type)
+    }
+
+    fn plural(dynamic_type: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dynamic_type)
+    }
+
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+
+    /// Copies the object if the informer still has it.
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        Arc::make_mut(&mut self.0).meta_mut()
+    }
+}

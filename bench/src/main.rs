@@ -3,11 +3,9 @@
 //! Every client is measured in a process of its own, by this same program: the command starts it with a hidden
 //! subcommand and reads a line of JSON.
 
-mod blogs;
 mod child;
 mod churn;
 mod cluster;
-mod feed;
 mod fill;
 mod machine;
 mod relist;

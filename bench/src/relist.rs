@@ -5,6 +5,7 @@
 use std::pin::pin;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::feed;
 use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Extent, child, feed, machine,
+    Extent, child, machine,
     table::{self, Spread},
     usage::{self, print, print_line, progress},
 };

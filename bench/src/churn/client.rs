@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::feed::{self, Churn};
 use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::{Stream, StreamExt as _};
@@ -28,10 +29,7 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{
-    feed::{self, Churn},
-    usage::{cpu_seconds, print},
-};
+use crate::usage::{cpu_seconds, print};
 
 /// How many changes kube-runtime keeps for its slowest subscriber before it stops.
 const BUFFER: usize = 1024;

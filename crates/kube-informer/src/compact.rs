@@ -1,7 +1,12 @@
 //! Objects that are held as bytes.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
+use memchr::memmem;
 use serde::de::Error as _;
 
 use crate::{
@@ -19,6 +24,9 @@ pub struct Compact<K> {
     buffer: Arc<[u8]>,
     _object: PhantomData<fn() -> K>,
 }
+
+/// Where a server writes the uid, if it writes no blanks; prepared once.
+static UID: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(br#""uid":""#));
 
 /// How long the part before the JSON is.
 const HEAD: usize = 5;
@@ -52,7 +60,9 @@ impl<K> Compact<K> {
     fn new(json: &str, uid: &str) -> Result<Self, serde_json::Error> {
         // A uid is made by the server and needs no escapes; one that has them is refused. Wherever its text is found, be it
         // in a reference to the object itself, the text is the same.
-        let place = memchr::memmem::find(json.as_bytes(), uid.as_bytes());
+        let mut uids = UID.find_iter(json.as_bytes()).map(|at| at + UID.needle().len());
+        let place = uids.find(|at| json.get(*at..).is_some_and(|rest| rest.starts_with(uid)));
+        let place = place.or_else(|| memmem::find(json.as_bytes(), uid.as_bytes()));
         let (Some(Ok(place)), Ok(length)) = (place.map(u32::try_from), u8::try_from(uid.len())) else {
             return Err(serde_json::Error::custom("metadata.uid is too long or has escapes"));
         };

@@ -288,6 +288,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_uid_is_found_in_the_bytes_however_they_are_written() {
+        let mut object = deployment();
+        object["metadata"]["ownerReferences"] = json!([{"uid": "12"}]);
+        let pretty = serde_json::to_vec_pretty(&object).unwrap();
+        object["metadata"].as_object_mut().unwrap().remove("uid");
+        let without = object.to_string().into_bytes();
+        for (json, uid) in [(pretty, Some("1")), (without, None)] {
+            match decoder(Skip::managed_fields()).object::<crate::Compact<DynamicObject>>(&json).unwrap() {
+                Decoded::Item(item) => {
+                    assert_eq!(<crate::Compact<DynamicObject> as Cached>::uid(&item.object), uid);
+                }
+                Decoded::Undecoded(item) => panic!("{}", item.error),
+            }
+        }
+    }
+
     fn deployment() -> Value {
         json!({
             "apiVersion": "apps/v1",

@@ -178,8 +178,8 @@ impl Closed {
 }
 
 /// The program next to this one in the target folder; built first, once per process, if it is not there or older than
-/// a file that it is made of.
-async fn binary() -> Result<PathBuf> {
+/// a file that it is made of. `cargo test --workspace` has built it already.
+pub(crate) async fn binary() -> Result<PathBuf> {
     static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
     BINARY.get_or_try_init(find_or_build).await.cloned()
 }

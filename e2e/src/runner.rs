@@ -5,7 +5,10 @@ use std::{io::Write as _, panic::resume_unwind, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::{runtime, time::timeout};
 
-use crate::cluster::{Cluster, Need, Provider};
+use crate::{
+    cluster::{Cluster, Need, Provider},
+    crdctl,
+};
 
 /// No test may take longer; one that hangs says so.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -68,6 +71,8 @@ where
                 return Ok(());
             }
         };
+        // A build may take longer than a test.
+        crdctl::binary().await?;
         let test = tokio::spawn(timeout(LIMIT, body(cluster.clone())));
         let outcome = test.await;
         let removed = cluster.remove_namespace().await;

@@ -122,8 +122,8 @@ fn printed(event: &Event<DynamicObject>, watch_only: bool, printer: &mut Printer
         Event::Change(Change::Updated { old, new, .. }) => Line::Modified { old, new },
         Event::Change(Change::Deleted { last, .. }) => Line::Deleted(last),
         Event::Synced { count, resource_version } => {
-            return printer
-                .print(&Line::Synced { count: *count, resource_version: &resource_version.to_string() });
+            let resource_version = resource_version.map(|version| version.to_string()).unwrap_or_default();
+            return printer.print(&Line::Synced { count: *count, resource_version: &resource_version });
         }
         // A kind of event that a later engine may have.
         _ => return String::new(),

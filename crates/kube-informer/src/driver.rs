@@ -1,20 +1,26 @@
-//! Does what the engine asks for: sends its requests and hands it what comes, with the time.
+//! Does what the engines ask for: sends their requests and hands them what comes, with the time.
 //!
-//! One task, which the informer's handle owns. However it ends, its subscribers and waiters are told.
+//! One task for all scopes of an informer, which the informer's handle owns; so there is one writer, whatever the number
+//! of namespaces. However the task ends, subscribers and waiters are told.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt, Empty};
 use kube::{Client, client::Body};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Cached, Error,
     engine::{Engine, Flow},
     error::cause_of,
-    protocol::{Next, Request, Settings, Target, Time},
+    protocol::{Next, Request, Settings, Target, Time, WatchLists},
+    scope::Scope,
     shared::Shared,
 };
 
@@ -22,14 +28,22 @@ const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-pub(crate) struct Driver<K: Cached> {
+/// The way to a server, and what is known of it.
+pub(crate) struct Connection {
     transport: Transport,
-    target: Target,
-    engine: Engine<K>,
+    /// From when on time is counted.
     started: Instant,
+    watch_lists: Arc<WatchLists>,
+}
+
+pub(crate) struct Driver<K: Cached> {
+    connection: Arc<Connection>,
+    target: Target,
+    settings: Settings,
+    scopes: mpsc::UnboundedReceiver<Scope>,
     cancelled: CancellationToken,
     /// Dropped with the task, whether it returns, is aborted or panics.
-    _closing: Closing<K>,
+    closing: Closing<K>,
 }
 
 struct Closing<K: Cached>(Arc<Shared<K>>);
@@ -40,18 +54,23 @@ impl<K: Cached> Drop for Closing<K> {
     }
 }
 
+impl Connection {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { transport: Transport::new(client), started: Instant::now(), watch_lists: Arc::default() }
+    }
+}
+
 impl<K: Cached> Driver<K> {
+    /// A driver of the scopes that it is sent.
     pub(crate) fn new(
-        client: Client,
+        connection: Arc<Connection>,
         target: Target,
         settings: &Settings,
         shared: Arc<Shared<K>>,
+        scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
     ) -> Self {
-        let started = Instant::now();
-        let engine = Engine::new(target.clone(), settings, fastrand::u64(..), started, Arc::clone(&shared));
-        let transport = Transport::new(client);
-        Self { transport, target, engine, started, cancelled, _closing: Closing(shared) }
+        Self { connection, target, settings, scopes, cancelled, closing: Closing(shared) }
     }
 
     /// Runs until it is cancelled.
@@ -61,6 +80,42 @@ impl<K: Cached> Driver<K> {
     }
 
     async fn drive(&mut self) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(scope) = self.scopes.recv() => running.push(self.follow(scope)),
+                Some(()) = running.next() => {}
+                // Nothing is watched, and nothing will be.
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Follows a scope until it is removed.
+    fn follow(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
+        let removed = scope.removed.clone();
+        let (target, shared) = (self.target.clone(), Arc::clone(&self.closing.0));
+        let Connection { transport, started, watch_lists } = &*self.connection;
+        let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
+        let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, shared);
+        let watch = Watch { transport: transport.clone(), engine, started };
+        // It is large.
+        let watching = Box::pin(watch.run());
+        async move {
+            removed.run_until_cancelled_owned(watching).await;
+        }
+    }
+}
+
+/// What follows one scope.
+struct Watch<K: Cached> {
+    transport: Transport,
+    engine: Engine<K>,
+    started: Instant,
+}
+
+impl<K: Cached> Watch<K> {
+    async fn run(mut self) {
         loop {
             match self.engine.next(self.now()) {
                 Next::Send(request) => self.exchange(&request).await,
@@ -77,10 +132,10 @@ impl<K: Cached> Driver<K> {
 
     /// One request and its answer. Returns when the engine has to be asked what is next.
     async fn exchange(&mut self, request: &Request) {
-        let uri = self.target.uri(request);
+        let uri = self.engine.target().uri(request);
         let accept = match request {
             Request::Discover => JSON,
-            _ if !self.target.metadata_only => JSON,
+            _ if !self.engine.target().metadata_only => JSON,
             Request::List { .. } => METADATA_LIST,
             Request::WatchList { .. } | Request::Watch { .. } => METADATA,
         };

@@ -15,15 +15,17 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, info, warn};
 
 use crate::{
-    Cached, Error, Phase, Reason, ResourceVersion,
+    Cached, Error, NamespaceStatus, Phase, Reason, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
+        WatchLists,
     },
+    scope::Scope,
     shared::Shared,
-    store::{Lagging, Store},
+    store::{Lagging, ListNumber, Store},
 };
 
 /// How much of an error's body is read.
@@ -46,16 +48,24 @@ pub(crate) struct Engine<K: Cached> {
     path: Arc<str>,
     machine: Machine,
     decoder: Decoder,
+    scope: Scope,
     shared: Arc<Shared<K>>,
+    /// Where the first list is gathered; none once it was complete.
+    gathered: Option<Store<K>>,
+    /// The list under way, or the last one.
+    list: ListNumber,
     reading: Reading,
     stale_after: Duration,
     started: Instant,
     /// The version that was published last; none before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
-    stale: bool,
+    /// When the request under way was made.
+    asked: Time,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
+    /// What was told last.
+    status: NamespaceStatus,
     /// The phase, when it is another one than was told.
     phase: Option<Phase>,
 }
@@ -96,30 +106,42 @@ impl From<frame::Error> for Problem {
 }
 
 impl<K: Cached> Engine<K> {
-    /// An engine that began its work at `started`.
+    /// An engine for one of the scopes of an informer. Its time is counted from `started`.
     pub(crate) fn new(
-        target: Target,
-        settings: &Settings,
+        mut target: Target,
+        scope: Scope,
+        settings: Settings,
         seed: u64,
         started: Instant,
+        watch_lists: Arc<WatchLists>,
         shared: Arc<Shared<K>>,
     ) -> Self {
+        target.namespace = scope.namespace.as_deref().map(str::to_owned);
         let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
+        let stale_after = settings.stale_after;
         Self {
             path: target.path().into(),
-            machine: Machine::new(settings.clone(), seed),
+            machine: Machine::new(settings, seed, watch_lists),
             decoder,
+            scope,
             shared,
+            gathered: Some(Store::new()),
+            list: 0,
             reading: Reading::Nothing,
-            stale_after: settings.stale_after,
+            stale_after,
             started,
             published: None,
             last_contact: None,
-            stale: false,
+            asked: Time::ZERO,
             trouble_since: None,
+            status: NamespaceStatus::new(),
             phase: None,
             target,
         }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn path(&self) -> &Arc<str> {
@@ -136,8 +158,10 @@ impl<K: Cached> Engine<K> {
             next = self.machine.next(now);
         }
         if let Next::Send(request) = &next {
+            self.asked = now;
             if request.begins_list() {
-                self.shared.change(Store::begin_list);
+                // What an earlier list has shown does not count.
+                self.list = self.list.wrapping_add(1);
             }
             self.reading = match request {
                 Request::List { .. } => Reading::List(frame::List::new()),
@@ -158,14 +182,14 @@ impl<K: Cached> Engine<K> {
     /// When [`woken`](Self::woken) has to be called, if nothing else happens before.
     pub(crate) fn wake_at(&self) -> Option<Time> {
         let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
-        let stale = stale.filter(|_| self.published.is_some() && !self.stale);
+        let stale = stale.filter(|_| self.published.is_some() && !self.status.stale);
         [self.machine.deadline(), stale].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub(crate) fn woken(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
-            let waited = self.last_contact.map_or(now, |at| now.saturating_sub(at));
+            let waited = now.saturating_sub(self.last_contact.unwrap_or_default().max(self.asked));
             let error = Error::Silent { resource: Arc::clone(&self.path), waited };
             self.failed(now, &Fault::Silent, error);
             return Flow::Stop;
@@ -260,12 +284,16 @@ impl<K: Cached> Engine<K> {
             match piece {
                 Piece::Item(item) => match self.decoder.object::<K>(&item)? {
                     Decoded::Item(item) => {
-                        if let Err(Lagging) = self.shared.change(|store| store.list_item(item, freshness)) {
+                        if let Some(Err(Lagging)) =
+                            self.change(|store, list| store.list_item(list, item, freshness))
+                        {
                             self.machine.lagging(now);
                             return Err(Problem::Quietly(LAGGING));
                         }
                     }
-                    Decoded::Undecoded(item) => self.shared.change(|store| store.list_undecoded(item)),
+                    Decoded::Undecoded(item) => {
+                        self.change(|store, list| store.list_undecoded(list, item));
+                    }
                 },
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
@@ -308,19 +336,22 @@ impl<K: Cached> Engine<K> {
         let verdict = self.event(now, EventKind::Put, decoded.version())?;
         match (verdict, decoded) {
             (Verdict::List(freshness), Decoded::Item(item)) => {
-                if let Err(Lagging) = self.shared.change(|store| store.list_item(item, freshness)) {
+                if let Some(Err(Lagging)) = self.change(|store, list| store.list_item(list, item, freshness))
+                {
                     self.machine.lagging(now);
                     return Err(Problem::Quietly(LAGGING));
                 }
             }
             (Verdict::List(_), Decoded::Undecoded(item)) => {
-                self.shared.change(|store| store.list_undecoded(item));
+                self.change(|store, list| store.list_undecoded(list, item));
             }
-            (Verdict::Apply, Decoded::Item(item)) => self.shared.change(|store| store.put(item)),
+            (Verdict::Apply, Decoded::Item(item)) => {
+                self.change(|store, list| store.put(list, item));
+            }
             (Verdict::Apply, Decoded::Undecoded(item)) => {
                 // Not its error: that can name a value.
                 warn!(resource = %self.path, object = %item.key, "does not decode, quarantined");
-                self.shared.change(|store| store.quarantine(item));
+                self.change(|store, list| store.quarantine(list, item));
             }
             _ => {}
         }
@@ -337,7 +368,7 @@ impl<K: Cached> Engine<K> {
             Decoded::Item(item) => (item.key, Some(item.object)),
             Decoded::Undecoded(item) => (item.key, None),
         };
-        self.shared.change(|store| store.deleted(&key, version, last, reason));
+        self.change(|store, _| store.deleted(&key, version, last, reason));
         Ok(())
     }
 
@@ -356,17 +387,15 @@ impl<K: Cached> Engine<K> {
 
     /// A list is complete: what it did not show is gone, and what it did is published.
     fn complete(&mut self, now: Time, version: ResourceVersion) {
-        let count = self.shared.change(|store| {
-            store.sweep();
-            store.objects().len()
-        });
+        let namespace = self.scope.namespace.clone();
+        self.change(|store, list| store.sweep(namespace.as_deref(), list));
         self.works(now);
-        if self.published.is_none() {
-            debug!(resource = %self.path, count, %version, "initial list");
+        if let Some(mut gathered) = self.gathered.take() {
+            debug!(resource = %self.path, count = gathered.objects().len(), %version, "initial list");
+            self.shared.join(&self.scope, gathered, version);
             self.published = Some(version);
-            self.shared.begin(version);
         } else {
-            debug!(resource = %self.path, count, %version, "listed again");
+            debug!(resource = %self.path, %version, "listed again");
         }
         self.publish(now);
     }
@@ -407,12 +436,9 @@ impl<K: Cached> Engine<K> {
 
     /// Discovery has confirmed that the type is gone.
     fn gone(&mut self, now: Time) {
-        let objects = self.shared.change(|store| {
-            let count = store.objects().len();
-            store.clear(Reason::TypeGone);
-            count
-        });
-        warn!(resource = %self.path, objects, "the type is not served any more");
+        let namespace = self.scope.namespace.clone();
+        self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
+        warn!(resource = %self.path, "the type is not served any more");
         self.trouble_since.get_or_insert(now);
         let since = self.started + now;
         self.phase = Some(Phase::TypeGone { since });
@@ -464,6 +490,9 @@ impl<K: Cached> Engine<K> {
         if self.machine.served() == Served::No {
             return;
         }
+        if self.published.is_none() && !error.is_too_many_requests() {
+            self.shared.failed(&self.scope);
+        }
         let since = *self.trouble_since.get_or_insert(now);
         let (since, next) = (self.started + since, self.started + at);
         self.phase = Some(Phase::Retrying { since, error, next });
@@ -485,7 +514,7 @@ impl<K: Cached> Engine<K> {
         let Some(before) = self.published else { return self.tell(now) };
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
-        if let Some(batch) = self.shared.publish(version)
+        if let Some(batch) = self.shared.publish(&self.scope, version)
             && enabled!(Level::DEBUG)
         {
             batch.iter().for_each(|delta| self.trace(delta));
@@ -505,29 +534,30 @@ impl<K: Cached> Engine<K> {
 
     /// Brings the status up to date.
     fn tell(&mut self, now: Time) {
-        let quarantined = self.shared.change(Store::take_quarantined);
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
-        self.stale = stale;
-        let (published, last_contact) = (self.published, self.last_contact.map(|at| self.started + at));
         let phase = self.phase.take();
-        self.shared.update_status(|status| {
-            // The time alone wakes nobody: it changes with every chunk.
-            let news = phase.is_some()
-                || quarantined.is_some()
-                || (status.resource_version, status.stale) != (published, stale);
-            status.synced = published.is_some();
-            status.resource_version = published;
-            status.last_contact = last_contact;
-            status.stale = stale;
-            if let Some(phase) = phase {
-                status.phase = phase;
-            }
-            if let Some(quarantined) = quarantined {
-                status.quarantined = Arc::new(quarantined);
-            }
-            news
-        });
+        // The time alone wakes nobody: it changes with every chunk.
+        let news =
+            phase.is_some() || (self.status.resource_version, self.status.stale) != (self.published, stale);
+        self.status = NamespaceStatus {
+            phase: phase.unwrap_or_else(|| self.status.phase.clone()),
+            synced: self.published.is_some(),
+            resource_version: self.published,
+            last_contact: self.last_contact.map(|at| self.started + at),
+            stale,
+        };
+        self.shared.tell(&self.scope, &self.status, news);
+    }
+
+    /// One change of what is cached; it is given the number of the list under way, or of the last one. Nothing happens
+    /// when the scope is not watched any more.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Store<K>, ListNumber) -> T) -> Option<T> {
+        let list = self.list;
+        match &mut self.gathered {
+            Some(gathered) => Some(change(gathered, list)),
+            None => self.shared.change_in(&self.scope, |store| change(store, list)),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -11,13 +11,17 @@ use kube::{
     Client, ResourceExt,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
-    driver::Driver,
+    driver::{Connection, Driver},
     protocol::{ListFrom, Settings, Target},
+    scope::Scope,
     shared::Shared,
     skip::InvalidPath,
     version::InvalidResourceVersion,
@@ -25,14 +29,15 @@ use crate::{
 
 /// The informers of one cluster connection. Cloning gives another handle to the same ones.
 ///
-/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache.
+/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache. All share what was
+/// learned of the server: one that refused or ignored a watch-list is asked for lists, for an hour.
 #[derive(Clone)]
 pub struct Informers {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    client: Client,
+    connection: Arc<Connection>,
     cancelled: CancellationToken,
     running: Mutex<HashMap<Identity, Weak<dyn Any + Send + Sync>>>,
 }
@@ -54,7 +59,8 @@ impl Informers {
 
     /// As [`new`](Self::new), and every informer stops when the token is cancelled.
     pub fn with_cancellation(client: Client, cancelled: CancellationToken) -> Self {
-        Self { inner: Arc::new(Inner { client, cancelled, running: Mutex::default() }) }
+        let connection = Arc::new(Connection::new(client));
+        Self { inner: Arc::new(Inner { connection, cancelled, running: Mutex::default() }) }
     }
 
     /// An informer for a type that is known at compile time, such as one made with `kube::CustomResource`.
@@ -80,6 +86,8 @@ impl Informers {
 pub struct Builder<K: Cached> {
     informers: Informers,
     target: Target,
+    /// The namespaces to begin with, if they can change.
+    set: Option<BTreeSet<String>>,
     settings: Settings,
     _object: std::marker::PhantomData<fn() -> K>,
 }
@@ -88,8 +96,8 @@ impl<K: Object> Builder<K> {
     /// Holds each object as bytes, in one allocation: [`Compact`]. It takes much less memory, and each read
     /// decodes anew: for a cache that is large and seldom read.
     pub fn compact(self) -> Builder<Compact<K>> {
-        let Self { informers, target, settings, .. } = self;
-        Builder { informers, target, settings, _object: std::marker::PhantomData }
+        let Self { informers, target, set, settings, .. } = self;
+        Builder { informers, target, set, settings, _object: std::marker::PhantomData }
     }
 }
 
@@ -100,12 +108,32 @@ impl<K: Cached> Builder<K> {
 
     /// An informer of something else than one of the public methods describes.
     pub(crate) fn of(informers: Informers, target: Target, settings: Settings) -> Self {
-        Self { informers, target, settings, _object: std::marker::PhantomData }
+        Self { informers, target, set: None, settings, _object: std::marker::PhantomData }
     }
 
     /// Watches one namespace. Without this, all namespaces.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.target.namespace = Some(namespace.to_owned());
+        self.set = None;
+        self
+    }
+
+    /// Watches these namespaces, as one cache, and lets the set of them grow and shrink while it runs:
+    /// [`Informer::add_namespace`], [`Informer::remove_namespace`]. It can begin empty.
+    ///
+    /// A namespace is seen whole or not at all, and appears at once, when its first list is complete. The first
+    /// snapshot is there when each namespace that the set began with was listed or has failed to be, and one was
+    /// listed: a namespace that may not be read does not hold up the others. [`Status::namespaces`] tells which are
+    /// complete, and of a snapshot [`Snapshot::resource_version_of`] does.
+    ///
+    /// Each namespace costs a watch: a connection, or a stream of one where the client uses HTTP/2. From about a hundred
+    /// on, one watch of all namespaces is cheaper for the server, if it may be had.
+    pub fn namespaces<I>(mut self, namespaces: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.target.namespace = None;
+        self.set = Some(namespaces.into_iter().map(Into::into).collect());
         self
     }
 
@@ -168,13 +196,19 @@ impl<K: Cached> Builder<K> {
         self
     }
 
-    /// Starts the informer, or joins one that runs already for the same type, scope, selectors and options.
+    /// Starts the informer, or joins one that runs already for the same type, scope, selectors and options. One of a
+    /// [set of namespaces](Self::namespaces) is not joined: each has its own set, which its handles share.
     ///
     /// # Panics
     /// Outside of a tokio runtime, as `tokio::spawn` does.
     #[must_use]
     pub fn start(self) -> Informer<K> {
-        let Self { informers, target, settings, .. } = self;
+        let Self { informers, target, set, settings, .. } = self;
+        if let Some(namespaces) = set {
+            let scopes: Vec<Scope> = namespaces.iter().map(|namespace| Scope::new(Some(namespace))).collect();
+            return Informer { handle: Arc::new(Handle::new(&informers, target, settings, &scopes, true)) };
+        }
+        let scope = Scope::new(target.namespace.as_deref());
         let identity = Identity { object: TypeId::of::<K>(), target, settings };
         let mut running = informers.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         let found = running.get(&identity).and_then(Weak::upgrade);
@@ -184,19 +218,8 @@ impl<K: Cached> Builder<K> {
             return Informer { handle };
         }
         running.retain(|_, handle| handle.strong_count() > 0);
-        let cancelled = informers.inner.cancelled.child_token();
-        let shared = Arc::new(Shared::new());
-        let driver = Driver::new(
-            informers.inner.client.clone(),
-            identity.target.clone(),
-            &identity.settings,
-            Arc::clone(&shared),
-            cancelled.clone(),
-        );
-        let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
-        let namespace = identity.target.namespace.clone();
-        let handle =
-            Arc::new(Handle { shared, cancelled, namespace, _task: task, _informers: informers.clone() });
+        let (target, settings) = (identity.target.clone(), identity.settings.clone());
+        let handle = Arc::new(Handle::new(&informers, target, settings, &[scope], false));
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&handle) as _;
         running.insert(identity, weak);
         Informer { handle }
@@ -219,11 +242,46 @@ impl<K: Cached> Clone for Informer<K> {
 struct Handle<K: Cached> {
     shared: Arc<Shared<K>>,
     cancelled: CancellationToken,
-    /// The only namespace that is watched, if it is one.
-    namespace: Option<String>,
+    /// The namespaces that are watched, if it is not all of them.
+    namespaces: Option<Namespaces>,
     _task: AbortOnDropHandle<()>,
     /// An informer can be shared as long as one of its handles is there.
     _informers: Informers,
+}
+
+type Watched<'a> = MutexGuard<'a, BTreeMap<String, Scope>>;
+
+/// The namespaces of an informer that does not watch all of them.
+struct Namespaces {
+    watched: Mutex<BTreeMap<String, Scope>>,
+    /// Where the driver is told of new ones. None when they cannot change.
+    added: Option<mpsc::UnboundedSender<Scope>>,
+}
+
+impl<K: Cached> Handle<K> {
+    fn new(
+        informers: &Informers,
+        target: Target,
+        settings: Settings,
+        scopes: &[Scope],
+        can_change: bool,
+    ) -> Self {
+        let cancelled = informers.inner.cancelled.child_token();
+        let shared = Arc::new(Shared::new(scopes));
+        let (added, receiver) = mpsc::unbounded_channel();
+        // The receiver is here, so this cannot fail.
+        scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
+        let connection = Arc::clone(&informers.inner.connection);
+        let driver =
+            Driver::new(connection, target, settings, Arc::clone(&shared), receiver, cancelled.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
+        let watched =
+            scopes.iter().filter_map(|scope| Some((scope.namespace.as_deref()?.to_owned(), scope.clone())));
+        let watched = Mutex::new(watched.collect());
+        let by_name = can_change || scopes.iter().any(|scope| scope.namespace.is_some());
+        let namespaces = by_name.then(|| Namespaces { watched, added: can_change.then_some(added) });
+        Self { shared, cancelled, namespaces, _task: task, _informers: informers.clone() }
+    }
 }
 
 /// The first list was complete.
@@ -232,14 +290,20 @@ struct Handle<K: Cached> {
 pub struct Synced {
     /// How many objects the cache holds.
     pub count: usize,
-    /// The version that the cache is the state of.
-    pub resource_version: ResourceVersion,
+    /// The version that the cache is the state of, as [`Snapshot::resource_version`] tells it; none for a set of no
+    /// namespaces.
+    pub resource_version: Option<ResourceVersion>,
 }
 
 /// There is no snapshot yet: the first list is not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the first list is not complete")]
 pub struct NotSynced;
+
+/// The informer watches all namespaces, or one: only a [set of namespaces](Builder::namespaces) can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the informer was not started with a set of namespaces")]
+pub struct FixedScope;
 
 /// Why [`Informer::wait_for`] did not see the version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -248,7 +312,7 @@ pub enum WaitError {
     /// The version asked for cannot be compared.
     #[error(transparent)]
     Invalid(#[from] InvalidResourceVersion),
-    /// This informer watches another namespace.
+    /// This informer watches other namespaces.
     #[error("namespace {0:?} is not watched")]
     NotWatched(String),
     /// The deadline came first.
@@ -265,7 +329,8 @@ pub enum WaitError {
 }
 
 impl<K: Cached> Informer<K> {
-    /// Waits for the first list, or for the first failure to get it.
+    /// Waits for the first list, or for the first failure to get it. Of a set of namespaces, for the first list of each,
+    /// or for the first failure of one: the error names it, and [`Status::namespaces`] has all.
     ///
     /// # Errors
     /// With the reason, at once, when an attempt has failed and none has succeeded yet: the server cannot be reached,
@@ -275,15 +340,11 @@ impl<K: Cached> Informer<K> {
     pub async fn synced(&self) -> Result<Synced, Error> {
         let mut status = self.status();
         let settled = status.wait_for(|status| {
-            status.synced
-                || match &status.phase {
-                    Phase::Retrying { error, .. } => !error.is_too_many_requests(),
-                    phase => matches!(phase, Phase::Stopped),
-                }
+            status.synced || status.not_synced_because().is_some() || matches!(status.phase, Phase::Stopped)
         });
         let failed = match settled.await {
             Ok(status) if status.synced => None,
-            Ok(status) => Some(status.error().cloned().unwrap_or(Error::Stopped)),
+            Ok(status) => Some(status.not_synced_because().cloned().unwrap_or(Error::Stopped)),
             Err(_) => Some(Error::Stopped),
         };
         match (failed, self.handle.shared.snapshot()) {
@@ -317,8 +378,9 @@ impl<K: Cached> Informer<K> {
         self.handle.shared.status()
     }
 
-    /// Waits until the cache has everything up to a version, so that a writer reads its own write: pass the
-    /// `metadata.resourceVersion` that the server answered the write with.
+    /// Waits until the cache has everything of a namespace up to a version, so that a writer reads its own write: pass
+    /// the namespace of the object and the `metadata.resourceVersion` that the server answered the write with. Without a
+    /// namespace, it waits until all that are watched are there.
     ///
     /// An event that the informer's selector leaves out is noticed with the next bookmark only, up to a minute later.
     ///
@@ -332,23 +394,69 @@ impl<K: Cached> Informer<K> {
         deadline: Instant,
     ) -> Result<(), WaitError> {
         let wanted: ResourceVersion = resource_version.parse()?;
-        if let (Some(watched), Some(namespace)) = (&self.handle.namespace, namespace.into())
-            && watched != namespace
-        {
-            return Err(WaitError::NotWatched(namespace.to_owned()));
-        }
+        let namespace = namespace.into().filter(|_| self.handle.namespaces.is_some());
+        // How far it is; an error when it is not watched.
+        let progress = |status: &Status| match namespace {
+            Some(namespace) => status
+                .namespaces
+                .get(namespace)
+                .map(|status| status.resource_version)
+                .ok_or_else(|| WaitError::NotWatched(namespace.to_owned())),
+            None => Ok(status.resource_version),
+        };
         let mut status = self.status();
-        let reached = status.wait_for(|status| {
-            matches!(status.phase, Phase::Stopped) || status.resource_version >= Some(wanted)
+        let settled = status.wait_for(|status| {
+            matches!(status.phase, Phase::Stopped)
+                || progress(status).map_or(true, |reached| reached >= Some(wanted))
         });
-        match tokio::time::timeout_at(deadline, reached).await {
-            Ok(Ok(status)) if status.resource_version >= Some(wanted) => Ok(()),
-            Ok(_) => Err(WaitError::Stopped),
-            Err(_) => {
-                let reached = self.status().borrow().resource_version;
-                Err(WaitError::Deadline { wanted, reached })
-            }
+        let timely = tokio::time::timeout_at(deadline, settled).await;
+        let now = self.status();
+        let status = match timely {
+            Ok(Ok(status)) => status,
+            Ok(Err(_)) | Err(_) => now.borrow(),
+        };
+        match progress(&status)? {
+            reached if reached >= Some(wanted) => Ok(()),
+            _ if matches!(status.phase, Phase::Stopped) => Err(WaitError::Stopped),
+            reached => Err(WaitError::Deadline { wanted, reached }),
         }
+    }
+
+    /// Watches one more namespace. Its objects come all at once, when its first list is complete; until then
+    /// [`Status::synced`] is revoked, and [`synced`](Self::synced) waits for it. Nothing happens if it is watched
+    /// already.
+    ///
+    /// # Errors
+    /// When the informer was not started with a [set of namespaces](Builder::namespaces).
+    pub fn add_namespace(&self, namespace: &str) -> Result<(), FixedScope> {
+        let (mut watched, added) = self.set()?;
+        if !watched.contains_key(namespace) {
+            let scope = Scope::new(Some(namespace));
+            self.handle.shared.add(&scope);
+            watched.insert(namespace.to_owned(), scope.clone());
+            // It fails when the informer has ended, and nothing is followed any more.
+            let _ = added.send(scope);
+        }
+        Ok(())
+    }
+
+    /// Does not watch a namespace any more. When this returns its objects are gone from the cache, and subscribers are
+    /// told with [`Reason::NamespaceRemoved`](crate::Reason::NamespaceRemoved). Nothing happens if it is not watched.
+    ///
+    /// # Errors
+    /// When the informer was not started with a [set of namespaces](Builder::namespaces).
+    pub fn remove_namespace(&self, namespace: &str) -> Result<(), FixedScope> {
+        let (mut watched, _) = self.set()?;
+        if let Some(scope) = watched.remove(namespace) {
+            self.handle.shared.remove(&scope);
+        }
+        Ok(())
+    }
+
+    fn set(&self) -> Result<(Watched<'_>, &mpsc::UnboundedSender<Scope>), FixedScope> {
+        let Namespaces { watched, added } = self.handle.namespaces.as_ref().ok_or(FixedScope)?;
+        let added = added.as_ref().ok_or(FixedScope)?;
+        Ok((watched.lock().unwrap_or_else(PoisonError::into_inner), added))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The list and watch protocol as a state machine: which request is sent when, and what an answer means.
 //!
-//! It has no socket, no clock and no task. Time is what the caller passes: how long the informer has been running. The
-//! caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
+//! It has no socket, no clock and no task. Time is what the caller passes, counted from a moment that all machines of one
+//! server share. The caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
 //! - there is at most one request under way, and it has a [`deadline`](Machine::deadline);
 //! - the version that a watch resumes from only moves forward, but for a consistent list, which may move it back;
 //! - a failure of any kind makes the next wait longer, and only a watch that got somewhere makes it short again.
@@ -10,16 +10,20 @@ mod backoff;
 mod request;
 #[cfg(test)]
 mod tests;
+mod watch_lists;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::core::Status;
 
 use self::backoff::Backoff;
-pub(crate) use self::request::{ListVersion, Request, Target};
+pub(crate) use self::{
+    request::{ListVersion, Request, Target},
+    watch_lists::WatchLists,
+};
 use crate::{ResourceVersion, skip::Skip, store::Freshness};
 
-/// Time since the informer started.
+/// Time since the [`Informers`](crate::Informers) were made.
 pub(crate) type Time = Duration;
 
 /// Where lists come from.
@@ -81,7 +85,7 @@ const INITIAL_SILENCE: Duration = Duration::from_secs(10);
 const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
 /// How long past that time a watch that the server did not end is believed to be alive.
 const GRACE: Duration = Duration::from_secs(10);
-/// How many watch-lists may end without an end of the initial events before they are not asked for any more.
+/// How many watch-lists may end without an end of the initial events before a list is tried.
 const UNFINISHED_WATCH_LISTS: u32 = 2;
 
 /// What to do.
@@ -218,8 +222,8 @@ pub(crate) struct Machine {
     /// The version up to which the cache is complete.
     progress: Option<ResourceVersion>,
     served: Served,
-    /// Whether the server is still asked for watch-lists.
-    watch_list: bool,
+    watch_lists: Arc<WatchLists>,
+    /// How many were broken off since the last list was complete.
     unfinished_watch_lists: u32,
     /// Whether the next list has to come from storage, whatever the user chose.
     consistent: bool,
@@ -231,13 +235,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
+    pub(crate) fn new(settings: Settings, seed: u64, watch_lists: Arc<WatchLists>) -> Self {
         Self {
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
             backoff: Backoff::new(seed),
             progress: None,
             served: Served::Yes,
-            watch_list: settings.watch_list,
+            watch_lists,
             unfinished_watch_lists: 0,
             consistent: false,
             paged: true,
@@ -275,7 +279,7 @@ impl Machine {
             return Next::WaitUntil(*until);
         }
         let then = then.clone();
-        let request = self.request(then);
+        let request = self.request(now, then);
         let initial = matches!(request, Request::WatchList { .. });
         if request.begins_list() {
             self.list_version = None;
@@ -321,7 +325,8 @@ impl Machine {
                 EventKind::Put => Verdict::List(freshness),
                 EventKind::Deleted => Verdict::Apply,
                 EventKind::Bookmark { ends_initial: false } => {
-                    self.fall_back(now);
+                    self.watch_lists.refused(now);
+                    self.wait(now, Intent::List { continue_token: None });
                     Verdict::Fallback
                 }
                 EventKind::Bookmark { ends_initial: true } => {
@@ -419,8 +424,8 @@ impl Machine {
         if !open.initial && self.lived(now) {
             self.backoff.reset();
         }
-        if open.initial && self.gives_up_watch_list(fault) {
-            self.fall_back(now);
+        if open.initial && self.gives_up_watch_list(now, fault) {
+            self.wait(now, Intent::List { continue_token: None });
             return Consequence::Fallback;
         }
         let State::Open(open) = &self.state else { return Consequence::Fallback };
@@ -474,10 +479,10 @@ impl Machine {
         Consequence::Retry { at }
     }
 
-    fn request(&mut self, intent: Intent) -> Request {
+    fn request(&mut self, now: Time, intent: Intent) -> Request {
         match intent {
             Intent::Watch(from) => Request::Watch { from, timeout: self.watch_timeout() },
-            Intent::List { continue_token: None } if self.watch_list => {
+            Intent::List { continue_token: None } if self.tries_watch_list(now) => {
                 Request::WatchList { version: self.version_to_list(), timeout: self.watch_timeout() }
             }
             Intent::List { continue_token } => {
@@ -528,25 +533,31 @@ impl Machine {
         }
     }
 
-    /// Whether this fault of a watch-list shows that the server does not do them.
-    fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
+    fn tries_watch_list(&self, now: Time) -> bool {
+        self.settings.watch_list
+            && self.unfinished_watch_lists < UNFINISHED_WATCH_LISTS
+            && self.watch_lists.are_tried(now)
+    }
+
+    /// Whether this fault of a watch-list shows that a list is better.
+    fn gives_up_watch_list(&mut self, now: Time, fault: &Fault<'_>) -> bool {
         let State::Open(open) = &self.state else { return false };
-        match fault {
+        let refused = match fault {
             // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
             Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
             Fault::Silent => open.last_byte.is_some(),
             Fault::Transport => {
-                // It may be the network, but a list gets through where a watch-list does not.
+                // It may be the network, so it says nothing of the server; but a list gets through where a watch-list
+                // does not.
                 self.unfinished_watch_lists += u32::from(open.last_byte.is_some());
-                self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS
+                return self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS;
             }
             Fault::Malformed => false,
+        };
+        if refused {
+            self.watch_lists.refused(now);
         }
-    }
-
-    fn fall_back(&mut self, now: Time) {
-        self.watch_list = false;
-        self.wait(now, Intent::List { continue_token: None });
+        refused
     }
 
     fn wait(&mut self, until: Time, then: Intent) {

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::{Cached, Phase, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox, store::Store};
+use crate::{
+    Cached, NamespaceStatus, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox, scope::Scope,
+    store::Store,
+};
 
 pub(crate) struct Shared<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
@@ -22,17 +25,30 @@ struct Subscribers<K: Cached> {
 }
 
 impl<K: Cached> Shared<K> {
-    pub(crate) fn new() -> Self {
+    /// What an informer of these scopes shares.
+    pub(crate) fn new<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
+        let (mut store, mut status) = (Store::new(), Status::new());
+        status.sum_up();
+        for Scope { namespace, .. } in scopes {
+            store.add_scope(namespace.as_ref());
+            status.set(namespace.as_deref(), NamespaceStatus::new());
+        }
+        store.show();
         Self {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
-            store: Mutex::new(Store::new()),
-            status: watch::Sender::new(Status::new()),
+            store: Mutex::new(store),
+            status: watch::Sender::new(status),
         }
     }
 
     /// One change of the store, or one look at it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store<K>) -> T) -> T {
         change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`change`](Self::change), in the name of a scope. None when that is not watched any more.
+    pub(crate) fn change_in<T>(&self, scope: &Scope, change: impl FnOnce(&mut Store<K>) -> T) -> Option<T> {
+        self.change(|store| (!scope.is_removed()).then(|| change(store)))
     }
 
     pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
@@ -56,34 +72,87 @@ impl<K: Cached> Shared<K> {
         mailbox
     }
 
-    /// The store is complete up to this version. Gives what is told to the subscribers.
-    pub(crate) fn publish(&self, version: ResourceVersion) -> Option<Batch<K>> {
-        let mut subscribers = self.subscribers();
-        let batch = self.change(|store| {
-            store.publish(version);
-            store.take_pending()
+    /// One more scope is watched.
+    pub(crate) fn add(&self, scope: &Scope) {
+        self.change(|store| store.add_scope(scope.namespace.as_ref()));
+        self.status.send_modify(|status| status.set(scope.namespace.as_deref(), NamespaceStatus::new()));
+    }
+
+    /// A scope is not watched any more: its objects are gone when this returns.
+    pub(crate) fn remove(&self, scope: &Scope) {
+        // First, so that nothing comes in its name while it is removed, or after.
+        scope.removed.cancel();
+        self.and_tell(|store| store.remove_scope(scope.namespace.as_deref()));
+        let Some(namespace) = &scope.namespace else { return };
+        self.status.send_modify(|status| {
+            status.remove(namespace);
+            self.tell_quarantined(status);
         });
+    }
+
+    /// The first list of a scope is complete up to this version: this is all of it.
+    pub(crate) fn join(&self, scope: &Scope, gathered: Store<K>, version: ResourceVersion) {
+        self.and_tell(|store| {
+            if !scope.is_removed() {
+                store.join(gathered);
+                store.scope_complete(scope.namespace.as_deref(), version);
+            }
+        });
+    }
+
+    /// A scope cannot be listed so far. The others are not held up by it.
+    pub(crate) fn failed(&self, scope: &Scope) {
+        self.and_tell(|store| {
+            if !scope.is_removed() {
+                store.scope_failed(scope.namespace.as_deref());
+            }
+        });
+    }
+
+    /// What is there of a scope is complete up to this version. Gives what is told to the subscribers.
+    pub(crate) fn publish(&self, scope: &Scope, version: ResourceVersion) -> Option<Batch<K>> {
+        self.and_tell(|store| {
+            if !scope.is_removed() {
+                store.scope_complete(scope.namespace.as_deref(), version);
+            }
+        })
+    }
+
+    /// Changes the store and tells the subscribers what it means for them.
+    fn and_tell(&self, change: impl FnOnce(&mut Store<K>)) -> Option<Batch<K>> {
+        let mut subscribers = self.subscribers();
+        let (begun, batch) = self.change(|store| {
+            change(store);
+            let begun = if store.show() { store.snapshot() } else { None };
+            (begun, store.take_pending())
+        });
+        if let Some(snapshot) = begun {
+            subscribers.each(|mailbox| mailbox.begin(&snapshot));
+        }
         if let Some(batch) = &batch {
             subscribers.each(|mailbox| mailbox.push(batch));
         }
         batch
     }
 
-    /// The first list is complete.
-    pub(crate) fn begin(&self, version: ResourceVersion) {
-        let mut subscribers = self.subscribers();
-        let snapshot = self.change(|store| {
-            store.publish(version);
-            store.snapshot()
+    /// Brings the status of a scope up to date. Who waits for a change is woken if it is news.
+    pub(crate) fn tell(&self, scope: &Scope, told: &NamespaceStatus, news: bool) {
+        self.status.send_if_modified(|status| {
+            if !scope.is_removed() {
+                status.set(scope.namespace.as_deref(), told.clone());
+            }
+            self.tell_quarantined(status) || news
         });
-        if let Some(snapshot) = snapshot {
-            subscribers.each(|mailbox| mailbox.begin(&snapshot));
-        }
     }
 
-    /// Changes the status; who waits for a change is woken if the answer is yes.
-    pub(crate) fn update_status(&self, change: impl FnOnce(&mut Status) -> bool) {
-        self.status.send_if_modified(change);
+    /// While the status is locked, so that the last word on them is the newest.
+    fn tell_quarantined(&self, status: &mut Status) -> bool {
+        let quarantined = self.change(Store::take_quarantined);
+        let news = quarantined.is_some();
+        if let Some(quarantined) = quarantined {
+            status.quarantined = Arc::new(quarantined);
+        }
+        news
     }
 
     /// The informer has ended: subscriptions end once they are read, and nobody waits for a sync any more.
@@ -91,10 +160,7 @@ impl<K: Cached> Shared<K> {
         let mut subscribers = self.subscribers();
         subscribers.closed = true;
         subscribers.each(Mailbox::close);
-        self.update_status(|status| {
-            status.phase = Phase::Stopped;
-            true
-        });
+        self.status.send_modify(Status::stop);
     }
 
     fn subscribers(&self) -> MutexGuard<'_, Subscribers<K>> {

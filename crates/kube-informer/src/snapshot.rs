@@ -11,7 +11,7 @@ use std::{
 
 use imbl::OrdMap;
 
-use crate::{Cached, Index, ObjectKey, ResourceVersion, index::Keys, key::with_text};
+use crate::{Cached, Index, ObjectKey, ResourceVersion, index::Keys, key::with_text, scope::Scopes};
 
 pub(crate) struct Entry<K: Cached> {
     pub(crate) version: ResourceVersion,
@@ -55,7 +55,7 @@ pub struct Snapshot<K: Cached> {
     pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,
     /// The state of each index, under its number.
     pub(crate) indexes: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
-    pub(crate) resource_version: ResourceVersion,
+    pub(crate) scopes: Arc<Scopes>,
 }
 
 impl<K: Cached> Clone for Snapshot<K> {
@@ -63,7 +63,7 @@ impl<K: Cached> Clone for Snapshot<K> {
         Self {
             objects: self.objects.clone(),
             indexes: self.indexes.clone(),
-            resource_version: self.resource_version,
+            scopes: Arc::clone(&self.scopes),
         }
     }
 }
@@ -139,10 +139,18 @@ impl<K: Cached> Snapshot<K> {
         self.objects.is_empty()
     }
 
-    /// The version up to which this snapshot has every change.
+    /// The version up to which this snapshot has every change of what it holds. With several namespaces, whose watches
+    /// progress on their own, it is the lowest of theirs; none if it holds no namespace at all.
     #[must_use]
-    pub fn resource_version(&self) -> ResourceVersion {
-        self.resource_version
+    pub fn resource_version(&self) -> Option<ResourceVersion> {
+        self.scopes.version()
+    }
+
+    /// The version up to which this snapshot has every change of one namespace; none if it does not hold that
+    /// namespace: it is not watched, or its first list was not complete. A namespace is held whole or not at all.
+    #[must_use]
+    pub fn resource_version_of(&self, namespace: &str) -> Option<ResourceVersion> {
+        self.scopes.version_of(Some(namespace))
     }
 
     /// The first entry after `key`: how a subscription walks a snapshot that it owns.

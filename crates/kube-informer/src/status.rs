@@ -34,11 +34,15 @@ pub enum Phase {
 }
 
 /// The state of an informer at one moment. Times are the runtime's ([`tokio::time::Instant`]).
+///
+/// With several namespaces, it is as bad as the worst of them: the gravest phase, synced when all are, the lowest
+/// version, the oldest contact, stale when one is. [`namespaces`](Self::namespaces) tells each.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// What it is doing.
     pub phase: Phase,
-    /// Whether a first list was complete, so that there are snapshots.
+    /// Whether a first list was complete, so that there are snapshots; of each namespace, if they are several. A set of
+    /// none is complete.
     pub synced: bool,
     /// Up to which version the cache is known to be complete; none before the first list.
     pub resource_version: Option<ResourceVersion>,
@@ -49,6 +53,24 @@ pub struct Status {
     pub stale: bool,
     /// The objects that could not be decoded. Shared: cloning a status costs no copy of it.
     pub quarantined: Arc<BTreeMap<ObjectKey, Quarantined>>,
+    /// Each namespace that is watched by its name; empty when all are watched as one.
+    pub namespaces: BTreeMap<String, NamespaceStatus>,
+}
+
+/// The state of one namespace of an informer. Its fields are those of [`Status`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NamespaceStatus {
+    /// What the informer is doing for it.
+    pub phase: Phase,
+    /// Whether its first list was complete, so that snapshots have its objects.
+    pub synced: bool,
+    /// Up to which version the cache is known to be complete; none before the first list.
+    pub resource_version: Option<ResourceVersion>,
+    /// When the server last sent something that keeps it up to date.
+    pub last_contact: Option<Instant>,
+    /// Whether it must be taken as stale.
+    pub stale: bool,
 }
 
 /// An object that could not be decoded. Its last good state, if there was one, stays in the cache.
@@ -60,7 +82,26 @@ pub struct Quarantined {
     pub error: String,
 }
 
-impl Status {
+impl Phase {
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Retrying { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    fn gravity(&self) -> u8 {
+        match self {
+            Self::Watching => 0,
+            Self::Connecting => 1,
+            Self::Retrying { .. } => 2,
+            Self::TypeGone { .. } => 3,
+            Self::Stopped => 4,
+        }
+    }
+}
+
+impl NamespaceStatus {
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Connecting,
@@ -68,8 +109,85 @@ impl Status {
             resource_version: None,
             last_contact: None,
             stale: false,
-            quarantined: Arc::default(),
         }
+    }
+
+    /// Whether reads of this namespace can be trusted, as [`Status::is_ready`] says it of all.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.synced && !self.stale && !matches!(self.phase, Phase::Stopped)
+    }
+
+    /// What the last attempt failed with, when the informer is waiting for the next one.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.phase.error()
+    }
+}
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        let NamespaceStatus { phase, synced, resource_version, last_contact, stale } = NamespaceStatus::new();
+        Self {
+            phase,
+            synced,
+            resource_version,
+            last_contact,
+            stale,
+            quarantined: Arc::default(),
+            namespaces: BTreeMap::new(),
+        }
+    }
+
+    /// What became of one namespace, or of all that are watched as one.
+    pub(crate) fn set(&mut self, namespace: Option<&str>, status: NamespaceStatus) {
+        let Some(namespace) = namespace else { return self.set_whole(status) };
+        match self.namespaces.get_mut(namespace) {
+            Some(held) => *held = status,
+            None => drop(self.namespaces.insert(namespace.to_owned(), status)),
+        }
+        self.sum_up();
+    }
+
+    pub(crate) fn remove(&mut self, namespace: &str) {
+        self.namespaces.remove(namespace);
+        self.sum_up();
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.phase = Phase::Stopped;
+        self.namespaces.values_mut().for_each(|status| status.phase = Phase::Stopped);
+    }
+
+    /// Why there is no first list, if an attempt at it has failed.
+    pub(crate) fn not_synced_because(&self) -> Option<&Error> {
+        let whole = self.namespaces.is_empty().then_some((self.synced, &self.phase));
+        let each = self.namespaces.values().map(|status| (status.synced, &status.phase));
+        let waited_for = each.chain(whole).filter(|(synced, _)| !synced);
+        // To be told to come later is no verdict.
+        waited_for.filter_map(|(_, phase)| phase.error()).find(|error| !error.is_too_many_requests())
+    }
+
+    /// Makes one of all.
+    pub(crate) fn sum_up(&mut self) {
+        let each = || self.namespaces.values();
+        let gravest = each().max_by_key(|status| (status.phase.gravity(), !status.synced));
+        self.set_whole(NamespaceStatus {
+            phase: gravest.map_or(Phase::Watching, |status| status.phase.clone()),
+            synced: each().all(|status| status.synced),
+            resource_version: each().map(|status| status.resource_version).min().flatten(),
+            last_contact: each().map(|status| status.last_contact).min().flatten(),
+            stale: each().any(|status| status.stale),
+        });
+    }
+
+    fn set_whole(&mut self, status: NamespaceStatus) {
+        let NamespaceStatus { phase, synced, resource_version, last_contact, stale } = status;
+        if !matches!(self.phase, Phase::Stopped) {
+            self.phase = phase;
+        }
+        (self.synced, self.stale) = (synced, stale);
+        (self.resource_version, self.last_contact) = (resource_version, last_contact);
     }
 
     /// Whether reads can be trusted: a first list was complete, and the cache is not known to be stale.
@@ -87,9 +205,6 @@ impl Status {
     /// What the last attempt failed with, when the informer is waiting for the next one.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
-        match &self.phase {
-            Phase::Retrying { error, .. } => Some(error),
-            _ => None,
-        }
+        self.phase.error()
     }
 }

@@ -3,8 +3,11 @@
 //! The store is a persistent map. A [`Snapshot`] is a clone of it: O(1) to take, and never changed by later writes,
 //! which copy the few nodes that they touch and a snapshot shares. A change is made only where something is different:
 //! an object that a list repeats keeps its allocation.
+//!
+//! The first list of a [scope](crate::scope) is gathered in a store of its own, which nobody reads, and
+//! [joins](Store::join) the others when it is complete. So there is never a part of a list to be seen.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use imbl::OrdMap;
 
@@ -12,7 +15,9 @@ use crate::{
     Cached, ObjectKey, Quarantined, Reason, ResourceVersion, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
     index::Maintain,
+    key::with_text,
     objects::Objects,
+    scope::Scopes,
     snapshot::Entry,
 };
 
@@ -51,19 +56,20 @@ pub(crate) enum Freshness {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lagging;
 
+/// Numbers the lists of one scope. Each object has the number of the list that showed it last.
+pub(crate) type ListNumber = u32;
+
 pub(crate) struct Store<K: Cached> {
     objects: Objects<Entry<K>>,
     indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
-    quarantined: BTreeMap<ObjectKey, Quarantined>,
+    /// With the number of the list that showed it last.
+    quarantined: BTreeMap<ObjectKey, (ListNumber, Quarantined)>,
     quarantine_changed: bool,
     pending: Pending<K>,
-    /// The number of the list under way, or of the last one. Each object has the number of the list that showed it last.
-    list: u32,
-    /// What the list under way has shown that did not decode.
-    undecoded: HashSet<ObjectKey>,
-    /// The version that was published last. None until a first list was complete: until then nothing is a change, and
-    /// there is no snapshot.
-    published: Option<ResourceVersion>,
+    /// What is in here, and up to which version. Snapshots share it.
+    scopes: Arc<Scopes>,
+    /// Whether the store may be read. Until then nothing is a change, and there is no snapshot.
+    seen: bool,
 }
 
 impl<K: Cached> Store<K> {
@@ -74,16 +80,21 @@ impl<K: Cached> Store<K> {
             quarantined: BTreeMap::new(),
             quarantine_changed: false,
             pending: Pending::new(),
-            list: 0,
-            undecoded: HashSet::new(),
-            published: None,
+            scopes: Arc::default(),
+            seen: false,
         }
     }
 
     /// The present state, if there is one that may be seen.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot<K>> {
-        let indexes = self.indexes.iter().map(|(number, index)| (*number, index.state())).collect();
-        Some(Snapshot { objects: self.objects.tree().clone(), indexes, resource_version: self.published? })
+        if !self.seen {
+            return None;
+        }
+        Some(Snapshot {
+            objects: self.objects.tree().clone(),
+            indexes: self.indexes.iter().map(|(number, index)| (*number, index.state())).collect(),
+            scopes: Arc::clone(&self.scopes),
+        })
     }
 
     /// Whatever is there, be it a part.
@@ -100,9 +111,50 @@ impl<K: Cached> Store<K> {
         Some(self.indexes.swap_remove(at).1)
     }
 
-    /// What is there is complete up to this version, and may be seen.
-    pub(crate) fn publish(&mut self, version: ResourceVersion) {
-        self.published = Some(version);
+    /// From now on the store may be read, if it was not and there is something to show. Whether that is news.
+    pub(crate) fn show(&mut self) -> bool {
+        !self.seen && {
+            self.seen = self.scopes.can_be_seen();
+            self.seen
+        }
+    }
+
+    pub(crate) fn add_scope(&mut self, namespace: Option<&Arc<str>>) {
+        Arc::make_mut(&mut self.scopes).add(namespace);
+    }
+
+    /// A scope is not watched any more: everything in it is gone.
+    pub(crate) fn remove_scope(&mut self, namespace: Option<&str>) {
+        Arc::make_mut(&mut self.scopes).remove(namespace);
+        self.clear(namespace, Reason::NamespaceRemoved);
+    }
+
+    /// A scope cannot be listed so far.
+    pub(crate) fn scope_failed(&mut self, namespace: Option<&str>) {
+        Arc::make_mut(&mut self.scopes).failed(namespace);
+    }
+
+    /// What is there of a scope is complete up to this version.
+    pub(crate) fn scope_complete(&mut self, namespace: Option<&str>, version: ResourceVersion) {
+        if self.scopes.version_of(namespace) != Some(version) {
+            Arc::make_mut(&mut self.scopes).complete(namespace, version);
+        }
+    }
+
+    /// The first list of a scope is complete: what was gathered comes in, all at once.
+    pub(crate) fn join(&mut self, mut gathered: Self) {
+        self.quarantine_changed |= !gathered.quarantined.is_empty();
+        self.quarantined.extend(gathered.quarantined);
+        if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.seen {
+            self.objects = gathered.objects;
+            return;
+        }
+        for (key, entry) in gathered.objects.take() {
+            let object = entry.object.clone();
+            self.reindex(&key, None, Some(&object));
+            self.objects.insert(key.clone(), entry);
+            self.record(key, Difference::Added { object });
+        }
     }
 
     /// What changed since the last call, in order.
@@ -112,17 +164,17 @@ impl<K: Cached> Store<K> {
 
     /// The quarantined objects, when they changed since the last call.
     pub(crate) fn take_quarantined(&mut self) -> Option<BTreeMap<ObjectKey, Quarantined>> {
-        std::mem::take(&mut self.quarantine_changed).then(|| self.quarantined.clone())
-    }
-
-    /// A list starts, or starts anew: what was shown before does not count.
-    pub(crate) fn begin_list(&mut self) {
-        self.list = self.list.wrapping_add(1);
-        self.undecoded.clear();
+        let held = || self.quarantined.iter().map(|(key, (_, held))| (key.clone(), held.clone())).collect();
+        std::mem::take(&mut self.quarantine_changed).then(held)
     }
 
     /// An object of the list under way.
-    pub(crate) fn list_item(&mut self, item: Item<K>, freshness: Freshness) -> Result<(), Lagging> {
+    pub(crate) fn list_item(
+        &mut self,
+        list: ListNumber,
+        item: Item<K>,
+        freshness: Freshness,
+    ) -> Result<(), Lagging> {
         if let Freshness::AtLeast(known) = freshness {
             let older = match self.newest(&item.key) {
                 Some(newest) => item.version < newest,
@@ -136,40 +188,37 @@ impl<K: Cached> Store<K> {
         match self.objects.get(&item.key) {
             // Found without a way to change it: that would copy what a snapshot holds.
             Some(cached) if cached.is(&item) => {
-                cached.mark(self.list);
+                cached.mark(list);
                 self.release(&item.key);
             }
-            _ => self.put(item),
+            _ => self.put(list, item),
         }
         Ok(())
     }
 
     /// An object of the list under way that did not decode: it is there, so it is not swept.
-    pub(crate) fn list_undecoded(&mut self, item: Undecoded) {
-        self.undecoded.insert(item.key.clone());
+    pub(crate) fn list_undecoded(&mut self, list: ListNumber, item: Undecoded) {
         if let Some(cached) = self.objects.get(&item.key) {
-            cached.mark(self.list);
+            cached.mark(list);
         }
-        self.quarantine(item);
+        self.quarantine(list, item);
     }
 
     /// The list is complete: what it did not show is gone.
-    pub(crate) fn sweep(&mut self) {
-        let unseen = self.objects.tree().iter().filter(|(_, cached)| !cached.is_marked(self.list));
+    pub(crate) fn sweep(&mut self, namespace: Option<&str>, list: ListNumber) {
+        let unseen = self.objects_of(namespace).filter(|(_, cached)| !cached.is_marked(list));
         let gone: Vec<ObjectKey> = unseen.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.delete(&key, Reason::MissedWhileAway);
         }
-        let shown = std::mem::take(&mut self.undecoded);
         let before = self.quarantined.len();
-        self.quarantined.retain(|key, _| shown.contains(key));
+        self.quarantined.retain(|key, (shown, _)| *shown == list || !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
     }
 
     /// An object was added or modified.
-    pub(crate) fn put(&mut self, item: Item<K>) {
+    pub(crate) fn put(&mut self, list: ListNumber, item: Item<K>) {
         self.release(&item.key);
-        let list = self.list;
         let Some((key, cached)) = self.objects.get_mut(&item.key) else {
             let Item { key, version, object } = item;
             self.reindex(&key, None, Some(&object));
@@ -193,7 +242,7 @@ impl<K: Cached> Store<K> {
 
     /// An object was added or modified, and its new state did not decode. The last good state of the same object
     /// stays; a state of an earlier object of that name does not.
-    pub(crate) fn quarantine(&mut self, item: Undecoded) {
+    pub(crate) fn quarantine(&mut self, list: ListNumber, item: Undecoded) {
         let replaced =
             self.objects.get(&item.key).is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
         if replaced {
@@ -201,7 +250,7 @@ impl<K: Cached> Store<K> {
         }
         let quarantined = Quarantined { resource_version: item.version, error: item.error };
         self.quarantine_changed = true;
-        self.quarantined.insert(item.key, quarantined);
+        self.quarantined.insert(item.key, (list, quarantined));
     }
 
     /// The server says that an object is gone. A repeated event about an earlier state changes nothing.
@@ -215,7 +264,6 @@ impl<K: Cached> Store<K> {
         if self.newest(key).is_some_and(|newest| version < newest) {
             return;
         }
-        self.undecoded.remove(key);
         self.release(key);
         let Some(Entry { object: old, .. }) = self.objects.remove(key) else { return };
         self.reindex(key, Some(&old), None);
@@ -224,20 +272,33 @@ impl<K: Cached> Store<K> {
         self.record(key.clone(), Difference::Deleted { old, last, reason });
     }
 
-    /// Empties the store: every object is gone for this reason.
-    pub(crate) fn clear(&mut self, reason: Reason) {
-        self.undecoded.clear();
-        self.quarantine_changed |= !self.quarantined.is_empty();
-        self.quarantined.clear();
-        for (key, Entry { object: old, .. }) in self.objects.take() {
-            self.gone(key, old, reason);
+    /// Empties a scope: every object of it is gone for this reason.
+    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) {
+        let before = self.quarantined.len();
+        self.quarantined.retain(|key, _| !is_in(key, namespace));
+        self.quarantine_changed |= self.quarantined.len() != before;
+        let gone: Vec<ObjectKey> = self.objects_of(namespace).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.delete(&key, reason);
         }
+    }
+
+    /// The objects of a scope.
+    pub(crate) fn objects_of<'a>(
+        &'a mut self,
+        namespace: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Entry<K>)> {
+        let objects = self.objects.tree();
+        with_text(namespace, "", |start| {
+            objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
+        })
+        .take_while(move |(key, _)| is_in(key, namespace))
     }
 
     /// The newest version of an object that is known of, whether it decoded or not.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
         let cached = self.objects.get(key).map(|cached| cached.version);
-        cached.max(self.quarantined.get(key).map(|held| held.resource_version))
+        cached.max(self.quarantined.get(key).map(|(_, held)| held.resource_version))
     }
 
     fn delete(&mut self, key: &ObjectKey, reason: Reason) {
@@ -263,8 +324,13 @@ impl<K: Cached> Store<K> {
     }
 
     fn record(&mut self, key: ObjectKey, difference: Difference<K>) {
-        if self.published.is_some() {
+        if self.seen {
             self.pending.add(Delta { key, difference });
         }
     }
+}
+
+/// Whether an object is in the namespace, if it is one.
+fn is_in(key: &ObjectKey, namespace: Option<&str>) -> bool {
+    namespace.is_none() || key.namespace() == namespace
 }

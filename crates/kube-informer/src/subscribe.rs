@@ -54,11 +54,15 @@ pub enum Change<K: Cached> {
 pub enum Reason {
     /// It was deleted.
     Deleted,
-    /// It was deleted, or it changed so that the informer's selector leaves it out: a server reports both in the same
-    /// way. An informer without a selector never gives this reason.
+    /// It was deleted, or it changed so that the informer's selector leaves it out. A server reports both as `DELETED` with
+    /// the state before and the new version, so nothing tells them apart. An informer without a selector never gives this
+    /// reason.
     DeletedOrLeftSelection,
     /// A list does not have it; it went while the informer was not connected.
     MissedWhileAway,
+    /// Its namespace is not watched any more: [`Informer::remove_namespace`](crate::Informer::remove_namespace). The
+    /// object may well be there still.
+    NamespaceRemoved,
     /// The type itself is gone, most often because its CustomResourceDefinition was deleted.
     TypeGone,
 }
@@ -73,8 +77,9 @@ pub enum Event<K: Cached> {
     Synced {
         /// How many objects came before.
         count: usize,
-        /// The version that they are the state of.
-        resource_version: ResourceVersion,
+        /// The version that they are the state of, as [`Snapshot::resource_version`](crate::Snapshot::resource_version)
+        /// tells it; none for a set of no namespaces.
+        resource_version: Option<ResourceVersion>,
     },
 }
 

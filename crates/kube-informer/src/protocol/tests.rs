@@ -39,7 +39,7 @@ proptest! {
         from_cache: bool,
     ) {
         let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
-        let mut machine = Machine::new(Settings { list_from, ..Settings::default() }, seed);
+        let mut machine = Machine::new(Settings { list_from, ..Settings::default() }, seed, Arc::default());
         let (mut now, mut waited, mut version) = (Time::ZERO, Time::ZERO, 100_u64);
         for outcome in outcomes {
             let request = loop {
@@ -91,7 +91,7 @@ fn play(machine: &mut Machine, request: &Request, outcome: &Outcome, now: Time, 
 #[test]
 fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
     let version = |text: &str| text.parse().unwrap();
-    let mut machine = Machine::new(Settings::default(), 1);
+    let mut machine = Machine::new(Settings::default(), 1, Arc::default());
     let mut now = Time::ZERO;
     for _ in 0..8 {
         assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));

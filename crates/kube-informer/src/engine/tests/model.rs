@@ -22,6 +22,7 @@ pub(super) struct Stored {
 
 #[derive(Debug)]
 pub(super) struct Server {
+    namespace: &'static str,
     pub(super) revision: u64,
     pub(super) objects: BTreeMap<String, Stored>,
     /// Every change of this epoch: version, type, name, object.
@@ -44,8 +45,9 @@ pub(super) struct Answer {
 }
 
 impl Server {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(namespace: &'static str) -> Self {
         let mut server = Self {
+            namespace,
             revision: 1 << 20,
             objects: BTreeMap::new(),
             log: Vec::new(),
@@ -115,7 +117,7 @@ impl Server {
     /// Lines of what came after a version.
     pub(super) fn since(&self, version: u64) -> String {
         let after = self.log.iter().filter(|(at, ..)| *at > version);
-        after.map(|(_, kind, name, stored)| line(kind, &object(name, stored))).collect()
+        after.map(|(_, kind, name, stored)| line(kind, &self.object(name, stored))).collect()
     }
 
     /// `lag` makes a list from memory this many revisions old.
@@ -135,7 +137,7 @@ impl Server {
                 }
                 let (revision, objects) = self.state(*version, lag);
                 let mut body: String =
-                    objects.iter().map(|(name, stored)| line("ADDED", &object(name, stored))).collect();
+                    objects.iter().map(|(name, stored)| line("ADDED", &self.object(name, stored))).collect();
                 if !ignores_initial {
                     body += &bookmark(revision, true);
                     // A watch goes on from the state that it began with.
@@ -159,8 +161,12 @@ impl Server {
                 }
                 let Some(objects) = self.past.get(&revision) else { return refusal(410, "Expired", "") };
                 let size = if limit.is_some() { PAGE } else { usize::MAX };
-                let items: Vec<Value> =
-                    objects.iter().skip(skip).take(size).map(|(name, stored)| object(name, stored)).collect();
+                let items: Vec<Value> = objects
+                    .iter()
+                    .skip(skip)
+                    .take(size)
+                    .map(|(name, stored)| self.object(name, stored))
+                    .collect();
                 let next = skip + items.len();
                 let more = next < objects.len();
                 let token = if more { format!("{revision}:{next}") } else { String::new() };
@@ -172,7 +178,7 @@ impl Server {
     }
 
     fn changed(&mut self, kind: &'static str, name: &str, stored: Stored) -> String {
-        let text = line(kind, &object(name, &stored));
+        let text = line(kind, &self.object(name, &stored));
         self.log.push((self.revision, kind, name.to_owned(), stored));
         self.remember();
         text
@@ -180,6 +186,22 @@ impl Server {
 
     fn remember(&mut self) {
         self.past.insert(self.revision, self.objects.clone());
+    }
+
+    fn object(&self, name: &str, stored: &Stored) -> Value {
+        let url = if stored.bad { json!(5) } else { json!(format!("https://{}", stored.version)) };
+        json!({
+            "apiVersion": "web.helloworld/v1",
+            "kind": "Blog",
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                "uid": stored.uid.to_string(),
+                "resourceVersion": stored.version.to_string(),
+                "managedFields": [{"manager": "test", "fieldsV1": {"f:spec": {}}}],
+            },
+            "spec": {"url": url},
+        })
     }
 
     fn too_large(&self, version: ListVersion) -> Option<Answer> {
@@ -214,20 +236,4 @@ pub(super) fn bookmark(revision: u64, ends_initial: bool) -> String {
 pub(super) fn line(kind: &str, object: &Value) -> String {
     // The type comes first, as on the wire.
     format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
-}
-
-fn object(name: &str, stored: &Stored) -> Value {
-    let url = if stored.bad { json!(5) } else { json!(format!("https://{}", stored.version)) };
-    json!({
-        "apiVersion": "web.helloworld/v1",
-        "kind": "Blog",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "uid": stored.uid.to_string(),
-            "resourceVersion": stored.version.to_string(),
-            "managedFields": [{"manager": "test", "fieldsV1": {"f:spec": {}}}],
-        },
-        "spec": {"url": url},
-    })
 }

@@ -19,14 +19,16 @@ use super::{
     model::{ALWAYS, Answer, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Error, Event, Index, ListFrom, Snapshot, Subscription,
+    Change, Error, Event, Index, ListFrom, ObjectKey, Snapshot, Subscription,
     engine::{Engine, Flow},
-    protocol::{Next, Request, Settings, Target, Time},
+    protocol::{Next, Request, Settings, Target, Time, WatchLists},
+    scope::Scope,
     shared::Shared,
     store::Store,
 };
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const NAMESPACES: [&str; 3] = ["east", "north", "west"];
 
 /// How many keys the indexes have, less one.
 const PARTS: u64 = 3;
@@ -44,6 +46,9 @@ enum Step {
     Restore,
     Bookmark,
     Fault(Fault),
+    /// The namespace is not watched any more, or is again.
+    Remove,
+    Add,
     Join,
     /// A subscriber reads this many events.
     Read(usize, usize),
@@ -100,13 +105,22 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+/// What happens to a namespace that comes and goes.
+fn step_of_set() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => step(),
+        1 => Just(Step::Remove),
+        2 => Just(Step::Add),
+    ]
+}
+
 /// A subscriber that checks each change against what it was told before.
 struct Subscriber {
     subscription: Subscription<Blog>,
-    known: BTreeMap<String, Arc<Blog>>,
+    known: BTreeMap<ObjectKey, Arc<Blog>>,
     synced: bool,
-    /// Whether a backup was restored, after which objects do go back.
-    restored: bool,
+    /// Whether objects may be told of in an older state: a backup was restored, or their namespace came back.
+    backwards: bool,
 }
 
 impl Subscriber {
@@ -123,16 +137,16 @@ impl Subscriber {
         match event {
             Event::Change(Change::Added { key, object, initial }) => {
                 assert_eq!(initial, !self.synced);
-                assert!(self.known.insert(key.name().to_owned(), object).is_none(), "added twice: {key}");
+                assert!(self.known.insert(key.clone(), object).is_none(), "added twice: {key}");
             }
             Event::Change(Change::Updated { key, old, new }) => {
                 assert_eq!(old.uid(), new.uid(), "another object is no update");
-                assert!(self.restored || version(&old) < version(&new), "{key} went back");
-                let known = self.known.insert(key.name().to_owned(), Arc::clone(&new));
+                assert!(self.backwards || version(&old) < version(&new), "{key} went back");
+                let known = self.known.insert(key.clone(), Arc::clone(&new));
                 assert_eq!(known.map(|known| version(&known)), Some(version(&old)), "{key}");
             }
             Event::Change(Change::Deleted { key, last, .. }) => {
-                let known = self.known.remove(key.name());
+                let known = self.known.remove(&key);
                 assert_eq!(
                     known.map(|known| known.uid()),
                     Some(last.uid()),
@@ -166,143 +180,242 @@ fn version(blog: &Blog) -> u64 {
     blog.resource_version().unwrap().parse().unwrap()
 }
 
+/// An informer of one or several namespaces, each with a server of its own, and those who read it.
 struct Simulation {
-    server: Server,
-    engine: Engine<Blog>,
     shared: Arc<Shared<Blog>>,
+    settings: Settings,
+    seed: u64,
+    watch_lists: Arc<WatchLists>,
     now: Time,
-    steps: std::vec::IntoIter<Step>,
-    /// The faults that wait for the next answers.
-    pending: VecDeque<Fault>,
+    connections: Vec<Connection>,
     subscribers: Vec<Subscriber>,
     /// One from the start and one that was added later.
     indexes: Vec<Index<Blog, u64>>,
     chunk: usize,
-    /// Whether a backup was restored.
-    restored: bool,
+    backwards: bool,
+}
+
+struct Connection {
+    namespace: &'static str,
+    server: Server,
+    /// What the informer watches: none while it does not watch this namespace.
+    scope: Option<Scope>,
+    /// What follows it. It is behind `scope` until the round is over, as a task that has not run yet.
+    engine: Option<Engine<Blog>>,
+    steps: std::vec::IntoIter<Step>,
+    /// The faults that wait for the next answers.
+    pending: VecDeque<Fault>,
+}
+
+impl Connection {
+    fn is_over(&self) -> bool {
+        self.steps.len() == 0 && self.pending.is_empty()
+    }
 }
 
 impl Simulation {
+    /// An informer of everything.
     fn new(steps: Vec<Step>, list_from: ListFrom, seed: u64, chunk: usize) -> Self {
-        let shared = Arc::new(Shared::new());
-        let settings = Settings { list_from, ..Settings::default() };
-        let target = Target::new::<Blog>(&());
-        Self {
-            server: Server::new(),
-            engine: Engine::new(target, &settings, seed, Instant::now(), Arc::clone(&shared)),
-            shared,
-            now: Duration::ZERO,
-            restored: false,
+        Self::with(vec![("default", Scope::new(None), steps)], list_from, seed, chunk)
+    }
+
+    /// An informer of a set of namespaces, with a history for each.
+    fn of_set(histories: Vec<Vec<Step>>, list_from: ListFrom, seed: u64, chunk: usize) -> Self {
+        let members = NAMESPACES.into_iter().zip(histories);
+        let members = members.map(|(namespace, steps)| (namespace, Scope::new(Some(namespace)), steps));
+        Self::with(members.collect(), list_from, seed, chunk)
+    }
+
+    fn with(
+        members: Vec<(&'static str, Scope, Vec<Step>)>,
+        list_from: ListFrom,
+        seed: u64,
+        chunk: usize,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(members.iter().map(|(_, scope, _)| scope)));
+        let connections = members.into_iter().map(|(namespace, scope, steps)| Connection {
+            namespace,
+            server: Server::new(namespace),
+            scope: Some(scope),
+            engine: None,
             steps: steps.into_iter(),
             pending: VecDeque::new(),
+        });
+        Self {
+            shared,
+            settings: Settings { list_from, ..Settings::default() },
+            seed,
+            watch_lists: Arc::default(),
+            now: Duration::ZERO,
+            connections: connections.collect(),
             subscribers: Vec::new(),
             indexes: Vec::new(),
             chunk,
+            backwards: false,
         }
     }
 
-    fn run(mut self) {
+    /// Plays each history, in turns that the numbers give.
+    fn run(mut self, turns: &[usize]) {
         self.join();
         self.index();
+        let mut turns = turns.iter().copied().cycle();
         // Each round uses up a step or more, or is a request that a fault of an earlier step has earned.
-        while self.steps.len() > 0 || !self.pending.is_empty() {
-            self.round();
+        while !self.connections.iter().all(Connection::is_over) {
+            let at = turns.next().unwrap_or_default() % self.connections.len();
+            self.round(at);
         }
         self.settle();
         self.check();
     }
 
-    /// Without faults, the engine gets there.
+    /// Without faults, the engines get there.
     fn settle(&mut self) {
-        for _ in 0..50 {
-            self.round();
-            let reached = self.shared.status().borrow().resource_version;
-            if reached.is_some_and(|reached| reached.to_string() == self.server.revision.to_string()) {
-                return;
+        for at in 0..self.connections.len() {
+            let behind = |simulation: &Self| {
+                let Connection { namespace, server, scope, .. } = &simulation.connections[at];
+                let status = simulation.shared.status();
+                let status = status.borrow();
+                let whole = (status.resource_version, status.synced);
+                let part = status.namespaces.get(*namespace);
+                let part = part.map_or(whole, |part| (part.resource_version, part.synced));
+                scope.is_some() && part != (server.revision.to_string().parse().ok(), true)
+            };
+            for _ in 0..50 {
+                if behind(self) {
+                    self.round(at);
+                }
             }
+            assert!(!behind(self), "never caught up: {:?}", *self.shared.status().borrow());
         }
-        panic!("never caught up: {:?}", *self.shared.status().borrow());
     }
 
     fn check(&mut self) {
         let snapshot = self.shared.snapshot().unwrap();
-        let cached: BTreeMap<String, u64> =
-            snapshot.iter().map(|blog| (blog.name_any(), version(blog))).collect();
-        let quarantined = Arc::clone(&self.shared.status().borrow().quarantined);
-        for (name, stored) in &self.server.objects {
-            if stored.bad {
-                let held = quarantined.iter().find(|(key, _)| key.name() == name);
-                let held = held.map(|(_, held)| held.resource_version.to_string());
-                assert_eq!(held, Some(stored.version.to_string()), "{name} is not quarantined");
-                let cached = snapshot.get("default", name);
-                assert!(cached.is_none_or(|blog| blog.uid() == Some(stored.uid.to_string())));
-            } else {
-                assert_eq!(cached.get(name), Some(&stored.version), "{name}");
-                assert!(!quarantined.keys().any(|key| key.name() == name));
+        let status = self.shared.status().borrow().clone();
+        assert!(status.synced);
+        let mut expected = 0;
+        for Connection { namespace, server, scope, .. } in &self.connections {
+            let cached: BTreeMap<String, u64> =
+                snapshot.in_namespace(namespace).map(|blog| (blog.name_any(), version(blog))).collect();
+            let quarantined: BTreeMap<&str, String> = status
+                .quarantined
+                .iter()
+                .filter(|(key, _)| key.namespace() == Some(namespace))
+                .map(|(key, held)| (key.name(), held.resource_version.to_string()))
+                .collect();
+            if scope.is_none() {
+                assert!(cached.is_empty() && quarantined.is_empty(), "{namespace} is not watched");
+                assert!(!status.namespaces.contains_key(*namespace));
+                continue;
             }
+            expected += cached.len();
+            for (name, stored) in &server.objects {
+                if stored.bad {
+                    let held = quarantined.get(name.as_str());
+                    assert_eq!(held, Some(&stored.version.to_string()), "{name} is not quarantined");
+                    let cached = snapshot.get(*namespace, name);
+                    assert!(cached.is_none_or(|blog| blog.uid() == Some(stored.uid.to_string())));
+                } else {
+                    assert_eq!(cached.get(name), Some(&stored.version), "{name}");
+                    assert!(!quarantined.contains_key(name.as_str()));
+                }
+            }
+            assert!(cached.keys().all(|name| server.objects.contains_key(name)), "a ghost in {cached:?}");
+            assert!(quarantined.keys().all(|name| server.objects.contains_key(*name)));
         }
-        assert!(cached.keys().all(|name| self.server.objects.contains_key(name)), "a ghost in {cached:?}");
-        assert!(quarantined.keys().all(|key| self.server.objects.contains_key(key.name())));
+        assert_eq!(snapshot.len(), expected);
+        let versions = |(key, blog): (&ObjectKey, &Arc<Blog>)| (key.clone(), version(blog));
+        let cached: BTreeMap<ObjectKey, u64> = snapshot.entries().map(versions).collect();
         for subscriber in &mut self.subscribers {
             subscriber.read(usize::MAX);
             assert!(subscriber.synced);
-            let known: BTreeMap<String, u64> =
-                subscriber.known.iter().map(|(name, blog)| (name.clone(), version(blog))).collect();
+            let known: BTreeMap<ObjectKey, u64> = subscriber.known.iter().map(versions).collect();
             assert_eq!(known, cached, "a subscriber knows something else");
         }
     }
 
-    /// One thing that the engine wants.
-    fn round(&mut self) {
+    /// One thing that an engine wants.
+    fn round(&mut self, at: usize) {
         self.observe();
-        match self.engine.next(self.now) {
+        let Connection { scope, engine, .. } = &mut self.connections[at];
+        match (scope, &engine) {
+            (None, _) => {
+                *engine = None;
+                return self.away(at);
+            }
+            (Some(scope), None) => {
+                let (target, shared) = (Target::new::<Blog>(&()), Arc::clone(&self.shared));
+                let settings = self.settings.clone();
+                let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
+                *engine =
+                    Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, shared));
+            }
+            (Some(_), Some(_)) => {}
+        }
+        let before = self.connections[at].scope.clone();
+        let now = self.now;
+        match self.engine(at).next(now) {
             Next::WaitUntil(until) => {
-                assert!(until > self.now);
-                self.away();
+                assert!(until > now);
+                self.away(at);
                 self.now = until;
             }
-            Next::Send(request) => self.exchange(&request),
+            Next::Send(request) => self.exchange(at, &request),
             Next::Busy => panic!("the engine does not know what to do"),
+        }
+        if before.is_some_and(|scope| scope.is_removed()) {
+            self.connections[at].engine = None;
         }
     }
 
-    /// A reader never sees a part: an object that is there all the time is in every snapshot. And the first subscriber
-    /// misses nothing, so that nothing is hidden by coalescing.
+    fn engine(&mut self, at: usize) -> &mut Engine<Blog> {
+        self.connections[at].engine.as_mut().expect("somebody follows it")
+    }
+
+    /// A reader never sees a part: an object that is there all the time is in every snapshot, or its whole namespace is
+    /// not. And the first subscriber misses nothing, so that nothing is hidden by coalescing.
     fn observe(&mut self) {
         self.subscribers[0].read(usize::MAX);
         assert!(self.shared.change(Store::take_pending).is_none(), "something was kept back");
         let Some(snapshot) = self.shared.snapshot() else { return };
-        assert!(snapshot.get("default", ALWAYS).is_some(), "a list under way can be seen");
+        for Connection { namespace, scope, .. } in &self.connections {
+            let held = snapshot.resource_version_of(namespace).is_some();
+            let count = snapshot.in_namespace(namespace).count();
+            assert!(scope.is_some() || !held, "{namespace} is held, and is not watched");
+            assert_eq!(snapshot.get(*namespace, ALWAYS).is_some(), held, "a list under way can be seen");
+            assert!(held || count == 0, "a part of {namespace} can be seen");
+        }
         for index in &self.indexes {
             check_index(&snapshot, index);
         }
     }
 
     /// The world goes on while nobody is connected.
-    fn away(&mut self) {
+    fn away(&mut self, at: usize) {
         for _ in 0..2 {
-            match self.steps.next() {
-                Some(Step::Fault(fault)) => self.pending.push_back(fault),
-                Some(step) => drop(self.happen(&step)),
+            match self.connections[at].steps.next() {
+                Some(Step::Fault(fault)) => self.connections[at].pending.push_back(fault),
+                Some(step) => drop(self.happen(at, &step)),
+                None if self.connections[at].scope.is_none() => self.connections[at].pending.clear(),
                 None => {}
             }
         }
     }
 
-    fn exchange(&mut self, request: &Request) {
-        if self.pending.is_empty()
-            && self.steps.as_slice().first().is_some_and(|step| matches!(step, Step::Fault(_)))
-        {
-            let Some(Step::Fault(fault)) = self.steps.next() else { return };
-            self.pending.push_back(fault);
+    fn exchange(&mut self, at: usize, request: &Request) {
+        let Connection { steps, pending, server, .. } = &mut self.connections[at];
+        if pending.is_empty() && steps.as_slice().first().is_some_and(|step| matches!(step, Step::Fault(_))) {
+            let Some(Step::Fault(fault)) = steps.next() else { return };
+            pending.push_back(fault);
         }
-        let fault = self.pending.pop_front();
+        let fault = pending.pop_front();
         let ignores = matches!(fault, Some(Fault::IgnoreInitial));
         let lag = if let Some(Fault::Lag(lag)) = fault { lag } else { 0 };
-        let mut answer = self.server.answer(request, ignores, lag);
+        let mut answer = server.answer(request, ignores, lag);
         let mut retry_after = None;
         match &fault {
-            Some(Fault::NoAnswer) => return self.broken(),
+            Some(Fault::NoAnswer) => return self.broken(at),
             Some(Fault::Refuse(code, after)) => {
                 retry_after = after.map(Duration::from_secs);
                 answer = refusal(*code, "", "");
@@ -318,86 +431,101 @@ impl Simulation {
             Some(Fault::Replay(count)) => {
                 if let Request::Watch { from, .. } = request {
                     let from: u64 = from.to_string().parse().unwrap();
-                    answer.body = self.server.since(from.saturating_sub(*count));
+                    answer.body = server.since(from.saturating_sub(*count));
                 }
             }
             _ => {}
         }
         let Answer { code, body, open } = answer;
-        self.engine.head(self.now, StatusCode::from_u16(code).unwrap(), retry_after);
+        let now = self.now;
+        self.engine(at).head(now, StatusCode::from_u16(code).unwrap(), retry_after);
         let cut = match fault {
-            Some(Fault::Cut(at) | Fault::End(at) | Fault::Silence(at)) => at.min(body.len()),
+            Some(Fault::Cut(cut) | Fault::End(cut) | Fault::Silence(cut)) => cut.min(body.len()),
             _ => body.len(),
         };
-        if self.feed(&body.as_bytes()[..cut]) == Flow::Stop {
+        if self.feed(at, &body.as_bytes()[..cut]) == Flow::Stop {
             return;
         }
         match fault {
-            Some(Fault::Cut(_)) => self.broken(),
-            Some(Fault::End(_)) => self.engine.end(self.now),
-            Some(Fault::Silence(_) | Fault::IgnoreInitial) => self.silence(),
-            _ if open => self.live(),
-            _ => self.engine.end(self.now),
+            Some(Fault::Cut(_)) => self.broken(at),
+            Some(Fault::End(_)) => self.end(at),
+            Some(Fault::Silence(_) | Fault::IgnoreInitial) => self.silence(at),
+            _ if open => self.live(at),
+            _ => self.end(at),
         }
     }
 
     /// A watch is open: what happens is told at once, until a fault ends it.
-    fn live(&mut self) {
-        while let Some(step) = self.steps.next() {
+    fn live(&mut self, at: usize) {
+        while let Some(step) = self.connections[at].steps.next() {
             let (text, end): (String, Option<Fault>) = match step {
-                Step::Fault(fault @ (Fault::Cut(at) | Fault::End(at) | Fault::Silence(at))) => {
+                Step::Fault(fault @ (Fault::Cut(cut) | Fault::End(cut) | Fault::Silence(cut))) => {
                     // In the middle of a line.
-                    let text = self.server.put(NAMES[at % NAMES.len()], false);
-                    (text[..at % text.len()].to_owned(), Some(fault))
+                    let text = self.connections[at].server.put(NAMES[cut % NAMES.len()], false);
+                    (text[..cut % text.len()].to_owned(), Some(fault))
                 }
                 Step::Fault(Fault::Garbage) => ("{\n".to_owned(), Some(Fault::NoAnswer)),
                 Step::Fault(fault) => {
-                    self.pending.push_back(fault);
+                    self.connections[at].pending.push_back(fault);
                     (String::new(), Some(Fault::NoAnswer))
                 }
                 Step::Restart | Step::Restore => {
-                    self.happen(&step);
+                    self.happen(at, &step);
                     (String::new(), Some(Fault::NoAnswer))
                 }
-                step => (self.happen(&step), None),
+                step => (self.happen(at, &step), None),
             };
-            if self.feed(text.as_bytes()) == Flow::Stop {
+            if self.feed(at, text.as_bytes()) == Flow::Stop {
                 return;
             }
             match end {
                 None => {}
-                Some(Fault::End(_)) => return self.engine.end(self.now),
-                Some(Fault::Silence(_)) => return self.silence(),
-                Some(_) => return self.broken(),
+                Some(Fault::End(_)) => return self.end(at),
+                Some(Fault::Silence(_)) => return self.silence(at),
+                Some(_) => return self.broken(at),
             }
         }
         // The history is over: the server rests, and says how far it is.
-        if self.feed(bookmark(self.server.revision, false).as_bytes()) == Flow::Continue {
-            self.broken();
+        let rests = bookmark(self.connections[at].server.revision, false);
+        if self.feed(at, rests.as_bytes()) == Flow::Continue {
+            self.broken(at);
         }
     }
 
-    fn happen(&mut self, step: &Step) -> String {
+    fn happen(&mut self, at: usize, step: &Step) -> String {
+        let Connection { namespace, server, scope, .. } = &mut self.connections[at];
         match step {
-            Step::Put(name) => return self.server.put(NAMES[*name], false),
-            Step::PutBad(name) => return self.server.put(NAMES[*name], true),
-            Step::Delete(name) => return self.server.delete(NAMES[*name]).unwrap_or_default(),
+            Step::Put(name) => return server.put(NAMES[*name], false),
+            Step::PutBad(name) => return server.put(NAMES[*name], true),
+            Step::Delete(name) => return server.delete(NAMES[*name]).unwrap_or_default(),
             Step::Burst(name) => {
-                let mut lines = self.server.delete(NAMES[*name]).unwrap_or_default();
+                let mut lines = server.delete(NAMES[*name]).unwrap_or_default();
                 for _ in 0..3 {
-                    lines += &self.server.put(NAMES[*name], false);
-                    lines += &self.server.delete(NAMES[*name]).unwrap_or_default();
+                    lines += &server.put(NAMES[*name], false);
+                    lines += &server.delete(NAMES[*name]).unwrap_or_default();
                 }
                 return lines;
             }
-            Step::Compact => self.server.compact(),
-            Step::Restart => self.server.restart(),
+            Step::Compact => server.compact(),
+            Step::Restart => server.restart(),
             Step::Restore => {
-                self.server.restore();
-                self.restored = true;
-                self.subscribers.iter_mut().for_each(|subscriber| subscriber.restored = true);
+                server.restore();
+                self.goes_backwards();
             }
-            Step::Bookmark => return bookmark(self.server.revision, false),
+            Step::Bookmark => return bookmark(server.revision, false),
+            Step::Remove => {
+                if let Some(scope) = scope.take() {
+                    self.shared.remove(&scope);
+                }
+            }
+            Step::Add => {
+                if scope.is_none() {
+                    let added = Scope::new(Some(*namespace));
+                    self.shared.add(&added);
+                    *scope = Some(added);
+                    self.goes_backwards();
+                }
+            }
             Step::Join => {
                 self.join();
                 self.index();
@@ -411,13 +539,18 @@ impl Simulation {
         String::new()
     }
 
+    fn goes_backwards(&mut self) {
+        self.backwards = true;
+        self.subscribers.iter_mut().for_each(|subscriber| subscriber.backwards = true);
+    }
+
     fn join(&mut self) {
         let subscription = Subscription::new(self.shared.subscribe(), Arc::new(()));
         self.subscribers.push(Subscriber {
             subscription,
             known: BTreeMap::new(),
             synced: false,
-            restored: self.restored,
+            backwards: self.backwards,
         });
     }
 
@@ -426,10 +559,11 @@ impl Simulation {
         self.indexes.push(Index::new(&self.shared, Arc::new(keys)));
     }
 
-    fn feed(&mut self, bytes: &[u8]) -> Flow {
+    fn feed(&mut self, at: usize, bytes: &[u8]) -> Flow {
         for chunk in bytes.chunks(self.chunk) {
             self.now += Duration::from_millis(1);
-            let flow = self.engine.data(self.now, Bytes::copy_from_slice(chunk));
+            let now = self.now;
+            let flow = self.engine(at).data(now, Bytes::copy_from_slice(chunk));
             self.observe();
             if flow == Flow::Stop {
                 return Flow::Stop;
@@ -438,17 +572,25 @@ impl Simulation {
         Flow::Continue
     }
 
-    fn broken(&mut self) {
-        let error = Error::Interrupted { resource: Arc::clone(self.engine.path()), source: None };
-        self.engine.broken(self.now, error);
+    fn broken(&mut self, at: usize) {
+        let now = self.now;
+        let engine = self.engine(at);
+        let error = Error::Interrupted { resource: Arc::clone(engine.path()), source: None };
+        engine.broken(now, error);
+    }
+
+    fn end(&mut self, at: usize) {
+        let now = self.now;
+        self.engine(at).end(now);
     }
 
     /// Nothing comes any more: the engine has to notice by itself.
-    fn silence(&mut self) {
+    fn silence(&mut self, at: usize) {
         for _ in 0..10 {
-            let wake = self.engine.wake_at().expect("a request under way has a deadline");
+            let wake = self.engine(at).wake_at().expect("a request under way has a deadline");
             self.now = self.now.max(wake);
-            if self.engine.woken(self.now) == Flow::Stop {
+            let now = self.now;
+            if self.engine(at).woken(now) == Flow::Stop {
                 return;
             }
         }
@@ -456,9 +598,13 @@ impl Simulation {
     }
 }
 
+/// At least so many, which is more than proptest's own number; still more by PROPTEST_CASES.
+fn cases(at_least: u32) -> ProptestConfig {
+    ProptestConfig { cases: ProptestConfig::default().cases.max(at_least), ..ProptestConfig::default() }
+}
+
 proptest! {
-    // More than proptest's own number; still more by PROPTEST_CASES.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1024), ..ProptestConfig::default() })]
+    #![proptest_config(cases(1024))]
 
     /// Contract 1, 3, 4, 5, 6, 9 and 12: after every history of changes and faults the cache equals the server, and so
     /// does what each subscriber was told, whenever it joined and however slowly it read.
@@ -470,7 +616,26 @@ proptest! {
         chunk in 1_usize..600,
     ) {
         let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
-        Simulation::new(steps, list_from, seed, chunk).run();
+        Simulation::new(steps, list_from, seed, chunk).run(&[0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    /// The same for a set of namespaces that come and go, each whole or not there.
+    #[test]
+    fn after_any_history_a_set_of_namespaces_is_one_cache_that_equals_the_server(
+        histories in prop::collection::vec(prop::collection::vec(step_of_set(), 0..25), NAMESPACES.len()),
+        turns in prop::collection::vec(0..NAMESPACES.len(), 40),
+        from_cache: bool,
+        seed: u64,
+        chunk in 1_usize..600,
+    ) {
+        let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
+        // At the end each has its turn.
+        let turns: Vec<usize> = turns.into_iter().chain(0..NAMESPACES.len()).collect();
+        Simulation::of_set(histories, list_from, seed, chunk).run(&turns);
     }
 }
 
@@ -478,5 +643,5 @@ proptest! {
 #[test]
 fn a_list_from_a_cache_that_lags_moves_nothing_back() {
     let steps = vec![Step::Put(0), Step::Put(0), Step::Fault(Fault::Gone), Step::Fault(Fault::Lag(1))];
-    Simulation::new(steps, ListFrom::Cache, 1, 1000).run();
+    Simulation::new(steps, ListFrom::Cache, 1, 1000).run(&[0]);
 }

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Start an API server in this process, with the Blog CRD and a blog, and watch blogs on it
     Demo(DemoArgs),
+    /// Start an API server in this process, and serve until ctrl-c; with --data-dir its objects are there again next time
+    Serve(ServeArgs),
     /// Print, install or check the CustomResourceDefinition of Blog
     Crd {
         #[command(subcommand)]
@@ -110,6 +112,19 @@ pub(crate) struct DemoArgs {
     pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Keep everything in this folder, which is made if it is not there (default: in memory, gone at the end)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The port on 127.0.0.1; 0: a free one
+    #[arg(long, default_value_t = 6443)]
+    pub(crate) port: u16,
+    /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file, whose path is printed)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) kubeconfig_out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -8,9 +8,11 @@ mod connection;
 mod crd;
 mod demo;
 mod explain;
+mod kubeconfig_out;
 mod log;
 mod output;
 mod resource;
+mod serve;
 mod shutdown;
 mod stdio;
 mod watch;
@@ -40,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match cli.command {
             Command::Watch(args) => watch::run(&cli.cluster, args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Serve(args) => serve::run(args).await,
             Command::Crd { command } => crd::run(&cli.cluster, command).await,
             Command::Config => config::run(&cli.cluster),
         }

@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod auth;
+mod authority;
 mod clock;
 mod controllers;
 mod endpoint;
@@ -17,6 +18,7 @@ mod registry;
 mod schema;
 pub mod selector;
 mod server;
+mod service_account;
 mod status;
 mod store;
 mod strategy;

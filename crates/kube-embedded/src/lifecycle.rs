@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::api::Api;
 use crate::controllers::{Work, definition, garbage};
-use crate::registry::{CRDS, Resource};
+use crate::registry::{CRDS, Resource, custom_resources};
 use crate::status::{Cause, Status};
+use crate::store::Range;
 
 /// The collection of namespaces.
 pub(crate) const NAMESPACES: &str = "/namespaces";
@@ -61,6 +62,30 @@ pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
     is_deleted(object)
         && empty(&object["metadata"]["finalizers"])
         && (!namespace || empty(&object["spec"]["finalizers"]))
+}
+
+/// Serves what is in the store of a server that starts, and goes on with what its controllers had left to do.
+pub(crate) fn resume(api: &Api) {
+    let all = |collection: &str| {
+        let page = api.store.list(collection, Range::default(), None).unwrap_or_default();
+        page.objects
+    };
+    for stored in all(CRDS) {
+        // What has instances is served before anything else is looked at.
+        let definition = stored.value();
+        if definition::is_established(&definition) {
+            api.change_registry(|registry| registry.set(&stored.key, custom_resources(&definition)));
+        }
+    }
+    for collection in api.store.collections("") {
+        let Some(resource) = api.registry(|registry| registry.by_collection(&collection).cloned()) else {
+            continue;
+        };
+        for object in all(&collection) {
+            let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
+            written(api, &resource, namespace, name, &object.value());
+        }
+    }
 }
 
 /// After an object was created or changed.

@@ -1,6 +1,7 @@
 //! A server: its state, its tasks, and the ways to reach it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,17 +10,20 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
-use crate::auth::{MASTERS, Tokens, User};
+use crate::auth::{Authentication, User};
+use crate::authority::Authority;
 use crate::clock::{Clock, ManualClock};
 use crate::controllers;
-use crate::endpoint::{Authority, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::faults::Faults;
-use crate::lifecycle::NAMESPACES;
+use crate::lifecycle::{self, NAMESPACES};
+use crate::store::Store;
 
-/// An API server, whose state is in memory and ends with it.
+/// An API server, whose state is in memory and ends with it, or in a folder: see [`Builder::data_dir`].
 ///
-/// Dropping it ends its controllers, its watches and its endpoints. A client that is left over can still read.
+/// Dropping it ends its controllers, its watches and its endpoints, and closes its data folder. A client that is left over
+/// can still read.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
@@ -31,15 +35,15 @@ pub struct Server {
 #[must_use = "a builder does nothing until it starts its server"]
 pub struct Builder {
     clock: Clock,
+    data_dir: Option<PathBuf>,
 }
 
 /// What a server and its endpoints share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) api: Api,
-    tokens: Mutex<Tokens>,
     pub(crate) admin_token: String,
-    authority: OnceLock<Arc<Authority>>,
+    authority: Mutex<Option<Arc<Authority>>>,
 }
 
 impl Builder {
@@ -49,22 +53,34 @@ impl Builder {
         self
     }
 
-    /// Starts the server, as [`Server::start`].
+    /// Keeps the server's state in a folder, which is made if it is not there, for its user alone: objects, the
+    /// certificate authority, and the users of [`Server::add_user`] with their tokens. It is a secret.
+    ///
+    /// What a client is told is there after a crash, `kill -9` and loss of power too: a write is answered, and seen by others,
+    /// once it is synced. Writes in flight share one fsync, so many clients together write faster than one. What was before a
+    /// start is no longer history: watches and lists at resourceVersions from before are answered 410 `Expired`, as
+    /// after a compaction. All objects are in memory too.
+    ///
+    /// When the disk fails, the server answers each request with 500 from then on, as it cannot know what is kept.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Starts the server. With a data folder it reads and checks what is there, which blocks: about a second for 100 MB.
+    ///
+    /// # Errors
+    /// When another server uses the data folder, when it is damaged, and when it cannot be read or written; without one
+    /// never.
     ///
     /// # Panics
     /// Outside of a tokio runtime, as [`tokio::spawn`] does.
-    #[must_use]
-    pub fn start(self) -> Server {
-        let (work, todo) = tokio::sync::mpsc::unbounded_channel();
-        let api = Api::new(self.clock, work);
-        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            make_namespace(&api, namespace);
-        }
-        let mut tokens = Tokens::default();
-        let admin_token = tokens.issue(User::new("admin", &[MASTERS]));
-        let shared =
-            Arc::new(Shared { api, tokens: Mutex::new(tokens), admin_token, authority: OnceLock::new() });
-        Server { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
+    pub fn start(self) -> Result<Server, Error> {
+        let store = match &self.data_dir {
+            None => Store::new(self.clock.clone()),
+            Some(path) => Store::open(self.clock.clone(), path)?,
+        };
+        Ok(Server::run(store, self.clock))
     }
 }
 
@@ -76,7 +92,8 @@ impl Server {
     /// Outside of a tokio runtime, as [`tokio::spawn`] does.
     #[must_use]
     pub fn start() -> Self {
-        Self::builder().start()
+        let clock = Clock::default();
+        Self::run(Store::new(clock.clone()), clock)
     }
 
     /// A server to be, with choices.
@@ -100,14 +117,16 @@ impl Server {
     }
 
     /// Adds a user without rights: what it may do is for `RoleBinding`s and `ClusterRoleBinding`s to say. Returns its
-    /// bearer token, which [`Endpoint::kubeconfig_with`] takes.
+    /// bearer token, which [`Endpoint::kubeconfig_with`] takes; a user of this name and these groups who is there already
+    /// has the same one.
     pub fn add_user(&self, name: &str, groups: &[&str]) -> String {
-        self.shared.lock_tokens().issue(User::new(name, groups))
+        let api = &self.shared.api;
+        api.auth.issue(&api.store, User::new(name, groups))
     }
 
     /// Serves HTTPS at an address, as `127.0.0.1:0` for any free port.
     ///
-    /// Each request is authenticated by its bearer token. A server that listens again keeps its certificate authority and
+    /// Each request is authenticated by its client certificate or its bearer token. A server that listens again keeps its certificate authority and
     /// its tokens, so that a kubeconfig stays good.
     ///
     /// # Errors
@@ -123,6 +142,19 @@ impl Server {
         &self.shared.api.faults
     }
 
+    /// Starts what a store needs to be a server.
+    fn run(store: Store, clock: Clock) -> Self {
+        let (work, todo) = tokio::sync::mpsc::unbounded_channel();
+        let api = Api::new(store, clock, work);
+        let admin_token = api.auth.issue(&api.store, User::admin());
+        lifecycle::resume(&api);
+        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            make_namespace(&api, namespace);
+        }
+        let shared = Arc::new(Shared { api, admin_token, authority: Mutex::default() });
+        Self { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
+    }
+
     /// Forgets the history of all objects, as etcd's compaction does: continue tokens and resourceVersions from before
     /// are answered 410 `Expired`.
     pub fn compact(&self) {
@@ -132,20 +164,21 @@ impl Server {
 
 impl Shared {
     pub(crate) fn authenticate(&self, headers: &http::HeaderMap) -> Option<User> {
-        self.lock_tokens().authenticate(headers)
+        self.api.auth.authenticate(&self.api.store, self.api.clock.now(), headers)
+    }
+
+    /// Who has a certificate that was checked to be of this server's authority.
+    pub(crate) fn holder(&self, certificate: &[u8]) -> Option<User> {
+        Authentication::holder(&self.api.store, certificate)
     }
 
     fn authority(&self) -> Result<Arc<Authority>, Error> {
-        if let Some(authority) = self.authority.get() {
+        // Held until it is there, so that there is one.
+        let mut authority = self.authority.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authority) = &*authority {
             return Ok(Arc::clone(authority));
         }
-        let made = Arc::new(Authority::new()?);
-        // Of two that are made at once the first one counts.
-        Ok(Arc::clone(self.authority.get_or_init(|| made)))
-    }
-
-    fn lock_tokens(&self) -> std::sync::MutexGuard<'_, Tokens> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Arc::clone(authority.insert(Arc::new(Authority::of(&self.api.store)?))))
     }
 }
 
@@ -153,6 +186,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.api.ended.cancel();
         self.controllers.abort();
+        self.shared.api.store.close();
     }
 }
 
@@ -169,7 +203,7 @@ fn make_namespace(api: &Api, name: &str) {
         "spec": {"finalizers": ["kubernetes"]},
         "status": {"phase": "Active"},
     });
-    // The store is empty, so nothing is in its way.
+    // One that is there already is as good.
     let _ = api.store.create(&NAMESPACES.into(), name, namespace);
     api.enqueue(controllers::Work::ServiceAccount(name.to_owned()));
 }

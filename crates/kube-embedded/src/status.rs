@@ -193,6 +193,12 @@ impl Status {
         Self::new(409, "Conflict", message).about(&resource.group, &resource.plural, name)
     }
 
+    /// 409 on a subresource, as `pods/binding`.
+    pub(crate) fn conflict_on(what: &str, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about("", what, name)
+    }
+
     /// 409 that names the kind where others name the resource, as kube-apiserver does for preconditions.
     pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
         let message =
@@ -262,6 +268,12 @@ impl Status {
     pub(crate) fn too_many_requests(retry_after: Option<u32>) -> Self {
         let message = "the server has received too many requests and has asked us to try again later";
         Self::new(429, "TooManyRequests", message).retry_after(retry_after)
+    }
+
+    /// 429 of an eviction.
+    pub(crate) fn too_many_disruptions() -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Self::new(429, "TooManyRequests", message)
     }
 
     /// 500

@@ -65,10 +65,21 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
     match subresource {
         "" | "scale" if resource.has_status() => copy(new, old, "status"),
         "" | "scale" => {}
-        "finalize" => {
-            let finalizers = new["spec"]["finalizers"].take();
-            *new = old.clone();
-            new["spec"]["finalizers"] = finalizers;
+        "finalize" => copy(new, old, "status"),
+        "ephemeralcontainers" => {
+            let mut kept = old.clone();
+            copy(&mut kept["spec"], &new["spec"], "ephemeralContainers");
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            *new = kept;
+        }
+        "approval" => {
+            let mut kept = old.clone();
+            if !kept["status"].is_object() {
+                kept["status"] = json!({});
+            }
+            copy(&mut kept["status"], &new["status"], "conditions");
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            *new = kept;
         }
         // The rest of the object is not this request's to write; custom resources keep their metadata whole.
         _ => {
@@ -149,6 +160,9 @@ pub(crate) fn validate_update(
         }
         _ => schema::validate_metadata_update(new, old),
     };
+    if subresource == "ephemeralcontainers" {
+        errors.extend(wrong_ephemeral_containers(new, old));
+    }
     let mut warnings = Vec::new();
     if let Some(custom) = &resource.custom {
         let (wrong, odd) = match subresource {
@@ -159,6 +173,33 @@ pub(crate) fn validate_update(
         warnings = odd;
     }
     (errors, warnings)
+}
+
+/// Ephemeral containers are added, and stay as they are.
+fn wrong_ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
+    const FIELD: &str = "spec.ephemeralContainers";
+    fn list<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
+        pod["spec"][field].as_array().map_or(&[], Vec::as_slice)
+    }
+    let (given, kept) = (list(new, "ephemeralContainers"), list(old, "ephemeralContainers"));
+    let mut errors = Vec::new();
+    for (index, container) in given.iter().enumerate() {
+        let name = &container["name"];
+        let others = list(new, "initContainers").iter().chain(list(new, "containers")).chain(&given[..index]);
+        if others.into_iter().any(|other| other["name"] == *name) {
+            errors.push(FieldError::duplicate(format_args!("{FIELD}[{index}].name"), name));
+        }
+    }
+    for old in kept {
+        let name = old["name"].as_str().unwrap_or_default();
+        let why = match given.iter().find(|container| container["name"] == old["name"]) {
+            Some(same) if same == old => continue,
+            Some(_) => format!("existing ephemeral containers {name:?} may not be changed\n"),
+            None => format!("existing ephemeral containers {name:?} may not be removed\n"),
+        };
+        errors.push(FieldError::forbidden(FIELD, &why));
+    }
+    errors
 }
 
 /// What is wrong with the name of a built-in kind whose names are not those of most; none for most kinds.

@@ -17,7 +17,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
 
 fn start() -> (Server, ManualClock, Api<ConfigMap>) {
     let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
-    let server = Server::builder().clock(&clock).start();
+    let server = Server::builder().clock(&clock).start().expect("it has no data folder");
     let maps = Api::default_namespaced(server.client());
     (server, clock, maps)
 }

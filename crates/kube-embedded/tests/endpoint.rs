@@ -1,22 +1,47 @@
 //! The server on a socket: TLS, users, restarts, and clients that misbehave.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, ListParams, PostParams, WatchParams};
 use kube::config::Kubeconfig;
 use kube::{Client, Config};
-use kube_embedded::{Error, Server};
+use kube_embedded::faults::{Fault, Verb};
+use kube_embedded::{Endpoint, Error, Server};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn client(kubeconfig: Kubeconfig) -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
     Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
+}
+
+/// TLS without HTTP, for clients that misbehave.
+async fn connect(endpoint: &Endpoint) -> TlsStream<TcpStream> {
+    let kubeconfig = endpoint.kubeconfig();
+    let cluster = kubeconfig.clusters[0].cluster.as_ref().expect("a cluster");
+    let pem = cluster.certificate_authority_data.as_ref().expect("an authority");
+    let pem = base64::prelude::BASE64_STANDARD.decode(pem).expect("base64");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(endpoint.addr()).await.expect("it listens");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
 }
 
 fn status(error: kube::Error) -> (u16, String) {
@@ -120,6 +145,114 @@ async fn garbage_on_the_port_hurts_nobody() {
         assert!(read.is_ok(), "the connection ends");
     }
     client(endpoint.kubeconfig()).await.apiserver_version().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_is_a_user_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::builder().data_dir(folder.path()).start().unwrap();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let address = endpoint.addr().to_string();
+    let review = async |kubeconfig: Kubeconfig| {
+        let reviews: Api<SelfSubjectReview> = Api::all(client(kubeconfig).await);
+        let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+        let user = review.status.unwrap_or_default().user_info.unwrap_or_default();
+        Ok::<_, kube::Error>((user.username.unwrap_or_default(), user.groups.unwrap_or_default()))
+    };
+    let jane = endpoint.kubeconfig_with_certificate("jane", &["devs", "ops"]).unwrap();
+    let expected = ("jane".to_owned(), ["devs", "ops", "system:authenticated"].map(str::to_owned).to_vec());
+    assert_eq!(review(jane.clone()).await.unwrap(), expected);
+    let root = endpoint.kubeconfig_with_certificate("root", &["system:masters"]).unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(root).await);
+    maps.list(&ListParams::default()).await.unwrap();
+
+    // Another server's certificates are nobody's here.
+    let other = Server::start();
+    let elsewhere = other.listen("127.0.0.1:0").await.unwrap();
+    let mut stranger = jane.clone();
+    stranger.auth_infos = elsewhere.kubeconfig_with_certificate("jane", &[]).unwrap().auth_infos;
+    assert!(review(stranger).await.is_err());
+
+    // It is known after a restart.
+    endpoint.stop().await;
+    drop(server);
+    let server = Server::builder().data_dir(folder.path()).start().unwrap();
+    let _endpoint = server.listen(&address).await.unwrap();
+    assert_eq!(review(jane).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn stopping_ends_watches_and_lets_requests_finish() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(endpoint.kubeconfig()).await);
+    let mut watch = maps.watch(&WatchParams::default().timeout(290), "0").await.unwrap().boxed();
+    let slow = server.faults().on(Verb::List, "configmaps").inject(Fault::Delay(Duration::from_millis(100)));
+    let listed = tokio::spawn({
+        let maps = maps.clone();
+        async move { maps.list(&ListParams::default()).await }
+    });
+    tokio::time::timeout(DEADLINE, slow.struck(1)).await.unwrap();
+    endpoint.stop().await;
+    listed.await.unwrap().expect("it was on its way");
+    let end = tokio::time::timeout(DEADLINE, watch.try_next()).await.unwrap();
+    assert!(matches!(end, Ok(None)), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_cut_off() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let ends = async |mut stream: TlsStream<TcpStream>| {
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(200), stream.read_to_end(&mut answer)).await.map(|_| answer)
+    };
+    // No request at all, half a head, half a body.
+    ends(connect(&endpoint).await).await.expect("a connection without a request ends");
+    let mut stream = connect(&endpoint).await;
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    ends(stream).await.expect("a head has 30 s");
+    let mut stream = connect(&endpoint).await;
+    let token = server.add_user("slow", &["system:masters"]);
+    let head = format!(
+        "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = ends(stream).await.expect("a body has 60 s");
+    assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn what_grows_when_it_is_read_is_refused() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let client = client(endpoint.kubeconfig()).await;
+    let send = async |method: &str, path: &str, kind: &str, body: String| {
+        let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
+        let request = request.body(body.into_bytes()).unwrap();
+        let sent = tokio::time::timeout(DEADLINE, client.request::<serde_json::Value>(request));
+        status(sent.await.expect("an answer").unwrap_err()).0
+    };
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    assert_eq!(send("POST", maps, "application/yaml", bomb.clone()).await, 400);
+    let apply = format!("{maps}/m?fieldManager=test");
+    assert_eq!(send("PATCH", &apply, "application/apply-patch+yaml", bomb).await, 400);
+    let deep = format!("a: {}{}", "[".repeat(50_000), "]".repeat(50_000));
+    assert_eq!(send("POST", maps, "application/yaml", deep).await, 400);
+    let mut stream = connect(&endpoint).await;
+    let head = format!("GET /api/v1/{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
+    // The server may have closed the connection before it has read all of it.
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");
+    assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
+    client.apiserver_version().await.unwrap();
 }
 
 #[tokio::test]

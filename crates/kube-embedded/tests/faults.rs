@@ -156,7 +156,7 @@ async fn the_first_rule_with_something_left_takes_a_request() {
 #[tokio::test]
 async fn a_delayed_request_waits_for_the_clock() {
     let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
-    let server = Server::builder().clock(&clock).start();
+    let server = Server::builder().clock(&clock).start().expect("it has no data folder");
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let delay = server.faults().on(Verb::Create, "configmaps").inject(Fault::Delay(Duration::from_secs(30)));
     let creating = tokio::spawn({

@@ -14,6 +14,7 @@ mod index;
 mod informer;
 mod key;
 mod mailbox;
+mod metrics;
 mod objects;
 mod protocol;
 mod scope;

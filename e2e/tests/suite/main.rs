@@ -14,6 +14,8 @@ mod kubectl;
 mod lists;
 mod namespaces;
 mod patches;
+mod serve;
+mod subresources;
 mod supervision;
 mod tables;
 mod update;

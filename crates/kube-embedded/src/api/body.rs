@@ -84,6 +84,33 @@ pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &s
     })
 }
 
+/// The object of a POST to a subresource, whose type is not its resource's; the body may leave its type out.
+pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
+    let object = match encoding(request)? {
+        Encoding::Protobuf => decode_protobuf(request, api_version, kind)?,
+        Encoding::Json | Encoding::Yaml => {
+            parse_yaml(&request.body).map_err(|why| unrecognized(request, kind, &why))?
+        }
+    };
+    if !object.is_object() {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
+        return Err(unrecognized(request, kind, why));
+    }
+    let differs = |field: &str, expected: &str| {
+        object[field].as_str().is_some_and(|given| !given.is_empty() && given != expected)
+    };
+    if differs("apiVersion", api_version) || differs("kind", kind) {
+        let given = object["kind"].as_str().filter(|given| !given.is_empty()).unwrap_or(kind);
+        let version = object["apiVersion"].as_str().unwrap_or(api_version);
+        return Err(Status::bad_request(format!(
+            "{given} in version {:?} cannot be handled as a {kind}: no kind {given:?} is registered for version \
+             {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            version.rsplit('/').next().unwrap_or_default(),
+        )));
+    }
+    Ok(object)
+}
+
 /// 400 for what `fieldValidation=Strict` does not allow.
 pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
     let kind = &resource.kind;

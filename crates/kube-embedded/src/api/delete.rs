@@ -25,10 +25,10 @@ const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
 /// `DeleteOptions`, those that matter here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeleteOptions {
-    dry_run: bool,
+    pub(super) dry_run: bool,
     propagation: Propagation,
     uid: Option<String>,
-    resource_version: Option<String>,
+    pub(super) resource_version: Option<String>,
 }
 
 /// What happens to the objects that an object owns.
@@ -58,6 +58,54 @@ impl DeleteOptions {
     /// What the object owns goes before it.
     pub(crate) fn foreground() -> Self {
         Self { propagation: Propagation::Foreground, ..Self::default() }
+    }
+
+    /// Those of an object or null; an absent one asks for nothing.
+    pub(super) fn read(options: &Value) -> Result<Self, Status> {
+        let dry_run = match &options["dryRun"] {
+            Value::Null => false,
+            Value::Array(values) if values.is_empty() => false,
+            Value::Array(values) if values.iter().all(|value| value == "All") => true,
+            other => return Err(invalid_dry_run("DeleteOptions", other)),
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let preconditions = &options["preconditions"];
+        Ok(Self {
+            dry_run,
+            propagation: propagation(
+                options["propagationPolicy"].as_str(),
+                options["orphanDependents"].as_bool(),
+            )?,
+            uid: text(&preconditions["uid"]),
+            resource_version: text(&preconditions["resourceVersion"]),
+        })
+    }
+
+    /// Refuses to delete an object that is not the one, or not in the state, that is asked for.
+    pub(super) fn check(&self, resource: &Resource, name: &str, object: &Value) -> Result<(), Status> {
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+        if let Some(uid) = &self.uid
+            && uid != text("uid")
+        {
+            let why = format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted \
+                 and then recreated",
+                text("uid")
+            );
+            return Err(Status::conflict_of_kind(resource, name, &why));
+        }
+        if let Some(version) = &self.resource_version
+            && version != text("resourceVersion")
+        {
+            let why = format!(
+                "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The \
+                 object might have been modified",
+                text("resourceVersion")
+            );
+            return Err(Status::conflict_of_kind(resource, name, &why));
+        }
+        Ok(())
     }
 }
 
@@ -133,7 +181,7 @@ pub(crate) fn delete_object(
             .get(&resource.collection, &key)
             .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))?;
         let old = stored.value();
-        check_preconditions(resource, name, &old, options)?;
+        options.check(resource, name, &old)?;
         let mut new = old.clone();
         mark(api, resource, &mut new, options);
         if lifecycle::is_finished(resource, &new) {
@@ -197,37 +245,6 @@ fn mark(api: &Api, resource: &Resource, object: &mut Value, options: &DeleteOpti
     }
 }
 
-fn check_preconditions(
-    resource: &Resource,
-    name: &str,
-    object: &Value,
-    options: &DeleteOptions,
-) -> Result<(), Status> {
-    let metadata = &object["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-    if let Some(uid) = &options.uid
-        && uid != text("uid")
-    {
-        let why = format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted \
-             and then recreated",
-            text("uid")
-        );
-        return Err(Status::conflict_of_kind(resource, name, &why));
-    }
-    if let Some(version) = &options.resource_version
-        && version != text("resourceVersion")
-    {
-        let why = format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The \
-             object might have been modified",
-            text("resourceVersion")
-        );
-        return Err(Status::conflict_of_kind(resource, name, &why));
-    }
-    Ok(())
-}
-
 /// Reads the options from the body, or else from the query.
 fn options(request: &Request<'_>) -> Result<DeleteOptions, Status> {
     let body = body::options(request)?;
@@ -241,19 +258,9 @@ fn options(request: &Request<'_>) -> Result<DeleteOptions, Status> {
             ..DeleteOptions::default()
         });
     }
-    let dry_run = match &body["dryRun"] {
-        Value::Null => false,
-        Value::Array(values) if values.is_empty() => false,
-        Value::Array(values) if values.iter().all(|value| value == "All") => true,
-        other => return Err(invalid_dry_run("DeleteOptions", other)),
-    };
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    Ok(DeleteOptions {
-        dry_run: dry_run || request.query.dry_run("DeleteOptions")?,
-        propagation: propagation(body["propagationPolicy"].as_str(), body["orphanDependents"].as_bool())?,
-        uid: text(&body["preconditions"]["uid"]),
-        resource_version: text(&body["preconditions"]["resourceVersion"]),
-    })
+    let mut options = DeleteOptions::read(&body)?;
+    options.dry_run |= request.query.dry_run("DeleteOptions")?;
+    Ok(options)
 }
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Propagation, Status> {

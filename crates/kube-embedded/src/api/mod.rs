@@ -9,12 +9,14 @@ mod fault;
 mod negotiate;
 mod openapi;
 mod path;
+mod pods;
 mod query;
 mod read;
 mod render;
 mod review;
 mod scale;
 mod select;
+mod token;
 mod watch;
 mod write;
 
@@ -33,7 +35,8 @@ use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
 use self::render::View;
-use crate::auth::User;
+pub(crate) use self::watch::IsWatch;
+use crate::auth::{Authentication, User};
 use crate::clock::Clock;
 use crate::controllers::Work;
 use crate::faults::Faults;
@@ -54,6 +57,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) faults: Faults,
+    pub(crate) auth: Authentication,
     registry: RwLock<Registry>,
     /// To the controllers.
     work: tokio::sync::mpsc::UnboundedSender<Work>,
@@ -92,10 +96,11 @@ impl Request<'_> {
 }
 
 impl Api {
-    /// An empty server.
-    pub(crate) fn new(clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+    /// A server of what is in a store.
+    pub(crate) fn new(store: Store, clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
         Self {
-            store: Arc::new(Store::new(clock.clone())),
+            auth: Authentication::new(&store),
+            store: Arc::new(store),
             clock,
             faults: Faults::default(),
             registry: RwLock::new(Registry::new()),
@@ -185,7 +190,12 @@ impl Api {
             api_version: resource.api_version(),
             accept,
         };
-        let mut response = self.answer_resource(&request).await?;
+        let answer = self.answer_resource(&request).await;
+        // Refusals tell of objects too.
+        if self.store.settled().await.is_err() {
+            return Err(Status::internal("the server's data cannot be written to disk"));
+        }
+        let mut response = answer?;
         if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_deref()) {
             warn(response.headers_mut(), warning);
         }
@@ -222,6 +232,9 @@ impl Api {
                     read::list(self, request, &options).await
                 }
             }
+            Method::POST if resource.kind == "Binding" && resource.group.is_empty() => {
+                pods::bind(self, request)
+            }
             Method::POST if resource.verbs.len() == 1 => review::create(self, request),
             Method::POST => write::create(self, request),
             Method::PUT if named => write::update(self, request),
@@ -250,6 +263,9 @@ impl Api {
         }
         match (path.subresource.as_str(), request.method) {
             ("scale", _) => scale::answer(self, request),
+            ("binding", &Method::POST) => pods::bind(self, request),
+            ("eviction", &Method::POST) => pods::evict(self, request),
+            ("token", &Method::POST) => token::request(self, request),
             (
                 "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
                 &Method::GET | &Method::HEAD,

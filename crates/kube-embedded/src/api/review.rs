@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::query::FieldValidation;
-use super::{Api, Request, body, render};
+use super::{Api, Request, body, render, token};
 use crate::auth::User;
 use crate::rbac::{self, Attributes};
 use crate::status::Status;
@@ -22,9 +22,8 @@ pub(super) fn create(api: &Api, request: &Request<'_>) -> Result<Response, Statu
             access(api, &User::new(spec["user"].as_str().unwrap_or_default(), &groups), spec)
         }
         "SelfSubjectRulesReview" => rules(api, request.user, &review["spec"]),
-        "SelfSubjectReview" => {
-            json!({"userInfo": {"username": request.user.name, "groups": request.user.groups}})
-        }
+        "SelfSubjectReview" => json!({"userInfo": token::user_info(request.user)}),
+        "TokenReview" => token::review(api, &review["spec"])?,
         _ => return Err(Status::not_implemented(&request.resource.plural)),
     };
     review["status"] = status;

@@ -35,6 +35,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 /// Bytes that are sent at a time.
 const PIECE: usize = 64 * 1024;
 
+/// Marks the answer to a watch, which may be ended at any line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsWatch;
+
 /// One client's watch.
 struct Stream {
     watch: Watch,
@@ -120,7 +124,9 @@ pub(super) async fn watch(
         let lines = stream.next().await?;
         Some((Ok::<_, std::convert::Infallible>(lines), stream))
     });
-    Ok(render::response(StatusCode::OK, Encoding::Json, Body::from_stream(lines)))
+    let mut response = render::response(StatusCode::OK, Encoding::Json, Body::from_stream(lines));
+    response.extensions_mut().insert(IsWatch);
+    Ok(response)
 }
 
 impl Stream {

@@ -31,10 +31,17 @@ pub(super) async fn finalize(api: &Api, name: &str) {
         return;
     }
     let mut last = namespace.value();
-    last["spec"]["finalizers"] = json!([]);
+    if let Some(finalizers) = last["spec"]["finalizers"].as_array_mut() {
+        finalizers.retain(|finalizer| finalizer != "kubernetes");
+    }
+    let others = [&last["metadata"]["finalizers"], &last["spec"]["finalizers"]];
+    let has_others = others.iter().any(|it| it.as_array().is_some_and(|it| !it.is_empty()));
+    if has_others && last == namespace.value() {
+        // Our part is done; the rest is for them.
+        return;
+    }
     let key = &namespace.key;
     let collection = NAMESPACES.into();
-    let has_others = last["metadata"]["finalizers"].as_array().is_some_and(|it| !it.is_empty());
     let done = if has_others {
         api.store.update(&collection, key, namespace.revision, last).map(|_| ())
     } else {

@@ -4,8 +4,11 @@
 //! - an object's `metadata.resourceVersion` is the revision of the write that stored it;
 //! - a collection's history has every event after its floor, in order, so that a reader at any revision from the
 //!   floor on can go on from there, and the collection can be listed as it was at that revision;
-//! - the lock is held for one object, one page or one batch of events, never across an await.
+//! - the lock is held for one object, one page or one batch of events, never across an await;
+//! - of a store with a copy on disk nobody is told what is not synced: answers wait for [`Store::settled`], and watches see
+//!   events up to there.
 
+mod disk;
 mod watch;
 
 #[cfg(test)]
@@ -13,12 +16,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+pub(crate) use self::disk::Error as OpenError;
+use self::disk::{Change, Log, Record};
 pub(crate) use self::watch::{End, Watch};
 use crate::clock::Clock;
 
@@ -117,9 +123,24 @@ enum Signal {
 #[derive(Debug, Default)]
 struct Inner {
     revision: u64,
+    /// There is no history of any collection up to here.
+    floor: u64,
     collections: HashMap<Arc<str>, Collection>,
     /// The objects that name an owner, by its uid.
     dependents: HashMap<Box<str>, BTreeSet<Place>>,
+    /// What the server keeps beside objects.
+    kept: BTreeMap<String, Vec<u8>>,
+    /// The copy on disk, until it is closed.
+    log: Option<Log>,
+}
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// The last write that may be told.
+    revision: u64,
+    /// No further one will be: the copy on disk is closed or broken.
+    ended: bool,
 }
 
 /// Where an object is: its collection, and its key there.
@@ -130,9 +151,14 @@ pub(crate) type Place = (Arc<str>, Box<str>);
 pub(crate) struct Store {
     clock: Clock,
     inner: Mutex<Inner>,
-    /// Of the last write, for those who wait for one.
-    reached: tokio::sync::watch::Sender<u64>,
+    progress: Arc<tokio::sync::watch::Sender<Progress>>,
+    /// Whether there is a copy on disk.
+    durable: bool,
 }
+
+/// A store that can no longer keep what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
 
 impl Object {
     /// Its labels.
@@ -147,21 +173,31 @@ impl Object {
     }
 
     fn new(key: &str, revision: u64, mut value: Value) -> Self {
-        let mut labels = None;
-        let mut owners: Vec<Box<str>> = Vec::new();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
-            labels = metadata
-                .get("labels")
-                .and_then(Value::as_object)
-                .filter(|labels| !labels.is_empty())
-                .map(|labels| Box::new(labels.clone()));
-            let references = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
-            owners.extend(references.filter_map(|owner| owner["uid"].as_str()).map(Box::from));
         }
         let mut bytes = serde_json::to_vec(&value).unwrap_or_default();
         bytes.shrink_to_fit();
-        Self { key: key.into(), revision, bytes: bytes.into(), labels, owners: owners.into() }
+        Self::with(key, revision, &value["metadata"], bytes)
+    }
+
+    /// An object from its bytes; none if these are none's.
+    fn load(key: &str, bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let revision = value["metadata"]["resourceVersion"].as_str()?.parse().ok()?;
+        Some(Self::with(key, revision, &value["metadata"], bytes.to_vec()))
+    }
+
+    fn with(key: &str, revision: u64, metadata: &Value, bytes: Vec<u8>) -> Self {
+        let labels = metadata["labels"].as_object().filter(|labels| !labels.is_empty());
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        Self {
+            key: key.into(),
+            revision,
+            bytes: bytes.into(),
+            labels: labels.map(|labels| Box::new(labels.clone())),
+            owners: owners.filter_map(|owner| owner["uid"].as_str()).map(Box::from).collect(),
+        }
     }
 }
 
@@ -186,7 +222,72 @@ impl Store {
     /// An empty store at revision 1, as an etcd that has not been written to.
     pub(crate) fn new(clock: Clock) -> Self {
         let inner = Inner { revision: 1, ..Inner::default() };
-        Self { clock, inner: Mutex::new(inner), reached: tokio::sync::watch::Sender::new(1) }
+        let progress = Progress { revision: 1, ended: false };
+        Self {
+            clock,
+            inner: Mutex::new(inner),
+            progress: Arc::new(tokio::sync::watch::Sender::new(progress)),
+            durable: false,
+        }
+    }
+
+    /// The store in a folder, which is made if it is not there. History from before is forgotten.
+    pub(crate) fn open(clock: Clock, folder: &Path) -> Result<Self, OpenError> {
+        let progress = Arc::new(tokio::sync::watch::Sender::new(Progress::default()));
+        let (loaded, log) = disk::open(folder, Arc::clone(&progress))?;
+        let revision = loaded.revision;
+        progress.send_modify(|progress| progress.revision = revision);
+        let mut inner =
+            Inner { revision, floor: revision, kept: loaded.kept, log: Some(log), ..Inner::default() };
+        let mut collections: HashMap<Box<str>, Arc<str>> = HashMap::new();
+        for (collection, object) in loaded.objects {
+            let name = collections.entry(collection).or_insert_with_key(|name| (**name).into());
+            let (name, object) = (Arc::clone(name), Arc::new(object));
+            inner.remember_owners(&name, &object);
+            inner.collection(&name).objects.insert(object.key.clone(), object);
+        }
+        Ok(Self { clock, inner: Mutex::new(inner), progress, durable: true })
+    }
+
+    /// Waits until everything that was written before is on disk, where that is wanted.
+    pub(crate) async fn settled(&self) -> Result<(), Broken> {
+        if !self.durable {
+            return Ok(());
+        }
+        let revision = self.revision();
+        // The sender is in `self`, so the wait cannot fail.
+        let _ = self.progress.subscribe().wait_for(|it| it.revision >= revision || it.ended).await;
+        if self.visible() >= revision { Ok(()) } else { Err(Broken) }
+    }
+
+    /// Writes what is left to the disk and closes the file; of further writes nobody is told. Blocks for that long.
+    pub(crate) fn close(&self) {
+        let log = self.lock().log.take();
+        if let Some(Log { records, thread }) = log {
+            drop(records);
+            // A panic there has been reported, and its progress has ended.
+            let _ = thread.join();
+        }
+    }
+
+    /// What the server keeps under a name beside its objects.
+    pub(crate) fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        self.lock().kept.get(name).cloned()
+    }
+
+    /// All that the server keeps under names that begin so: the rest of the names, and the values.
+    pub(crate) fn kept_under(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let inner = self.lock();
+        let all = inner.kept.iter();
+        all.filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
+    }
+
+    /// Keeps something; on disk it is before any later write of an object.
+    pub(crate) fn keep(&self, name: &str, value: Vec<u8>) {
+        let mut inner = self.lock();
+        inner.kept.insert(name.to_owned(), value.clone());
+        let revision = inner.revision;
+        self.record(&inner, Change::Keep(name.to_owned(), value), revision, None);
     }
 
     /// The revision of the last write.
@@ -197,7 +298,7 @@ impl Store {
     /// Waits until the store has reached a revision.
     pub(crate) async fn reach(&self, revision: u64) {
         // The sender is in `self`, so the wait cannot fail.
-        let _ = self.reached.subscribe().wait_for(|reached| *reached >= revision).await;
+        let _ = self.progress.subscribe().wait_for(|progress| progress.revision >= revision).await;
     }
 
     /// An object as it is now.
@@ -252,8 +353,13 @@ impl Store {
             return Err(Error::Future);
         }
         let revision = at.unwrap_or(inner.revision);
+        let floor = inner.floor;
         let Some(collection) = inner.collections.get_mut(collection) else {
-            return Ok(Page { revision, ..Page::default() });
+            return if revision < floor {
+                Err(Error::Compacted)
+            } else {
+                Ok(Page { revision, ..Page::default() })
+            };
         };
         if at.is_some() {
             collection.expire(self.clock.now());
@@ -313,7 +419,9 @@ impl Store {
             for object in removed.objects.values() {
                 inner.forget_owners(collection, object);
             }
-            removed.signal.send_replace(Signal::Removed(Arc::new(removed.history)));
+            let tell = (removed.signal, Signal::Removed(Arc::new(removed.history)));
+            let revision = inner.revision;
+            self.record(&inner, Change::Reset(Arc::clone(collection)), revision, Some(tell));
         }
     }
 
@@ -321,6 +429,7 @@ impl Store {
     pub(crate) fn compact(&self) {
         let mut inner = self.lock();
         let revision = inner.revision;
+        inner.floor = revision;
         for collection in inner.collections.values_mut() {
             collection.history.clear();
             collection.floor = revision;
@@ -338,13 +447,14 @@ impl Store {
     /// The events after `revision`, at most `limit`, and the revision that these bring the reader to.
     fn events(&self, collection: &str, revision: u64, limit: usize) -> Result<(Vec<Arc<Event>>, u64), End> {
         let inner = self.lock();
+        let visible = self.visible();
         let Some(collection) = inner.collections.get(collection) else {
-            return Ok((Vec::new(), inner.revision.max(revision)));
+            return Ok((Vec::new(), visible.max(revision)));
         };
         if revision < collection.floor {
             return Err(End::TooSlow);
         }
-        Ok(after(&collection.history, revision, limit, inner.revision))
+        Ok(after(&collection.history, revision, limit, visible))
     }
 
     fn commit(
@@ -359,9 +469,8 @@ impl Store {
         if let Some(old) = &old {
             inner.forget_owners(name, old);
         }
-        for owner in new.iter().flat_map(|new| &new.owners) {
-            let place = (Arc::clone(name), new.as_ref().map(|new| new.key.clone()).unwrap_or_default());
-            inner.dependents.entry(owner.clone()).or_default().insert(place);
+        if let Some(new) = &new {
+            inner.remember_owners(name, new);
         }
         let event = Arc::new(Event { revision, old, new, time, last: OnceLock::new() });
         let collection = inner.collection(name);
@@ -375,9 +484,39 @@ impl Store {
         }
         collection.history.push_back(Arc::clone(&event));
         collection.expire(time);
-        collection.signal.send_replace(Signal::Written);
-        self.reached.send_replace(revision);
+        let tell = (collection.signal.clone(), Signal::Written);
+        let change = match &event.new {
+            Some(new) => Change::Put(Arc::clone(name), Arc::clone(new)),
+            None => Change::Remove(Arc::clone(name), event.key().into()),
+        };
+        self.record(&inner, change, revision, Some(tell));
         event
+    }
+
+    /// Tells of a change, once it is on disk where that is wanted.
+    fn record(
+        &self,
+        inner: &Inner,
+        change: Change,
+        revision: u64,
+        tell: Option<(tokio::sync::watch::Sender<Signal>, Signal)>,
+    ) {
+        if self.durable {
+            if let Some(log) = &inner.log {
+                // Where nobody writes any more the progress has ended, which those who wait for it hear.
+                let _ = log.records.send(Record { change, revision, tell });
+            }
+            return;
+        }
+        self.progress.send_modify(|progress| progress.revision = revision);
+        if let Some((signal, told)) = tell {
+            signal.send_replace(told);
+        }
+    }
+
+    /// The last revision that may be told.
+    fn visible(&self) -> u64 {
+        self.progress.borrow().revision
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -386,9 +525,23 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Inner {
     fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
-        self.collections.entry(Arc::clone(name)).or_insert_with(|| Collection::new(0))
+        let floor = self.floor;
+        self.collections.entry(Arc::clone(name)).or_insert_with(|| Collection::new(floor))
+    }
+
+    fn remember_owners(&mut self, collection: &Arc<str>, object: &Object) {
+        for owner in &object.owners {
+            let place = (Arc::clone(collection), object.key.clone());
+            self.dependents.entry(owner.clone()).or_default().insert(place);
+        }
     }
 
     fn forget_owners(&mut self, collection: &Arc<str>, object: &Object) {
@@ -470,19 +623,20 @@ impl Collection {
     }
 }
 
-/// The events of a history after `revision`, at most `limit`, and the revision that these bring a reader to, which is
-/// `current` after the last of them.
+/// The events of a history after `revision` and up to `visible`, at most `limit`, and the revision that these bring a
+/// reader to, which is `visible` after the last of them.
 fn after(
     history: &VecDeque<Arc<Event>>,
     revision: u64,
     limit: usize,
-    current: u64,
+    visible: u64,
 ) -> (Vec<Arc<Event>>, u64) {
     let first = history.partition_point(|event| event.revision <= revision);
-    let events: Vec<_> = history.iter().skip(first).take(limit).cloned().collect();
+    let new = history.iter().skip(first).take_while(|event| event.revision <= visible);
+    let events: Vec<_> = new.take(limit).cloned().collect();
     let reached = match events.last() {
         Some(last) if events.len() == limit => last.revision,
-        _ => current.max(revision),
+        _ => visible.max(revision),
     };
     (events, reached)
 }

@@ -46,7 +46,7 @@ impl Watch {
         let signal = self.signal.borrow_and_update().clone();
         let (events, reached) = match signal {
             Signal::Written => self.store.events(&self.collection, self.revision, BATCH)?,
-            Signal::Removed(history) => match after(&history, self.revision, BATCH, self.revision) {
+            Signal::Removed(history) => match after(&history, self.revision, BATCH, u64::MAX) {
                 (events, _) if events.is_empty() => return Err(End::Removed),
                 (events, _) => {
                     let reached = events.last().map_or(self.revision, |event| event.revision);

@@ -1,0 +1,146 @@
+//! The kubeconfig that `crdctl demo` and `crdctl serve` write for their server. It is a secret, and only a file that is
+//! as crdctl wrote it is ever replaced or removed: its first line has a hash of what follows.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use kube::config::Kubeconfig;
+use tempfile::NamedTempFile;
+
+/// How long a kubeconfig is good for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// Until the command ends, which removes the file.
+    Command,
+    /// Also for the next server with the same data.
+    Data,
+}
+
+/// A kubeconfig in a file.
+pub(crate) struct KubeconfigFile {
+    path: PathBuf,
+    content: String,
+    lifetime: Lifetime,
+}
+
+impl KubeconfigFile {
+    /// Writes the file in one step, readable by its owner alone; without a path it is a temporary one.
+    pub(crate) fn write(path: Option<PathBuf>, kubeconfig: &Kubeconfig, lifetime: Lifetime) -> Result<Self> {
+        let yaml = serde_saphyr::to_string(kubeconfig).context("writing the kubeconfig as YAML")?;
+        let content = mark(&yaml) + &yaml;
+        let path = match path {
+            Some(path) => {
+                let path = std::path::absolute(&path)
+                    .with_context(|| format!("cannot write the kubeconfig {}", path.display()))?;
+                let failed = || format!("cannot write the kubeconfig {}", path.display());
+                let file = written(path.parent().unwrap_or(&path), &content).with_context(failed)?;
+                if is_ours(&path)? {
+                    file.persist(&path).map_err(|error| error.error).with_context(failed)?;
+                } else {
+                    file.persist_noclobber(&path).map_err(|error| error.error).with_context(failed)?;
+                }
+                path
+            }
+            None => {
+                let file = written(&std::env::temp_dir(), &content)
+                    .context("cannot write a temporary kubeconfig")?;
+                let (_, path) = file.keep().context("cannot keep the temporary kubeconfig")?;
+                path
+            }
+        };
+        Ok(Self { path, content, lifetime })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for KubeconfigFile {
+    /// Removes a file that is no longer good, unless somebody else has written it since.
+    fn drop(&mut self) {
+        if self.lifetime == Lifetime::Command
+            && fs::read_to_string(&self.path).is_ok_and(|found| found == self.content)
+        {
+            // It can no longer be told to anybody; a stale file is replaced by the next command.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The first line of a file.
+fn mark(yaml: &str) -> String {
+    let mut hash = DefaultHasher::new();
+    yaml.hash(&mut hash);
+    format!("# Written by crdctl ({:016x}), which replaces it as long as it is not edited.\n", hash.finish())
+}
+
+fn written(folder: &Path, content: &str) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix("crdctl-").suffix(".kubeconfig").tempfile_in(folder)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Whether `path` is a file as crdctl wrote it, left behind by a command before; an error when it is another one.
+fn is_ours(path: &Path) -> Result<bool> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(found) if found.split_once('\n').is_some_and(|(first, yaml)| mark(yaml).trim_end() == first) => {
+            Ok(true)
+        }
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+            Err(error).with_context(|| format!("cannot look at {}", path.display()))
+        }
+        _ => bail!("{} exists and was not written by crdctl; name another file", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_kubeconfig_is_private_replaces_only_our_own_and_goes_with_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let write_for =
+            |lifetime| KubeconfigFile::write(Some(path.clone()), &Kubeconfig::default(), lifetime);
+        let write = || write_for(Lifetime::Command);
+
+        let first = write().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // A second command takes over a file that a killed one left.
+        let second = write().unwrap();
+        std::mem::forget(first);
+        drop(second);
+        assert!(!path.exists());
+
+        // One that is good for longer stays.
+        drop(write_for(Lifetime::Data).unwrap());
+        assert!(path.exists());
+
+        fs::write(&path, "apiVersion: v1\n").unwrap();
+        let Err(error) = write() else { panic!("replaced somebody's file") };
+        assert!(error.to_string().contains("was not written by crdctl"), "{error:#}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "apiVersion: v1\n");
+
+        // A file that was edited since is left alone, by this command and by the next.
+        fs::remove_file(&path).unwrap();
+        let third = write().unwrap();
+        let edited = fs::read_to_string(&path).unwrap() + "# mine\n";
+        fs::write(&path, &edited).unwrap();
+        drop(third);
+        assert!(write().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), edited);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+}

@@ -1,0 +1,71 @@
+//! `crdctl serve`: an API server in this process, for as long as it is wanted.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use kube_embedded::{Endpoint, Server};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::ServeArgs,
+    kubeconfig_out::{KubeconfigFile, Lifetime},
+    shutdown,
+    stdio::say,
+};
+
+/// Runs `crdctl serve`.
+pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode> {
+    let stop = CancellationToken::new();
+    shutdown::until_signal(stop.clone(), serve(args, stop)).await
+}
+
+async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<ExitCode> {
+    let builder = match &args.data_dir {
+        None => Server::builder(),
+        Some(folder) => Server::builder().data_dir(folder),
+    };
+    let server = builder.start()?;
+    let endpoint = listen(&server, args.port).await?;
+    let (path, lifetime) = match args.data_dir {
+        None => (args.kubeconfig_out, Lifetime::Command),
+        Some(folder) => (args.kubeconfig_out.or_else(|| Some(folder.join("kubeconfig"))), Lifetime::Data),
+    };
+    let file = KubeconfigFile::write(path, &endpoint.kubeconfig(), lifetime)?;
+    welcome(&format!("https://{}", endpoint.addr()), file.path(), "get namespaces");
+    stop.cancelled().await;
+    endpoint.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a port of this machine; 0 is any that is free.
+pub(crate) async fn listen(server: &Server, port: u16) -> Result<Endpoint> {
+    server.listen(&format!("127.0.0.1:{port}")).await.with_context(|| match port {
+        0 => "no free port can be used".into(),
+        port => format!("--port {port} cannot be used, another one or 0 may do"),
+    })
+}
+
+/// Says where the server is, and what to try on it.
+pub(crate) fn welcome(server: &str, kubeconfig: &Path, command: &str) {
+    let path = kubeconfig.display().to_string();
+    say(&format!("API server: {server}"));
+    say(&format!("kubeconfig: {path}"));
+    say(&format!("try, in another terminal: kubectl --kubeconfig {} {command}", quoted(&path)));
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("/tmp/a-b.c_d"), "/tmp/a-b.c_d");
+        assert_eq!(quoted("/my dir/it's"), r"'/my dir/it'\''s'");
+    }
+}

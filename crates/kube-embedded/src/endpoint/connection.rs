@@ -1,0 +1,167 @@
+//! One connection: TLS, the user of each request, and an end in good order.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::api::IsWatch;
+use crate::server::Shared;
+use crate::status::Status;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a request over HTTP/1.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long a connection stays open without a request: as kube-apiserver's.
+const IDLE: Duration = Duration::from_secs(90);
+/// How long requests have to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often a silent HTTP/2 client is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// The longest head of a request.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// An answer's body, which counts as a request until it is sent; a watch's ends when the server stops.
+struct Answer {
+    body: Body,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _request: Pending,
+}
+
+/// A request that is not answered whole.
+struct Pending(Arc<watch::Sender<usize>>);
+
+/// Serves one connection until its client closes it, nobody uses it, or the server stops.
+pub(super) async fn serve(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    // Events are small and must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => accepted,
+        () = stop.cancelled() => return,
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!("TLS handshake timed out"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let holder = certificates.and_then(|chain| shared.holder(chain.first()?));
+    let pending = Arc::new(watch::Sender::new(0));
+    let mut unused = pending.subscribe();
+    let stopped = stop.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let request_pending = Pending::new(&pending);
+        let (shared, holder, stop) = (Arc::clone(&shared), holder.clone(), stop.clone());
+        async move {
+            let user = holder.or_else(|| shared.authenticate(request.headers()));
+            let response = match user {
+                Some(user) => shared.api.answer(&user, request.map(Body::new)).await,
+                None => Status::unauthorized().into_response(),
+            };
+            Ok::<_, std::convert::Infallible>(answer(response, request_pending, stop))
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .max_concurrent_streams(1000)
+        .max_header_list_size(MAX_HEAD as u32);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stopped.cancelled() => None,
+        () = idle(&mut unused) => None,
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(GRACE, connection).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
+        Err(_) => tracing::debug!("connection cut: a request did not finish in time"),
+    }
+}
+
+/// Waits until no request has been there for [`IDLE`].
+async fn idle(pending: &mut watch::Receiver<usize>) {
+    loop {
+        let unused = pending.wait_for(|requests| *requests == 0).await.is_ok();
+        if !unused {
+            // The connection is over, which somebody else hears.
+            return std::future::pending().await;
+        }
+        if tokio::time::timeout(IDLE, pending.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(response: Response, request: Pending, stop: CancellationToken) -> Response {
+    let is_watch = response.extensions().get::<IsWatch>().is_some();
+    let stop = is_watch.then(|| Box::pin(stop.cancelled_owned()));
+    response.map(|body| Body::new(Answer { body, stop, _request: request }))
+}
+
+impl Pending {
+    fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
+        requests.send_modify(|requests| *requests += 1);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.send_modify(|requests| *requests -= 1);
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

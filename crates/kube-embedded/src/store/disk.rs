@@ -1,0 +1,216 @@
+//! The store's copy on disk: a redb database that one thread writes.
+//!
+//! What always holds:
+//! - the database has the writes of the store in their order, up to one of them;
+//! - writes that wait while others are synced are synced together, so that many writers share one fsync;
+//! - nobody is told of a write before it is synced: that is for [`Store::settled`](super::Store::settled) and for the
+//!   signals that come with the records.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+
+use super::{Object, Progress, Signal};
+
+/// The file in the data folder.
+const FILE: &str = "store.redb";
+/// By collection and key, the object's JSON.
+const OBJECTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("objects");
+/// What the server keeps beside objects, and about the store itself.
+const SERVER: TableDefinition<&str, &[u8]> = TableDefinition::new("server");
+const FORMAT: &str = "store/format";
+const FORMAT_1: &[u8] = b"kube-embedded 1";
+const REVISION: &str = "store/revision";
+/// Most of a store is in memory anyway.
+const CACHE: usize = 16 * 1024 * 1024;
+/// Records that are synced together at most.
+const BATCH: usize = 4096;
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// Another server has it open.
+    InUse(PathBuf),
+    /// It is not as this server left it.
+    Damaged(PathBuf, Box<dyn std::error::Error + Send + Sync>),
+    /// The system does not let it be read or written.
+    Unusable(PathBuf, Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A store as it was found.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) revision: u64,
+    pub(super) objects: Vec<(Box<str>, Object)>,
+    pub(super) kept: BTreeMap<String, Vec<u8>>,
+}
+
+/// A change to write, and whom to tell once that is done.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) change: Change,
+    /// Of the store after the change.
+    pub(super) revision: u64,
+    pub(super) tell: Option<(tokio::sync::watch::Sender<Signal>, Signal)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Change {
+    Put(Arc<str>, Arc<Object>),
+    Remove(Arc<str>, Box<str>),
+    /// Removes all objects of a collection.
+    Reset(Arc<str>),
+    Keep(String, Vec<u8>),
+}
+
+/// The thread that writes. It ends when all senders of its records are gone.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) records: Sender<Record>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// Opens the store in a folder, which is made if it is not there, and starts to write to it.
+///
+/// Reads and checks all of it.
+pub(super) fn open(
+    folder: &Path,
+    progress: Arc<tokio::sync::watch::Sender<Progress>>,
+) -> Result<(Loaded, Log), Error> {
+    let path = folder.join(FILE);
+    make_private(folder, &path).map_err(|error| Error::Unusable(folder.to_owned(), error.into()))?;
+    let mut builder = Database::builder();
+    // Without this check redb trusts a file that was closed, and may panic if somebody has changed it since.
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    let database = builder.create(&path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::InUse(folder.to_owned()),
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            Error::Unusable(path.clone(), error.into())
+        }
+        other => Error::Damaged(path.clone(), other.into()),
+    })?;
+    let loaded = load(&database).map_err(|error| Error::Damaged(path.clone(), error))?;
+    let (records, todo) = channel();
+    let thread = std::thread::Builder::new()
+        .name("kube-embedded-store".to_owned())
+        .spawn(move || run(&database, &todo, &progress))
+        .map_err(|error| Error::Unusable(path, error.into()))?;
+    Ok((loaded, Log { records, thread }))
+}
+
+/// Makes the folder and an empty file, for this user alone.
+fn make_private(folder: &Path, path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        builder.mode(0o700);
+        options.mode(0o600);
+    }
+    builder.recursive(true).create(folder)?;
+    options.open(path)?;
+    // The file's name has to outlive a crash too.
+    fs::File::open(folder)?.sync_all()
+}
+
+fn load(database: &Database) -> Result<Loaded, Box<dyn std::error::Error + Send + Sync>> {
+    let read = database.begin_read()?;
+    if read.list_tables()?.next().is_none() {
+        // New, or nothing was ever written to it.
+        return Ok(Loaded { revision: 1, ..Loaded::default() });
+    }
+    let server = read.open_table(SERVER)?;
+    match server.get(FORMAT)? {
+        Some(format) if format.value() == FORMAT_1 => {}
+        _ => return Err("it is not in the format of this version".into()),
+    }
+    let mut loaded = Loaded::default();
+    for entry in server.iter()? {
+        let (name, value) = entry?;
+        match name.value() {
+            FORMAT => {}
+            REVISION => loaded.revision = u64::from_le_bytes(value.value().try_into()?),
+            name => {
+                loaded.kept.insert(name.to_owned(), value.value().to_vec());
+            }
+        }
+    }
+    for entry in read.open_table(OBJECTS)?.iter()? {
+        let (place, bytes) = entry?;
+        let (collection, key) = place.value();
+        let object = Object::load(key, bytes.value())
+            .ok_or_else(|| format!("{key:?} in {collection:?} is no object"))?;
+        loaded.objects.push((collection.into(), object));
+    }
+    Ok(loaded)
+}
+
+/// Writes records until their senders are gone, or a write fails.
+fn run(database: &Database, records: &Receiver<Record>, progress: &tokio::sync::watch::Sender<Progress>) {
+    let _end = End(progress);
+    while let Ok(first) = records.recv() {
+        let batch: Vec<Record> = std::iter::once(first).chain(records.try_iter()).take(BATCH).collect();
+        if let Err(error) = write(database, &batch) {
+            tracing::error!(error = &*error, "the store cannot be written; the server answers no more");
+            return;
+        }
+        if let Some(last) = batch.last() {
+            progress.send_modify(|progress| progress.revision = last.revision);
+        }
+        for (signal, told) in batch.into_iter().filter_map(|record| record.tell) {
+            signal.send_replace(told);
+        }
+    }
+}
+
+/// Says that nothing more is written, whatever the reason.
+struct End<'a>(&'a tokio::sync::watch::Sender<Progress>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|progress| progress.ended = true);
+    }
+}
+
+/// Writes records in one transaction, which is synced when this returns.
+fn write(database: &Database, batch: &[Record]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let transaction = database.begin_write()?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        let mut server = transaction.open_table(SERVER)?;
+        for record in batch {
+            match &record.change {
+                Change::Put(collection, object) => {
+                    objects.insert((&**collection, &*object.key), &*object.bytes)?;
+                }
+                Change::Remove(collection, key) => {
+                    objects.remove((&**collection, &**key))?;
+                }
+                Change::Reset(collection) => {
+                    // No name of a collection ends in NUL, so the range has this one alone.
+                    let next = format!("{collection}\0");
+                    objects.retain_in((&**collection, "")..(&*next, ""), |_, _| false)?;
+                }
+                Change::Keep(name, value) => {
+                    server.insert(&**name, &**value)?;
+                }
+            }
+        }
+        server.insert(FORMAT, FORMAT_1)?;
+        if let Some(last) = batch.last() {
+            server.insert(REVISION, &last.revision.to_le_bytes()[..])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}

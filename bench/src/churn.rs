@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "10000")]
     objects: NonZeroUsize,
     /// How many updates follow
-    #[arg(long, default_value = "100000")]
+    #[arg(long, default_value = "20000")]
     updates: NonZeroUsize,
     /// How often each client runs, in turns; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]

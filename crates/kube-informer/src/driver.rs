@@ -14,11 +14,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, debug_span};
 
 use crate::{
     Cached, Error,
     engine::{Engine, Flow},
     error::cause_of,
+    metrics::Counters,
     protocol::{Next, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     shared::Shared,
@@ -77,6 +79,7 @@ impl<K: Cached> Driver<K> {
     pub(crate) async fn run(mut self) {
         let cancelled = self.cancelled.clone();
         cancelled.run_until_cancelled(self.drive()).await;
+        debug!(resource = self.target.path(), "cancelled");
     }
 
     async fn drive(&mut self) {
@@ -97,8 +100,9 @@ impl<K: Cached> Driver<K> {
         let (target, shared) = (self.target.clone(), Arc::clone(&self.closing.0));
         let Connection { transport, started, watch_lists } = &*self.connection;
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
+        let counters = shared.counters().clone();
         let engine = Engine::new(target, scope, self.settings, seed, started, watch_lists, shared);
-        let watch = Watch { transport: transport.clone(), engine, started };
+        let watch = Watch { transport: transport.clone(), engine, counters, started };
         // It is large.
         let watching = Box::pin(watch.run());
         async move {
@@ -111,6 +115,7 @@ impl<K: Cached> Driver<K> {
 struct Watch<K: Cached> {
     transport: Transport,
     engine: Engine<K>,
+    counters: Counters,
     started: Instant,
 }
 
@@ -118,7 +123,12 @@ impl<K: Cached> Watch<K> {
     async fn run(mut self) {
         loop {
             match self.engine.next(self.now()) {
-                Next::Send(request) => self.exchange(&request).await,
+                Next::Send(request) => {
+                    // What the client logs about a request tells whose it is.
+                    let span =
+                        debug_span!("exchange", resource = %self.engine.path(), request = request.verb());
+                    self.exchange(&request).instrument(span).await;
+                }
                 Next::WaitUntil(until) => {
                     let until = self.engine.wake_at().map_or(until, |wake| wake.min(until));
                     sleep_until(self.started + until).await;
@@ -154,7 +164,8 @@ impl<K: Cached> Watch<K> {
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if self.engine.data(self.now(), chunk) == Flow::Stop {
+                    let now = self.now();
+                    if self.counters.decoding(|| self.engine.data(now, chunk)) == Flow::Stop {
                         if matches!(request, Request::List { .. }) {
                             read_out(body).await;
                         }

@@ -12,20 +12,21 @@ use bytes::Bytes;
 use http::StatusCode;
 use kube::core::Status as ApiStatus;
 use tokio::time::Instant;
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
     Cached, Error, NamespaceStatus, Phase, Reason, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
+    metrics::Count,
     protocol::{
         Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
         WatchLists,
     },
     scope::Scope,
     shared::Shared,
-    store::{Lagging, ListNumber, Store},
+    store::{Freshness, Lagging, ListNumber, Store},
 };
 
 /// How much of an error's body is read.
@@ -60,6 +61,8 @@ pub(crate) struct Engine<K: Cached> {
     /// The version that was published last; none before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
+    /// When the list under way, or the last one, was asked for.
+    list_began: Time,
     /// When the request under way was made.
     asked: Time,
     /// Since when every attempt failed.
@@ -136,6 +139,7 @@ impl<K: Cached> Engine<K> {
             started,
             published: None,
             last_contact: None,
+            list_began: Time::ZERO,
             asked: Time::ZERO,
             trouble_since: None,
             status: NamespaceStatus::new(),
@@ -178,7 +182,15 @@ impl<K: Cached> Engine<K> {
                 },
             };
             let why = request.begins_list().then(|| self.machine.list_reason());
-            debug!(resource = %self.path, ?request, ?why, "sending");
+            if let Some(why) = why {
+                self.list_began = now;
+                self.shared.counters().add(why, 1);
+            }
+            if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
+                self.shared.counters().add(Count::Watch, 1);
+            }
+            let (reason, resource_version) = (why.map(field::debug), request.version().map(field::display));
+            debug!(resource = %self.path, request = request.verb(), resource_version, reason, "sending");
         }
         next
     }
@@ -205,6 +217,7 @@ impl<K: Cached> Engine<K> {
     /// The head of the answer.
     pub(crate) fn head(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
         self.machine.received(now);
+        trace!(resource = %self.path, code = code.as_u16(), "answered");
         if !code.is_success() {
             let discovery = matches!(self.reading, Reading::Whole { .. });
             self.reading = Reading::Whole { code, retry_after, body: Vec::new(), discovery };
@@ -222,6 +235,7 @@ impl<K: Cached> Engine<K> {
     /// A part of the answer's body.
     pub(crate) fn data(&mut self, now: Time, chunk: Bytes) -> Flow {
         self.machine.received(now);
+        self.shared.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Nothing => return Flow::Stop,
             Reading::Whole { code, retry_after, mut body, discovery } => {
@@ -286,19 +300,10 @@ impl<K: Cached> Engine<K> {
         let freshness = self.machine.freshness();
         while let Some(piece) = list.next()? {
             match piece {
-                Piece::Item(item) => match self.decoder.object::<K>(&item)? {
-                    Decoded::Item(item) => {
-                        if let Some(Err(Lagging)) =
-                            self.change(|store, list| store.list_item(list, item, freshness))
-                        {
-                            self.machine.lagging(now);
-                            return Err(Problem::Quietly(LAGGING));
-                        }
-                    }
-                    Decoded::Undecoded(item) => {
-                        self.change(|store, list| store.list_undecoded(list, item));
-                    }
-                },
+                Piece::Item(item) => {
+                    let decoded = self.decoder.object(&item)?;
+                    self.listed(now, decoded, freshness)?;
+                }
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
                     return match self.machine.page(now, end.version, end.continue_token) {
@@ -317,7 +322,9 @@ impl<K: Cached> Engine<K> {
 
     fn read_watch(&mut self, now: Time, lines: &mut frame::Lines) -> Result<Flow, Problem> {
         while let Some(line) = lines.next()? {
-            match decode::watch_event(&line)? {
+            let event = decode::watch_event(&line)?;
+            self.shared.counters().add(&event, 1);
+            match event {
                 WatchEvent::Put(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
                     self.put(now, decoded)?;
@@ -328,6 +335,7 @@ impl<K: Cached> Engine<K> {
                 }
                 WatchEvent::Bookmark { version, ends_initial } => {
                     let version = decode::version(&version)?;
+                    trace!(resource = %self.path, resource_version = %version, ends_initial, "bookmark");
                     self.event(now, EventKind::Bookmark { ends_initial }, version)?;
                 }
                 WatchEvent::Error(status) => return Err(Problem::Refused(status)),
@@ -336,19 +344,23 @@ impl<K: Cached> Engine<K> {
         Ok(Flow::Continue)
     }
 
+    /// An object of the list under way.
+    fn listed(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+        let listed = self.change(|store, list| match decoded {
+            Decoded::Item(item) => store.list_item(list, item, freshness),
+            Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
+        });
+        if let Some(Err(Lagging)) = listed {
+            self.machine.lagging(now);
+            return Err(Problem::Quietly(LAGGING));
+        }
+        Ok(())
+    }
+
     fn put(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
         let verdict = self.event(now, EventKind::Put, decoded.version())?;
         match (verdict, decoded) {
-            (Verdict::List(freshness), Decoded::Item(item)) => {
-                if let Some(Err(Lagging)) = self.change(|store, list| store.list_item(list, item, freshness))
-                {
-                    self.machine.lagging(now);
-                    return Err(Problem::Quietly(LAGGING));
-                }
-            }
-            (Verdict::List(_), Decoded::Undecoded(item)) => {
-                self.change(|store, list| store.list_undecoded(list, item));
-            }
+            (Verdict::List(freshness), decoded) => self.listed(now, decoded, freshness)?,
             (Verdict::Apply, Decoded::Item(item)) => {
                 self.change(|store, list| store.put(list, item));
             }
@@ -391,15 +403,20 @@ impl<K: Cached> Engine<K> {
 
     /// A list is complete: what it did not show is gone, and what it did is published.
     fn complete(&mut self, now: Time, version: ResourceVersion) {
+        let took = now.saturating_sub(self.list_began);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
         let namespace = self.scope.namespace.clone();
         self.change(|store, list| store.sweep(namespace.as_deref(), list));
         self.works(now);
         if let Some(gathered) = self.gathered.take() {
-            debug!(resource = %self.path, count = gathered.objects().len(), %version, "initial list");
+            let count = gathered.objects().len();
+            debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
             self.shared.join(&self.scope, gathered, version);
             self.published = Some(version);
         } else {
-            debug!(resource = %self.path, %version, "listed again");
+            let reason = self.machine.list_reason();
+            debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "listed again");
         }
         self.publish(now);
     }
@@ -453,7 +470,7 @@ impl<K: Cached> Engine<K> {
         self.reading = Reading::Nothing;
         match problem {
             Problem::Quietly(why) => {
-                debug!(resource = %self.path, why, "another list follows");
+                debug!(resource = %self.path, reason = why, "another list follows");
                 self.publish(now);
             }
             Problem::Refused(status) => {
@@ -479,11 +496,12 @@ impl<K: Cached> Engine<K> {
         self.publish(now);
         let at = match consequence {
             Consequence::Fallback => {
-                debug!(resource = %self.path, cause = chain(&error), "a list follows instead of a watch-list");
+                debug!(resource = %self.path, error = chain(&error), "a list follows instead of a watch-list");
                 return;
             }
             Consequence::Retry { at } => at,
         };
+        self.shared.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
         if self.published.is_some() && self.machine.served() != Served::No {
             warn!(resource = %self.path, error = reason, ?wait, "watch failed, trying again");
@@ -540,6 +558,14 @@ impl<K: Cached> Engine<K> {
     fn tell(&mut self, now: Time) {
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
+        if stale != self.status.stale {
+            if stale {
+                let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
+                warn!(resource = %self.path, age, "stale");
+            } else {
+                info!(resource = %self.path, "not stale any more");
+            }
+        }
         let phase = self.phase.take();
         // The time alone wakes nobody: it changes with every chunk.
         let news =

@@ -14,6 +14,7 @@ mod index;
 mod informer;
 mod key;
 mod mailbox;
+mod metrics;
 mod protocol;
 mod scope;
 mod shared;

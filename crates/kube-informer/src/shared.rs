@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::{
-    Cached, NamespaceStatus, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox, scope::Scope,
-    store::Store,
+    Cached, NamespaceStatus, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox,
+    metrics::Counters, scope::Scope, store::Store,
 };
 
 pub(crate) struct Shared<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
     store: Mutex<Store<K>>,
     status: watch::Sender<Status>,
+    counters: Counters,
 }
 
 struct Subscribers<K: Cached> {
@@ -38,7 +39,12 @@ impl<K: Cached> Shared<K> {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
             store: Mutex::new(store),
             status: watch::Sender::new(status),
+            counters: Counters::default(),
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// One change of the store, or one look at it.
@@ -165,6 +171,28 @@ impl<K: Cached> Shared<K> {
 
     fn subscribers(&self) -> MutexGuard<'_, Subscribers<K>> {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl<K: Cached> crate::metrics::Measured for Shared<K> {
+    fn measure(&self) -> crate::metrics::Gauges {
+        let read = |mailbox: &&Arc<Mailbox<K>>| Arc::strong_count(mailbox) > 1;
+        let mailboxes: Vec<_> = self.subscribers().mailboxes.iter().filter(read).cloned().collect();
+        // Counting takes the lock of each mailbox: not while the writer waits for that of all.
+        let queued = mailboxes.iter().map(|mailbox| mailbox.pending()).sum();
+        let objects = self.change(|store| store.objects().len());
+        let status = self.status.borrow();
+        crate::metrics::Gauges {
+            informers: usize::from(!matches!(status.phase, crate::Phase::Stopped)),
+            ready: usize::from(status.is_ready()),
+            objects,
+            quarantined: status.quarantined.len(),
+            subscribers: mailboxes.len(),
+            queued,
+            last_contact: status.age(),
+            resource_version: status.resource_version,
+        }
     }
 }
 

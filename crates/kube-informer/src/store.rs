@@ -165,26 +165,24 @@ impl<K: Cached> Store<K> {
         item: Item<K>,
         freshness: Freshness,
     ) -> Result<(), Lagging> {
-        if let Freshness::AtLeast(known) = freshness {
-            let older = match self.newest(&item.key) {
-                Some(newest) => item.version < newest,
-                // The cache is complete up to `known`: what is older and not in it was deleted since.
-                None => known.is_some_and(|known| item.version <= known),
-            };
-            if older {
-                return Err(Lagging);
-            }
-        }
+        self.check(&item.key, item.version, freshness)?;
         self.put(list, item);
         Ok(())
     }
 
     /// An object of the list under way that did not decode: it is there, so it is not swept.
-    pub(crate) fn list_undecoded(&mut self, list: ListNumber, item: Undecoded) {
+    pub(crate) fn list_undecoded(
+        &mut self,
+        list: ListNumber,
+        item: Undecoded,
+        freshness: Freshness,
+    ) -> Result<(), Lagging> {
+        self.check(&item.key, item.version, freshness)?;
         if let Some(cached) = self.objects.get(&item.key) {
             cached.mark(list);
         }
         self.quarantine(list, item);
+        Ok(())
     }
 
     /// The list is complete: what it did not show is gone.
@@ -268,6 +266,17 @@ impl<K: Cached> Store<K> {
             self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
         })
         .take_while(move |(key, _)| is_in(key, namespace))
+    }
+
+    /// Whether a list that may be old shows this object as it was before what is known of it.
+    fn check(&self, key: &ObjectKey, version: ResourceVersion, freshness: Freshness) -> Result<(), Lagging> {
+        let Freshness::AtLeast(known) = freshness else { return Ok(()) };
+        let older = match self.newest(key) {
+            Some(newest) => version < newest,
+            // The cache is complete up to `known`: what is older and not in it was deleted since.
+            None => known.is_some_and(|known| version <= known),
+        };
+        if older { Err(Lagging) } else { Ok(()) }
     }
 
     /// The newest version of an object that is known of, whether it decoded or not.

@@ -43,6 +43,12 @@ impl FromStr for ResourceVersion {
 }
 
 impl ResourceVersion {
+    /// Its 15 least significant decimal digits: what a float can hold.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn last_digits(self) -> u64 {
+        (self.value() % 10_u128.pow(15)) as u64
+    }
+
     fn value(self) -> u128 {
         (u128::from(self.high) << 64) | u128::from(self.low)
     }

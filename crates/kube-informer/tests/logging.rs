@@ -1,10 +1,12 @@
 //! What is logged. Alone in its file, because a subscriber that is to hear everything is the process's.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
+
 mod support;
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use kube_informer::Informers;
@@ -13,13 +15,7 @@ use support::{Blog, Reply, Server, Then, blog, event};
 
 #[tokio::test(start_paused = true)]
 async fn no_content_of_an_object_is_logged() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let logged = Logged::everything();
     let secret = |version: u64, url: Value| {
         let mut blog = blog("a", version);
         blog["spec"]["url"] = url;
@@ -38,13 +34,76 @@ async fn no_content_of_an_object_is_logged() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let mut status = blogs.status();
     status.wait_for(|status| status.error().is_some()).await.unwrap();
-    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let text = logged.text();
     assert!(text.contains("quarantined") && text.contains("trying again"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 
+/// What `RUST_LOG=kube_informer=debug` shows of a fault and of what follows.
+#[tokio::test(start_paused = true)]
+async fn a_fault_can_be_followed_in_the_log() {
+    let logged = Logged::everything();
+    let server = Server::new(move |call| match call.index {
+        0 => Reply::status(422, "Invalid", "no sendInitialEvents"),
+        1 => Reply::list(5, &[blog("a", 4), blog("b", 5)]),
+        2 => Reply::watch(vec![event("MODIFIED", &blog("a", 6))], Then::Break),
+        3 => Reply::status(410, "Expired", "too old resource version"),
+        4 => Reply::list(9, &[blog("a", 9)]),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
+    let mut status = blogs.status();
+    status.wait_for(|status| status.stale).await.unwrap();
+    drop(blogs);
+    let text = logged.text();
+    let of_this = |line: &&str| line.contains("/namespaces/default/blogs") && line.contains("kube_informer");
+    let mut lines = text.lines().filter(of_this);
+    for wanted in [
+        &["DEBUG", "sending", "request=\"watch-list\"", "reason=Initial"][..],
+        &["DEBUG", "a list follows instead of a watch-list", "no sendInitialEvents"],
+        &["DEBUG", "sending", "request=\"list\"", "reason=Initial"],
+        &["DEBUG", "initial list", "count=2", "resource_version=5"],
+        &["DEBUG", "sending", "request=\"watch\"", "resource_version=5"],
+        &["DEBUG", "updated", "namespace=\"default\"", "name=\"a\""],
+        &["WARN", "watch failed, trying again", "ended early: ", "reset by a test", "wait="],
+        &["DEBUG", "sending", "request=\"watch\"", "resource_version=6"],
+        &["WARN", "watch failed, trying again", "too old resource version", "wait="],
+        &["DEBUG", "sending", "request=\"list\"", "reason=Expired"],
+        &["INFO", "watching again", "after="],
+        &["DEBUG", "listed again", "resource_version=9", "reason=Expired"],
+        &["DEBUG", "deleted", "name=\"b\"", "reason=MissedWhileAway"],
+        &["DEBUG", "sending", "request=\"watch\"", "resource_version=9"],
+        &["WARN", "stale", "age=180"],
+    ] {
+        let found = lines.any(|line| wanted.iter().all(|part| line.contains(part)));
+        assert!(found, "no {wanted:?}, in this order, in\n{text}");
+    }
+}
+
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    /// What this process logs, down to the smallest, from the first call on.
+    fn everything() -> Self {
+        static LOGGED: LazyLock<Logged> = LazyLock::new(|| {
+            let logged = Logged::default();
+            let writer = logged.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            logged
+        });
+        LOGGED.clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+    }
+}
 
 impl io::Write for Logged {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {

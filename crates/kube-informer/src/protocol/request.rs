@@ -171,6 +171,28 @@ impl Request {
     pub(crate) fn begins_list(&self) -> bool {
         matches!(self, Self::WatchList { .. } | Self::List { continue_token: None, .. })
     }
+
+    /// What is asked for, for a log.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::List { continue_token: None, .. } => "list",
+            Self::List { .. } => "list-page",
+            Self::WatchList { .. } => "watch-list",
+            Self::Watch { .. } => "watch",
+            Self::Discover => "discover",
+        }
+    }
+
+    /// The version that is asked for, if one is.
+    pub(crate) fn version(&self) -> Option<String> {
+        match self {
+            Self::List { version, continue_token: None, .. } | Self::WatchList { version, .. } => {
+                Some(version.text()).filter(|text| !text.is_empty())
+            }
+            Self::Watch { from, .. } => Some(from.to_string()),
+            Self::List { .. } | Self::Discover => None,
+        }
+    }
 }
 
 impl ListVersion {

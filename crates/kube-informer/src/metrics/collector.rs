@@ -1,0 +1,319 @@
+//! Gathers the metrics of all informers of one [`Informers`](crate::Informers) when the registry is read.
+//!
+//! Informers of the same resource (of several namespaces or selectors) are one series: labels are a closed set, and
+//! never name a namespace or an object. A counter never goes down, because what an informer counted stays when it ends.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use super::{COUNTS, Count, Counters};
+use crate::{Cached, ResourceVersion, protocol::Target, shared::Shared};
+
+/// The state of one informer, or of all that watch a resource.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) informers: usize,
+    pub(crate) ready: usize,
+    pub(crate) objects: usize,
+    pub(crate) quarantined: usize,
+    pub(crate) subscribers: usize,
+    pub(crate) queued: usize,
+    /// How long ago the server last sent something.
+    pub(crate) last_contact: Option<Duration>,
+    pub(crate) resource_version: Option<ResourceVersion>,
+}
+
+/// An informer that can be asked for its state.
+pub(crate) trait Measured: Send + Sync {
+    fn measure(&self) -> Gauges;
+}
+
+/// The informers that are measured. Cloning gives another handle to the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct Metrics(Arc<Mutex<Series>>);
+
+#[derive(Default)]
+struct Series {
+    running: Vec<(Resource, Counters, Weak<dyn Measured>)>,
+    /// What informers have counted that have ended.
+    ended: BTreeMap<Resource, [u64; COUNTS]>,
+}
+
+/// The labels that every series has.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Resource {
+    group: String,
+    version: String,
+    resource: String,
+}
+
+/// One metric that is counted: a series for each value of its label, or the one count of a metric without.
+struct Counted {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    label: &'static str,
+    series: &'static [(&'static str, Count)],
+}
+
+/// One metric that is looked up.
+struct LookedUp {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    value: fn(&Gauges) -> Option<f64>,
+}
+
+const COUNTED: [Counted; 7] = [
+    Counted {
+        name: "reflector_lists",
+        help: "Lists that were asked for, by why: initial, expired (HTTP 410), lagging (older than the cache), malformed, \
+               type_returned",
+        unit: None,
+        label: "reason",
+        series: &[
+            ("initial", Count::ListInitial),
+            ("expired", Count::ListExpired),
+            ("lagging", Count::ListLagging),
+            ("malformed", Count::ListMalformed),
+            ("type_returned", Count::ListTypeReturned),
+        ],
+    },
+    Counted {
+        name: "reflector_list_duration",
+        help: "Time from asking for a list to having all of it, of the lists that succeeded",
+        unit: Some(Unit::Seconds),
+        label: "",
+        series: &[("", Count::ListNanoseconds)],
+    },
+    Counted {
+        name: "reflector_watches",
+        help: "Watches that were asked for",
+        unit: None,
+        label: "",
+        series: &[("", Count::Watch)],
+    },
+    Counted {
+        name: "reflector_failures",
+        help: "Attempts to list or watch that failed, by how",
+        unit: None,
+        label: "error",
+        series: &[
+            ("unreachable", Count::FailureUnreachable),
+            ("tls", Count::FailureTls),
+            ("client", Count::FailureClient),
+            ("api", Count::FailureApi),
+            ("interrupted", Count::FailureInterrupted),
+            ("silent", Count::FailureSilent),
+            ("malformed", Count::FailureMalformed),
+        ],
+    },
+    Counted {
+        name: "informer_watch_events",
+        help: "Watch events that came, by type: applied (added or modified), deleted, bookmark, error",
+        unit: None,
+        label: "type",
+        series: &[
+            ("applied", Count::EventApplied),
+            ("deleted", Count::EventDeleted),
+            ("bookmark", Count::EventBookmark),
+            ("error", Count::EventError),
+        ],
+    },
+    Counted {
+        name: "informer_received",
+        help: "Length of the answers that came, without their heads",
+        unit: Some(Unit::Bytes),
+        label: "",
+        series: &[("", Count::ReceivedBytes)],
+    },
+    Counted {
+        name: "informer_decode",
+        help: "Time spent on cutting answers, decoding objects and putting them into the cache",
+        unit: Some(Unit::Seconds),
+        label: "",
+        series: &[("", Count::DecodeNanoseconds)],
+    },
+];
+
+const LOOKED_UP: [LookedUp; 8] = [
+    LookedUp {
+        name: "informer_running",
+        help: "Informers that run",
+        unit: None,
+        value: |gauges| Some(gauges.informers as f64),
+    },
+    LookedUp {
+        name: "informer_ready",
+        help: "Informers that run, are synced and are not stale",
+        unit: None,
+        value: |gauges| Some(gauges.ready as f64),
+    },
+    LookedUp {
+        name: "informer_objects",
+        help: "Objects in the caches",
+        unit: None,
+        value: |gauges| Some(gauges.objects as f64),
+    },
+    LookedUp {
+        name: "informer_quarantined_objects",
+        help: "Objects whose present state does not decode",
+        unit: None,
+        value: |gauges| Some(gauges.quarantined as f64),
+    },
+    LookedUp {
+        name: "informer_last_contact_age",
+        help: "How long ago the server last sent a part of a list, an event or a bookmark: the longest of all informers",
+        unit: Some(Unit::Seconds),
+        value: |gauges| gauges.last_contact.map(|age| age.as_secs_f64()),
+    },
+    LookedUp {
+        name: "informer_store_resource_version",
+        help: "The 15 least significant digits of the resource version of the cache: the lowest of all informers",
+        unit: None,
+        value: |gauges| gauges.resource_version.map(|version| version.last_digits() as f64),
+    },
+    LookedUp {
+        name: "informer_subscribers",
+        help: "Subscriptions",
+        unit: None,
+        value: |gauges| Some(gauges.subscribers as f64),
+    },
+    LookedUp {
+        name: "informer_queued_items",
+        help: "Changes that wait to be read by a subscription",
+        unit: None,
+        value: |gauges| Some(gauges.queued as f64),
+    },
+];
+
+impl Metrics {
+    /// Measures an informer until it ends.
+    pub(crate) fn add<K: Cached>(&self, target: &Target, informer: &Arc<Shared<K>>) {
+        let resource = Resource {
+            group: target.group.clone(),
+            version: target.version.clone(),
+            resource: target.plural.clone(),
+        };
+        let measured: Arc<dyn Measured> = Arc::clone(informer) as _;
+        let mut series = self.series();
+        series.put_aside_ended();
+        series.running.push((resource, informer.counters().clone(), Arc::downgrade(&measured)));
+    }
+
+    fn series(&self) -> MutexGuard<'_, Series> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gather(&self) -> BTreeMap<Resource, ([u64; COUNTS], Gauges)> {
+        let mut series = self.series();
+        series.put_aside_ended();
+        let ended =
+            series.ended.iter().map(|(resource, counts)| (resource.clone(), (*counts, Gauges::default())));
+        let mut gathered: BTreeMap<_, _> = ended.collect();
+        let running: Vec<_> = series.running.clone();
+        // Looking into the informers takes their locks, and the last handle of one can be dropped here.
+        drop(series);
+        for (resource, counters, informer) in running {
+            let (counts, gauges) =
+                gathered.entry(resource).or_insert_with(|| ([0; COUNTS], Gauges::default()));
+            add(counts, &counters);
+            if let Some(informer) = informer.upgrade() {
+                gauges.add(&informer.measure());
+            }
+        }
+        gathered
+    }
+}
+
+impl Series {
+    fn put_aside_ended(&mut self) {
+        let ended = self.running.extract_if(.., |(_, _, informer)| informer.strong_count() == 0);
+        for (resource, counters, _) in ended {
+            add(self.ended.entry(resource).or_insert([0; COUNTS]), &counters);
+        }
+    }
+}
+
+impl Gauges {
+    fn add(&mut self, other: &Self) {
+        self.informers += other.informers;
+        self.ready += other.ready;
+        self.objects += other.objects;
+        self.quarantined += other.quarantined;
+        self.subscribers += other.subscribers;
+        self.queued += other.queued;
+        self.last_contact = self.last_contact.max(other.last_contact);
+        self.resource_version = [self.resource_version, other.resource_version].into_iter().flatten().min();
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gathered = self.gather();
+        for metric in &COUNTED {
+            let mut family = encoder.encode_descriptor(
+                metric.name,
+                metric.help,
+                metric.unit.as_ref(),
+                MetricType::Counter,
+            )?;
+            for (resource, (counts, _)) in &gathered {
+                for (value, count) in metric.series {
+                    let labels: Vec<_> = resource.labels((metric.label, value)).collect();
+                    let (encoder, counted) = (family.encode_family(&labels)?, counts[*count as usize]);
+                    match metric.unit {
+                        Some(Unit::Seconds) => ConstCounter::new(counted as f64 / 1e9).encode(encoder)?,
+                        _ => ConstCounter::new(counted).encode(encoder)?,
+                    }
+                }
+            }
+        }
+        for metric in &LOOKED_UP {
+            let mut family = encoder.encode_descriptor(
+                metric.name,
+                metric.help,
+                metric.unit.as_ref(),
+                MetricType::Gauge,
+            )?;
+            for (resource, (_, gauges)) in &gathered {
+                if let Some(value) = (metric.value)(gauges) {
+                    let labels: Vec<_> = resource.labels(("", "")).collect();
+                    ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Resource {
+    /// The labels of a series; one without a name is none.
+    fn labels<'a>(&'a self, more: (&'a str, &'a str)) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let resource = [("group", &*self.group), ("version", &*self.version), ("resource", &*self.resource)];
+        resource.into_iter().chain(Some(more).filter(|(name, _)| !name.is_empty()))
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("informers", &self.series().running.len()).finish()
+    }
+}
+
+fn add(counts: &mut [u64; COUNTS], counters: &Counters) {
+    for (count, more) in counts.iter_mut().zip(counters.read()) {
+        *count = count.saturating_add(more);
+    }
+}

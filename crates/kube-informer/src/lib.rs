@@ -10,6 +10,9 @@ mod driver;
 mod engine;
 mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod informer;
 mod key;

@@ -160,6 +160,7 @@ impl Server {
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             make_namespace(&api, namespace);
         }
+        lifecycle::make_start_objects(&api);
         let shared = Arc::new(Shared { api, admin_token, authority: Mutex::default() });
         Self { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
     }

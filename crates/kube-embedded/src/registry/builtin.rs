@@ -1,6 +1,6 @@
 //! The resources that kube-apiserver 1.37 has without any definition, as its discovery tells them.
 //!
-//! `builtin.jq` says how `builtin.json` is made again.
+//! `cargo xtask builtin` writes `builtin.json`.
 
 use std::sync::Arc;
 

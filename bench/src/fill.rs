@@ -17,7 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::blogs;
+use bench::blogs;
 
 /// The namespace that is the benchmark's own.
 pub(crate) const NAMESPACE: &str = "blog-bench";

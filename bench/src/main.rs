@@ -4,11 +4,9 @@
 //! subcommand and reads a line of JSON.
 
 mod api;
-mod blogs;
 mod child;
 mod churn;
 mod cluster;
-mod feed;
 mod fill;
 mod machine;
 mod relist;
@@ -16,10 +14,10 @@ mod sync;
 mod table;
 mod usage;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::{Choice, Own};
 
@@ -60,6 +58,17 @@ enum Command {
     /// Measures one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
+}
+
+/// How much is measured, for the commands that fill a cache.
+#[derive(Args)]
+struct Extent {
+    /// How many Blogs are cached
+    #[arg(long, default_value = "100000")]
+    objects: NonZeroUsize,
+    /// How often each client runs, in turns; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
 }
 
 #[expect(clippy::print_stderr, reason = "a command's error goes to its user")]

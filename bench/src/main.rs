@@ -3,6 +3,7 @@
 //! Every client is measured in a process of its own, by this same program: the command starts it with a hidden
 //! subcommand and reads a line of JSON.
 
+mod api;
 mod child;
 mod churn;
 mod cluster;
@@ -36,6 +37,8 @@ enum Command {
     Churn(churn::Arguments),
     /// Listing everything again after a watch has expired: memory of each client
     Relist(relist::Arguments),
+    /// The embedded API server: starts, creates, lists, watches, memory
+    Api(api::Arguments),
     /// Starts a server and holds it until stdin ends
     #[command(hide = true)]
     Serve {
@@ -49,6 +52,9 @@ enum Command {
     /// Measures one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
+    /// Measures the memory of `api`
+    #[command(hide = true)]
+    ApiMemory(api::MemoryArguments),
     /// Measures one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
@@ -83,6 +89,8 @@ fn run() -> Result<()> {
         // It makes its own runtime: the control plane's library has one.
         Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
+        Command::Api(arguments) => block_on(api::run(arguments)),
+        Command::ApiMemory(arguments) => block_on(api::memory(arguments)),
         Command::Relist(arguments) => block_on(relist::run(arguments)),
         Command::RelistClient(arguments) => block_on(relist::client(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),

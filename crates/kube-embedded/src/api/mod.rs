@@ -6,6 +6,7 @@ mod body;
 mod delete;
 mod discovery;
 mod fault;
+mod injection;
 mod negotiate;
 mod openapi;
 mod path;
@@ -31,6 +32,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::delete::{DeleteOptions, delete_object};
+pub(crate) use self::injection::Injections;
 use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
@@ -59,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) faults: Faults,
+    /// Those of clients in other processes, if these may have any.
+    injections: Option<Injections>,
     pub(crate) auth: Authentication,
     registry: RwLock<Registry>,
     /// To the controllers.
@@ -101,12 +105,18 @@ impl Request<'_> {
 
 impl Api {
     /// A server of what is in a store.
-    pub(crate) fn new(store: Store, clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        injections: Option<Injections>,
+        work: tokio::sync::mpsc::UnboundedSender<Work>,
+    ) -> Self {
         Self {
             auth: Authentication::new(&store),
             store: Arc::new(store),
             clock,
             faults: Faults::default(),
+            injections,
             registry: RwLock::new(Registry::new()),
             work,
             ended: CancellationToken::new(),
@@ -177,6 +187,11 @@ impl Api {
     ) -> Result<Response, Status> {
         let query = Query::parse(parts.uri.query());
         let Some(path) = Path::parse(parts.uri.path()) else {
+            if let Some(injections) = &self.injections
+                && let Some(rest) = injection::path(parts.uri.path())
+            {
+                return injections.answer(self, user, &parts.method, rest, body).await;
+            }
             rbac::authorize_path(self, user, &parts.method, parts.uri.path())?;
             return self.answer_path(parts);
         };

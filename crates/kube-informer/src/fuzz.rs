@@ -21,6 +21,7 @@ use crate::{
     protocol::{Next, Settings, Target},
     scope::Scope,
     shared::Shared,
+    skip::Skip,
 };
 
 /// Lines come out whole, however they are chunked.
@@ -198,7 +199,9 @@ fn blogs() -> ApiResource {
 
 fn decoder() -> Decoder {
     let ApiResource { api_version, kind, .. } = blogs();
-    Decoder { keep_managed_fields: false, skip_last_applied: true, api_version, kind }
+    let mut skip = Skip::managed_fields();
+    skip.last_applied();
+    Decoder::new(skip, api_version, kind)
 }
 
 /// The chunks that an input asks for, and their whole.

@@ -635,3 +635,27 @@ async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
     let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
     assert_eq!(quarantined.keys().map(ObjectKey::name).collect::<Vec<_>>(), ["bad"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_skipped_is_not_cached_and_is_named_when_the_type_needs_it() {
+    let mut labelled = blog("a", 5);
+    labelled["metadata"]["labels"] = json!({"app": "web", "example.com/notes": "long"});
+    let server = Server::new(move |_| Reply::watch_list(5, std::slice::from_ref(&labelled), Then::Stay));
+    let informers = Informers::new(server.client());
+    let blogs = informers.typed::<Blog>().skip(["metadata.labels['example.com/notes']"]).unwrap().start();
+    let same = informers.typed::<Blog>().skip(["metadata.labels['example.com/notes']"]).unwrap().start();
+    blogs.synced().await.unwrap();
+    same.synced().await.unwrap();
+    let snapshot = blogs.snapshot().unwrap();
+    assert_eq!(snapshot.get("default", "a").unwrap().labels().keys().collect::<Vec<_>>(), ["app"]);
+    assert_eq!(server.calls().len(), 1);
+
+    let needed = informers.typed::<Blog>().skip(["spec"]).unwrap().start();
+    needed.synced().await.unwrap();
+    assert!(needed.snapshot().unwrap().is_empty());
+    let quarantined = Arc::clone(&needed.status().borrow().quarantined);
+    assert!(quarantined[&ObjectKey::new("default", "a")].error.contains("missing field `spec`"));
+
+    let error = informers.typed::<Blog>().skip(["metadata.uid"]).err().unwrap();
+    assert_eq!(error.to_string(), "\"metadata.uid\" cannot be skipped: the cache needs it");
+}

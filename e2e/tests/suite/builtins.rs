@@ -12,7 +12,7 @@ use e2e::{
 };
 use serde_json::{Map, Value, json};
 
-e2e::on_each_cluster! { answers, allocations, start_objects, roles }
+e2e::on_each_cluster! { answers, allocations, events, start_objects, roles }
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -185,6 +185,39 @@ async fn allocations(cluster: Cluster) -> Result<()> {
     http.delete(&format!("{path}/one")).await?.ok()?;
     let two = http.post(&path, &same).await?.code(201)?;
     assert_eq!(two["spec"]["clusterIP"], *address);
+    Ok(())
+}
+
+/// An Event is in both of its groups, with the fields that it has there.
+async fn events(cluster: Cluster) -> Result<()> {
+    let (http, namespace) = (cluster.admin(), cluster.namespace());
+    let core = format!("/api/v1/namespaces/{namespace}/events");
+    let other = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+    let event = json!({
+        "metadata": {"name": "one"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "type": "Normal",
+        "reason": "Tested",
+        "action": "Test",
+        "note": "all is well",
+        "regarding": {"kind": "Pod", "name": "a", "namespace": namespace},
+        "reportingController": "example.com/test",
+        "reportingInstance": "test-1",
+    });
+    http.post(&other, &event).await?.code(201)?;
+    let read = http.get(&format!("{core}/one")).await?.code(200)?;
+    assert_eq!((&read["apiVersion"], &read["message"]), (&json!("v1"), &json!("all is well")));
+    assert_eq!((&read["involvedObject"]["name"], &read["note"]), (&json!("a"), &Value::Null));
+    for (path, field) in [(&core, "involvedObject"), (&other, "regarding")] {
+        let selected = http.get(&format!("{path}?fieldSelector={field}.name%3Da")).await?.code(200)?;
+        assert_eq!(selected["items"].as_array().map(Vec::len), Some(1), "{path}");
+    }
+    let patch = json!({"message": "and still is"});
+    http.patch(&format!("{core}/one"), MERGE_PATCH, &patch).await?.code(200)?;
+    let list = http.get(&other).await?.code(200)?;
+    assert_eq!(list["items"][0]["note"], "and still is");
+    http.delete(&format!("{core}/one")).await?.ok()?;
+    http.get(&format!("{other}/one")).await?.code(404)?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What kube-apiserver knows of its own kinds, and a definition does not tell: their types, defaults and validation.
 
 mod base64;
+mod convert;
 mod decode;
 mod defaults;
 pub(crate) mod pod;
@@ -10,6 +11,7 @@ pub(crate) mod service;
 mod time;
 pub(crate) mod validate;
 
+pub(crate) use self::convert::{collection, convert};
 use self::decode::zero_status;
 pub(crate) use self::decode::{Decoded, decode};
 pub(crate) use self::defaults::set as set_defaults;

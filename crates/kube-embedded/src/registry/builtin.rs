@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Group, Resource, Subresource};
+use crate::builtin;
 use crate::table::Columns;
 
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ fn resource(group: &str, version: &str, data: ResourceData) -> Arc<Resource> {
     Arc::new(Resource {
         group: group.to_owned(),
         version: version.to_owned(),
-        collection: format!("{group}/{}", data.plural).into(),
+        collection: builtin::collection(group, &data.plural).into(),
         plural: data.plural,
         singular: data.singular,
         list_kind: format!("{}List", data.kind),

@@ -64,3 +64,12 @@ fn a_server_that_is_none_is_refused_with_what_can_be_said() {
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("neither `embedded`, `real` nor the path of a kubeconfig"), "{error}");
 }
+
+#[test]
+fn api_measures_the_server_itself() {
+    let table = bench(&["api", "--creates", "200", "--objects", "300", "--watchers", "20", "--seconds", "1"]);
+    for what in ["start to the first answer", "creates, over TLS, with a data folder", "300 Blogs in memory"]
+    {
+        assert!(table.contains(what), "{table}");
+    }
+}

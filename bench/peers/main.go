@@ -120,9 +120,6 @@ func run(kubeconfig, namespace, client string) error {
 		return err
 	}
 	result.CPUSeconds = synced - cpu
-	if result.Peak, err = memory("VmHWM"); err != nil {
-		return err
-	}
 	time.Sleep(time.Second)
 	// The live heap alone; the collector keeps the pages that it may need again.
 	runtime.GC()
@@ -130,6 +127,9 @@ func run(kubeconfig, namespace, client string) error {
 	runtime.ReadMemStats(&heap)
 	result.LiveHeap = heap.HeapAlloc
 	if result.ResidentAfter, err = memory("VmRSS"); err != nil {
+		return err
+	}
+	if result.Peak, err = memory("VmHWM"); err != nil {
 		return err
 	}
 	result.Objects = len(informer.GetStore().ListKeys())

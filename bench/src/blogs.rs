@@ -6,15 +6,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// The field manager of `kubectl apply`, under which the server writes managedFields.
-pub(crate) const FIELD_MANAGER: &str = "kubectl-client-side-apply";
+pub const FIELD_MANAGER: &str = "kubectl-client-side-apply";
 
 /// The name of the Blog with this number. Names sort as numbers do.
-pub(crate) fn name(number: usize) -> String {
+pub fn name(number: usize) -> String {
     format!("blog-{number:06}")
 }
 
 /// The Blog that `kubectl apply` creates.
-pub(crate) fn blog(namespace: &str, number: usize) -> Value {
+pub fn blog(namespace: &str, number: usize) -> Value {
     let name = name(number);
     let labels = json!({"team": format!("team-{:02}", number % 50)});
     let spec = json!({"url": format!("https://{number:06}.example.com")});
@@ -38,7 +38,7 @@ pub(crate) fn blog(namespace: &str, number: usize) -> Value {
 }
 
 /// A line of a watch, as a server writes it: the Blog at this version.
-pub(crate) fn watch_line(kind: &str, namespace: &str, number: usize, version: usize) -> Bytes {
+pub fn watch_line(kind: &str, namespace: &str, number: usize, version: usize) -> Bytes {
     let mut blog = blog(namespace, number);
     blog["spec"]["url"] = format!("https://{number:06}.example.com/{version}").into();
     let metadata = &mut blog["metadata"];
@@ -64,7 +64,7 @@ pub(crate) fn watch_line(kind: &str, namespace: &str, number: usize, version: us
 }
 
 /// The line that ends the initial events of a watch-list (KEP-3157).
-pub(crate) fn initial_events_end(version: usize) -> Bytes {
+pub fn initial_events_end(version: usize) -> Bytes {
     let bookmark = json!({
         "apiVersion": "web.helloworld/v1",
         "kind": "Blog",
@@ -77,7 +77,7 @@ pub(crate) fn initial_events_end(version: usize) -> Bytes {
 }
 
 /// The event by which a server says that a watch's version is too old.
-pub(crate) fn expired() -> Bytes {
+pub fn expired() -> Bytes {
     let status = json!({
         "apiVersion": "v1",
         "code": 410,

@@ -26,23 +26,27 @@ const NAMESPACE: &str = "default";
 const PIECE: usize = 16 << 10;
 
 /// A watch with updates.
-pub(crate) struct Churn {
-    pub(crate) client: Client,
+pub struct Churn {
+    /// Of that server.
+    pub client: Client,
     /// Sent, it lets the updates come.
-    pub(crate) open: oneshot::Sender<()>,
+    pub open: oneshot::Sender<()>,
     /// How long the client was busy with each piece of the updates, in nanoseconds.
-    pub(crate) busy: Arc<Mutex<Vec<u64>>>,
+    pub busy: Arc<Mutex<Vec<u64>>>,
     /// The version of the last update.
-    pub(crate) last: String,
+    pub last: String,
+    /// Told when the client asks for more than the last update.
+    pub done: oneshot::Receiver<()>,
 }
 
 /// A watch that expires.
-pub(crate) struct Relist {
-    pub(crate) client: Client,
+pub struct Relist {
+    /// Of that server.
+    pub client: Client,
     /// Sent, it lets the watch expire.
-    pub(crate) expire: oneshot::Sender<()>,
+    pub expire: oneshot::Sender<()>,
     /// The version of the second list.
-    pub(crate) version: String,
+    pub version: String,
 }
 
 /// The body of one answer: Blogs, the end of the initial events, and what follows once it is let.
@@ -53,25 +57,27 @@ struct Lines {
     gate: Option<oneshot::Receiver<()>>,
     updates: std::vec::IntoIter<Bytes>,
     ends: bool,
+    done: Option<oneshot::Sender<()>>,
     handed_over: Option<Instant>,
     busy: Arc<Mutex<Vec<u64>>>,
 }
 
 /// So many Blogs, and then so many updates: one at a time, or as many together as come in a burst.
-pub(crate) fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
+pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
     let (open, gate) = oneshot::channel();
     // Spread over the objects: the next one is far from the last.
     let modified = (0..updates).map(|update| {
         blogs::watch_line("MODIFIED", NAMESPACE, update * 7919 % objects, objects + update + 1)
     });
     let pieces = if burst { pieces(modified) } else { modified.collect() };
-    let lines = Lines::new(objects, objects, Some(gate), pieces, false);
+    let (tell, done) = oneshot::channel();
+    let lines = Lines { done: Some(tell), ..Lines::new(objects, objects, Some(gate), pieces, false) };
     let busy = Arc::clone(&lines.busy);
-    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string() }
+    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), done }
 }
 
 /// So many Blogs; then the watch expires, and the second list has the same Blogs at a later version.
-pub(crate) fn relist(objects: usize) -> Relist {
+pub fn relist(objects: usize) -> Relist {
     let (expire, gate) = oneshot::channel();
     let first = Lines::new(objects, objects, Some(gate), vec![blogs::expired()], true);
     let second = Lines::new(objects, objects + 1, None, Vec::new(), false);
@@ -123,7 +129,7 @@ impl Lines {
     ) -> Lines {
         let busy = Arc::new(Mutex::new(Vec::with_capacity(updates.len())));
         let updates = updates.into_iter();
-        Lines { initial: Some(0..objects), version, gate, updates, ends, handed_over: None, busy }
+        Lines { initial: Some(0..objects), version, gate, updates, ends, done: None, handed_over: None, busy }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -151,7 +157,13 @@ impl Lines {
                 Poll::Ready(Some(line))
             }
             None if self.ends => Poll::Ready(None),
-            None => Poll::Pending,
+            None => {
+                if let Some(done) = self.done.take() {
+                    // Nobody waits where subscribers say when they are done.
+                    let _ = done.send(());
+                }
+                Poll::Pending
+            }
         }
     }
 

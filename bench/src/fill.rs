@@ -17,7 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::blogs;
+use bench::blogs;
 
 /// The namespace that is the benchmark's own.
 pub(crate) const NAMESPACE: &str = "blog-bench";
@@ -80,7 +80,11 @@ pub(crate) async fn size(client: &Client) -> Result<Size> {
     })
 }
 
-async fn install(client: &Client) -> Result<()> {
+/// Installs the Blog CRD and makes the namespace.
+///
+/// # Errors
+/// When the server refuses, or does not serve Blogs within 30 s.
+pub(crate) async fn install(client: &Client) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let apply = PatchParams::apply("bench").force();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -100,7 +104,11 @@ async fn count(api: &Api<Blog>) -> Result<usize> {
     Ok(list.items.len() + usize::try_from(rest)?)
 }
 
-async fn create(client: &Client, number: usize) -> Result<()> {
+/// Creates the Blog with this number, unless it is there.
+///
+/// # Errors
+/// When the server refuses.
+pub(crate) async fn create(client: &Client, number: usize) -> Result<()> {
     let path =
         format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs?fieldManager={}", blogs::FIELD_MANAGER);
     let body = blogs::blog(NAMESPACE, number).to_string().into_bytes();

@@ -3,11 +3,10 @@
 //! Every client is measured in a process of its own, by this same program: the command starts it with a hidden
 //! subcommand and reads a line of JSON.
 
-mod blogs;
+mod api;
 mod child;
 mod churn;
 mod cluster;
-mod feed;
 mod fill;
 mod machine;
 mod relist;
@@ -15,10 +14,10 @@ mod sync;
 mod table;
 mod usage;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::{Choice, Own};
 
@@ -38,6 +37,8 @@ enum Command {
     Churn(churn::Arguments),
     /// Listing everything again after a watch has expired: memory of each client
     Relist(relist::Arguments),
+    /// The embedded API server: starts, creates, lists, watches, memory
+    Api(api::Arguments),
     /// Starts a server and holds it until stdin ends
     #[command(hide = true)]
     Serve {
@@ -51,9 +52,23 @@ enum Command {
     /// Measures one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
+    /// Measures the memory of `api`
+    #[command(hide = true)]
+    ApiMemory(api::MemoryArguments),
     /// Measures one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
+}
+
+/// How much is measured, for the commands that fill a cache.
+#[derive(Args)]
+struct Extent {
+    /// How many Blogs are cached
+    #[arg(long, default_value = "100000")]
+    objects: NonZeroUsize,
+    /// How often each client runs, in turns; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
 }
 
 #[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
@@ -74,6 +89,8 @@ fn run() -> Result<()> {
         // It makes its own runtime: the control plane's library has one.
         Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
+        Command::Api(arguments) => block_on(api::run(arguments)),
+        Command::ApiMemory(arguments) => block_on(api::memory(arguments)),
         Command::Relist(arguments) => block_on(relist::run(arguments)),
         Command::RelistClient(arguments) => block_on(relist::client(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),

@@ -5,6 +5,7 @@
 use std::pin::pin;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::feed;
 use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
@@ -15,24 +16,20 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::Informers;
+use kube_informer::{Builder, Cached, Informers};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    child, feed, machine,
+    Extent, child, machine,
     table::{self, Spread},
     usage::{self, print, print_line, progress},
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How many Blogs are cached
-    #[arg(long, default_value_t = 100_000)]
-    objects: usize,
-    /// How often each client runs, in turns; the median counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 #[derive(Args)]
@@ -44,6 +41,7 @@ pub(crate) struct ClientArguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Engine {
     Informer,
+    InformerCompact,
     Runtime,
     RuntimeStripped,
 }
@@ -61,6 +59,7 @@ impl Engine {
     fn title(self) -> &'static str {
         match self {
             Engine::Informer => "kube-informer, typed",
+            Engine::InformerCompact => "kube-informer, compact",
             Engine::Runtime => "kube-runtime, typed",
             Engine::RuntimeStripped => "kube-runtime, typed, managedFields cleared",
         }
@@ -69,22 +68,19 @@ impl Engine {
 
 /// Prints the table.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    ensure!(arguments.objects > 0, "--objects must be at least 1");
+    let Extent { objects, runs } = arguments.extent;
     let mut rows: Vec<(Engine, Vec<Relisted>)> =
         Engine::value_variants().iter().map(|engine| (*engine, Vec::new())).collect();
-    for run in 1..=arguments.runs {
+    for run in 1..=runs {
         for (engine, results) in &mut rows {
-            progress(&format!("run {run} of {}: {}", arguments.runs, engine.title()))?;
+            progress(&format!("run {run} of {runs}: {}", engine.title()))?;
             let name = engine.to_possible_value().context("an engine without a name")?;
             let mut command = child::myself()?;
-            command.args(["relist-client", name.get_name()]).arg(arguments.objects.to_string());
+            command.args(["relist-client", name.get_name()]).arg(objects.to_string());
             results.push(child::result(command).await.with_context(|| engine.title())?);
         }
     }
-    print_line(&format!(
-        "{} Blogs listed again, from memory; median of {} runs (least-most).",
-        arguments.objects, arguments.runs
-    ))?;
+    print_line(&format!("{objects} Blogs listed again, from memory; median of {runs} runs (least-most)."))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
     print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
     print_line(&render(&rows))
@@ -93,17 +89,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 /// The body of a process that is measured.
 pub(crate) async fn client(arguments: ClientArguments) -> Result<()> {
     let relisted = match arguments.engine {
-        Engine::Informer => informer(arguments.objects).await,
+        Engine::Informer => informer(arguments.objects, |builder| builder).await,
+        Engine::InformerCompact => informer(arguments.objects, Builder::compact).await,
         Engine::Runtime => runtime(arguments.objects, |_| {}).await,
         Engine::RuntimeStripped => runtime(arguments.objects, |blog| blog.managed_fields_mut().clear()).await,
     }?;
     print(&relisted)
 }
 
-async fn informer(objects: usize) -> Result<Relisted> {
+async fn informer<K: Cached>(
+    objects: usize,
+    choose: impl FnOnce(Builder<Blog>) -> Builder<K>,
+) -> Result<Relisted> {
     let feed = feed::relist(objects);
     let before = usage::resident()?;
-    let informer = Informers::new(feed.client).typed::<Blog>().start();
+    let informer = choose(Informers::new(feed.client).typed()).start();
     let synced = informer.synced().await?;
     ensure!(synced.count == objects, "{} objects, not {objects}", synced.count);
     let steady = settled()?;
@@ -191,7 +191,9 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn both_engines_list_again() {
-        for relisted in [informer(200).await.unwrap(), runtime(200, |_| {}).await.unwrap()] {
+        let typed = informer(200, |builder| builder).await.unwrap();
+        let compact = informer(200, Builder::compact).await.unwrap();
+        for relisted in [typed, compact, runtime(200, |_| {}).await.unwrap()] {
             assert!(relisted.peak >= relisted.steady, "{relisted:?}");
         }
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    Choice, child,
+    Choice, Extent, child,
     cluster::{self, Cluster},
     fill::{self, NAMESPACE},
     machine,
@@ -20,12 +20,8 @@ use peers::Peers;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How many Blogs the server holds
-    #[arg(long, default_value_t = 100_000)]
-    objects: usize,
-    /// How often each client runs, in turns; the median counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    #[command(flatten)]
+    extent: Extent,
     /// `embedded`, `real` (kube-apiserver and etcd, from KUBEBUILDER_ASSETS) or the path of a kubeconfig
     #[arg(long, default_value = "embedded")]
     server: Choice,
@@ -39,6 +35,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Row {
     Raw,
     Informer,
+    InformerSkipping,
+    InformerCompact,
+    InformerCompactSkipping,
     InformerDynamic,
     Runtime,
     RuntimeStripped,
@@ -54,6 +53,9 @@ impl Row {
         match self {
             Row::Raw => "raw transport",
             Row::Informer => "kube-informer, typed",
+            Row::InformerSkipping => "kube-informer, typed, last-applied skipped",
+            Row::InformerCompact => "kube-informer, compact",
+            Row::InformerCompactSkipping => "kube-informer, compact, last-applied skipped",
             Row::InformerDynamic => "kube-informer, dynamic",
             Row::Runtime => "kube-runtime, typed",
             Row::RuntimeStripped => "kube-runtime, typed, managedFields cleared",
@@ -78,7 +80,7 @@ impl Row {
 
 /// Prints the table.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    ensure!(arguments.objects > 0, "--objects must be at least 1");
+    let (objects, runs) = (arguments.extent.objects.get(), arguments.extent.runs);
     let mut rows: Vec<Row> = Row::value_variants().to_vec();
     rows.retain(|row| arguments.clients.is_empty() || arguments.clients.contains(row));
     let peers = if rows.iter().any(|row| row.go().is_some()) { Peers::build().await? } else { None };
@@ -89,35 +91,30 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let cluster = Cluster::start(&arguments.server).await?;
     let client = cluster::client(cluster.kubeconfig()).await?;
     let version = client.apiserver_version().await.context("asking the server for its version")?;
-    progress(&format!("filling {} Blogs into namespace {NAMESPACE}", arguments.objects))?;
-    fill::fill(&client, arguments.objects).await?;
+    progress(&format!("filling {objects} Blogs into namespace {NAMESPACE}"))?;
+    fill::fill(&client, objects).await?;
     let size = fill::size(&client).await?;
 
     let mut samples: Vec<(Row, Vec<Sample>)> = rows.iter().map(|row| (*row, Vec::new())).collect();
-    for run in 1..=arguments.runs {
+    for run in 1..=runs {
         for (row, samples) in &mut samples {
-            progress(&format!("run {run} of {}: {}", arguments.runs, row.title()))?;
+            progress(&format!("run {run} of {runs}: {}", row.title()))?;
             let sample =
                 measure(*row, cluster.kubeconfig(), peers.as_ref()).await.with_context(|| row.title())?;
-            let objects = sample.objects;
-            ensure!(
-                objects == arguments.objects,
-                "{} has {objects} objects, not {}",
-                row.title(),
-                arguments.objects
-            );
+            let found = sample.objects;
+            ensure!(found == objects, "{} has {found} objects, not {objects}", row.title());
             samples.push(sample);
         }
     }
 
     print_line(&format!(
         "{} Blogs of {} B (managedFields {} B, last-applied annotation {} B), median of {} runs (least-most).",
-        arguments.objects, size.object, size.managed_fields, size.last_applied, arguments.runs
+        objects, size.object, size.managed_fields, size.last_applied, runs
     ))?;
     print_line(&format!("Server: {}, {}.", describe(&arguments.server), version.git_version))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
     print_line(&format!("Clients: {}.\n", machine::versions(peers.as_ref().map(Peers::client_go))?))?;
-    print_line(&render(&samples, arguments.objects))?;
+    print_line(&render(&samples, objects))?;
     for (row, samples) in &samples {
         if let Some(heap) =
             Spread::of(samples.iter().filter_map(|sample| sample.live_heap).map(|heap| heap as f64))

@@ -25,7 +25,7 @@ pub(crate) struct Sample {
     pub(crate) resident_before: u64,
     /// Resident, one second after it was synced.
     pub(crate) resident_after: u64,
-    /// The most that was resident until it was synced.
+    /// The most that was resident until then.
     pub(crate) peak: u64,
     /// The live heap of a collected language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,9 +49,8 @@ impl Start {
     pub(crate) async fn synced(self, count: impl FnOnce() -> Result<usize>) -> Result<Sample> {
         let wall_seconds = self.at.elapsed().as_secs_f64();
         let cpu_seconds = cpu_seconds() - self.cpu;
-        let peak = peak()?;
         tokio::time::sleep(SETTLE).await;
-        let resident_after = resident()?;
+        let (resident_after, peak) = (resident()?, peak()?);
         let objects = count()?;
         Ok(Sample {
             objects,

@@ -18,7 +18,7 @@ fn clients(table: &str) -> Vec<&str> {
 
 #[test]
 fn sync_compares_the_clients_on_the_embedded_server() {
-    let rows = "raw,informer,informer-dynamic,runtime,runtime-stripped,runtime-dynamic,runtime-pages";
+    let rows = "raw,informer,informer-skipping,informer-compact,informer-compact-skipping,informer-dynamic,runtime,runtime-stripped,runtime-dynamic,runtime-pages";
     let table = bench(&["sync", "--objects", "60", "--runs", "1", "--clients", rows]);
     assert!(table.starts_with("60 Blogs of 9"), "{table}");
     assert_eq!(
@@ -26,6 +26,9 @@ fn sync_compares_the_clients_on_the_embedded_server() {
         [
             "raw transport",
             "kube-informer, typed",
+            "kube-informer, typed, last-applied skipped",
+            "kube-informer, compact",
+            "kube-informer, compact, last-applied skipped",
             "kube-informer, dynamic",
             "kube-runtime, typed",
             "kube-runtime, typed, managedFields cleared",
@@ -38,13 +41,17 @@ fn sync_compares_the_clients_on_the_embedded_server() {
 #[test]
 fn churn_compares_both_engines_in_every_scenario() {
     let table = bench(&["churn", "--objects", "50", "--updates", "200", "--runs", "1"]);
-    assert_eq!(clients(&table), ["kube-informer", "kube-runtime"].repeat(4), "{table}");
+    assert_eq!(
+        clients(&table),
+        ["kube-informer, typed", "kube-informer, compact", "kube-runtime, typed"].repeat(5),
+        "{table}"
+    );
 }
 
 #[test]
 fn relist_compares_both_engines() {
     let table = bench(&["relist", "--objects", "300", "--runs", "1"]);
-    assert_eq!(clients(&table).len(), 3, "{table}");
+    assert_eq!(clients(&table).len(), 4, "{table}");
 }
 
 #[test]
@@ -56,4 +63,13 @@ fn a_server_that_is_none_is_refused_with_what_can_be_said() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("neither `embedded`, `real` nor the path of a kubeconfig"), "{error}");
+}
+
+#[test]
+fn api_measures_the_server_itself() {
+    let table = bench(&["api", "--creates", "200", "--objects", "300", "--watchers", "20", "--seconds", "1"]);
+    for what in ["start to the first answer", "creates, over TLS, with a data folder", "300 Blogs in memory"]
+    {
+        assert!(table.contains(what), "{table}");
+    }
 }

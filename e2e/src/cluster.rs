@@ -116,7 +116,7 @@ impl Cluster {
         self.inner.nobody.clone()
     }
 
-    /// The server through a connection that the test can cut.
+    /// The server through connections that the test can break.
     pub async fn behind_a_relay(&self) -> Result<Relay> {
         let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
         let server =

@@ -1,21 +1,51 @@
-//! A way to the server that can be cut: a test's network.
+//! A way to the server that can be cut, or that breaks all the time: a test's network.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use kube::Client;
 use tokio::{
-    io::copy_bidirectional,
+    io::{self, AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
-/// Passes connections on to a server for as long as it is not cut. Ends when it is dropped.
+/// Passes connections on to a server, as well as the weather lets it. A connection lasts no longer than the weather in
+/// which it began. Ends when it is dropped.
 pub struct Relay {
     client: Client,
-    open: Arc<watch::Sender<bool>>,
+    weather: Arc<watch::Sender<Weather>>,
+    broken: Arc<AtomicUsize>,
     _accepting: JoinSet<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Fair,
+    /// No connection comes about.
+    Cut,
+    /// Each connection has a fault, drawn with this seed.
+    Storm(u64),
+}
+
+/// What is wrong with a connection.
+#[derive(Debug)]
+struct Fault {
+    /// After so many bytes from the server it breaks; mostly in the middle of a line.
+    after: usize,
+    /// Before it breaks, nothing comes for so long.
+    silence: Duration,
+    /// Each piece from the server comes so much later.
+    delay: Duration,
 }
 
 impl Relay {
@@ -26,10 +56,11 @@ impl Relay {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for a relay")?;
         let client = client_for(listener.local_addr()?).await?;
-        let open = Arc::new(watch::Sender::new(true));
+        let weather = Arc::new(watch::Sender::new(Weather::Fair));
+        let broken = Arc::default();
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, server, Arc::clone(&open)));
-        Ok(Relay { client, open, _accepting: accepting })
+        accepting.spawn(accept(listener, server, Arc::clone(&weather), Arc::clone(&broken)));
+        Ok(Relay { client, weather, broken, _accepting: accepting })
     }
 
     /// A client whose connections go through here.
@@ -39,31 +70,111 @@ impl Relay {
 
     /// Breaks all connections and refuses new ones.
     pub fn cut(&self) {
-        self.open.send_replace(false);
+        self.weather.send_replace(Weather::Cut);
+    }
+
+    /// Breaks all connections, and each new one after a while: refused, cut after some bytes, silent before it is cut, or
+    /// slow. The same seed gives the same faults in the order in which connections come.
+    pub fn storm(&self, seed: u64) {
+        self.weather.send_replace(Weather::Storm(seed));
     }
 
     /// Lets connections through again.
     pub fn mend(&self) {
-        self.open.send_replace(true);
+        self.weather.send_replace(Weather::Fair);
+    }
+
+    /// How many connections a storm has broken.
+    pub fn broken(&self) -> usize {
+        self.broken.load(Ordering::Relaxed)
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, open: Arc<watch::Sender<bool>>) {
+impl Fault {
+    fn draw(random: &mut fastrand::Rng) -> Fault {
+        let after = match random.u8(0..10) {
+            0 => 0,
+            // In the handshake, or soon after it.
+            1 | 2 => random.usize(0..6_000),
+            // In a list, or among the first events.
+            3..6 => random.usize(6_000..60_000),
+            // Later.
+            _ => random.usize(60_000..300_000),
+        };
+        let silence = if random.bool() { Duration::ZERO } else { Duration::from_millis(random.u64(0..400)) };
+        let delay =
+            if random.u8(0..4) > 0 { Duration::ZERO } else { Duration::from_millis(random.u64(0..15)) };
+        Fault { after, silence, delay }
+    }
+
+    /// Passes on what comes from the server, until the fault shows.
+    async fn deliver(
+        &self,
+        server: &mut (impl io::AsyncRead + Unpin),
+        client: &mut (impl io::AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        let mut left = self.after;
+        let mut buffer = [0; 4096];
+        while left > 0 {
+            let read = server.read(&mut buffer).await?.min(left);
+            if read == 0 {
+                return Ok(());
+            }
+            sleep(self.delay).await;
+            client.write_all(&buffer[..read]).await?;
+            left -= read;
+        }
+        sleep(self.silence).await;
+        Ok(())
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    weather: Arc<watch::Sender<Weather>>,
+    broken: Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
-    while let Ok((mut inbound, _)) = listener.accept().await {
-        let mut state = open.subscribe();
+    let mut storm = None;
+    while let Ok((inbound, _)) = listener.accept().await {
+        let mut state = weather.subscribe();
+        let began = *state.borrow();
+        let fault = match began {
+            Weather::Fair | Weather::Cut => None,
+            Weather::Storm(seed) => {
+                let (of, random) = storm.get_or_insert_with(|| (seed, fastrand::Rng::with_seed(seed)));
+                if *of != seed {
+                    (*of, *random) = (seed, fastrand::Rng::with_seed(seed));
+                }
+                Some(Fault::draw(random))
+            }
+        };
+        let broken = Arc::clone(&broken);
         connections.spawn(async move {
             // Dropping both sockets is what a client sees as a broken connection.
-            let passing = async {
-                if let Ok(mut outbound) = TcpStream::connect(server).await {
-                    let _ = copy_bidirectional(&mut inbound, &mut outbound).await;
-                }
-            };
             tokio::select! {
-                () = passing => {}
-                _ = state.wait_for(|open| !open) => {}
+                () = pass(inbound, server, fault.as_ref()), if began != Weather::Cut => {
+                    broken.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
+                }
+                _ = state.wait_for(|weather| *weather != began || began == Weather::Cut) => {}
             }
         });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Passes a connection on until it ends. That the other side is gone is no error here.
+async fn pass(mut inbound: TcpStream, server: SocketAddr, fault: Option<&Fault>) {
+    let Ok(mut outbound) = TcpStream::connect(server).await else { return };
+    let Some(fault) = fault else {
+        let _ = copy_bidirectional(&mut inbound, &mut outbound).await;
+        return;
+    };
+    let (mut from_client, mut to_client) = inbound.split();
+    let (mut from_server, mut to_server) = outbound.split();
+    tokio::select! {
+        _ = io::copy(&mut from_client, &mut to_server) => {}
+        _ = fault.deliver(&mut from_server, &mut to_client) => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The workspace's tasks: `cargo xtask --help`.
 
 mod bench;
+mod builtin;
 mod crd;
 mod protobuf;
 
@@ -24,6 +25,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write what kube-embedded knows of built-in kinds, asked of the kube-apiserver in KUBEBUILDER_ASSETS
+    Builtin(builtin::Arguments),
     /// Write kube-embedded's protobuf messages from kubernetes' Go modules; skipped where these are not
     Protobuf(protobuf::Arguments),
     /// Measure the caches side by side: `cargo xtask bench --help`
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Crd { check: false } => crd::write(),
         Task::Crd { check: true } => crd::check(),
+        Task::Builtin(arguments) => builtin::run(&arguments),
         Task::Protobuf(arguments) => protobuf::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
     };

@@ -1,10 +1,11 @@
 //! One client with its subscribers and readers: the body of a process that is measured.
 
 use std::{
+    borrow::Borrow,
     hint::black_box,
     pin::pin,
     sync::{
-        PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -12,24 +13,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::feed::{self, Churn};
 use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::{Stream, StreamExt as _};
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     runtime::{
         WatchStreamExt as _, reflector,
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Event, Informers};
+use kube_informer::{Builder, Cached, Compact, Event, Informers};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{
-    feed::{self, Churn},
-    usage::{cpu_seconds, print},
-};
+use crate::usage::{cpu_seconds, print};
 
 /// How many changes kube-runtime keeps for its slowest subscriber before it stops.
 const BUFFER: usize = 1024;
@@ -48,6 +48,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
     Informer,
+    InformerCompact,
     Runtime,
 }
 
@@ -68,8 +69,9 @@ pub(crate) struct Churned {
 impl Engine {
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Engine::Informer => "kube-informer",
-            Engine::Runtime => "kube-runtime",
+            Engine::Informer => "kube-informer, typed",
+            Engine::InformerCompact => "kube-informer, compact",
+            Engine::Runtime => "kube-runtime, typed",
         }
     }
 }
@@ -81,13 +83,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 async fn churn(arguments: &Arguments) -> Result<Churned> {
     let feed = feed::churn(arguments.objects, arguments.updates, arguments.burst);
     match arguments.engine {
-        Engine::Informer => informer(feed, arguments).await,
+        Engine::Informer => informer(feed, arguments, |builder| builder).await,
+        Engine::InformerCompact => informer(feed, arguments, Builder::compact).await,
         Engine::Runtime => runtime(feed, arguments).await,
     }
 }
 
-async fn informer(feed: Churn, arguments: &Arguments) -> Result<Churned> {
-    let informer = Informers::new(feed.client.clone()).typed::<Blog>().start();
+async fn informer<K: Held>(
+    feed: Churn,
+    arguments: &Arguments,
+    choose: impl FnOnce(Builder<Blog>) -> Builder<K>,
+) -> Result<Churned> {
+    let informer = choose(Informers::new(feed.client.clone()).typed()).start();
     informer.synced().await?;
     let mut run = Run::new(feed, arguments);
     for _ in 0..arguments.subscribers {
@@ -97,25 +104,28 @@ async fn informer(feed: Churn, arguments: &Arguments) -> Result<Churned> {
             while let Some(event) = subscription.next().await {
                 match event {
                     Event::Synced { .. } => caught_up.send(()).await?,
-                    Event::Change(change)
-                        if change.object().metadata.resource_version.as_deref() == Some(&last) =>
-                    {
-                        return Ok(());
-                    }
+                    Event::Change(change) if K::is_at(change.object(), &last) => return Ok(()),
                     _ => {}
                 }
             }
             bail!("the informer stopped")
         });
     }
-    run.measure(|| informer.snapshot().map_or(0, |snapshot| snapshot.iter().map(read).sum())).await
+    run.measure(|| informer.snapshot().map_or(0, |snapshot| snapshot.iter().map(K::read).sum())).await
 }
 
 async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
     let (client, objects) = (feed.client.clone(), arguments.objects);
     let mut run = Run::new(feed, arguments);
     let events = watcher(Api::<Blog>::all(client), watcher::Config::default().streaming_lists());
-    let store = if arguments.subscribers == 1 {
+    let store = if arguments.subscribers == 0 {
+        let (store, writer) = reflector::store();
+        run.writers.spawn(async move {
+            let mut stream = pin!(events.default_backoff().reflect(writer));
+            while let Some(_event) = stream.next().await {}
+        });
+        store
+    } else if arguments.subscribers == 1 {
         // The stream that fills the store is its subscriber.
         let (store, writer) = reflector::store();
         let applied = events.default_backoff().reflect(writer).applied_objects().map(Result::ok);
@@ -137,11 +147,11 @@ async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
     };
     // The stream is past the initial objects before the store has them.
     store.wait_until_ready().await?;
-    run.measure(|| store.state().iter().map(read).sum()).await
+    run.measure(|| store.state().iter().map(Blog::read).sum()).await
 }
 
 /// Says when it has had the initial state, and ends with the last update.
-async fn subscriber<B: std::borrow::Borrow<Blog>>(
+async fn subscriber<B: Borrow<Blog>>(
     updates: impl Stream<Item = B>,
     objects: usize,
     last: String,
@@ -161,9 +171,39 @@ async fn subscriber<B: std::borrow::Borrow<Blog>>(
     bail!("the stream ended")
 }
 
-/// What a reader does with each object.
-fn read(blog: impl AsRef<Blog>) -> usize {
-    black_box(blog.as_ref().spec.url.len() + blog.as_ref().name_any().len())
+/// What is done with the objects of either store.
+trait Held: Cached {
+    /// Whether it is the object at this version.
+    fn is_at(held: &Self::Held, version: &str) -> bool;
+
+    /// What a reader does with each object.
+    fn read(held: &Self::Held) -> usize;
+}
+
+impl Held for Blog {
+    fn is_at(held: &Arc<Blog>, version: &str) -> bool {
+        held.metadata.resource_version.as_deref() == Some(version)
+    }
+
+    fn read(held: &Arc<Blog>) -> usize {
+        read(held.as_ref())
+    }
+}
+
+impl Held for Compact<Blog> {
+    /// Looks for it in the bytes: a hundred subscribers that decode would be all that is measured.
+    fn is_at(held: &Compact<Blog>, version: &str) -> bool {
+        memmem::find(held.as_json(), format!("\"resourceVersion\":\"{version}\"").as_bytes()).is_some()
+    }
+
+    fn read(held: &Compact<Blog>) -> usize {
+        held.decode().map_or(0, read)
+    }
+}
+
+fn read(blog: impl Borrow<Blog>) -> usize {
+    let blog = blog.borrow();
+    black_box(blog.spec.url.len() + blog.metadata.name.as_ref().map_or(0, String::len))
 }
 
 struct Run {
@@ -202,7 +242,10 @@ impl Run {
         }
         let ended = AtomicBool::new(false);
         let passes = AtomicU64::new(0);
-        let (open, mut subscribers) = (self.feed.open, self.subscribers);
+        let (open, done, mut subscribers) = (self.feed.open, self.feed.done, self.subscribers);
+        if subscribers.is_empty() {
+            subscribers.spawn(async { done.await.context("the watch ended") });
+        }
         // The readers are threads that borrow; a thread of its own waits for what the runtime does.
         let runtime = tokio::runtime::Handle::current();
         let (seconds, cpu) = tokio::task::block_in_place(|| {
@@ -249,8 +292,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_subscriber_of_either_engine_gets_the_last_update() {
-        for engine in [Engine::Informer, Engine::Runtime] {
-            for (subscribers, readers) in [(1, 0), (3, 0), (1, 2)] {
+        for engine in [Engine::Informer, Engine::InformerCompact, Engine::Runtime] {
+            for (subscribers, readers) in [(0, 0), (1, 0), (3, 0), (1, 2)] {
                 let burst = subscribers == 3;
                 let arguments = Arguments { engine, subscribers, readers, objects: 50, updates: 200, burst };
                 let result = churn(&arguments).await.unwrap();

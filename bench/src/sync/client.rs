@@ -19,7 +19,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Builder, Informers, Object};
+use kube_informer::{Builder, Cached, Informers};
 use memchr::{memchr_iter, memmem};
 use serde::de::DeserializeOwned;
 
@@ -49,7 +49,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let watch_list = watcher::Config::default().streaming_lists();
     let sample = match arguments.client {
         Row::Raw => raw(start, client).await,
-        Row::Informer => informer(start, Informers::new(client).typed::<Blog>()).await,
+        Row::Informer => informer(start, typed(client)).await,
+        Row::InformerSkipping => informer(start, typed(client).skip_last_applied()).await,
+        Row::InformerCompact => informer(start, typed(client).compact()).await,
+        Row::InformerCompactSkipping => informer(start, typed(client).skip_last_applied().compact()).await,
         Row::InformerDynamic => informer(start, Informers::new(client).dynamic(&blogs)).await,
         Row::Runtime => {
             let api: Api<Blog> = Api::namespaced(client, NAMESPACE);
@@ -131,7 +134,11 @@ impl Ending {
     }
 }
 
-async fn informer<K: Object>(start: Start, builder: Builder<K>) -> Result<Sample> {
+fn typed(client: Client) -> Builder<Blog> {
+    Informers::new(client).typed()
+}
+
+async fn informer<K: Cached>(start: Start, builder: Builder<K>) -> Result<Sample> {
     let informer = builder.namespace(NAMESPACE).start();
     informer.synced().await?;
     start.synced(|| Ok(informer.snapshot()?.len())).await

@@ -122,6 +122,9 @@ pub(crate) struct ServeArgs {
     /// The port on 127.0.0.1; 0: a free one
     #[arg(long, default_value_t = 6443)]
     pub(crate) port: u16,
+    /// Let administrators inject faults over HTTP, below /kube-embedded/faults
+    #[arg(long)]
+    pub(crate) faults: bool,
     /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file, whose path is printed)
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig_out: Option<PathBuf>,

@@ -20,10 +20,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<ExitCode> {
 }
 
 async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<ExitCode> {
-    let builder = match &args.data_dir {
-        None => Server::builder(),
-        Some(folder) => Server::builder().data_dir(folder),
-    };
+    let mut builder = Server::builder();
+    if let Some(folder) = &args.data_dir {
+        builder = builder.data_dir(folder);
+    }
+    if args.faults {
+        builder = builder.faults_over_http();
+    }
     let server = builder.start()?;
     let endpoint = listen(&server, args.port).await?;
     let (path, lifetime) = match args.data_dir {

@@ -14,7 +14,8 @@ use tokio::time::Sleep;
 ///
 /// A server that is started with it ([`Builder::clock`](crate::Builder::clock)) takes from it: `creationTimestamp`,
 /// `deletionTimestamp` and the times of managed fields and conditions; ages in tables; when a watch gets its bookmarks and
-/// when it ends; how long history is remembered (5 minutes); and [`Fault::Delay`](crate::faults::Fault::Delay). Limits on
+/// when it ends; how long history (5 minutes) and Events (an hour) are kept; when tokens of ServiceAccounts expire; and
+/// [`Fault::Delay`](crate::faults::Fault::Delay). Limits on
 /// the network stay in real time, as does the wait of 3 s for a resourceVersion that is still to come.
 ///
 /// Clones are the same clock.

@@ -28,6 +28,23 @@
 //! # }
 //! ```
 //!
+//! # From another process
+//!
+//! A server that is started with [`Builder::faults_over_http`](crate::Builder::faults_over_http) (`crdctl serve --faults`)
+//! takes the same rules as JSON, from users in `system:masters`. Verbs are RBAC's, `*` is any; faults have the names of
+//! [`Fault`] in camel case, and times are milliseconds:
+//!
+//! ```sh
+//! faults=https://127.0.0.1:6443/kube-embedded/faults   # with the token and the authority of the kubeconfig
+//! curl $faults -d '{"verb": "list", "resource": "configmaps", "times": 2, "fault": {"serviceUnavailable": {"retryAfter": 1}}}'
+//! curl $faults -d '{"verb": "watch", "resource": "blogs.web.helloworld", "fault": {"endAfter": 3}}'
+//! curl $faults -d '{"verb": "*", "resource": "*", "namespace": "default", "fault": {"delay": 1500}}'
+//! curl $faults                      # {"items": [...]}: each with its id and how often it struck
+//! curl $faults/0                    # one of them
+//! curl -X DELETE $faults/0          # removes it
+//! curl -X DELETE $faults            # removes all that came over HTTP
+//! ```
+//!
 //! What always holds: the rules are asked in the order in which they were made, and the first one that is for a request takes
 //! it, alone. Rules see requests for resources, by every way to the server; discovery, health and OpenAPI are never
 //! disturbed, nor are the server's own controllers. Authentication comes first, authorization later.
@@ -36,15 +53,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Uri};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::api::{Path, Query};
 use crate::registry::qualified;
 
 /// What a request does, as RBAC calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// Any of the others.
+    #[serde(rename = "*")]
     Any,
     /// Reads one object.
     Get,
@@ -68,7 +88,8 @@ pub enum Verb {
 ///
 /// Those that end in `After` are for watches and happen once a watch has sent that many events, bookmarks included; with 0 they
 /// happen at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Fault {
     /// 429, not performed.
@@ -89,7 +110,7 @@ pub enum Fault {
     /// 410 `Expired`, not performed: for a list or a watch that is opened.
     Expired,
     /// The request is performed and answered after this time, by the server's clock.
-    Delay(Duration),
+    Delay(#[serde(with = "milliseconds")] Duration),
     /// The request is not performed and never answered: no byte comes and nothing is closed. It ends when its client gives up
     /// or the server is dropped. Over HTTP/2 the connection itself still answers pings.
     Silence,
@@ -249,6 +270,11 @@ impl Rule {
 }
 
 impl Injection {
+    /// Its number among the faults of its server.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// How often it has happened: a fault of a watch counts when its watch has come to it.
     #[must_use]
     pub fn strikes(&self) -> u64 {
@@ -325,6 +351,21 @@ impl Fault {
             | Self::UndecodableAfter(_)
             | Self::SilentAfter(_) => verb == "watch",
         }
+    }
+}
+
+/// A time as a number.
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
     }
 }
 

@@ -24,7 +24,6 @@ pub(crate) enum Reason {
     /// `FieldValueTooMany`
     TooMany,
     /// `FieldValueNotFound`
-    #[allow(dead_code)] // No rule so far looks for something elsewhere.
     NotFound,
     /// `InternalError`
     Internal,
@@ -115,6 +114,23 @@ impl FieldError {
             format!("supported values: {}", supported.join(", "))
         };
         Self::bare(Reason::NotSupported, &format!("Unsupported value: {}", Shown(value)), field, &detail)
+    }
+
+    /// As [`FieldError::not_supported`], with a value that is written already.
+    pub(crate) fn not_supported_shown(field: impl fmt::Display, shown: &str, supported: &[&str]) -> Self {
+        let supported: Vec<_> = supported.iter().map(|value| quote(value)).collect();
+        let detail = format!("supported values: {}", supported.join(", "));
+        Self::bare(Reason::NotSupported, &format!("Unsupported value: {shown}"), field, &detail)
+    }
+
+    /// `Not found: VALUE`
+    pub(crate) fn not_found(field: impl fmt::Display, value: &Value) -> Self {
+        Self::bare(Reason::NotFound, &format!("Not found: {}", Shown(value)), field, "")
+    }
+
+    /// `Duplicate value: SHOWN`, with a value that is written already.
+    pub(crate) fn duplicate_shown(field: impl fmt::Display, shown: &str) -> Self {
+        Self::bare(Reason::Duplicate, &format!("Duplicate value: {shown}"), field, "")
     }
 
     /// `Invalid value: DETAIL`, where the value would tell nothing.

@@ -4,6 +4,7 @@ mod api;
 mod apply;
 mod auth;
 mod authority;
+mod builtin;
 mod clock;
 mod controllers;
 mod endpoint;

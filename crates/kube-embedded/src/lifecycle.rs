@@ -6,13 +6,21 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::api::Api;
+use crate::builtin;
 use crate::controllers::{Work, definition, garbage};
 use crate::registry::{CRDS, Resource, custom_resources};
 use crate::status::{Cause, Status};
 use crate::store::Range;
+use crate::strategy;
 
 /// The collection of namespaces.
 pub(crate) const NAMESPACES: &str = "/namespaces";
+/// The collection of pods.
+const PODS: &str = "/pods";
+/// The collection of classes of their priority.
+const PRIORITY_CLASSES: &str = "scheduling.k8s.io/priorityclasses";
+/// The collection of services.
+pub(crate) const SERVICES: &str = "/services";
 
 /// Refuses new objects in a namespace that is not there, or will not be for long.
 pub(crate) fn admit(api: &Api, resource: &Resource, namespace: &str, name: &str) -> Result<(), Status> {
@@ -50,6 +58,68 @@ pub(crate) fn generate_name(base: &str) -> String {
     base.chars().chain(letters).collect()
 }
 
+/// The admission of a new pod: its priority is that of its class, and it is ready to be scheduled.
+pub(crate) fn admit_pod(api: &Api, resource: &Resource, name: &str, pod: &mut Value) -> Result<(), Status> {
+    if &*resource.collection != PODS {
+        return Ok(());
+    }
+    let class = match pod["spec"]["priorityClassName"].as_str().filter(|class| !class.is_empty()) {
+        Some(class) => {
+            let stored = api.store.get(PRIORITY_CLASSES, class).ok_or_else(|| {
+                let why = format!("no PriorityClass with name {class} was found");
+                Status::forbidden(&resource.group, &resource.plural, name, &why)
+            })?;
+            Some(stored.value())
+        }
+        None => {
+            let all = api.store.list(PRIORITY_CLASSES, Range::default(), None).unwrap_or_default();
+            all.objects.iter().map(|class| class.value()).find(|class| class["globalDefault"] == true)
+        }
+    };
+    builtin::pod::prepare_create(pod, class.as_ref());
+    Ok(())
+}
+
+/// What a Service was given and is not stored yet; dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    api: &'a Api,
+    /// The Service with it, and the one before.
+    service: Option<(Value, Option<Value>)>,
+}
+
+impl Reserved<'_> {
+    /// It is stored.
+    pub(crate) fn keep(mut self) {
+        self.service = None;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some((service, old)) = &self.service {
+            self.api.allocations().undo(service, old.as_ref());
+        }
+    }
+}
+
+/// Gives a Service addresses and ports; other objects need none.
+pub(crate) fn reserve<'a>(
+    api: &'a Api,
+    resource: &Resource,
+    name: &str,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<Reserved<'a>, Status> {
+    if &*resource.collection != SERVICES {
+        return Ok(Reserved { api, service: None });
+    }
+    api.allocations()
+        .allocate(object, old)
+        .map_err(|error| Status::invalid(&resource.group, &resource.kind, name, &[error]))?;
+    Ok(Reserved { api, service: Some((object.clone(), old.cloned())) })
+}
+
 /// Whether an object is marked as deleted.
 pub(crate) fn is_deleted(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
@@ -62,6 +132,27 @@ pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
     is_deleted(object)
         && empty(&object["metadata"]["finalizers"])
         && (!namespace || empty(&object["spec"]["finalizers"]))
+}
+
+/// Creates the objects that a server has from the start, unless they are there.
+pub(crate) fn make_start_objects(api: &Api) {
+    for mut object in builtin::start_objects() {
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("/apiVersion"), text("/kind"));
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let Some(resource) = api.registry(|registry| registry.by_kind(&api_version, &kind).cloned()) else {
+            continue;
+        };
+        let metadata = strategy::metadata(&mut object);
+        metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
+        metadata.insert("creationTimestamp".to_owned(), api.clock.seconds().into());
+        if strategy::has_generation(&resource) {
+            metadata.insert("generation".to_owned(), 1.into());
+        }
+        // One that is there already is somebody's, or from an earlier start.
+        let _ = api.store.create(&resource.collection, &resource.key(&namespace, &name), object);
+    }
 }
 
 /// Serves what is in the store of a server that starts, and goes on with what its controllers had left to do.
@@ -109,6 +200,7 @@ pub(crate) fn written(api: &Api, resource: &Resource, namespace: &str, name: &st
 pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &str, last: &Value) {
     match &*resource.collection {
         CRDS => definition::withdraw(api, name, last),
+        SERVICES => api.allocations().release(last),
         // One that went without waiting was deleted by the controller itself, which goes on by itself.
         _ if is_deleted(last) && resource.custom.as_ref().is_some_and(|custom| custom.terminating) => {
             api.enqueue(Work::Definition(resource.qualified()));

@@ -9,7 +9,7 @@ use http::Request;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::api::Api;
+use crate::api::{Api, Injections};
 use crate::auth::{Authentication, User};
 use crate::authority::Authority;
 use crate::clock::{Clock, ManualClock};
@@ -36,6 +36,7 @@ pub struct Server {
 pub struct Builder {
     clock: Clock,
     data_dir: Option<PathBuf>,
+    faults_over_http: bool,
 }
 
 /// What a server and its endpoints share.
@@ -67,6 +68,13 @@ impl Builder {
         self
     }
 
+    /// Lets administrators inject faults over HTTP, below `/kube-embedded/faults`: see [`faults`](crate::faults). Without this
+    /// the path is not there.
+    pub fn faults_over_http(mut self) -> Self {
+        self.faults_over_http = true;
+        self
+    }
+
     /// Starts the server. With a data folder it reads and checks what is there, which blocks: about a second for 100 MB.
     ///
     /// # Errors
@@ -80,7 +88,8 @@ impl Builder {
             None => Store::new(self.clock.clone()),
             Some(path) => Store::open(self.clock.clone(), path)?,
         };
-        Ok(Server::run(store, self.clock))
+        let injections = self.faults_over_http.then(Injections::default);
+        Ok(Server::run(store, self.clock, injections))
     }
 }
 
@@ -93,7 +102,7 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         let clock = Clock::default();
-        Self::run(Store::new(clock.clone()), clock)
+        Self::run(Store::new(clock.clone()), clock, None)
     }
 
     /// A server to be, with choices.
@@ -143,14 +152,15 @@ impl Server {
     }
 
     /// Starts what a store needs to be a server.
-    fn run(store: Store, clock: Clock) -> Self {
+    fn run(store: Store, clock: Clock, injections: Option<Injections>) -> Self {
         let (work, todo) = tokio::sync::mpsc::unbounded_channel();
-        let api = Api::new(store, clock, work);
+        let api = Api::new(store, clock, injections, work);
         let admin_token = api.auth.issue(&api.store, User::admin());
         lifecycle::resume(&api);
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             make_namespace(&api, namespace);
         }
+        lifecycle::make_start_objects(&api);
         let shared = Arc::new(Shared { api, admin_token, authority: Mutex::default() });
         Self { controllers: tokio::spawn(controllers::run(Arc::clone(&shared), todo)), shared }
     }

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::builtin;
 use crate::controllers::definition::is_established;
 use crate::field::FieldError;
 use crate::registry::Resource;
@@ -24,7 +25,9 @@ pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
 
 /// Readies an object for its creation.
 pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
-    if resource.has_status() {
+    if resource.custom.is_none() {
+        builtin::prepare_create(resource, object);
+    } else if resource.has_status() {
         remove(object, "status");
     }
     if has_generation(resource) {
@@ -33,19 +36,8 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
         metadata(object).remove("generation");
     }
     match resource.kind.as_str() {
-        "Namespace" if resource.group.is_empty() => {
-            object["spec"] = json!({"finalizers": ["kubernetes"]});
-            object["status"] = json!({"phase": "Active"});
-            label_namespace(object);
-        }
-        "Secret" if resource.group.is_empty() => {
-            encode_string_data(object);
-            if object["type"].as_str().is_none_or(str::is_empty) {
-                object["type"] = "Opaque".into();
-            }
-        }
+        "Namespace" if resource.group.is_empty() => label_namespace(object),
         "CustomResourceDefinition" => {
-            schema::default_crd(object);
             let storage = object["spec"]["versions"]
                 .as_array()
                 .and_then(|versions| versions.iter().find(|version| version["storage"] == true))
@@ -99,11 +91,10 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
             copy(&mut new["spec"], &old["spec"], "finalizers");
         }
     }
-    if resource.group.is_empty() && resource.kind == "Secret" {
-        encode_string_data(new);
+    if resource.custom.is_none() && subresource.is_empty() {
+        builtin::prepare_update(resource, new, old);
     }
     if resource.kind == "CustomResourceDefinition" && subresource.is_empty() {
-        schema::default_crd(new);
         store_version(new);
     }
     let generation = old["metadata"]["generation"].as_i64();
@@ -144,6 +135,9 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value) -> (Vec<Field
     if resource.kind == "CustomResourceDefinition" {
         errors.extend(schema::validate_crd(object));
     }
+    if resource.custom.is_none() {
+        errors.extend(builtin::validate::create(&resource.group, &resource.kind, object));
+    }
     (errors, warnings)
 }
 
@@ -160,6 +154,9 @@ pub(crate) fn validate_update(
         }
         _ => schema::validate_metadata_update(new, old),
     };
+    if resource.custom.is_none() && matches!(subresource, "" | "scale") {
+        errors.extend(builtin::validate::update(&resource.group, &resource.kind, new, old));
+    }
     if subresource == "ephemeralcontainers" {
         errors.extend(wrong_ephemeral_containers(new, old));
     }
@@ -209,7 +206,7 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     }
     let wrong = match resource.kind.as_str() {
         "Namespace" => names::dns1123_label(name),
-        "Service" => names::dns1035_label(name),
+        "Service" => names::dns1123_label(name),
         "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => names::path_segment(name),
         _ => return None,
     };
@@ -259,7 +256,7 @@ pub(crate) fn allows_create_on_update(resource: &Resource) -> bool {
 }
 
 /// Whether the objects of a resource count the changes of what is asked for.
-fn has_generation(resource: &Resource) -> bool {
+pub(crate) fn has_generation(resource: &Resource) -> bool {
     resource.custom.is_some()
         || matches!(
             resource.kind.as_str(),
@@ -301,25 +298,12 @@ fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
 }
 
 /// `metadata.name` as a label, which every namespace has.
-fn label_namespace(object: &mut Value) {
+pub(crate) fn label_namespace(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     if !object["metadata"]["labels"].is_object() {
         object["metadata"]["labels"] = json!({});
     }
     object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
-}
-
-/// A secret's `stringData` is written, and read as `data`.
-fn encode_string_data(object: &mut Value) {
-    use base64::Engine;
-    let Some(Value::Object(texts)) = remove(object, "stringData") else { return };
-    if !object["data"].is_object() {
-        object["data"] = json!({});
-    }
-    for (key, text) in texts {
-        let encoded = base64::prelude::BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
-        object["data"][key] = encoded.into();
-    }
 }
 
 /// A definition's storage version is one that objects may have been stored in.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, PostParams, VersionMatch, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams, VersionMatch, WatchEvent, WatchParams};
 use kube_embedded::{ManualClock, Server};
+use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -82,4 +83,32 @@ async fn the_clock_stops_at_the_end_of_time() {
     clock.advance(Duration::MAX);
     assert_eq!(clock.now(), Timestamp::MAX);
     create(&maps, "one").await;
+}
+
+#[tokio::test]
+async fn an_event_is_forgotten_an_hour_after_it_was_written() {
+    let (server, clock, _) = start();
+    let events: Api<Event> = Api::default_namespaced(server.client());
+    for name in ["once", "again"] {
+        let event = json!({
+            "metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        });
+        events.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(40 * 60));
+    let seen = Patch::Merge(json!({"count": 2}));
+    events.patch("again", &PatchParams::default(), &seen).await.unwrap();
+    clock.advance(Duration::from_secs(19 * 60));
+    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 2);
+    // The server looks once a minute.
+    let gone = async |name: &str| {
+        while events.get_opt(name).await.unwrap().is_some() {
+            clock.advance(Duration::from_secs(60));
+        }
+    };
+    in_time(gone("once")).await;
+    assert!(clock.now() >= "2026-01-01T01:00:00Z".parse().unwrap());
+    events.get("again").await.unwrap();
+    in_time(gone("again")).await;
+    assert!(clock.now() >= "2026-01-01T01:40:00Z".parse().unwrap());
 }

@@ -36,10 +36,11 @@ async fn an_object_is_created_scaled_and_deleted() {
     let server = Server::start();
     let client = server.client();
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
-    // Labels: `matchLabels` of the selector, and field 11 of the template's metadata.
+    // Labels: `matchLabels` of the selector, and field 11 of the template's metadata; a container with name and image.
     let label = [field(1, "a"), field(2, "b")].concat();
     let selector = field(2, field(1, &label));
-    let template = field(3, field(1, field(11, &label)));
+    let pod = field(2, field(2, [field(1, "a"), field(2, "b")].concat()));
+    let template = field(3, [field(1, field(11, &label)), pod].concat());
     let spec = field(2, [vec![0x08, 2], selector, template].concat());
     let deployment = body("apps/v1", "Deployment", &[field(1, field(1, "d")), spec].concat());
     let created = send(&client, "POST", deployments, deployment).await.unwrap();

@@ -229,3 +229,38 @@ async fn a_long_list_is_sent_whole() {
     let expected: Vec<_> = (0..700).map(|number| format!("blog-{number:03}")).collect();
     assert_eq!(names, expected);
 }
+
+/// The ClusterRole `edit` has its rules from others, and so has a role that adds to it.
+#[tokio::test]
+async fn roles_aggregate_others() {
+    let server = Server::start();
+    let client = server.client();
+    let post = |path: &str, body: Value| {
+        let request = http::Request::post(path).header("content-type", "application/json");
+        client.request::<Value>(request.body(body.to_string().into_bytes()).expect("a request"))
+    };
+    let base = "/apis/rbac.authorization.k8s.io/v1";
+    let binding = json!({
+        "metadata": {"name": "jane"},
+        "roleRef": {"kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "User", "name": "jane"}],
+    });
+    post(&format!("{base}/namespaces/default/rolebindings"), binding).await.unwrap();
+    let allowed = async |verb: &str, group: &str, resource: &str| {
+        let attributes = json!({"namespace": "default", "verb": verb, "group": group, "resource": resource});
+        let review = json!({"spec": {"user": "jane", "resourceAttributes": attributes}});
+        let answer = post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review).await.unwrap();
+        answer["status"]["allowed"].clone()
+    };
+    assert_eq!(allowed("create", "", "configmaps").await, true);
+    // Of `view`, which `edit` aggregates.
+    assert_eq!(allowed("list", "apps", "deployments").await, true);
+    assert_eq!(allowed("create", "rbac.authorization.k8s.io", "roles").await, false);
+    assert_eq!(allowed("list", "web.helloworld", "blogs").await, false);
+    let role = json!({
+        "metadata": {"name": "blogs", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        "rules": [{"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list"]}],
+    });
+    post(&format!("{base}/clusterroles"), role).await.unwrap();
+    assert_eq!(allowed("list", "web.helloworld", "blogs").await, true);
+}

@@ -29,16 +29,13 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn same(a: &Self::Held, b: &Self::Held) -> bool;
 
-    /// An object in the form in which it is held; its JSON is only made for one that asks for it.
+    /// An object in the form in which it is held, and the JSON that it was decoded from.
     #[doc(hidden)]
-    fn hold(object: Self::Object, json: Pruned<'_>) -> Result<Self::Held, serde_json::Error>;
+    fn hold(object: Self::Object, json: &str) -> Result<Self::Held, serde_json::Error>;
 }
 
 /// Keeps [`Cached`] to this crate.
 pub trait Sealed {}
-
-/// Makes the JSON of an object without what the informer skips.
-pub(crate) type Pruned<'a> = &'a dyn Fn() -> Result<Vec<u8>, serde_json::Error>;
 
 impl<K: Object> Sealed for K {}
 
@@ -54,7 +51,7 @@ impl<K: Object> Cached for K {
         Arc::ptr_eq(a, b)
     }
 
-    fn hold(object: K, _: Pruned<'_>) -> Result<Arc<K>, serde_json::Error> {
+    fn hold(object: K, _: &str) -> Result<Arc<K>, serde_json::Error> {
         Ok(Arc::new(object))
     }
 }

@@ -1,12 +1,17 @@
 //! Objects that are held as bytes.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
-use serde::Deserialize;
+use memchr::memmem;
+use serde::de::Error as _;
 
 use crate::{
     Object,
-    cached::{Cached, Pruned, Sealed},
+    cached::{Cached, Sealed},
 };
 
 /// An object held as the JSON that the server sent, in one allocation, and decoded again each time it is read. Made by
@@ -19,6 +24,9 @@ pub struct Compact<K> {
     buffer: Arc<[u8]>,
     _object: PhantomData<fn() -> K>,
 }
+
+/// Where a server writes the uid, if it writes no blanks; prepared once.
+static UID: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(br#""uid":""#));
 
 /// How long the part before the JSON is.
 const HEAD: usize = 5;
@@ -49,28 +57,23 @@ impl<K> Compact<K> {
         Arc::ptr_eq(&a.buffer, &b.buffer)
     }
 
-    fn new(json: &[u8]) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            #[serde(borrow)]
-            metadata: Metadata<'a>,
-        }
-        // A uid is made by the server and needs no escapes; one that has them is refused.
-        #[derive(Deserialize)]
-        struct Metadata<'a> {
-            uid: Option<&'a str>,
-        }
-        let Head { metadata } = serde_json::from_slice(json)?;
-        let uid = metadata.uid.unwrap_or_default();
-        let place = if uid.is_empty() { 0 } else { uid.as_ptr() as usize - json.as_ptr() as usize };
-        let (Ok(place), Ok(length)) = (u32::try_from(place), u8::try_from(uid.len())) else {
-            return Err(serde::de::Error::custom("metadata.uid is too long"));
+    fn new(json: &str, uid: &str) -> Result<Self, serde_json::Error> {
+        // A uid is made by the server and needs no escapes; one that has them is refused. Wherever its text is found, be it
+        // in a reference to the object itself, the text is the same.
+        let mut uids = UID.find_iter(json.as_bytes()).map(|at| at + UID.needle().len());
+        let place = uids.find(|at| json.get(*at..).is_some_and(|rest| rest.starts_with(uid)));
+        let place = place.or_else(|| memmem::find(json.as_bytes(), uid.as_bytes()));
+        let (Some(Ok(place)), Ok(length)) = (place.map(u32::try_from), u8::try_from(uid.len())) else {
+            return Err(serde_json::Error::custom("metadata.uid is too long or has escapes"));
         };
-        let mut buffer = Vec::with_capacity(HEAD + json.len());
-        buffer.extend_from_slice(&place.to_le_bytes());
-        buffer.push(length);
-        buffer.extend_from_slice(json);
-        Ok(Self { buffer: buffer.into(), _object: PhantomData })
+        let head = place.to_le_bytes().into_iter().chain([length]);
+        // Of a length that is known, and so in one allocation.
+        let mut buffer: Arc<[u8]> = std::iter::repeat_n(0, HEAD + json.len()).collect();
+        if let Some(bytes) = Arc::get_mut(&mut buffer) {
+            bytes[HEAD..].copy_from_slice(json.as_bytes());
+            bytes.iter_mut().zip(head).for_each(|(to, byte)| *to = byte);
+        }
+        Ok(Self { buffer, _object: PhantomData })
     }
 
     fn uid(&self) -> Option<&str> {
@@ -105,7 +108,7 @@ impl<K: Object> Cached for Compact<K> {
         Self::ptr_eq(a, b)
     }
 
-    fn hold(_: K, json: Pruned<'_>) -> Result<Self, serde_json::Error> {
-        Self::new(&json()?)
+    fn hold(object: K, json: &str) -> Result<Self, serde_json::Error> {
+        Self::new(json, object.meta().uid.as_deref().unwrap_or_default())
     }
 }

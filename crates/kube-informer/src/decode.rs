@@ -1,39 +1,33 @@
 //! From the bytes of one object to the object.
 //!
-//! What the store does not want is passed over while parsing: it is never allocated. No text of an object leaves this
-//! module but in the error of one that does not decode.
+//! What is not wanted is cut out of the bytes before they are decoded: it is never allocated. No text of an object leaves
+//! this module but in the error of one that does not decode.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::{Resource as _, core::Status};
-use serde::{
-    Deserialize, Deserializer,
-    de::{
-        DeserializeOwned, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
-        value::BorrowedStrDeserializer,
-    },
-};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::value::RawValue;
 
 use crate::{
     Cached, ObjectKey, ResourceVersion,
+    skip::{NotJson, Skip},
     store::{Item, Undecoded},
 };
 
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
-/// Where `kubectl apply` keeps the whole of what it applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// How objects are decoded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
-    pub(crate) keep_managed_fields: bool,
-    pub(crate) skip_last_applied: bool,
+    skip: Skip,
     /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out. Empty where
     /// nobody knows.
-    pub(crate) api_version: String,
-    pub(crate) kind: String,
+    api_version: String,
+    kind: String,
+    /// The JSON that is being decoded.
+    json: Vec<u8>,
 }
 
 /// A watch event, cut out but for its object.
@@ -133,49 +127,46 @@ pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> 
 }
 
 impl Decoder {
+    pub(crate) fn new(skip: Skip, api_version: String, kind: String) -> Self {
+        Self { skip, api_version, kind, json: Vec::new() }
+    }
+
     /// One object. An error only if not even its name and version can be read.
-    pub(crate) fn object<K: Cached>(&self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
-        let decoded = match self.parse::<K::Object>(bytes) {
-            Ok(object) => {
+    pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        let error = match self.decode::<K>(bytes) {
+            Ok((object, json)) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 let key = ObjectKey::new(meta.namespace.as_deref(), name);
                 let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
-                K::hold(object, &|| self.prune(bytes)).map(|object| Item { key, version, object })
+                match K::hold(object, json) {
+                    Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
+                    Err(error) => error,
+                }
             }
-            Err(error) => Err(error),
+            Err(error) => error,
         };
-        match decoded {
-            Ok(item) => Ok(Decoded::Item(item)),
-            Err(error) => {
-                let metadata = Metadata::of(bytes)?;
-                let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
-                Ok(Decoded::Undecoded(Undecoded {
-                    key: ObjectKey::new(metadata.namespace.as_deref(), name),
-                    version: version(metadata.resource_version.as_deref().unwrap_or_default())?,
-                    uid: metadata.uid,
-                    error: error.to_string(),
-                }))
-            }
-        }
+        let metadata = Metadata::of(bytes)?;
+        let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
+        Ok(Decoded::Undecoded(Undecoded {
+            key: ObjectKey::new(metadata.namespace.as_deref(), name),
+            version: version(metadata.resource_version.as_deref().unwrap_or_default())?,
+            uid: metadata.uid,
+            error: error.to_string(),
+        }))
     }
 
-    /// The JSON of an object without what is skipped, and with its type. Values that stay are copied as they are.
-    fn prune(&self, bytes: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-        let mut pruned = Vec::with_capacity(bytes.len());
-        Level::Object(self).copy(serde_json::from_slice(bytes)?, &mut pruned)?;
-        Ok(pruned)
-    }
-
-    fn prunes_metadata(&self) -> bool {
-        !self.keep_managed_fields || self.skip_last_applied
-    }
-
-    fn parse<K: DeserializeOwned>(&self, bytes: &[u8]) -> Result<K, serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        let object = K::deserialize(Pruned { inner: &mut json, level: Level::Object(self) })?;
-        json.end()?;
-        Ok(object)
+    /// An object, and the JSON that it was decoded from: without what is skipped, and with its type.
+    fn decode<K: Cached>(&mut self, bytes: &[u8]) -> Result<(K::Object, &str), serde_json::Error> {
+        self.json.clear();
+        let defaults = [("apiVersion", &*self.api_version), ("kind", &*self.kind)]
+            .map(|(name, value)| (!value.is_empty()).then_some((name, value)));
+        self.skip
+            .copy(bytes, defaults, &mut self.json)
+            .map_err(|NotJson| serde_json::Error::custom("it is not a JSON object"))?;
+        // Checked once for all strings in it.
+        let json = str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
+        Ok((serde_json::from_str(json)?, json))
     }
 }
 
@@ -230,253 +221,6 @@ fn envelope(line: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
     Ok((kind, object.get().as_bytes()))
 }
 
-/// Which part of an object is being read.
-#[derive(Clone, Copy)]
-enum Level<'a> {
-    Object(&'a Decoder),
-    Metadata(&'a Decoder),
-    Annotations,
-}
-
-/// What becomes of a member of an object, of its metadata or of its annotations.
-enum Member<'a> {
-    Skipped,
-    Whole,
-    Within(Level<'a>),
-}
-
-impl<'a> Level<'a> {
-    fn member(self, key: &str) -> Member<'a> {
-        match (self, key) {
-            (Self::Metadata(decoder), "managedFields") if !decoder.keep_managed_fields => Member::Skipped,
-            (Self::Annotations, LAST_APPLIED) => Member::Skipped,
-            (Self::Object(decoder), "metadata") if decoder.prunes_metadata() => {
-                Member::Within(Self::Metadata(decoder))
-            }
-            (Self::Metadata(decoder), "annotations") if decoder.skip_last_applied => {
-                Member::Within(Self::Annotations)
-            }
-            _ => Member::Whole,
-        }
-    }
-
-    /// Writes what stays of a JSON object.
-    fn copy(self, object: &RawValue, to: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        let RawMembers(members) = serde_json::from_str(object.get())?;
-        let mut seen = Seen::default();
-        let mut before = b'{';
-        for (key, value) in members {
-            let member = self.member(&key);
-            if matches!(member, Member::Skipped) {
-                continue;
-            }
-            seen.see(self, &key);
-            to.push(std::mem::replace(&mut before, b','));
-            serde_json::to_writer(&mut *to, &key)?;
-            to.push(b':');
-            match member {
-                Member::Within(level) if value.get().starts_with('{') => level.copy(value, to)?,
-                _ => to.extend_from_slice(value.get().as_bytes()),
-            }
-        }
-        while let Some((key, value)) = seen.missing(self) {
-            to.push(std::mem::replace(&mut before, b','));
-            serde_json::to_writer(&mut *to, key)?;
-            to.push(b':');
-            serde_json::to_writer(&mut *to, value)?;
-        }
-        if before == b'{' {
-            to.push(b'{');
-        }
-        to.push(b'}');
-        Ok(())
-    }
-}
-
-/// The members of a JSON object in their order, their values not looked into.
-struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for RawMembers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = RawMembers<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
-                }
-                Ok(RawMembers(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// A deserializer, visitor, seed or map that leaves out what the decoder does not want, and adds the type to an object
-/// that does not tell it.
-struct Pruned<'a, T> {
-    inner: T,
-    level: Level<'a>,
-}
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pruned<'_, D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_any(Pruned { inner: visitor, level: self.level })
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_option(Pruned { inner: visitor, level: self.level })
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_newtype_struct(name, Pruned { inner: visitor, level: self.level })
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_ignored_any(visitor)
-    }
-
-    // An object and its metadata are maps, whatever the type calls them.
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier
-    }
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Pruned<'_, V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Members { map, level: self.level, seen: Seen::default(), value: Value::Own })
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_some(Pruned { inner, level: self.level })
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_newtype_struct(Pruned { inner, level: self.level })
-    }
-
-    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_none()
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_unit()
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Pruned<'_, S> {
-    type Value = S::Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(Pruned { inner, level: self.level })
-    }
-}
-
-/// The members of an object, of its metadata or of its annotations.
-struct Members<'a, A> {
-    map: A,
-    level: Level<'a>,
-    seen: Seen,
-    value: Value<'a>,
-}
-
-#[derive(Default)]
-struct Seen {
-    api_version: bool,
-    kind: bool,
-}
-
-impl Seen {
-    fn see(&mut self, level: Level<'_>, key: &str) {
-        if let Level::Object(_) = level {
-            self.api_version |= key == "apiVersion";
-            self.kind |= key == "kind";
-        }
-    }
-
-    /// A member that says what the object is, when the object does not; each once.
-    fn missing<'a>(&mut self, level: Level<'a>) -> Option<(&'static str, &'a str)> {
-        let Level::Object(decoder) = level else { return None };
-        if decoder.kind.is_empty() {
-            return None;
-        }
-        if !std::mem::replace(&mut self.api_version, true) {
-            Some(("apiVersion", &decoder.api_version))
-        } else if !std::mem::replace(&mut self.kind, true) {
-            Some(("kind", &decoder.kind))
-        } else {
-            None
-        }
-    }
-}
-
-/// Where the value of the key that was given last comes from.
-enum Value<'a> {
-    Own,
-    Within(Level<'a>),
-    Added(&'a str),
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        while let Some(Key(key)) = self.map.next_key()? {
-            self.value = match self.level.member(&key) {
-                Member::Skipped => {
-                    self.map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                Member::Whole => Value::Own,
-                Member::Within(level) => Value::Within(level),
-            };
-            self.seen.see(self.level, &key);
-            return match key {
-                Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
-                Cow::Owned(key) => seed.deserialize(key.into_deserializer()),
-            }
-            .map(Some);
-        }
-        let Some((key, value)) = self.seen.missing(self.level) else { return Ok(None) };
-        self.value = Value::Added(value);
-        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        match std::mem::replace(&mut self.value, Value::Own) {
-            Value::Own => self.map.next_value_seed(seed),
-            Value::Within(level) => self.map.next_value_seed(Pruned { inner: seed, level }),
-            Value::Added(text) => seed.deserialize(text.into_deserializer()),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.map.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::apps::v1::Deployment;
@@ -486,26 +230,35 @@ mod tests {
 
     use super::*;
 
-    fn decoder(keep_managed_fields: bool) -> Decoder {
-        Decoder {
-            keep_managed_fields,
-            skip_last_applied: false,
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-        }
+    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+    fn decoder(skip: Skip) -> Decoder {
+        Decoder::new(skip, "apps/v1".into(), "Deployment".into())
+    }
+
+    fn both() -> Skip {
+        let mut skip = Skip::managed_fields();
+        skip.last_applied();
+        skip
+    }
+
+    fn last_applied() -> Skip {
+        let mut skip = both();
+        skip.keep_managed_fields();
+        skip
     }
 
     /// The object as it was cached.
-    fn decoded<K: crate::Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
-        match decoder.object::<K>(object.to_string().as_bytes()).unwrap() {
+    fn decoded<K: crate::Object + serde::Serialize>(skip: &Skip, object: &Value) -> Value {
+        match decoder(skip.clone()).object::<K>(object.to_string().as_bytes()).unwrap() {
             Decoded::Item(item) => serde_json::to_value(&*item.object).unwrap(),
             Decoded::Undecoded(item) => panic!("{}", item.error),
         }
     }
 
     /// The object as it was cached, and the same from a compact cache.
-    fn compacted<K: crate::Object + serde::Serialize>(decoder: &Decoder, object: &Value) -> Value {
-        match decoder.object::<crate::Compact<K>>(object.to_string().as_bytes()).unwrap() {
+    fn compacted<K: crate::Object + serde::Serialize>(skip: &Skip, object: &Value) -> Value {
+        match decoder(skip.clone()).object::<crate::Compact<K>>(object.to_string().as_bytes()).unwrap() {
             Decoded::Item(item) => {
                 assert_eq!(
                     <crate::Compact<K> as Cached>::uid(&item.object),
@@ -528,12 +281,26 @@ mod tests {
         let mut only_skipped = object.clone();
         only_skipped["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
         for object in [object, bare, only_skipped] {
-            for (keep_managed_fields, skip_last_applied) in
-                [(false, false), (false, true), (true, false), (true, true)]
-            {
-                let decoder = Decoder { skip_last_applied, ..decoder(keep_managed_fields) };
-                let typed = decoded::<DynamicObject>(&decoder, &object);
-                assert_eq!(compacted::<DynamicObject>(&decoder, &object), typed);
+            for skip in [Skip::default(), Skip::managed_fields(), last_applied(), both()] {
+                let typed = decoded::<DynamicObject>(&skip, &object);
+                assert_eq!(compacted::<DynamicObject>(&skip, &object), typed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_uid_is_found_in_the_bytes_however_they_are_written() {
+        let mut object = deployment();
+        object["metadata"]["ownerReferences"] = json!([{"uid": "12"}]);
+        let pretty = serde_json::to_vec_pretty(&object).unwrap();
+        object["metadata"].as_object_mut().unwrap().remove("uid");
+        let without = object.to_string().into_bytes();
+        for (json, uid) in [(pretty, Some("1")), (without, None)] {
+            match decoder(Skip::managed_fields()).object::<crate::Compact<DynamicObject>>(&json).unwrap() {
+                Decoded::Item(item) => {
+                    assert_eq!(<crate::Compact<DynamicObject> as Cached>::uid(&item.object), uid);
+                }
+                Decoded::Undecoded(item) => panic!("{}", item.error),
             }
         }
     }
@@ -557,10 +324,10 @@ mod tests {
     fn only_the_managed_fields_of_the_object_itself_are_skipped() {
         let mut expected = deployment();
         expected["metadata"].as_object_mut().unwrap().remove("managedFields");
-        assert_eq!(decoded::<DynamicObject>(&decoder(false), &deployment()), expected);
-        assert_eq!(decoded::<Deployment>(&decoder(false), &deployment()), expected);
-        assert_eq!(decoded::<DynamicObject>(&decoder(true), &deployment()), deployment());
-        assert_eq!(decoded::<Deployment>(&decoder(true), &deployment()), deployment());
+        assert_eq!(decoded::<DynamicObject>(&Skip::managed_fields(), &deployment()), expected);
+        assert_eq!(decoded::<Deployment>(&Skip::managed_fields(), &deployment()), expected);
+        assert_eq!(decoded::<DynamicObject>(&Skip::default(), &deployment()), deployment());
+        assert_eq!(decoded::<Deployment>(&Skip::default(), &deployment()), deployment());
     }
 
     #[test]
@@ -572,10 +339,10 @@ mod tests {
         object["spec"]["template"]["metadata"]["annotations"] = annotations;
         let mut expected = object.clone();
         expected["metadata"]["annotations"] = json!({"other": "stays"});
-        let skipping = Decoder { skip_last_applied: true, ..decoder(true) };
+        let skipping = last_applied();
         assert_eq!(decoded::<DynamicObject>(&skipping, &object), expected);
         assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
-        assert_eq!(decoded::<Deployment>(&decoder(true), &object), object);
+        assert_eq!(decoded::<Deployment>(&Skip::default(), &object), object);
         object["metadata"]["annotations"] = Value::Null;
         expected["metadata"].as_object_mut().unwrap().remove("annotations");
         assert_eq!(decoded::<Deployment>(&skipping, &object), expected);
@@ -585,10 +352,10 @@ mod tests {
     fn an_object_that_says_what_it_is_keeps_its_word() {
         let mut other = deployment();
         other["apiVersion"] = json!("other/v2");
-        assert_eq!(decoded::<DynamicObject>(&decoder(true), &other), other);
+        assert_eq!(decoded::<DynamicObject>(&Skip::default(), &other), other);
         let mut bare = deployment();
         bare.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
-        assert_eq!(decoded::<DynamicObject>(&decoder(true), &bare), deployment());
+        assert_eq!(decoded::<DynamicObject>(&Skip::default(), &bare), deployment());
     }
 
     #[test]
@@ -611,7 +378,7 @@ mod tests {
     fn what_has_no_name_or_version_is_malformed_and_what_has_both_is_not() {
         let odd = |metadata: Value| {
             let object = json!({"metadata": metadata, "spec": 5}).to_string();
-            decoder(false).object::<Deployment>(object.as_bytes()).map(|_| ())
+            decoder(Skip::managed_fields()).object::<Deployment>(object.as_bytes()).map(|_| ())
         };
         assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
         assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
@@ -627,7 +394,7 @@ mod tests {
                 let _ = watch_event(bytes);
                 let _ = list_end(bytes);
                 let _ = serves(bytes, "blogs");
-                let _ = decoder(false).object::<DynamicObject>(bytes);
+                let _ = decoder(Skip::managed_fields()).object::<DynamicObject>(bytes);
             }
         }
     }

@@ -101,7 +101,7 @@ impl<K: Cached> Driver<K> {
         let Connection { transport, started, watch_lists } = &*self.connection;
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
         let counters = shared.counters().clone();
-        let engine = Engine::new(target, scope, self.settings, seed, started, watch_lists, shared);
+        let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, shared);
         let watch = Watch { transport: transport.clone(), engine, counters, started };
         // It is large.
         let watching = Box::pin(watch.run());

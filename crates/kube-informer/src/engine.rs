@@ -120,12 +120,8 @@ impl<K: Cached> Engine<K> {
         shared: Arc<Shared<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
-        let decoder = Decoder {
-            keep_managed_fields: settings.keep_managed_fields,
-            skip_last_applied: settings.skip_last_applied,
-            api_version: target.api_version.clone(),
-            kind: target.kind.clone(),
-        };
+        let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
+        let stale_after = settings.stale_after;
         Self {
             path: target.path().into(),
             machine: Machine::new(settings, seed, watch_lists),
@@ -135,7 +131,7 @@ impl<K: Cached> Engine<K> {
             gathered: Some(Store::new()),
             list: 0,
             reading: Reading::Nothing,
-            stale_after: settings.stale_after,
+            stale_after,
             started,
             published: None,
             last_contact: None,
@@ -409,7 +405,7 @@ impl<K: Cached> Engine<K> {
         let namespace = self.scope.namespace.clone();
         self.change(|store, list| store.sweep(namespace.as_deref(), list));
         self.works(now);
-        if let Some(gathered) = self.gathered.take() {
+        if let Some(mut gathered) = self.gathered.take() {
             let count = gathered.objects().len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
             self.shared.join(&self.scope, gathered, version);
@@ -458,8 +454,8 @@ impl<K: Cached> Engine<K> {
     /// Discovery has confirmed that the type is gone.
     fn gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
-        self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
-        warn!(resource = %self.path, "the type is not served any more");
+        let objects = self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
+        warn!(resource = %self.path, objects, "the type is not served any more");
         self.trouble_since.get_or_insert(now);
         let since = self.started + now;
         self.phase = Some(Phase::TypeGone { since });

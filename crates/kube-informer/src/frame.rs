@@ -180,7 +180,7 @@ impl List {
 /// Finds the end of a JSON value, chunk by chunk. It only counts brackets and passes over strings: whether the value is
 /// right is for the decoder.
 #[derive(Debug, Clone, Copy, Default)]
-struct Scan {
+pub(crate) struct Scan {
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -190,7 +190,7 @@ struct Scan {
 
 impl Scan {
     /// The index past the value's last byte, if it is in these bytes.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             if self.in_string {

@@ -23,6 +23,7 @@ use crate::{
     protocol::{ListFrom, Settings, Target},
     scope::Scope,
     shared::Shared,
+    skip::InvalidPath,
     version::InvalidResourceVersion,
 };
 
@@ -190,16 +191,35 @@ impl<K: Cached> Builder<K> {
     /// Keeps `metadata.managedFields`, which are skipped while parsing if not said. They are often a third of an
     /// object.
     pub fn keep_managed_fields(mut self) -> Self {
-        self.settings.keep_managed_fields = true;
+        self.settings.skip.keep_managed_fields();
         self
     }
 
     /// Skips the annotation `kubectl.kubernetes.io/last-applied-configuration` while parsing: it repeats the whole object
-    /// that `kubectl apply` was given. The cached objects are then not what the server has: do not write them back
-    /// whole, because that would take the annotation away.
+    /// that `kubectl apply` was given. Besides that, the same as [`skip`](Self::skip).
     pub fn skip_last_applied(mut self) -> Self {
-        self.settings.skip_last_applied = true;
+        self.settings.skip.last_applied();
         self
+    }
+
+    /// Skips what these paths name while parsing, so that it takes neither memory nor much time. The cached objects are
+    /// then not what the server has: do not write them back whole, because that would remove what was skipped.
+    ///
+    /// A path is the names of the members that lead to one, from the top: `status.conditions`. A name with other
+    /// characters is written in brackets, `metadata.annotations['example.com/notes']`, and `[*]` stands for each element of an
+    /// array: `spec.containers[*].env`. (That is JSONPath, RFC 9535, without its `$.`, and no more of it than this.)
+    /// Where an object has nothing of that path, nothing is skipped.
+    ///
+    /// What the type cannot be decoded without must not be skipped: every object would be
+    /// [quarantined](crate::Status::quarantined), with an error that names the missing field.
+    ///
+    /// # Errors
+    /// When a path cannot be read, or names what the cache needs: type, name, namespace, uid and resourceVersion.
+    pub fn skip<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPath> {
+        for path in paths {
+            self.settings.skip.path(path)?;
+        }
+        Ok(self)
     }
 
     /// After how long without a word from the server the cache counts as [stale](Status::stale). 3 minutes if not
@@ -231,7 +251,7 @@ impl<K: Cached> Builder<K> {
             return Informer { handle };
         }
         running.retain(|_, handle| handle.strong_count() > 0);
-        let (target, settings) = (identity.target.clone(), identity.settings);
+        let (target, settings) = (identity.target.clone(), identity.settings.clone());
         let handle = Arc::new(Handle::new(&informers, target, settings, &[scope], false));
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&handle) as _;
         running.insert(identity, weak);

@@ -1,14 +1,19 @@
-//! The key of an object within one resource: its namespace and its name, in one shared allocation.
+//! The key of an object within one resource: its namespace and its name.
+//!
+//! A short one has its text in line, a longer one shares an allocation: a cache has as many keys as objects, and looks at
+//! many of them to find one.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt};
+
+use smol_str::SmolStr;
 
 /// What divides namespace and name. It sorts before every character that either may have, so that the order of
 /// the text is the order of (namespace, name).
 const DIVIDER: char = '\0';
 
-/// Namespace and name of an object, ordered by namespace and then by name. Cloning costs a reference count.
+/// Namespace and name of an object, ordered by namespace and then by name. Cloning costs a reference count at most.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey(Arc<str>);
+pub struct ObjectKey(SmolStr);
 
 impl ObjectKey {
     /// The key of the object `name`, in `namespace` or without one.

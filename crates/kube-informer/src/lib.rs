@@ -10,14 +10,19 @@ mod driver;
 mod engine;
 mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod informer;
 mod key;
 mod mailbox;
 mod metrics;
+mod objects;
 mod protocol;
 mod scope;
 mod shared;
+mod skip;
 mod snapshot;
 mod status;
 mod store;
@@ -35,6 +40,7 @@ pub use index::Index;
 pub use informer::{Builder, FixedScope, Informer, Informers, NotSynced, Synced, WaitError};
 pub use key::ObjectKey;
 pub use protocol::ListFrom;
+pub use skip::InvalidPath;
 pub use snapshot::Snapshot;
 pub use status::{NamespaceStatus, Phase, Quarantined, Status};
 pub use subscribe::{Change, Event, Reason, Subscription};

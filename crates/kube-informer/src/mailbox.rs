@@ -2,7 +2,11 @@
 //!
 //! A subscriber that keeps up is handed the batches that were published, which all subscribers share. When a second
 //! batch waits, both are folded into one difference per object: that bounds what a subscriber that does not read costs.
-//! The subscriber folds them itself when it reads, and the writer when they become many.
+//! The subscriber folds them itself when it reads, and the writer when they become many: so that with a hundred
+//! subscribers the writer hands out a hundred references, and not a hundred entries of a hash map, for each change.
+//!
+//! What always holds: at most one difference per object waits, and [`UNFOLDED`] more. Those are the batches that all
+//! subscribers share.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +19,7 @@ use crate::{
     delta::{Batch, Delta, Difference, Pending},
 };
 
-/// How many differences wait unfolded behind the first batch.
+/// How many differences may wait beside the one of each object.
 const UNFOLDED: usize = 256;
 
 pub(crate) struct Mailbox<K: Cached> {
@@ -71,8 +75,7 @@ impl<K: Cached> Mailbox<K> {
         let mut inner = self.lock();
         inner.unread += batch.len();
         inner.batches.push_back(Arc::clone(batch));
-        let first = inner.batches.front().map_or(0, |first| first.len());
-        if inner.unread > first + UNFOLDED {
+        if inner.waiting_beside() > UNFOLDED {
             inner.fold();
         }
         wake(inner);
@@ -91,7 +94,7 @@ impl<K: Cached> Mailbox<K> {
         drop(kept);
     }
 
-    /// How many changes wait.
+    /// How many changes wait, after they were made one per object.
     pub(crate) fn pending(&self) -> usize {
         let mut inner = self.lock();
         inner.fold();
@@ -178,6 +181,15 @@ impl<K: Cached> Inner<K> {
         delta
     }
 
+    /// How many differences wait beside those that are at most one per object: what is folded, or else the first batch.
+    fn waiting_beside(&self) -> usize {
+        if !self.folded.is_empty() {
+            return self.unread;
+        }
+        let first = self.batches.front().map_or(0, |first| first.len() - self.read);
+        self.unread - first
+    }
+
     /// Makes one difference per object of all that wait.
     fn fold(&mut self) {
         let mut read = std::mem::take(&mut self.read);
@@ -200,6 +212,148 @@ fn changes<K: Cached>(delta: Delta<K>) -> (Change<K>, Option<Change<K>>) {
         Difference::Replaced { last, reason, object, .. } => {
             let added = Change::Added { key: key.clone(), object, initial: false };
             (Change::Deleted { key, last, reason }, Some(added))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, task::Waker};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Reason;
+
+    const OBJECTS: usize = 400;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Publishes a change of each of these objects: the first one, and how many.
+        Publish(usize, usize, Change),
+        Read(usize),
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Change {
+        Put,
+        Delete,
+        /// Another object of the same name.
+        Replace,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let change = prop::sample::select(vec![Change::Put, Change::Put, Change::Delete, Change::Replace]);
+        let count = prop_oneof![3 => 1_usize..4, 1 => 1..=OBJECTS];
+        prop_oneof![
+            4 => (0..OBJECTS, count, change).prop_map(|(first, count, change)| Step::Publish(first, count, change)),
+            1 => (0_usize..600).prop_map(Step::Read),
+        ]
+    }
+
+    #[derive(Default)]
+    struct Writer {
+        objects: BTreeMap<usize, Arc<ConfigMap>>,
+        made: u64,
+    }
+
+    impl Writer {
+        fn object(&mut self, uid: Option<String>) -> Arc<ConfigMap> {
+            self.made += 1;
+            let mut object = ConfigMap::default();
+            object.metadata.uid = uid.or_else(|| Some(self.made.to_string()));
+            object.metadata.resource_version = Some(self.made.to_string());
+            Arc::new(object)
+        }
+
+        fn change(&mut self, at: usize, change: Change) -> Option<Difference<ConfigMap>> {
+            let reason = Reason::Deleted;
+            let difference = match (self.objects.get(&at).cloned(), change) {
+                (None, Change::Delete) => return None,
+                (None, _) => Difference::Added { object: self.object(None) },
+                (Some(old), Change::Put) => {
+                    Difference::Updated { new: self.object(old.metadata.uid.clone()), old }
+                }
+                (Some(old), Change::Delete) => Difference::Deleted { last: Arc::clone(&old), old, reason },
+                (Some(old), Change::Replace) => {
+                    Difference::Replaced { last: Arc::clone(&old), old, reason, object: self.object(None) }
+                }
+            };
+            match &difference {
+                Difference::Added { object: new }
+                | Difference::Updated { new, .. }
+                | Difference::Replaced { object: new, .. } => drop(self.objects.insert(at, Arc::clone(new))),
+                Difference::Deleted { .. } => drop(self.objects.remove(&at)),
+            }
+            Some(difference)
+        }
+    }
+
+    fn read(mailbox: &Mailbox<ConfigMap>, most: usize, known: &mut BTreeMap<ObjectKey, Arc<ConfigMap>>) {
+        for _ in 0..most {
+            let Poll::Ready(Some(event)) = mailbox.poll_next(&Context::from_waker(Waker::noop())) else {
+                return;
+            };
+            let Event::Change(change) = event else { panic!("a subscription begins once") };
+            let before = known.get(change.key()).map(|known| known.metadata.uid.clone());
+            match change {
+                crate::Change::Added { key, object, .. } => {
+                    assert_eq!(before, None);
+                    known.insert(key, object);
+                }
+                crate::Change::Updated { key, old, new } => {
+                    assert_eq!(
+                        (before, &old.metadata.uid),
+                        (Some(new.metadata.uid.clone()), &new.metadata.uid)
+                    );
+                    known.insert(key, new);
+                }
+                crate::Change::Deleted { key, last, .. } => {
+                    assert_eq!(before, Some(last.metadata.uid.clone()));
+                    known.remove(&key);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// Contract 5: whatever is published and however it is read, little more than one difference per object waits,
+        /// and all of them together are the present state.
+        #[test]
+        fn at_most_one_entry_per_object_waits(steps in prop::collection::vec(step(), 1..60)) {
+            let mailbox = Mailbox::new(None, false);
+            mailbox.lock().initial = Initial::Done;
+            let (mut writer, mut known) = (Writer::default(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Publish(first, count, change) => {
+                        let touched = (first..first + count).map(|at| at % OBJECTS);
+                        let batch: Vec<Delta<ConfigMap>> = touched
+                            .filter_map(|at| {
+                                let difference = writer.change(at, change)?;
+                                Some(Delta { key: ObjectKey::new("default", &at.to_string()), difference })
+                            })
+                            .collect();
+                        if !batch.is_empty() {
+                            mailbox.push(&batch.into());
+                        }
+                    }
+                    Step::Read(count) => read(&mailbox, count, &mut known),
+                }
+                let inner = mailbox.lock();
+                let waiting = inner.folded.len() + inner.unread;
+                drop(inner);
+                prop_assert!(waiting <= OBJECTS + UNFOLDED, "{waiting} of {OBJECTS} objects");
+            }
+            prop_assert!(mailbox.pending() <= OBJECTS + 1);
+            read(&mailbox, usize::MAX, &mut known);
+            let state: BTreeMap<ObjectKey, Arc<ConfigMap>> = writer
+                .objects
+                .iter()
+                .map(|(at, object)| (ObjectKey::new("default", &at.to_string()), Arc::clone(object)))
+                .collect();
+            prop_assert_eq!(known, state);
         }
     }
 }

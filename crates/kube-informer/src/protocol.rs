@@ -21,7 +21,7 @@ pub(crate) use self::{
     request::{ListVersion, Request, Target},
     watch_lists::WatchLists,
 };
-use crate::{ResourceVersion, store::Freshness};
+use crate::{ResourceVersion, skip::Skip, store::Freshness};
 
 /// Time since the [`Informers`](crate::Informers) were made.
 pub(crate) type Time = Duration;
@@ -39,11 +39,10 @@ pub enum ListFrom {
 }
 
 /// What a user chooses for one informer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     pub(crate) list_from: ListFrom,
-    pub(crate) keep_managed_fields: bool,
-    pub(crate) skip_last_applied: bool,
+    pub(crate) skip: Skip,
     pub(crate) stale_after: Duration,
     /// Whether a watch-list is tried before a list.
     pub(crate) watch_list: bool,
@@ -57,8 +56,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             list_from: ListFrom::default(),
-            keep_managed_fields: false,
-            skip_last_applied: false,
+            skip: Skip::managed_fields(),
             stale_after: Duration::from_secs(180),
             watch_list: true,
             page_size: Some(PAGE_SIZE),
@@ -239,7 +237,6 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(settings: Settings, seed: u64, watch_lists: Arc<WatchLists>) -> Self {
         Self {
-            settings,
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
             backoff: Backoff::new(seed),
             progress: None,
@@ -250,6 +247,7 @@ impl Machine {
             paged: true,
             list_version: None,
             list_reason: ListReason::Initial,
+            settings,
         }
     }
 

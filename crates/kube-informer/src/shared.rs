@@ -58,7 +58,7 @@ impl<K: Cached> Shared<K> {
     }
 
     pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
-        self.change(|store| store.snapshot())
+        self.change(Store::snapshot)
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {

@@ -9,8 +9,6 @@ use std::{
     },
 };
 
-// A persistent B+ tree: ordered, structure shared between versions, keys stored in line (a tree of single nodes, as
-// `rpds` has, costs an allocation and two counters per object more).
 use imbl::OrdMap;
 
 use crate::{Cached, Index, ObjectKey, ResourceVersion, index::Keys, key::with_text, scope::Scopes};

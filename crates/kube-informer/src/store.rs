@@ -16,6 +16,7 @@ use crate::{
     delta::{Batch, Delta, Difference, Pending},
     index::Maintain,
     key::with_text,
+    objects::Objects,
     scope::Scopes,
     snapshot::Entry,
 };
@@ -25,6 +26,13 @@ pub(crate) struct Item<K: Cached> {
     pub(crate) key: ObjectKey,
     pub(crate) version: ResourceVersion,
     pub(crate) object: K::Held,
+}
+
+impl<K: Cached> Entry<K> {
+    /// Whether it is this very state of this object.
+    fn is(&self, item: &Item<K>) -> bool {
+        self.version == item.version && K::uid(&self.object) == K::uid(&item.object)
+    }
 }
 
 /// What can be known of an object that did not decode.
@@ -52,7 +60,7 @@ pub(crate) struct Lagging;
 pub(crate) type ListNumber = u32;
 
 pub(crate) struct Store<K: Cached> {
-    objects: OrdMap<ObjectKey, Entry<K>>,
+    objects: Objects<Entry<K>>,
     indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
     /// With the number of the list that showed it last.
     quarantined: BTreeMap<ObjectKey, (ListNumber, Quarantined)>,
@@ -67,7 +75,7 @@ pub(crate) struct Store<K: Cached> {
 impl<K: Cached> Store<K> {
     pub(crate) fn new() -> Self {
         Self {
-            objects: OrdMap::new(),
+            objects: Objects::new(),
             indexes: Vec::new(),
             quarantined: BTreeMap::new(),
             quarantine_changed: false,
@@ -78,18 +86,20 @@ impl<K: Cached> Store<K> {
     }
 
     /// The present state, if there is one that may be seen.
-    pub(crate) fn snapshot(&self) -> Option<Snapshot<K>> {
-        let state = || Snapshot {
-            objects: self.objects.clone(),
+    pub(crate) fn snapshot(&mut self) -> Option<Snapshot<K>> {
+        if !self.seen {
+            return None;
+        }
+        Some(Snapshot {
+            objects: self.objects.tree().clone(),
             indexes: self.indexes.iter().map(|(number, index)| (*number, index.state())).collect(),
             scopes: Arc::clone(&self.scopes),
-        };
-        self.seen.then(state)
+        })
     }
 
     /// Whatever is there, be it a part.
-    pub(crate) fn objects(&self) -> &OrdMap<ObjectKey, Entry<K>> {
-        &self.objects
+    pub(crate) fn objects(&mut self) -> &OrdMap<ObjectKey, Entry<K>> {
+        self.objects.tree()
     }
 
     pub(crate) fn add_index(&mut self, number: u64, index: Box<dyn Maintain<K>>) {
@@ -132,14 +142,14 @@ impl<K: Cached> Store<K> {
     }
 
     /// The first list of a scope is complete: what was gathered comes in, all at once.
-    pub(crate) fn join(&mut self, gathered: Self) {
+    pub(crate) fn join(&mut self, mut gathered: Self) {
         self.quarantine_changed |= !gathered.quarantined.is_empty();
         self.quarantined.extend(gathered.quarantined);
-        if self.objects.is_empty() && self.indexes.is_empty() && !self.seen {
+        if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.seen {
             self.objects = gathered.objects;
             return;
         }
-        for (key, entry) in gathered.objects {
+        for (key, entry) in gathered.objects.take() {
             let object = entry.object.clone();
             self.reindex(&key, None, Some(&object));
             self.objects.insert(key.clone(), entry);
@@ -166,7 +176,14 @@ impl<K: Cached> Store<K> {
         freshness: Freshness,
     ) -> Result<(), Lagging> {
         self.check(&item.key, item.version, freshness)?;
-        self.put(list, item);
+        match self.objects.get(&item.key) {
+            // Found without a way to change it: that would copy what a snapshot holds.
+            Some(cached) if cached.is(&item) => {
+                cached.mark(list);
+                self.release(&item.key);
+            }
+            _ => self.put(list, item),
+        }
         Ok(())
     }
 
@@ -200,18 +217,25 @@ impl<K: Cached> Store<K> {
     /// An object was added or modified.
     pub(crate) fn put(&mut self, list: ListNumber, item: Item<K>) {
         self.release(&item.key);
-        let Item { key, version, object } = item;
-        match self.objects.get(&key) {
-            Some(cached) if cached.version == version && K::uid(&cached.object) == K::uid(&object) => {
-                cached.mark(list);
-            }
-            Some(_) => self.replace(list, &key, version, object),
-            None => {
-                self.reindex(&key, None, Some(&object));
-                self.objects.insert(key.clone(), Entry::new(version, object.clone(), list));
-                self.record(key, Difference::Added { object });
-            }
+        let Some((key, cached)) = self.objects.get_mut(&item.key) else {
+            let Item { key, version, object } = item;
+            self.reindex(&key, None, Some(&object));
+            self.objects.insert(key.clone(), Entry::new(version, object.clone(), list));
+            return self.record(key, Difference::Added { object });
+        };
+        if cached.is(&item) {
+            return cached.mark(list);
         }
+        let (key, new) = (key.clone(), item.object);
+        let Entry { object: old, .. } =
+            std::mem::replace(cached, Entry::new(item.version, new.clone(), list));
+        self.reindex(&key, Some(&old), Some(&new));
+        let difference = if K::uid(&old) == K::uid(&new) {
+            Difference::Updated { old, new }
+        } else {
+            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
+        };
+        self.record(key, difference);
     }
 
     /// An object was added or modified, and its new state did not decode. The last good state of the same object
@@ -246,26 +270,26 @@ impl<K: Cached> Store<K> {
         self.record(key.clone(), Difference::Deleted { old, last, reason });
     }
 
-    /// Empties a scope: every object of it is gone for this reason.
-    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) {
+    /// Empties a scope: every object of it is gone for this reason. Gives how many there were.
+    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) -> usize {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, _| !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
         let gone: Vec<ObjectKey> = self.objects_of(namespace).map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            self.delete(&key, reason);
+        for key in &gone {
+            self.delete(key, reason);
         }
+        gone.len()
     }
 
     /// The objects of a scope.
     pub(crate) fn objects_of<'a>(
-        &'a self,
+        &'a mut self,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a ObjectKey, &'a Entry<K>)> {
-        with_text(namespace, "", |start| {
-            self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
-        })
-        .take_while(move |(key, _)| is_in(key, namespace))
+        let objects = self.objects.tree();
+        with_text(namespace, "", |start| objects.range::<_, str>((Bound::Included(start), Bound::Unbounded)))
+            .take_while(move |(key, _)| is_in(key, namespace))
     }
 
     /// Whether a list that may be old shows this object as it was before what is known of it.
@@ -283,21 +307,6 @@ impl<K: Cached> Store<K> {
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
         let cached = self.objects.get(key).map(|cached| cached.version);
         cached.max(self.quarantined.get(key).map(|(_, held)| held.resource_version))
-    }
-
-    /// Another state of an object that is there, or another object of that name.
-    fn replace(&mut self, list: ListNumber, key: &ObjectKey, version: ResourceVersion, new: K::Held) {
-        let entry = Entry::new(version, new.clone(), list);
-        let Some((key, cached)) = self.objects.get_key_value_mut(key) else { return };
-        let key = key.clone();
-        let Entry { object: old, .. } = std::mem::replace(cached, entry);
-        self.reindex(&key, Some(&old), Some(&new));
-        let difference = if K::uid(&old) == K::uid(&new) {
-            Difference::Updated { old, new }
-        } else {
-            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
-        };
-        self.record(key, difference);
     }
 
     fn delete(&mut self, key: &ObjectKey, reason: Reason) {

@@ -24,6 +24,7 @@ use crate::{
     Builder, Change, Compact, Error, Informers, Object, ObjectKey, Phase, Quarantined, ResourceVersion,
     Status, Subscription,
     protocol::{ListFrom, Settings, Target},
+    skip::Skip,
 };
 
 /// Watches a resource, in the place of [`kube::runtime::watcher()`]: the same arguments and the same events, so that kube's
@@ -187,7 +188,7 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> Builder<Compact<K>> {
             ListSemantic::Any => ListFrom::Cache,
         },
         // kube's watcher leaves nothing out.
-        keep_managed_fields: true,
+        skip: Skip::default(),
         watch_list: *initial_list_strategy == InitialListStrategy::StreamingList,
         page_size: *page_size,
         watch_timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),

@@ -94,6 +94,111 @@ async fn a_cancelled_token_ends_everything_within_a_second() {
     assert_eq!(server.calls().len(), 1);
 }
 
+/// Contract 11, for each thing that an informer can be waiting for.
+#[tokio::test(start_paused = true)]
+async fn it_ends_within_a_second_whatever_it_waits_for() {
+    let half = event("ADDED", &blog("a", 5));
+    let half = half[..half.len() / 2].to_owned();
+    let stalled_line = Server::new(move |_| Reply::watch(vec![half.clone()], Then::Stay));
+    let stalled_list = Server::new(|call| match call {
+        call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
+        _ => Reply::watch(vec![r#"{"kind":"BlogList","items":["#.to_owned()], Then::Stay),
+    });
+    let backing_off = Server::new(|_| Reply::status(500, "InternalError", "no"));
+    let told_to_wait = Server::new(|_| Reply::status(429, "TooManyRequests", "no").retry_after(300));
+    for (server, requests) in
+        [(quiet(), 1), (stalled_line, 1), (stalled_list, 2), (backing_off, 8), (told_to_wait, 1)]
+    {
+        let token = CancellationToken::new();
+        let informers = Informers::with_cancellation(server.client(), token.clone());
+        let (cancelled, dropped) =
+            (informers.typed::<Blog>().start(), informers.typed::<Blog>().namespace("default").start());
+        let mut events = cancelled.subscribe();
+        server.called(2 * requests).await;
+        let ends = Instant::now();
+        drop(dropped);
+        token.cancel();
+        while events.next().await.is_some() {}
+        assert!(matches!(cancelled.status().borrow().phase, Phase::Stopped));
+        eventually(|| server.open_answers() == 0).await;
+        assert!(ends.elapsed() < Duration::from_secs(1), "{:?}", ends.elapsed());
+        let calls = server.calls().len();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(server.calls().len(), calls, "it goes on");
+    }
+}
+
+/// Contract 8: whatever the reason, nobody waits in vain, and everybody hears that it is over.
+#[tokio::test(start_paused = true)]
+async fn every_reason_reaches_every_waiter_at_once_and_healing_is_told() {
+    let reasons: [fn() -> Reply; 5] = [
+        || Reply::status(401, "Unauthorized", "no"),
+        || Reply::status(403, "Forbidden", "no"),
+        || Reply::json(404, &json!("404 page not found")),
+        || Reply::watch(vec!["<html>\n".to_owned()], Then::Close),
+        || Reply::watch(vec![event("ADDED", &json!({"metadata": {"name": "a"}}))], Then::Close),
+    ];
+    for (at, reason) in reasons.into_iter().enumerate() {
+        let heals = Arc::new(AtomicBool::new(false));
+        let healed = Arc::clone(&heals);
+        let server = Server::new(move |_| match healed.load(Ordering::SeqCst) {
+            true => Reply::watch_list(5, &[blog("a", 5)], Then::Stay),
+            false => reason(),
+        });
+        let informers = Informers::new(server.client());
+        let waiters = [informers.typed::<Blog>().start(), informers.typed::<Blog>().start()];
+        let started = Instant::now();
+        let (one, two) = tokio::join!(waiters[0].synced(), waiters[1].synced());
+        assert!(started.elapsed() < Duration::from_secs(1), "{at}: {:?}", started.elapsed());
+        let (one, two) = (one.unwrap_err(), two.unwrap_err());
+        assert_eq!(one.to_string(), two.to_string());
+        match at {
+            0 => assert!(one.is_unauthorized()),
+            1 => assert!(one.is_forbidden()),
+            2 => assert!(one.is_unknown_type()),
+            _ => assert!(matches!(one, Error::Malformed { .. }), "{one:?}"),
+        }
+        let mut status = waiters[0].status();
+        assert!(matches!(status.borrow().phase, Phase::Retrying { .. }));
+        heals.store(true, Ordering::SeqCst);
+        let healed = status.wait_for(|status| matches!(status.phase, Phase::Watching)).await.unwrap();
+        assert!(healed.is_ready() && healed.error().is_none());
+    }
+}
+
+/// Contract 2 and 6: a reader needs not wait for a list under way, and sees nothing of what it has not shown yet.
+#[tokio::test(start_paused = true)]
+async fn a_relist_that_stands_still_half_way_holds_up_no_reader() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 3), blog("b", 4), blog("c", 5)], Then::Break),
+        1 => Reply::status(410, "Expired", "too old resource version"),
+        _ => Reply::watch(
+            vec![event("ADDED", &blog("b", 7))],
+            Then::More(more.lock().unwrap().take().unwrap()),
+        ),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let by_name = blogs.index(|blog| [blog.name_any()]);
+    let mut events = blogs.subscribe();
+    assert_eq!(read(&mut events, 4).await, ["*a/3", "*b/4", "*c/5", "synced 3 at 5"]);
+    // A difference is told as soon as it is known.
+    assert_eq!(next(&mut events).await, "~b/4-7");
+    let half_way = blogs.snapshot().unwrap();
+    assert_eq!(half_way.len(), 3);
+    assert!(["a", "b", "c"].iter().all(|name| half_way.by_index(&by_name, *name).count() == 1));
+    let mut late = blogs.subscribe();
+    assert_eq!(read(&mut late, 4).await, ["*a/3", "*b/7", "*c/5", "synced 3 at 5"]);
+    send.send(event("ADDED", &blog("c", 5)) + &bookmark(9, true)).unwrap();
+    assert_eq!(next(&mut events).await, "-a/3 MissedWhileAway");
+    assert_eq!(next(&mut late).await, "-a/3 MissedWhileAway");
+    // What is held never changes, and what did not change is held once.
+    let after = blogs.snapshot().unwrap();
+    assert_eq!((half_way.len(), after.len()), (3, 2));
+    assert!(Arc::ptr_eq(half_way.get("default", "c").unwrap(), after.get("default", "c").unwrap()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_single_fault_is_mended_within_a_second() {
     let server = Server::new(|call| match call.index {
@@ -529,4 +634,28 @@ async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
     assert!(same("a") && !same("b"));
     let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
     assert_eq!(quarantined.keys().map(ObjectKey::name).collect::<Vec<_>>(), ["bad"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_skipped_is_not_cached_and_is_named_when_the_type_needs_it() {
+    let mut labelled = blog("a", 5);
+    labelled["metadata"]["labels"] = json!({"app": "web", "example.com/notes": "long"});
+    let server = Server::new(move |_| Reply::watch_list(5, std::slice::from_ref(&labelled), Then::Stay));
+    let informers = Informers::new(server.client());
+    let blogs = informers.typed::<Blog>().skip(["metadata.labels['example.com/notes']"]).unwrap().start();
+    let same = informers.typed::<Blog>().skip(["metadata.labels['example.com/notes']"]).unwrap().start();
+    blogs.synced().await.unwrap();
+    same.synced().await.unwrap();
+    let snapshot = blogs.snapshot().unwrap();
+    assert_eq!(snapshot.get("default", "a").unwrap().labels().keys().collect::<Vec<_>>(), ["app"]);
+    assert_eq!(server.calls().len(), 1);
+
+    let needed = informers.typed::<Blog>().skip(["spec"]).unwrap().start();
+    needed.synced().await.unwrap();
+    assert!(needed.snapshot().unwrap().is_empty());
+    let quarantined = Arc::clone(&needed.status().borrow().quarantined);
+    assert!(quarantined[&ObjectKey::new("default", "a")].error.contains("missing field `spec`"));
+
+    let error = informers.typed::<Blog>().skip(["metadata.uid"]).err().unwrap();
+    assert_eq!(error.to_string(), "\"metadata.uid\" cannot be skipped: the cache needs it");
 }

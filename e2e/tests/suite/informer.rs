@@ -1,19 +1,19 @@
 //! kube-informer on a live server: what its users see when the world changes under it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
-use kube_informer::{Change, Event, Informer, Informers, Phase, Subscription};
-use serde_json::json;
+use kube_informer::{Change, Event, Informer, Informers, ListFrom, Phase, Subscription};
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::widgets::{CRDS, GROUP, Widgets, version, widgets, widgets_of_group};
 
 e2e::on_each_cluster! {
     initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
-    compaction [Compaction], type_removed_and_back, many_pages
+    compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -277,4 +277,152 @@ async fn many_pages(cluster: Cluster) -> Result<()> {
     let names = cached(&informer)?;
     assert!(names.is_sorted() && names.len() == COUNT);
     Ok(())
+}
+
+/// What is known of each widget: uid and version.
+type Known = BTreeMap<String, (String, String)>;
+
+fn identity(object: &DynamicObject) -> (String, String) {
+    (
+        object.metadata.uid.clone().unwrap_or_default(),
+        object.metadata.resource_version.clone().unwrap_or_default(),
+    )
+}
+
+/// What a subscriber knows, each change checked against what it was told before.
+struct Follower {
+    events: Subscription<DynamicObject>,
+    known: Known,
+}
+
+impl Follower {
+    fn new(informer: &Informer<DynamicObject>) -> Self {
+        Self { events: informer.subscribe(), known: Known::new() }
+    }
+
+    async fn hear(&mut self) -> Result<()> {
+        match self.events.next().await.context("the end")? {
+            Event::Change(Change::Added { key, object, .. }) => {
+                let before = self.known.insert(key.name().to_owned(), identity(&object));
+                ensure!(before.is_none(), "{key} was added twice");
+            }
+            Event::Change(Change::Updated { key, old, new }) => {
+                let before = self.known.insert(key.name().to_owned(), identity(&new));
+                ensure!(before == Some(identity(&old)), "{key} was {before:?}");
+                ensure!(old.metadata.uid == new.metadata.uid, "{key} is another object");
+            }
+            Event::Change(Change::Deleted { key, last, .. }) => {
+                let before = self.known.remove(key.name());
+                ensure!(before.is_some_and(|(uid, _)| Some(uid) == last.metadata.uid), "{key} was not there");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn knows(&mut self, expected: &Known) -> Result<()> {
+        let reading = async {
+            while self.known != *expected {
+                self.hear().await?;
+            }
+            anyhow::Ok(())
+        };
+        let read = timeout(PATIENCE, reading).await;
+        read.with_context(|| format!("{:?} is known, not {expected:?}", self.known))?
+    }
+}
+
+/// Whatever the network does, in the end the cache is what the server has, and what was told adds up to it. That it
+/// falls silent for minutes is left to virtual time.
+async fn breaking_connections(cluster: Cluster) -> Result<()> {
+    const NAMES: usize = 30;
+    const WRITES: u64 = 150;
+    /// How many connections have to break.
+    const ENOUGH: usize = 9;
+    let widgets = widgets(&cluster).await?;
+    let network = cluster.behind_a_relay().await?;
+    let informers = Informers::new(network.client());
+    let builder = || informers.dynamic(&widget_type(GROUP));
+    let followed = [
+        builder().namespace(cluster.namespace()).start(),
+        builder().namespace(cluster.namespace()).list_from(ListFrom::Cache).start(),
+        builder().namespaces([cluster.namespace(), "default"]).start(),
+    ];
+    let mut followers: Vec<Follower> = followed.iter().map(Follower::new).collect();
+    let writes = async {
+        let mut random = fastrand::Rng::with_seed(1);
+        let deadline = Instant::now() + PATIENCE;
+        for write in 0.. {
+            if write % 50 == 0 {
+                network.storm(write);
+            }
+            if write > WRITES && network.broken() >= ENOUGH {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "the network broke {} times only", network.broken());
+            let name = format!("w{}", random.usize(0..NAMES));
+            // So large that it takes several TLS records: a line can break anywhere.
+            let padding = "x".repeat(random.usize(0..6_000));
+            let changed =
+                json!({"metadata": {"annotations": {"padding": padding, "write": write.to_string()}}});
+            if random.u8(0..4) == 0 {
+                widgets.delete(&name).await?;
+            } else if widgets.merge(&name, &changed).await?.code(200).is_err() {
+                widgets.create(&name).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let mut writes = std::pin::pin!(writes);
+    loop {
+        // One reads all the time, the others when it is over.
+        tokio::select! {
+            written = &mut writes => break written?,
+            heard = followers[0].hear() => heard?,
+        }
+    }
+    network.mend();
+
+    let list = widgets.http.get(&widgets.path).await?.code(200)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = list["items"].as_array().context("items")?.iter().map(|item| &item["metadata"]);
+    let expected: Known = items
+        .map(|item| (text(&item["name"]), (text(&item["uid"]), text(&item["resourceVersion"]))))
+        .collect();
+    ensure!(expected.len() > NAMES / 3, "{} widgets", expected.len());
+    for (informer, follower) in followed.iter().zip(&mut followers) {
+        follower.knows(&expected).await?;
+        let snapshot = informer.snapshot()?;
+        let cached: Known =
+            snapshot.entries().map(|(key, object)| (key.name().to_owned(), identity(object))).collect();
+        ensure!(cached == expected, "{cached:?} is cached, not {expected:?}");
+    }
+    Ok(())
+}
+
+async fn set_of_namespaces(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let other = format!("{}-too", cluster.namespace());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}});
+    cluster.admin().post("/api/v1/namespaces", &namespace).await?.code(201)?;
+    let there = format!("/apis/{GROUP}/v1/namespaces/{other}/widgets");
+    let mut widget = widgets.draft("two", &json!({"size": "small"}));
+    widget["metadata"]["namespace"] = json!(other);
+
+    let informers = Informers::new(cluster.client());
+    let informer = informers.dynamic(&widget_type(GROUP)).namespaces([cluster.namespace()]).start();
+    let mut events = informer.subscribe();
+    expect(&mut events, "initially one small").await?;
+    expect(&mut events, "synced 1").await?;
+    let written = cluster.admin().post(&there, &widget).await?.code(201)?;
+    informer.add_namespace(&other)?;
+    assert_eq!(timeout(PATIENCE, informer.synced()).await??.count, 2);
+    expect(&mut events, "added two small").await?;
+    informer.wait_for(other.as_str(), version(&written), Instant::now() + PATIENCE).await?;
+    cluster.admin().delete(&format!("{there}/two")).await?.code(200)?;
+    expect(&mut events, "deleted two small Deleted").await?;
+    informer.remove_namespace(cluster.namespace())?;
+    assert!(cached(&informer)?.is_empty());
+    expect(&mut events, "deleted one small NamespaceRemoved").await
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod auth;
+mod builtins;
 mod compaction;
 mod crdctl;
 mod crds;

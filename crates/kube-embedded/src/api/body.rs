@@ -7,9 +7,12 @@ use serde_json::{Map, Value};
 
 use super::Request;
 use super::query::FieldValidation;
+use crate::builtin;
 use crate::protobuf;
 use crate::registry::Resource;
+use crate::schema;
 use crate::status::Status;
+use crate::strategy;
 
 /// How a body is written.
 #[derive(Clone, Copy)]
@@ -58,7 +61,13 @@ pub(super) fn object(
     }
     check_type(resource, &mut object, &unrecognized)?;
     check_metadata(resource, &object)?;
-    let odd = tidy(resource, &mut object);
+    let odd = tidy(resource, &mut object).map_err(|why| {
+        let kind = &resource.kind;
+        Status::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {why}",
+            resource.version
+        ))
+    })?;
     let mut problems: Vec<String> =
         duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
     problems.extend(odd.into_iter().map(|path| format!("unknown field {path:?}")));
@@ -121,12 +130,26 @@ pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
     ))
 }
 
-/// Removes what a custom resource's schema does not know and fills in its defaults; the paths that were removed.
-pub(super) fn tidy(resource: &Resource, object: &mut Value) -> Vec<String> {
-    let Some(custom) = &resource.custom else { return Vec::new() };
-    let removed = custom.schema.prune(object);
-    custom.schema.default(object);
-    removed
+/// Brings an object into the form in which it is stored: what its type does not know goes, what is left out and has a
+/// default comes. Returns the paths that went, or Go's words for what is of the wrong type.
+pub(super) fn tidy(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
+    if let Some(custom) = &resource.custom {
+        let removed = custom.schema.prune(object);
+        custom.schema.default(object);
+        return Ok(removed);
+    }
+    let Some(decoded) = builtin::decode(&resource.api_version(), &resource.kind, object) else {
+        return Ok(Vec::new());
+    };
+    let builtin::Decoded { object: typed, unknown } = decoded?;
+    *object = typed;
+    builtin::set_defaults(&resource.group, &resource.kind, object);
+    match resource.kind.as_str() {
+        "CustomResourceDefinition" => schema::default_crd(object),
+        "Namespace" if object["metadata"]["name"].is_string() => strategy::label_namespace(object),
+        _ => {}
+    }
+    Ok(unknown)
 }
 
 /// Reads JSON; its depth is bounded by serde_json (128).
@@ -164,8 +187,11 @@ pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     }
 }
 
-/// Refuses labels and annotations that are not text.
+/// Refuses labels and annotations of custom resources that are not text; built-in ones are checked whole.
 pub(super) fn check_metadata(resource: &Resource, object: &Value) -> Result<(), Status> {
+    if resource.custom.is_none() {
+        return Ok(());
+    }
     for field in ["labels", "annotations"] {
         let values = object["metadata"][field].as_object().into_iter().flatten();
         let wrong = values.map(|(_, value)| value).find_map(|value| match value {

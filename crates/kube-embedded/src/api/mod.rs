@@ -6,6 +6,7 @@ mod body;
 mod delete;
 mod discovery;
 mod fault;
+mod injection;
 mod negotiate;
 mod openapi;
 mod path;
@@ -20,7 +21,7 @@ mod token;
 mod watch;
 mod write;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,19 +32,22 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::delete::{DeleteOptions, delete_object};
+pub(crate) use self::injection::Injections;
 use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
 pub(crate) use self::query::Query;
 use self::render::View;
 pub(crate) use self::watch::IsWatch;
 use crate::auth::{Authentication, User};
+use crate::builtin::{self, service::Allocations};
 use crate::clock::Clock;
 use crate::controllers::Work;
 use crate::faults::Faults;
+use crate::lifecycle::SERVICES;
 use crate::rbac;
 use crate::registry::{Registry, Resource};
 use crate::status::Status;
-use crate::store::{Object, Store};
+use crate::store::{Object, Range, Store};
 use crate::table::IncludeObject;
 
 /// kube-apiserver's limit of a request's body.
@@ -57,12 +61,16 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) faults: Faults,
+    /// Those of clients in other processes, if these may have any.
+    injections: Option<Injections>,
     pub(crate) auth: Authentication,
     registry: RwLock<Registry>,
     /// To the controllers.
     work: tokio::sync::mpsc::UnboundedSender<Work>,
     /// Cancelled when the server is dropped: ends watches.
     pub(crate) ended: CancellationToken,
+    /// What Services have; read from the store when it is first asked for.
+    services: OnceLock<Mutex<Allocations>>,
 }
 
 /// A request for a resource.
@@ -97,16 +105,34 @@ impl Request<'_> {
 
 impl Api {
     /// A server of what is in a store.
-    pub(crate) fn new(store: Store, clock: Clock, work: tokio::sync::mpsc::UnboundedSender<Work>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        injections: Option<Injections>,
+        work: tokio::sync::mpsc::UnboundedSender<Work>,
+    ) -> Self {
         Self {
             auth: Authentication::new(&store),
             store: Arc::new(store),
             clock,
             faults: Faults::default(),
+            injections,
             registry: RwLock::new(Registry::new()),
             work,
             ended: CancellationToken::new(),
+            services: OnceLock::new(),
         }
+    }
+
+    /// The addresses and ports of Services. Nothing is awaited while it is held.
+    pub(crate) fn allocations(&self) -> MutexGuard<'_, Allocations> {
+        let all = self.services.get_or_init(|| {
+            let mut all = Allocations::default();
+            let stored = self.store.list(SERVICES, Range::default(), None).unwrap_or_default();
+            stored.objects.iter().for_each(|service| all.note(&service.value()));
+            Mutex::new(all)
+        });
+        all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the registry.
@@ -161,6 +187,11 @@ impl Api {
     ) -> Result<Response, Status> {
         let query = Query::parse(parts.uri.query());
         let Some(path) = Path::parse(parts.uri.path()) else {
+            if let Some(injections) = &self.injections
+                && let Some(rest) = injection::path(parts.uri.path())
+            {
+                return injections.answer(self, user, &parts.method, rest, body).await;
+            }
             rbac::authorize_path(self, user, &parts.method, parts.uri.path())?;
             return self.answer_path(parts);
         };
@@ -196,7 +227,11 @@ impl Api {
             return Err(Status::internal("the server's data cannot be written to disk"));
         }
         let mut response = answer?;
-        if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.as_deref()) {
+        let deprecation = match &resource.custom {
+            Some(custom) => custom.deprecation.as_deref(),
+            None => builtin::deprecation(&resource.group, &resource.kind),
+        };
+        if let Some(warning) = deprecation {
             warn(response.headers_mut(), warning);
         }
         Ok(response)
@@ -290,7 +325,8 @@ impl Api {
         }
         let path = parts.uri.path().trim_end_matches('/');
         if let Some(document) = path.strip_prefix("/openapi/") {
-            return openapi::answer(self, document).ok_or_else(Status::no_such_path);
+            return openapi::answer(self, document, &parts.headers)
+                .unwrap_or_else(|| Err(Status::no_such_path()));
         }
         let health = ["/healthz", "/livez", "/readyz"];
         if health

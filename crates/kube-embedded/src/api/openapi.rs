@@ -1,27 +1,43 @@
-//! `/openapi/v3`: what may be sent to each resource, and the schemas of custom resources, for `kubectl explain` and its
-//! like.
-//!
-//! The documents of built-in groups tell their resources and which parameters these take, without schemas.
+//! `/openapi/v3` and `/openapi/v2`: what may be sent to each resource, and the schemas of its objects, for
+//! `kubectl explain` and its like.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::negotiate::Encoding;
 use super::{Api, render};
-use crate::registry::{CRDS, Resource, api_version};
-use crate::schema::openapi_v3;
+use crate::registry::{CRDS, Resource};
+use crate::schema::{self, openapi_v3};
+use crate::status::Status;
 
 /// Answers a path below `/openapi/`; none if it is not there.
-pub(super) fn answer(api: &Api, path: &str) -> Option<Response> {
+///
+/// Clients that take protobuf alone, as client-go's of version 2, are told 406.
+pub(super) fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
+    if !accepts_json(headers) {
+        return Some(Err(Status::not_acceptable()));
+    }
     let document = match path {
+        "v2" => v2(api),
         "v3" => index(api),
         _ => document(api, path.strip_prefix("v3/")?)?,
     };
-    Some(render::value_response(StatusCode::OK, Encoding::Json, &document))
+    Some(Ok(render::value_response(StatusCode::OK, Encoding::Json, &document)))
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok()).peekable();
+    accepted.peek().is_none()
+        || accepted.flat_map(|it| it.split(',')).any(|it| {
+            matches!(
+                it.split(';').next().unwrap_or_default().trim(),
+                "application/json" | "application/*" | "*/*"
+            )
+        })
 }
 
 /// Which documents there are. A URL changes with its document, so that clients may keep it.
@@ -54,14 +70,36 @@ fn document(api: &Api, path: &str) -> Option<Value> {
         _ => return None,
     };
     let resources = api.registry(|registry| registry.group_version(group, version))?;
-    let mut document = openapi_v3(group, version, &definitions(api, &resources));
+    let builtin = resources.iter().filter(|resource| resource.custom.is_none());
+    let mut document = openapi_v3(group, version, builtin.map(AsRef::as_ref), &definitions(api, &resources));
     document["info"] = json!({"title": "Kubernetes", "version": "v1.37.2"});
-    for resource in resources.iter().filter(|resource| resource.custom.is_none()) {
-        for (path, operations) in operations(resource) {
-            document["paths"][path] = operations;
+    Some(document)
+}
+
+/// The documents of all groups as one, in OpenAPI's version 2.
+fn v2(api: &Api) -> Value {
+    let (mut paths, mut definitions) = (Map::new(), Map::new());
+    for group in api.registry(crate::registry::Registry::groups) {
+        for (version, _) in &group.versions {
+            let Some(Value::Object(mut document)) = document(api, &document_path(&group.name, version))
+            else {
+                continue;
+            };
+            document = schema::openapi_v2(document);
+            let mut take = |key: &str| match document.get_mut(key).map(Value::take) {
+                Some(Value::Object(members)) => members,
+                _ => Map::new(),
+            };
+            paths.append(&mut take("paths"));
+            definitions.append(&mut take("definitions"));
         }
     }
-    Some(document)
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "v1.37.2"},
+        "paths": paths,
+        "definitions": definitions,
+    })
 }
 
 /// The definitions of the custom ones among resources.
@@ -71,43 +109,4 @@ fn definitions(api: &Api, resources: &[std::sync::Arc<Resource>]) -> Vec<Value> 
         .filter_map(|resource| api.store.get(CRDS, &resource.qualified()))
         .map(|object| object.value())
         .collect()
-}
-
-/// The writes of a built-in resource and their parameters.
-fn operations(resource: &Resource) -> Vec<(String, Value)> {
-    let base = match (resource.group.as_str(), resource.namespaced) {
-        ("", false) => format!("/api/{}", resource.version),
-        ("", true) => format!("/api/{}/namespaces/{{namespace}}", resource.version),
-        (group, false) => format!("/apis/{}", api_version(group, &resource.version)),
-        (group, true) => format!("/apis/{}/namespaces/{{namespace}}", api_version(group, &resource.version)),
-    };
-    let operation = |action: &str, parameters: &[&str]| {
-        let parameters: Vec<Value> = parameters
-            .iter()
-            .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
-            .collect();
-        json!({
-            "parameters": parameters,
-            "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
-            "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind":
-                {"group": resource.group, "version": resource.version, "kind": resource.kind},
-        })
-    };
-    let has = |verb: &str| resource.verbs.iter().any(|it| it == verb);
-    let write = ["dryRun", "fieldManager", "fieldValidation"];
-    let patch = ["dryRun", "fieldManager", "fieldValidation", "force"];
-    let (mut collection, mut object) = (json!({}), json!({}));
-    if has("create") {
-        collection["post"] = operation("post", &write);
-    }
-    if has("update") {
-        object["put"] = operation("put", &write);
-    }
-    if has("patch") {
-        object["patch"] = operation("patch", &patch);
-    }
-    let collection_path = format!("{base}/{}", resource.plural);
-    let object_path = format!("{collection_path}/{{name}}");
-    vec![(collection_path, collection), (object_path, object)]
 }

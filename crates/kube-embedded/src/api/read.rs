@@ -17,6 +17,7 @@ use super::query::{ListOptions, Match, resource_version};
 use super::render::{self, View};
 use super::select::Selection;
 use super::{Api, Request};
+use crate::builtin;
 use crate::registry::Resource;
 use crate::status::Status;
 use crate::store::{Error, Object, Page, Range};
@@ -228,8 +229,10 @@ fn body(view: &View<'_>, objects: &[Arc<Object>], metadata: &Value) -> Response 
         (head, "]}".to_owned())
     };
     let custom = resource.custom.is_some();
-    let item =
-        |view: &View<'_>, object: &Object| if custom { view.json(&object.bytes) } else { untyped(object) };
+    let api_version = resource.api_version();
+    let item = |view: &View<'_>, object: &Object| {
+        if custom { view.json(&object.bytes) } else { untyped(&api_version, object) }
+    };
     let size: usize = objects.iter().map(|object| object.bytes.len() + 1).sum();
     if size <= PIECE {
         let mut body = Vec::with_capacity(head.len() + size + tail.len());
@@ -271,7 +274,11 @@ fn pieces(
             if std::mem::replace(&mut separate, true) {
                 piece.push(b',');
             }
-            let item = if custom { render::with_version(&version, &object.bytes) } else { untyped(&object) };
+            let item = if custom {
+                render::with_version(&version, &object.bytes)
+            } else {
+                untyped(&version, &object)
+            };
             piece.extend_from_slice(&item);
             if piece.len() >= PIECE {
                 return Some(Ok(piece.into()));
@@ -283,8 +290,9 @@ fn pieces(
 }
 
 /// An item of a list of a built-in kind, which does not repeat its version and kind.
-fn untyped(object: &Object) -> Bytes {
+fn untyped(version: &str, object: &Object) -> Bytes {
     let mut value = object.value();
+    builtin::convert(&mut value, version);
     if let Some(value) = value.as_object_mut() {
         value.remove("apiVersion");
         value.remove("kind");

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::negotiate::{Accept, As, Encoding};
+use crate::builtin;
 use crate::registry::Resource;
 use crate::status::Status;
 use crate::table::{IncludeObject, partial_object_metadata, table};
@@ -108,7 +109,7 @@ pub(crate) fn parse(stored: &Bytes) -> Value {
     serde_json::from_slice(stored).unwrap_or_default()
 }
 
-/// Stored bytes with an `apiVersion`: the versions of a resource differ in this alone.
+/// Stored bytes with an `apiVersion`: the versions of a resource differ in this alone, Events aside.
 pub(crate) fn with_version(version: &str, stored: &Bytes) -> Bytes {
     // Keys are sorted, so this one is nearly always first.
     let found =
@@ -117,12 +118,14 @@ pub(crate) fn with_version(version: &str, stored: &Bytes) -> Bytes {
         return stored.clone();
     }
     let mut object = parse(stored);
+    builtin::convert(&mut object, version);
     object["apiVersion"] = version.into();
     bytes(&object)
 }
 
 /// Gives an object its resource's `apiVersion` and `kind`.
 pub(crate) fn set_version(resource: &Resource, object: &mut Value) {
+    builtin::convert(object, &resource.api_version());
     if let Some(object) = object.as_object_mut() {
         object.insert("apiVersion".to_owned(), resource.api_version().into());
         object.insert("kind".to_owned(), resource.kind.clone().into());

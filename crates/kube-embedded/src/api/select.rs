@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::query::ListOptions;
+use crate::builtin;
 use crate::registry::Resource;
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
@@ -21,7 +22,7 @@ impl Selection {
         let refused = |error: crate::selector::Error| Status::bad_request(error.to_string());
         let labels = LabelSelector::parse(&options.labels).map_err(refused)?;
         let fields = FieldSelector::parse(&options.fields).map_err(refused)?;
-        match (&resource.custom, builtin_fields(&resource.kind)) {
+        match (&resource.custom, builtin_fields(&resource.group, &resource.kind)) {
             (Some(custom), _) => fields.supported(|field| custom.selectable.iter().any(|it| it == field)),
             (None, []) => fields.supported_by_builtin(|_| false),
             (None, known) => fields.supported(|field| known.contains(&field)),
@@ -53,7 +54,17 @@ impl Selection {
         self.fields.matches(|field| match field {
             "metadata.name" => Some(name.to_owned()),
             "metadata.namespace" => Some(namespace.to_owned()),
-            other => text_at(parsed.get_or_init(|| object.value()), other),
+            other => {
+                // An Event has the names of both of its groups.
+                let events = other.starts_with("regarding.") || other == "reportingController";
+                let version = if events { "events.k8s.io/v1" } else { "v1" };
+                let value = || {
+                    let mut value = object.value();
+                    builtin::convert(&mut value, version);
+                    value
+                };
+                text_at(parsed.get_or_init(value), other)
+            }
         })
     }
 }
@@ -68,8 +79,20 @@ fn text_at(object: &Value, field: &str) -> Option<String> {
 }
 
 /// The fields that a built-in kind can be selected by, beside its name and namespace.
-fn builtin_fields(kind: &str) -> &'static [&'static str] {
+fn builtin_fields(group: &str, kind: &str) -> &'static [&'static str] {
     match kind {
+        "Event" if group == "events.k8s.io" => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
         "Event" => &[
             "involvedObject.kind",
             "involvedObject.namespace",

@@ -97,21 +97,17 @@ pub(super) fn patch(api: &Api, request: &Request<'_>) -> Result<Response, Status
         if !patched.is_object() {
             return Err(Status::unprocessable("the patched object is not an object"));
         }
-        let problems: Vec<String> = body::tidy(request.resource, &mut patched)
-            .into_iter()
-            .map(|path| format!("unknown field {path:?}"))
-            .collect();
+        let refuse = |why: &str| {
+            let shown = String::from_utf8_lossy(&request.body);
+            Status::invalid("", "", "", &[FieldError::invalid("patch", &shown.as_ref().into(), why)])
+        };
+        let unknown = body::tidy(request.resource, &mut patched).map_err(|why| refuse(&why))?;
+        let problems: Vec<String> =
+            unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect();
         match options.validation {
             FieldValidation::Ignore => Ok((patched, Vec::new())),
             FieldValidation::Strict if !problems.is_empty() => {
-                let shown = String::from_utf8_lossy(&request.body);
-                let why = format!("strict decoding error: {}", problems.join(", "));
-                Err(Status::invalid(
-                    "",
-                    "",
-                    "",
-                    &[FieldError::invalid("patch", &shown.as_ref().into(), &why)],
-                ))
+                Err(refuse(&format!("strict decoding error: {}", problems.join(", "))))
             }
             FieldValidation::Warn | FieldValidation::Strict => Ok((patched, problems)),
         }
@@ -156,11 +152,22 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
             },
         )
     };
+    let convert = |merged: &mut Value| match body::tidy(resource, merged) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            let (version, kind) = (resource.api_version(), &resource.kind);
+            Err(Status::unexpected(format!(
+                "failed to convert new object (/{}; {version}, Kind={kind}) to proper version: unable to convert \
+                 unstructured object to {version}, Kind={kind}: {why}",
+                request.path.name
+            )))
+        }
+    };
     let mut written = Err(Status::no_such_path());
     for _ in 0..ATTEMPTS {
         written = replace(api, request, options, |old| {
             let mut merged = merge(Some(old))?;
-            body::tidy(resource, &mut merged);
+            convert(&mut merged)?;
             Ok((merged, Vec::new()))
         });
         match &written {
@@ -168,7 +175,7 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
             _ => break,
         }
         let mut merged = merge(None)?;
-        body::tidy(resource, &mut merged);
+        convert(&mut merged)?;
         written = insert(api, request, options, merged);
         match &written {
             // Somebody else created it in between.
@@ -228,20 +235,24 @@ pub(super) fn insert(
         }
         metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
         metadata.insert("creationTimestamp".to_owned(), api.clock.seconds().into());
+        // Before the server adds what is nobody's.
+        if !is_apply(request) {
+            apply::track(types(resource), None, &mut object, &writer(api, request, options));
+        }
         strategy::prepare_create(resource, &mut object);
+        lifecycle::admit_pod(api, resource, &name, &mut object)?;
         let (errors, warnings) = strategy::validate_create(resource, &object);
         if !errors.is_empty() {
             return Err(Status::invalid(&resource.group, &resource.kind, &name, &errors));
         }
-        if !is_apply(request) {
-            apply::track(types(resource), None, &mut object, &writer(api, request, options));
-        }
+        let reserved = lifecycle::reserve(api, resource, &name, &mut object, None)?;
         if options.dry_run {
             return Ok(Written { bytes: render::bytes(&object), created: true, warnings });
         }
         let key = resource.key(&path.namespace, &name);
         match api.store.create(&resource.collection, &key, object.clone()) {
             Ok(stored) => {
+                reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &name, &object);
                 return Ok(Written { bytes: stored.bytes.clone(), created: true, warnings });
             }
@@ -281,16 +292,22 @@ pub(super) fn replace(
             None => render::set_version(resource, &mut new),
         }
         let pinned = check_version(resource, path, &mut new, &old, *request.method == Method::PUT)?;
+        // Before the server adds what is nobody's; of a part of the object that this request writes alone, after.
+        let tracks_early = resource.custom.is_none() && path.subresource.is_empty() && !is_apply(request);
+        if tracks_early {
+            apply::track(types(resource), Some(&old), &mut new, &writer(api, request, options));
+        }
         strategy::prepare_update(resource, &path.subresource, &mut new, &old);
         let (errors, odd) = strategy::validate_update(resource, &path.subresource, &new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(&resource.group, &resource.kind, &path.name, &errors));
         }
         warnings.extend(odd);
-        if !is_apply(request) {
+        if !is_apply(request) && !tracks_early {
             apply::track(types(resource), Some(&old), &mut new, &writer(api, request, options));
         }
         apply::keep_times(&old, &mut new);
+        let reserved = lifecycle::reserve(api, resource, &path.name, &mut new, Some(&old))?;
         if new == old {
             return Ok(Written { bytes: stored.bytes.clone(), created: false, warnings });
         }
@@ -307,10 +324,12 @@ pub(super) fn replace(
         };
         match written {
             Ok(bytes) if gone => {
+                reserved.keep();
                 lifecycle::removed(api, resource, &path.namespace, &path.name, &old);
                 return Ok(Written { bytes, created: false, warnings });
             }
             Ok(bytes) => {
+                reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &path.name, &new);
                 return Ok(Written { bytes, created: false, warnings });
             }

@@ -153,7 +153,7 @@ impl<'a> Map<'a> {
     pub(super) fn default_of(self, name: &str) -> Option<Value> {
         match self.members {
             Members::Custom { schema, .. } => schema.properties.get(name)?.default.clone(),
-            Members::Struct(kind) => kind.defaults.get(name).map(|text| text.as_str().into()),
+            Members::Struct(kind) => kind.defaults.get(name).map(|text| (*text).into()),
             _ => None,
         }
     }
@@ -226,8 +226,9 @@ fn builtin_atom(field: &'static Field, atomic: Option<bool>) -> Atom<'static> {
             builtin::Simple::String => Type::Scalar(Scalar::String).atom(),
         },
         // References lead to a type at once, never to another reference.
-        Field::Ref { r#ref, atomic: over, .. } => builtin::named(r#ref)
-            .map_or_else(|| any(Type::Deduced, false), |named| builtin_atom(named, *over)),
+        Field::Ref { name, atomic: over, .. } => {
+            builtin::named(name).map_or_else(|| any(Type::Deduced, false), |named| builtin_atom(named, *over))
+        }
         Field::Struct(kind) => map(kind.atomic, Members::Struct(kind)),
         Field::Map { map: value, atomic } => map(*atomic, Members::Values(Type::Builtin(value))),
         Field::List(list) => Atom {

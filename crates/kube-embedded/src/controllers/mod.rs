@@ -4,6 +4,7 @@
 //! One task does all of it, one piece of work at a time.
 
 pub(crate) mod definition;
+mod events;
 pub(crate) mod garbage;
 mod namespace;
 
@@ -15,7 +16,7 @@ use crate::api::Api;
 use crate::server::Shared;
 use crate::store::Place;
 
-/// How often old history is forgotten.
+/// How often old history and old events are forgotten.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Something for a controller to look at. Looking twice does no harm.
@@ -46,6 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) 
             },
             () = expire.due() => {
                 api.store.expire();
+                events::expire(api).await;
                 expire = api.clock.timer(EXPIRE_EVERY);
             }
         }

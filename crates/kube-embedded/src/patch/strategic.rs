@@ -45,7 +45,7 @@ struct Strategy<'a> {
 /// The type itself where the field refers to it.
 fn resolve(field: &Field) -> Option<&Field> {
     match field {
-        Field::Ref { r#ref, .. } => builtin::named(r#ref),
+        Field::Ref { name, .. } => builtin::named(name),
         field => Some(field),
     }
 }
@@ -60,8 +60,8 @@ fn strategy<'a>(kind: Option<&'a Field>, name: &str) -> Strategy<'a> {
     match field {
         Some(Field::List(list)) => Strategy {
             of: Some(&list.list),
-            merge: has(&list.patch, "merge"),
-            replace: has(&list.patch, "replace"),
+            merge: has(list.patch, "merge"),
+            replace: has(list.patch, "replace"),
             key: list.merge_key(),
         },
         Some(field @ Field::Ref { patch, .. }) => {

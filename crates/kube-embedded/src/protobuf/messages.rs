@@ -9,7 +9,7 @@ use super::WireType;
 
 /// All messages.
 #[derive(Debug, Default)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     messages: Vec<Message>,
     /// By API version and name.
     indices: HashMap<String, usize>,
@@ -17,30 +17,32 @@ pub(super) struct Messages {
 
 /// A message: a Go struct.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) name: String,
+pub(crate) struct Message {
+    /// The version of its API group.
+    version: String,
+    pub(crate) name: String,
     /// By number.
-    pub(super) fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
 }
 
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) number: i32,
+pub(crate) struct Field {
+    pub(crate) number: i32,
     /// In Go.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The name in JSON; none of an embedded struct, whose fields stand among the others there.
-    pub(super) json: Option<String>,
-    pub(super) shape: Shape,
-    pub(super) r#type: Type,
+    pub(crate) json: Option<String>,
+    pub(crate) shape: Shape,
+    pub(crate) r#type: Type,
     /// Whether JSON leaves out an empty value.
-    pub(super) omit_empty: bool,
+    pub(crate) omit_empty: bool,
     /// Whether JSON leaves out a zero struct.
-    pub(super) omit_zero: bool,
+    pub(crate) omit_zero: bool,
 }
 
 /// How Go holds a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Value,
     Pointer,
     List,
@@ -50,7 +52,7 @@ pub(super) enum Shape {
 
 /// Of what a field is, or its elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     String,
     Bytes,
     Bool,
@@ -76,7 +78,7 @@ type File = BTreeMap<String, BTreeMap<String, Vec<(i32, String, String, String)>
 
 impl Messages {
     /// The messages of kubernetes 1.37; the first call reads them.
-    pub(super) fn get() -> &'static Self {
+    pub(crate) fn get() -> &'static Self {
         // A test holds that the committed file is read whole.
         static MESSAGES: LazyLock<Messages> =
             LazyLock::new(|| Messages::parse(include_str!("messages.json")).unwrap_or_default());
@@ -84,13 +86,13 @@ impl Messages {
     }
 
     /// The message of a kind. `DeleteOptions` is a kind of every API version.
-    pub(super) fn find(&self, api_version: &str, kind: &str) -> Option<&Message> {
+    pub(crate) fn find(&self, api_version: &str, kind: &str) -> Option<&Message> {
         let api_version = if kind == "DeleteOptions" { "meta.k8s.io/v1" } else { api_version };
         self.indices.get(&format!("{api_version}.{kind}")).and_then(|index| self.messages.get(*index))
     }
 
     /// The message that a field is of.
-    pub(super) fn at(&self, index: usize) -> Option<&Message> {
+    pub(crate) fn at(&self, index: usize) -> Option<&Message> {
         self.messages.get(index)
     }
 
@@ -108,11 +110,19 @@ impl Messages {
                 });
                 let mut fields = fields.collect::<Option<Vec<_>>>()?;
                 fields.sort_by_key(|field| field.number);
-                Some(Message { name, fields })
+                let version = version.rsplit('/').next().unwrap_or_default().to_owned();
+                Some(Message { version, name, fields })
             })
         });
         let messages = messages.collect::<Option<Vec<_>>>()?;
         Some(Self { messages, indices })
+    }
+}
+
+impl Message {
+    /// As Go names it outside of its package: `v1.Pod`.
+    pub(crate) fn go_name(&self) -> String {
+        format!("{}.{}", self.version, self.name)
     }
 }
 

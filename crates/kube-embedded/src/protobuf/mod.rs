@@ -8,7 +8,7 @@
 
 mod decode;
 mod error;
-mod messages;
+pub(crate) mod messages;
 mod well_known;
 mod wire;
 

@@ -1,12 +1,13 @@
 //! The resources that kube-apiserver 1.37 has without any definition, as its discovery tells them.
 //!
-//! `builtin.jq` says how `builtin.json` is made again.
+//! `cargo xtask builtin` writes `builtin.json`.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Group, Resource, Subresource};
+use crate::builtin;
 use crate::table::Columns;
 
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ fn resource(group: &str, version: &str, data: ResourceData) -> Arc<Resource> {
     Arc::new(Resource {
         group: group.to_owned(),
         version: version.to_owned(),
-        collection: format!("{group}/{}", data.plural).into(),
+        collection: builtin::collection(group, &data.plural).into(),
         plural: data.plural,
         singular: data.singular,
         list_kind: format!("{}List", data.kind),

@@ -12,6 +12,7 @@ mod lists;
 mod metadata;
 pub(crate) mod names;
 mod openapi;
+mod openapi_v2;
 mod parse;
 mod pattern;
 mod prune;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     crd::{default_crd, validate_crd},
     metadata::{validate_metadata, validate_metadata_update},
     openapi::openapi_v3,
+    openapi_v2::openapi_v2,
 };
 use crate::field::{FieldError, Path, Reason};
 

@@ -1,10 +1,13 @@
-//! The OpenAPI v3 document of one version of a group of custom resources, as `/openapi/v3/apis/GROUP/VERSION` serves it.
+//! The OpenAPI v3 document of one version of a group, as `/openapi/v3/apis/GROUP/VERSION` serves it.
 //!
 //! Clients read it for the fields of a kind (`kubectl explain`), for what a request may carry (`fieldValidation`), and
 //! for the types of server-side apply. It has the paths, types and extensions that kube-apiserver's has; the descriptions
-//! of parameters and of the fields of `ObjectMeta` and its like are left out.
+//! of parameters, of built-in types and of the fields of `ObjectMeta` and its like are left out.
 
 use serde_json::{Map, Value, json};
+
+use crate::builtin::schemas;
+use crate::registry::Resource;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -28,9 +31,18 @@ const LIST_PARAMETERS: [&str; 10] = [
     "watch",
 ];
 
-/// The document for `version` of `group`, of those of the CustomResourceDefinitions that serve it.
-pub(crate) fn openapi_v3<'a>(group: &str, version: &str, crds: impl IntoIterator<Item = &'a Value>) -> Value {
+/// The document for `version` of `group`, of the built-in resources and of those of the CustomResourceDefinitions that
+/// serve it.
+pub(crate) fn openapi_v3<'a>(
+    group: &str,
+    version: &str,
+    resources: impl IntoIterator<Item = &'a Resource>,
+    crds: impl IntoIterator<Item = &'a Value>,
+) -> Value {
     let mut document = Document { paths: Map::new(), schemas: meta_schemas() };
+    for resource in resources {
+        document.add_builtin(resource);
+    }
     for crd in crds {
         let spec = &crd["spec"];
         let served = spec["versions"]
@@ -63,6 +75,7 @@ struct Kind<'a> {
     kind: &'a str,
     list_kind: &'a str,
     namespaced: bool,
+    /// The version in its CustomResourceDefinition; null of a built-in one.
     definition: &'a Value,
 }
 
@@ -80,8 +93,51 @@ impl<'a> Kind<'a> {
         }
     }
 
+    fn of_builtin(resource: &'a Resource) -> Self {
+        Self {
+            group: &resource.group,
+            version: &resource.version,
+            plural: &resource.plural,
+            kind: &resource.kind,
+            list_kind: &resource.list_kind,
+            namespaced: resource.namespaced,
+            definition: &Value::Null,
+        }
+    }
+
+    fn is_builtin(&self) -> bool {
+        self.definition.is_null()
+    }
+
+    /// The path of its objects in all namespaces, and where they are written.
+    fn roots(&self) -> (String, String) {
+        let base = match self.group {
+            "" => format!("/api/{}", self.version),
+            group => format!("/apis/{group}/{}", self.version),
+        };
+        let all = format!("{base}/{}", self.plural);
+        let root = if self.namespaced {
+            format!("{base}/namespaces/{{namespace}}/{}", self.plural)
+        } else {
+            all.clone()
+        };
+        (all, root)
+    }
+
+    /// The group as operations name it.
+    fn group_name(&self) -> &'a str {
+        match self.group {
+            "" => "core",
+            group if self.is_builtin() => group.trim_end_matches(".k8s.io"),
+            group => group,
+        }
+    }
+
     /// The name of a schema: `com.example.v1.Thing`.
     fn schema_name(&self, kind: &str) -> String {
+        if let Some(name) = schemas::name(&crate::registry::api_version(self.group, self.version), kind) {
+            return name.to_owned();
+        }
         let group: Vec<_> = self.group.rsplit('.').collect();
         format!("{}.{}.{kind}", group.join("."), self.version)
     }
@@ -98,34 +154,101 @@ impl Document {
         let (one, many) = (kind.schema_name(kind.kind), kind.schema_name(kind.list_kind));
         self.schemas.insert(one.clone(), object_schema(kind));
         self.schemas.insert(many.clone(), list_schema(kind, &one));
+        self.add_paths(kind, &one, &many);
+        let root = kind.roots().1;
+        let subresources = &kind.definition["subresources"];
+        if subresources["status"].is_object() {
+            let status = item(kind, &one, "status of", "Status");
+            self.paths.insert(format!("{root}/{{name}}/status"), status);
+        }
+        if subresources["scale"].is_object() {
+            self.schemas.append(&mut scale_schemas());
+            let scale = item(kind, SCALE, "scale of", "Scale");
+            self.paths.insert(format!("{root}/{{name}}/scale"), scale);
+        }
+    }
 
-        let all = format!("/apis/{}/{}/{}", kind.group, kind.version, kind.plural);
+    fn add_builtin(&mut self, resource: &Resource) {
+        let kind = Kind::of_builtin(resource);
+        let (one, many) = (kind.schema_name(kind.kind), kind.schema_name(kind.list_kind));
+        for name in [&one, &many, DELETE_OPTIONS, PATCH, STATUS] {
+            schemas::expand(name, &mut self.schemas);
+        }
+        self.add_paths(&kind, &one, &many);
+        let (all, root) = kind.roots();
+        let has = |verb: &str| resource.verbs.iter().any(|it| it == verb);
+        for (path, method, verb) in [
+            (all.clone(), "get", "list"),
+            (root.clone(), "get", "list"),
+            (root.clone(), "post", "create"),
+            (root.clone(), "delete", "deletecollection"),
+            (format!("{root}/{{name}}"), "get", "get"),
+            (format!("{root}/{{name}}"), "put", "update"),
+            (format!("{root}/{{name}}"), "patch", "patch"),
+            (format!("{root}/{{name}}"), "delete", "delete"),
+        ] {
+            if !has(verb)
+                && let Some(operations) = self.paths.get_mut(&path).and_then(Value::as_object_mut)
+            {
+                operations.remove(method);
+            }
+        }
+        let operated =
+            |item: &Value| item.as_object().is_some_and(|it| it.keys().any(|key| key != "parameters"));
+        self.paths.retain(|_, item| operated(item));
+        for subresource in &resource.subresources {
+            let api_version = match subresource.version.as_str() {
+                "" => resource.api_version(),
+                version => crate::registry::api_version(&subresource.group, version),
+            };
+            let Some(schema) = schemas::name(&api_version, &subresource.kind) else { continue };
+            schemas::expand(schema, &mut self.schemas);
+            let has = |verb: &str| subresource.verbs.iter().any(|it| it == verb);
+            let part = format!("{} of", subresource.name);
+            let mut item = item(&kind, schema, &part, &capitalized(&subresource.name));
+            for (method, verb) in [("get", "get"), ("put", "update"), ("patch", "patch")] {
+                if let Some(operations) = item.as_object_mut().filter(|_| !has(verb)) {
+                    operations.remove(method);
+                }
+            }
+            if has("create") {
+                let name = format!("createNamespaced{}{}", kind.kind, subresource.kind);
+                let queries = ["dryRun", "fieldManager", "fieldValidation"];
+                item["post"] = operation(&kind, &format!("create {part}"), &name, "post", schema, &queries);
+                item["post"]["requestBody"] = body(schema, &["application/json", "application/yaml"]);
+            }
+            if operated(&item) {
+                self.paths.insert(format!("{root}/{{name}}/{}", subresource.name), item);
+            }
+        }
+    }
+
+    /// The paths of a kind's objects, whose schema is `one`, and that of their lists `many`.
+    fn add_paths(&mut self, kind: &Kind<'_>, one: &str, many: &str) {
+        let (all, root) = kind.roots();
         let prefix = if kind.namespaced { "Namespaced" } else { "" };
-        let root = if kind.namespaced {
+        if kind.namespaced {
             let name = format!("list{}ForAllNamespaces", kind.kind);
             let mut listed =
-                json!({"get": operation(kind, "list objects of kind", &name, "list", &many, &[])});
+                json!({"get": operation(kind, "list objects of kind", &name, "list", many, &[])});
             let mut names: Vec<_> = LIST_PARAMETERS.iter().chain(&["pretty"]).collect();
             names.sort_unstable();
             listed["parameters"] = parameters(names);
             self.paths.insert(all, listed);
-            format!("/apis/{}/{}/namespaces/{{namespace}}/{}", kind.group, kind.version, kind.plural)
-        } else {
-            all
-        };
+        }
         let name = |verb: &str| format!("{verb}{prefix}{}", kind.kind);
         let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u');
         let article = if kind.kind.starts_with(is_vowel) { "an" } else { "a" };
         let mut collection = json!({
-            "get": operation(kind, "list objects of kind", &name("list"), "list", &many, &LIST_PARAMETERS),
-            "post": operation(kind, &format!("create {article}"), &name("create"), "post", &one, &["dryRun", "fieldManager", "fieldValidation"]),
+            "get": operation(kind, "list objects of kind", &name("list"), "list", many, &LIST_PARAMETERS),
+            "post": operation(kind, &format!("create {article}"), &name("create"), "post", one, &["dryRun", "fieldManager", "fieldValidation"]),
             "delete": operation(kind, "delete collection of", &format!("deleteCollection{prefix}{}", kind.kind), "deletecollection", STATUS, &LIST_PARAMETERS),
         });
-        collection["post"]["requestBody"] = body(&one, &["application/json", "application/yaml"]);
+        collection["post"]["requestBody"] = body(one, &["application/json", "application/yaml"]);
         collection["parameters"] = path_parameters(kind, false);
         self.paths.insert(root.clone(), collection);
 
-        let mut item = self.item(kind, &one, "", "");
+        let mut item = item(kind, one, "", "");
         item["delete"] = operation(
             kind,
             &format!("delete {article}"),
@@ -143,41 +266,34 @@ impl Document {
         item["delete"]["requestBody"] = body(DELETE_OPTIONS, &["application/json", "application/yaml"]);
         item["delete"]["requestBody"]["required"].take();
         self.paths.insert(format!("{root}/{{name}}"), item);
-        let subresources = &kind.definition["subresources"];
-        if subresources["status"].is_object() {
-            let status = self.item(kind, &one, "status of", "Status");
-            self.paths.insert(format!("{root}/{{name}}/status"), status);
-        }
-        if subresources["scale"].is_object() {
-            self.schemas.append(&mut scale_schemas());
-            let scale = self.item(kind, SCALE, "scale of", "Scale");
-            self.paths.insert(format!("{root}/{{name}}/scale"), scale);
-        }
-    }
-
-    /// Reading and writing one object, or a part of it.
-    fn item(&self, kind: &Kind<'_>, schema: &str, part: &str, suffix: &str) -> Value {
-        let prefix = if kind.namespaced { "Namespaced" } else { "" };
-        let name = |verb: &str| format!("{verb}{prefix}{}{suffix}", kind.kind);
-        let describe =
-            |verb: &str| format!("{verb} {part}{}the specified", if part.is_empty() { "" } else { " " });
-        let mut item = json!({
-            "get": operation(kind, &describe("read"), &name("read"), "get", schema, &["resourceVersion"]),
-            "put": operation(kind, &describe("replace"), &name("replace"), "put", schema, &["dryRun", "fieldManager", "fieldValidation"]),
-            "patch": operation(kind, &describe("partially update"), &name("patch"), "patch", schema, &["dryRun", "fieldManager", "fieldValidation", "force"]),
-        });
-        item["put"]["requestBody"] = body(schema, &["application/json", "application/yaml"]);
-        item["patch"]["requestBody"] = body(
-            PATCH,
-            &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"],
-        );
-        item["parameters"] = path_parameters(kind, true);
-        item
     }
 }
 
+/// Reading and writing one object, or a part of it.
+fn item(kind: &Kind<'_>, schema: &str, part: &str, suffix: &str) -> Value {
+    let prefix = if kind.namespaced { "Namespaced" } else { "" };
+    let name = |verb: &str| format!("{verb}{prefix}{}{suffix}", kind.kind);
+    let describe =
+        |verb: &str| format!("{verb} {part}{}the specified", if part.is_empty() { "" } else { " " });
+    let mut item = json!({
+        "get": operation(kind, &describe("read"), &name("read"), "get", schema, &["resourceVersion"]),
+        "put": operation(kind, &describe("replace"), &name("replace"), "put", schema, &["dryRun", "fieldManager", "fieldValidation"]),
+        "patch": operation(kind, &describe("partially update"), &name("patch"), "patch", schema, &["dryRun", "fieldManager", "fieldValidation", "force"]),
+    });
+    item["put"]["requestBody"] = body(schema, &["application/json", "application/yaml"]);
+    let patches = [
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    ];
+    item["patch"]["requestBody"] = body(PATCH, if kind.is_builtin() { &patches } else { &patches[..3] });
+    item["parameters"] = path_parameters(kind, true);
+    item
+}
+
 fn operation(kind: &Kind<'_>, verb: &str, name: &str, action: &str, schema: &str, queries: &[&str]) -> Value {
-    let group: String = kind.group.split('.').map(capitalized).collect();
+    let group: String = kind.group_name().split('.').map(capitalized).collect();
     let version = capitalized(kind.version);
     // `listThing` is `listExampleComV1Thing`, the verb being in lower case.
     let verb_end = name.find(|c: char| c.is_ascii_uppercase()).unwrap_or(name.len());

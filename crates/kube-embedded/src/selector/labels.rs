@@ -45,6 +45,27 @@ impl LabelSelector {
         Ok(Self { requirements })
     }
 
+    /// A `LabelSelector` of an object; none if it is not one.
+    pub(crate) fn from_object(selector: &Value) -> Option<Self> {
+        let equals = selector["matchLabels"].as_object().into_iter().flatten();
+        let mut terms: Vec<String> =
+            equals.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+        for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+            let key = expression["key"].as_str()?;
+            let values = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let values = values.collect::<Vec<_>>();
+            let listed = values.join(",");
+            terms.push(match expression["operator"].as_str()? {
+                "In" if !values.is_empty() => format!("{key} in ({listed})"),
+                "NotIn" if !values.is_empty() => format!("{key} notin ({listed})"),
+                "Exists" if values.is_empty() => key.to_owned(),
+                "DoesNotExist" if values.is_empty() => format!("!{key}"),
+                _ => return None,
+            });
+        }
+        Self::parse(&terms.join(",")).ok()
+    }
+
     /// Whether it selects everything.
     pub(crate) fn is_empty(&self) -> bool {
         self.requirements.is_empty()

@@ -72,7 +72,9 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Value>, Print) {
         ("apps", "Deployment") => (deployment_columns(), deployment),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => (crd_columns(), crd),
         // Printed by the server's default convertor, with the time as it stands.
-        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") | ("apiregistration.k8s.io", _) => {
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole")
+        | ("", "LimitRange")
+        | ("storage.k8s.io", "CSIStorageCapacity") => {
             (vec![name_column(), typed(column("Created At", AGE), "date")], |object, _| {
                 vec![name(object), at(object, "/metadata/creationTimestamp").into()]
             })
@@ -94,23 +96,23 @@ pub(super) fn row_conditions(object: &Value) -> Option<Value> {
     Some(json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]))
 }
 
-fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(object: &Value, pointer: &str) -> i64 {
+pub(super) fn number(object: &Value, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
 }
 
-fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn len(object: &Value, pointer: &str) -> usize {
+pub(super) fn len(object: &Value, pointer: &str) -> usize {
     object.pointer(pointer).and_then(Value::as_object).map_or(0, serde_json::Map::len)
 }
 
-fn name(object: &Value) -> Value {
+pub(super) fn name(object: &Value) -> Value {
     at(object, "/metadata/name").into()
 }
 
@@ -118,11 +120,11 @@ fn ago(time: &str, now: Timestamp) -> String {
     since(Some(time), now).unwrap_or_else(|| "<invalid>".to_owned())
 }
 
-fn age_of(object: &Value, now: Timestamp) -> Value {
+pub(super) fn age_of(object: &Value, now: Timestamp) -> Value {
     ago(at(object, "/metadata/creationTimestamp"), now).into()
 }
 
-fn or_none(text: &str) -> Value {
+pub(super) fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
 }
 
@@ -213,7 +215,7 @@ fn deployment(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 /// As `metav1.FormatLabelSelector`.
-fn selector(selector: &Value) -> String {
+pub(super) fn selector(selector: &Value) -> String {
     let mut terms: Vec<(String, String)> = Vec::new();
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
         terms.push((key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())));

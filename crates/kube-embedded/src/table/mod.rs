@@ -5,6 +5,7 @@
 
 mod builtin;
 mod jsonpath;
+mod kinds;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ enum Cells {
     /// The name, and then a cell per path.
     Paths(Vec<(Option<JsonPath>, String)>),
     Builtin(fn(&Value, Timestamp) -> Vec<Value>),
+    /// Of a kind of which `kinds` has the columns.
+    Listed(&'static [kinds::Column]),
 }
 
 /// `includeObject`: what a row carries of its object.
@@ -94,6 +97,11 @@ impl Columns {
 
     /// Of a built-in kind. Those that `builtin` does not know get their name and age.
     pub(crate) fn builtin(group: &str, kind: &str) -> Self {
+        if let Some(columns) = kinds::columns(group, kind) {
+            let others = columns.iter().map(kinds::definition);
+            let definitions = std::iter::once(builtin::name_column()).chain(others).collect();
+            return Self { definitions, cells: Cells::Listed(columns) };
+        }
         let (definitions, cells) = builtin::columns(group, kind);
         Self { definitions, cells: Cells::Builtin(cells) }
     }
@@ -115,6 +123,7 @@ impl Columns {
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         match &self.cells {
             Cells::Builtin(cells) => cells(object, now),
+            Cells::Listed(columns) => kinds::row(columns, object, now),
             Cells::Paths(paths) => {
                 let name = object.pointer("/metadata/name").cloned().unwrap_or_default();
                 let cells = paths.iter().map(|(path, kind)| cell(path.as_ref(), kind, object, now));

@@ -9,7 +9,7 @@ use crate::schema::{default_crd, openapi_v3};
 fn the_document_is_kube_apiservers() {
     let mut recorded: Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
     default_crd(&mut recorded["crd"]);
-    let document = openapi_v3("oa.example.com", "v1", [&recorded["crd"]]);
+    let document = openapi_v3("oa.example.com", "v1", [], [&recorded["crd"]]);
     let mut wrong = Vec::new();
     compare("", &recorded["document"], &document, &mut wrong);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -19,7 +19,7 @@ fn the_document_is_kube_apiservers() {
 fn a_version_that_is_not_served_has_no_document() {
     let mut recorded: Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
     recorded["crd"]["spec"]["versions"][0]["served"] = false.into();
-    let document = openapi_v3("oa.example.com", "v1", [&recorded["crd"]]);
+    let document = openapi_v3("oa.example.com", "v1", [], [&recorded["crd"]]);
     assert_eq!(document["paths"], serde_json::json!({}));
 }
 

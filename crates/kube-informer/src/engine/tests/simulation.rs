@@ -346,7 +346,7 @@ impl Simulation {
             }
             (Some(scope), None) => {
                 let (target, shared) = (Target::new::<Blog>(&()), Arc::clone(&self.shared));
-                let settings = self.settings;
+                let settings = self.settings.clone();
                 let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
                 *engine =
                     Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, shared));

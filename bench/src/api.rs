@@ -1,0 +1,249 @@
+//! The API server itself: how fast it starts, writes, lists and tells, and what its objects cost.
+//!
+//! The clients are in the figures: they run in the same process as the embedded server, and beside the real one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
+use http::Request;
+use http_body_util::BodyExt as _;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use kube_embedded::Server;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    child,
+    cluster::{self, Choice, Cluster, Own},
+    fill::{self, NAMESPACE},
+    machine, table, usage,
+};
+
+/// Requests in flight, as the goal has it.
+const IN_FLIGHT: usize = 64;
+/// Servers that are started for the time of a start.
+const STARTS: usize = 50;
+/// How long the last event of a watch may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Blogs to create for each rate
+    #[arg(long, default_value_t = 20_000)]
+    creates: usize,
+    /// Blogs to list, and to keep in memory
+    #[arg(long, default_value_t = 100_000)]
+    objects: usize,
+    /// Watches that are open at a time
+    #[arg(long, default_value_t = 10_000)]
+    watchers: usize,
+    /// Events that each watch receives, one a second
+    #[arg(long, default_value_t = 5)]
+    seconds: usize,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct MemoryArguments {
+    objects: usize,
+}
+
+/// Prints what was measured beside what is wanted. Rows of kube-apiserver come with KUBEBUILDER_ASSETS.
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut row = |what: &str, figure: String, goal: &str| {
+        rows.push(vec![what.to_owned(), figure, goal.to_owned()]);
+    };
+    usage::progress("starts")?;
+    row("start to the first answer", format!("{:.1} ms", start().await? * 1e3), "10 ms");
+
+    let creates = arguments.creates;
+    let rate = |seconds: f64| format!("{:.0}/s", creates as f64 / seconds);
+    usage::progress("creates in process")?;
+    let server = Server::start();
+    row("creates, in process", rate(create(&server.client(), creates).await?), "20,000/s");
+    drop(server);
+    usage::progress("creates over TLS")?;
+    row("creates, over TLS", rate(over_tls(Server::start(), creates).await?), "5,000/s");
+    usage::progress("creates with a data folder")?;
+    let folder = tempfile::tempdir()?;
+    let server = Server::builder().data_dir(folder.path()).start()?;
+    row("creates, over TLS, with a data folder", rate(over_tls(server, creates).await?), "");
+    if std::env::var_os("KUBEBUILDER_ASSETS").is_some() {
+        usage::progress("creates on kube-apiserver")?;
+        let real = Cluster::start(&Choice::Own(Own::Real)).await?;
+        let client = cluster::client(real.kubeconfig()).await?;
+        row("creates, kube-apiserver with etcd", rate(create(&client, creates).await?), "");
+    }
+
+    let objects = arguments.objects;
+    usage::progress("memory")?;
+    let mut measured = child::myself()?;
+    measured.arg("api-memory").arg(objects.to_string());
+    let memory: Memory = child::result(measured).await?;
+    row(&format!("{objects} Blogs in memory"), format!("{:.0} MB", memory.resident as f64 / 1e6), "150 MB");
+    row(
+        &format!("list of {objects} Blogs, in process"),
+        format!("{:.0} MB/s", memory.listed as f64 / 1e6 / memory.list_seconds),
+        "300 MB/s",
+    );
+
+    usage::progress("watches")?;
+    let told = watches(arguments.watchers, arguments.seconds).await?;
+    row(
+        &format!("{} watches, an event a second each: CPU", arguments.watchers),
+        format!("{:.0} %", told.cpu * 100.0),
+        "",
+    );
+    row("  the slowest event came after", format!("{:.0} ms", told.slowest * 1e3), "1000 ms");
+
+    let text =
+        format!("{}\n\n{}", machine::describe()?, table::render(&["what", "measured", "wanted"], &rows));
+    usage::print_line(text.trim_end())
+}
+
+/// The median of the seconds from nothing to an answered request.
+async fn start() -> Result<f64> {
+    let mut seconds = Vec::new();
+    for _ in 0..STARTS {
+        let begin = Instant::now();
+        let server = Server::start();
+        server.client().apiserver_version().await?;
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    let spread = table::Spread::of(seconds).context("no starts")?;
+    Ok(spread.median)
+}
+
+async fn over_tls(server: Server, creates: usize) -> Result<f64> {
+    let endpoint = server.listen("127.0.0.1:0").await?;
+    let seconds = create(&connect(endpoint.kubeconfig()).await?, creates).await?;
+    endpoint.stop().await;
+    Ok(seconds)
+}
+
+async fn connect(kubeconfig: Kubeconfig) -> Result<Client> {
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.disable_compression = true;
+    Ok(Client::try_from(config)?)
+}
+
+/// The seconds that it takes to create so many Blogs, with [`IN_FLIGHT`] requests at a time.
+async fn create(client: &Client, creates: usize) -> Result<f64> {
+    fill::install(client).await?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let begin = Instant::now();
+    let mut writers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (client, next) = (client.clone(), Arc::clone(&next));
+        writers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= creates {
+                    return anyhow::Ok(());
+                }
+                fill::create(&client, number).await?;
+            }
+        });
+    }
+    while let Some(written) = writers.join_next().await {
+        written??;
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// What objects cost in a process of their own.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Memory {
+    /// Bytes that a server with the objects has more than one without.
+    resident: u64,
+    /// Bytes of a list of all of them.
+    listed: u64,
+    list_seconds: f64,
+}
+
+/// The body of the process whose memory is measured.
+pub(crate) async fn memory(arguments: MemoryArguments) -> Result<()> {
+    let server = Server::start();
+    let client = server.client();
+    // The first ones bring what is there once.
+    create(&client, 100).await?;
+    let before = usage::resident()?;
+    create(&client, arguments.objects).await?;
+    server.compact();
+    let resident = usage::resident()?.saturating_sub(before);
+    let mut best = Memory { resident, listed: 0, list_seconds: f64::INFINITY };
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let request = Request::get(path("")).body(kube::client::Body::empty())?;
+        let mut body = client.send(request).await?.into_body();
+        let mut listed = 0;
+        while let Some(frame) = body.frame().await {
+            listed += frame?.into_data().map_or(0, |data| data.len() as u64);
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        ensure!(listed > arguments.objects as u64 * 500, "the list has {listed} B only");
+        if seconds < best.list_seconds {
+            best = Memory { listed, list_seconds: seconds, ..best };
+        }
+    }
+    usage::print(&best)
+}
+
+/// What watches cost while they are told something each second.
+struct Told {
+    /// Of one core.
+    cpu: f64,
+    /// Seconds, from the write to the last watch that heard of it.
+    slowest: f64,
+}
+
+/// Opens watches, writes an object each second, and waits until each of them has heard of each write.
+async fn watches(watchers: usize, seconds: usize) -> Result<Told> {
+    let server = Server::start();
+    let client = server.client();
+    fill::install(&client).await?;
+    let heard = Arc::new(Semaphore::new(0));
+    let mut watches = JoinSet::new();
+    for _ in 0..watchers {
+        let request = Request::get(path("?watch=true&resourceVersion=0")).body(Vec::new())?;
+        let mut lines = client.request_stream(request).await?.lines();
+        let heard = Arc::clone(&heard);
+        watches.spawn(async move {
+            for _ in 0..seconds {
+                let line = lines.try_next().await?.context("a watch has ended")?;
+                ensure!(line.starts_with("{\"type\":\"ADDED\""), "{line}");
+                heard.add_permits(1);
+            }
+            anyhow::Ok(())
+        });
+    }
+    let (mut slowest, cpu, begin) = (0.0_f64, usage::cpu_seconds(), Instant::now());
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    for number in 0..seconds {
+        tick.tick().await;
+        let written = Instant::now();
+        fill::create(&client, number).await?;
+        let all = heard.acquire_many(u32::try_from(watchers)?);
+        tokio::time::timeout(PATIENCE, all).await.context("an event is lost")??.forget();
+        slowest = slowest.max(written.elapsed().as_secs_f64());
+    }
+    tick.tick().await;
+    let cpu = (usage::cpu_seconds() - cpu) / begin.elapsed().as_secs_f64();
+    while let Some(watched) = watches.join_next().await {
+        watched??;
+    }
+    Ok(Told { cpu, slowest })
+}
+
+fn path(query: &str) -> String {
+    format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs{query}")
+}

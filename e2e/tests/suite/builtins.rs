@@ -1,0 +1,267 @@
+//! What the server makes of built-in kinds: types, defaults and validation, in the answers to recorded requests.
+//!
+//! `requests.json` has the bodies of creates, dry runs unless there are merge patches (if only none), and `answers.json` what
+//! kube-apiserver said, with what kubectl prints of an object that was made. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::envtest`.
+
+use std::{env, fs, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Cluster, eventually,
+    http::{Http, Reply},
+};
+use serde_json::{Map, Value, json};
+
+e2e::on_each_cluster! { answers, allocations, events, start_objects, roles }
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+async fn answers(cluster: Cluster) -> Result<()> {
+    let requests: Vec<Value> = serde_json::from_str(include_str!("builtins/requests.json"))?;
+    let http = cluster.admin();
+    let version = http.get("/version").await?.ok()?;
+    let is_real = !version["gitVersion"].as_str().unwrap_or_default().contains("kube-embedded");
+    let mut lines = Vec::new();
+    for request in &requests {
+        let answers = perform(&http, request, cluster.namespace()).await?;
+        lines.push(Value::from(answers).to_string());
+    }
+    if is_real && env::var_os("RECORD").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/builtins/answers.json");
+        return fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))).context("write the answers");
+    }
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("builtins/answers.json"))?;
+    ensure!(recorded.len() == requests.len(), "the answers are of other requests");
+    let mut wrong = Vec::new();
+    for ((request, recorded), line) in requests.iter().zip(&recorded).zip(&lines) {
+        let found: Value = serde_json::from_str(line)?;
+        if found != *recorded {
+            wrong.push(format!("{request}\n  recorded: {recorded}\n  found:    {found}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// The answers to a create and to the patches of what it made.
+async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Value>> {
+    let path = request["path"].as_str().context("a path")?;
+    let path = path.replace("/namespaces/default/", &format!("/namespaces/{namespace}/"));
+    let patches = request["patches"].as_array();
+    let query = if patches.is_some() { "" } else { "?dryRun=All" };
+    let body: Value = serde_json::from_str(
+        &request["body"].to_string().replace("\"default\"", &json!(namespace).to_string()),
+    )?;
+    let mut answers = vec![plain(&http.post(&format!("{path}{query}"), &body).await?, namespace)];
+    let object = format!("{path}/{}", body["metadata"]["name"].as_str().context("a name")?);
+    for patch in patches.into_iter().flatten() {
+        let reply = http.patch(&format!("{object}?dryRun=All"), MERGE_PATCH, patch).await?;
+        answers.push(plain(&reply, namespace));
+    }
+    if patches.is_some() {
+        answers.push(printed(&http.get_as(&object, TABLE).await?.ok()?, namespace)?);
+        http.delete(&format!("{object}?gracePeriodSeconds=0&propagationPolicy=Background")).await?.ok()?;
+    }
+    Ok(answers)
+}
+
+/// The columns and the cells of a Table of one object; ages aside.
+fn printed(table: &Value, namespace: &str) -> Result<Value> {
+    let columns = table["columnDefinitions"].as_array().context("columns")?.iter();
+    let cells = table["rows"][0]["cells"].as_array().context("cells")?.iter();
+    let mut row = Vec::new();
+    for (column, cell) in columns.zip(cells) {
+        let times = ["Age", "Created At", "Duration", "Last Seen", "First Seen"];
+        let is_time = times.iter().any(|name| column["name"] == *name);
+        let cell = if is_time { Value::Null } else { cell.clone() };
+        row.push(json!([column["name"], column["type"], column["priority"], cell]));
+    }
+    let mut row = Value::from(row);
+    made_up(&mut row, namespace);
+    Ok(row)
+}
+
+/// An answer without what each server makes up, and what a failure says.
+fn plain(reply: &Reply, namespace: &str) -> Value {
+    let mut body = reply.body.clone();
+    if let Some(metadata) = body["metadata"].as_object_mut() {
+        metadata.retain(|key, _| !["creationTimestamp", "resourceVersion", "uid"].contains(&key.as_str()));
+    }
+    for entry in body["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+        entry["time"].take();
+        entry["manager"].take();
+    }
+    if reply.code >= 400 {
+        body = json!({"message": body["message"], "reason": body["reason"], "causes": body["details"]["causes"]});
+    }
+    let mut answer = json!({"code": reply.code, "body": body});
+    if !reply.warnings().is_empty() {
+        answer["warnings"] = reply.warnings().into();
+    }
+    made_up(&mut answer, namespace);
+    answer
+}
+
+/// Replaces addresses and ports that were given, uids and the test's namespace.
+fn made_up(value: &mut Value, namespace: &str) {
+    match value {
+        Value::Object(members) => {
+            if members.get("nodePort").and_then(Value::as_u64).is_some_and(|port| port != 31000) {
+                members.insert("nodePort".to_owned(), "given".into());
+            }
+            let old = std::mem::take(members);
+            *members = old
+                .into_iter()
+                .map(|(key, mut value)| {
+                    made_up(&mut value, namespace);
+                    (key, value)
+                })
+                .collect::<Map<_, _>>();
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| made_up(item, namespace)),
+        Value::String(text) => {
+            if text.starts_with("10.96.") && *text != "10.96.7.7" {
+                *text = "given".to_owned();
+            }
+            // A difference of Go structs follows on the next lines.
+            let first = text.lines().next().unwrap_or_default().replace(namespace, "default");
+            *text = without_uids(&first);
+            // A port and its node port, as kubectl prints them.
+            if text.starts_with("80:") && text.ends_with("/TCP") {
+                *text = "80:given/TCP".to_owned();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn without_uids(text: &str) -> String {
+    let is_uid = |word: &str| {
+        word.len() == 36
+            && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-')
+            && word.matches('-').count() == 4
+    };
+    let words = text.split_inclusive(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
+    words
+        .map(|word| {
+            let end = word.trim_end_matches(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
+            if is_uid(end) { word.replace(end, "UID") } else { word.to_owned() }
+        })
+        .collect()
+}
+
+async fn allocations(cluster: Cluster) -> Result<()> {
+    let (http, path) = (cluster.admin(), format!("/api/v1/namespaces/{}/services", cluster.namespace()));
+    let service = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+    let ports = json!([{"port": 80}]);
+    let one =
+        http.post(&path, &service("one", json!({"type": "NodePort", "ports": ports}))).await?.code(201)?;
+    let (address, port) = (&one["spec"]["clusterIP"], &one["spec"]["ports"][0]["nodePort"]);
+    ensure!(address.as_str().is_some_and(|it| it.starts_with("10.96.")) && port.is_u64(), "{one}");
+    let same = service("two", json!({"clusterIP": address, "ports": ports}));
+    let shown = address.as_str().context("an address")?;
+    http.post(&path, &same).await?.refused(
+        422,
+        "Invalid",
+        &format!(
+            "Service \"two\" is invalid: spec.clusterIPs: Invalid value: [\"{shown}\"]: failed to allocate IP {shown}: \
+             provided IP is already allocated"
+        ),
+    )?;
+    let same_port = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
+    http.post(&path, &service("two", same_port)).await?.refused(
+        422,
+        "Invalid",
+        &format!(
+            "Service \"two\" is invalid: spec.ports[0].nodePort: Invalid value: {port}: provided port is already allocated"
+        ),
+    )?;
+    // A PUT that leaves them out keeps them, and they are free once it is gone.
+    let mut next = service("one", json!({"type": "NodePort", "ports": ports}));
+    next["metadata"]["resourceVersion"] = one["metadata"]["resourceVersion"].clone();
+    let kept = http.put(&format!("{path}/one"), &next).await?.code(200)?;
+    assert_eq!(kept["spec"], one["spec"]);
+    http.delete(&format!("{path}/one")).await?.ok()?;
+    let two = http.post(&path, &same).await?.code(201)?;
+    assert_eq!(two["spec"]["clusterIP"], *address);
+    Ok(())
+}
+
+/// An Event is in both of its groups, with the fields that it has there.
+async fn events(cluster: Cluster) -> Result<()> {
+    let (http, namespace) = (cluster.admin(), cluster.namespace());
+    let core = format!("/api/v1/namespaces/{namespace}/events");
+    let other = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+    let event = json!({
+        "metadata": {"name": "one"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "type": "Normal",
+        "reason": "Tested",
+        "action": "Test",
+        "note": "all is well",
+        "regarding": {"kind": "Pod", "name": "a", "namespace": namespace},
+        "reportingController": "example.com/test",
+        "reportingInstance": "test-1",
+    });
+    http.post(&other, &event).await?.code(201)?;
+    let read = http.get(&format!("{core}/one")).await?.code(200)?;
+    assert_eq!((&read["apiVersion"], &read["message"]), (&json!("v1"), &json!("all is well")));
+    assert_eq!((&read["involvedObject"]["name"], &read["note"]), (&json!("a"), &Value::Null));
+    for (path, field) in [(&core, "involvedObject"), (&other, "regarding")] {
+        let selected = http.get(&format!("{path}?fieldSelector={field}.name%3Da")).await?.code(200)?;
+        assert_eq!(selected["items"].as_array().map(Vec::len), Some(1), "{path}");
+    }
+    let patch = json!({"message": "and still is"});
+    http.patch(&format!("{core}/one"), MERGE_PATCH, &patch).await?.code(200)?;
+    let list = http.get(&other).await?.code(200)?;
+    assert_eq!(list["items"][0]["note"], "and still is");
+    http.delete(&format!("{core}/one")).await?.ok()?;
+    http.get(&format!("{other}/one")).await?.code(404)?;
+    Ok(())
+}
+
+async fn start_objects(cluster: Cluster) -> Result<()> {
+    let http = cluster.admin();
+    for path in [
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:discovery",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader",
+        "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
+        "/api/v1/namespaces/default/services/kubernetes",
+    ] {
+        http.get(path).await?.code(200)?;
+    }
+    let names: Vec<Value> = http.get("/apis/rbac.authorization.k8s.io/v1/clusterroles").await?.ok()?["items"]
+        .as_array()
+        .context("items")?
+        .iter()
+        .map(|role| role["metadata"]["name"].clone())
+        .collect();
+    ensure!(names.len() > 70 && names.contains(&json!("view")), "{names:?}");
+    Ok(())
+}
+
+/// The roles that everybody has say what `nobody` may do, and no more.
+async fn roles(cluster: Cluster) -> Result<()> {
+    let nobody = cluster.nobody();
+    nobody.get("/api").await?.code(200)?;
+    nobody.get("/openapi/v2").await?.code(200)?;
+    let pods = format!("/api/v1/namespaces/{}/pods", cluster.namespace());
+    nobody.get(&pods).await?.code(403)?;
+    let base = "/apis/rbac.authorization.k8s.io/v1";
+    let reader = format!("{base}/namespaces/{}/roles", cluster.namespace());
+    let role = json!({
+        "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}],
+    });
+    cluster.admin().post(&reader, &role).await?.code(201)?;
+    let binding = json!({
+        "metadata": {"name": "reader"},
+        "roleRef": {"kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "User", "name": "nobody"}],
+    });
+    let bindings = format!("{base}/namespaces/{}/rolebindings", cluster.namespace());
+    cluster.admin().post(&bindings, &binding).await?.code(201)?;
+    eventually(Duration::from_secs(10), || async { nobody.get(&pods).await?.code(200).map(drop) }).await
+}

@@ -1,0 +1,235 @@
+//! What kube-embedded knows of the built-in kinds, asked of a kube-apiserver and committed.
+//!
+//! Its discovery tells the resources, its OpenAPI v3 documents the types of their fields, and a server without history
+//! the objects that are there at start. All is data: what the documents say in prose is left out.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use e2e::{Cluster, Need, Provider, http::Http};
+use serde_json::{Map, Value, json};
+
+/// Where the files are.
+const CRATE: &str = "crates/kube-embedded/src";
+/// The groups with their versions, the resources of these and their subresources.
+const RESOURCES: &str = "registry/builtin.json";
+/// The schemas of all types by their names.
+const SCHEMAS: &str = "builtin/schemas.json";
+/// The objects that are there at start, in order of their creation.
+const OBJECTS: &str = "builtin/objects.json";
+
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const REFERENCE: &str = "#/components/schemas/";
+
+/// The collections whose objects at start are the same in every cluster.
+const COLLECTIONS: [&str; 5] = [
+    "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "/apis/rbac.authorization.k8s.io/v1/roles",
+    "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+    "/apis/scheduling.k8s.io/v1/priorityclasses",
+];
+
+/// How the command is called.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Change nothing; fail when a file differs from what the server tells
+    #[arg(long)]
+    check: bool,
+}
+
+/// Writes the files, or checks them.
+#[expect(clippy::print_stderr, reason = "says to its user why nothing was done")]
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
+    let files = match runtime.block_on(ask())? {
+        Ok(files) => files,
+        Err(skipped) => {
+            eprintln!("skipped: {}", skipped.0);
+            return Ok(());
+        }
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    for (name, wanted) in files {
+        let path: PathBuf = root.join(CRATE).join(name);
+        if arguments.check {
+            let found = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            if found != wanted {
+                bail!(
+                    "{CRATE}/{name} differs from what kube-apiserver tells; `cargo xtask builtin` mends it"
+                );
+            }
+        } else {
+            fs::write(&path, wanted).with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files by their names, with what is to be in them.
+async fn ask() -> Result<Result<[(&'static str, String); 3], e2e::Skipped>> {
+    // Its own: another test's objects are none of a new server's.
+    let cluster = match Cluster::start(Provider::Envtest, &[Need::Alone]).await? {
+        Ok(cluster) => cluster,
+        Err(skipped) => return Ok(Err(skipped)),
+    };
+    let server = cluster.admin();
+    let resources = resources(&server).await.context("asking for resources")?;
+    let schemas = schemas(&server).await.context("asking for schemas")?;
+    let objects = objects(&server).await.context("asking for objects")?;
+    Ok(Ok([(RESOURCES, resources), (SCHEMAS, schemas), (OBJECTS, objects)]))
+}
+
+/// Aggregated discovery, cut to what the registry holds.
+async fn resources(server: &Http) -> Result<String> {
+    let mut groups = Vec::new();
+    for path in ["/api", "/apis"] {
+        let list = server.get_as(path, DISCOVERY).await?.ok()?;
+        groups.extend(array(&list["items"]).map(group));
+    }
+    Ok(format!("[\n{}\n]\n", groups.join(",\n")))
+}
+
+fn group(group: &Value) -> String {
+    let versions = array(&group["versions"]).map(|version| {
+        let resources: Vec<String> =
+            array(&version["resources"]).map(|it| format!("  {}", resource(it))).collect();
+        format!("{{\"version\":{},\"resources\":[\n{}\n]}}", version["version"], resources.join(",\n"))
+    });
+    let name = group["metadata"]["name"].as_str().unwrap_or_default();
+    format!("{{\"group\":{},\"versions\":[{}]}}", json!(name), versions.collect::<Vec<_>>().join(","))
+}
+
+fn resource(resource: &Value) -> Value {
+    let or_empty = |value: &Value| if value.is_null() { json!([]) } else { value.clone() };
+    let subresources = array(&resource["subresources"]).map(|it| {
+        let of = &it["responseKind"];
+        json!({"name": it["subresource"], "group": of["group"], "version": of["version"], "kind": of["kind"],
+               "verbs": it["verbs"]})
+    });
+    json!({
+        "plural": resource["resource"],
+        "singular": resource["singularResource"],
+        "kind": resource["responseKind"]["kind"],
+        "namespaced": resource["scope"] == "Namespaced",
+        "verbs": resource["verbs"],
+        "shortNames": or_empty(&resource["shortNames"]),
+        "categories": or_empty(&resource["categories"]),
+        "subresources": subresources.collect::<Vec<_>>(),
+    })
+}
+
+/// The schemas of all documents.
+async fn schemas(server: &Http) -> Result<String> {
+    let index = server.get("/openapi/v3").await?.ok()?;
+    let paths = index["paths"].as_object().context("an index has paths")?;
+    let mut all = BTreeMap::new();
+    for path in paths.keys().filter(|path| path.matches('/').count() >= 1 && !path.starts_with('.')) {
+        let document = server.get(&format!("/openapi/v3/{path}")).await?.ok()?;
+        for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+            let mut schema = compact(schema, false);
+            // These are said to be of every group, in each group's document of that one.
+            if schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|kinds| kinds.len() > 1)
+                || name.ends_with("v1.WatchEvent")
+                || name.ends_with("v1.DeleteOptions")
+            {
+                schema.as_object_mut().map(|schema| schema.remove("x-kubernetes-group-version-kind"));
+            }
+            if let Some(other) = all.insert(name.clone(), schema.clone())
+                && other != schema
+            {
+                bail!("{name} is not the same in all documents");
+            }
+        }
+    }
+    let lines: Vec<String> = all.iter().map(|(name, schema)| format!("{}:{schema}", json!(name))).collect();
+    Ok(format!("{{\n{}\n}}\n", lines.join(",\n")))
+}
+
+/// A schema without prose, its references by name alone.
+fn compact(value: &Value, names: bool) -> Value {
+    let Value::Object(members) = value else {
+        return match value {
+            Value::Array(items) => items.iter().map(|item| compact(item, false)).collect(),
+            other => other.clone(),
+        };
+    };
+    let mut out = Map::new();
+    for (key, member) in members {
+        match key.as_str() {
+            "description" if !names && member.is_string() => {}
+            "$ref" if !names => drop(out.insert(key.clone(), json!(target(member)))),
+            // A reference with something beside it stands in a list of one.
+            "allOf" if !names => drop(out.insert("$ref".to_owned(), json!(target(&member[0]["$ref"])))),
+            "default" | "enum" if !names => drop(out.insert(key.clone(), member.clone())),
+            _ => drop(out.insert(key.clone(), compact(member, key == "properties" && !names))),
+        }
+    }
+    Value::Object(out)
+}
+
+fn target(reference: &Value) -> &str {
+    let reference = reference.as_str().unwrap_or_default();
+    reference.strip_prefix(REFERENCE).unwrap_or(reference)
+}
+
+/// The objects that a new server has, without what each server makes up.
+async fn objects(server: &Http) -> Result<String> {
+    let mut lines = Vec::new();
+    for path in COLLECTIONS {
+        let list = server.get(path).await?.ok()?;
+        let kind = list["kind"].as_str().unwrap_or_default().trim_end_matches("List");
+        for item in array(&list["items"]) {
+            let mut object = item.clone();
+            object["apiVersion"] = list["apiVersion"].clone();
+            object["kind"] = kind.into();
+            let metadata = object["metadata"].as_object_mut().context("an object has metadata")?;
+            metadata.retain(|key, _| ["annotations", "labels", "name", "namespace"].contains(&key.as_str()));
+            // What aggregation writes is aggregated again.
+            if !object["aggregationRule"].is_null() {
+                object["rules"] = Value::Null;
+            }
+            lines.push(object.to_string());
+        }
+    }
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_facts_are_those_of_the_server() {
+        run(&Arguments { check: true }).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    #[test]
+    fn compact_schemas_have_no_prose() {
+        let schema = json!({
+            "description": "Prose.",
+            "type": "object",
+            "properties": {
+                "description": {"type": "string", "description": "More."},
+                "default": {"$ref": "#/components/schemas/a.b.Spec"},
+                "spec": {"default": {}, "allOf": [{"$ref": "#/components/schemas/a.b.Spec"}]},
+            },
+        });
+        let expected = json!({
+            "type": "object",
+            "properties": {
+                "description": {"type": "string"}, "default": {"$ref": "a.b.Spec"}, "spec": {"default": {}, "$ref": "a.b.Spec"},
+            },
+        });
+        assert_eq!(compact(&schema, false), expected);
+    }
+}

@@ -2,17 +2,19 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
+use http::HeaderName;
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
     embedded::Embedded,
     envtest::{Assets, ControlPlane},
+    given::{self, Given},
     http::Http,
     program,
     relay::Relay,
@@ -25,6 +27,8 @@ pub enum Provider {
     Embedded,
     /// kube-apiserver and etcd, whose programs the environment names.
     Envtest,
+    /// A cluster that somebody else owns and the environment describes: kind, k3s, or one that was there before.
+    Given,
 }
 
 /// What a test does that not every cluster allows.
@@ -40,6 +44,8 @@ pub enum Need {
     Alone,
     /// Runs kubectl, of the version whose words the tests expect.
     Kubectl,
+    /// Runs pods, with the image of crdctl.
+    Nodes,
 }
 
 /// A cluster, and a namespace in it that is this test's own. Cheap to clone.
@@ -55,18 +61,51 @@ struct Inner {
     nobody: Client,
     namespace: String,
     folder: tempfile::TempDir,
+    _turn: Option<Turn>,
 }
 
 enum Server {
     Embedded(Box<Embedded>),
     Envtest(Arc<ControlPlane>),
+    Given(Box<Given>),
+}
+
+/// A test's turn on a cluster that all tests share: one that needs to be alone waits for the others, and they for it.
+enum Turn {
+    Together(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
 }
 
 /// What a provider lacks, in words: the reason to skip a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped(pub String);
 
+impl Provider {
+    /// The real API server of this environment: a cluster that is given, else envtest's.
+    pub fn real() -> Provider {
+        if Given::is_there() { Provider::Given } else { Provider::Envtest }
+    }
+
+    /// What this environment has: the real API server if there is one, else the embedded one.
+    fn from_env() -> Result<Provider> {
+        Ok(match Provider::real() {
+            Provider::Envtest if Assets::from_env()?.is_none() => Provider::Embedded,
+            provider => provider,
+        })
+    }
+}
+
 impl Cluster {
+    /// The cluster of this environment, with a new namespace: the one that `cargo xtask e2e` started, else envtest's
+    /// where its programs are named, else kube-embedded.
+    ///
+    /// # Errors
+    /// When it cannot be reached or does not start.
+    pub async fn from_env() -> Result<Cluster> {
+        let started = Cluster::start(Provider::from_env()?, &[]).await?;
+        started.map_err(|reason| anyhow!(reason.0))
+    }
+
     /// A cluster that has what the test needs, with a new namespace. A control plane is shared by the tests of this
     /// process; a test that stops or compacts the server gets one of its own, which takes 4 s.
     ///
@@ -79,13 +118,21 @@ impl Cluster {
                 "there is no kubectl {wanted} in KUBEBUILDER_ASSETS or on PATH"
             ))));
         }
+        if needs.contains(&Need::Nodes) && provider != Provider::Given {
+            return Ok(Err(Skipped("there are no nodes: a kind or k3s cluster has them".to_owned())));
+        }
         let server = match provider {
             Provider::Embedded => Server::Embedded(Box::new(Embedded::start().await?)),
             Provider::Envtest => match envtest(needs).await? {
                 Ok(plane) => Server::Envtest(plane),
                 Err(skipped) => return Ok(Err(skipped)),
             },
+            Provider::Given => match given_cluster(needs).await? {
+                Ok(given) => Server::Given(Box::new(given)),
+                Err(skipped) => return Ok(Err(skipped)),
+            },
         };
+        let turn = if provider == Provider::Given { Some(Turn::wait(needs).await) } else { None };
         let kubeconfig = server.kubeconfig();
         let admin = client_for(&kubeconfig, "admin").await?;
         let nobody = client_for(&kubeconfig, "nobody").await?;
@@ -93,7 +140,8 @@ impl Cluster {
         let made = Http::new(admin.clone()).post("/api/v1/namespaces", &body).await?.ok()?;
         let namespace = made["metadata"]["name"].as_str().context("a namespace without a name")?.to_owned();
         let folder = tempfile::Builder::new().prefix("e2e-").tempdir()?;
-        Ok(Ok(Cluster { inner: Arc::new(Inner { server, kubeconfig, admin, nobody, namespace, folder }) }))
+        let inner = Inner { server, kubeconfig, admin, nobody, namespace, folder, _turn: turn };
+        Ok(Ok(Cluster { inner: Arc::new(inner) }))
     }
 
     /// A client that may do everything. It does not retry, so that a test sees each answer.
@@ -131,7 +179,8 @@ impl Cluster {
     /// Raw requests with a bearer token of the test's choice.
     pub async fn with_token(&self, token: &str) -> Result<Http> {
         let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
-        config.auth_info.token = Some(token.to_owned().into());
+        // A client certificate would go before the token.
+        config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         Ok(Http::new(Client::try_from(config)?))
     }
 
@@ -167,6 +216,7 @@ impl Cluster {
         match &self.inner.server {
             Server::Embedded(server) => server.stop().await,
             Server::Envtest(plane) => plane.stop_api_server().await,
+            Server::Given(_) => bail!("somebody else's server is not stopped: the test needs Restart"),
         }
     }
 
@@ -175,6 +225,7 @@ impl Cluster {
         match &self.inner.server {
             Server::Embedded(server) => server.resume().await,
             Server::Envtest(plane) => plane.start_api_server().await,
+            Server::Given(_) => bail!("somebody else's server is not started: the test needs Restart"),
         }
     }
 
@@ -193,7 +244,16 @@ impl Cluster {
                 Ok(())
             }
             Server::Envtest(plane) => plane.compact().await,
+            Server::Given(_) => bail!("somebody else's server is not compacted: the test needs Compaction"),
         }
+    }
+
+    /// The image of crdctl that the nodes have. Only for tests that need [`Need::Nodes`].
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn image(&self) -> Result<String> {
+        given::image()
     }
 
     pub(crate) async fn remove_namespace(&self) -> Result<()> {
@@ -207,6 +267,7 @@ impl Server {
         match self {
             Server::Embedded(server) => server.kubeconfig().clone(),
             Server::Envtest(plane) => plane.kubeconfig().clone(),
+            Server::Given(given) => given.kubeconfig().clone(),
         }
     }
 }
@@ -220,7 +281,28 @@ async fn config_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Config> {
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
     config.default_retry = false;
+    // kube reads `as` and leaves it there.
+    if let Some(user) = &config.auth_info.impersonate {
+        config.headers.push((HeaderName::from_static("impersonate-user"), user.parse()?));
+    }
     Ok(config)
+}
+
+/// The environment's cluster, if it has what the test needs.
+async fn given_cluster(needs: &[Need]) -> Result<Result<Given, Skipped>> {
+    let given = Given::from_env()?;
+    Ok(given.lacks(needs).await?.map_or(Ok(given), |reason| Err(Skipped(reason))))
+}
+
+impl Turn {
+    async fn wait(needs: &[Need]) -> Turn {
+        static TURNS: RwLock<()> = RwLock::const_new(());
+        if needs.contains(&Need::Alone) {
+            Turn::Alone(TURNS.write().await)
+        } else {
+            Turn::Together(TURNS.read().await)
+        }
+    }
 }
 
 /// One control plane for all tests of this process, but one of its own for a test that stops it.

@@ -16,7 +16,7 @@ use crate::{
 /// No test may take longer; one that hangs says so.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Makes `name::embedded` and `name::envtest` of each `async fn name(cluster: Cluster) -> Result<()>`, with what it
+/// Makes `name::embedded` and `name::real` of each `async fn name(cluster: Cluster) -> Result<()>`, with what it
 /// needs in brackets:
 ///
 /// ```
@@ -47,8 +47,8 @@ macro_rules! on_each_cluster {
             }
 
             #[test]
-            fn envtest() -> anyhow::Result<()> {
-                $crate::run($crate::Provider::Envtest, module_path!(), NEEDS, super::$test)
+            fn real() -> anyhow::Result<()> {
+                $crate::run($crate::Provider::real(), module_path!(), NEEDS, super::$test)
             }
         }
     )+};

@@ -3,6 +3,7 @@
 mod bench;
 mod builtin;
 mod crd;
+mod e2e;
 mod protobuf;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -29,6 +30,8 @@ enum Task {
     Builtin(builtin::Arguments),
     /// Write kube-embedded's protobuf messages from kubernetes' Go modules; skipped where these are not
     Protobuf(protobuf::Arguments),
+    /// Run the end-to-end tests on a cluster: kube-embedded, a real API server, kind, k3s, or one that is there
+    E2e(e2e::Arguments),
     /// Measure the caches side by side: `cargo xtask bench --help`
     #[command(disable_help_flag = true)]
     Bench {
@@ -44,6 +47,12 @@ fn main() -> ExitCode {
         Task::Crd { check: true } => crd::check(),
         Task::Builtin(arguments) => builtin::run(&arguments),
         Task::Protobuf(arguments) => protobuf::run(&arguments),
+        Task::E2e(arguments) => {
+            return e2e::run(&arguments).unwrap_or_else(|error| {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            });
+        }
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

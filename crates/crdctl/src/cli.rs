@@ -1,6 +1,6 @@
 //! The command line: what can be asked, checked before anything is done.
 
-use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -78,6 +78,10 @@ pub(crate) struct WatchArgs {
     /// Also print the names in the cache, each time this long has passed, such as 5s; 0 never does
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) every: Option<Duration>,
+    /// Answer /healthz, /readyz and /metrics there by plain HTTP, such as 0.0.0.0:8080; ready is while the cache
+    /// is complete and not stale
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) health_addr: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

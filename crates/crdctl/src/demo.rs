@@ -51,6 +51,7 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
         labels: None,
         fields: None,
         every: Some(args.every),
+        health: None,
         output: args.output,
     };
     let code = watch::watch(connection, target, stop).await;

@@ -8,6 +8,7 @@ mod connection;
 mod crd;
 mod demo;
 mod explain;
+mod health;
 mod kubeconfig_out;
 mod log;
 mod output;

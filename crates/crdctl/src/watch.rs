@@ -1,6 +1,6 @@
 //! `crdctl watch`: prints what an informer sees.
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Cluster, OutputArgs, WatchArgs},
     connection::Connection,
+    health::Health,
     output::{Line, Printer, Writer},
     resource::{Discovered, Request, ResourceType},
     shutdown,
@@ -24,6 +25,7 @@ pub(crate) struct Target {
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<String>,
     pub(crate) every: Option<Duration>,
+    pub(crate) health: Option<SocketAddr>,
     pub(crate) output: OutputArgs,
 }
 
@@ -42,22 +44,46 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
         labels: args.selector,
         fields: args.field_selector,
         every: args.every,
+        health: args.health_addr,
         output: args.output,
     };
     let stop = CancellationToken::new();
     shutdown::until_signal(stop.clone(), watch(connection, target, stop)).await
 }
 
-/// Watches until `stop` is cancelled or stdout closes.
+/// Watches until `stop` is cancelled or stdout closes, and tells meanwhile how it is.
 pub(crate) async fn watch(
     connection: Connection,
     target: Target,
     stop: CancellationToken,
 ) -> Result<ExitCode> {
+    let health = match target.health {
+        Some(address) => Some(Health::bind(address).await?),
+        None => None,
+    };
+    // The larger future of the two, and of those around it.
+    let followed = Box::pin(follow_to_the_end(connection, target, stop, health.as_ref()));
+    let Some(health) = &health else { return followed.await };
+    tokio::select! {
+        ended = followed => ended,
+        never = health.serve() => match never {},
+    }
+}
+
+async fn follow_to_the_end(
+    connection: Connection,
+    target: Target,
+    stop: CancellationToken,
+    health: Option<&Health>,
+) -> Result<ExitCode> {
     let started = async {
         let resource = discover(&connection, &target.request.resource).await?;
         let printer = Printer::new(&connection, &resource, target.output).await?;
-        let informer = start(&connection, &resource, &target);
+        let informers = Informers::new(connection.client.clone());
+        let informer = start(&informers, &resource, &target);
+        if let Some(health) = health {
+            health.follow(&informers, informer.status());
+        }
         let action = format!("watch {}", resource.qualified_plural());
         connection.first_list(&action, &informer).await?;
         anyhow::Ok((informer, resource, printer))
@@ -152,8 +178,7 @@ async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> 
     Discovered::new(core, groups).watchable(asked).cloned()
 }
 
-fn start(connection: &Connection, resource: &ResourceType, target: &Target) -> Informer<DynamicObject> {
-    let informers = Informers::new(connection.client.clone());
+fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<DynamicObject> {
     let mut informer = informers.dynamic(&resource.api);
     if let Some(namespace) = target.namespace.as_deref().filter(|_| resource.namespaced) {
         informer = informer.namespace(namespace);

@@ -1,7 +1,7 @@
 //! What the server makes of built-in kinds: types, defaults and validation, in the answers to recorded requests.
 //!
 //! `requests.json` has the bodies of creates, dry runs unless there are merge patches (if only none), and `answers.json` what
-//! kube-apiserver said, with what kubectl prints of an object that was made. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::envtest`.
+//! kube-apiserver said, with what kubectl prints of an object that was made. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::real`.
 
 use std::{env, fs, path::Path, time::Duration};
 

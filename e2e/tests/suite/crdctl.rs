@@ -9,13 +9,16 @@ use e2e::{
     eventually,
     http::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::widgets::{CRDS, widgets_of_group};
 
 e2e::on_each_cluster! {
-    crd_commands [Alone], watch_table, watch_json, relabelled, other_outputs, signals, closed_pipe,
+    crd_commands [Alone], watch_table, watch_json, relabelled, other_outputs, signals, second_signal, closed_pipe,
+    health, health_without_a_type, thousands,
     restart [Restart], type_removed_and_back, any_resource, errors_of_the_cluster,
     errors_of_the_configuration, kubeconfig_in_three_files, namespace_of_the_context
 }
@@ -30,7 +33,7 @@ async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
 }
 
 /// Installs the CRD. For a second or two a real server answers 429 to whoever watches; that is crdctl's affair.
-async fn install(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     crdctl(cluster, "crd install").await?.run().await?.ok()?;
     Ok(())
 }
@@ -39,7 +42,7 @@ fn blogs(cluster: &Cluster) -> String {
     format!("/apis/web.helloworld/v1/namespaces/{}/blogs", cluster.namespace())
 }
 
-async fn create(cluster: &Cluster, name: &str, labels: &Value) -> Result<Value> {
+pub(crate) async fn create(cluster: &Cluster, name: &str, labels: &Value) -> Result<Value> {
     let blog = json!({
         "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": name, "labels": labels},
         "spec": {"url": format!("https://example.com/{name}")},
@@ -51,7 +54,7 @@ async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value> {
     cluster.admin().patch(&format!("{}/{name}", blogs(cluster)), MERGE_PATCH, patch).await?.code(200)
 }
 
-async fn delete(cluster: &Cluster, name: &str) -> Result<Value> {
+pub(crate) async fn delete(cluster: &Cluster, name: &str) -> Result<Value> {
     cluster.admin().delete(&format!("{}/{name}", blogs(cluster))).await?.code(200)
 }
 
@@ -202,6 +205,107 @@ async fn signals(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
+async fn second_signal(cluster: Cluster) -> Result<()> {
+    // More than a pipe holds, so that it waits for its reader.
+    let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    for name in ["a", "b", "c"] {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"x": "x".repeat(500_000)},
+        });
+        cluster.admin().post(&maps, &map).await?.code(201)?;
+    }
+    let mut running = watch(&cluster, "configmaps -o json").await?;
+    running.line().await?;
+    running.signal("INT").await?;
+    running.complaint("received SIGINT, stopping").await?;
+    running.signal("TERM").await?;
+    let (status, said) = running.ends_within(Duration::from_secs(1)).await?;
+    ensure!(status.code() == Some(143) && said.contains("received SIGTERM again"), "{status}: {said}");
+    Ok(())
+}
+
+/// What a path of `--health-addr` is answered with: the code and the body.
+async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| answer.clone())?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((code, body.to_owned()))
+}
+
+/// An address that nobody listens on at the moment.
+fn free_address() -> Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+async fn health(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "one", &json!({})).await?;
+    let address = free_address()?;
+    let mut running = watch(&cluster, &format!("blogs --health-addr {address}")).await?;
+    running.line_with(&["ADDED", "one"]).await?;
+    assert_eq!(ask(&address, "/healthz").await?, (200, "ok\n".to_owned()));
+    assert_eq!(ask(&address, "/readyz").await?, (200, "ok\n".to_owned()));
+    // The port is taken for a second one.
+    let second = crdctl(&cluster, &format!("watch blogs --health-addr {address}")).await?;
+    fails(second, 1, &["--health-addr", &address]).await?;
+    fails(crdctl(&cluster, "watch blogs --health-addr 8080").await?, 2, &["8080"]).await
+}
+
+async fn health_without_a_type(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let address = free_address()?;
+    let mut running = watch(&cluster, &format!("widgets.{group} --health-addr {address}")).await?;
+    running.line_with(&["ADDED", "one"]).await?;
+    assert_eq!(ask(&address, "/readyz").await?.0, 200);
+    widgets.http.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
+    eventually(PATIENCE, || async {
+        let (code, body) = ask(&address, "/readyz").await?;
+        ensure!((code, &*body) == (503, "not ready: the server does not serve the type\n"), "{code}: {body}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(ask(&address, "/healthz").await?.0, 200);
+    Ok(())
+}
+
+async fn thousands(cluster: Cluster) -> Result<()> {
+    const COUNT: usize = 5_000;
+    let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    let create = |index: usize| {
+        let (http, path) = (cluster.admin(), maps.clone());
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{index:04}")}});
+        async move { http.post(&path, &map).await?.code(201).map(drop) }
+    };
+    let creations = stream::iter((0..COUNT).map(create)).buffer_unordered(32);
+    creations.try_for_each(async |()| Ok(())).await?;
+    let mut running =
+        watch(&cluster, "configmaps -o json --field-selector metadata.name!=kube-root-ca.crt").await?;
+    let mut names = Vec::new();
+    let count = loop {
+        let line: Value = serde_json::from_str(&running.line().await?)?;
+        match line["type"].as_str() {
+            Some("ADDED") => {
+                names.push(line["object"]["metadata"]["name"].as_str().context("a name")?.to_owned());
+            }
+            _ => break line["count"].clone(),
+        }
+    };
+    assert_eq!((count, names.len()), (json!(COUNT), COUNT));
+    ensure!(names.is_sorted() && names.first().is_some_and(|name| name == "m0000"), "{:?}", names.first());
+    cluster.admin().delete(&maps).await?.code(200)?;
+    for _ in 0..COUNT {
+        let line: Value = serde_json::from_str(&running.line().await?)?;
+        assert_eq!(line["type"], "DELETED");
+    }
+    Ok(())
+}
+
 async fn closed_pipe(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
     create(&cluster, "one", &json!({})).await?;
@@ -290,7 +394,8 @@ async fn errors_of_the_cluster(cluster: Cluster) -> Result<()> {
     fails(with(&server, "watch blogs").await?, 1, &["https://127.0.0.1:1", "cannot be reached"]).await?;
     let token = changed(&|config| {
         for user in config["users"].as_array_mut().into_iter().flatten() {
-            user["user"]["token"] = json!("not-a-token");
+            // Alone: a client certificate would go before it.
+            user["user"] = json!({"token": "not-a-token"});
         }
     })?;
     fails(with(&token, "watch blogs").await?, 1, &["401", "Unauthorized"]).await?;

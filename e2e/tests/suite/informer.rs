@@ -13,12 +13,13 @@ use crate::widgets::{CRDS, GROUP, Widgets, version, widgets, widgets_of_group};
 
 e2e::on_each_cluster! {
     initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
-    compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces
+    compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces,
+    slow_subscriber, many_namespaces
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn widget_type(group: &str) -> ApiResource {
+pub(crate) fn widget_type(group: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", "Widget"), "widgets")
 }
 
@@ -425,4 +426,68 @@ async fn set_of_namespaces(cluster: Cluster) -> Result<()> {
     informer.remove_namespace(cluster.namespace())?;
     assert!(cached(&informer)?.is_empty());
     expect(&mut events, "deleted one small NamespaceRemoved").await
+}
+
+async fn slow_subscriber(cluster: Cluster) -> Result<()> {
+    const CHANGES: usize = 50;
+    let widgets = widgets(&cluster).await?;
+    for name in ["changes", "goes"] {
+        widgets.create(name).await?;
+    }
+    let informer = start(cluster.client(), GROUP, cluster.namespace());
+    let mut slow = informer.subscribe();
+    for expected in ["initially changes small", "initially goes small", "synced 2"] {
+        expect(&mut slow, expected).await?;
+    }
+    // It reads nothing while much happens.
+    let mut last = String::new();
+    for change in 0..CHANGES {
+        let size = if change + 1 == CHANGES { "last" } else { ["small", "large"][change % 2] };
+        let merged = widgets.merge("changes", &json!({"spec": {"size": size}})).await?.code(200)?;
+        version(&merged).clone_into(&mut last);
+    }
+    widgets.delete("goes").await?.code(200)?;
+    informer.wait_for(cluster.namespace(), &last, Instant::now() + PATIENCE).await?;
+    eventually(PATIENCE, || async {
+        ensure!(cached(&informer)? == ["changes"]);
+        Ok(())
+    })
+    .await?;
+    // What waited is one change an object, from what it was told last to what is.
+    let mut news = [next(&mut slow).await?, next(&mut slow).await?];
+    news.sort();
+    assert_eq!(news, ["deleted goes small Deleted", "updated changes small to last"]);
+    Ok(())
+}
+
+async fn many_namespaces(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let admin = cluster.admin();
+    let mut namespaces = Vec::new();
+    for _ in 0..5 {
+        let body =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-many-"}});
+        let made = admin.post("/api/v1/namespaces", &body).await?.code(201)?;
+        namespaces.push(made["metadata"]["name"].as_str().context("a name")?.to_owned());
+    }
+    let path = |namespace: &str| format!("/apis/{group}/v1/namespaces/{namespace}/widgets");
+    for namespace in &namespaces {
+        let widget = widgets.draft("same", &json!({"size": "small"}));
+        admin.post(&path(namespace), &widget).await?.code(201)?;
+    }
+    // One name in each of them: an informer of all, and one of each.
+    let informers = Informers::new(cluster.client());
+    let all = informers.dynamic(&widget_type(&group)).start();
+    assert_eq!(timeout(PATIENCE, all.synced()).await??.count, namespaces.len());
+    for namespace in &namespaces {
+        let one = informers.dynamic(&widget_type(&group)).namespace(namespace).start();
+        assert_eq!(timeout(PATIENCE, one.synced()).await??.count, 1);
+        let snapshot = all.snapshot()?;
+        let found =
+            snapshot.get(namespace.as_str(), "same").with_context(|| format!("nothing of {namespace}"))?;
+        assert_eq!(found.metadata.namespace.as_deref(), Some(&**namespace));
+        admin.delete(&format!("/api/v1/namespaces/{namespace}")).await?.ok()?;
+    }
+    remove_type(&widgets, &group).await
 }

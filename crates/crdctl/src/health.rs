@@ -1,0 +1,201 @@
+//! `--health-addr`: what a kubelet and Prometheus ask of `crdctl watch`, by plain HTTP.
+//!
+//! `/healthz` is 200 while the process answers, `/readyz` only while the cache can be trusted, `/metrics` is the
+//! informer's. It tells nothing of any object. Connections are few, short and closed after one answer, so that whoever
+//! reaches the port can hold up nothing but this port.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kube_informer::{Informers, Phase, Status};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::warn;
+
+/// How many connections are answered at once; others wait.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take, from its first byte to its last.
+const CONNECTION: Duration = Duration::from_secs(2);
+/// How much of a request is read.
+const REQUEST: usize = 8 * 1024;
+
+/// A socket, and what its answers are made of.
+pub(crate) struct Health {
+    listener: TcpListener,
+    followed: Arc<OnceLock<Followed>>,
+}
+
+/// The informer that is told of.
+struct Followed {
+    status: watch::Receiver<Status>,
+    metrics: Registry,
+}
+
+impl Health {
+    /// Listens.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("listening on --health-addr {address}"))?;
+        Ok(Self { listener, followed: Arc::default() })
+    }
+
+    /// The informer whose state is told from now on, and its metrics. Before, nothing is ready.
+    pub(crate) fn follow(&self, informers: &Informers, status: watch::Receiver<Status>) {
+        let mut metrics = Registry::default();
+        informers.register_metrics(&mut metrics);
+        // There is one informer, and this is called once.
+        let _ = self.followed.set(Followed { status, metrics });
+    }
+
+    /// Answers for as long as it is polled.
+    pub(crate) async fn serve(&self) -> Infallible {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.len() >= CONNECTIONS {
+                connections.join_next().await;
+            }
+            while connections.try_join_next().is_some() {}
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    connections.spawn(timeout(CONNECTION, serve(stream, Arc::clone(&self.followed))));
+                }
+                // As when there are no more file descriptors: it passes, or it is asked again a little later.
+                Err(error) => {
+                    warn!(%error, "a connection to --health-addr cannot be accepted");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, followed: Arc<OnceLock<Followed>>) {
+    let answer = service_fn(async |request: Request<Incoming>| {
+        let (code, kind, text) = answer(request.method(), request.uri().path(), followed.get());
+        Response::builder().status(code).header(header::CONTENT_TYPE, kind).body(text)
+    });
+    let mut connection = http1::Builder::new();
+    connection
+        .timer(TokioTimer::new())
+        .header_read_timeout(CONNECTION)
+        .max_buf_size(REQUEST)
+        .keep_alive(false);
+    // Whoever asked is gone, or asked for nothing that can be understood.
+    let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// What prometheus-client writes.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCode, &'static str, String) {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".to_owned());
+    }
+    match path {
+        "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => match unready(followed.map(|followed| followed.status.borrow().clone()).as_ref()) {
+            None => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+            Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {reason}\n")),
+        },
+        "/metrics" => {
+            let mut page = String::new();
+            let none = Registry::default();
+            match encode(&mut page, followed.map_or(&none, |followed| &followed.metrics)) {
+                Ok(()) => (StatusCode::OK, METRICS, page),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+            }
+        }
+        _ => (StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+/// Why reads of the cache cannot be trusted; none if they can.
+fn unready(status: Option<&Status>) -> Option<&'static str> {
+    let Some(status) = status else { return Some("the resource type is being looked up") };
+    match status.phase {
+        Phase::Stopped => Some("the informer has ended"),
+        // The cache is empty then, which is true and of no use.
+        Phase::TypeGone { .. } => Some("the server does not serve the type"),
+        _ if status.is_ready() => None,
+        _ if status.synced => Some("the cache is stale"),
+        _ => Some("the first list is not complete"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn nothing_is_ready_before_there_is_an_informer() {
+        let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = health.listener.local_addr().unwrap();
+        let asked = async {
+            let ready = ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
+            assert!(ready.ends_with("not ready: the resource type is being looked up\n"), "{ready}");
+            for (request, code) in [
+                ("GET /healthz HTTP/1.1", "200"),
+                ("HEAD /healthz HTTP/1.1", "200"),
+                ("GET /metrics HTTP/1.1", "200"),
+                ("GET / HTTP/1.1", "404"),
+                ("GET /debug/pprof HTTP/1.1", "404"),
+                ("POST /healthz HTTP/1.1", "405"),
+                ("nonsense", "400"),
+            ] {
+                let answer = ask(address, &format!("{request}\r\nhost: x\r\n\r\n")).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {answer}");
+            }
+            let long = format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(2 * REQUEST));
+            let answer = ask(address, &long).await;
+            assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        };
+        tokio::select! {
+            () = asked => {}
+            never = health.serve() => match never {},
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_nobody_out() {
+        let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = health.listener.local_addr().unwrap();
+        let asked = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let answer =
+                timeout(2 * CONNECTION, ask(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+            assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
+        };
+        tokio::select! {
+            () = asked => {}
+            never = health.serve() => match never {},
+        }
+    }
+}

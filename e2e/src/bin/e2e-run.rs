@@ -1,0 +1,302 @@
+//! Runs a command with a cluster, and removes the cluster afterwards: what `cargo xtask e2e` does with kind, k3s and the
+//! cluster of the user's kubeconfig. The command finds the cluster by `KUBECONFIG`, and the tests by the variables that
+//! `given` lists.
+
+#![expect(clippy::print_stderr, reason = "a command tells its user what it does")]
+
+use std::{
+    ffi::OsString,
+    process::{ExitCode, ExitStatus},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand};
+use e2e::{Handed, existing::Existing, group::Group};
+use tokio::{
+    process::Command,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+/// Run a command with a cluster, which is gone afterwards.
+#[derive(Parser)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    cluster: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// The current context of the kubeconfig
+    Existing {
+        /// Also when the server is not on this machine
+        #[arg(long)]
+        yes: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// A kind cluster, by the Docker engine
+    #[cfg(feature = "containers")]
+    Kind(containers::Options),
+    /// A k3s cluster, by the Docker engine
+    #[cfg(feature = "containers")]
+    K3s(containers::Options),
+}
+
+/// How a run ended.
+enum End {
+    Command(ExitStatus),
+    /// By a signal to us, of this number.
+    Signal(u8),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let end = match Cli::parse().cluster {
+        Which::Existing { yes, command } => until_signal(existing(yes, command)).await,
+        #[cfg(feature = "containers")]
+        Which::Kind(options) => containers::run(e2e::containers::Distribution::Kind, options).await,
+        #[cfg(feature = "containers")]
+        Which::K3s(options) => containers::run(e2e::containers::Distribution::K3s, options).await,
+    };
+    match end {
+        Ok(End::Command(status)) => status
+            .code()
+            .map_or(ExitCode::FAILURE, |code| u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)),
+        Ok(End::Signal(number)) => ExitCode::from(128 + number),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn existing(yes: bool, command: Vec<OsString>) -> Result<ExitStatus> {
+    let existing = Existing::current()?;
+    let Existing { context, server, .. } = &existing;
+    ensure!(
+        yes || existing.is_local(),
+        "the context {context:?} is of {server}, which is not on this machine: the tests install CRDs and make \
+         namespaces there; --yes runs them"
+    );
+    eprintln!("e2e: the context {context:?}, {server}");
+    let handed = Handed::new("existing", &existing.kubeconfig, None)?;
+    run_command(command, &handed).await
+}
+
+async fn run_command(command: Vec<OsString>, handed: &Handed) -> Result<ExitStatus> {
+    let mut words = command.into_iter();
+    let mut command = Command::new(words.next().context("no command")?);
+    command.args(words).envs(handed.variables());
+    Group::start(command)?.wait().await
+}
+
+/// Runs to the end, or until a signal ends it: the work is dropped then, and what it started with it.
+async fn until_signal(work: impl Future<Output = Result<ExitStatus>>) -> Result<End> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        status = work => Ok(End::Command(status?)),
+        number = signals.next() => Ok(End::Signal(number)),
+    }
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Signals {
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hangup.recv() => 1,
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+#[cfg(feature = "containers")]
+mod containers {
+    //! Clusters that are started and removed.
+
+    use std::{
+        env,
+        panic::{AssertUnwindSafe, resume_unwind},
+        path::{Path, PathBuf},
+        process::Stdio,
+        time::SystemTime,
+    };
+
+    use clap::Args;
+    use e2e::containers::{Distribution, Engine, Owner, Plan, RunningNode};
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// How the cluster is to be.
+    #[derive(Args)]
+    pub(crate) struct Options {
+        /// The image of the node
+        #[arg(long)]
+        image: Option<String>,
+        /// The version of Kubernetes
+        #[arg(long)]
+        kubernetes: Option<String>,
+        /// Leave the cluster running
+        #[arg(long)]
+        keep: bool,
+        /// Build the image of crdctl and give it to the node
+        #[arg(long)]
+        crdctl: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    }
+
+    /// Runs the command; whatever happens, a container that is not kept is removed.
+    pub(crate) async fn run(distribution: Distribution, options: Options) -> Result<End> {
+        let mut signals = Signals::new()?;
+        let cluster = format!("e2e-{:x}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
+        let Options { image, kubernetes, keep, crdctl, command } = options;
+        let plan = Plan::new(distribution, &cluster, image, kubernetes.as_deref(), keep)?;
+        let container = plan.container();
+        let engine = Engine::connect().await?;
+        for swept in engine.sweep().await? {
+            eprintln!("e2e: removed {swept}, which a killed run had left");
+        }
+        let owner = Owner::new()?;
+
+        let tag = crdctl.then(|| format!("localhost/crdctl:{cluster}"));
+        let work = drive(&engine, &owner, plan, cluster, keep, tag, command);
+        // A panic comes by here too.
+        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+        let number = tokio::select! {
+            done = &mut work => {
+                if !matches!(done, Ok(Ok((_, true)))) {
+                    engine.remove(&container).await?;
+                }
+                let (status, _) = done.unwrap_or_else(|panic| resume_unwind(panic))?;
+                return Ok(End::Command(status));
+            }
+            number = signals.next() => number,
+        };
+        eprintln!("e2e: signal {number}, removing {container}; a second one leaves that to the next run");
+        drop(work);
+        let removed = engine.remove(&container);
+        tokio::select! {
+            removed = removed => removed?,
+            _ = signals.next() => {}
+        }
+        Ok(End::Signal(number))
+    }
+
+    /// Starts the cluster, runs the command, and tells whether the cluster is kept.
+    async fn drive(
+        engine: &Engine,
+        owner: &Owner,
+        plan: Plan,
+        cluster: String,
+        keep: bool,
+        crdctl: Option<String>,
+        command: Vec<OsString>,
+    ) -> Result<(ExitStatus, bool)> {
+        let name = if plan.container() == cluster { "k3s" } else { "kind" };
+        let image = match &crdctl {
+            Some(tag) => image(engine, tag).await?,
+            None => None,
+        };
+        eprintln!("e2e: starting {}", plan.image());
+        let node = plan.start(engine, owner).await?;
+        let up = up(engine, &node, image.as_deref()).await;
+        let kubeconfig = match up {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) => return Err(error.context(logs(&node, &cluster).await?)),
+        };
+        let handed = Handed::new(name, &kubeconfig, crdctl.as_deref().filter(|_| image.is_some()))?;
+        let status = run_command(command, &handed).await?;
+        if !status.success() {
+            eprintln!("e2e: {}", logs(&node, &cluster).await?);
+        }
+        if keep {
+            let path = folder()?.join(format!("{cluster}.kubeconfig"));
+            handed.keep(&path)?;
+            eprintln!("e2e: kept; to use it:    export KUBECONFIG={}", path.display());
+            for line in node.removal() {
+                eprintln!("e2e:       to remove it: {line}");
+            }
+        }
+        Ok((status, keep))
+    }
+
+    async fn up(
+        engine: &Engine,
+        node: &RunningNode,
+        image: Option<&[u8]>,
+    ) -> Result<kube::config::Kubeconfig> {
+        let kubeconfig = node.bring_up(engine, |step| eprintln!("e2e: {step}")).await?;
+        if let Some(archive) = image {
+            node.load_image(archive).await?;
+            eprintln!("e2e: the node has the image of crdctl");
+        }
+        Ok(kubeconfig)
+    }
+
+    /// Collects the logs and tells where they are.
+    async fn logs(node: &RunningNode, cluster: &str) -> Result<String> {
+        let folder = folder()?.join(format!("{cluster}-logs"));
+        node.collect_logs(&folder).await?;
+        Ok(format!("the node's logs are in {}", folder.display()))
+    }
+
+    /// The image of crdctl; none where the programs of this machine are not those of a node.
+    async fn image(engine: &Engine, tag: &str) -> Result<Option<Vec<u8>>> {
+        if !cfg!(target_os = "linux") {
+            eprintln!("e2e: no image of crdctl is built here: that needs Linux");
+            return Ok(None);
+        }
+        eprintln!("e2e: building crdctl as one static file, for its image");
+        let program = build_crdctl().await?;
+        let containerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Containerfile");
+        let files = [("Containerfile", containerfile.as_path()), ("crdctl", &program)];
+        engine.build_image(tag, &files).await.map(Some)
+    }
+
+    async fn build_crdctl() -> Result<PathBuf> {
+        let rustc = Command::new("rustc").arg("-vV").output().await.context("run rustc")?;
+        let version = String::from_utf8_lossy(&rustc.stdout);
+        let host =
+            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
+        let target = target()?;
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // With a target the flag is not for build scripts and macros, which it would break.
+        cargo.args(["build", "--quiet", "--locked", "--package=crdctl", "--target", host, "--target-dir"]);
+        cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static").stdin(Stdio::null());
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        ensure!(Group::start(cargo)?.wait().await?.success(), "crdctl does not build");
+        Ok(target.join(host).join("debug/crdctl"))
+    }
+
+    /// Where what a run leaves goes.
+    fn folder() -> Result<PathBuf> {
+        let folder = target()?.join("e2e");
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// cargo's target folder, in which this program lies.
+    fn target() -> Result<PathBuf> {
+        let this = env::current_exe()?;
+        Ok(this.ancestors().nth(2).context("a program outside of a target folder")?.to_owned())
+    }
+}

@@ -1,0 +1,240 @@
+//! The Docker engine: containers by testcontainers, and by the engine's own API what that does not have (copying into
+//! a running container, building and saving images, finding what others left).
+
+use std::{collections::HashMap, mem::ManuallyDrop, path::Path};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use testcontainers::{
+    ContainerAsync, GenericImage, ImageExt as _,
+    bollard::{
+        self, Docker,
+        errors::Error as DockerError,
+        models::{HostConfig, Mount, MountType, PortBinding, SystemInfoCgroupVersionEnum},
+        query_parameters::{
+            BuildImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+            RemoveImageOptionsBuilder, UploadToContainerOptionsBuilder,
+        },
+    },
+    core::{CgroupnsMode, ExecCommand, IntoContainerPort as _, client::docker_client_instance},
+    runners::AsyncRunner as _,
+};
+use tokio_tar::{Builder, Header};
+
+use super::{
+    node::Node,
+    owner,
+    settings::{OWNER_LABEL, Settings, split_image},
+};
+use crate::{eventually, program::Output};
+
+/// A Docker engine that answers.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    cgroup_v1: bool,
+}
+
+/// A running container. Its end is [`Engine::remove`], or with its owner's the next run's [`Engine::sweep`].
+pub(crate) struct Container {
+    /// Never dropped: its destructor would block the thread that listens for signals, and remove what is kept.
+    inner: ManuallyDrop<ContainerAsync<GenericImage>>,
+    docker: Docker,
+    /// In the engine's network.
+    pub(crate) address: String,
+    /// On 127.0.0.1.
+    pub(crate) port: u16,
+}
+
+impl Engine {
+    /// The engine that `DOCKER_HOST` names, else the one on the usual sockets.
+    ///
+    /// # Errors
+    /// When none answers, with what to do about it.
+    pub async fn connect() -> Result<Engine> {
+        let advice = "no Docker engine answers: start one, or let DOCKER_HOST name it (`--cluster embedded` needs none)";
+        let docker = docker_client_instance().await.context(advice)?;
+        let info = docker.info().await.context(advice)?;
+        Ok(Engine { docker, cgroup_v1: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1) })
+    }
+
+    /// Whether containers have cgroup v1.
+    pub(crate) fn has_cgroup_v1(&self) -> bool {
+        self.cgroup_v1
+    }
+
+    /// Removes the containers of owners that have ended without removing them, as after SIGKILL; tells their names.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn sweep(&self) -> Result<Vec<String>> {
+        let filters = HashMap::from([("label", vec![OWNER_LABEL])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers = self.docker.list_containers(Some(options)).await.context("list the containers")?;
+        let mut swept = Vec::new();
+        for container in containers {
+            let labels = container.labels.unwrap_or_default();
+            let Some(owner) = labels.get(OWNER_LABEL).filter(|owner| owner::is_gone(owner)) else { continue };
+            let id = container.id.unwrap_or_default();
+            self.remove(&id).await?;
+            // It may be gone already, and is of no use.
+            let _ = std::fs::remove_file(owner);
+            let names = container.names.unwrap_or_default();
+            swept.push(names.first().map_or(id, |name| name.trim_start_matches('/').to_owned()));
+        }
+        Ok(swept)
+    }
+
+    /// Removes a container and its volumes, running or not; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        // Somebody else may be removing it, and is asked until it is gone.
+        eventually(std::time::Duration::from_secs(30), || async {
+            match self.docker.remove_container(name, Some(options.clone())).await {
+                Ok(()) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+                Err(error) => Err(error).with_context(|| format!("remove the container {name}")),
+            }
+        })
+        .await
+    }
+
+    /// Builds an image of these files, `Containerfile` among them, and returns it as `docker save` does; the engine
+    /// forgets it again.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn build_image(&self, tag: &str, files: &[(&str, &Path)]) -> Result<Vec<u8>> {
+        let mut context = Builder::new(Vec::new());
+        for (name, path) in files {
+            let added = context.append_path_with_name(path, name).await;
+            added.with_context(|| format!("read {}", path.display()))?;
+        }
+        let context = context.into_inner().await.context("write the build's context")?;
+        let options = BuildImageOptionsBuilder::new().dockerfile("Containerfile").t(tag).rm(true).build();
+        let mut steps = self.docker.build_image(options, None, Some(bollard::body_full(context.into())));
+        while let Some(step) = steps.next().await {
+            let failed = step.with_context(|| format!("build the image {tag}"))?.error_detail;
+            if let Some(message) = failed.and_then(|detail| detail.message) {
+                return Err(anyhow!(message).context(format!("build the image {tag}")));
+            }
+        }
+        let archive = self.docker.export_image(tag).map_ok(|chunk| chunk.to_vec()).try_concat().await;
+        // Of use to nobody once it is saved.
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = self.docker.remove_image(tag, Some(options), None).await;
+        let archive = archive.with_context(|| format!("save the image {tag}"))?;
+        removed.with_context(|| format!("remove the image {tag}"))?;
+        Ok(archive)
+    }
+
+    /// Starts a container. An image that is not there is pulled.
+    pub(crate) async fn start(&self, settings: &Settings) -> Result<Container> {
+        let Settings { image, name, port, .. } = settings;
+        let (repository, tag) = split_image(image);
+        let host = host_config(settings);
+        let mut request = GenericImage::new(repository, tag)
+            .with_exposed_port(port.tcp())
+            .with_container_name(name)
+            .with_hostname(name)
+            .with_privileged(true)
+            .with_cgroupns_mode(CgroupnsMode::Private)
+            .with_labels(&settings.labels)
+            .with_cmd(settings.arguments.clone())
+            .with_host_config_modifier(move |config| host.clone().apply(config));
+        for security in &settings.security {
+            request = request.with_security_opt(security);
+        }
+        for (name, value) in &settings.env {
+            request = request.with_env_var(name, value);
+        }
+        let inner = request.start().await.with_context(|| {
+            format!("start {image}: if it cannot be pulled here, --image names another that can or is there")
+        })?;
+        let id = inner.id().to_owned();
+        let inspected = self.docker.inspect_container(&id, None).await.context("inspect the container")?;
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address =
+            networks.into_values().filter_map(|network| network.ip_address).find(|it| !it.is_empty());
+        let address = address.context("the engine gave the container no address")?;
+        let port = inner.get_host_port_ipv4(port.tcp()).await.context("the engine published no port")?;
+        Ok(Container { inner: ManuallyDrop::new(inner), docker: self.docker.clone(), address, port })
+    }
+}
+
+impl Node for Container {
+    async fn exec(&self, command: &[&str]) -> Result<Output> {
+        let mut running = self.inner.exec(ExecCommand::new(command.iter().copied())).await?;
+        let stdout = running.stdout_to_vec().await?;
+        let stderr = running.stderr_to_vec().await?;
+        // The engine tells the code a moment after the end of the output.
+        let code = eventually(std::time::Duration::from_secs(10), || async {
+            running.exit_code().await?.context("the command has closed its output and still runs")
+        });
+        Ok(Output {
+            code: i32::try_from(code.await?).ok(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
+    }
+
+    async fn upload(&self, path: &str, content: &[u8]) -> Result<()> {
+        let (folder, name) = path.rsplit_once('/').context("a path has a folder")?;
+        ensure!(!name.is_empty(), "{path} names no file");
+        let mut header = Header::new_gnu();
+        header.set_size(content.len().try_into()?);
+        header.set_mode(0o600);
+        let mut archive = Builder::new(Vec::new());
+        archive.append_data(&mut header, name, content).await?;
+        let archive = archive.into_inner().await?;
+        let options = UploadToContainerOptionsBuilder::new().path(folder).build();
+        let upload = self.docker.upload_to_container(
+            self.inner.id(),
+            Some(options),
+            bollard::body_full(archive.into()),
+        );
+        upload.await.with_context(|| format!("copy {path} into the container"))
+    }
+}
+
+/// The part of the settings that testcontainers has no method for, or another opinion of.
+#[derive(Clone)]
+struct HostSettings {
+    tmpfs: HashMap<String, String>,
+    mounts: Vec<Mount>,
+    ports: HashMap<String, Option<Vec<PortBinding>>>,
+}
+
+fn host_config(settings: &Settings) -> HostSettings {
+    // Of the type volume and without a source: a named one would stay behind.
+    let volume = |target: &String| Mount {
+        typ: Some(MountType::VOLUME),
+        target: Some(target.clone()),
+        ..Mount::default()
+    };
+    let bind = |path: &String| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(path.clone()),
+        target: Some(path.clone()),
+        read_only: Some(true),
+        ..Mount::default()
+    };
+    let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
+    HostSettings {
+        tmpfs: settings.tmpfs.iter().map(|folder| (folder.clone(), String::new())).collect(),
+        mounts: settings.volumes.iter().map(volume).chain(settings.host_folders.iter().map(bind)).collect(),
+        ports: HashMap::from([(format!("{}/tcp", settings.port), Some(vec![loopback]))]),
+    }
+}
+
+impl HostSettings {
+    fn apply(self, config: &mut HostConfig) {
+        config.tmpfs = Some(self.tmpfs);
+        config.mounts = Some(self.mounts);
+        // testcontainers would publish it on all of the host's addresses.
+        config.publish_all_ports = Some(false);
+        config.port_bindings = Some(self.ports);
+    }
+}

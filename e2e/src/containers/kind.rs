@@ -1,0 +1,185 @@
+//! A kind cluster of one node: what kind's command does between `docker run` and `Ready`, in its order.
+//!
+//! Read beside kind's sources: `pkg/cluster/internal/providers/docker/provision.go` (how the container is started),
+//! `pkg/cluster/internal/kubeadm/config.go` (the configuration), `pkg/cluster/internal/create/actions` (the steps).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::config::Kubeconfig;
+
+use super::{
+    kubeadm::{self, Machine, POD_SUBNET},
+    node::{Node, run},
+    settings::{Keep, Settings},
+};
+use crate::eventually;
+
+/// How long systemd may take.
+const BOOT: Duration = Duration::from_secs(60);
+/// How long the node may take to be Ready once kubeadm is done.
+const READY: Duration = Duration::from_secs(180);
+
+/// kind's images of the Kubernetes versions that are supported, as its release notes name them (v0.32 and v0.33): by
+/// digest, because a tag may come to mean another build.
+const IMAGES: [(u32, &str); 5] = [
+    (33, "kindest/node:v1.33.12@sha256:3f5c8443c620245e4d355cfe09e96a91ead32ceaa569d3f1ca9edf0cb2fe2ff4"),
+    (34, "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"),
+    (35, "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"),
+    (36, "kindest/node:v1.36.4@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed"),
+    (37, "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"),
+];
+
+/// Where the API server is, seen from outside and from inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The container's name.
+    pub(crate) name: String,
+    /// The container's address in the engine's network.
+    pub(crate) address: String,
+    /// The port on 127.0.0.1 that is published for 6443.
+    pub(crate) port: u16,
+    pub(crate) cgroup_v1: bool,
+}
+
+/// The image of a Kubernetes version: `1.37` means the one that kind released, `v1.37.2` that tag.
+///
+/// # Errors
+/// When the version is none, or not supported.
+pub(crate) fn image(version: Option<&str>) -> Result<String> {
+    let newest = format!("1.{}", kubeadm::SUPPORTED.end());
+    let version = version.unwrap_or(&newest).trim_start_matches('v');
+    let minor = kubeadm::minor(version)?;
+    let released = IMAGES.iter().find(|(of, _)| *of == minor).map(|(_, image)| *image);
+    let released = released.with_context(|| {
+        let (oldest, newest) = (kubeadm::SUPPORTED.start(), kubeadm::SUPPORTED.end());
+        format!("Kubernetes {version} is not supported: 1.{oldest} to 1.{newest} are")
+    })?;
+    let is_released = released.contains(&format!(":v{version}@"));
+    Ok(if version == format!("1.{minor}") || is_released {
+        released.to_owned()
+    } else {
+        format!("kindest/node:v{version}")
+    })
+}
+
+/// How the node's container is started. A cluster that is kept carries kind's own labels, so that `kind get clusters`
+/// and `kind delete cluster` know it.
+pub(crate) fn settings(cluster: &str, image: &str, keep: Keep<'_>, host_has_modules: bool) -> Settings {
+    let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    Settings {
+        image: image.to_owned(),
+        name: node_name(cluster),
+        labels: keep.labels(&[("io.x-k8s.kind.cluster", cluster), ("io.x-k8s.kind.role", "control-plane")]),
+        env: vec![("KUBECONFIG".to_owned(), "/etc/kubernetes/admin.conf".to_owned())],
+        arguments: Vec::new(),
+        tmpfs: text(&["/run", "/tmp"]),
+        volumes: text(&["/var"]),
+        // The engine would make the folder where the host has none.
+        host_folders: if host_has_modules { text(&["/lib/modules"]) } else { Vec::new() },
+        security: text(&["seccomp=unconfined", "apparmor=unconfined"]),
+        port: 6443,
+    }
+}
+
+/// kind's name for the one node of a cluster.
+pub(crate) fn node_name(cluster: &str) -> String {
+    format!("{cluster}-control-plane")
+}
+
+/// Makes a cluster of a container that was just started, and waits until it is Ready. Tells each step to `say`.
+///
+/// # Errors
+/// When a step fails or takes too long; which one is in the message.
+pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)) -> Result<Kubeconfig> {
+    // Without a terminal systemd says nothing, so it is asked. The first time there may be no systemd to ask.
+    eventually(BOOT, || run(node, &["systemctl", "is-active", "multi-user.target"]))
+        .await
+        .context("the node does not boot")?;
+    say("the node has booted");
+
+    let version = run(node, &["cat", "/kind/version"]).await.context("is it a node image?")?;
+    let machine = Machine {
+        name: place.name.clone(),
+        address: place.address.clone(),
+        version: version.trim().to_owned(),
+        cgroup_v1: place.cgroup_v1,
+    };
+    node.upload("/kind/kubeadm.conf", kubeadm::config(&machine)?.as_bytes())
+        .await
+        .context("write kubeadm's configuration")?;
+    // Preflight looks at the host rather than the node: swap, modules, cgroups.
+    let init =
+        ["kubeadm", "init", "--config=/kind/kubeadm.conf", "--skip-phases=preflight", "--skip-token-print"];
+    run(node, &init).await.context("kubeadm failed")?;
+    say("kubeadm is done");
+
+    let network = run(node, &["cat", "/kind/manifests/default-cni.yaml"]).await?;
+    node.upload("/kind/network.yaml", with_pod_subnet(&network).as_bytes())
+        .await
+        .context("write the pod network's manifest")?;
+    run(node, &["kubectl", "apply", "--filename=/kind/network.yaml"]).await.context("no pod network")?;
+    run(node, &["kubectl", "apply", "--filename=/kind/manifests/default-storage.yaml"])
+        .await
+        .context("no default storage")?;
+    // The one node has to run everything.
+    let taint = "node-role.kubernetes.io/control-plane-";
+    run(node, &["kubectl", "taint", "nodes", "--all", taint]).await.context("the taint stays")?;
+    let label = "node.kubernetes.io/exclude-from-external-load-balancers-";
+    run(node, &["kubectl", "label", "nodes", "--all", label]).await.context("the label stays")?;
+
+    let admin = run(node, &["cat", "/etc/kubernetes/admin.conf"]).await.context("no kubeconfig")?;
+    let kubeconfig = from_outside(&admin, place.port)?;
+    let limit = format!("--timeout={}s", READY.as_secs());
+    run(node, &["kubectl", "wait", "--for=condition=Ready", "node", "--all", &limit])
+        .await
+        .context("the node is not Ready")?;
+    let account = ["kubectl", "--namespace=default", "get", "serviceaccount", "default"];
+    eventually(READY, || run(node, &account)).await.context("no default ServiceAccount")?;
+    say("the node is Ready");
+    Ok(kubeconfig)
+}
+
+/// Loads an image, as the engine saves it, into the node's containerd.
+///
+/// # Errors
+/// When containerd does not take it.
+pub(crate) async fn load_image(node: &impl Node, archive: &[u8]) -> Result<()> {
+    // An exec has no standard input here.
+    let file = "/kind/image.tar";
+    node.upload(file, archive).await.context("copy the image")?;
+    let configuration = run(node, &["containerd", "config", "dump"]).await?;
+    let snapshotter = format!("--snapshotter={}", snapshotter(&configuration));
+    let import =
+        ["ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests", &snapshotter, file];
+    run(node, &import).await.context("containerd does not take the image")?;
+    run(node, &["rm", file]).await.map(drop)
+}
+
+/// The snapshotter that containerd's configuration names, as kind reads it.
+fn snapshotter(configuration: &str) -> &str {
+    let named = configuration.lines().find_map(|line| line.trim().strip_prefix("snapshotter = "));
+    named.map(|name| name.trim_matches(['"', '\''])).filter(|name| !name.is_empty()).unwrap_or("overlayfs")
+}
+
+/// The manifest is a Go template with this one variable.
+fn with_pod_subnet(manifest: &str) -> String {
+    manifest.replace("{{ .PodSubnet }}", POD_SUBNET).replace("{{.PodSubnet}}", POD_SUBNET)
+}
+
+/// The administrator's kubeconfig with the server where the engine has published it.
+fn from_outside(kubeconfig: &str, port: u16) -> Result<Kubeconfig> {
+    let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).context("the node's kubeconfig")?;
+    ensure!(
+        kubeconfig.clusters.len() == 1,
+        "the node's kubeconfig has {} clusters",
+        kubeconfig.clusters.len()
+    );
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        cluster.server = Some(format!("https://127.0.0.1:{port}"));
+    }
+    Ok(kubeconfig)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Clusters in containers of a Docker engine: kind and k3s, without their commands.
+//!
+//! What happens inside a container is written against [`node::Node`] and tested with one that records; what the engine
+//! is told is [`settings::Settings`], plain data. [`engine`] is the shell that drives both.
+
+mod engine;
+mod k3s;
+mod kind;
+mod kubeadm;
+mod logs;
+mod node;
+mod owner;
+#[cfg(test)]
+mod recording;
+mod settings;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use kube::config::Kubeconfig;
+
+pub use engine::Engine;
+pub use owner::Owner;
+
+use engine::Container;
+use kind::Place;
+use settings::Keep;
+
+/// Which cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// `kindest/node`.
+    Kind,
+    /// `rancher/k3s`.
+    K3s,
+}
+
+/// A cluster that is still to be started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    distribution: Distribution,
+    cluster: String,
+    image: String,
+    keep: bool,
+}
+
+/// A node that runs. Its end is [`Engine::remove`], or after its owner's end [`Engine::sweep`].
+pub struct RunningNode {
+    plan: Plan,
+    container: Container,
+}
+
+impl Plan {
+    /// Of a cluster with a name of its own; `image` goes before `kubernetes`.
+    ///
+    /// # Errors
+    /// When there is no image of that Kubernetes version.
+    pub fn new(
+        distribution: Distribution,
+        cluster: &str,
+        image: Option<String>,
+        kubernetes: Option<&str>,
+        keep: bool,
+    ) -> Result<Plan> {
+        let image = match (image, distribution) {
+            (Some(image), _) => image,
+            (None, Distribution::Kind) => kind::image(kubernetes)?,
+            (None, Distribution::K3s) => k3s::image(kubernetes)?,
+        };
+        Ok(Plan { distribution, cluster: cluster.to_owned(), image, keep })
+    }
+
+    /// The image of the node.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The name of the node's container.
+    pub fn container(&self) -> String {
+        match self.distribution {
+            Distribution::Kind => kind::node_name(&self.cluster),
+            Distribution::K3s => self.cluster.clone(),
+        }
+    }
+
+    /// Starts the node's container; it is no cluster yet.
+    ///
+    /// # Errors
+    /// When the engine refuses, or the image cannot be had.
+    pub async fn start(self, engine: &Engine, owner: &Owner) -> Result<RunningNode> {
+        let label = owner.label();
+        let keep = if self.keep { Keep::Kept } else { Keep::Owned(&label) };
+        let settings = match self.distribution {
+            Distribution::Kind => {
+                kind::settings(&self.cluster, &self.image, keep, Path::new("/lib/modules").is_dir())
+            }
+            Distribution::K3s => k3s::settings(&self.cluster, &self.image, keep),
+        };
+        let container = engine.start(&settings).await?;
+        Ok(RunningNode { plan: self, container })
+    }
+}
+
+impl RunningNode {
+    /// Makes a cluster of it, and waits until it is Ready. Each step is told to `say`.
+    ///
+    /// # Errors
+    /// When a step fails or takes too long.
+    pub async fn bring_up(&self, engine: &Engine, say: impl Fn(&str)) -> Result<Kubeconfig> {
+        match self.plan.distribution {
+            Distribution::Kind => {
+                let place = Place {
+                    name: self.plan.container(),
+                    address: self.container.address.clone(),
+                    port: self.container.port,
+                    cgroup_v1: engine.has_cgroup_v1(),
+                };
+                kind::bring_up(&self.container, &place, say).await
+            }
+            Distribution::K3s => k3s::bring_up(&self.container, self.container.port, say).await,
+        }
+    }
+
+    /// Gives the node an image, as [`Engine::build_image`] returned it.
+    ///
+    /// # Errors
+    /// When its containerd does not take it.
+    pub async fn load_image(&self, archive: &[u8]) -> Result<()> {
+        match self.plan.distribution {
+            Distribution::Kind => kind::load_image(&self.container, archive).await,
+            Distribution::K3s => k3s::load_image(&self.container, archive).await,
+        }
+    }
+
+    /// Writes journal, kubelet's and pods' logs into a new folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub async fn collect_logs(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        logs::collect(&self.container, folder).await
+    }
+
+    /// The commands that remove a cluster that is kept.
+    pub fn removal(&self) -> Vec<String> {
+        let by_docker = format!("docker rm --force --volumes {}", self.plan.container());
+        match self.plan.distribution {
+            Distribution::Kind => {
+                vec![format!("kind delete cluster --name {}", self.plan.cluster), by_docker]
+            }
+            Distribution::K3s => vec![by_docker],
+        }
+    }
+}

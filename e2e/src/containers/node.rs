@@ -1,0 +1,37 @@
+//! A container as the bring-up of a cluster sees it: something to run commands in and to put files into. The engine's
+//! is one; the tests have another, which records.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::program::Output;
+
+/// A running container.
+pub(crate) trait Node {
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it cannot be run; that it fails is an [`Output`].
+    async fn exec(&self, command: &[&str]) -> Result<Output>;
+
+    /// Writes a file. Its folder is there, and below neither `/tmp` nor `/run`: these are mounted over what is written.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    async fn upload(&self, path: &str, content: &[u8]) -> Result<()>;
+}
+
+/// What a command printed, if it succeeded.
+///
+/// # Errors
+/// When it did not: the command, its exit code, and the last line that it complained.
+pub(crate) async fn run(node: &impl Node, command: &[&str]) -> Result<String> {
+    let text = command.join(" ");
+    let output = node.exec(command).await.with_context(|| format!("run `{text}`"))?;
+    if output.code == Some(0) {
+        return Ok(output.stdout);
+    }
+    let said = [&output.stderr, &output.stdout];
+    let last = said.iter().find_map(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
+    let code = output.code.unwrap_or(-1);
+    bail!("`{text}` ended with exit code {code}: {}", last.map_or("it said nothing", |line| line.trim()))
+}

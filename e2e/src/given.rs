@@ -1,0 +1,155 @@
+//! A cluster that somebody else owns, as the environment describes it. `cargo xtask e2e` sets these variables:
+//!
+//! | variable | what |
+//! |---|---|
+//! | `E2E_KUBECONFIG` | a file with the contexts `admin` and `nobody` |
+//! | `E2E_CLUSTER` | what the cluster is: `kind`, `k3s` or `existing` |
+//! | `E2E_IMAGE` | the image of crdctl that its nodes have; without it no test runs pods |
+
+use std::{env, ffi::OsString, io::Write as _, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::{
+    cluster::{self, Need},
+    http::Http,
+};
+
+const KUBECONFIG: &str = "E2E_KUBECONFIG";
+const CLUSTER: &str = "E2E_CLUSTER";
+const IMAGE: &str = "E2E_IMAGE";
+
+/// What the environment says.
+pub(crate) struct Given {
+    name: String,
+    kubeconfig: Kubeconfig,
+}
+
+impl Given {
+    /// Whether the environment describes a cluster.
+    pub(crate) fn is_there() -> bool {
+        env::var_os(KUBECONFIG).is_some()
+    }
+
+    /// Reads the description; asks the cluster nothing.
+    pub(crate) fn from_env() -> Result<Given> {
+        let path = env::var_os(KUBECONFIG).with_context(|| format!("{KUBECONFIG} is not set"))?;
+        let kubeconfig =
+            Kubeconfig::read_from(&path).with_context(|| format!("{KUBECONFIG} names {}", path.display()))?;
+        let name = env::var(CLUSTER).unwrap_or_else(|_| "existing".to_owned());
+        Ok(Given { name, kubeconfig })
+    }
+
+    /// With the contexts `admin` (current) and `nobody`.
+    pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
+        &self.kubeconfig
+    }
+
+    /// What a test needs and this cluster does not have, or must not suffer.
+    pub(crate) async fn lacks(&self, needs: &[Need]) -> Result<Option<String>> {
+        for need in needs {
+            let lacking = match need {
+                Need::Restart | Need::Compaction => {
+                    Some(format!("the server of a {} cluster is neither stopped nor compacted", self.name))
+                }
+                Need::Alone if self.name == "existing" => {
+                    Some("it would change what others of an existing cluster may use".to_owned())
+                }
+                Need::Nodes if env::var_os(IMAGE).is_none() => {
+                    Some(format!("{IMAGE} names no image of crdctl that the nodes have"))
+                }
+                Need::Controllers if !self.has_controllers().await? => {
+                    Some("no controllers run: there is no default ServiceAccount".to_owned())
+                }
+                Need::Alone | Need::Nodes | Need::Controllers | Need::Kubectl => None,
+            };
+            if lacking.is_some() {
+                return Ok(lacking);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn has_controllers(&self) -> Result<bool> {
+        let admin = Http::new(cluster::client_for(&self.kubeconfig, "admin").await?);
+        let account = admin.get("/api/v1/namespaces/default/serviceaccounts/default").await?;
+        Ok(account.code == 200)
+    }
+}
+
+/// A cluster as its owner hands it over: the variables, and the file that they name, which is removed with this.
+pub struct Handed {
+    file: NamedTempFile,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Handed {
+    /// Of a cluster that is called `name`; `image` is that of crdctl, where its nodes have it.
+    ///
+    /// # Errors
+    /// When the kubeconfig has no current context, or the file cannot be written.
+    pub fn new(name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
+        // Readable for this user alone, as tempfile's files are.
+        let mut file = tempfile::Builder::new().prefix("e2e-").suffix(".kubeconfig").tempfile()?;
+        file.write_all(&serde_json::to_vec(&contexts(kubeconfig)?)?).context("write the kubeconfig")?;
+        let path = file.path().as_os_str().to_owned();
+        let mut variables =
+            vec![(KUBECONFIG, path.clone()), ("KUBECONFIG", path), (CLUSTER, name.to_owned().into())];
+        variables.extend(image.map(|image| (IMAGE, image.to_owned().into())));
+        Ok(Handed { file, variables })
+    }
+
+    /// For the environment of a program.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, OsString)> {
+        self.variables.iter().cloned()
+    }
+
+    /// Leaves the kubeconfig under another path.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, path: &Path) -> Result<()> {
+        let copied = std::fs::copy(self.file.path(), path);
+        copied.map(drop).with_context(|| format!("write {}", path.display()))
+    }
+}
+
+/// The image of crdctl that the nodes have.
+pub(crate) fn image() -> Result<String> {
+    env::var(IMAGE).with_context(|| format!("{IMAGE} names no image: the test needs Nodes"))
+}
+
+/// What the tests get of a kubeconfig: its current context under the name `admin`, and `nobody`, whom the same user
+/// impersonates, so that the cluster needs to know nobody.
+///
+/// # Errors
+/// When there is no current context, or what it names is not there.
+pub(crate) fn contexts(kubeconfig: &Kubeconfig) -> Result<Kubeconfig> {
+    let whole = serde_json::to_value(kubeconfig)?;
+    let current = whole["current-context"].as_str().unwrap_or_default();
+    ensure!(!current.is_empty(), "the kubeconfig has no current context");
+    let entry = |list: &str, name: &str, content: &str| {
+        let entries = whole[list].as_array().map_or(&[][..], Vec::as_slice);
+        let found = entries.iter().find(|entry| entry["name"] == name);
+        found.map(|entry| entry[content].clone()).with_context(|| format!("{list} has no {name:?}"))
+    };
+    let context = entry("contexts", current, "context")?;
+    let name_of = |part: &str| context[part].as_str().unwrap_or_default().to_owned();
+    let server = entry("clusters", &name_of("cluster"), "cluster")?;
+    let admin = entry("users", &name_of("user"), "user")?;
+    let mut nobody = admin.clone();
+    nobody["as"] = json!("nobody");
+    let user = |name: &str, user: Value| json!({"name": name, "user": user});
+    let context = |user: &str| json!({"name": user, "context": {"cluster": "e2e", "user": user, "namespace": "default"}});
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "e2e", "cluster": server}],
+        "users": [user("admin", admin), user("nobody", nobody)],
+        "contexts": [context("admin"), context("nobody")],
+        "current-context": "admin",
+    }))?)
+}

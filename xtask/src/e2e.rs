@@ -1,0 +1,310 @@
+//! The end-to-end tests on a cluster of the user's choice. The tests, and what starts a cluster in containers, are
+//! programs of their own, so that this one stays light: here it is decided which cluster, and then cargo is run.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::{net::UnixStream, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, CommandFactory as _, ValueEnum, error::ErrorKind};
+
+/// How the command is called.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where the tests run [default: an existing cluster if USE_EXISTING_CLUSTER=true, else envtest if its programs are
+    /// named, else kind if a Docker engine is there, else embedded]
+    #[arg(long, value_enum)]
+    cluster: Option<Cluster>,
+    /// The version of Kubernetes for kind and k3s, such as 1.33 or 1.37 [default: 1.37]
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<String>,
+    /// The image of the node for kind and k3s [default: that of the version]
+    #[arg(long, value_name = "NAME", conflicts_with = "kubernetes")]
+    image: Option<String>,
+    /// Leave a kind or k3s cluster running, and say how to use and to remove it
+    #[arg(long)]
+    keep: bool,
+    /// Run on an existing cluster that is not on this machine
+    #[arg(long)]
+    yes: bool,
+    /// Only the tests whose names contain one of these, and what else the test program takes
+    #[arg(last = true, value_name = "TEST FILTER")]
+    filter: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Cluster {
+    /// kube-embedded, in the test program
+    Embedded,
+    /// kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
+    Envtest,
+    /// kindest/node in a container; needs a Docker engine, and no kind
+    Kind,
+    /// rancher/k3s in a container; needs a Docker engine
+    K3s,
+    /// The current context of the kubeconfig
+    Existing,
+}
+
+/// What there is on this machine to run tests on.
+struct Surroundings {
+    use_existing: bool,
+    envtest: Option<&'static str>,
+    docker: Option<String>,
+}
+
+/// Runs the tests; returns their exit code, or does not return.
+#[expect(clippy::print_stderr, reason = "says to its user which cluster it is")]
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (cluster, why) = match arguments.cluster {
+        Some(cluster) => (cluster, "as asked".to_owned()),
+        None => choose(&Surroundings::of_this_machine()),
+    };
+    if let Some(problem) = misuse(arguments, cluster) {
+        crate::Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
+    }
+    eprintln!("e2e: {} ({why})", name(cluster));
+    if cluster == Cluster::Envtest && Surroundings::of_this_machine().envtest.is_none() {
+        bail!(
+            "no kube-apiserver and etcd: let KUBEBUILDER_ASSETS name their folder (`setup-envtest use 1.37 --print path` \
+             brings them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD the files"
+        );
+    }
+    let tests = tests(arguments, cluster);
+    match cluster {
+        // The test program starts these itself, one a process or one a test.
+        Cluster::Embedded | Cluster::Envtest => {
+            let mut command = Command::new(&tests[0]);
+            command.args(&tests[1..]);
+            // What a caller's cluster left there is not meant.
+            command.env_remove("E2E_KUBECONFIG").env_remove("USE_EXISTING_CLUSTER");
+            if cluster == Cluster::Envtest
+                && env::var_os("KUBEBUILDER_ASSETS").is_none()
+                && env::var_os("TEST_ASSET_ETCD").is_none()
+            {
+                command.env("KUBEBUILDER_ASSETS", DEFAULT_ASSETS);
+            }
+            become_command(command)
+        }
+        Cluster::Kind | Cluster::K3s | Cluster::Existing => {
+            // Errors of the build come before a cluster is started for nothing.
+            let mut build = Command::new(cargo());
+            build
+                .args(["test", "--quiet", "--package=e2e", "--test=suite", "--no-run"])
+                .args(features(cluster));
+            let built = build.status().context("starting cargo")?;
+            if !built.success() {
+                bail!("the tests do not build");
+            }
+            let mut runner = Command::new(cargo());
+            runner.args(["run", "--quiet", "--package=e2e", "--bin=e2e-run"]).args(features(cluster));
+            runner
+                .arg("--")
+                .arg(name(cluster))
+                .args(runner_options(arguments, cluster))
+                .arg("--")
+                .args(tests);
+            become_command(runner)
+        }
+    }
+}
+
+/// Where envtest looks last.
+const DEFAULT_ASSETS: &str = "/usr/local/kubebuilder/bin";
+
+impl Surroundings {
+    fn of_this_machine() -> Surroundings {
+        let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let envtest = if set("KUBEBUILDER_ASSETS") {
+            Some("KUBEBUILDER_ASSETS is set")
+        } else if set("TEST_ASSET_KUBE_APISERVER") && set("TEST_ASSET_ETCD") {
+            Some("TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD are set")
+        } else if Path::new(DEFAULT_ASSETS).join("kube-apiserver").is_file() {
+            Some("/usr/local/kubebuilder/bin has kube-apiserver")
+        } else {
+            None
+        };
+        Surroundings {
+            use_existing: env::var("USE_EXISTING_CLUSTER")
+                .is_ok_and(|value| value.eq_ignore_ascii_case("true")),
+            envtest,
+            docker: docker(),
+        }
+    }
+}
+
+/// The engine that answers, where testcontainers looks for it.
+fn docker() -> Option<String> {
+    if let Ok(host) = env::var("DOCKER_HOST")
+        && !host.is_empty()
+    {
+        return Some(format!("DOCKER_HOST is {host}"));
+    }
+    let below =
+        |variable: &str, path: &str| env::var_os(variable).map(|folder| PathBuf::from(folder).join(path));
+    let sockets = [
+        Some(PathBuf::from("/var/run/docker.sock")),
+        below("XDG_RUNTIME_DIR", ".docker/run/docker.sock"),
+        below("HOME", ".docker/run/docker.sock"),
+        below("HOME", ".docker/desktop/docker.sock"),
+    ];
+    let answers = |socket: &PathBuf| UnixStream::connect(socket).is_ok();
+    let socket = sockets.into_iter().flatten().find(answers)?;
+    Some(format!("a Docker engine answers at {}", socket.display()))
+}
+
+/// Which cluster, and why.
+fn choose(surroundings: &Surroundings) -> (Cluster, String) {
+    if surroundings.use_existing {
+        (Cluster::Existing, "USE_EXISTING_CLUSTER is true".to_owned())
+    } else if let Some(why) = surroundings.envtest {
+        (Cluster::Envtest, why.to_owned())
+    } else if let Some(why) = &surroundings.docker {
+        (Cluster::Kind, why.clone())
+    } else {
+        (Cluster::Embedded, "neither kube-apiserver nor a Docker engine is here".to_owned())
+    }
+}
+
+/// What is asked of a cluster that it does not do.
+fn misuse(arguments: &Arguments, cluster: Cluster) -> Option<String> {
+    let in_containers = matches!(cluster, Cluster::Kind | Cluster::K3s);
+    let of_containers = [
+        ("--kubernetes", arguments.kubernetes.is_some()),
+        ("--image", arguments.image.is_some()),
+        ("--keep", arguments.keep),
+    ];
+    let asked = of_containers.iter().find(|(_, asked)| *asked && !in_containers).map(|(option, _)| *option);
+    let misused = asked.map(|option| (option, "kind and k3s"));
+    let misused =
+        misused.or_else(|| (arguments.yes && cluster != Cluster::Existing).then_some(("--yes", "existing")));
+    misused.map(|(option, of)| format!("{option} is for {of}, and the cluster is {}", name(cluster)))
+}
+
+fn name(cluster: Cluster) -> &'static str {
+    match cluster {
+        Cluster::Embedded => "embedded",
+        Cluster::Envtest => "envtest",
+        Cluster::Kind => "kind",
+        Cluster::K3s => "k3s",
+        Cluster::Existing => "existing",
+    }
+}
+
+/// The command that runs the tests, on one cluster only.
+fn tests(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
+    // `demo` is of the embedded server, and `supervision` of envtest's.
+    let others: &[&str] = match cluster {
+        Cluster::Embedded => &["::real", "supervision::"],
+        Cluster::Envtest => &["::embedded", "demo::"],
+        Cluster::Kind | Cluster::K3s | Cluster::Existing => &["::embedded", "demo::", "supervision::"],
+    };
+    let mut command = vec![cargo()];
+    command.extend(["test", "--quiet", "--package=e2e", "--test=suite"].map(OsString::from));
+    command.extend(features(cluster).iter().map(OsString::from));
+    command.push("--".into());
+    command.extend(others.iter().flat_map(|other| ["--skip", other]).map(OsString::from));
+    command.extend(arguments.filter.iter().cloned());
+    command
+}
+
+/// What builds the clusters in containers: only where there are containers.
+fn features(cluster: Cluster) -> &'static [&'static str] {
+    match cluster {
+        Cluster::Kind | Cluster::K3s => &["--features=containers"],
+        Cluster::Embedded | Cluster::Envtest | Cluster::Existing => &[],
+    }
+}
+
+fn runner_options(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
+    let option = |name: &str, value: &Option<String>| {
+        value.iter().flat_map(|value| [OsString::from(name), OsString::from(value)]).collect::<Vec<_>>()
+    };
+    let mut options = option("--image", &arguments.image);
+    options.extend(option("--kubernetes", &arguments.kubernetes));
+    options.extend(arguments.keep.then(|| OsString::from("--keep")));
+    options.extend((cluster != Cluster::Existing).then(|| OsString::from("--crdctl")));
+    options.extend(arguments.yes.then(|| OsString::from("--yes")));
+    options
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned())
+}
+
+/// Runs the command as this process: its signals and its exit code are then this one's.
+fn become_command(mut command: Command) -> Result<ExitCode> {
+    Err(command.exec()).context("starting cargo")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(words: &str) -> Arguments {
+        Call::parse_from(["e2e"].into_iter().chain(words.split_whitespace())).arguments
+    }
+
+    fn text(words: Vec<OsString>) -> String {
+        words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_first_of_what_is_there_is_chosen() {
+        let docker = || Some("a Docker engine answers".to_owned());
+        for (use_existing, envtest, docker, cluster) in [
+            (true, Some("set"), docker(), Cluster::Existing),
+            (false, Some("set"), docker(), Cluster::Envtest),
+            (false, None, docker(), Cluster::Kind),
+            (false, None, None, Cluster::Embedded),
+        ] {
+            let (chosen, why) = choose(&Surroundings { use_existing, envtest, docker });
+            assert_eq!(chosen, cluster);
+            assert!(!why.is_empty());
+        }
+    }
+
+    #[test]
+    fn options_of_containers_are_for_these_alone() {
+        for words in ["--kubernetes 1.33", "--image x", "--keep"] {
+            for cluster in [Cluster::Embedded, Cluster::Envtest, Cluster::Existing] {
+                assert!(misuse(&arguments(words), cluster).is_some(), "{words} {cluster:?}");
+            }
+            assert!(misuse(&arguments(words), Cluster::Kind).is_none(), "{words}");
+            assert!(misuse(&arguments(words), Cluster::K3s).is_none(), "{words}");
+        }
+        assert!(misuse(&arguments("--yes"), Cluster::Kind).is_some());
+        assert!(misuse(&arguments("--yes"), Cluster::Existing).is_none());
+    }
+
+    #[test]
+    fn the_filter_is_within_one_cluster() {
+        let words = arguments("-- crdctl:: --nocapture");
+        let on = |cluster| text(tests(&words, cluster)[1..].to_vec());
+        assert_eq!(
+            on(Cluster::Embedded),
+            "test --quiet --package=e2e --test=suite -- --skip ::real --skip supervision:: crdctl:: --nocapture"
+        );
+        assert_eq!(
+            on(Cluster::Kind),
+            "test --quiet --package=e2e --test=suite --features=containers -- --skip ::embedded --skip demo:: \
+             --skip supervision:: crdctl:: --nocapture"
+        );
+        let words = arguments("--image localhost/kind-node:v1.37.2 --keep");
+        let options = text(runner_options(&words, Cluster::Kind));
+        assert_eq!(options, "--image localhost/kind-node:v1.37.2 --keep --crdctl");
+        assert_eq!(text(runner_options(&arguments("--yes"), Cluster::Existing)), "--yes");
+    }
+}

@@ -40,6 +40,8 @@ pub enum Need {
     Compaction,
     /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
     Controllers,
+    /// Counts on none: no admission that fills in ServiceAccounts, and nobody who acts on the objects.
+    NoControllers,
     /// Changes what the tests share: a cluster of its own.
     Alone,
     /// Runs kubectl, of the version whose words the tests expect.

@@ -207,6 +207,7 @@ async fn find_or_build() -> Result<PathBuf> {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    program::without_package(command.as_std_mut());
     command.args(["build", "--quiet", "--package", "crdctl", "--target-dir"]);
     command.arg(profile.parent().context("a target folder")?);
     match profile.file_name().and_then(|name| name.to_str()) {

@@ -64,7 +64,10 @@ impl Given {
                 Need::Controllers if !self.has_controllers().await? => {
                     Some("no controllers run: there is no default ServiceAccount".to_owned())
                 }
-                Need::Alone | Need::Nodes | Need::Controllers | Need::Kubectl => None,
+                Need::NoControllers if self.has_controllers().await? => {
+                    Some("controllers and admission change what was recorded without them".to_owned())
+                }
+                Need::NoControllers | Need::Alone | Need::Nodes | Need::Controllers | Need::Kubectl => None,
             };
             if lacking.is_some() {
                 return Ok(lacking);

@@ -98,6 +98,17 @@ impl Cluster {
     }
 }
 
+/// Keeps from a command what cargo told this program about its package. To some build scripts (ring's) it matters, so a
+/// cargo that saw it would build all over again what depends on them.
+pub fn without_package(command: &mut std::process::Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors

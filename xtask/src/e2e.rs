@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match cluster {
         // The test program starts these itself, one a process or one a test.
         Cluster::Embedded | Cluster::Envtest => {
-            let mut command = Command::new(&tests[0]);
+            let mut command = without_package(Command::new(&tests[0]));
             command.args(&tests[1..]);
             // What a caller's cluster left there is not meant.
             command.env_remove("E2E_KUBECONFIG").env_remove("USE_EXISTING_CLUSTER");
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Cluster::Kind | Cluster::K3s | Cluster::Existing => {
             // Errors of the build come before a cluster is started for nothing.
-            let mut build = Command::new(cargo());
+            let mut build = without_package(Command::new(cargo()));
             build
                 .args(["test", "--quiet", "--package=e2e", "--test=suite", "--no-run"])
                 .args(features(cluster));
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             if !built.success() {
                 bail!("the tests do not build");
             }
-            let mut runner = Command::new(cargo());
+            let mut runner = without_package(Command::new(cargo()));
             runner.args(["run", "--quiet", "--package=e2e", "--bin=e2e-run"]).args(features(cluster));
             runner
                 .arg("--")
@@ -234,6 +234,18 @@ fn runner_options(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
 
 fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned())
+}
+
+/// Keeps from a command what cargo told this program about its package: to some build scripts (ring's) it matters, and
+/// what depends on them would be built all over again.
+fn without_package(mut command: Command) -> Command {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Runs the command as this process: its signals and its exit code are then this one's.

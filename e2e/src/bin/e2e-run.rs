@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use e2e::{Handed, existing::Existing, group::Group};
+use e2e::{Handed, existing::Existing, group::Group, program::without_package};
 use tokio::{
     process::Command,
     signal::unix::{Signal, SignalKind, signal},
@@ -88,6 +88,7 @@ async fn run_command(command: Vec<OsString>, handed: &Handed) -> Result<ExitStat
     let mut words = command.into_iter();
     let mut command = Command::new(words.next().context("no command")?);
     command.args(words).envs(handed.variables());
+    without_package(command.as_std_mut());
     Group::start(command)?.wait().await
 }
 
@@ -164,79 +165,119 @@ mod containers {
         command: Vec<OsString>,
     }
 
-    /// Runs the command; whatever happens, a container that is not kept is removed.
+    /// Runs the command; whatever happens, what is not kept is removed.
     pub(crate) async fn run(distribution: Distribution, options: Options) -> Result<End> {
         let mut signals = Signals::new()?;
         let cluster = format!("e2e-{:x}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-        let Options { image, kubernetes, keep, crdctl, command } = options;
-        let plan = Plan::new(distribution, &cluster, image, kubernetes.as_deref(), keep)?;
+        let plan = Plan::new(
+            distribution,
+            &cluster,
+            options.image.clone(),
+            options.kubernetes.as_deref(),
+            options.keep,
+        )?;
         let container = plan.container();
         let engine = Engine::connect().await?;
         for swept in engine.sweep().await? {
             eprintln!("e2e: removed {swept}, which a killed run had left");
         }
-        let owner = Owner::new()?;
+        let tag = options.crdctl.then(|| format!("localhost/crdctl:{cluster}"));
+        let run = Run { engine: &engine, owner: Owner::new()?, cluster, tag: tag.clone() };
 
-        let tag = crdctl.then(|| format!("localhost/crdctl:{cluster}"));
-        let work = drive(&engine, &owner, plan, cluster, keep, tag, command);
         // A panic comes by here too.
-        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
-        let number = tokio::select! {
-            done = &mut work => {
-                if !matches!(done, Ok(Ok((_, true)))) {
-                    engine.remove(&container).await?;
-                }
-                let (status, _) = done.unwrap_or_else(|panic| resume_unwind(panic))?;
-                return Ok(End::Command(status));
-            }
-            number = signals.next() => number,
-        };
-        eprintln!("e2e: signal {number}, removing {container}; a second one leaves that to the next run");
-        drop(work);
-        let removed = engine.remove(&container);
-        tokio::select! {
-            removed = removed => removed?,
-            _ = signals.next() => {}
+        let end = AssertUnwindSafe(run.until_signal(plan, options, &mut signals)).catch_unwind().await;
+        let kept = matches!(&end, Ok(Ok((_, true))));
+        if let Ok(Ok((End::Signal(number), _))) = &end {
+            eprintln!("e2e: signal {number}, removing {container}; a second one leaves that to the next run");
         }
-        Ok(End::Signal(number))
+        let removed = async {
+            if let Some(tag) = &tag {
+                engine.remove_image(tag).await?;
+            }
+            if kept { Ok(()) } else { engine.remove(&container).await }
+        };
+        let removed = tokio::select! {
+            removed = removed => removed,
+            _ = signals.next() => Ok(()),
+        };
+        // Of two errors the first is told.
+        let (end, _) = end.unwrap_or_else(|panic| resume_unwind(panic))?;
+        removed.map(|()| end)
     }
 
-    /// Starts the cluster, runs the command, and tells whether the cluster is kept.
-    async fn drive(
-        engine: &Engine,
-        owner: &Owner,
-        plan: Plan,
+    /// What a run has from its beginning on.
+    struct Run<'a> {
+        engine: &'a Engine,
+        owner: Owner,
         cluster: String,
-        keep: bool,
-        crdctl: Option<String>,
-        command: Vec<OsString>,
-    ) -> Result<(ExitStatus, bool)> {
-        let name = if plan.container() == cluster { "k3s" } else { "kind" };
-        let image = match &crdctl {
-            Some(tag) => image(engine, tag).await?,
-            None => None,
-        };
-        eprintln!("e2e: starting {}", plan.image());
-        let node = plan.start(engine, owner).await?;
-        let up = up(engine, &node, image.as_deref()).await;
-        let kubeconfig = match up {
-            Ok(kubeconfig) => kubeconfig,
-            Err(error) => return Err(error.context(logs(&node, &cluster).await?)),
-        };
-        let handed = Handed::new(name, &kubeconfig, crdctl.as_deref().filter(|_| image.is_some()))?;
-        let status = run_command(command, &handed).await?;
-        if !status.success() {
-            eprintln!("e2e: {}", logs(&node, &cluster).await?);
-        }
-        if keep {
-            let path = folder()?.join(format!("{cluster}.kubeconfig"));
-            handed.keep(&path)?;
-            eprintln!("e2e: kept; to use it:    export KUBECONFIG={}", path.display());
-            for line in node.removal() {
-                eprintln!("e2e:       to remove it: {line}");
+        /// Of the image of crdctl, if one is wanted.
+        tag: Option<String>,
+    }
+
+    impl Run<'_> {
+        /// Runs to the end or to a signal; tells whether the cluster is kept.
+        async fn until_signal(
+            &self,
+            plan: Plan,
+            options: Options,
+            signals: &mut Signals,
+        ) -> Result<(End, bool)> {
+            let image = tokio::select! {
+                image = self.prepare(&plan) => image?,
+                number = signals.next() => return Ok((End::Signal(number), false)),
+            };
+            eprintln!("e2e: starting {}", plan.image());
+            // A signal waits for it, for a minute at most: the engine would go on, and make a container that is
+            // removed already.
+            let node = plan.start(self.engine, &self.owner).await?;
+            tokio::select! {
+                status = self.drive(&node, image.as_deref(), options.keep, options.command) => {
+                    Ok((End::Command(status?), options.keep))
+                }
+                number = signals.next() => Ok((End::Signal(number), false)),
             }
         }
-        Ok((status, keep))
+
+        /// Sees to the images; returns that of crdctl.
+        async fn prepare(&self, plan: &Plan) -> Result<Option<Vec<u8>>> {
+            let image = match &self.tag {
+                Some(tag) => image(self.engine, &self.owner, tag).await?,
+                None => None,
+            };
+            if self.engine.pull_missing(plan.image()).await? {
+                eprintln!("e2e: pulled {}", plan.image());
+            }
+            Ok(image)
+        }
+
+        /// Makes a cluster of the node and runs the command with it.
+        async fn drive(
+            &self,
+            node: &RunningNode,
+            image: Option<&[u8]>,
+            keep: bool,
+            command: Vec<OsString>,
+        ) -> Result<ExitStatus> {
+            let kubeconfig = match up(self.engine, node, image).await {
+                Ok(kubeconfig) => kubeconfig,
+                Err(error) => return Err(error.context(logs(node, &self.cluster).await?)),
+            };
+            let tag = self.tag.as_deref().filter(|_| image.is_some());
+            let handed = Handed::new(node.distribution(), &kubeconfig, tag)?;
+            let status = run_command(command, &handed).await?;
+            if !status.success() {
+                eprintln!("e2e: {}", logs(node, &self.cluster).await?);
+            }
+            if keep {
+                let path = folder()?.join(format!("{}.kubeconfig", self.cluster));
+                handed.keep(&path)?;
+                eprintln!("e2e: kept; to use it:    export KUBECONFIG={}", path.display());
+                for line in node.removal() {
+                    eprintln!("e2e:       to remove it: {line}");
+                }
+            }
+            Ok(status)
+        }
     }
 
     async fn up(
@@ -260,7 +301,7 @@ mod containers {
     }
 
     /// The image of crdctl; none where the programs of this machine are not those of a node.
-    async fn image(engine: &Engine, tag: &str) -> Result<Option<Vec<u8>>> {
+    async fn image(engine: &Engine, owner: &Owner, tag: &str) -> Result<Option<Vec<u8>>> {
         if !cfg!(target_os = "linux") {
             eprintln!("e2e: no image of crdctl is built here: that needs Linux");
             return Ok(None);
@@ -269,7 +310,7 @@ mod containers {
         let program = build_crdctl().await?;
         let containerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Containerfile");
         let files = [("Containerfile", containerfile.as_path()), ("crdctl", &program)];
-        engine.build_image(tag, &files).await.map(Some)
+        engine.build_image(owner, tag, &files).await.map(Some)
     }
 
     async fn build_crdctl() -> Result<PathBuf> {
@@ -279,6 +320,7 @@ mod containers {
             version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
         let target = target()?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        without_package(cargo.as_std_mut());
         // With a target the flag is not for build scripts and macros, which it would break.
         cargo.args(["build", "--quiet", "--locked", "--package=crdctl", "--target", host, "--target-dir"]);
         cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static").stdin(Stdio::null());

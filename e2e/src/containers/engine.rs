@@ -1,7 +1,7 @@
 //! The Docker engine: containers by testcontainers, and by the engine's own API what that does not have (copying into
 //! a running container, building and saving images, finding what others left).
 
-use std::{collections::HashMap, mem::ManuallyDrop, path::Path};
+use std::{collections::HashMap, mem::ManuallyDrop, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -12,21 +12,25 @@ use testcontainers::{
         errors::Error as DockerError,
         models::{HostConfig, Mount, MountType, PortBinding, SystemInfoCgroupVersionEnum},
         query_parameters::{
-            BuildImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-            RemoveImageOptionsBuilder, UploadToContainerOptionsBuilder,
+            BuildImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+            RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, UploadToContainerOptionsBuilder,
         },
     },
     core::{CgroupnsMode, ExecCommand, IntoContainerPort as _, client::docker_client_instance},
     runners::AsyncRunner as _,
 };
+use tokio::time::timeout;
 use tokio_tar::{Builder, Header};
 
 use super::{
     node::Node,
-    owner,
+    owner::{self, Owner},
     settings::{OWNER_LABEL, Settings, split_image},
 };
 use crate::{eventually, program::Output};
+
+/// How long a command in a container may run: kubeadm gives up by itself after less.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A Docker engine that answers.
 #[derive(Clone)]
@@ -63,7 +67,8 @@ impl Engine {
         self.cgroup_v1
     }
 
-    /// Removes the containers of owners that have ended without removing them, as after SIGKILL; tells their names.
+    /// Removes the containers and images of owners that have ended without removing them, as after SIGKILL; tells their
+    /// names.
     ///
     /// # Errors
     /// When the engine refuses.
@@ -71,6 +76,8 @@ impl Engine {
         let filters = HashMap::from([("label", vec![OWNER_LABEL])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let containers = self.docker.list_containers(Some(options)).await.context("list the containers")?;
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let images = self.docker.list_images(Some(options)).await.context("list the images")?;
         let mut swept = Vec::new();
         for container in containers {
             let labels = container.labels.unwrap_or_default();
@@ -82,6 +89,14 @@ impl Engine {
             let names = container.names.unwrap_or_default();
             swept.push(names.first().map_or(id, |name| name.trim_start_matches('/').to_owned()));
         }
+        for image in images {
+            let Some(owner) = image.labels.get(OWNER_LABEL).filter(|owner| owner::is_gone(owner)) else {
+                continue;
+            };
+            self.remove_image(&image.id).await?;
+            let _ = std::fs::remove_file(owner);
+            swept.push(image.repo_tags.into_iter().next().unwrap_or(image.id));
+        }
         Ok(swept)
     }
 
@@ -92,7 +107,7 @@ impl Engine {
     pub async fn remove(&self, name: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         // Somebody else may be removing it, and is asked until it is gone.
-        eventually(std::time::Duration::from_secs(30), || async {
+        eventually(Duration::from_secs(30), || async {
             match self.docker.remove_container(name, Some(options.clone())).await {
                 Ok(()) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
                 Err(error) => Err(error).with_context(|| format!("remove the container {name}")),
@@ -101,19 +116,50 @@ impl Engine {
         .await
     }
 
+    /// Pulls an image that is not there; tells whether it did.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn pull_missing(&self, image: &str) -> Result<bool> {
+        match self.docker.inspect_image(image).await {
+            Ok(_) => return Ok(false),
+            Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => return Err(error).with_context(|| format!("look for the image {image}")),
+        }
+        let (repository, tag) = split_image(image);
+        let pulled = GenericImage::new(repository, tag).pull_image().await;
+        pulled.map(|_| true).with_context(|| {
+            format!("pull {image}: if that cannot be here, --image names another that can or is there")
+        })
+    }
+
+    /// Removes an image; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn remove_image(&self, name: &str) -> Result<()> {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        match self.docker.remove_image(name, Some(options), None).await {
+            Ok(_) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("remove the image {name}")),
+        }
+    }
+
     /// Builds an image of these files, `Containerfile` among them, and returns it as `docker save` does; the engine
     /// forgets it again.
     ///
     /// # Errors
     /// When the engine refuses.
-    pub async fn build_image(&self, tag: &str, files: &[(&str, &Path)]) -> Result<Vec<u8>> {
+    pub async fn build_image(&self, owner: &Owner, tag: &str, files: &[(&str, &Path)]) -> Result<Vec<u8>> {
         let mut context = Builder::new(Vec::new());
         for (name, path) in files {
             let added = context.append_path_with_name(path, name).await;
             added.with_context(|| format!("read {}", path.display()))?;
         }
         let context = context.into_inner().await.context("write the build's context")?;
-        let options = BuildImageOptionsBuilder::new().dockerfile("Containerfile").t(tag).rm(true).build();
+        let labels = HashMap::from([(OWNER_LABEL, owner.label())]);
+        let options = BuildImageOptionsBuilder::new().dockerfile("Containerfile").t(tag).labels(&labels);
+        let options = options.rm(true).forcerm(true).build();
         let mut steps = self.docker.build_image(options, None, Some(bollard::body_full(context.into())));
         while let Some(step) = steps.next().await {
             let failed = step.with_context(|| format!("build the image {tag}"))?.error_detail;
@@ -123,14 +169,13 @@ impl Engine {
         }
         let archive = self.docker.export_image(tag).map_ok(|chunk| chunk.to_vec()).try_concat().await;
         // Of use to nobody once it is saved.
-        let options = RemoveImageOptionsBuilder::new().force(true).build();
-        let removed = self.docker.remove_image(tag, Some(options), None).await;
+        let removed = self.remove_image(tag).await;
         let archive = archive.with_context(|| format!("save the image {tag}"))?;
-        removed.with_context(|| format!("remove the image {tag}"))?;
+        removed?;
         Ok(archive)
     }
 
-    /// Starts a container. An image that is not there is pulled.
+    /// Starts a container, of an image that is there.
     pub(crate) async fn start(&self, settings: &Settings) -> Result<Container> {
         let Settings { image, name, port, .. } = settings;
         let (repository, tag) = split_image(image);
@@ -150,9 +195,7 @@ impl Engine {
         for (name, value) in &settings.env {
             request = request.with_env_var(name, value);
         }
-        let inner = request.start().await.with_context(|| {
-            format!("start {image}: if it cannot be pulled here, --image names another that can or is there")
-        })?;
+        let inner = request.start().await.with_context(|| format!("start {image}"))?;
         let id = inner.id().to_owned();
         let inspected = self.docker.inspect_container(&id, None).await.context("inspect the container")?;
         let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
@@ -166,18 +209,9 @@ impl Engine {
 
 impl Node for Container {
     async fn exec(&self, command: &[&str]) -> Result<Output> {
-        let mut running = self.inner.exec(ExecCommand::new(command.iter().copied())).await?;
-        let stdout = running.stdout_to_vec().await?;
-        let stderr = running.stderr_to_vec().await?;
-        // The engine tells the code a moment after the end of the output.
-        let code = eventually(std::time::Duration::from_secs(10), || async {
-            running.exit_code().await?.context("the command has closed its output and still runs")
-        });
-        Ok(Output {
-            code: i32::try_from(code.await?).ok(),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        })
+        timeout(LIMIT, self.exec_to_end(command))
+            .await
+            .with_context(|| format!("not done within {LIMIT:?}"))?
     }
 
     async fn upload(&self, path: &str, content: &[u8]) -> Result<()> {
@@ -196,6 +230,23 @@ impl Node for Container {
             bollard::body_full(archive.into()),
         );
         upload.await.with_context(|| format!("copy {path} into the container"))
+    }
+}
+
+impl Container {
+    async fn exec_to_end(&self, command: &[&str]) -> Result<Output> {
+        let mut running = self.inner.exec(ExecCommand::new(command.iter().copied())).await?;
+        let stdout = running.stdout_to_vec().await?;
+        let stderr = running.stderr_to_vec().await?;
+        // The engine tells the code a moment after the end of the output.
+        let code = eventually(Duration::from_secs(10), || async {
+            running.exit_code().await?.context("the command has closed its output and still runs")
+        });
+        Ok(Output {
+            code: i32::try_from(code.await?).ok(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
     }
 }
 

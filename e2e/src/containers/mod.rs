@@ -83,10 +83,10 @@ impl Plan {
         }
     }
 
-    /// Starts the node's container; it is no cluster yet.
+    /// Starts the node's container; it is no cluster yet. The image is there ([`Engine::pull_missing`]).
     ///
     /// # Errors
-    /// When the engine refuses, or the image cannot be had.
+    /// When the engine refuses, or is not done within a minute.
     pub async fn start(self, engine: &Engine, owner: &Owner) -> Result<RunningNode> {
         let label = owner.label();
         let keep = if self.keep { Keep::Kept } else { Keep::Owned(&label) };
@@ -102,6 +102,14 @@ impl Plan {
 }
 
 impl RunningNode {
+    /// What it is, in a word.
+    pub fn distribution(&self) -> &'static str {
+        match self.plan.distribution {
+            Distribution::Kind => "kind",
+            Distribution::K3s => "k3s",
+        }
+    }
+
     /// Makes a cluster of it, and waits until it is Ready. Each step is told to `say`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use e2e::{
 };
 use serde_json::{Map, Value, json};
 
-e2e::on_each_cluster! { answers, allocations, events, start_objects, roles }
+e2e::on_each_cluster! { answers [NoControllers], allocations, events, start_objects, roles }
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";

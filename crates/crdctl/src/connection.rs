@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kube::{Client, core::DynamicObject};
-use kube_informer::Informer;
+use kube::Client;
+use kube_informer::{Cached, Informer};
 use tokio::time::{sleep, timeout};
 
 use crate::{cli::Cluster, config, explain};
@@ -69,7 +69,7 @@ impl Connection {
 
     /// The first list of an informer. A server that is busy is asked again within the limit: a real one answers 429
     /// for a second or two after a CRD was installed.
-    pub(crate) async fn first_list(&self, action: &str, informer: &Informer<DynamicObject>) -> Result<()> {
+    pub(crate) async fn first_list<K: Cached>(&self, action: &str, informer: &Informer<K>) -> Result<()> {
         let mut status = informer.status();
         let settled = async {
             loop {
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Ends when the first list has taken too long.
-    async fn overdue(&self, informer: &Informer<DynamicObject>) -> Duration {
+    async fn overdue<K: Cached>(&self, informer: &Informer<K>) -> Duration {
         match self.limit {
             Limit::Never => std::future::pending().await,
             Limit::Chosen(limit) => {

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::{ResourceExt as _, core::DynamicObject};
-use kube_informer::{Change, Event, Informer, Informers};
+use kube::core::{DynamicObject, TypeMeta};
+use kube_informer::{Change, Compact, Event, Informer, Informers, ObjectKey};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,9 @@ use crate::{
     resource::{Discovered, Request, ResourceType},
     shutdown,
 };
+
+/// What the cache holds: objects of any type are many times as large when they are decoded, and each is printed once.
+type Held = Compact<DynamicObject>;
 
 /// What to watch.
 pub(crate) struct Target {
@@ -96,7 +99,7 @@ async fn follow_to_the_end(
     tokio::select! {
         () = stop.cancelled() => {}
         () = writer.closed() => {}
-        () = follow(&informer, &target, &resource, &mut printer, &writer) => {}
+        followed = follow(&informer, &target, &resource, &mut printer, &writer) => followed?,
     }
     drop(informer);
     writer.finish().await?;
@@ -105,12 +108,12 @@ async fn follow_to_the_end(
 
 /// Prints events until stdout closes or the informer ends.
 async fn follow(
-    informer: &Informer<DynamicObject>,
+    informer: &Informer<Held>,
     target: &Target,
     resource: &ResourceType,
     printer: &mut Printer,
     writer: &Writer,
-) {
+) -> Result<()> {
     let mut events = informer.subscribe();
     let every = target.every.filter(|every| !every.is_zero());
     let mut ticks = every.map(|every| {
@@ -121,13 +124,13 @@ async fn follow(
     loop {
         let text = tokio::select! {
             event = events.next() => match event {
-                None => return,
-                Some(event) => printed(&event, target.output.watch_only, printer),
+                None => return Ok(()),
+                Some(event) => printed(&event, target.output.watch_only, resource, printer)?,
             },
             () = tick(&mut ticks) => printer.print(&Line::Cached(&names(informer, target, resource))),
         };
         if writer.write(text).await.is_err() {
-            return;
+            return Ok(());
         }
     }
 }
@@ -141,32 +144,46 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn printed(event: &Event<DynamicObject>, watch_only: bool, printer: &mut Printer) -> String {
-    let line = match event {
-        Event::Change(Change::Added { initial: true, .. }) if watch_only => return String::new(),
-        Event::Change(Change::Added { object, .. }) => Line::Added(object),
-        Event::Change(Change::Updated { old, new, .. }) => Line::Modified { old, new },
-        Event::Change(Change::Deleted { last, .. }) => Line::Deleted(last),
+fn printed(
+    event: &Event<Held>,
+    watch_only: bool,
+    resource: &ResourceType,
+    printer: &mut Printer,
+) -> Result<String> {
+    let read = |held| read(held, resource);
+    Ok(match event {
+        Event::Change(Change::Added { initial: true, .. }) if watch_only => String::new(),
+        Event::Change(Change::Added { object, .. }) => printer.print(&Line::Added(&read(object)?)),
+        Event::Change(Change::Updated { old, new, .. }) => {
+            printer.print(&Line::Modified { old: &read(old)?, new: &read(new)? })
+        }
+        Event::Change(Change::Deleted { last, .. }) => printer.print(&Line::Deleted(&read(last)?)),
         Event::Synced { count, resource_version } => {
             let resource_version = resource_version.map(|version| version.to_string()).unwrap_or_default();
-            return printer.print(&Line::Synced { count: *count, resource_version: &resource_version });
+            printer.print(&Line::Synced { count: *count, resource_version: &resource_version })
         }
         // A kind of event that a later engine may have.
-        _ => return String::new(),
-    };
-    printer.print(&line)
+        _ => String::new(),
+    })
+}
+
+/// The object, with its type: lists of built-in types leave it out.
+fn read(held: &Held, resource: &ResourceType) -> Result<DynamicObject> {
+    let mut object = held.decode().context("decode a cached object")?;
+    object.types.get_or_insert_with(|| TypeMeta {
+        api_version: resource.api.api_version.clone(),
+        kind: resource.api.kind.clone(),
+    });
+    Ok(object)
 }
 
 /// The names in the cache, with their namespaces where several are watched.
-fn names(informer: &Informer<DynamicObject>, target: &Target, resource: &ResourceType) -> Vec<String> {
+fn names(informer: &Informer<Held>, target: &Target, resource: &ResourceType) -> Vec<String> {
     let qualified = resource.namespaced && target.namespace.is_none();
     // There is a snapshot from the first sync on, and this is asked later.
     let Ok(snapshot) = informer.snapshot() else { return Vec::new() };
-    let name = |object: &DynamicObject| match object.namespace() {
-        Some(namespace) if qualified => format!("{namespace}/{}", object.name_any()),
-        _ => object.name_any(),
-    };
-    snapshot.iter().map(|object| name(object)).collect()
+    let name = |key: &ObjectKey| if qualified { key.to_string() } else { key.name().to_owned() };
+    snapshot.entries().map(|(key, _)| name(key)).collect()
 }
 
 /// The type that the user means.
@@ -178,8 +195,8 @@ async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> 
     Discovered::new(core, groups).watchable(asked).cloned()
 }
 
-fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<DynamicObject> {
-    let mut informer = informers.dynamic(&resource.api);
+fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<Held> {
+    let mut informer = informers.dynamic(&resource.api).compact();
     if let Some(namespace) = target.namespace.as_deref().filter(|_| resource.namespaced) {
         informer = informer.namespace(namespace);
     }

@@ -8,26 +8,25 @@ use crate::store::Range;
 
 /// How long an event is kept.
 const TTL: SignedDuration = SignedDuration::from_hours(1);
-const COLLECTIONS: [&str; 2] = ["/events", "events.k8s.io/events"];
+/// Both groups show this one.
+const COLLECTION: &str = "/events";
 
 /// Deletes the events whose time is over.
 pub(super) async fn expire(api: &Api) {
     let now = api.clock.now();
-    for collection in COLLECTIONS {
-        let Some(resource) = api.registry(|registry| registry.by_collection(collection).cloned()) else {
-            continue;
-        };
-        let page = api.store.list(collection, Range::default(), None).unwrap_or_default();
-        for object in page.objects {
-            let written = last_written(&object.value());
-            if written.is_some_and(|written| now.duration_since(written) >= TTL) {
-                let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
-                // One that is gone already is as good as deleted.
-                let _ = delete_object(api, &resource, namespace, name, &DeleteOptions::default());
-            }
-            // There may be many.
-            tokio::task::yield_now().await;
+    let Some(resource) = api.registry(|registry| registry.by_collection(COLLECTION).cloned()) else {
+        return;
+    };
+    let page = api.store.list(COLLECTION, Range::default(), None).unwrap_or_default();
+    for object in page.objects {
+        let written = last_written(&object.value());
+        if written.is_some_and(|written| now.duration_since(written) >= TTL) {
+            let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
+            // One that is gone already is as good as deleted.
+            let _ = delete_object(api, &resource, namespace, name, &DeleteOptions::default());
         }
+        // There may be many.
+        tokio::task::yield_now().await;
     }
 }
 

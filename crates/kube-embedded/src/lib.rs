@@ -11,6 +11,9 @@ mod endpoint;
 mod error;
 pub mod faults;
 mod field;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod lifecycle;
 mod patch;
 mod protobuf;

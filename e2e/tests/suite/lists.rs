@@ -149,6 +149,13 @@ async fn page_tokens(cluster: Cluster) -> Result<()> {
     let reply = list("limit=1&continue=garbage").await?;
     ensure!(reply.message().starts_with("invalid continue token: "), "{}", reply.message());
     reply.code(400)?;
+    // {"v":"meta.k8s.io/v1","rv":-1,"start":"../x"}
+    let elsewhere = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTEsInN0YXJ0IjoiLi4veCJ9";
+    list(&format!("continue={elsewhere}")).await?.refused(
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: ../x",
+    )?;
     list("limit=x").await?.refused(400, "BadRequest", "strconv.ParseInt: parsing \"x\": invalid syntax")?;
     Ok(())
 }

@@ -193,7 +193,12 @@ fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
     if token.start.is_empty() {
         return Err(refuse(": encoded start key empty (version meta.k8s.io/v1)"));
     }
-    let after = token.start.strip_suffix('\0').unwrap_or(&token.start).to_owned();
+    // What Go's `path.Clean` would change.
+    let key = token.start.strip_prefix('/').unwrap_or(&token.start);
+    if !key.is_empty() && key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(refuse(&format!(": {}", token.start)));
+    }
+    let after = key.strip_suffix('\0').unwrap_or(key).to_owned();
     Ok((u64::try_from(token.rv).ok(), after))
 }
 

@@ -1,0 +1,416 @@
+//! What must hold of any bytes that a client sends. The fuzz targets in `fuzz/` call these functions with bytes that they
+//! invent; the tests below with those of `fuzz/seeds` and with their parts, put together anew.
+//!
+//! The requests go to a server of a few objects, and each write is a dry run: the server is the same for each input.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::Service as _;
+
+use crate::apply::{self, Types, Writer};
+use crate::patch;
+use crate::protobuf;
+use crate::registry::{Registry, Resource};
+use crate::schema::Schema;
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::server::Server;
+
+const BLOGS: &str = "/apis/web.helloworld/v1/namespaces/default/blogs";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+/// A selector is refused with 400, or selects the same objects in one list and page by page.
+pub fn selectors(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(labels) = LabelSelector::parse(&text)
+        && !labels.is_empty()
+    {
+        let twice = LabelSelector::parse(&format!("{text},{text}")).expect("each half is a selector");
+        for object in [json!({}), json!({"app": "a", "tier": "1"}), json!({"app": "b", "x/y": ""})] {
+            assert_eq!(labels.matches(object.as_object()), twice.matches(object.as_object()));
+        }
+    }
+    if let Ok(fields) = FieldSelector::parse(&text) {
+        assert_eq!(FieldSelector::parse(&format!(",{text},")), Ok(fields));
+    }
+    with_cluster(|cluster| {
+        for path in [BLOGS, CONFIG_MAPS, "/api/v1/pods", "/api/v1/nodes"] {
+            for selector in ["labelSelector", "fieldSelector"] {
+                let (code, list) = cluster.list(path, &[(selector, &text)]);
+                let mut paged = Vec::new();
+                let mut token = String::new();
+                loop {
+                    let (page_code, page) =
+                        cluster.list(path, &[(selector, &text), ("limit", "1"), ("continue", &token)]);
+                    assert_eq!(page_code, code, "{page}");
+                    paged.extend(keys(&page));
+                    match page["metadata"]["continue"].as_str() {
+                        Some(next) if !next.is_empty() => next.clone_into(&mut token),
+                        _ => break,
+                    }
+                }
+                assert!(matches!(code, StatusCode::OK | StatusCode::BAD_REQUEST), "{code}: {list}");
+                assert_eq!(keys(&list), paged);
+            }
+        }
+    });
+}
+
+/// A continue token is refused with 400 or 410, or goes on after its key.
+pub fn continue_tokens(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let encode = |token: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(token);
+    let start = json!({"v": "meta.k8s.io/v1", "rv": -1, "start": format!("{text}\0")});
+    with_cluster(|cluster| {
+        for (path, prefix) in [(CONFIG_MAPS, "default/"), ("/api/v1/configmaps", ""), ("/api/v1/nodes", "")] {
+            let (_, whole) = cluster.list(path, &[]);
+            let whole = keys(&whole);
+            for token in [text.as_ref(), &encode(input)] {
+                let (code, page) = cluster.list(path, &[("continue", token)]);
+                let known = [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::GONE];
+                assert!(known.contains(&code), "{code}: {page}");
+                assert!(whole.ends_with(&keys(&page)));
+            }
+            let (code, page) = cluster.list(path, &[("continue", &encode(start.to_string().as_bytes()))]);
+            if code == StatusCode::OK {
+                let after = format!("{prefix}{}", text.strip_prefix('/').unwrap_or(&text));
+                let rest: Vec<String> = whole.into_iter().filter(|key| *key > after).collect();
+                assert_eq!(keys(&page), rest);
+            } else {
+                assert_eq!(code, StatusCode::BAD_REQUEST);
+            }
+        }
+    });
+}
+
+/// A patch leaves an object as a whole or not at all; what says how an object is to be says nothing new the second time.
+///
+/// The first byte of the input says which kind of patch the rest is, and of what.
+pub fn patches(input: &[u8]) {
+    let Some((how, body)) = input.split_first() else { return };
+    let path = match how & 4 {
+        0 => format!("{BLOGS}/first"),
+        _ => format!("{DEPLOYMENTS}/first"),
+    };
+    let kind = match how % 4 {
+        0 => "application/json-patch+json",
+        1 => "application/merge-patch+json",
+        2 => "application/strategic-merge-patch+json",
+        _ => "application/apply-patch+yaml",
+    };
+    with_cluster(|cluster| {
+        let (_, live) = cluster.request("GET", &path, "", &[], b"");
+        let force: &[(&str, &str)] = if how & 8 == 0 || how % 4 != 3 { &[] } else { &[("force", "true")] };
+        let query = [&[("dryRun", "All"), ("fieldManager", "fuzz")], force].concat();
+        let (code, answer) = cluster.request("PATCH", &path, kind, &query, body);
+        if code == StatusCode::OK {
+            for field in ["name", "namespace", "uid", "creationTimestamp"] {
+                assert_eq!(answer["metadata"][field], live["metadata"][field]);
+            }
+        } else {
+            assert!(code.is_client_error() || how % 4 >= 2, "{code}: {answer}");
+        }
+        let (_, unpatched) = cluster.request("GET", &path, "", &[], b"");
+        assert_eq!(unpatched, live);
+
+        let Ok(change) = serde_json::from_slice::<Value>(body) else { return };
+        match how % 4 {
+            0 => one_by_one(&live, &change),
+            1 => {
+                if let Ok(once) = patch::merge_patch(&live, &change) {
+                    assert_eq!(patch::merge_patch(&once, &change), Ok(once));
+                }
+            }
+            2 => {}
+            _ => applied_twice(cluster, &live, &change),
+        }
+    });
+}
+
+/// A JSON patch does what its operations do.
+fn one_by_one(live: &Value, patch: &Value) {
+    if let (Ok(patched), Some(operations)) = (patch::json_patch(live, patch), patch.as_array()) {
+        let stepwise = operations.iter().try_fold(live.clone(), |object, operation| {
+            patch::json_patch(&object, &Value::Array(vec![operation.clone()]))
+        });
+        assert_eq!(stepwise, Ok(patched));
+    }
+}
+
+fn applied_twice(cluster: &Cluster, live: &Value, applied: &Value) {
+    let text = |field: &str| live[field].as_str().unwrap_or_default();
+    let types = match text("kind") {
+        "Blog" => Types::Schema(&cluster.schema),
+        kind => Types::builtin(text("apiVersion"), kind),
+    };
+    let apply = |live: &Value| {
+        let writer = Writer {
+            manager: "fuzz",
+            subresource: "",
+            api_version: text("apiVersion"),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            reset: &[&["status"]],
+        };
+        apply::apply(types, Some(live), applied, &writer, true)
+    };
+    if let Ok(once) = apply(live) {
+        assert_eq!(apply(&once), Ok(once.clone()), "{once:#}");
+    }
+}
+
+/// A body is refused, or what the server makes of it is good as it is: created again, it stays the same.
+///
+/// The first byte of the input says how the rest is written, and the second one of which kind it shall be.
+pub fn content(input: &[u8]) {
+    with_cluster(|cluster| {
+        let Some((path, code, created)) = dry_create(cluster, input) else { return };
+        if code != StatusCode::CREATED || created["metadata"]["name"].is_null() {
+            return;
+        }
+        let again = serde_json::to_vec(&created).expect("a value is JSON");
+        let query = [("dryRun", "All"), ("fieldValidation", "Strict")];
+        let (code, same) = cluster.request("POST", path, "application/json", &query, &again);
+        assert_eq!(code, StatusCode::CREATED, "{same}\n{created:#}");
+        assert_eq!(without_identity(same), without_identity(created));
+    });
+}
+
+/// Where an object was to be created, and the answer.
+fn dry_create<'a>(cluster: &'a Cluster, input: &[u8]) -> Option<(&'a str, StatusCode, Value)> {
+    let [how, which, body @ ..] = input else { return None };
+    let media_type = match how % 3 {
+        0 => "application/json",
+        1 => "application/yaml",
+        _ => protobuf::MEDIA_TYPE,
+    };
+    let path = &cluster.collections[usize::from(*which) % cluster.collections.len()];
+    let (code, answer) = cluster.request("POST", path, media_type, &[("dryRun", "All")], body);
+    Some((path, code, answer))
+}
+
+/// An object without what each one gets anew.
+fn without_identity(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for field in ["uid", "creationTimestamp", "managedFields"] {
+            metadata.remove(field);
+        }
+    }
+    object
+}
+
+/// The server's keys of a list's objects.
+fn keys(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().into_iter().flatten();
+    let key = |object: &Value| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        match text("namespace") {
+            "" => text("name").to_owned(),
+            namespace => format!("{namespace}/{}", text("name")),
+        }
+    };
+    items.map(key).collect()
+}
+
+/// Where an object of each kind can be created.
+fn collections() -> Vec<String> {
+    let groups = Registry::new().groups();
+    let resources = groups.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+    // What can only be created is a question, and is not kept.
+    let kept = resources.filter(|it| it.verbs.len() > 1 && it.verbs.iter().any(|verb| verb == "create"));
+    let path = |resource: &Arc<Resource>| {
+        let group = if resource.group.is_empty() { "/api" } else { "/apis" };
+        let namespace = if resource.namespaced { "/namespaces/default" } else { "" };
+        format!("{group}/{}{namespace}/{}", resource.api_version(), resource.plural)
+    };
+    let mut paths: Vec<String> = kept.map(path).chain([BLOGS.to_owned()]).collect();
+    paths.sort_unstable();
+    paths
+}
+
+/// A server with a few objects.
+struct Cluster {
+    runtime: tokio::runtime::Runtime,
+    server: Server,
+    collections: Vec<String>,
+    /// That of the blogs.
+    schema: Schema,
+}
+
+fn with_cluster(check: impl FnOnce(&Cluster)) {
+    thread_local! {
+        static CLUSTER: Cluster = Cluster::start();
+    }
+    CLUSTER.with(check);
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("there is a clock");
+        let entered = runtime.enter();
+        let server = Server::start();
+        drop(entered);
+        let schema: Value = serde_json::from_str(include_str!("apply/tests/schema.json")).expect("is JSON");
+        let parsed = Schema::parse(&schema, "").expect("is a schema");
+        let cluster = Self { runtime, server, collections: collections(), schema: parsed };
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "blogs.web.helloworld"},
+            "spec": {
+                "group": "web.helloworld",
+                "scope": "Namespaced",
+                "names": {"plural": "blogs", "kind": "Blog"},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                    "selectableFields": [{"jsonPath": ".spec.url"}], "subresources": {"status": {}},
+                }],
+            },
+        });
+        cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+        for (name, app) in [("first", "a"), ("second", "a"), ("third", "b")] {
+            let metadata = json!({"name": name, "labels": {"app": app, "tier": "1"}});
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata});
+            cluster.create("/api/v1/nodes", &node);
+            let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+            cluster.create(CONFIG_MAPS, &config);
+            let spec = json!({
+                "url": name, "tags": ["p", "q"], "ports": [{"port": 1}, {"port": 2, "tags": ["x"]}],
+                "labels": {"a": "1"}, "atomic": {"a": "1"}, "free": {"a": [1, {"b": true}]}, "list": ["x", "x"],
+            });
+            let blog = json!({"apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": metadata, "spec": spec});
+            cluster.create(BLOGS, &blog);
+        }
+        let containers = json!([
+            {"name": "a", "image": "a", "ports": [{"containerPort": 80}], "env": [{"name": "X", "value": "1"}]},
+            {"name": "b", "image": "b", "args": ["x"]},
+        ]);
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "first"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "a"}},
+                "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": containers}},
+            },
+        });
+        cluster.create(DEPLOYMENTS, &deployment);
+        cluster
+    }
+
+    fn create(&self, path: &str, object: &Value) {
+        let body = object.to_string();
+        let (code, answer) = self.request("POST", path, "application/json", &[], body.as_bytes());
+        assert_eq!(code, StatusCode::CREATED, "{answer}");
+    }
+
+    fn list(&self, path: &str, query: &[(&str, &str)]) -> (StatusCode, Value) {
+        self.request("GET", path, "", query, b"")
+    }
+
+    /// The code and the object of the answer.
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+    ) -> (StatusCode, Value) {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{path}?{query}"))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(Body::from(body.to_vec()))
+            .expect("is a request");
+        self.runtime.block_on(async {
+            let Ok(response) = self.server.service().call(request).await;
+            let code = response.status();
+            let body = response.into_body().collect().await.expect("the body is there").to_bytes();
+            (code, serde_json::from_slice(&body).expect("an answer is JSON"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Check = fn(&[u8]);
+
+    const TARGETS: [(&str, Check); 4] = [
+        ("selectors", selectors),
+        ("continue_tokens", continue_tokens),
+        ("patches", patches),
+        ("content", content),
+    ];
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_seeds_hold() {
+        for (target, check) in TARGETS {
+            let seeds = seeds(target);
+            assert!(!seeds.is_empty());
+            seeds.iter().for_each(|seed| check(seed));
+        }
+    }
+
+    /// What is refused at once would tell a fuzzer little.
+    #[test]
+    fn the_server_takes_the_seeds() {
+        with_cluster(|cluster| {
+            for seed in seeds("content") {
+                let (path, code, answer) = dry_create(cluster, &seed).unwrap();
+                assert_eq!(code, StatusCode::CREATED, "{path}: {answer}");
+            }
+        });
+    }
+
+    /// Parts of the seeds in another order, with a byte changed here and there.
+    fn spliced(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+        let seed = prop::sample::select(seeds(target));
+        let part = (seed, any::<prop::sample::Index>(), 0..200_usize).prop_map(|(seed, from, length)| {
+            let from = from.index(seed.len() + 1);
+            seed[from..(from + length).min(seed.len())].to_vec()
+        });
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (prop::collection::vec(part, 1..6), changes).prop_map(|(parts, changes)| {
+            let mut bytes = parts.concat();
+            for (at, byte) in changes {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        // Each makes some hundred requests.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_made_of_the_seeds_holds(
+            inputs in (spliced("selectors"), spliced("continue_tokens"), spliced("patches"), spliced("content")),
+        ) {
+            selectors(&inputs.0);
+            continue_tokens(&inputs.1);
+            patches(&inputs.2);
+            content(&inputs.3);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! What is not wanted is cut out of the bytes before they are decoded: it is never allocated. No text of an object leaves
 //! this module but in the error of one that does not decode.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use kube::{Resource as _, core::Status};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Cached, ObjectKey, ResourceVersion,
+    cached::Opening,
     skip::{NotJson, Skip},
     store::{Item, Undecoded},
 };
@@ -26,6 +27,7 @@ pub(crate) struct Decoder {
     /// nobody knows.
     api_version: String,
     kind: String,
+    opening: Arc<Opening>,
     /// The JSON that is being decoded.
     json: Vec<u8>,
 }
@@ -128,18 +130,20 @@ pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> 
 
 impl Decoder {
     pub(crate) fn new(skip: Skip, api_version: String, kind: String) -> Self {
-        Self { skip, api_version, kind, json: Vec::new() }
+        let opening = Arc::new(Opening::new(&api_version, &kind));
+        Self { skip, api_version, kind, opening, json: Vec::new() }
     }
 
     /// One object. An error only if not even its name and version can be read.
     pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        let opening = Arc::clone(&self.opening);
         let error = match self.decode::<K>(bytes) {
             Ok((object, json)) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 let key = ObjectKey::new(meta.namespace.as_deref(), name);
                 let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
-                match K::hold(object, json) {
+                match K::hold(object, json, &opening) {
                     Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
                     Err(error) => error,
                 }
@@ -264,7 +268,7 @@ mod tests {
                     <crate::Compact<K> as Cached>::uid(&item.object),
                     object["metadata"]["uid"].as_str()
                 );
-                let json: Value = serde_json::from_slice(item.object.as_json()).unwrap();
+                let json: Value = serde_json::from_slice(&item.object.to_json()).unwrap();
                 assert_eq!(serde_json::to_value(item.object.decode().unwrap()).unwrap(), json);
                 json
             }

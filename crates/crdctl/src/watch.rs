@@ -144,11 +144,7 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn printed(
-    event: &Event<Held>,
-    watch_only: bool,
-    printer: &mut Printer,
-) -> Result<String> {
+fn printed(event: &Event<Held>, watch_only: bool, printer: &mut Printer) -> Result<String> {
     Ok(match event {
         Event::Change(Change::Added { initial: true, .. }) if watch_only => String::new(),
         Event::Change(Change::Added { object, .. }) => printer.print(&Line::Added(&read(object)?)),

@@ -3,6 +3,7 @@
 use std::{
     any::{Any, TypeId},
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -504,7 +505,7 @@ impl<K: Cached> Informer<K> {
     /// it must not use the informer itself.
     pub fn index<I, Keys>(&self, keys: impl Fn(&K::Held) -> Keys + Send + Sync + 'static) -> Index<K, I>
     where
-        I: Ord + Clone + Send + Sync + 'static,
+        I: Ord + Hash + Clone + Send + Sync + 'static,
         Keys: IntoIterator<Item = I>,
     {
         Index::new(&self.handle.shared, Arc::new(move |object| keys(object).into_iter().collect()))

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    hash::Hash,
     ops::Bound,
     sync::{
         Arc,
@@ -113,7 +114,7 @@ impl<K: Cached> Snapshot<K> {
     /// ```
     pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Held>
     where
-        I: Ord + Clone + Send + Sync + 'static,
+        I: Ord + Hash + Clone + Send + Sync + 'static,
     {
         let key = key.into();
         let state = self.indexes.iter().find(|(number, _)| *number == index.number());

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
-    Cached, Error, NamespaceStatus, Phase, Reason, ResourceVersion,
+    Cached, Error, NamespaceStatus, ObjectKey, Phase, Reason, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
@@ -26,6 +26,7 @@ use crate::{
     },
     scope::Scope,
     shared::Shared,
+    status::TOLD_TO_WAIT,
     store::{Freshness, Lagging, ListNumber, Store},
 };
 
@@ -33,6 +34,9 @@ use crate::{
 const LONGEST_REFUSAL: usize = 64 << 10;
 /// How much of a resource list is read.
 const LONGEST_DISCOVERY: usize = 4 << 20;
+
+/// How many objects go in one change of the cache when a list is complete.
+const PIECE: usize = 1000;
 
 const LAGGING: &str = "the list is older than the cache";
 
@@ -63,6 +67,8 @@ pub(crate) struct Engine<K: Cached> {
     last_contact: Option<Time>,
     /// When the list under way, or the last one, was asked for.
     list_began: Time,
+    /// How many objects of the list under way do not decode, and the first of them.
+    undecoded: Option<(usize, ObjectKey)>,
     /// When the last byte of the answer came; before it, when the request was made.
     heard: Time,
     /// Since when every attempt failed.
@@ -136,6 +142,7 @@ impl<K: Cached> Engine<K> {
             published: None,
             last_contact: None,
             list_began: Time::ZERO,
+            undecoded: None,
             heard: Time::ZERO,
             trouble_since: None,
             status: NamespaceStatus::new(),
@@ -180,6 +187,7 @@ impl<K: Cached> Engine<K> {
             let why = request.begins_list().then(|| self.machine.list_reason());
             if let Some(why) = why {
                 self.list_began = now;
+                self.undecoded = None;
                 self.shared.counters().add(why, 1);
             }
             if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
@@ -355,6 +363,9 @@ impl<K: Cached> Engine<K> {
 
     /// An object of the list under way.
     fn listed(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+        if let Decoded::Undecoded(item) = &decoded {
+            self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
+        }
         let listed = self.change(|store, list| match decoded {
             Decoded::Item(item) => store.list_item(list, item, freshness),
             Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
@@ -417,10 +428,13 @@ impl<K: Cached> Engine<K> {
         let took = now.saturating_sub(self.list_began);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
-        let namespace = self.scope.namespace.clone();
-        self.change(|store, list| store.sweep(namespace.as_deref(), list));
+        self.sweep();
         self.last_contact = Some(now);
         self.works(now);
+        if let Some((count, object)) = self.undecoded.take() {
+            // One line for a list in which nothing decodes. Not the error: that can name a value.
+            warn!(resource = %self.path, count, %object, "does not decode, quarantined");
+        }
         if let Some(mut gathered) = self.gathered.take() {
             let count = gathered.objects().len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
@@ -431,6 +445,17 @@ impl<K: Cached> Engine<K> {
             debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "listed again");
         }
         self.publish(now);
+    }
+
+    /// What the list did not show is gone. In pieces: readers wait for one at most.
+    fn sweep(&mut self) {
+        let namespace = self.scope.namespace.clone();
+        let namespace = namespace.as_deref();
+        let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
+        for keys in unseen.chunks(PIECE) {
+            self.change(|store, _| keys.iter().for_each(|key| store.delete(key, Reason::MissedWhileAway)));
+        }
+        self.change(|store, list| store.sweep_quarantined(namespace, list));
     }
 
     /// An answer that was read whole.
@@ -524,10 +549,11 @@ impl<K: Cached> Engine<K> {
         if self.machine.served() == Served::No {
             return;
         }
-        if self.published.is_none() && !error.is_too_many_requests() {
+        let since = *self.trouble_since.get_or_insert(now);
+        let told_to_wait = error.is_too_many_requests() && now.saturating_sub(since) < TOLD_TO_WAIT;
+        if self.published.is_none() && !told_to_wait {
             self.shared.failed(&self.scope);
         }
-        let since = *self.trouble_since.get_or_insert(now);
         let (since, next) = (self.started + since, self.started + at);
         self.phase = Some(Phase::Retrying { since, error, next });
         self.tell(now);

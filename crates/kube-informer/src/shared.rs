@@ -183,12 +183,13 @@ impl<K: Cached> crate::metrics::Measured for Shared<K> {
         let queued = mailboxes.iter().map(|mailbox| mailbox.pending()).sum();
         // Looked through while the writer goes on.
         let objects = self.change(|store| store.objects().clone());
+        let object_bytes = objects.values().map(|entry| K::bytes(&entry.object)).sum();
         let status = self.status.borrow();
         crate::metrics::Gauges {
             informers: usize::from(!matches!(status.phase, crate::Phase::Stopped)),
             ready: usize::from(status.is_ready()),
             objects: objects.len(),
-            object_bytes: objects.values().map(|entry| K::bytes(&entry.object)).sum(),
+            object_bytes,
             quarantined: status.quarantined.len(),
             subscribers: mailboxes.len(),
             queued,

@@ -50,7 +50,7 @@ impl<K: Cached> PartialEq for Entry<K> {
 
 /// All cached objects at one moment, ordered by namespace and name.
 ///
-/// Taking and cloning one costs O(1), whatever it holds (and a reference count per [`Index`]). It never changes; as
+/// Taking and cloning one costs O(1), whatever it holds (and a small allocation per [`Index`]). It never changes; as
 /// long as it is held it keeps the objects in memory that it shows.
 pub struct Snapshot<K: Cached> {
     pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,

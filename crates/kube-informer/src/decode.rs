@@ -38,7 +38,10 @@ pub(crate) enum WatchEvent<'a> {
     Added(&'a [u8]),
     Modified(&'a [u8]),
     Deleted(&'a [u8]),
-    Bookmark { version: String, ends_initial: bool },
+    Bookmark {
+        version: String,
+        ends_initial: bool,
+    },
     /// Its code is never 0.
     Error(Box<Status>),
 }
@@ -397,6 +400,7 @@ mod tests {
         };
         assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
         assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
+        assert_eq!(odd(json!(null)), Err(Malformed::Object));
         assert_eq!(odd(json!({"name": "web", "resourceVersion": "7", "annotations": 5})), Ok(()));
     }
 

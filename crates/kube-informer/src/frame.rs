@@ -364,7 +364,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_list_is_refused_and_null_items_are_none() {
-        for text in ["[]", "null", "<html>", r#"{"items" 1}"#] {
+        for text in ["[]", "null", "<html>", r#"{"items" 1}"#, r#"{"items":{}}"#, r#"{"metadata":{}}"#, "{}"]
+        {
             let read = read_list(vec![Bytes::copy_from_slice(text.as_bytes())]);
             assert_eq!(read, Err(Error::NotAList), "{text}");
         }

@@ -98,10 +98,13 @@ pub fn event(input: &[u8]) {
                 assert_eq!(cut.trim_ascii(), object.get().as_bytes());
             }
             ("ADDED" | "MODIFIED" | "DELETED", event) => panic!("{event:?}"),
-            (_, event) => assert!(matches!(event, Err(_) | Ok(WatchEvent::Bookmark { .. } | WatchEvent::Error(_)))),
+            (_, event) => {
+                assert!(matches!(event, Err(_) | Ok(WatchEvent::Bookmark { .. } | WatchEvent::Error(_))))
+            }
         }
     }
-    if let Ok(WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)) = event {
+    if let Ok(WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)) = event
+    {
         let (typed, compact) =
             (decoder().object::<DynamicObject>(object), decoder().object::<Compact<DynamicObject>>(object));
         match (typed, compact) {

@@ -221,7 +221,10 @@ async fn an_error_whose_text_does_not_come_is_an_error_all_the_same() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let mut status = blogs.status();
     let failed = async |status: &mut tokio::sync::watch::Receiver<Status>, code| {
-        status.wait_for(|status| status.error().is_some_and(|error| error.code() == Some(code))).await.map(|_| ())
+        status
+            .wait_for(|status| status.error().is_some_and(|error| error.code() == Some(code)))
+            .await
+            .map(|_| ())
     };
     failed(&mut status, 503).await.unwrap();
     let calls = server.calls();

@@ -99,7 +99,7 @@ pub fn event(input: &[u8]) {
             }
             ("ADDED" | "MODIFIED" | "DELETED", event) => panic!("{event:?}"),
             (_, event) => {
-                assert!(matches!(event, Err(_) | Ok(WatchEvent::Bookmark { .. } | WatchEvent::Error(_))))
+                assert!(matches!(event, Err(_) | Ok(WatchEvent::Bookmark { .. } | WatchEvent::Error(_))));
             }
         }
     }

@@ -14,6 +14,8 @@ use tokio::{sync::mpsc, time::Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+type Answer = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
+
 fn refused() -> Reply {
     Reply::status(422, "Invalid", "no watch-lists here")
 }
@@ -28,7 +30,7 @@ fn page(items: &[Value], token: &str) -> Reply {
 async fn readiness_is_revoked_when_answers_bring_nothing() {
     let fails = event("ERROR", &json!({"kind": "Status", "status": "Failure", "code": 500, "message": "no"}));
     let half = r#"{"kind":"BlogList","items":["#.to_owned() + &blog("a", 5).to_string();
-    let answers: [Arc<dyn Fn(&Call) -> Reply + Send + Sync>; 4] = [
+    let answers: [Answer; 4] = [
         Arc::new(move |_| Reply::watch(vec![fails.clone()], Then::Close)),
         Arc::new(|_| Reply::watch(vec![], Then::Close)),
         Arc::new(move |call| match call {

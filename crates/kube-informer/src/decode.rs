@@ -35,9 +35,14 @@ pub(crate) struct Decoder {
 /// A watch event, cut out but for its object.
 #[derive(Debug)]
 pub(crate) enum WatchEvent<'a> {
-    Put(&'a [u8]),
+    Added(&'a [u8]),
+    Modified(&'a [u8]),
     Deleted(&'a [u8]),
-    Bookmark { version: String, ends_initial: bool },
+    Bookmark {
+        version: String,
+        ends_initial: bool,
+    },
+    /// Its code is never 0.
     Error(Box<Status>),
 }
 
@@ -61,6 +66,8 @@ impl<K: Cached> Decoded<K> {
 pub(crate) enum Malformed {
     #[error("a watch event is not JSON with type and object")]
     Event,
+    #[error("an object is not JSON with metadata")]
+    Object,
     #[error("an object has no name")]
     NoName,
     #[error("a resource version is not a positive decimal number")]
@@ -81,7 +88,8 @@ pub(crate) struct ListEnd {
 pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
     let (kind, object) = envelope(line)?;
     Ok(match &*kind {
-        "ADDED" | "MODIFIED" => WatchEvent::Put(object),
+        "ADDED" => WatchEvent::Added(object),
+        "MODIFIED" => WatchEvent::Modified(object),
         "DELETED" => WatchEvent::Deleted(object),
         "BOOKMARK" => {
             let metadata = Metadata::of(object)?;
@@ -92,7 +100,13 @@ pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
                 ends_initial: end.as_deref() == Some("true"),
             }
         }
-        "ERROR" => WatchEvent::Error(serde_json::from_slice(object).map_err(|_| Malformed::Event)?),
+        "ERROR" => {
+            let mut status: Box<Status> = serde_json::from_slice(object).map_err(|_| Malformed::Event)?;
+            if status.code == 0 {
+                status.code = if matches!(status.reason.as_str(), "Expired" | "Gone") { 410 } else { 500 };
+            }
+            WatchEvent::Error(status)
+        }
         _ => return Err(Malformed::Event),
     })
 }
@@ -114,7 +128,7 @@ pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
     text.parse().map_err(|_| Malformed::Version)
 }
 
-/// Whether a list of resources, as discovery gives it, has this one and it can be watched.
+/// Whether a list of resources, as discovery gives it, has this one.
 pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> {
     #[derive(Deserialize)]
     struct Resources {
@@ -193,7 +207,7 @@ impl Metadata {
         struct Object {
             metadata: Metadata,
         }
-        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Event)?;
+        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Object)?;
         Ok(metadata)
     }
 }
@@ -386,6 +400,7 @@ mod tests {
         };
         assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
         assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
+        assert_eq!(odd(json!(null)), Err(Malformed::Object));
         assert_eq!(odd(json!({"name": "web", "resourceVersion": "7", "annotations": 5})), Ok(()));
     }
 

@@ -307,8 +307,8 @@ impl<K: Cached> Store<K> {
     /// The version of the last state of an object that is known of. What is quarantined came after what is cached, be its
     /// version lower, as after a restore of etcd.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
-        let cached = self.objects.get(key).map(|cached| cached.version);
-        cached.max(self.quarantined.get(key).map(|(_, held)| held.resource_version))
+        let quarantined = self.quarantined.get(key).map(|(_, held)| held.resource_version);
+        quarantined.or_else(|| self.objects.get(key).map(|cached| cached.version))
     }
 
     /// An object is gone, and nothing tells of a later state than the cached one.

@@ -24,10 +24,10 @@ func recordedEvents(ctx context.Context, env env) error {
 	if err != nil {
 		return err
 	}
-	old := record.NewBroadcaster(record.WithContext(ctx))
-	defer old.Shutdown()
-	old.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events(env.namespace)})
-	recorder := old.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "old"})
+	counting := record.NewBroadcaster(record.WithContext(ctx))
+	defer counting.Shutdown()
+	counting.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events(env.namespace)})
+	recorder := counting.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "old"})
 	for range 3 {
 		recorder.Event(about, corev1.EventTypeNormal, "Old", "told")
 	}
@@ -46,14 +46,14 @@ func recordedEvents(ctx context.Context, env env) error {
 		return err
 	}
 
-	new := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
-	defer new.Shutdown()
-	if err := new.StartRecordingToSinkWithContext(ctx); err != nil {
+	series := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	defer series.Shutdown()
+	if err := series.StartRecordingToSinkWithContext(ctx); err != nil {
 		return err
 	}
-	reporter := new.NewRecorder(scheme.Scheme, "example.com/new")
+	reporter := series.NewRecorder(scheme.Scheme, "example.com/new")
 	// One after the other: the recorder sends at the same time, and waits for 10 s when the second overtakes the first.
-	for _, series := range []bool{false, true} {
+	for _, again := range []bool{false, true} {
 		reporter.Eventf(about, nil, corev1.EventTypeWarning, "New", "Testing", "told")
 		err := eventually(ctx, func(ctx context.Context) error {
 			list, err := client.EventsV1().Events(env.namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=New"})
@@ -67,7 +67,7 @@ func recordedEvents(ctx context.Context, env env) error {
 			return errors.Join(
 				equal("the note", event.Note, "told"),
 				equal("the action", event.Action, "Testing"),
-				equal("a series", event.Series != nil, series))
+				equal("a series", event.Series != nil, again))
 		})
 		if err != nil {
 			return err

@@ -366,10 +366,8 @@ func retryWatcher(ctx context.Context, env env) error {
 
 	gone := make(chan error, 1)
 	go func() {
-		exists := func(store cache.Store) (bool, error) {
-			return len(store.List()) == 0, nil
-		}
-		_, err := watchtools.UntilWithSync(ctx, watched, &corev1.Pod{}, exists, func(event watch.Event) (bool, error) {
+		already := func(store cache.Store) (bool, error) { return len(store.List()) == 0, nil }
+		_, err := watchtools.UntilWithSync(ctx, watched, &corev1.Pod{}, already, func(event watch.Event) (bool, error) {
 			return event.Type == watch.Deleted, nil
 		})
 		gone <- err

@@ -33,7 +33,7 @@ pub(crate) async fn binary() -> Result<Result<PathBuf, Skipped>> {
 }
 
 async fn build() -> Result<Result<PathBuf, Skipped>> {
-    // Fails where a module is missing, or Go is older than they need, and where the source is wrong too: it is not.
+    // Fails where a module is missing and where Go is too old for one.
     let Ok(listed) = go(&["list", "-deps", "."]).output().await else {
         return Ok(Err(Skipped("`go` is not on PATH".to_owned())));
     };

@@ -50,7 +50,7 @@ pub struct Status {
     pub synced: bool,
     /// Up to which version the cache is known to be complete; none before the first list.
     pub resource_version: Option<ResourceVersion>,
-    /// When the server last sent something that keeps the cache up to date: a part of a list, an event, a bookmark.
+    /// When the server last sent something that keeps the cache up to date: a complete list, an event, a bookmark.
     pub last_contact: Option<Instant>,
     /// Whether the cache must be taken as stale: nothing came for longer than the bound that the user set, or the
     /// type seems to be gone.

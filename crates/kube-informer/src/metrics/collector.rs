@@ -80,7 +80,7 @@ struct LookedUp {
 const COUNTED: [Counted; 7] = [
     Counted {
         name: "reflector_lists",
-        help: "Lists that were asked for, by why: initial, expired (HTTP 410), lagging (older than the cache), malformed, \
+        help: "Lists that were asked for, by why: initial, expired (HTTP 410, or a page that was refused), lagging (older than the cache), malformed, \
                type_returned",
         unit: None,
         label: "reason",
@@ -182,7 +182,7 @@ const LOOKED_UP: [LookedUp; 9] = [
     },
     LookedUp {
         name: "informer_last_contact_age",
-        help: "How long ago the server last sent a part of a list, an event or a bookmark: the longest of all informers",
+        help: "How long ago the server last sent a complete list, an event or a bookmark: the longest of all informers",
         unit: Some(Unit::Seconds),
         value: |gauges| gauges.last_contact.map(|age| age.as_secs_f64()),
     },

@@ -16,6 +16,7 @@ use crate::{
     envtest::{Assets, ControlPlane},
     given::{self, Given},
     http::Http,
+    owner::Owner,
     program,
     relay::Relay,
 };
@@ -63,6 +64,7 @@ struct Inner {
     nobody: Client,
     namespace: String,
     folder: tempfile::TempDir,
+    _owner: Arc<Owner>,
     _turn: Option<Turn>,
 }
 
@@ -141,8 +143,10 @@ impl Cluster {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-"}});
         let made = Http::new(admin.clone()).post("/api/v1/namespaces", &body).await?.ok()?;
         let namespace = made["metadata"]["name"].as_str().context("a namespace without a name")?.to_owned();
-        let folder = tempfile::Builder::new().prefix("e2e-").tempdir()?;
-        let inner = Inner { server, kubeconfig, admin, nobody, namespace, folder, _turn: turn };
+        let owner = Owner::shared()?;
+        let folder = tempfile::tempdir_in(owner.folder())?;
+        let inner =
+            Inner { server, kubeconfig, admin, nobody, namespace, folder, _owner: owner, _turn: turn };
         Ok(Ok(Cluster { inner: Arc::new(inner) }))
     }
 

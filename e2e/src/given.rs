@@ -16,6 +16,7 @@ use tempfile::NamedTempFile;
 use crate::{
     cluster::{self, Need},
     http::Http,
+    owner::Owner,
 };
 
 const KUBECONFIG: &str = "E2E_KUBECONFIG";
@@ -94,9 +95,9 @@ impl Handed {
     ///
     /// # Errors
     /// When the kubeconfig has no current context, or the file cannot be written.
-    pub fn new(name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
+    pub fn new(owner: &Owner, name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
         // Readable for this user alone, as tempfile's files are.
-        let mut file = tempfile::Builder::new().prefix("e2e-").suffix(".kubeconfig").tempfile()?;
+        let mut file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(owner.folder())?;
         file.write_all(&serde_json::to_vec(&contexts(kubeconfig)?)?).context("write the kubeconfig")?;
         let path = file.path().as_os_str().to_owned();
         let mut variables =

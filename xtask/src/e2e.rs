@@ -1,4 +1,4 @@
-//! The end-to-end tests on a cluster of the user's choice. The tests, and what starts a cluster in containers, are
+//! The end-to-end tests on a cluster of the user's choice. The tests, and what owns their cluster (`e2e-run`), are
 //! programs of their own, so that this one stays light: here it is decided which cluster, and then cargo is run.
 
 use std::{
@@ -74,43 +74,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
              brings them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD the files"
         );
     }
-    let tests = tests(arguments, cluster);
-    match cluster {
-        // The test program starts these itself, one a process or one a test.
-        Cluster::Embedded | Cluster::Envtest => {
-            let mut command = without_package(Command::new(&tests[0]));
-            command.args(&tests[1..]);
-            // What a caller's cluster left there is not meant.
-            command.env_remove("E2E_KUBECONFIG").env_remove("USE_EXISTING_CLUSTER");
-            if cluster == Cluster::Envtest
-                && env::var_os("KUBEBUILDER_ASSETS").is_none()
-                && env::var_os("TEST_ASSET_ETCD").is_none()
-            {
-                command.env("KUBEBUILDER_ASSETS", DEFAULT_ASSETS);
-            }
-            become_command(command)
-        }
-        Cluster::Kind | Cluster::K3s | Cluster::Existing => {
-            // Errors of the build come before a cluster is started for nothing.
-            let mut build = without_package(Command::new(cargo()));
-            build
-                .args(["test", "--quiet", "--package=e2e", "--test=suite", "--no-run"])
-                .args(features(cluster));
-            let built = build.status().context("starting cargo")?;
-            if !built.success() {
-                bail!("the tests do not build");
-            }
-            let mut runner = without_package(Command::new(cargo()));
-            runner.args(["run", "--quiet", "--package=e2e", "--bin=e2e-run"]).args(features(cluster));
-            runner
-                .arg("--")
-                .arg(name(cluster))
-                .args(runner_options(arguments, cluster))
-                .arg("--")
-                .args(tests);
-            become_command(runner)
+    if matches!(cluster, Cluster::Kind | Cluster::K3s) {
+        // Errors of the build come before a cluster is started for nothing.
+        let mut build = without_package(Command::new(cargo()));
+        build.args(["test", "--quiet", "--package=e2e", "--test=suite", "--no-run"]).args(features(cluster));
+        let built = build.status().context("starting cargo")?;
+        if !built.success() {
+            bail!("the tests do not build");
         }
     }
+    let mut runner = without_package(Command::new(cargo()));
+    runner.args(["run", "--quiet", "--package=e2e", "--bin=e2e-run"]).args(features(cluster));
+    runner.arg("--").arg(name(cluster)).args(runner_options(arguments, cluster));
+    runner.arg("--").args(tests(arguments, cluster));
+    if cluster == Cluster::Envtest
+        && env::var_os("KUBEBUILDER_ASSETS").is_none()
+        && env::var_os("TEST_ASSET_ETCD").is_none()
+    {
+        runner.env("KUBEBUILDER_ASSETS", DEFAULT_ASSETS);
+    }
+    // As this process: its signals and its exit code are then this one's.
+    Err(runner.exec()).context("starting cargo")
 }
 
 /// Where envtest looks last.
@@ -197,11 +181,13 @@ fn name(cluster: Cluster) -> &'static str {
 
 /// The command that runs the tests, on one cluster only.
 fn tests(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
-    // `demo` is of the embedded server, and `supervision` of envtest's.
+    // `demo` and `runner` are of no cluster, and `supervision` is of envtest's.
     let others: &[&str] = match cluster {
         Cluster::Embedded => &["::real", "supervision::"],
-        Cluster::Envtest => &["::embedded", "demo::"],
-        Cluster::Kind | Cluster::K3s | Cluster::Existing => &["::embedded", "demo::", "supervision::"],
+        Cluster::Envtest => &["::embedded", "demo::", "runner::"],
+        Cluster::Kind | Cluster::K3s | Cluster::Existing => {
+            &["::embedded", "demo::", "runner::", "supervision::"]
+        }
     };
     let mut command = vec![cargo()];
     command.extend(["test", "--quiet", "--package=e2e", "--test=suite"].map(OsString::from));
@@ -227,7 +213,8 @@ fn runner_options(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
     let mut options = option("--image", &arguments.image);
     options.extend(option("--kubernetes", &arguments.kubernetes));
     options.extend(arguments.keep.then(|| OsString::from("--keep")));
-    options.extend((cluster != Cluster::Existing).then(|| OsString::from("--crdctl")));
+    let in_containers = matches!(cluster, Cluster::Kind | Cluster::K3s);
+    options.extend(in_containers.then(|| OsString::from("--crdctl")));
     options.extend(arguments.yes.then(|| OsString::from("--yes")));
     options
 }
@@ -246,11 +233,6 @@ fn without_package(mut command: Command) -> Command {
         }
     }
     command
-}
-
-/// Runs the command as this process: its signals and its exit code are then this one's.
-fn become_command(mut command: Command) -> Result<ExitCode> {
-    Err(command.exec()).context("starting cargo")
 }
 
 #[cfg(test)]
@@ -312,11 +294,12 @@ mod tests {
         assert_eq!(
             on(Cluster::Kind),
             "test --quiet --package=e2e --test=suite --features=containers -- --skip ::embedded --skip demo:: \
-             --skip supervision:: crdctl:: --nocapture"
+             --skip runner:: --skip supervision:: crdctl:: --nocapture"
         );
         let words = arguments("--image localhost/kind-node:v1.37.2 --keep");
         let options = text(runner_options(&words, Cluster::Kind));
         assert_eq!(options, "--image localhost/kind-node:v1.37.2 --keep --crdctl");
         assert_eq!(text(runner_options(&arguments("--yes"), Cluster::Existing)), "--yes");
+        assert_eq!(text(runner_options(&arguments(""), Cluster::Embedded)), "");
     }
 }

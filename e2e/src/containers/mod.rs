@@ -9,7 +9,6 @@ mod kind;
 mod kubeadm;
 mod logs;
 mod node;
-mod owner;
 #[cfg(test)]
 mod recording;
 mod settings;
@@ -20,11 +19,12 @@ use anyhow::{Context as _, Result};
 use kube::config::Kubeconfig;
 
 pub use engine::Engine;
-pub use owner::Owner;
 
 use engine::Container;
 use kind::Place;
 use settings::Keep;
+
+use crate::Owner;
 
 /// Which cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

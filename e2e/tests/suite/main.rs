@@ -17,6 +17,7 @@ mod kubectl;
 mod lists;
 mod namespaces;
 mod patches;
+mod runner;
 mod serve;
 mod subresources;
 mod supervision;

@@ -23,6 +23,15 @@ const KUBECONFIG: &str = "E2E_KUBECONFIG";
 const CLUSTER: &str = "E2E_CLUSTER";
 const IMAGE: &str = "E2E_IMAGE";
 
+/// A client certificate and its key, both as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// With what is between it and the authority, if anything is.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
 /// What the environment says.
 pub(crate) struct Given {
     name: String,
@@ -68,13 +77,36 @@ impl Given {
                 Need::NoControllers if self.has_controllers().await? => {
                     Some("controllers and admission change what was recorded without them".to_owned())
                 }
-                Need::NoControllers | Need::Alone | Need::Nodes | Need::Controllers | Need::Kubectl => None,
+                Need::Certificate if identity(&self.kubeconfig).is_none() => {
+                    Some("its administrator shows no certificate".to_owned())
+                }
+                Need::WatchLists if !self.has_watch_lists().await? => {
+                    Some("the server does no watch-lists".to_owned())
+                }
+                Need::NoWatchLists if self.has_watch_lists().await? => {
+                    Some("the server does watch-lists".to_owned())
+                }
+                Need::Certificate
+                | Need::WatchLists
+                | Need::NoWatchLists
+                | Need::NoControllers
+                | Need::Alone
+                | Need::Nodes
+                | Need::Controllers
+                | Need::Kubectl => None,
             };
             if lacking.is_some() {
                 return Ok(lacking);
             }
         }
         Ok(None)
+    }
+
+    async fn has_watch_lists(&self) -> Result<bool> {
+        let admin = Http::new(cluster::client_for(&self.kubeconfig, "admin").await?);
+        let options = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
+        let answer = admin.get(&format!("/api/v1/namespaces?{options}")).await?;
+        Ok(answer.code == 200)
     }
 
     async fn has_controllers(&self) -> Result<bool> {
@@ -124,6 +156,19 @@ impl Handed {
 /// The image of crdctl that the nodes have.
 pub(crate) fn image() -> Result<String> {
     env::var(IMAGE).with_context(|| format!("{IMAGE} names no image: the test needs Nodes"))
+}
+
+/// The certificate of the user `admin`, where it is in the kubeconfig itself.
+pub(crate) fn identity(kubeconfig: &Kubeconfig) -> Option<Identity> {
+    use base64::Engine as _;
+    let kubeconfig = serde_json::to_value(kubeconfig).ok()?;
+    let users = kubeconfig["users"].as_array()?;
+    let admin = &users.iter().find(|named| named["name"] == "admin")?["user"];
+    let pem = |field: &str| {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(admin[field].as_str()?).ok()?;
+        String::from_utf8(decoded).ok()
+    };
+    Some(Identity { certificate: pem("client-certificate-data")?, key: pem("client-key-data")? })
 }
 
 /// What the tests get of a kubeconfig: its current context under the name `admin`, and `nobody`, whom the same user

@@ -33,7 +33,7 @@ mod supervisor;
 
 pub use cluster::{Cluster, Need, Provider, Skipped};
 pub use eventually::eventually;
-pub use given::Handed;
+pub use given::{Handed, Identity};
 pub use owner::Owner;
 pub use relay::Relay;
 pub use runner::run;

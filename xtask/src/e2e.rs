@@ -44,7 +44,7 @@ enum Cluster {
     Envtest,
     /// kindest/node in a container; needs a Docker engine, and no kind
     Kind,
-    /// rancher/k3s in a container; needs a Docker engine
+    /// rancher/k3s in a container; needs a Docker engine. Known gap: it has never been run, docs/testing.md tells more
     K3s,
     /// The current context of the kubeconfig
     Existing,

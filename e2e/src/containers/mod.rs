@@ -118,6 +118,7 @@ impl RunningNode {
         match self.plan.distribution {
             Distribution::Kind => {
                 let place = Place {
+                    cluster: self.plan.cluster.clone(),
                     name: self.plan.container(),
                     address: self.container.address.clone(),
                     port: self.container.port,

@@ -24,5 +24,6 @@ mod supervision;
 mod tables;
 mod update;
 mod validation;
+mod versions;
 mod watches;
 mod widgets;

@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::{eventually, supervisor};
 
 const PREFIX: &str = "e2e-run-";
 const LOCK: &str = "owner";
@@ -69,13 +69,21 @@ impl Owner {
         self.folder.path().join(LOCK).display().to_string()
     }
 
-    /// Removes the folder, in which a program that was just killed may still write.
+    /// Removes the folder, in which programs that were just killed may still write, and servers that are still to be
+    /// killed: those end with their folders.
     ///
     /// # Errors
-    /// When it does not go within 10 s.
+    /// When it does not go within 20 s.
     pub async fn close(self) -> Result<()> {
+        const LIMIT: Duration = Duration::from_secs(10);
         let folder = self.folder.path();
-        eventually(Duration::from_secs(10), || async {
+        let servers = eventually(LIMIT, || async {
+            ensure!(!has_servers(folder), "servers run");
+            Ok(())
+        });
+        // Else they are not those of a shell that ends them.
+        let _ = servers.await;
+        eventually(LIMIT, || async {
             match fs::remove_dir_all(folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
                 _ => Ok(()),
@@ -84,6 +92,11 @@ impl Owner {
         .await
         .with_context(|| format!("remove {}", folder.display()))
     }
+}
+
+fn has_servers(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with(supervisor::PREFIX))
 }
 
 /// Whether the process that this label names has ended.

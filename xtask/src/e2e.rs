@@ -68,11 +68,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         crate::Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
     }
     eprintln!("e2e: {} ({why})", name(cluster));
-    if cluster == Cluster::Envtest && Surroundings::of_this_machine().envtest.is_none() {
-        bail!(
-            "no kube-apiserver and etcd: let KUBEBUILDER_ASSETS name their folder (`setup-envtest use 1.37 --print path` \
-             brings them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD the files"
-        );
+    if cluster == Cluster::Envtest
+        && let Some(problem) = missing_programs(|name| env::var_os(name))
+    {
+        bail!(problem);
     }
     if matches!(cluster, Cluster::Kind | Cluster::K3s) {
         // Errors of the build come before a cluster is started for nothing.
@@ -92,6 +91,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         && env::var_os("TEST_ASSET_ETCD").is_none()
     {
         runner.env("KUBEBUILDER_ASSETS", DEFAULT_ASSETS);
+    }
+    if env::var_os("DOCKER_HOST").is_some_and(|host| host.is_empty()) {
+        // To testcontainers it would be a host of that name.
+        runner.env_remove("DOCKER_HOST");
     }
     // As this process: its signals and its exit code are then this one's.
     Err(runner.exec()).context("starting cargo")
@@ -119,6 +122,22 @@ impl Surroundings {
             docker: docker(),
         }
     }
+}
+
+/// What envtest needs and the environment does not name.
+fn missing_programs(variable: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let folder = variable("KUBEBUILDER_ASSETS").unwrap_or_else(|| DEFAULT_ASSETS.into());
+    let program = |asset: &str, name: &str| {
+        variable(asset).map_or_else(|| Path::new(&folder).join(name), PathBuf::from)
+    };
+    let programs =
+        [program("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), program("TEST_ASSET_ETCD", "etcd")];
+    let missing = programs.iter().find(|program| !program.is_file())?;
+    Some(format!(
+        "{} is not there: let KUBEBUILDER_ASSETS name the folder of kube-apiserver and etcd (`setup-envtest use 1.37 --print \
+         path` brings them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD the files",
+        missing.display()
+    ))
 }
 
 /// The engine that answers, where testcontainers looks for it.
@@ -268,6 +287,21 @@ mod tests {
             assert_eq!(chosen, cluster);
             assert!(!why.is_empty());
         }
+    }
+
+    #[test]
+    fn envtest_tells_which_program_is_missing() {
+        let this = env::current_exe().unwrap();
+        let missing = |variables: &[(&str, &Path)]| {
+            let named = |name: &str| variables.iter().find(|(known, _)| *known == name);
+            missing_programs(|name| named(name).map(|(_, path)| path.as_os_str().to_owned()))
+        };
+        let nowhere = missing(&[("KUBEBUILDER_ASSETS", Path::new("/nowhere"))]).unwrap();
+        assert!(nowhere.starts_with("/nowhere/kube-apiserver is not there: "), "{nowhere}");
+        assert_eq!(nowhere.lines().count(), 1);
+        let server = ("TEST_ASSET_KUBE_APISERVER", &*this);
+        assert!(missing(&[server, ("KUBEBUILDER_ASSETS", Path::new("/nowhere"))]).unwrap().contains("etcd"));
+        assert_eq!(missing(&[server, ("TEST_ASSET_ETCD", &this)]), None);
     }
 
     #[test]

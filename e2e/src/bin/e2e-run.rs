@@ -27,12 +27,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Which {
-    /// None: the tests have kube-embedded
+    /// None is started: the tests have kube-embedded
     Embedded {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// None: the tests start kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
+    /// None is started: the tests start kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
     Envtest {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,

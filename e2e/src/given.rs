@@ -93,7 +93,8 @@ impl Given {
                 | Need::Alone
                 | Need::Nodes
                 | Need::Controllers
-                | Need::Kubectl => None,
+                | Need::Kubectl
+                | Need::Go => None,
             };
             if lacking.is_some() {
                 return Ok(lacking);

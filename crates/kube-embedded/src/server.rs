@@ -214,6 +214,6 @@ fn make_namespace(api: &Api, name: &str) {
         "status": {"phase": "Active"},
     });
     // One that is there already is as good.
-    let _ = api.store.create(&NAMESPACES.into(), name, namespace);
+    let _ = api.store.create(&NAMESPACES.into(), name, &namespace);
     api.enqueue(controllers::Work::ServiceAccount(name.to_owned()));
 }

@@ -196,8 +196,7 @@ pub(crate) fn delete_object(
             return Ok(Deleted::Marked(render::bytes(&new)));
         } else if new == old {
             return Ok(Deleted::Marked(stored.bytes.clone()));
-        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, new.clone())
-        {
+        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, &new) {
             lifecycle::written(api, resource, namespace, name, &new);
             return Ok(Deleted::Marked(stored.bytes.clone()));
         }

@@ -250,7 +250,7 @@ pub(super) fn insert(
             return Ok(Written { bytes: render::bytes(&object), created: true, warnings });
         }
         let key = resource.key(&path.namespace, &name);
-        match api.store.create(&resource.collection, &key, object.clone()) {
+        match api.store.create(&resource.collection, &key, &object) {
             Ok(stored) => {
                 reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &name, &object);
@@ -258,7 +258,7 @@ pub(super) fn insert(
             }
             Err(_) => {
                 let other = api.store.get(&resource.collection, &key);
-                error = match other.is_some_and(|other| lifecycle::is_deleted(&other.value())) {
+                error = match other.is_some_and(|other| other.deleted) {
                     true => Status::being_deleted(resource, &name),
                     false => Status::already_exists(resource, &name),
                 };
@@ -319,7 +319,7 @@ pub(super) fn replace(
             api.store.delete(&resource.collection, &key, stored.revision).map(|event| event.last().clone())
         } else {
             api.store
-                .update(&resource.collection, &key, stored.revision, new.clone())
+                .update(&resource.collection, &key, stored.revision, &new)
                 .map(|stored| stored.bytes.clone())
         };
         match written {

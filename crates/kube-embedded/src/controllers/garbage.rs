@@ -113,7 +113,7 @@ fn disown(api: &Api, place: &Place, uids: &[&str]) {
         {
             metadata.remove("ownerReferences");
         }
-        if api.store.update(&place.0, &place.1, stored.revision, value).is_ok() {
+        if api.store.update(&place.0, &place.1, stored.revision, &value).is_ok() {
             return;
         }
     }
@@ -129,7 +129,7 @@ fn remove_finalizer(api: &Api, resource: &Arc<Resource>, object: &Object, finali
     let written = if finished {
         api.store.delete(&resource.collection, &object.key, object.revision).map(|_| ())
     } else {
-        api.store.update(&resource.collection, &object.key, object.revision, value.clone()).map(|_| ())
+        api.store.update(&resource.collection, &object.key, object.revision, &value).map(|_| ())
     };
     match written {
         Ok(()) if finished => lifecycle::removed(api, resource, namespace, name, &value),

@@ -165,7 +165,8 @@ pub(crate) fn resume(api: &Api) {
         // What has instances is served before anything else is looked at.
         let definition = stored.value();
         if definition::is_established(&definition) {
-            api.change_registry(|registry| registry.set(&stored.key, custom_resources(&definition)));
+            let resources = custom_resources(&definition, stored.revision, None);
+            api.change_registry(|registry| registry.set(&stored.key, resources));
         }
     }
     for collection in api.store.collections("") {

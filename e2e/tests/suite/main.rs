@@ -23,5 +23,6 @@ mod supervision;
 mod tables;
 mod update;
 mod validation;
+mod versions;
 mod watches;
 mod widgets;

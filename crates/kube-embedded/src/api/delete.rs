@@ -145,10 +145,10 @@ pub(super) fn collection(api: &Api, request: &Request<'_>) -> Result<Response, S
         .list(&resource.collection, range, None)
         .map_err(|error| Status::internal(error.to_string()))?;
     let mut items = Vec::new();
-    for object in page.objects.iter().filter(|object| selection.matches(object)) {
+    for object in page.objects.iter().filter(|object| selection.matches(resource, object)) {
         let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
         match delete_object(api, resource, namespace, name, &options) {
-            Ok(_) => items.push(object.value()),
+            Ok(_) => items.push(resource.value(object)),
             // Somebody else deleted it.
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
@@ -180,25 +180,27 @@ pub(crate) fn delete_object(
             .store
             .get(&resource.collection, &key)
             .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))?;
-        let old = stored.value();
+        let old = resource.value(&stored);
         options.check(resource, name, &old)?;
         let mut new = old.clone();
         mark(api, resource, &mut new, options);
         if lifecycle::is_finished(resource, &new) {
             if options.dry_run {
-                return Ok(Deleted::Gone(stored.bytes.clone()));
+                return Ok(Deleted::Gone(resource.bytes(&stored)));
             }
             if let Ok(event) = api.store.delete(&resource.collection, &key, stored.revision) {
                 lifecycle::removed(api, resource, namespace, name, &old);
-                return Ok(Deleted::Gone(event.last().clone()));
+                return Ok(Deleted::Gone(resource.last(&event)));
             }
         } else if options.dry_run {
             return Ok(Deleted::Marked(render::bytes(&new)));
         } else if new == old {
-            return Ok(Deleted::Marked(stored.bytes.clone()));
-        } else if let Ok(stored) = api.store.update(&resource.collection, &key, stored.revision, &new) {
+            return Ok(Deleted::Marked(resource.bytes(&stored)));
+        } else if let Ok(stored) =
+            api.store.update(&resource.collection, &key, stored.revision, &resource.encode(&new))
+        {
             lifecycle::written(api, resource, namespace, name, &new);
-            return Ok(Deleted::Marked(stored.bytes.clone()));
+            return Ok(Deleted::Marked(resource.bytes(&stored)));
         }
         // It changed in between; what is asked for holds for the new state too.
     }

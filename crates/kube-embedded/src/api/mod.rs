@@ -226,13 +226,13 @@ impl Api {
         if self.store.settled().await.is_err() {
             return Err(Status::internal("the server's data cannot be written to disk"));
         }
-        let mut response = answer?;
+        let mut response = answer.unwrap_or_else(IntoResponse::into_response);
         let deprecation = match &resource.custom {
             Some(custom) => custom.deprecation.as_deref(),
             None => builtin::deprecation(&resource.group, &resource.kind),
         };
         if let Some(warning) = deprecation {
-            warn(response.headers_mut(), warning);
+            warn_first(response.headers_mut(), warning);
         }
         Ok(response)
     }
@@ -354,6 +354,18 @@ fn warn(headers: &mut HeaderMap, text: &str) {
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
         headers.append(header::WARNING, value);
+    }
+}
+
+/// Adds a warning before those that are there.
+fn warn_first(headers: &mut HeaderMap, text: &str) {
+    let others: Vec<HeaderValue> = match headers.entry(header::WARNING) {
+        header::Entry::Occupied(warnings) => warnings.remove_entry_mult().1.collect(),
+        header::Entry::Vacant(_) => Vec::new(),
+    };
+    warn(headers, text);
+    for other in others {
+        headers.append(header::WARNING, other);
     }
 }
 

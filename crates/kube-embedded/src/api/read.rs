@@ -46,7 +46,7 @@ pub(super) async fn get(api: &Api, request: &Request<'_>) -> Result<Response, St
     }
     let resource = request.resource;
     let object = api.object(resource, request.path)?;
-    Ok(request.view(api)?.response(StatusCode::OK, &object.bytes))
+    Ok(request.view(api)?.response(StatusCode::OK, &resource.bytes(&object)))
 }
 
 /// GET of a collection.
@@ -100,10 +100,10 @@ pub(super) async fn list(
         if selection.is_everything() {
             metadata["remainingItemCount"] = page.remaining.into();
         }
-    } else if request.resource.custom.is_some() {
+    } else if request.resource.custom.is_some() && request.accept.content == As::Object {
         metadata["continue"] = "".into();
     }
-    Ok(body(&request.view(api)?, &page.objects, &metadata))
+    Ok(body(&request.view(api)?, request.resource, &page.objects, &metadata))
 }
 
 /// What the keys of a request's objects begin with.
@@ -131,7 +131,7 @@ fn list_selected(
 ) -> Result<Page, Error> {
     let Some(limit) = range.limit else {
         let mut page = api.store.list(&resource.collection, range, at)?;
-        page.objects.retain(|object| selection.matches(object));
+        page.objects.retain(|object| selection.matches(resource, object));
         return Ok(page);
     };
     // One more than the page shows tells whether there is another page.
@@ -143,7 +143,7 @@ fn list_selected(
         let page = api.store.list(&resource.collection, chunk, at)?;
         at = Some(page.revision);
         after = page.objects.last().map(|last| last.key.to_string());
-        selected.extend(page.objects.into_iter().filter(|object| selection.matches(object)));
+        selected.extend(page.objects.into_iter().filter(|object| selection.matches(resource, object)));
         if selected.len() > limit || page.remaining == 0 {
             let remaining = selected.len().saturating_sub(limit);
             selected.truncate(limit);
@@ -203,10 +203,9 @@ fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
 }
 
 /// The answer to a list.
-fn body(view: &View<'_>, objects: &[Arc<Object>], metadata: &Value) -> Response {
-    let resource = view.resource;
+fn body(view: &View<'_>, resource: &Arc<Resource>, objects: &[Arc<Object>], metadata: &Value) -> Response {
     if !view.is_stored() {
-        let values = objects.iter().map(|object| object.value());
+        let values = objects.iter().map(|object| resource.value(object));
         let value = match view.accept.content {
             As::Table => view.table(values, metadata.clone()),
             As::Metadata => json!({
@@ -236,7 +235,7 @@ fn body(view: &View<'_>, objects: &[Arc<Object>], metadata: &Value) -> Response 
     let custom = resource.custom.is_some();
     let api_version = resource.api_version();
     let item = |view: &View<'_>, object: &Object| {
-        if custom { view.json(&object.bytes) } else { untyped(&api_version, object) }
+        if custom { view.json(&resource.bytes(object)) } else { untyped(&api_version, object) }
     };
     let size: usize = objects.iter().map(|object| object.bytes.len() + 1).sum();
     if size <= PIECE {
@@ -251,19 +250,19 @@ fn body(view: &View<'_>, objects: &[Arc<Object>], metadata: &Value) -> Response 
         body.extend_from_slice(tail.as_bytes());
         return render::response(StatusCode::OK, Encoding::Json, body);
     }
-    render::response(StatusCode::OK, Encoding::Json, Body::from_stream(pieces(view, objects, head, tail)))
+    render::response(StatusCode::OK, Encoding::Json, Body::from_stream(pieces(resource, objects, head, tail)))
 }
 
 /// A long list in pieces, so that it is never whole in memory twice.
 fn pieces(
-    view: &View<'_>,
+    resource: &Arc<Resource>,
     objects: &[Arc<Object>],
     head: String,
     tail: String,
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + use<> {
-    let version = view.resource.api_version();
-    let custom = view.resource.custom.is_some();
+    let version = resource.api_version();
     // The answer outlives the request.
+    let resource = Arc::clone(resource);
     let objects: Vec<Arc<Object>> = objects.to_vec();
     let mut objects = objects.into_iter();
     let mut head = Some(head);
@@ -279,8 +278,8 @@ fn pieces(
             if std::mem::replace(&mut separate, true) {
                 piece.push(b',');
             }
-            let item = if custom {
-                render::with_version(&version, &object.bytes)
+            let item = if resource.custom.is_some() {
+                render::with_version(&version, &resource.bytes(&object))
             } else {
                 untyped(&version, &object)
             };

@@ -15,7 +15,7 @@ pub(super) fn answer(api: &Api, request: &Request<'_>) -> Result<Response, Statu
     let paths = paths(resource);
     let read = |object: &Value| scale(&paths, object);
     if matches!(*request.method, Method::GET | Method::HEAD) {
-        let object = api.object(resource, request.path)?.value();
+        let object = resource.value(&*api.object(resource, request.path)?);
         return Ok(render::value_response(StatusCode::OK, request.accept.encoding, &read(&object)?));
     }
     let patching = *request.method == Method::PATCH;

@@ -41,8 +41,8 @@ impl Selection {
         self.fields.exact("metadata.name")
     }
 
-    /// Whether an object is selected. Without field selectors this does not parse it.
-    pub(crate) fn matches(&self, object: &Object) -> bool {
+    /// Whether an object of a resource is selected. Without field selectors this does not parse it.
+    pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
         if !self.labels.is_empty() && !self.labels.matches(Some(&object.labels())) {
             return false;
         }
@@ -59,7 +59,7 @@ impl Selection {
                 let events = other.starts_with("regarding.") || other == "reportingController";
                 let version = if events { "events.k8s.io/v1" } else { "v1" };
                 let value = || {
-                    let mut value = object.value();
+                    let mut value = resource.value(object);
                     builtin::convert(&mut value, version);
                     value
                 };

@@ -162,8 +162,8 @@ impl Stream {
             return None;
         }
         for object in self.initial.by_ref() {
-            if self.selection.matches(&object) {
-                self.writer.event(&mut lines, "ADDED", &object.bytes);
+            if self.selection.matches(&self.writer.resource, &object) {
+                self.writer.event(&mut lines, "ADDED", &self.writer.resource.bytes(&object));
             }
             if lines.len() >= PIECE {
                 return Some(lines.freeze());
@@ -196,12 +196,12 @@ impl Stream {
             return;
         }
         let selected = |object: &Option<Arc<Object>>| {
-            object.as_ref().is_some_and(|object| self.selection.matches(object))
+            object.as_ref().is_some_and(|object| self.selection.matches(&self.writer.resource, object))
         };
         match (selected(&event.old), &event.new, selected(&event.new)) {
-            (false, Some(new), true) => self.writer.event(lines, "ADDED", &new.bytes),
-            (true, Some(new), true) => self.writer.event(lines, "MODIFIED", &new.bytes),
-            (true, _, _) => self.writer.event(lines, "DELETED", event.last()),
+            (false, Some(new), true) => self.writer.event(lines, "ADDED", &self.writer.resource.bytes(new)),
+            (true, Some(new), true) => self.writer.event(lines, "MODIFIED", &self.writer.resource.bytes(new)),
+            (true, _, _) => self.writer.event(lines, "DELETED", &self.writer.resource.last(event)),
             _ => {}
         }
     }

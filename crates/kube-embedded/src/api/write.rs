@@ -247,14 +247,15 @@ pub(super) fn insert(
         }
         let reserved = lifecycle::reserve(api, resource, &name, &mut object, None)?;
         if options.dry_run {
-            return Ok(Written { bytes: render::bytes(&object), created: true, warnings });
+            let bytes = render::bytes(&resource.decode(resource.encode(&object).into_owned()));
+            return Ok(Written { bytes, created: true, warnings });
         }
         let key = resource.key(&path.namespace, &name);
-        match api.store.create(&resource.collection, &key, &object) {
+        match api.store.create(&resource.collection, &key, &resource.encode(&object)) {
             Ok(stored) => {
                 reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &name, &object);
-                return Ok(Written { bytes: stored.bytes.clone(), created: true, warnings });
+                return Ok(Written { bytes: resource.bytes(&stored), created: true, warnings });
             }
             Err(_) => {
                 let other = api.store.get(&resource.collection, &key);
@@ -282,7 +283,7 @@ pub(super) fn replace(
     let key = resource.key(&path.namespace, &path.name);
     for _ in 0..ATTEMPTS {
         let stored = api.object(resource, path)?;
-        let mut old = stored.value();
+        let mut old = resource.value(&stored);
         render::set_version(resource, &mut old);
         let (mut new, mut warnings) = make(&old)?;
         body::check_metadata(resource, &new)?;
@@ -308,19 +309,25 @@ pub(super) fn replace(
         }
         apply::keep_times(&old, &mut new);
         let reserved = lifecycle::reserve(api, resource, &path.name, &mut new, Some(&old))?;
-        if new == old {
-            return Ok(Written { bytes: stored.bytes.clone(), created: false, warnings });
+        // What is stored may be other than what clients get of it.
+        let unchanged = match resource.is_plain(&stored) {
+            true => new == old,
+            false => *resource.encode(&new) == stored.value(),
+        };
+        if unchanged {
+            return Ok(Written { bytes: resource.bytes(&stored), created: false, warnings });
         }
         let gone = lifecycle::is_finished(resource, &new);
         if options.dry_run {
-            return Ok(Written { bytes: render::bytes(&new), created: false, warnings });
+            let bytes = render::bytes(&resource.decode(resource.encode(&new).into_owned()));
+            return Ok(Written { bytes, created: false, warnings });
         }
         let written = if gone {
-            api.store.delete(&resource.collection, &key, stored.revision).map(|event| event.last().clone())
+            api.store.delete(&resource.collection, &key, stored.revision).map(|event| resource.last(&event))
         } else {
             api.store
-                .update(&resource.collection, &key, stored.revision, &new)
-                .map(|stored| stored.bytes.clone())
+                .update(&resource.collection, &key, stored.revision, &resource.encode(&new))
+                .map(|stored| resource.bytes(&stored))
         };
         match written {
             Ok(bytes) if gone => {

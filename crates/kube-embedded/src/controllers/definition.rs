@@ -36,12 +36,17 @@ pub(crate) fn serve(api: &Api, name: &str) {
             }
         }
     }
-    let served = if is_established(&new) { custom_resources(&new) } else { Vec::new() };
     api.change_registry(|registry| {
-        if registry.defined(name).is_empty()
-            && let Some(first) = served.first()
+        let before = registry.versions(name);
+        let served = match is_established(&new) {
+            true => custom_resources(&new, api.store.revision(), before.as_ref()),
+            false => Vec::new(),
+        };
+        // Who watches objects of another make watches again, from now on.
+        if let Some(first) = served.first()
+            && !before.is_some_and(|before| before.are_of(&new))
         {
-            api.store.reset(&first.collection);
+            api.store.renew(&first.collection);
         }
         registry.set(name, served);
     });

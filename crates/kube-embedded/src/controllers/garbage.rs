@@ -104,8 +104,8 @@ fn find(api: &Api, place: &Place) -> Option<(Arc<Resource>, Arc<Object>)> {
 
 /// Removes owners from an object.
 fn disown(api: &Api, place: &Place, uids: &[&str]) {
-    while let Some(stored) = api.store.get(&place.0, &place.1) {
-        let mut value = stored.value();
+    while let Some((resource, stored)) = find(api, place) {
+        let mut value = resource.value(&stored);
         let Some(owners) = value["metadata"]["ownerReferences"].as_array_mut() else { return };
         owners.retain(|owner| !owner["uid"].as_str().is_some_and(|uid| uids.contains(&uid)));
         if owners.is_empty()
@@ -113,14 +113,14 @@ fn disown(api: &Api, place: &Place, uids: &[&str]) {
         {
             metadata.remove("ownerReferences");
         }
-        if api.store.update(&place.0, &place.1, stored.revision, &value).is_ok() {
+        if api.store.update(&place.0, &place.1, stored.revision, &resource.encode(&value)).is_ok() {
             return;
         }
     }
 }
 
 fn remove_finalizer(api: &Api, resource: &Arc<Resource>, object: &Object, finalizer: &str) {
-    let mut value = object.value();
+    let mut value = resource.value(object);
     if let Some(finalizers) = value["metadata"]["finalizers"].as_array_mut() {
         finalizers.retain(|it| it != finalizer);
     }
@@ -129,6 +129,7 @@ fn remove_finalizer(api: &Api, resource: &Arc<Resource>, object: &Object, finali
     let written = if finished {
         api.store.delete(&resource.collection, &object.key, object.revision).map(|_| ())
     } else {
+        let value = resource.encode(&value);
         api.store.update(&resource.collection, &object.key, object.revision, &value).map(|_| ())
     };
     match written {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Resource, Subresource};
+use super::{Resource, Subresource, Versions, api_version};
 use crate::schema::Schema;
 use crate::table::Columns;
 
 /// What a definition says of one version.
 #[derive(Debug)]
 pub(crate) struct Custom {
-    pub(crate) schema: Schema,
+    pub(crate) schema: Arc<Schema>,
+    /// This one and the others.
+    pub(crate) versions: Arc<Versions>,
     pub(crate) scale: Option<Scale>,
     /// JSON paths that field selectors may name, without the leading dot.
     pub(crate) selectable: Vec<String>,
@@ -30,9 +32,19 @@ pub(crate) struct Scale {
     pub(crate) label_selector: Option<String>,
 }
 
-/// The resources of a definition, one for each version that is served. Those of one whose schema does not parse are
-/// left out: its creation was refused.
-pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
+/// The resources of a definition as of `revision`, one for each version that is served. Those of one whose schema does not
+/// parse are left out: its creation was refused.
+///
+/// `before` are the versions that were served until now: where they are the same, they stay.
+pub(crate) fn resources(
+    definition: &Value,
+    revision: u64,
+    before: Option<&Arc<Versions>>,
+) -> Vec<Arc<Resource>> {
+    let all = match before {
+        Some(before) if before.are_of(definition) => Arc::clone(before),
+        _ => Arc::new(Versions::new(definition, revision)),
+    };
     let spec = &definition["spec"];
     // What is accepted is served; the names in the specification may conflict with another definition's.
     let names = &definition["status"]["acceptedNames"];
@@ -41,7 +53,6 @@ pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
     let served = versions.iter().filter(|version| version["served"] == true);
     served
         .filter_map(|version| {
-            let openapi = &version["schema"]["openAPIV3Schema"];
             Some(Arc::new(Resource {
                 group: group.clone(),
                 version: text(&version["name"]),
@@ -57,10 +68,11 @@ pub(crate) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
                 collection: format!("{group}/{plural}").into(),
                 columns: Columns::custom(version.get("additionalPrinterColumns")),
                 custom: Some(Custom {
-                    schema: Schema::parse(openapi, "spec.validation.openAPIV3Schema").ok()?,
+                    schema: Arc::clone(all.schema(&api_version(&group, &text(&version["name"])))?),
+                    versions: Arc::clone(&all),
                     scale: scale(&version["subresources"]["scale"]),
                     selectable: selectable(&version["selectableFields"]),
-                    deprecation: deprecation(version, &group, &text(&names["kind"])),
+                    deprecation: deprecation(version, spec),
                     terminating: definition["metadata"]["deletionTimestamp"].is_string(),
                 }),
             }))
@@ -130,10 +142,25 @@ fn selectable(value: &Value) -> Vec<String> {
     fields.iter().map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned()).collect()
 }
 
-fn deprecation(version: &Value, group: &str, kind: &str) -> Option<String> {
-    let default = || format!("{group}/{} {kind} is deprecated", text(&version["name"]));
-    (version["deprecated"] == true)
-        .then(|| version["deprecationWarning"].as_str().map_or_else(default, str::to_owned))
+fn deprecation(version: &Value, spec: &Value) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    if let Some(warning) = version["deprecationWarning"].as_str() {
+        return Some(warning.to_owned());
+    }
+    let name = |version: &Value| text(&version["name"]);
+    let (group, kind) = (text(&spec["group"]), text(&spec["names"]["kind"]));
+    let old = name(version);
+    // The best one that is better.
+    let others = spec["versions"].as_array().map_or(&[][..], Vec::as_slice).iter();
+    let better = others
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(name)
+        .filter(|other| version_order(other, &old) == Ordering::Less)
+        .min_by(|a, b| version_order(a, b));
+    let instead = better.map(|better| format!("; use {group}/{better} {kind}")).unwrap_or_default();
+    Some(format!("{group}/{old} {kind} is deprecated{instead}"))
 }
 
 fn text(value: &Value) -> String {

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod custom;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use crate::table::Columns;
 
 pub(crate) use self::custom::{Custom, Scale, resources as custom_resources};
+pub(crate) use self::versions::Versions;
 
 /// The resource that defines others.
 pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
@@ -138,6 +140,12 @@ impl Registry {
     /// What a definition defines.
     pub(crate) fn defined(&self, definition: &str) -> &[Arc<Resource>] {
         self.custom.get(definition).map_or(&[], Vec::as_slice)
+    }
+
+    /// The versions of a definition, if one is served.
+    pub(crate) fn versions(&self, definition: &str) -> Option<Arc<Versions>> {
+        let custom = self.defined(definition).first()?.custom.as_ref()?;
+        Some(Arc::clone(&custom.versions))
     }
 
     /// What other definitions than this one define in a group.

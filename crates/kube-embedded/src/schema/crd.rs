@@ -61,7 +61,7 @@ pub(crate) fn default_crd(crd: &mut Value) {
 
 /// What is wrong with a defaulted CustomResourceDefinition, its schemas included.
 ///
-/// Its `status` is the server's own and not looked at.
+/// Of its `status`, which is the server's own, only the stored versions are looked at.
 pub(crate) fn validate_crd(crd: &Value) -> Vec<FieldError> {
     let root = Path::Root("");
     let empty = Json::new();
@@ -82,7 +82,7 @@ pub(crate) fn validate_crd(crd: &Value) -> Vec<FieldError> {
         errors.insert(after, error);
     }
     validate_spec(spec, &root.child("spec"), &mut errors);
-    validate_stored_versions(spec, &mut errors);
+    validate_stored_versions(crd, spec, &mut errors);
     validate_approval(metadata, text(spec, "group"), &mut errors);
     if spec.get("preserveUnknownFields") == Some(&json!(true)) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
@@ -453,22 +453,32 @@ fn conversion(spec: &Json, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn validate_stored_versions(spec: &Json, errors: &mut Vec<FieldError>) {
-    let storage: Vec<_> = list(spec, "versions")
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .map(|version| version["name"].clone())
-        .collect();
-    match &storage[..] {
-        [] => {
-            let detail = "must have at least one stored version";
-            errors.push(FieldError::invalid("status.storedVersions", &Value::Null, detail));
-        }
-        [stored, others @ ..] => {
-            for other in others {
-                let detail = format!("must have the storage version {}", other.as_str().unwrap_or_default());
-                errors.push(FieldError::invalid("status.storedVersions", &json!([stored]), &detail));
-            }
+/// Objects may be stored in each of the versions that `status` lists: at first, the one that `spec` names.
+fn validate_stored_versions(crd: &Value, spec: &Json, errors: &mut Vec<FieldError>) {
+    const FIELD: &str = "status.storedVersions";
+    let versions = list(spec, "versions");
+    let name = |version: &Value| version["name"].clone();
+    let storage = versions.iter().filter(|version| version["storage"] == true).map(name);
+    let stored = match crd["status"]["storedVersions"].as_array() {
+        Some(stored) => stored.clone(),
+        None => storage.clone().take(1).collect(),
+    };
+    if stored.is_empty() {
+        errors.push(FieldError::invalid(FIELD, &Value::Null, "must have at least one stored version"));
+        return;
+    }
+    for other in storage.filter(|name| !stored.contains(name)) {
+        let detail = format!("must have the storage version {}", other.as_str().unwrap_or_default());
+        errors.push(FieldError::invalid(FIELD, &stored.clone().into(), &detail));
+    }
+    for (index, version) in stored.iter().enumerate() {
+        if !versions.iter().any(|other| name(other) == *version) {
+            let gone = version.as_str().unwrap_or_default();
+            let detail = format!(
+                "missing from spec.versions; {gone} was previously a storage version, and must remain in spec.versions until \
+                 a storage migration ensures no data remains persisted in {gone} and removes {gone} from status.storedVersions"
+            );
+            errors.push(FieldError::invalid(format_args!("{FIELD}[{index}]"), version, &detail));
         }
     }
 }

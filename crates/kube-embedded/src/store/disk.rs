@@ -67,6 +67,8 @@ pub(super) enum Change {
     /// Removes all objects of a collection.
     Reset(Arc<str>),
     Keep(String, Vec<u8>),
+    /// Only tells, in its turn.
+    None,
 }
 
 /// The thread that writes. It ends when all senders of its records are gone.
@@ -204,6 +206,7 @@ fn write(database: &Database, batch: &[Record]) -> Result<(), Box<dyn std::error
                 Change::Keep(name, value) => {
                     server.insert(&**name, &**value)?;
                 }
+                Change::None => {}
             }
         }
         server.insert(FORMAT, FORMAT_1)?;

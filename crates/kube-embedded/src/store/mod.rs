@@ -370,6 +370,18 @@ impl Store {
         }
     }
 
+    /// Ends the watches of a collection, once they have read its history, and forgets that; its objects stay.
+    pub(crate) fn renew(&self, collection: &Arc<str>) {
+        let mut inner = self.lock();
+        let revision = inner.revision;
+        let old = inner.collection(collection);
+        let objects = std::mem::take(&mut old.objects);
+        let new = Collection { objects, ..Collection::new(revision) };
+        let removed = std::mem::replace(old, new);
+        let tell = (removed.signal, Signal::Removed(Arc::new(removed.history)));
+        self.record(inner, Change::None, Some(tell));
+    }
+
     /// Forgets all history: lists and watches from before now are `Expired`.
     pub(crate) fn compact(&self) {
         let mut inner = self.lock();

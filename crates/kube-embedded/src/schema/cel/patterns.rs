@@ -27,10 +27,12 @@ pub(super) fn register(context: &mut Context<'_>) {
     context.add_function("findAll", find_all);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what the interpreter calls")]
 fn matches(This(text): This<Arc<String>>, pattern: Arc<String>) -> ResolveResult {
     Ok(Cel::Bool(compiled("matches", &pattern)?.is_match(&text)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what the interpreter calls")]
 fn find(This(text): This<Arc<String>>, pattern: Arc<String>) -> ResolveResult {
     let regex = compiled("find", &pattern)?;
     Ok(string(regex.find(&text).map_or("", |found| found.as_str())))

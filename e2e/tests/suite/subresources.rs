@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
     tokens_of_service_accounts, tokens_bound_to_others, token_requests_that_are_refused, token_reviews, approval,
-    cordon, finalize,
+    cordon, finalize, of_nothing,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -419,5 +419,13 @@ async fn finalize(cluster: Cluster) -> Result<()> {
     made["metadata"]["resourceVersion"] = "".into();
     admin.put(&format!("{path}/finalize"), &made).await?.code(200)?;
     admin.get(&path).await?.code(404)?;
+    Ok(())
+}
+
+async fn of_nothing(cluster: Cluster) -> Result<()> {
+    for below in ["log", "status", "exec"] {
+        let reply = cluster.admin().get(&format!("{}/nothing/{below}", pods(&cluster))).await?;
+        reply.refused(404, "NotFound", "pods \"nothing\" not found")?;
+    }
     Ok(())
 }

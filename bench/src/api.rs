@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bench::blogs;
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -218,9 +219,10 @@ async fn watches(watchers: usize, seconds: usize) -> Result<Told> {
         let mut lines = client.request_stream(request).await?.lines();
         let heard = Arc::clone(&heard);
         watches.spawn(async move {
-            for _ in 0..seconds {
+            for number in 0..seconds {
                 let line = lines.try_next().await?.context("a watch has ended")?;
-                ensure!(line.starts_with("{\"type\":\"ADDED\""), "{line}");
+                let is_next = line.starts_with("{\"type\":\"ADDED\"") && line.contains(&blogs::name(number));
+                ensure!(is_next, "not the event of blog {number}: {line}");
                 heard.add_permits(1);
             }
             anyhow::Ok(())

@@ -30,7 +30,7 @@ pub(crate) fn admit(api: &Api, resource: &Resource, namespace: &str, name: &str)
     let Some(stored) = api.store.get(NAMESPACES, namespace) else {
         return Err(Status::not_found("", "namespaces", namespace));
     };
-    if !is_deleted(&stored.value()) {
+    if !stored.deleted {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
@@ -152,7 +152,7 @@ pub(crate) fn make_start_objects(api: &Api) {
             metadata.insert("generation".to_owned(), 1.into());
         }
         // One that is there already is somebody's, or from an earlier start.
-        let _ = api.store.create(&resource.collection, &resource.key(&namespace, &name), object);
+        let _ = api.store.create(&resource.collection, &resource.key(&namespace, &name), &object);
     }
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn removed(api: &Api, resource: &Resource, namespace: &str, name: &st
     }
     if !namespace.is_empty()
         && is_deleted(last)
-        && api.store.get(NAMESPACES, namespace).is_some_and(|it| is_deleted(&it.value()))
+        && api.store.get(NAMESPACES, namespace).is_some_and(|it| it.deleted)
     {
         api.enqueue(Work::Namespace(namespace.to_owned()));
     }

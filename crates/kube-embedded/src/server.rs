@@ -75,7 +75,7 @@ impl Builder {
         self
     }
 
-    /// Starts the server. With a data folder it reads and checks what is there, which blocks: about a second for 100 MB.
+    /// Starts the server. With a data folder it reads and checks all that is there, which blocks.
     ///
     /// # Errors
     /// When another server uses the data folder, when it is damaged, and when it cannot be read or written; without one
@@ -214,6 +214,6 @@ fn make_namespace(api: &Api, name: &str) {
         "status": {"phase": "Active"},
     });
     // One that is there already is as good.
-    let _ = api.store.create(&NAMESPACES.into(), name, namespace);
+    let _ = api.store.create(&NAMESPACES.into(), name, &namespace);
     api.enqueue(controllers::Work::ServiceAccount(name.to_owned()));
 }

@@ -199,7 +199,7 @@ mod tests {
     fn store() -> Store {
         let store = Store::new(Clock::default());
         let account = json!({"metadata": {"uid": "u1"}});
-        store.create(&"/serviceaccounts".into(), "web/bot", account).unwrap();
+        store.create(&"/serviceaccounts".into(), "web/bot", &account).unwrap();
         store
     }
 
@@ -253,9 +253,9 @@ mod tests {
         let now = Timestamp::from_second(1001).unwrap();
         let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user);
         assert_eq!(user(), Err(Error::Gone));
-        let pod = store.create(&"/pods".into(), "web/p", json!({"metadata": {"uid": "p1"}})).unwrap();
+        let pod = store.create(&"/pods".into(), "web/p", &json!({"metadata": {"uid": "p1"}})).unwrap();
         assert_eq!(user().unwrap().extra["authentication.kubernetes.io/pod-name"], ["p"]);
-        store.update(&"/pods".into(), "web/p", pod.revision, json!({"metadata": {"uid": "p2"}})).unwrap();
+        store.update(&"/pods".into(), "web/p", pod.revision, &json!({"metadata": {"uid": "p2"}})).unwrap();
         assert_eq!(user(), Err(Error::Gone));
     }
 

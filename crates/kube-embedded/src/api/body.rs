@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::query::FieldValidation;
 use crate::builtin;
+use crate::field::{FieldError, Path};
 use crate::protobuf;
 use crate::registry::Resource;
 use crate::schema;
@@ -155,7 +156,7 @@ pub(super) fn tidy(resource: &Resource, object: &mut Value) -> Result<Vec<String
 /// Reads JSON; its depth is bounded by serde_json (128).
 pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Tracked { path: "", duplicates }.deserialize(&mut deserializer)?;
+    let value = Tracked { path: &Path::Root(""), duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -283,7 +284,7 @@ pub(super) fn check_custom_type(resource: &Resource, object: &Value) -> Result<(
     }
     if kind != resource.kind {
         let why = format!("must be {}", resource.kind);
-        let error = crate::field::FieldError::invalid("kind", &kind.into(), &why);
+        let error = FieldError::invalid("kind", &kind.into(), &why);
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return Err(Status::invalid(&resource.group, kind, name, &[error]));
     }
@@ -297,7 +298,7 @@ fn go_json_error(error: &serde_json::Error) -> String {
 
 /// Reads a value, and notes the paths of members that come twice.
 struct Tracked<'a> {
-    path: &'a str,
+    path: &'a Path<'a>,
     duplicates: &'a mut Vec<String>,
 }
 
@@ -347,7 +348,7 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, array.len());
+            let path = self.path.index(array.len());
             match items.next_element_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })? {
                 Some(item) => array.push(item),
                 None => return Ok(Value::Array(array)),
@@ -358,12 +359,13 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let path = self.path.child(&key);
             let value =
                 members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
-            if map.insert(key, value).is_some() {
-                self.duplicates.push(path);
+            if map.contains_key(&key) {
+                self.duplicates.push(path.to_string());
             }
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

@@ -115,7 +115,7 @@ pub(crate) fn delete_object(
             let mut seen = stored.revision;
             // Those who watch a Pod hear that it stops before they hear that it is gone.
             if &*resource.collection == PODS && new != old {
-                let Ok(marked) = api.store.update(&resource.collection, &key, seen, new) else { continue };
+                let Ok(marked) = api.store.update(&resource.collection, &key, seen, &new) else { continue };
                 seen = marked.revision;
             }
             if let Ok(event) = api.store.delete(&resource.collection, &key, seen) {
@@ -127,7 +127,7 @@ pub(crate) fn delete_object(
         } else if new == old {
             return Ok(Deleted::Marked(resource.bytes(&stored)));
         } else if let Ok(stored) =
-            api.store.update(&resource.collection, &key, stored.revision, resource.encode(new.clone()))
+            api.store.update(&resource.collection, &key, stored.revision, &resource.encode(&new))
         {
             lifecycle::written(api, resource, namespace, name, &new);
             return Ok(Deleted::Marked(resource.bytes(&stored)));

@@ -136,7 +136,7 @@ fn write(
     name: &str,
     object: &Value,
 ) -> bool {
-    let written = api.store.update(&resource.collection, key, seen, object.clone()).is_ok();
+    let written = api.store.update(&resource.collection, key, seen, object).is_ok();
     if written {
         lifecycle::written(api, resource, namespace, name, object);
     }

@@ -43,7 +43,7 @@ impl Selection {
 
     /// Whether an object of a resource is selected. Without field selectors this does not parse it.
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
-        if !self.labels.is_empty() && !self.labels.matches(object.labels()) {
+        if !self.labels.is_empty() && !self.labels.matches(Some(&object.labels())) {
             return false;
         }
         if self.fields.is_empty() {

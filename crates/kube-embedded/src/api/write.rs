@@ -256,13 +256,13 @@ pub(super) fn insert(
         let reserved = lifecycle::reserve(api, resource, &name, &mut object, None)?;
         let key = resource.key(&path.namespace, &name);
         if options.dry_run && api.store.get(&resource.collection, &key).is_none() {
-            let bytes = render::bytes(&resource.decode(resource.encode(object)));
+            let bytes = render::bytes(&resource.decode(resource.encode(&object).into_owned()));
             return Ok(Written { bytes, created: true, warnings });
         }
         if versioned && !options.dry_run {
             return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
         }
-        match api.store.create(&resource.collection, &key, resource.encode(object.clone())) {
+        match api.store.create(&resource.collection, &key, &resource.encode(&object)) {
             Ok(stored) => {
                 reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &name, &object);
@@ -270,7 +270,7 @@ pub(super) fn insert(
             }
             Err(_) => {
                 let other = api.store.get(&resource.collection, &key);
-                error = match other.is_some_and(|other| lifecycle::is_deleted(&other.value())) {
+                error = match other.is_some_and(|other| other.deleted) {
                     true => Status::being_deleted(resource, &name),
                     false => Status::already_exists(resource, &name),
                 };
@@ -323,21 +323,21 @@ pub(super) fn replace(
         // What is stored may be other than what clients get of it.
         let unchanged = match resource.is_plain(&stored) {
             true => new == old,
-            false => resource.encode(new.clone()) == stored.value(),
+            false => *resource.encode(&new) == stored.value(),
         };
         if unchanged {
             return Ok(Written { bytes: resource.bytes(&stored), created: false, warnings });
         }
         let gone = lifecycle::is_finished(resource, &new);
         if options.dry_run {
-            let bytes = render::bytes(&resource.decode(resource.encode(new)));
+            let bytes = render::bytes(&resource.decode(resource.encode(&new).into_owned()));
             return Ok(Written { bytes, created: false, warnings });
         }
         let written = if gone {
             api.store.delete(&resource.collection, &key, stored.revision).map(|event| resource.last(&event))
         } else {
             api.store
-                .update(&resource.collection, &key, stored.revision, resource.encode(new.clone()))
+                .update(&resource.collection, &key, stored.revision, &resource.encode(&new))
                 .map(|stored| resource.bytes(&stored))
         };
         match written {

@@ -139,6 +139,9 @@ impl Managed {
 
     /// Merges the oldest entries of updates, a bucket per version, until few enough are left.
     pub(super) fn cap(&mut self) {
+        if self.0.len() <= MAX_UPDATERS {
+            return;
+        }
         let updaters = self.0.iter().filter(|(manager, _)| manager.operation == Operation::Update);
         let mut updaters: Vec<_> =
             updaters.map(|(manager, owned)| (seconds(owned.time.as_deref()), manager.clone())).collect();
@@ -165,7 +168,7 @@ impl Managed {
                 self.0.remove(&manager);
             }
             if let Some(bucket) = self.0.get_mut(&bucket) {
-                bucket.set.extend(&owned.set);
+                bucket.set.extend(owned.set);
                 bucket.time = owned.time;
             }
             left -= 1;

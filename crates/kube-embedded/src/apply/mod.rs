@@ -12,6 +12,7 @@ mod types;
 mod update;
 mod walk;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -209,8 +210,10 @@ pub(crate) fn track(types: Types<'_>, live: Option<&Value>, new: &mut Value, wri
         let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
         if fits(new) && fits(&live) {
             let (before, after) = match types {
-                Types::Builtin(field) => (builtin::decoded(field, &live), builtin::decoded(field, new)),
-                Types::Schema(_) | Types::Deduced => (live.clone(), new.clone()),
+                Types::Builtin(field) => {
+                    (Cow::Owned(builtin::decoded(field, &live)), Cow::Owned(builtin::decoded(field, new)))
+                }
+                Types::Schema(_) | Types::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),
             };
             record(kind, &before, &after, &mut managed, writer, name_of(writer));
         } else {
@@ -272,8 +275,8 @@ fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writ
     update::strip(managed, &current);
     if let Some(mut owned) = managed.0.remove(&current) {
         let manager = Manager::new(name, Operation::Update, writer.api_version, writer.subresource);
-        if let Some(previous) = managed.0.get(&manager) {
-            owned.set.extend(&previous.set);
+        if let Some(previous) = managed.0.remove(&manager) {
+            owned.set.extend(previous.set);
         }
         owned.time = Some(managed::format_time(writer.time));
         managed.0.insert(manager, owned);

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 use super::types::{Atom, Type};
 
 /// A step from a value to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathElement {
-    /// A member of an object.
-    Field(String),
+    /// A member of an object: most names are short, and a path is copied with each that is in a set.
+    Field(SmolStr),
     /// The item of a list whose fields have these values; sorted by name.
     Key(Vec<(String, Ordered)>),
     /// The item of a set.
@@ -79,21 +80,15 @@ impl Set {
         self.members.is_empty() && self.children.values().all(Self::is_empty)
     }
 
-    pub(super) fn union(&self, other: &Self) -> Self {
-        let mut union = self.clone();
-        union.extend(other);
-        union
+    pub(super) fn union(mut self, other: Self) -> Self {
+        self.extend(other);
+        self
     }
 
-    pub(super) fn extend(&mut self, other: &Self) {
-        self.members.extend(other.members.iter().cloned());
-        for (element, child) in &other.children {
-            match self.children.get_mut(element) {
-                Some(own) => own.extend(child),
-                None => {
-                    self.children.insert(element.clone(), child.clone());
-                }
-            }
+    pub(super) fn extend(&mut self, other: Self) {
+        self.members.extend(other.members);
+        for (element, child) in other.children {
+            self.children.entry(element).or_default().extend(child);
         }
     }
 
@@ -109,35 +104,27 @@ impl Set {
     }
 
     /// The paths of `self` that are not in `other`; a parent in `other` takes no children with it.
-    pub(super) fn difference(&self, other: &Self) -> Self {
-        let children =
-            self.children.iter().filter_map(|(element, child)| match other.children.get(element) {
-                None => Some((element.clone(), child.clone())),
-                Some(theirs) => {
-                    let rest = child.difference(theirs);
-                    (!rest.is_empty()).then(|| (element.clone(), rest))
-                }
-            });
-        Self {
-            members: self.members.difference(&other.members).cloned().collect(),
-            children: children.collect(),
-        }
+    pub(super) fn difference(mut self, other: &Self) -> Self {
+        self.subtract(other, false);
+        self
     }
 
     /// The same, but a parent in `other` takes its children with it.
-    pub(super) fn recursive_difference(&self, other: &Self) -> Self {
-        let kept = self.children.iter().filter(|(element, _)| !other.members.contains(element));
-        let children = kept.filter_map(|(element, child)| match other.children.get(element) {
-            None => Some((element.clone(), child.clone())),
-            Some(theirs) => {
-                let rest = child.recursive_difference(theirs);
-                (!rest.is_empty()).then(|| (element.clone(), rest))
+    pub(super) fn recursive_difference(mut self, other: &Self) -> Self {
+        self.subtract(other, true);
+        self
+    }
+
+    fn subtract(&mut self, other: &Self, recursive: bool) {
+        self.members.retain(|member| !other.members.contains(member));
+        self.children.retain(|element, child| {
+            if recursive && other.members.contains(element) {
+                return false;
             }
+            let Some(theirs) = other.children.get(element) else { return true };
+            child.subtract(theirs, recursive);
+            !child.is_empty()
         });
-        Self {
-            members: self.members.difference(&other.members).cloned().collect(),
-            children: children.collect(),
-        }
     }
 
     /// With the fields of structs as members, of which otherwise only the parts are.
@@ -237,7 +224,7 @@ impl<'a> FromIterator<&'a [&'a str]> for Set {
     fn from_iter<I: IntoIterator<Item = &'a [&'a str]>>(paths: I) -> Self {
         let mut set = Self::default();
         for path in paths {
-            let path: Vec<_> = path.iter().map(|name| PathElement::Field((*name).to_owned())).collect();
+            let path: Vec<_> = path.iter().map(|name| PathElement::Field((*name).into())).collect();
             set.insert(&path);
         }
         set
@@ -264,7 +251,7 @@ impl PathElement {
         let json = |json: &str| serde_json::from_str::<Value>(json).map_err(|_| error());
         let (kind, content) = text.split_once(':').ok_or_else(error)?;
         Ok(match kind {
-            "f" => Some(Self::Field(content.to_owned())),
+            "f" => Some(Self::Field(content.into())),
             "v" => Some(Self::Value(Ordered(json(content)?))),
             "i" => Some(Self::Index(content.parse().map_err(|_| error())?)),
             "k" => match json(content)? {
@@ -387,7 +374,7 @@ mod tests {
     #[test]
     fn encodes_as_fields_v1() {
         let mut set = Set::default();
-        let field = |name: &str| PathElement::Field(name.to_owned());
+        let field = |name: &str| PathElement::Field(name.into());
         let port = PathElement::key([("protocol".to_owned(), json!("TCP")), ("port".to_owned(), json!(80))]);
         set.insert(&[field("spec"), field("url")]);
         set.insert(&[field("spec"), field("ports"), port.clone()]);
@@ -432,7 +419,7 @@ mod tests {
             ".{0,3}".prop_map(Value::from)
         ];
         prop_oneof![
-            "[a-d.:]{0,2}".prop_map(PathElement::Field),
+            "[a-d.:]{0,2}".prop_map(|name| PathElement::Field(name.into())),
             scalar.clone().prop_map(|value| PathElement::Value(Ordered(value))),
             prop::collection::btree_map("[a-c]", scalar, 1..3).prop_map(PathElement::key),
             (0..3_i64).prop_map(PathElement::Index),
@@ -456,13 +443,13 @@ mod tests {
         #[test]
         fn sets_are_sets(a in any_set(), b in any_set()) {
             let both = a.intersection(&b);
-            for path in a.union(&b).paths() {
+            for path in a.clone().union(b.clone()).paths() {
                 let (in_a, in_b) = (a.has(&path), b.has(&path));
                 prop_assert!(in_a || in_b);
                 prop_assert_eq!(both.has(&path), in_a && in_b);
-                prop_assert_eq!(a.difference(&b).has(&path), in_a && !in_b);
+                prop_assert_eq!(a.clone().difference(&b).has(&path), in_a && !in_b);
             }
-            prop_assert!(a.difference(&a).is_empty());
+            prop_assert!(a.clone().difference(&a).is_empty());
         }
     }
 }

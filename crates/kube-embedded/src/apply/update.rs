@@ -1,5 +1,7 @@
 //! What a write does to ownership, and an apply to the object: structured-merge-diff's `merge.Updater`.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::Type;
@@ -55,15 +57,13 @@ impl Update<'_> {
         self.reconcile(managed);
         // With force there are no conflicts.
         let Ok(changes) = self.transfer(new, managed, true) else { return };
-        let own = managed.0.get(self.manager);
-        let mut set = own.map(|owned| owned.set.difference(&changes.removed)).unwrap_or_default();
-        set.extend(&changes.modified);
-        set.extend(&changes.added);
+        let own = managed.0.remove(self.manager);
+        let (set, time) = own.map(|owned| (owned.set, owned.time)).unwrap_or_default();
+        let mut set = set.difference(&changes.removed);
+        set.extend(changes.modified);
+        set.extend(changes.added);
         let set = set.recursive_difference(self.reset);
-        if set.is_empty() {
-            managed.0.remove(self.manager);
-        } else {
-            let time = own.and_then(|owned| owned.time.clone());
+        if !set.is_empty() {
             managed
                 .0
                 .insert(self.manager.clone(), Owned { set, api_version: self.api_version.to_owned(), time });
@@ -72,31 +72,37 @@ impl Update<'_> {
 
     fn reconcile(&self, managed: &mut Managed) {
         for owned in managed.0.values_mut() {
-            owned.set = walk::reconcile(self.kind, &owned.set);
+            owned.set = walk::reconcile(self.kind, std::mem::take(&mut owned.set));
         }
     }
 
     /// Takes from all others what changed or went.
     fn transfer(&self, new: &Value, managed: &mut Managed, force: bool) -> Result<Comparison, Conflicts> {
         let all = walk::compare(self.kind, self.live, new);
-        let own_version = all.without(self.reset);
+        if managed.0.keys().all(|manager| manager == self.manager) {
+            managed.0.retain(|_, owned| !owned.set.is_empty());
+            return Ok(all.without(self.reset));
+        }
+        let own_version = all.clone().without(self.reset);
         let mut conflicts = Vec::new();
         let mut taken = Vec::new();
         for (manager, owned) in managed.0.iter().filter(|(manager, _)| *manager != self.manager) {
             // What is reset is so in the version of the request alone.
             let changes = if owned.api_version == self.api_version { &own_version } else { &all };
-            let conflict = owned.set.intersection(&changes.modified.union(&changes.added));
+            let mut conflict = owned.set.intersection(&changes.modified);
+            conflict.extend(owned.set.intersection(&changes.added));
             if !conflict.is_empty() {
                 conflicts.push((manager.clone(), conflict.paths()));
             }
-            taken.push((manager.clone(), conflict.union(&changes.removed)));
+            conflict.extend(changes.removed.clone());
+            taken.push((manager.clone(), conflict));
         }
         if !force && !conflicts.is_empty() {
             return Err(conflicts);
         }
         for (manager, taken) in taken {
             if let Some(owned) = managed.0.get_mut(&manager) {
-                owned.set = owned.set.difference(&taken);
+                owned.set = std::mem::take(&mut owned.set).difference(&taken);
             }
         }
         managed.0.retain(|_, owned| !owned.set.is_empty());
@@ -111,9 +117,9 @@ impl Update<'_> {
 
         // What others own, or the writer's new configuration has, comes back ...
         let mut owned = Set::default();
-        managed.0.values().for_each(|entry| owned.extend(&entry.set));
+        managed.0.values().for_each(|entry| owned.extend(entry.set.clone()));
         let pruned_set = named(&walk::field_set(self.kind, &pruned));
-        let gone = merged_set.difference(&pruned_set.union(&named(&owned)));
+        let gone = merged_set.clone().difference(&pruned_set.union(named(&owned)));
         let pruned = walk::remove(self.kind, merged, &gone);
 
         // ... and what the writer never owned, which went with its parent.
@@ -125,7 +131,7 @@ impl Update<'_> {
 
 /// Fields that are nobody's: the object's identity, and what the server itself writes.
 pub(super) fn strip(managed: &mut Managed, manager: &Manager) {
-    const SERVER: [&[&str]; 12] = [
+    const PATHS: [&[&str]; 12] = [
         &["apiVersion"],
         &["kind"],
         &["metadata"],
@@ -139,8 +145,9 @@ pub(super) fn strip(managed: &mut Managed, manager: &Manager) {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ];
+    static SERVER: LazyLock<Set> = LazyLock::new(|| PATHS.into_iter().collect());
     if let Some(owned) = managed.0.get_mut(manager) {
-        owned.set = owned.set.difference(&SERVER.into_iter().collect());
+        owned.set = std::mem::take(&mut owned.set).difference(&SERVER);
         if owned.set.is_empty() {
             managed.0.remove(manager);
         }

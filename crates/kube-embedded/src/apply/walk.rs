@@ -20,7 +20,7 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Leaves these fields out, with all that is in them.
-    pub(super) fn without(&self, fields: &Set) -> Self {
+    pub(super) fn without(self, fields: &Set) -> Self {
         Self {
             removed: self.removed.recursive_difference(fields),
             modified: self.modified.recursive_difference(fields),
@@ -98,7 +98,7 @@ fn check(
             return error(path, format!("expected map, got {}", go_value(value)));
         };
         for (name, member) in members {
-            path.push(PathElement::Field(name.clone()));
+            path.push(PathElement::Field(name.into()));
             match map.member(name) {
                 Some((kind, _)) => check(kind, member, duplicates, path, errors),
                 None => errors.push(format!("{}: field not declared in schema", display(path))),
@@ -198,7 +198,7 @@ fn mention(kind: Type<'_>, value: &Value, path: &mut Vec<PathElement>, set: &mut
         }
         for (name, member) in value.as_object().into_iter().flatten() {
             let (kind, named) = map.member(name).unwrap_or((Type::Deduced, false));
-            path.push(PathElement::Field(name.clone()));
+            path.push(PathElement::Field(name.into()));
             mention(kind, member, path, set);
             if !named || member.is_null() || member.as_object().is_some_and(Map::is_empty) {
                 set.insert(path);
@@ -268,8 +268,12 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
-/// The forms in which two values are walked together: the right one's, and before it the left one's where they differ.
-fn forms<'a>(kind: Type<'a>, left: Option<&Value>, right: Option<&Value>) -> Vec<types::Atom<'a>> {
+/// The forms in which two values are walked together: the left one's where they differ, and the right one's.
+fn forms<'a>(
+    kind: Type<'a>,
+    left: Option<&Value>,
+    right: Option<&Value>,
+) -> (Option<types::Atom<'a>>, types::Atom<'a>) {
     let form = |value: Option<&Value>| match value {
         Some(Value::Object(_)) => 0,
         Some(Value::Array(_)) => 1,
@@ -277,10 +281,10 @@ fn forms<'a>(kind: Type<'a>, left: Option<&Value>, right: Option<&Value>) -> Vec
         _ => 3,
     };
     match (left, right) {
-        (left, None) => vec![kind.atom_of(left)],
-        (None, right) => vec![kind.atom_of(right)],
-        _ if form(left) == form(right) => vec![kind.atom_of(right)],
-        _ => vec![kind.atom_of(left), kind.atom_of(right)],
+        (left, None) => (None, kind.atom_of(left)),
+        (None, right) => (None, kind.atom_of(right)),
+        _ if form(left) == form(right) => (None, kind.atom_of(right)),
+        _ => (Some(kind.atom_of(left)), kind.atom_of(right)),
     }
 }
 
@@ -292,9 +296,7 @@ pub(super) fn merge(
 ) -> Result<Option<Value>, String> {
     let keep_right = || right.or(left).cloned();
     // Where the two differ in form, the right one's form decides what comes out.
-    let Some(atom) = forms(kind, left, right).pop() else {
-        return Ok(keep_right());
-    };
+    let (_, atom) = forms(kind, left, right);
     if let Some(map) = atom.map {
         if map.atomic || (is_empty(left) && is_empty(right)) {
             return Ok(keep_right());
@@ -403,7 +405,8 @@ fn difference(
         _ => {}
     };
     let mut is_leaf = false;
-    for atom in forms(kind, left, right) {
+    let (before, after) = forms(kind, left, right);
+    for atom in before.into_iter().chain([after]) {
         if let Some(map) = atom.map {
             if map.atomic || (is_empty(left) && is_empty(right)) {
                 leaf(path, out);
@@ -417,7 +420,7 @@ fn difference(
                 .filter(|(name, _)| lefts.is_none_or(|left| !left.contains_key(*name)));
             for (name, _) in lefts.into_iter().flatten().chain(only_right) {
                 let (kind, _) = map.member(name).unwrap_or((Type::Deduced, false));
-                path.push(PathElement::Field(name.clone()));
+                path.push(PathElement::Field(name.into()));
                 difference(
                     kind,
                     lefts.and_then(|left| left.get(name)),
@@ -499,7 +502,7 @@ pub(super) fn remove(kind: Type<'_>, value: &Value, set: &Set) -> Value {
                 return Value::Null;
             };
             let kept = members.iter().filter_map(|(name, member)| {
-                let element = PathElement::Field(name.clone());
+                let element = PathElement::Field(name.into());
                 if set.has_member(&element) {
                     return None;
                 }
@@ -537,10 +540,10 @@ pub(super) fn remove(kind: Type<'_>, value: &Value, set: &Set) -> Value {
 }
 
 /// A set that was written under an older schema, in terms of this one: who owned parts of what is atomic now owns it whole.
-pub(super) fn reconcile(kind: Type<'_>, set: &Set) -> Set {
+pub(super) fn reconcile(kind: Type<'_>, set: Set) -> Set {
     let (mut gone, mut whole) = (Set::default(), Set::default());
-    reconcile_below(kind, Some(set), false, &mut Vec::new(), (&mut gone, &mut whole));
-    if whole.is_empty() { set.clone() } else { set.recursive_difference(&gone).union(&whole) }
+    reconcile_below(kind, Some(&set), false, &mut Vec::new(), (&mut gone, &mut whole));
+    if whole.is_empty() { set } else { set.recursive_difference(&gone).union(whole) }
 }
 
 fn reconcile_below(

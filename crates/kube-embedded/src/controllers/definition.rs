@@ -64,7 +64,7 @@ pub(crate) fn serve(api: &Api, name: &str) {
             &mut new,
             &writer,
         );
-        if api.store.update(&CRDS.into(), name, stored.revision, new.clone()).is_err() {
+        if api.store.update(&CRDS.into(), name, stored.revision, &new).is_err() {
             return serve(api, name);
         }
     }
@@ -89,7 +89,7 @@ pub(crate) fn mark_terminating(definition: &mut Value, now: &str) {
 
 /// Deletes the instances of a definition that is being deleted, and then lets the definition go.
 pub(super) async fn finalize(api: &Api, name: &str) {
-    let Some(stored) = api.store.get(CRDS, name).filter(|stored| is_deleted(&stored.value())) else { return };
+    let Some(stored) = api.store.get(CRDS, name).filter(|stored| stored.deleted) else { return };
     let resource = api.registry(|registry| registry.defined(name).first().cloned());
     if let Some(resource) = resource {
         let Ok(page) = api.store.list(&resource.collection, Range::default(), None) else { return };
@@ -112,7 +112,7 @@ pub(super) async fn finalize(api: &Api, name: &str) {
         api.store.delete(&CRDS.into(), name, stored.revision).map(|_| withdraw(api, name, &last))
     } else {
         last["metadata"]["finalizers"] = left.into();
-        api.store.update(&CRDS.into(), name, stored.revision, last).map(|_| ())
+        api.store.update(&CRDS.into(), name, stored.revision, &last).map(|_| ())
     };
     if done.is_err() {
         // Changed in between.

@@ -113,7 +113,7 @@ fn disown(api: &Api, place: &Place, uids: &[&str]) {
         {
             metadata.remove("ownerReferences");
         }
-        if api.store.update(&place.0, &place.1, stored.revision, resource.encode(value)).is_ok() {
+        if api.store.update(&place.0, &place.1, stored.revision, &resource.encode(&value)).is_ok() {
             return;
         }
     }
@@ -129,8 +129,8 @@ fn remove_finalizer(api: &Api, resource: &Arc<Resource>, object: &Object, finali
     let written = if finished {
         api.store.delete(&resource.collection, &object.key, object.revision).map(|_| ())
     } else {
-        let value = resource.encode(value.clone());
-        api.store.update(&resource.collection, &object.key, object.revision, value).map(|_| ())
+        let value = resource.encode(&value);
+        api.store.update(&resource.collection, &object.key, object.revision, &value).map(|_| ())
     };
     match written {
         Ok(()) if finished => lifecycle::removed(api, resource, namespace, name, &value),

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::api::{Api, DeleteOptions, delete_object};
-use crate::lifecycle::{NAMESPACES, is_deleted};
+use crate::lifecycle::NAMESPACES;
 use crate::store::Range;
 
 /// Deletes what is in a namespace that is being deleted, and then the namespace.
 pub(super) async fn finalize(api: &Api, name: &str) {
-    let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| is_deleted(&it.value())) else {
+    let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| it.deleted) else {
         return;
     };
     let prefix = format!("{name}/");
@@ -43,7 +43,7 @@ pub(super) async fn finalize(api: &Api, name: &str) {
     let key = &namespace.key;
     let collection = NAMESPACES.into();
     let done = if has_others {
-        api.store.update(&collection, key, namespace.revision, last).map(|_| ())
+        api.store.update(&collection, key, namespace.revision, &last).map(|_| ())
     } else {
         api.store.delete(&collection, key, namespace.revision).map(|_| ())
     };
@@ -55,7 +55,7 @@ pub(super) async fn finalize(api: &Api, name: &str) {
 
 /// Makes a namespace's `default` ServiceAccount.
 pub(super) fn service_account(api: &Api, namespace: &str) {
-    if api.store.get(NAMESPACES, namespace).is_none_or(|it| is_deleted(&it.value())) {
+    if api.store.get(NAMESPACES, namespace).is_none_or(|it| it.deleted) {
         return;
     }
     let account = json!({
@@ -69,5 +69,5 @@ pub(super) fn service_account(api: &Api, namespace: &str) {
         },
     });
     // There is one already.
-    let _ = api.store.create(&"/serviceaccounts".into(), &format!("{namespace}/default"), account);
+    let _ = api.store.create(&"/serviceaccounts".into(), &format!("{namespace}/default"), &account);
 }

@@ -4,6 +4,7 @@
 //! schema. A read prunes it and fills in defaults by the schema of the version in which it was stored, and then prunes it
 //! by that of the version that is asked for. So a change of the definition shows in objects that nobody has written since.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,10 +59,13 @@ impl Versions {
     }
 
     /// An object of a client as it is stored.
-    fn encode(&self, object: &mut Value) {
-        if object["apiVersion"] != self.storage.as_str() {
-            self.convert(object, &self.storage);
+    fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        if object["apiVersion"] == self.storage.as_str() {
+            return Cow::Borrowed(object);
         }
+        let mut object = object.clone();
+        self.convert(&mut object, &self.storage);
+        Cow::Owned(object)
     }
 
     /// An object of the store in a version.
@@ -118,11 +122,11 @@ impl Resource {
     }
 
     /// What is stored of an object of a client.
-    pub(crate) fn encode(&self, mut object: Value) -> Value {
-        if let Some(custom) = &self.custom {
-            custom.versions.encode(&mut object);
+    pub(crate) fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        match &self.custom {
+            Some(custom) => custom.versions.encode(object),
+            None => Cow::Borrowed(object),
         }
-        object
     }
 
     /// What clients get of what is stored.

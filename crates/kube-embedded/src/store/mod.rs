@@ -9,6 +9,7 @@
 //!   events up to there.
 
 mod disk;
+mod object;
 mod watch;
 
 #[cfg(test)]
@@ -21,10 +22,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub(crate) use self::disk::Error as OpenError;
 use self::disk::{Change, Log, Record};
+pub(crate) use self::object::Object;
+use self::object::{ByKey, Draft};
 pub(crate) use self::watch::{End, Watch};
 use crate::clock::Clock;
 
@@ -32,21 +35,6 @@ use crate::clock::Clock;
 const HISTORY_EVENTS: usize = 50_000;
 /// How long a collection remembers an event: etcd's default under kube-apiserver.
 const HISTORY_AGE: SignedDuration = SignedDuration::from_mins(5);
-
-/// One state of one object. Nothing changes it once it is stored.
-#[derive(Debug)]
-pub(crate) struct Object {
-    /// `namespace/name`, or `name` for objects of the cluster.
-    pub(crate) key: Box<str>,
-    /// Of the write that made this state.
-    pub(crate) revision: u64,
-    /// The object as JSON with sorted keys.
-    pub(crate) bytes: Bytes,
-    /// Its labels, if it has any.
-    labels: Option<Box<Map<String, Value>>>,
-    /// The uids of its owners.
-    owners: Box<[Box<str>]>,
-}
 
 /// One write.
 #[derive(Debug)]
@@ -103,7 +91,7 @@ pub(crate) enum Error {
 /// The objects of one resource, by key.
 #[derive(Debug)]
 struct Collection {
-    objects: BTreeMap<Box<str>, Arc<Object>>,
+    objects: BTreeSet<ByKey>,
     history: VecDeque<Arc<Event>>,
     /// The last revision of which an event may be missing from the history.
     floor: u64,
@@ -160,55 +148,12 @@ pub(crate) struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
-impl Object {
-    /// Its labels.
-    pub(crate) fn labels(&self) -> Option<&Map<String, Value>> {
-        self.labels.as_deref()
-    }
-
-    /// The object as a value.
-    pub(crate) fn value(&self) -> Value {
-        // The bytes are this store's own serialisation of a value.
-        serde_json::from_slice(&self.bytes).unwrap_or_default()
-    }
-
-    fn new(key: &str, revision: u64, mut value: Value) -> Self {
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
-        }
-        let mut bytes = serde_json::to_vec(&value).unwrap_or_default();
-        bytes.shrink_to_fit();
-        Self::with(key, revision, &value["metadata"], bytes)
-    }
-
-    /// An object from its bytes; none if these are none's.
-    fn load(key: &str, bytes: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(bytes).ok()?;
-        let revision = value["metadata"]["resourceVersion"].as_str()?.parse().ok()?;
-        Some(Self::with(key, revision, &value["metadata"], bytes.to_vec()))
-    }
-
-    fn with(key: &str, revision: u64, metadata: &Value, bytes: Vec<u8>) -> Self {
-        let labels = metadata["labels"].as_object().filter(|labels| !labels.is_empty());
-        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
-        Self {
-            key: key.into(),
-            revision,
-            bytes: bytes.into(),
-            labels: labels.map(|labels| Box::new(labels.clone())),
-            owners: owners.filter_map(|owner| owner["uid"].as_str()).map(Box::from).collect(),
-        }
-    }
-}
-
 impl Event {
     /// The previous content with this event's resourceVersion, with which clients hear that an object is gone.
     pub(crate) fn last(&self) -> &Bytes {
         self.last.get_or_init(|| {
-            self.old
-                .as_ref()
-                .map(|old| Object::new(&old.key, self.revision, old.value()).bytes)
-                .unwrap_or_default()
+            let old = self.old.as_ref();
+            old.map(|old| old.bytes_at(self.revision)).unwrap_or_default()
         })
     }
 
@@ -244,7 +189,7 @@ impl Store {
             let name = collections.entry(collection).or_insert_with_key(|name| (**name).into());
             let (name, object) = (Arc::clone(name), Arc::new(object));
             inner.remember_owners(&name, &object);
-            inner.collection(&name).objects.insert(object.key.clone(), object);
+            inner.collection(&name).objects.replace(ByKey(object));
         }
         Ok(Self { clock, inner: Mutex::new(inner), progress, durable: true })
     }
@@ -286,8 +231,7 @@ impl Store {
     pub(crate) fn keep(&self, name: &str, value: Vec<u8>) {
         let mut inner = self.lock();
         inner.kept.insert(name.to_owned(), value.clone());
-        let revision = inner.revision;
-        self.record(&inner, Change::Keep(name.to_owned(), value), revision, None);
+        self.record(inner, Change::Keep(name.to_owned(), value), None);
     }
 
     /// The revision of the last write.
@@ -303,7 +247,7 @@ impl Store {
 
     /// An object as it is now.
     pub(crate) fn get(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
-        self.lock().collections.get(collection)?.objects.get(key).cloned()
+        self.lock().current(collection, key)
     }
 
     /// Stores a new object.
@@ -311,13 +255,14 @@ impl Store {
         &self,
         collection: &Arc<str>,
         key: &str,
-        value: Value,
+        value: &Value,
     ) -> Result<Arc<Object>, Error> {
+        let draft = Draft::new(key, value);
         let inner = self.lock();
         if inner.current(collection, key).is_some() {
             return Err(Error::Exists);
         }
-        let object = Arc::new(Object::new(key, inner.revision + 1, value));
+        let object = Arc::new(draft.at(inner.revision + 1));
         self.commit(inner, collection, None, Some(Arc::clone(&object)));
         Ok(object)
     }
@@ -328,11 +273,12 @@ impl Store {
         collection: &Arc<str>,
         key: &str,
         seen: u64,
-        value: Value,
+        value: &Value,
     ) -> Result<Arc<Object>, Error> {
+        let draft = Draft::new(key, value);
         let inner = self.lock();
         let old = inner.current(collection, key).filter(|old| old.revision == seen).ok_or(Error::Changed)?;
-        let object = Arc::new(Object::new(key, inner.revision + 1, value));
+        let object = Arc::new(draft.at(inner.revision + 1));
         self.commit(inner, collection, Some(old), Some(Arc::clone(&object)));
         Ok(object)
     }
@@ -416,12 +362,11 @@ impl Store {
         let mut inner = self.lock();
         let new = Collection::new(inner.revision);
         if let Some(removed) = inner.collections.insert(Arc::clone(collection), new) {
-            for object in removed.objects.values() {
+            for ByKey(object) in &removed.objects {
                 inner.forget_owners(collection, object);
             }
             let tell = (removed.signal, Signal::Removed(Arc::new(removed.history)));
-            let revision = inner.revision;
-            self.record(&inner, Change::Reset(Arc::clone(collection)), revision, Some(tell));
+            self.record(inner, Change::Reset(Arc::clone(collection)), Some(tell));
         }
     }
 
@@ -434,7 +379,7 @@ impl Store {
         let new = Collection { objects, ..Collection::new(revision) };
         let removed = std::mem::replace(old, new);
         let tell = (removed.signal, Signal::Removed(Arc::new(removed.history)));
-        self.record(&inner, Change::None, revision, Some(tell));
+        self.record(inner, Change::None, Some(tell));
     }
 
     /// Forgets all history: lists and watches from before now are `Expired`.
@@ -488,7 +433,7 @@ impl Store {
         let collection = inner.collection(name);
         match &event.new {
             Some(new) => {
-                collection.objects.insert(new.key.clone(), Arc::clone(new));
+                collection.objects.replace(ByKey(Arc::clone(new)));
             }
             None => {
                 collection.objects.remove(event.key());
@@ -501,18 +446,18 @@ impl Store {
             Some(new) => Change::Put(Arc::clone(name), Arc::clone(new)),
             None => Change::Remove(Arc::clone(name), event.key().into()),
         };
-        self.record(&inner, change, revision, Some(tell));
+        self.record(inner, change, Some(tell));
         event
     }
 
-    /// Tells of a change, once it is on disk where that is wanted.
+    /// Tells of a change, once it is on disk where that is wanted. The lock is free by then: thousands may hear of it.
     fn record(
         &self,
-        inner: &Inner,
+        inner: MutexGuard<'_, Inner>,
         change: Change,
-        revision: u64,
         tell: Option<(tokio::sync::watch::Sender<Signal>, Signal)>,
     ) {
+        let revision = inner.revision;
         if self.durable {
             if let Some(log) = &inner.log {
                 // Where nobody writes any more the progress has ended, which those who wait for it hear.
@@ -520,9 +465,15 @@ impl Store {
             }
             return;
         }
-        self.progress.send_modify(|progress| progress.revision = revision);
+        drop(inner);
+        // Others may have told of later changes in between.
+        self.progress.send_modify(|progress| progress.revision = progress.revision.max(revision));
         if let Some((signal, told)) = tell {
-            signal.send_replace(told);
+            signal.send_modify(|last| {
+                if matches!(last, Signal::Written) {
+                    *last = told;
+                }
+            });
         }
     }
 
@@ -568,14 +519,15 @@ impl Inner {
     }
 
     fn current(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
-        self.collections.get(collection)?.objects.get(key).cloned()
+        let ByKey(object) = self.collections.get(collection)?.objects.get(key)?;
+        Some(Arc::clone(object))
     }
 }
 
 impl Collection {
     fn new(floor: u64) -> Self {
         Self {
-            objects: BTreeMap::new(),
+            objects: BTreeSet::new(),
             history: VecDeque::new(),
             floor,
             signal: tokio::sync::watch::Sender::new(Signal::Written),
@@ -596,7 +548,7 @@ impl Collection {
         };
         self.objects
             .range::<str, _>((start, Bound::Unbounded))
-            .map(|(_, object)| object)
+            .map(|ByKey(object)| object)
             .take_while(move |object| object.key.starts_with(prefix))
     }
 

@@ -38,8 +38,8 @@ fn perform(store: &Store, step: &Step) -> bool {
         Step::Put(key) => {
             let key = format!("ns/{key}");
             match store.get(&things, &key) {
-                Some(old) => store.update(&things, &key, old.revision, value).unwrap(),
-                None => store.create(&things, &key, value).unwrap(),
+                Some(old) => store.update(&things, &key, old.revision, &value).unwrap(),
+                None => store.create(&things, &key, &value).unwrap(),
             };
             true
         }
@@ -136,9 +136,9 @@ proptest! {
 #[test]
 fn an_object_carries_the_revision_of_its_write() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", json!({"metadata": {"name": "one"}})).unwrap();
+    let one = store.create(&things, "one", &json!({"metadata": {"name": "one"}})).unwrap();
     assert_eq!(one.value()["metadata"]["resourceVersion"], one.revision.to_string());
-    let two = store.update(&things, "one", one.revision, one.value()).unwrap();
+    let two = store.update(&things, "one", one.revision, &one.value()).unwrap();
     assert!(two.revision > one.revision);
     let gone = store.delete(&things, "one", two.revision).unwrap();
     let last: Value = serde_json::from_slice(gone.last()).unwrap();
@@ -149,10 +149,10 @@ fn an_object_carries_the_revision_of_its_write() {
 #[test]
 fn a_write_needs_the_state_that_it_has_seen() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", json!({})).unwrap();
-    assert_eq!(store.create(&things, "one", json!({})).unwrap_err(), Error::Exists);
-    store.update(&things, "one", one.revision, json!({})).unwrap();
-    assert_eq!(store.update(&things, "one", one.revision, json!({})).unwrap_err(), Error::Changed);
+    let one = store.create(&things, "one", &json!({})).unwrap();
+    assert_eq!(store.create(&things, "one", &json!({})).unwrap_err(), Error::Exists);
+    store.update(&things, "one", one.revision, &json!({})).unwrap();
+    assert_eq!(store.update(&things, "one", one.revision, &json!({})).unwrap_err(), Error::Changed);
     assert_eq!(store.delete(&things, "one", one.revision).unwrap_err(), Error::Changed);
     assert_eq!(store.delete(&things, "two", one.revision).unwrap_err(), Error::Changed);
 }
@@ -160,7 +160,7 @@ fn a_write_needs_the_state_that_it_has_seen() {
 #[test]
 fn a_watch_that_falls_behind_ends() {
     let (store, things) = (store(), things());
-    store.create(&things, "one", json!({})).unwrap();
+    store.create(&things, "one", &json!({})).unwrap();
     let mut watch = store.watch(&things, 1).unwrap();
     store.compact();
     assert_eq!(watch.ready().unwrap_err(), End::TooSlow);
@@ -170,7 +170,7 @@ fn a_watch_that_falls_behind_ends() {
 #[tokio::test]
 async fn a_watch_of_a_collection_that_ends_hears_its_last_events() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", json!({})).unwrap();
+    let one = store.create(&things, "one", &json!({})).unwrap();
     let mut watch = store.watch(&things, one.revision).unwrap();
     store.delete(&things, "one", one.revision).unwrap();
     store.reset(&things);
@@ -183,10 +183,10 @@ async fn a_watch_of_a_collection_that_ends_hears_its_last_events() {
 fn dependents_are_found_by_their_owners() {
     let (store, things) = (store(), things());
     let owned = json!({"metadata": {"ownerReferences": [{"uid": "u"}]}});
-    let one = store.create(&things, "one", owned.clone()).unwrap();
-    let two = store.create(&things, "two", owned).unwrap();
+    let one = store.create(&things, "one", &owned).unwrap();
+    let two = store.create(&things, "two", &owned).unwrap();
     assert_eq!(store.dependents("u").len(), 2);
-    store.update(&things, "one", one.revision, json!({})).unwrap();
+    store.update(&things, "one", one.revision, &json!({})).unwrap();
     store.delete(&things, "two", two.revision).unwrap();
     assert!(!store.has_dependents("u"));
 }

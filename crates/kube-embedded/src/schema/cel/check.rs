@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Definition, Rule, value::escape};
 use crate::{
     field::{FieldError, Path},
-    schema::{ListType, Schema, Type, field_path},
+    schema::{ListType, Schema, Type, field_path, pattern},
 };
 
 /// Compiles the rules of a schema and of those inside it. Errors have their paths below `path`; `uncorrelatable` is the
@@ -246,6 +246,12 @@ impl<'a> Scope<'a> {
                 let mut arguments = Vec::with_capacity(call.args.len());
                 for argument in &call.args {
                     arguments.push(self.check(argument, variables)?);
+                }
+                if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) =
+                    (name.as_str(), call.args.last().map(|argument| &argument.expr))
+                    && pattern::compile(pattern.inner()).is_err()
+                {
+                    return Err(self.at_text("matches(", "matches(".len(), "invalid matches argument"));
                 }
                 Ok(match (call.func_name.as_str(), &arguments[..]) {
                     (

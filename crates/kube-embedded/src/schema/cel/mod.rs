@@ -7,6 +7,7 @@
 
 mod check;
 mod cost;
+mod patterns;
 mod value;
 
 use std::sync::{Arc, LazyLock};
@@ -224,6 +225,7 @@ impl Definition {
 /// The functions that rules may call.
 static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
+    patterns::register(&mut context);
     // The interpreter has no types as values: a type is its name here.
     context.add_function("type", |value: Cel| Arc::new(type_name(&value).to_owned()));
     context.add_function("dyn", |value: Cel| Ok::<_, ExecutionError>(value));

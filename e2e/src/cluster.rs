@@ -15,6 +15,7 @@ use crate::{
     embedded::Embedded,
     envtest::{Assets, ControlPlane},
     given::{self, Given},
+    go,
     http::Http,
     program,
     relay::Relay,
@@ -46,6 +47,8 @@ pub enum Need {
     Alone,
     /// Runs kubectl, of the version whose words the tests expect.
     Kubectl,
+    /// Runs the program in `e2e/go`.
+    Go,
     /// Runs pods, with the image of crdctl.
     Nodes,
 }
@@ -119,6 +122,11 @@ impl Cluster {
             return Ok(Err(Skipped(format!(
                 "there is no kubectl {wanted} in KUBEBUILDER_ASSETS or on PATH"
             ))));
+        }
+        if needs.contains(&Need::Go)
+            && let Err(skipped) = go::binary().await?
+        {
+            return Ok(Err(skipped));
         }
         if needs.contains(&Need::Nodes) && provider != Provider::Given {
             return Ok(Err(Skipped("there are no nodes: a kind or k3s cluster has them".to_owned())));

@@ -67,7 +67,12 @@ impl Given {
                 Need::NoControllers if self.has_controllers().await? => {
                     Some("controllers and admission change what was recorded without them".to_owned())
                 }
-                Need::NoControllers | Need::Alone | Need::Nodes | Need::Controllers | Need::Kubectl => None,
+                Need::NoControllers
+                | Need::Alone
+                | Need::Nodes
+                | Need::Controllers
+                | Need::Kubectl
+                | Need::Go => None,
             };
             if lacking.is_some() {
                 return Ok(lacking);

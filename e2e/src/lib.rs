@@ -23,6 +23,7 @@ mod envtest;
 mod eventually;
 pub mod existing;
 mod given;
+mod go;
 pub mod group;
 pub mod http;
 pub mod program;

@@ -69,7 +69,7 @@ impl Clock {
 
     /// Now, as Kubernetes writes it: RFC 3339 in whole seconds.
     pub(crate) fn seconds(&self) -> String {
-        self.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        seconds(self.now())
     }
 
     /// A timer that is due after some time from now.
@@ -106,6 +106,11 @@ impl Timer {
             Self::Manual { at, now } => *now.borrow() >= *at,
         }
     }
+}
+
+/// A time as Kubernetes writes it: RFC 3339 in whole seconds.
+pub(crate) fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn later(time: Timestamp, by: Duration) -> Timestamp {

@@ -16,7 +16,7 @@ use crate::strategy;
 /// The collection of namespaces.
 pub(crate) const NAMESPACES: &str = "/namespaces";
 /// The collection of pods.
-const PODS: &str = "/pods";
+pub(crate) const PODS: &str = "/pods";
 /// The collection of classes of their priority.
 const PRIORITY_CLASSES: &str = "scheduling.k8s.io/priorityclasses";
 /// The collection of services.
@@ -125,12 +125,13 @@ pub(crate) fn is_deleted(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// Whether an object is marked as deleted and nobody has anything left to do for it.
+/// Whether an object is marked as deleted and nobody has anything left to do for it: no finalizer, and no time to stop.
 pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
     let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
     let namespace = resource.group.is_empty() && resource.kind == "Namespace";
     is_deleted(object)
         && empty(&object["metadata"]["finalizers"])
+        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) <= 0
         && (!namespace || empty(&object["spec"]["finalizers"]))
 }
 

@@ -242,6 +242,11 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// 415 for a patch of a built-in kind.
+    pub(crate) fn unsupported_patch() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").because(Vec::new())
+    }
+
     /// 422 for an object. `kind` may be a resource, as kube-apiserver has it in places.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let texts: Vec<String> = errors.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
@@ -261,7 +266,7 @@ impl Status {
 
     /// 422 without an object's name.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
-        Self::new(422, "Invalid", message)
+        Self::new(422, "Invalid", message).because(Vec::new())
     }
 
     /// 429

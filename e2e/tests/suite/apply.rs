@@ -10,7 +10,7 @@ use crate::widgets::{GROUP, version, widgets};
 e2e::on_each_cluster! {
     creates_then_nothing_changes, conflicts, force_takes_over, giving_up_removes, shared_fields,
     associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests, typed_problems, yaml,
-    dry_run, recreates_nothing
+    dry_run, recreates_nothing, creates_no_named_uid
 }
 
 /// Manager, operation and fields of each entry, without their times.
@@ -284,5 +284,16 @@ async fn recreates_nothing(cluster: Cluster) -> Result<()> {
     );
     widgets.http.patch(&path, APPLY_PATCH, &widget).await?.refused(409, "Conflict", &message)?;
     assert_eq!(widgets.get("one").await?.code(200)?, one);
+    Ok(())
+}
+
+async fn creates_no_named_uid(cluster: Cluster) -> Result<()> {
+    let path = format!("/api/v1/namespaces/{}/configmaps/c?fieldManager=ann", cluster.namespace());
+    let map = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+    let message = "Operation cannot be fulfilled on configmaps \"c\": uid mismatch: the provided object specified uid u, and no existing object was found";
+    let named = map(json!({"name": "c", "uid": "u"}));
+    cluster.admin().patch(&path, APPLY_PATCH, &named).await?.refused(409, "Conflict", message)?;
+    let versioned = map(json!({"name": "c", "resourceVersion": "5"}));
+    cluster.admin().patch(&path, APPLY_PATCH, &versioned).await?.code(201)?;
     Ok(())
 }

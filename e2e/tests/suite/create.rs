@@ -9,7 +9,7 @@ use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
-    wrong_types, yaml_in_and_out, not_in_that_namespace, secret_string_data
+    wrong_types, yaml_in_and_out, not_in_that_namespace, secret_string_data, with_a_version
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -147,6 +147,33 @@ async fn dry_run(cluster: Cluster) -> Result<()> {
     assert_eq!(widgets.get("one").await?.code(200)?["spec"]["size"], "small");
     widgets.delete("one?dryRun=All").await?.code(200)?;
     widgets.get("one").await?.code(200)?;
+    let message = format!("widgets.{GROUP} \"one\" already exists");
+    let again = widgets.draft("one", &json!({"size": "small"}));
+    let path = format!("{}?dryRun=All", widgets.path);
+    widgets.http.post(&path, &again).await?.refused(409, "AlreadyExists", &message)?;
+    Ok(())
+}
+
+/// The store refuses a version, after all else was found right.
+async fn with_a_version(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let create = async |name: &str, size: &str, version: &str, query: &str| {
+        let mut widget = widgets.draft(name, &json!({"size": size}));
+        widget["metadata"]["resourceVersion"] = version.into();
+        widgets.http.post(&format!("{}{query}", widgets.path), &widget).await
+    };
+    let message = "resourceVersion should not be set on objects to be created";
+    create("one", "small", "5", "").await?.refused(500, "", message)?;
+    create("one", "", "5", "").await?.code(422)?;
+    create("one", "small", "5", "?dryRun=All").await?.code(201)?;
+    // Neither is a version.
+    create("one", "small", "0", "").await?.code(201)?;
+    create("two", "small", "abc", "").await?.code(201)?;
+    create("one", "small", "5", "").await?.refused(500, "", message)?;
+    // What PUT creates has lost it.
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l", "resourceVersion": "5"}});
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/l", cluster.namespace());
+    cluster.admin().put(&path, &lease).await?.code(201)?;
     Ok(())
 }
 

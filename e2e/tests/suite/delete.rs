@@ -11,7 +11,8 @@ use crate::widgets::{GROUP, names, version, widgets};
 
 e2e::on_each_cluster! {
     answers_with_a_status, finalizers, preconditions, options, collection, foreground,
-    owned_objects [Controllers]
+    owned_objects [Controllers], jobs_leave_what_they_own [Controllers], pods_get_time_to_stop [NoControllers],
+    pods_that_run_nowhere
 }
 
 async fn answers_with_a_status(cluster: Cluster) -> Result<()> {
@@ -98,6 +99,25 @@ async fn options(cluster: Cluster) -> Result<()> {
             &invalid(problem),
         )?;
     }
+    // None is passed over because of its type: the object would go that was not meant.
+    for (options, found, field) in [
+        (json!({"gracePeriodSeconds": "5"}), "string", "DeleteOptions.gracePeriodSeconds of type int64"),
+        (json!({"gracePeriodSeconds": 1.5}), "number 1.5", "DeleteOptions.gracePeriodSeconds of type int64"),
+        (json!({"orphanDependents": 5}), "number", "DeleteOptions.orphanDependents of type bool"),
+        (
+            json!({"propagationPolicy": 5}),
+            "number",
+            "DeleteOptions.propagationPolicy of type v1.DeletionPropagation",
+        ),
+        (json!({"preconditions": 5}), "number", "DeleteOptions.preconditions of type v1.Preconditions"),
+        (json!({"preconditions": {"uid": 5}}), "number", "Preconditions.preconditions.uid of type types.UID"),
+        (json!({"dryRun": "All"}), "string", "DeleteOptions.dryRun of type []string"),
+        (json!({"dryRun": [5]}), "number", "DeleteOptions.dryRun of type string"),
+    ] {
+        let reply = widgets.http.delete_with(&widgets.at("one"), &options).await?;
+        let message = format!("json: cannot unmarshal {found} into Go struct field {field}");
+        reply.refused(400, "BadRequest", &message)?;
+    }
     let headers = [("content-type", "application/json")];
     let reply = widgets.http.send(Method::DELETE, &widgets.at("one"), &headers, b"garbage".to_vec()).await?;
     ensure!(
@@ -110,6 +130,88 @@ async fn options(cluster: Cluster) -> Result<()> {
     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
     widgets.http.delete_with(&widgets.at("one"), &options).await?.code(200)?;
     widgets.get("one").await?.code(404)?;
+    Ok(())
+}
+
+async fn jobs_leave_what_they_own(cluster: Cluster) -> Result<()> {
+    let (admin, namespace) = (cluster.admin(), cluster.namespace());
+    let jobs = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
+    let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+    for (query, stays) in
+        [("", true), ("?propagationPolicy=Orphan", true), ("?propagationPolicy=Background", false)]
+    {
+        let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+        let job = json!({"metadata": {"name": "j"}, "spec": {"suspend": true, "template": {"spec": pod}}});
+        let job = admin.post(&jobs, &job).await?.code(201)?;
+        let owner =
+            json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": job["metadata"]["uid"]});
+        let owned = json!({"metadata": {"name": "owned", "ownerReferences": [owner]}});
+        admin.post(&maps, &owned).await?.code(201)?;
+        let deleted = admin.delete(&format!("{jobs}/j{query}")).await?;
+        ensure!(
+            deleted.warnings() == if query.is_empty() { vec![warning] } else { vec![] },
+            "{query}: {deleted:?}"
+        );
+        deleted.code(200)?;
+        eventually(Duration::from_secs(30), || async {
+            admin.get(&format!("{jobs}/j")).await?.code(404)?;
+            let reply = admin.get(&format!("{maps}/owned")).await?;
+            let left = reply.code == 200 && reply.body["metadata"].get("ownerReferences").is_none();
+            ensure!(left == stays && (stays || reply.code == 404), "{query}: {reply:?}");
+            Ok(())
+        })
+        .await?;
+        admin.delete(&format!("{maps}/owned")).await?;
+    }
+    Ok(())
+}
+
+async fn pods_get_time_to_stop(cluster: Cluster) -> Result<()> {
+    let (admin, pods) = (cluster.admin(), format!("/api/v1/namespaces/{}/pods", cluster.namespace()));
+    let spec = json!({"nodeName": "nowhere", "containers": [{"name": "c", "image": "i"}]});
+    let pod = admin.post(&pods, &json!({"metadata": {"name": "p"}, "spec": spec})).await?.code(201)?;
+    let end = |pod: &Value| -> Result<(i64, i64)> {
+        let metadata = &pod["metadata"];
+        let at: k8s_openapi::jiff::Timestamp =
+            metadata["deletionTimestamp"].as_str().unwrap_or_default().parse()?;
+        Ok((at.as_second(), metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default()))
+    };
+    let path = format!("{pods}/p");
+    let stops = admin.delete(&path).await?.code(200)?;
+    let (at, seconds) = end(&stops)?;
+    assert_eq!(seconds, 30);
+    assert_eq!(stops["metadata"]["generation"], pod["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+    // Again, or for longer, changes nothing.
+    assert_eq!(admin.delete(&path).await?.code(200)?["metadata"], stops["metadata"]);
+    assert_eq!(
+        admin.delete(&format!("{path}?gracePeriodSeconds=60")).await?.code(200)?["metadata"],
+        stops["metadata"]
+    );
+    // A shorter time counts from the same moment.
+    let sooner = admin.delete(&format!("{path}?gracePeriodSeconds=25")).await?.code(200)?;
+    assert_eq!(end(&sooner)?, (at - 5, 25));
+    assert_eq!(admin.get(&path).await?.code(200)?["metadata"], sooner["metadata"]);
+    let message = "strconv.ParseInt: parsing \"x\": invalid syntax";
+    admin.delete(&format!("{path}?gracePeriodSeconds=x")).await?.refused(400, "BadRequest", message)?;
+    // A kubelet has the last word.
+    admin.delete_with(&path, &json!({"gracePeriodSeconds": 0})).await?.code(200)?;
+    admin.get(&path).await?.code(404)?;
+    Ok(())
+}
+
+async fn pods_that_run_nowhere(cluster: Cluster) -> Result<()> {
+    let (admin, pods) = (cluster.admin(), format!("/api/v1/namespaces/{}/pods", cluster.namespace()));
+    let spec = json!({"schedulerName": "nobody", "containers": [{"name": "c", "image": "i"}]});
+    let pod = admin.post(&pods, &json!({"metadata": {"name": "p"}, "spec": spec})).await?.code(201)?;
+    let mut watch = admin.watch(&format!("{pods}?watch=true&resourceVersion={}", version(&pod))).await?;
+    let last = admin.delete(&format!("{pods}/p")).await?.code(200)?;
+    assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0);
+    for expected in ["MODIFIED", "DELETED"] {
+        let event = watch.next().await?;
+        assert_eq!(event.kind, expected);
+        assert!(event.object["metadata"]["deletionTimestamp"].is_string(), "{expected}");
+    }
     Ok(())
 }
 

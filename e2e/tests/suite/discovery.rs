@@ -158,5 +158,10 @@ async fn unknown_paths(cluster: Cluster) -> Result<()> {
     let reply =
         widgets.http.get(&format!("/apis/{GROUP}/v2/namespaces/{}/widgets", cluster.namespace())).await?;
     assert_eq!((reply.code, reply.body), (404, json!("404 page not found\n")));
+    // The server's own groups answer for versions that they do not have.
+    for path in ["/api/v2/pods", "/apis/apps/v9/deployments"] {
+        let reply = cluster.admin().get(path).await?;
+        reply.refused(404, "NotFound", "the server could not find the requested resource")?;
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::widgets::{Widgets, names, version, widgets};
 
 e2e::on_each_cluster! {
     shape, label_selectors, field_selectors, malformed_selectors, pages, page_tokens, versions,
-    version_too_large, wrong_options, get_at_a_version, across_namespaces
+    version_too_large, wrong_options, get_at_a_version, across_namespaces, fields_that_are_absent [NoControllers]
 }
 
 async fn three(cluster: &Cluster) -> Result<Widgets> {
@@ -72,6 +72,50 @@ async fn field_selectors(cluster: Cluster) -> Result<()> {
         let found = widgets.names(&format!("fieldSelector={selector}")).await?;
         ensure!(found == expected, "{selector}: {found:?}");
     }
+    Ok(())
+}
+
+/// Numbers and booleans are selected by Go's zero where an object has none.
+async fn fields_that_are_absent(cluster: Cluster) -> Result<()> {
+    let (admin, namespace) = (cluster.admin(), cluster.namespace());
+    let pod = json!({"containers": [{"name": "c", "image": "i"}]});
+    let jobs = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
+    let mut once = pod.clone();
+    once["restartPolicy"] = "Never".into();
+    let event = json!({
+        "metadata": {"name": "one"}, "involvedObject": {"namespace": namespace}, "reportingComponent": "suite",
+        "reportingInstance": "i", "action": "a", "reason": "r", "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
+    });
+    let core = format!("/api/v1/namespaces/{namespace}");
+    for (path, object, selector, other) in [
+        (
+            "/api/v1/nodes".to_owned(),
+            json!({"metadata": {"name": namespace}}),
+            "spec.unschedulable",
+            ["false", "true"],
+        ),
+        (
+            format!("{core}/pods"),
+            json!({"metadata": {"name": "one"}, "spec": pod}),
+            "spec.hostNetwork",
+            ["false", "true"],
+        ),
+        (
+            jobs,
+            json!({"metadata": {"name": "one"}, "spec": {"template": {"spec": once}}}),
+            "status.successful",
+            ["0", "1"],
+        ),
+        (format!("{core}/events"), event, "source", ["suite", ""]),
+    ] {
+        let name = object["metadata"]["name"].clone();
+        admin.post(&path, &object).await?.code(201)?;
+        for (value, found) in other.into_iter().zip([true, false]) {
+            let list = admin.get(&format!("{path}?fieldSelector={selector}%3D{value}")).await?.code(200)?;
+            ensure!(names(&list).iter().any(|it| name == it.as_str()) == found, "{selector}={value}: {list}");
+        }
+    }
+    admin.delete(&format!("/api/v1/nodes/{namespace}")).await?.code(200)?;
     Ok(())
 }
 

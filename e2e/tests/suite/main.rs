@@ -3,6 +3,7 @@
 mod apply;
 mod auth;
 mod builtins;
+mod clients;
 mod compaction;
 mod crdctl;
 mod crds;

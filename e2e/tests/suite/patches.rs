@@ -59,7 +59,8 @@ async fn json_patch_refused(cluster: Cluster) -> Result<()> {
         json!([{"op": "bogus", "path": "/spec/size"}]),
     ] {
         let reply = widgets.json_patch("one", &patch).await?;
-        reply.refused(422, "Invalid", "the server rejected our request due to an error in our request")?;
+        let message = "the server rejected our request due to an error in our request";
+        assert_eq!(reply.refused(422, "Invalid", message)?["details"], json!({}));
     }
     // All of it or nothing.
     assert_eq!(widgets.get("one").await?.code(200)?, one);
@@ -98,6 +99,9 @@ async fn media_types(cluster: Cluster) -> Result<()> {
         let reply = widgets.http.patch(&widgets.at("one"), content_type, &json!({})).await?;
         reply.refused(415, "UnsupportedMediaType", message)?;
     }
+    let map = format!("/api/v1/namespaces/{}/configmaps/c", cluster.namespace());
+    let reply = cluster.admin().patch(&map, "application/json", &json!({})).await?;
+    reply.refused(415, "UnsupportedMediaType", "415: Unsupported Media Type")?;
     Ok(())
 }
 

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
-    tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others, token_requests_that_are_refused, token_reviews, approval,
-    cordon, finalize,
+    tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others,
+    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_nothing,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -445,5 +445,13 @@ async fn finalize(cluster: Cluster) -> Result<()> {
     made["metadata"]["resourceVersion"] = "".into();
     admin.put(&format!("{path}/finalize"), &made).await?.code(200)?;
     admin.get(&path).await?.code(404)?;
+    Ok(())
+}
+
+async fn of_nothing(cluster: Cluster) -> Result<()> {
+    for below in ["log", "status", "exec"] {
+        let reply = cluster.admin().get(&format!("{}/nothing/{below}", pods(&cluster))).await?;
+        reply.refused(404, "NotFound", "pods \"nothing\" not found")?;
+    }
     Ok(())
 }

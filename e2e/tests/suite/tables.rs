@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::widgets::{version, widgets};
 
 e2e::on_each_cluster! {
-    of_a_list, of_one, objects_in_rows, built_in, of_the_cluster [NoControllers], watch, falls_back, refusals_are_no_tables, partial_metadata
+    of_a_list, of_one, objects_in_rows, built_in, of_the_cluster [NoControllers], watch, falls_back,
+    refusals_are_no_tables, partial_metadata, component_statuses
 }
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -229,5 +230,26 @@ async fn partial_metadata(cluster: Cluster) -> Result<()> {
     );
     assert_eq!(list["items"][0]["metadata"], one["metadata"]);
     assert!(list["items"][0].get("spec").is_none(), "{list}");
+    Ok(())
+}
+
+/// No store has them.
+async fn component_statuses(cluster: Cluster) -> Result<()> {
+    let (admin, path) = (cluster.admin(), "/api/v1/componentstatuses");
+    let table = admin.get_as(path, TABLE).await?.code(200)?;
+    let names: Vec<Value> = columns(&table)?.into_iter().map(|column| column[0].clone()).collect();
+    assert_eq!(names, ["Name", "Status", "Message", "Error"]);
+    let list = admin.get(path).await?.code(200)?;
+    for component in list["items"].as_array().context("items")? {
+        let name = component["metadata"]["name"].as_str().context("a name")?;
+        let one = admin.get(&format!("{path}/{name}")).await?.code(200)?;
+        assert_eq!(one["conditions"][0]["type"], "Healthy");
+        let row = table["rows"].as_array().context("rows")?.iter().find(|row| row["cells"][0] == name);
+        let healthy = one["conditions"][0]["status"] == "True";
+        let status = &row.context("a row")?["cells"][1];
+        assert_eq!(status, if healthy { "Healthy" } else { "Unhealthy" }, "{name}");
+    }
+    let message = "componentstatus \"nothing\" not found";
+    admin.get(&format!("{path}/nothing")).await?.refused(404, "NotFound", message)?;
     Ok(())
 }

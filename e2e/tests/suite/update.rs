@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
     needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
-    no_change_no_version, wrong_targets
+    no_change_no_version, wrong_targets, what_is_no_version, scale_tells_the_selector
 }
 
 const MODIFIED: &str =
@@ -141,6 +141,24 @@ async fn scale(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
+async fn scale_tells_the_selector(cluster: Cluster) -> Result<()> {
+    let (admin, namespace) = (cluster.admin(), cluster.namespace());
+    let pod = json!({"metadata": {"labels": {"a": "b", "c": "d"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let expressions = json!([{"key": "a", "operator": "In", "values": ["x", "b"]}]);
+    let selector = json!({"matchLabels": {"c": "d"}, "matchExpressions": expressions});
+    for (group, plural, selector, text) in [
+        ("apis/apps", "deployments", selector, "a in (b,x),c=d"),
+        ("api", "replicationcontrollers", json!({"a": "b", "c": "d"}), "a=b,c=d"),
+    ] {
+        let path = format!("/{group}/v1/namespaces/{namespace}/{plural}");
+        let object = json!({"metadata": {"name": "one"}, "spec": {"replicas": 0, "selector": selector, "template": pod}});
+        admin.post(&path, &object).await?.code(201)?;
+        let scale = admin.get(&format!("{path}/one/scale")).await?.code(200)?;
+        assert_eq!(scale["status"]["selector"], text);
+    }
+    Ok(())
+}
+
 async fn no_change_no_version(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let one = widgets.create("one").await?;
@@ -183,5 +201,33 @@ async fn wrong_targets(cluster: Cluster) -> Result<()> {
     let reply = widgets.merge("one", &json!({"metadata": {"namespace": "other"}})).await?;
     let message = "the namespace of the provided object does not match the namespace sent on the request";
     reply.refused(400, "BadRequest", message)?;
+    Ok(())
+}
+
+async fn what_is_no_version(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    admin.post(&maps, &json!({"metadata": {"name": "c"}})).await?.code(201)?;
+    let map =
+        |version: &str| json!({"metadata": {"name": "c", "resourceVersion": version}, "data": {"a": "b"}});
+    let put = async |version: &str| admin.put(&format!("{maps}/c"), &map(version)).await;
+    let patch = async |version: &str| admin.patch(&format!("{maps}/c"), MERGE_PATCH, &map(version)).await;
+    // As if there were none.
+    put("0").await?.code(200)?;
+    patch("0").await?.code(200)?;
+    let message = "strconv.ParseUint: parsing \"abc\": invalid syntax";
+    put("abc").await?.refused(500, "", message)?;
+    patch("abc").await?.refused(500, "", message)?;
+
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.create("one").await?;
+    widget["metadata"]["resourceVersion"] = "0".into();
+    let message = format!(
+        "widgets.{GROUP} \"one\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+    );
+    widgets.http.put(&widgets.at("one"), &widget).await?.refused(422, "Invalid", &message)?;
+    widget["metadata"]["resourceVersion"] = "abc".into();
+    let reply = widgets.http.put(&widgets.at("one"), &widget).await?;
+    reply.refused(500, "", "strconv.ParseUint: parsing \"abc\": invalid syntax")?;
     Ok(())
 }

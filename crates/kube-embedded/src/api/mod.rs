@@ -3,10 +3,13 @@
 //! What is here knows no socket and no token: a request comes with the [`User`] that it is from.
 
 mod body;
+mod components;
 mod delete;
+mod delete_options;
 mod discovery;
 mod fault;
 mod injection;
+mod mark;
 mod negotiate;
 mod openapi;
 mod path;
@@ -31,7 +34,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::delete::{DeleteOptions, delete_object};
+pub(crate) use self::delete::delete_object;
+pub(crate) use self::delete_options::DeleteOptions;
 pub(crate) use self::injection::Injections;
 use self::negotiate::{Accept, Encoding};
 pub(crate) use self::path::Path;
@@ -254,6 +258,7 @@ impl Api {
             });
         }
         match *request.method {
+            Method::GET | Method::HEAD if components::are(resource) => components::answer(self, request),
             Method::GET | Method::HEAD if named && !request.query.watch() => read::get(self, request).await,
             Method::GET | Method::HEAD => {
                 let mut options = request.query.list_options()?;
@@ -311,6 +316,10 @@ impl Api {
             ("status" | "approval" | "resize" | "ephemeralcontainers", &Method::PATCH) => {
                 write::patch(self, request)
             }
+            // Its object is looked for first.
+            _ if self.object(resource, path).is_err() => {
+                Err(Status::not_found(&resource.group, &resource.plural, &path.name))
+            }
             _ => Err(Status::not_implemented(&format!("{}/{}", resource.plural, path.subresource))),
         }
     }
@@ -346,9 +355,11 @@ impl Api {
 
     /// Why a path's resource is not there.
     fn missing(&self, path: &Path) -> Status {
-        let group = self.registry(|registry| registry.group_version(&path.group, &path.version).is_some());
-        // Where no group version is, kube-apiserver has no handler either, and answers in plain text.
-        if group { Status::no_such_path() } else { Status::page_not_found() }
+        let known = self.registry(|registry| {
+            registry.is_builtin(&path.group) || registry.group_version(&path.group, &path.version).is_some()
+        });
+        // Where no group is, kube-apiserver has no handler either, and answers in plain text.
+        if known { Status::no_such_path() } else { Status::page_not_found() }
     }
 }
 

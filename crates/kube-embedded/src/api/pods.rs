@@ -6,16 +6,16 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::delete::{DeleteOptions, delete_object};
+use super::delete::delete_object;
+use super::delete_options::DeleteOptions;
 use super::{Api, Request, body, render};
-use crate::lifecycle::{self, is_deleted};
+use crate::lifecycle::{self, PODS, is_deleted};
 use crate::registry::{Registry, Resource};
 use crate::selector::LabelSelector;
 use crate::status::{Cause, Status};
 use crate::store::Range;
 use crate::strategy;
 
-const PODS: &str = "/pods";
 const BUDGETS: &str = "policy/poddisruptionbudgets";
 /// Evictions of a budget that nobody has confirmed, at most.
 const MAX_DISRUPTED: usize = 2000;

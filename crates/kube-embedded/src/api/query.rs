@@ -131,8 +131,8 @@ impl Query {
         if manager.len() > 128 {
             errors.push(FieldError::too_long("fieldManager", 128));
         }
-        if let Some(odd) = manager.chars().position(char::is_control) {
-            let detail = format!("should only contain printable characters, but found one at {odd}");
+        if let Some((at, odd)) = manager.char_indices().find(|(_, char)| char.is_control()) {
+            let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(odd));
             errors.push(FieldError::invalid("fieldManager", &manager.into(), &detail));
         }
         let validation = match self.get("fieldValidation") {
@@ -156,7 +156,7 @@ impl Query {
         })
     }
 
-    fn int(&self, name: &str) -> Result<Option<i64>, Status> {
+    pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
         text.parse().map(Some).map_err(wrong)

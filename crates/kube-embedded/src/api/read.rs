@@ -106,6 +106,30 @@ pub(super) async fn list(
     Ok(body(&request.view(api)?, request.resource, &page.objects, &metadata))
 }
 
+/// A list in the form that is asked for.
+pub(super) fn shown(
+    view: &View<'_>,
+    resource: &Resource,
+    values: impl Iterator<Item = Value>,
+    metadata: &Value,
+) -> Value {
+    match view.accept.content {
+        As::Table => view.table(values, metadata.clone()),
+        As::Metadata => json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": view.meta_version(),
+            "metadata": metadata,
+            "items": values.map(|object| view.value(object)).collect::<Vec<_>>(),
+        }),
+        As::Object => json!({
+            "kind": resource.list_kind,
+            "apiVersion": resource.api_version(),
+            "metadata": metadata,
+            "items": values.map(|object| view.value(object)).collect::<Vec<_>>(),
+        }),
+    }
+}
+
 /// What the keys of a request's objects begin with.
 pub(super) fn prefix(request: &Request<'_>) -> String {
     match request.path.namespace.as_str() {
@@ -206,21 +230,7 @@ fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
 fn body(view: &View<'_>, resource: &Arc<Resource>, objects: &[Arc<Object>], metadata: &Value) -> Response {
     if !view.is_stored() {
         let values = objects.iter().map(|object| resource.value(object));
-        let value = match view.accept.content {
-            As::Table => view.table(values, metadata.clone()),
-            As::Metadata => json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": view.meta_version(),
-                "metadata": metadata,
-                "items": values.map(|object| view.value(object)).collect::<Vec<_>>(),
-            }),
-            As::Object => json!({
-                "kind": resource.list_kind,
-                "apiVersion": resource.api_version(),
-                "metadata": metadata,
-                "items": values.map(|object| view.value(object)).collect::<Vec<_>>(),
-            }),
-        };
+        let value = shown(view, resource, values, metadata);
         return render::value_response(StatusCode::OK, view.accept.encoding, &value);
     }
     let (kind, version) = (json!(resource.list_kind), json!(resource.api_version()));

@@ -8,12 +8,13 @@ use super::{Api, Request, body, render, write};
 use crate::patch;
 use crate::registry::{Resource, Scale};
 use crate::status::Status;
+use crate::table;
 
 /// GET, PUT or PATCH of a scale.
 pub(super) fn answer(api: &Api, request: &Request<'_>) -> Result<Response, Status> {
     let resource = request.resource;
     let paths = paths(resource);
-    let read = |object: &Value| scale(&paths, object);
+    let read = |object: &Value| scale(resource, &paths, object);
     if matches!(*request.method, Method::GET | Method::HEAD) {
         let object = resource.value(&*api.object(resource, request.path)?);
         return Ok(render::value_response(StatusCode::OK, request.accept.encoding, &read(&object)?));
@@ -68,7 +69,7 @@ fn paths(resource: &Resource) -> Scale {
     })
 }
 
-fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
+fn scale(resource: &Resource, paths: &Scale, object: &Value) -> Result<Value, Status> {
     let Some(replicas) = at(object, &paths.spec_replicas) else {
         return Err(Status::internal(format!(
             "the spec replicas field {:?} does not exist",
@@ -77,8 +78,9 @@ fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
     };
     let mut status =
         json!({"replicas": at(object, &paths.status_replicas).cloned().unwrap_or_else(|| json!(0))});
-    if let Some(selector) = paths.label_selector.as_ref().and_then(|path| at(object, path)) {
-        status["selector"] = selector.clone();
+    let written = paths.label_selector.as_ref().and_then(|path| at(object, path).cloned());
+    if let Some(selector) = written.or_else(|| builtin_selector(resource, object)) {
+        status["selector"] = selector;
     }
     let metadata = &object["metadata"];
     Ok(json!({
@@ -94,6 +96,20 @@ fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
         "spec": {"replicas": replicas},
         "status": status,
     }))
+}
+
+/// The selector of a built-in kind, as text.
+fn builtin_selector(resource: &Resource, object: &Value) -> Option<Value> {
+    if resource.custom.is_some() {
+        return None;
+    }
+    let selector = at(object, ".spec.selector")?;
+    // That of a ReplicationController is of labels alone.
+    let text = match resource.kind.as_str() {
+        "ReplicationController" => table::selector(&json!({"matchLabels": selector})),
+        _ => table::selector(selector),
+    };
+    Some(text.into())
 }
 
 /// The value at a simple JSON path, as `.spec.replicas`.

@@ -63,7 +63,11 @@ impl Selection {
                     builtin::convert(&mut value, version);
                     value
                 };
-                text_at(parsed.get_or_init(value), other)
+                let value = parsed.get_or_init(value);
+                match resource.custom {
+                    Some(_) => text_at(value, other),
+                    None => builtin_text(&resource.kind, value, other),
+                }
             }
         })
     }
@@ -75,6 +79,20 @@ fn text_at(object: &Value, field: &str) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Null => None,
         other => Some(other.to_string()),
+    }
+}
+
+/// What a built-in kind is selected by: Go's zero for what is absent, and names that are not those of the object.
+fn builtin_text(kind: &str, object: &Value, field: &str) -> Option<String> {
+    let or = |field: &str, zero: &str| Some(text_at(object, field).unwrap_or_else(|| zero.to_owned()));
+    match (kind, field) {
+        ("Node", "spec.unschedulable") | ("Pod", "spec.hostNetwork") => or(field, "false"),
+        ("ReplicationController" | "ReplicaSet", "status.replicas") => or(field, "0"),
+        ("Job", "status.successful") => or("status.succeeded", "0"),
+        ("Event", "source") => text_at(object, "source.component")
+            .filter(|component| !component.is_empty())
+            .or_else(|| text_at(object, "reportingComponent")),
+        _ => text_at(object, field),
     }
 }
 

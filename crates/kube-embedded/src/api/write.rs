@@ -71,6 +71,7 @@ pub(super) fn patch(api: &Api, request: &Request<'_>) -> Result<Response, Status
     match media_type {
         "application/apply-patch+yaml" => return apply(api, request, &options),
         known if patch_types(request.resource).contains(&known) => {}
+        _ if request.resource.custom.is_none() => return Err(Status::unsupported_patch()),
         _ => return Err(Status::unsupported_media_type(patch_types(request.resource))),
     }
     if options.force {
@@ -174,6 +175,13 @@ fn apply(api: &Api, request: &Request<'_>, options: &WriteOptions) -> Result<Res
             Err(status) if status.code == 404 && request.path.subresource.is_empty() => {}
             _ => break,
         }
+        let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(resource, &request.path.name, &why));
+        }
         let mut merged = merge(None)?;
         convert(&mut merged)?;
         written = insert(api, request, options, merged);
@@ -206,9 +214,9 @@ pub(super) fn insert(
     }
     let text =
         |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-    if !text(&object, "resourceVersion").is_empty() {
-        return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
-    }
+    // What PUT and apply create has lost its version before it gets this far; a text that is no number is none.
+    let versioned = *request.method == Method::POST
+        && text(&object, "resourceVersion").parse::<u64>().is_ok_and(|version| version != 0);
     let namespace = text(&object, "namespace");
     if !namespace.is_empty() && namespace != path.namespace {
         return Err(Status::bad_request(
@@ -246,11 +254,14 @@ pub(super) fn insert(
             return Err(Status::invalid(&resource.group, &resource.kind, &name, &errors));
         }
         let reserved = lifecycle::reserve(api, resource, &name, &mut object, None)?;
-        if options.dry_run {
+        let key = resource.key(&path.namespace, &name);
+        if options.dry_run && api.store.get(&resource.collection, &key).is_none() {
             let bytes = render::bytes(&resource.decode(resource.encode(object)));
             return Ok(Written { bytes, created: true, warnings });
         }
-        let key = resource.key(&path.namespace, &name);
+        if versioned && !options.dry_run {
+            return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
+        }
         match api.store.create(&resource.collection, &key, resource.encode(object.clone())) {
             Ok(stored) => {
                 reserved.keep();
@@ -375,15 +386,27 @@ fn check_version(
     old: &Value,
     put: bool,
 ) -> Result<bool, Status> {
-    let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let text = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let number = |text: &str| match text {
+        "" => Ok(0),
+        text => text.parse::<u64>().map_err(|error| {
+            let why = match error.kind() {
+                std::num::IntErrorKind::PosOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Status::unexpected(format!("strconv.ParseUint: parsing {text:?}: {why}"))
+        }),
+    };
     let current = &old["metadata"]["resourceVersion"];
-    if given.is_empty() {
+    // 0 is as good as none.
+    let given = number(&text(new))?;
+    if given == 0 {
         if !strategy::allows_unconditional_update(resource) {
             let error =
                 FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             return Err(Status::invalid(&resource.group, &resource.plural, &path.name, &[error]));
         }
-    } else if current != given.as_str() {
+    } else if number(&text(old))? != given {
         return Err(Status::modified(resource, &path.name));
     }
     let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
@@ -404,7 +427,7 @@ fn check_version(
         ));
     }
     strategy::metadata(new).insert("resourceVersion".to_owned(), current.clone());
-    Ok(!given.is_empty())
+    Ok(given != 0)
 }
 
 fn conflict(conflicts: &[apply::Conflict]) -> Status {

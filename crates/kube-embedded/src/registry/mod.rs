@@ -106,6 +106,11 @@ impl Registry {
         registry
     }
 
+    /// Whether a group is one that the server has without any definition.
+    pub(crate) fn is_builtin(&self, group: &str) -> bool {
+        self.builtin.iter().any(|it| it.name == group)
+    }
+
     /// A resource by its path.
     pub(crate) fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))

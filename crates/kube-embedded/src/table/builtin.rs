@@ -215,7 +215,7 @@ fn deployment(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 /// As `metav1.FormatLabelSelector`.
-pub(super) fn selector(selector: &Value) -> String {
+pub(crate) fn selector(selector: &Value) -> String {
     let mut terms: Vec<(String, String)> = Vec::new();
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
         terms.push((key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())));

@@ -18,6 +18,14 @@ pub(super) const AGE: Column = ("Age", age_of);
 /// The columns after the name; none of a kind that is not here.
 pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
     Some(match (group, kind) {
+        ("", "ComponentStatus") => &[
+            ("Status", |it, _| {
+                let healthy = at(it, "/conditions/0/status") == "True";
+                if healthy { "Healthy" } else { "Unhealthy" }.into()
+            }),
+            ("Message", |it, _| at(it, "/conditions/0/message").into()),
+            ("Error", |it, _| at(it, "/conditions/0/error").into()),
+        ],
         ("", "Service") => &[
             ("Type", |it, _| at(it, "/spec/type").into()),
             ("Cluster-IP", |it, _| or_none(at(it, "/spec/clusterIP"))),

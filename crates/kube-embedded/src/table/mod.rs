@@ -11,6 +11,7 @@ mod kinds;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use builtin::selector;
 use jsonpath::JsonPath;
 
 /// The columns of one resource in one version. Made once per resource, used for each answer.

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+const lease = "election"
+
+// Runs for the lease until `ctx` ends. Its end is told by `done`.
+func candidate(ctx context.Context, client kubernetes.Interface, namespace, name string, release bool, said happenings) (done <-chan struct{}, err error) {
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Name: name,
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: lease},
+			Client:     client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
+		},
+		// Leases count in seconds, and a part of one is lost.
+		LeaseDuration:   2 * time.Second,
+		RenewDeadline:   1500 * time.Millisecond,
+		RetryPeriod:     100 * time.Millisecond,
+		ReleaseOnCancel: release,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(context.Context) { said.say("%s leads", name) },
+			OnStoppedLeading: func() { said.say("%s stopped", name) },
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		elector.Run(ctx)
+	}()
+	return ended, nil
+}
+
+// Two candidates; the one that leads releases the lease, and the other takes over.
+func leaderElection(ctx context.Context, env env) error {
+	client, err := kubernetes.NewForConfig(env.config)
+	if err != nil {
+		return err
+	}
+	said := newHappenings()
+	first, resign := context.WithCancel(ctx)
+	defer resign()
+	firstDone, err := candidate(first, client, env.namespace, "first", true, said)
+	if err != nil {
+		return err
+	}
+	if err := said.expect(ctx, "first leads"); err != nil {
+		return err
+	}
+	second, stop := context.WithCancel(ctx)
+	secondDone, err := candidate(second, client, env.namespace, "second", true, said)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer func() { stop(); <-secondDone }()
+
+	// It renews: the time in the lease goes on, and the other candidate leaves it alone.
+	before, err := client.CoordinationV1().Leases(env.namespace).Get(ctx, lease, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	err = eventually(ctx, func(ctx context.Context) error {
+		now, err := client.CoordinationV1().Leases(env.namespace).Get(ctx, lease, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if !now.Spec.RenewTime.After(before.Spec.RenewTime.Add(2 * time.Second)) {
+			return errors.New("the lease has not been renewed for as long as it lasts")
+		}
+		return equal("the holder", *now.Spec.HolderIdentity, "first")
+	})
+	if err != nil {
+		return err
+	}
+
+	resigned := time.Now()
+	resign()
+	<-firstDone
+	if err := said.expect(ctx, "first stopped", "second leads"); err != nil {
+		return err
+	}
+	if waited := time.Since(resigned); waited > 2*time.Second {
+		return fmt.Errorf("the second waited %s for a lease that was released", waited)
+	}
+	taken, err := client.CoordinationV1().Leases(env.namespace).Get(ctx, lease, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		equal("the holder", *taken.Spec.HolderIdentity, "second"),
+		equal("the number of transitions", *taken.Spec.LeaseTransitions, 1))
+}
+
+// The leader is gone without a word, and its lease runs out.
+func expiredLease(ctx context.Context, env env) error {
+	client, err := kubernetes.NewForConfig(env.config)
+	if err != nil {
+		return err
+	}
+	said := newHappenings()
+	first, die := context.WithCancel(ctx)
+	defer die()
+	firstDone, err := candidate(first, client, env.namespace, "first", false, said)
+	if err != nil {
+		return err
+	}
+	if err := said.expect(ctx, "first leads"); err != nil {
+		return err
+	}
+	die()
+	<-firstDone
+	died := time.Now()
+	if err := said.expect(ctx, "first stopped"); err != nil {
+		return err
+	}
+	second, stop := context.WithCancel(ctx)
+	secondDone, err := candidate(second, client, env.namespace, "second", true, said)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer func() { stop(); <-secondDone }()
+	if err := said.expect(ctx, "second leads"); err != nil {
+		return err
+	}
+	if waited := time.Since(died); waited < time.Second {
+		return fmt.Errorf("the second took over after %s a lease of 2 s", waited)
+	}
+	return nil
+}

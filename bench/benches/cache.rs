@@ -116,8 +116,8 @@ async fn synced<K: Cached>(objects: usize, choose: impl FnOnce(Builder<Blog>) ->
 
 /// The time from the first update to the last.
 fn informer<K: Cached>(choose: impl FnOnce(Builder<Blog>) -> Builder<K>) -> Duration {
-    let feed = feed::churn(OBJECTS, UPDATES, true);
     single_thread().block_on(async {
+        let feed = feed::churn(OBJECTS, UPDATES, true);
         let informer = choose(Informers::new(feed.client).typed()).start();
         informer.synced().await.expect("it syncs");
         let start = Instant::now();
@@ -129,8 +129,8 @@ fn informer<K: Cached>(choose: impl FnOnce(Builder<Blog>) -> Builder<K>) -> Dura
 
 /// The same for kube-runtime: a stream that fills its store.
 fn reflect() -> Duration {
-    let feed = feed::churn(OBJECTS, UPDATES, true);
     single_thread().block_on(async {
+        let feed = feed::churn(OBJECTS, UPDATES, true);
         let (store, writer) = reflector::store();
         let events = watcher(Api::<Blog>::all(feed.client), watcher::Config::default().streaming_lists());
         let driver = tokio::spawn(async {

@@ -35,6 +35,8 @@ pub struct Churn {
     pub busy: Arc<Mutex<Vec<u64>>>,
     /// The version of the last update.
     pub last: String,
+    /// The name of the Blog that it is about.
+    pub last_name: String,
     /// Told when the client asks for more than the last update.
     pub done: oneshot::Receiver<()>,
 }
@@ -66,14 +68,15 @@ struct Lines {
 pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
     let (open, gate) = oneshot::channel();
     // Spread over the objects: the next one is far from the last.
-    let modified = (0..updates).map(|update| {
-        blogs::watch_line("MODIFIED", NAMESPACE, update * 7919 % objects, objects + update + 1)
-    });
+    let number = |update| update * 7919 % objects;
+    let modified = (0..updates)
+        .map(|update| blogs::watch_line("MODIFIED", NAMESPACE, number(update), objects + update + 1));
     let pieces = if burst { pieces(modified) } else { modified.collect() };
     let (tell, done) = oneshot::channel();
     let lines = Lines { done: Some(tell), ..Lines::new(objects, objects, Some(gate), pieces, false) };
     let busy = Arc::clone(&lines.busy);
-    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), done }
+    let last_name = blogs::name(number(updates.saturating_sub(1)));
+    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), last_name, done }
 }
 
 /// So many Blogs; then the watch expires, and the second list has the same Blogs at a later version.
@@ -230,6 +233,7 @@ mod tests {
             assert!(body.frame().now_or_never().is_none());
             assert_eq!(feed.busy.lock().unwrap().len(), if burst { 1 } else { 2 });
             assert_eq!(feed.last, "32");
+            assert_eq!(updates.last().unwrap()["object"]["metadata"]["name"], feed.last_name);
         }
     }
 

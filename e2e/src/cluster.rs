@@ -14,9 +14,10 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::{
     embedded::Embedded,
     envtest::{Assets, ControlPlane},
-    given::{self, Given},
+    given::{self, Given, Identity},
     go,
     http::Http,
+    owner::Owner,
     program,
     relay::Relay,
 };
@@ -51,6 +52,19 @@ pub enum Need {
     Go,
     /// Runs pods, with the image of crdctl.
     Nodes,
+    /// Shows the administrator's client certificate.
+    Certificate,
+    /// Counts on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.
+    WatchLists,
+    /// Counts on a server that refuses them.
+    NoWatchLists,
+}
+
+/// Whether the API server does watch-lists: a server of ours does unless it is told not to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WatchLists {
+    On,
+    Off,
 }
 
 /// A cluster, and a namespace in it that is this test's own. Cheap to clone.
@@ -66,6 +80,7 @@ struct Inner {
     nobody: Client,
     namespace: String,
     folder: tempfile::TempDir,
+    _owner: Arc<Owner>,
     _turn: Option<Turn>,
 }
 
@@ -112,7 +127,7 @@ impl Cluster {
     }
 
     /// A cluster that has what the test needs, with a new namespace. A control plane is shared by the tests of this
-    /// process; a test that stops or compacts the server gets one of its own, which takes 4 s.
+    /// process; a test that stops, compacts or changes the server gets one of its own, which takes 4 s.
     ///
     /// # Errors
     /// When the cluster should be there and does not start; that it cannot be there is [`Skipped`].
@@ -132,7 +147,7 @@ impl Cluster {
             return Ok(Err(Skipped("there are no nodes: a kind or k3s cluster has them".to_owned())));
         }
         let server = match provider {
-            Provider::Embedded => Server::Embedded(Box::new(Embedded::start().await?)),
+            Provider::Embedded => Server::Embedded(Box::new(Embedded::start(WatchLists::of(needs)).await?)),
             Provider::Envtest => match envtest(needs).await? {
                 Ok(plane) => Server::Envtest(plane),
                 Err(skipped) => return Ok(Err(skipped)),
@@ -149,8 +164,10 @@ impl Cluster {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-"}});
         let made = Http::new(admin.clone()).post("/api/v1/namespaces", &body).await?.ok()?;
         let namespace = made["metadata"]["name"].as_str().context("a namespace without a name")?.to_owned();
-        let folder = tempfile::Builder::new().prefix("e2e-").tempdir()?;
-        let inner = Inner { server, kubeconfig, admin, nobody, namespace, folder, _turn: turn };
+        let owner = Owner::shared()?;
+        let folder = tempfile::tempdir_in(owner.folder())?;
+        let inner =
+            Inner { server, kubeconfig, admin, nobody, namespace, folder, _owner: owner, _turn: turn };
         Ok(Ok(Cluster { inner: Arc::new(inner) }))
     }
 
@@ -258,6 +275,20 @@ impl Cluster {
         }
     }
 
+    /// A client certificate of the user that may do everything. Only for tests that need [`Need::Certificate`].
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn certificate(&self) -> Result<Identity> {
+        match &self.inner.server {
+            Server::Embedded(server) => Ok(server.administrator().clone()),
+            Server::Envtest(plane) => Ok(plane.administrator().clone()),
+            Server::Given(given) => {
+                given::identity(given.kubeconfig()).context("no certificate: the test needs Certificate")
+            }
+        }
+    }
+
     /// The image of crdctl that the nodes have. Only for tests that need [`Need::Nodes`].
     ///
     /// # Errors
@@ -304,6 +335,12 @@ async fn given_cluster(needs: &[Need]) -> Result<Result<Given, Skipped>> {
     Ok(given.lacks(needs).await?.map_or(Ok(given), |reason| Err(Skipped(reason))))
 }
 
+impl WatchLists {
+    fn of(needs: &[Need]) -> WatchLists {
+        if needs.contains(&Need::NoWatchLists) { WatchLists::Off } else { WatchLists::On }
+    }
+}
+
 impl Turn {
     async fn wait(needs: &[Need]) -> Turn {
         static TURNS: RwLock<()> = RwLock::const_new(());
@@ -323,12 +360,14 @@ async fn envtest(needs: &[Need]) -> Result<Result<Arc<ControlPlane>, Skipped>> {
     let Some(assets) = Assets::from_env()? else {
         return Ok(Err(Skipped("KUBEBUILDER_ASSETS names no control plane".to_owned())));
     };
-    let alone = [Need::Restart, Need::Compaction, Need::Alone].iter().any(|need| needs.contains(need));
-    let plane = if alone {
-        Arc::new(ControlPlane::start(&assets).await?)
+    let apart = [Need::Restart, Need::Compaction, Need::Alone, Need::NoWatchLists];
+    let plane = if apart.iter().any(|need| needs.contains(need)) {
+        Arc::new(ControlPlane::start(&assets, WatchLists::of(needs)).await?)
     } else {
-        let start =
-            async || ControlPlane::start(&assets).await.map(Arc::new).map_err(|error| format!("{error:#}"));
+        let start = async || {
+            let plane = ControlPlane::start(&assets, WatchLists::On).await;
+            plane.map(Arc::new).map_err(|error| format!("{error:#}"))
+        };
         SHARED.get_or_init(start).await.clone().map_err(|error| anyhow!(error))?
     };
     if needs.contains(&Need::Controllers) && !plane.has_controllers() {

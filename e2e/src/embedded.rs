@@ -4,7 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use kube::config::Kubeconfig;
-use kube_embedded::{Endpoint, Server};
+use kube_embedded::{
+    Endpoint, Server,
+    faults::{Fault, Injection, Verb},
+};
+
+use crate::{
+    cluster::WatchLists,
+    given::{self, Identity},
+};
 
 /// A running server.
 pub(crate) struct Embedded {
@@ -13,22 +21,40 @@ pub(crate) struct Embedded {
     endpoint: Mutex<Option<Endpoint>>,
     address: String,
     kubeconfig: Kubeconfig,
+    administrator: Identity,
+    _without_watch_lists: Option<Injection>,
 }
 
 impl Embedded {
-    pub(crate) async fn start() -> Result<Embedded> {
+    pub(crate) async fn start(watch_lists: WatchLists) -> Result<Embedded> {
         let server = Arc::new(Server::start());
         let nobody = server.add_user("nobody", &[]);
         let endpoint = server.listen("127.0.0.1:0").await?;
         let kubeconfig = with_context("admin", endpoint.kubeconfig())
             .merge(with_context("nobody", endpoint.kubeconfig_with("nobody", &nobody)))?;
+        let certified = endpoint.kubeconfig_with_certificate("admin", &["system:masters"])?;
+        let administrator = given::identity(&certified).context("the administrator's certificate")?;
         let address = endpoint.addr().to_string();
-        Ok(Embedded { server, endpoint: Mutex::new(Some(endpoint)), address, kubeconfig })
+        let without_watch_lists = (watch_lists == WatchLists::Off)
+            .then(|| server.faults().on(Verb::Watch, "*").inject(Fault::WatchListRefused));
+        Ok(Embedded {
+            server,
+            endpoint: Mutex::new(Some(endpoint)),
+            address,
+            kubeconfig,
+            administrator,
+            _without_watch_lists: without_watch_lists,
+        })
     }
 
     /// For the users `admin` (the current context) and `nobody`.
     pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
+    }
+
+    /// What its administrator may show instead of a token.
+    pub(crate) fn administrator(&self) -> &Identity {
+        &self.administrator
     }
 
     /// Closes the socket and its connections; the data stays.

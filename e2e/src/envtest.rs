@@ -8,10 +8,18 @@ use std::{env, net::TcpListener, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use http::Request;
 use kube::config::Kubeconfig;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use serde_json::{Value, json};
 
-use crate::{cluster, eventually, supervisor::Supervisor};
+use crate::{
+    cluster::{self, WatchLists},
+    eventually,
+    given::Identity,
+    supervisor::Supervisor,
+};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -26,6 +34,7 @@ pub(crate) struct Assets {
 /// A running control plane.
 pub(crate) struct ControlPlane {
     kubeconfig: Kubeconfig,
+    administrator: Identity,
     etcd: String,
     api_server: Vec<String>,
     controllers: bool,
@@ -62,23 +71,23 @@ impl Assets {
 
 impl ControlPlane {
     /// Starts one and waits until it is ready: about 4 s.
-    pub(crate) async fn start(assets: &Assets) -> Result<ControlPlane> {
+    pub(crate) async fn start(assets: &Assets, watch_lists: WatchLists) -> Result<ControlPlane> {
         // Between the choice of a port and the server's bind somebody else may take it.
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match ControlPlane::try_start(assets).await {
+            match ControlPlane::try_start(assets, watch_lists).await {
                 Err(error) if attempts > 0 && format!("{error:#}").contains("address already in use") => {}
                 result => return result,
             }
         }
     }
 
-    async fn try_start(assets: &Assets) -> Result<ControlPlane> {
+    async fn try_start(assets: &Assets, watch_lists: WatchLists) -> Result<ControlPlane> {
         let supervisor = Supervisor::new()?;
         let [client, peer, secure] = free_ports()?;
         let file = |name: &str| supervisor.folder().join(name).display().to_string();
-        let ca = write_certificates(&supervisor)?;
+        let (ca, administrator) = write_certificates(&supervisor)?;
         std::fs::write(
             file("tokens.csv"),
             "admin-token,admin,admin,\"system:masters\"\nnobody-token,nobody,nobody\n",
@@ -104,7 +113,7 @@ impl ControlPlane {
                 ],
             ),
         )?;
-        let api_server = arguments(
+        let mut api_server = arguments(
             &assets.kube_apiserver,
             &[
                 ("etcd-servers", &etcd),
@@ -113,6 +122,7 @@ impl ControlPlane {
                 ("tls-cert-file", &file("server.crt")),
                 ("tls-private-key-file", &file("server.key")),
                 ("token-auth-file", &file("tokens.csv")),
+                ("client-ca-file", &file("ca.crt")),
                 ("authorization-mode", "RBAC"),
                 ("service-cluster-ip-range", "10.96.0.0/16"),
                 ("allow-privileged", "true"),
@@ -122,8 +132,11 @@ impl ControlPlane {
                 ("service-account-signing-key-file", &file("service-account.key")),
             ],
         );
+        if watch_lists == WatchLists::Off {
+            api_server.push("--feature-gates=WatchList=false".to_owned());
+        }
         let controllers = assets.kube_controller_manager.is_some();
-        let plane = ControlPlane { kubeconfig, etcd, api_server, controllers, supervisor };
+        let plane = ControlPlane { kubeconfig, administrator, etcd, api_server, controllers, supervisor };
         plane.start_api_server().await?;
         if let Some(program) = &assets.kube_controller_manager {
             let file = |name: &str| plane.supervisor.folder().join(name).display().to_string();
@@ -155,6 +168,11 @@ impl ControlPlane {
     /// For the users `admin` (the current context) and `nobody`.
     pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
+    }
+
+    /// What its administrator may show instead of a token.
+    pub(crate) fn administrator(&self) -> &Identity {
+        &self.administrator
     }
 
     /// Whether the garbage collector, the namespace and the ServiceAccount controller run.
@@ -208,26 +226,37 @@ impl ControlPlane {
     }
 }
 
-/// A certificate for the API server and a key for ServiceAccount tokens; returns the CA's certificate in PEM.
-fn write_certificates(supervisor: &Supervisor) -> Result<String> {
+/// A certificate for the API server and a key for ServiceAccount tokens; returns the CA's certificate in PEM, and the
+/// administrator's.
+fn write_certificates(supervisor: &Supervisor) -> Result<(String, Identity)> {
     let file = |name: &str| supervisor.folder().join(name);
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "e2e");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let ca_certificate = ca.self_signed(&ca_key)?;
+    let ca_certificate = ca.self_signed(&ca_key)?.pem();
+    let issuer = Issuer::new(ca, ca_key);
+    std::fs::write(file("ca.crt"), &ca_certificate)?;
 
     let key = KeyPair::generate()?;
     let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
     std::fs::write(file("server.crt"), certificate.pem())?;
     std::fs::write(file("server.key"), key.serialize_pem())?;
+
+    let key = KeyPair::generate()?;
+    let mut administrator = CertificateParams::default();
+    administrator.distinguished_name.push(DnType::CommonName, "admin");
+    administrator.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    administrator.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = administrator.signed_by(&key, &issuer)?.pem();
+    let administrator = Identity { certificate, key: key.serialize_pem() };
 
     let tokens = KeyPair::generate()?;
     std::fs::write(file("service-account.key"), tokens.serialize_pem())?;
     std::fs::write(file("service-account.pub"), tokens.public_key_pem())?;
-    Ok(ca_certificate.pem())
+    Ok((ca_certificate, administrator))
 }
 
 fn kubeconfig(port: u16, ca: &str) -> Result<Kubeconfig> {

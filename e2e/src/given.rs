@@ -16,11 +16,21 @@ use tempfile::NamedTempFile;
 use crate::{
     cluster::{self, Need},
     http::Http,
+    owner::Owner,
 };
 
 const KUBECONFIG: &str = "E2E_KUBECONFIG";
 const CLUSTER: &str = "E2E_CLUSTER";
 const IMAGE: &str = "E2E_IMAGE";
+
+/// A client certificate and its key, both as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// With what is between it and the authority, if anything is.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
 
 /// What the environment says.
 pub(crate) struct Given {
@@ -67,7 +77,19 @@ impl Given {
                 Need::NoControllers if self.has_controllers().await? => {
                     Some("controllers and admission change what was recorded without them".to_owned())
                 }
-                Need::NoControllers
+                Need::Certificate if identity(&self.kubeconfig).is_none() => {
+                    Some("its administrator shows no certificate".to_owned())
+                }
+                Need::WatchLists if !self.has_watch_lists().await? => {
+                    Some("the server does no watch-lists".to_owned())
+                }
+                Need::NoWatchLists if self.has_watch_lists().await? => {
+                    Some("the server does watch-lists".to_owned())
+                }
+                Need::Certificate
+                | Need::WatchLists
+                | Need::NoWatchLists
+                | Need::NoControllers
                 | Need::Alone
                 | Need::Nodes
                 | Need::Controllers
@@ -79,6 +101,13 @@ impl Given {
             }
         }
         Ok(None)
+    }
+
+    async fn has_watch_lists(&self) -> Result<bool> {
+        let admin = Http::new(cluster::client_for(&self.kubeconfig, "admin").await?);
+        let options = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
+        let answer = admin.get(&format!("/api/v1/namespaces?{options}")).await?;
+        Ok(answer.code == 200)
     }
 
     async fn has_controllers(&self) -> Result<bool> {
@@ -99,9 +128,9 @@ impl Handed {
     ///
     /// # Errors
     /// When the kubeconfig has no current context, or the file cannot be written.
-    pub fn new(name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
+    pub fn new(owner: &Owner, name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
         // Readable for this user alone, as tempfile's files are.
-        let mut file = tempfile::Builder::new().prefix("e2e-").suffix(".kubeconfig").tempfile()?;
+        let mut file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(owner.folder())?;
         file.write_all(&serde_json::to_vec(&contexts(kubeconfig)?)?).context("write the kubeconfig")?;
         let path = file.path().as_os_str().to_owned();
         let mut variables =
@@ -128,6 +157,19 @@ impl Handed {
 /// The image of crdctl that the nodes have.
 pub(crate) fn image() -> Result<String> {
     env::var(IMAGE).with_context(|| format!("{IMAGE} names no image: the test needs Nodes"))
+}
+
+/// The certificate of the user `admin`, where it is in the kubeconfig itself.
+pub(crate) fn identity(kubeconfig: &Kubeconfig) -> Option<Identity> {
+    use base64::Engine as _;
+    let kubeconfig = serde_json::to_value(kubeconfig).ok()?;
+    let users = kubeconfig["users"].as_array()?;
+    let admin = &users.iter().find(|named| named["name"] == "admin")?["user"];
+    let pem = |field: &str| {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(admin[field].as_str()?).ok()?;
+        String::from_utf8(decoded).ok()
+    };
+    Some(Identity { certificate: pem("client-certificate-data")?, key: pem("client-key-data")? })
 }
 
 /// What the tests get of a kubeconfig: its current context under the name `admin`, and `nobody`, whom the same user

@@ -26,6 +26,7 @@ mod given;
 mod go;
 pub mod group;
 pub mod http;
+mod owner;
 pub mod program;
 mod relay;
 mod runner;
@@ -33,6 +34,7 @@ mod supervisor;
 
 pub use cluster::{Cluster, Need, Provider, Skipped};
 pub use eventually::eventually;
-pub use given::Handed;
+pub use given::{Handed, Identity};
+pub use owner::Owner;
 pub use relay::Relay;
 pub use runner::run;

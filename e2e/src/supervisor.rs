@@ -19,6 +19,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::eventually;
 
+/// Of the names of the servers' folders.
+pub(crate) const PREFIX: &str = "e2e-control-plane-";
+
 /// Servers and their folder; both are gone when this is dropped.
 pub(crate) struct Supervisor {
     folder: PathBuf,
@@ -29,7 +32,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts the shell with a new folder.
     pub(crate) fn new() -> Result<Supervisor> {
-        let folder = tempfile::Builder::new().prefix("e2e-control-plane-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         let mut shell = Command::new("sh")
             .args(["-c", include_str!("supervise.sh"), "supervise"])
             .arg(folder.path())

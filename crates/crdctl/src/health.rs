@@ -1,10 +1,11 @@
 //! `--health-addr`: what a kubelet and Prometheus ask of `crdctl watch`, by plain HTTP.
 //!
 //! `/healthz` is 200 while the process answers, `/readyz` only while the cache can be trusted, `/metrics` is the
-//! informer's. It tells nothing of any object. Connections are few, short and closed after one answer, so that whoever
-//! reaches the port can hold up nothing but this port.
+//! informer's. It tells nothing of any object. Connections are few, short and closed after one answer, and a new one is
+//! always answered: whoever reaches the port holds up nothing, not even a kubelet.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -20,12 +21,12 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::warn;
 
-/// How many connections are answered at once; others wait.
+/// How many connections there are at once; one more closes the oldest.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take, from its first byte to its last.
 const CONNECTION: Duration = Duration::from_secs(2);
@@ -63,14 +64,19 @@ impl Health {
     /// Answers for as long as it is polled.
     pub(crate) async fn serve(&self) -> Infallible {
         let mut connections = JoinSet::new();
+        let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            while connections.len() >= CONNECTIONS {
-                connections.join_next().await;
-            }
-            while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    connections.spawn(timeout(CONNECTION, serve(stream, Arc::clone(&self.followed))));
+                    while connections.try_join_next().is_some() {}
+                    by_age.retain(|connection| !connection.is_finished());
+                    if by_age.len() >= CONNECTIONS
+                        && let Some(oldest) = by_age.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    let answer = timeout(CONNECTION, serve(stream, Arc::clone(&self.followed)));
+                    by_age.push_back(connections.spawn(answer));
                 }
                 // As when there are no more file descriptors: it passes, or it is asked again a little later.
                 Err(error) => {
@@ -138,6 +144,8 @@ fn unready(status: Option<&Status>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+    use kube::{Api, api::PostParams};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -186,16 +194,60 @@ mod tests {
         let address = health.listener.local_addr().unwrap();
         let asked = async {
             let mut silent = Vec::new();
-            for _ in 0..CONNECTIONS {
+            for _ in 0..4 * CONNECTIONS {
                 silent.push(TcpStream::connect(address).await.unwrap());
             }
-            let answer =
-                timeout(2 * CONNECTION, ask(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-            assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
+            // A kubelet waits for a second.
+            let answer = ask(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+            let answer = timeout(Duration::from_secs(1), answer).await.expect("an answer in time");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            // They are closed: the oldest at once, the newest when their time is over.
+            for mut connection in silent {
+                let end = timeout(2 * CONNECTION, connection.read_to_end(&mut Vec::new())).await;
+                end.expect("no end in time").ok();
+            }
         };
         tokio::select! {
             () = asked => {}
             never = health.serve() => match never {},
         }
+    }
+
+    #[tokio::test]
+    async fn a_stale_cache_is_not_ready_until_the_server_is_heard_again() {
+        let server = kube_embedded::Server::start();
+        let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+        let informers = Informers::new(server.client());
+        let informer = informers.typed::<ConfigMap>().stale_after(Duration::from_millis(200)).start();
+        let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = health.listener.local_addr().unwrap();
+        health.follow(&informers, informer.status());
+        let ready = async || ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let asked = async {
+            informer.synced().await.unwrap();
+            // The server has nothing to say.
+            while !ready().await.ends_with("not ready: the cache is stale\n") {}
+            for index in 0.. {
+                let name = Some(format!("m{index}"));
+                let map =
+                    ConfigMap { metadata: ObjectMeta { name, ..Default::default() }, ..Default::default() };
+                maps.create(&PostParams::default(), &map).await.unwrap();
+                if ready().await.starts_with("HTTP/1.1 200 ") {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            asked = timeout(Duration::from_secs(30), asked) => asked.expect("the answer has not changed"),
+            never = health.serve() => match never {},
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_named() {
+        let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = health.listener.local_addr().unwrap();
+        let error = Health::bind(address).await.err().expect("it is taken");
+        assert_eq!(error.to_string(), format!("listening on --health-addr {address}"));
     }
 }

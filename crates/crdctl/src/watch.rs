@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::core::{DynamicObject, TypeMeta};
+use kube::core::DynamicObject;
 use kube_informer::{Change, Compact, Event, Informer, Informers, ObjectKey};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -125,7 +125,7 @@ async fn follow(
         let text = tokio::select! {
             event = events.next() => match event {
                 None => return Ok(()),
-                Some(event) => printed(&event, target.output.watch_only, resource, printer)?,
+                Some(event) => printed(&event, target.output.watch_only, printer)?,
             },
             () = tick(&mut ticks) => printer.print(&Line::Cached(&names(informer, target, resource))),
         };
@@ -144,13 +144,7 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn printed(
-    event: &Event<Held>,
-    watch_only: bool,
-    resource: &ResourceType,
-    printer: &mut Printer,
-) -> Result<String> {
-    let read = |held| read(held, resource);
+fn printed(event: &Event<Held>, watch_only: bool, printer: &mut Printer) -> Result<String> {
     Ok(match event {
         Event::Change(Change::Added { initial: true, .. }) if watch_only => String::new(),
         Event::Change(Change::Added { object, .. }) => printer.print(&Line::Added(&read(object)?)),
@@ -167,14 +161,8 @@ fn printed(
     })
 }
 
-/// The object, with its type: lists of built-in types leave it out.
-fn read(held: &Held, resource: &ResourceType) -> Result<DynamicObject> {
-    let mut object = held.decode().context("decode a cached object")?;
-    object.types.get_or_insert_with(|| TypeMeta {
-        api_version: resource.api.api_version.clone(),
-        kind: resource.api.kind.clone(),
-    });
-    Ok(object)
+fn read(held: &Held) -> Result<DynamicObject> {
+    held.decode().context("decode a cached object")
 }
 
 /// The names in the cache, with their namespaces where several are watched.

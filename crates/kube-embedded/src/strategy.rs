@@ -157,6 +157,9 @@ pub(crate) fn validate_update(
     if resource.custom.is_none() && matches!(subresource, "" | "scale") {
         errors.extend(builtin::validate::update(&resource.group, &resource.kind, new, old));
     }
+    if resource.custom.is_none() && subresource == "status" {
+        errors.extend(builtin::validate::update_status(&resource.group, &resource.kind, new, old));
+    }
     if subresource == "ephemeralcontainers" {
         errors.extend(wrong_ephemeral_containers(new, old));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::Resource;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Any Kubernetes type that can be read from JSON.
 pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
@@ -29,9 +30,19 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn same(a: &Self::Held, b: &Self::Held) -> bool;
 
-    /// An object in the form in which it is held, and the JSON that it was decoded from.
+    /// How many bytes it takes, without the key by which it is found; none where that is not known.
     #[doc(hidden)]
-    fn hold(object: Self::Object, json: &str) -> Result<Self::Held, serde_json::Error>;
+    #[cfg(feature = "metrics")]
+    fn bytes(held: &Self::Held) -> Option<usize>;
+
+    /// An object in the form in which it is held, out of the object, the JSON that it was decoded from, and how the JSON of
+    /// most objects of its type begins.
+    #[doc(hidden)]
+    fn hold(
+        object: Self::Object,
+        json: &str,
+        opening: &Arc<Opening>,
+    ) -> Result<Self::Held, serde_json::Error>;
 }
 
 /// Keeps [`Cached`] to this crate.
@@ -51,7 +62,27 @@ impl<K: Object> Cached for K {
         Arc::ptr_eq(a, b)
     }
 
-    fn hold(object: K, _: &str) -> Result<Arc<K>, serde_json::Error> {
+    #[cfg(feature = "metrics")]
+    fn bytes(_: &Arc<K>) -> Option<usize> {
+        None
+    }
+
+    fn hold(object: K, _: &str, _: &Arc<Opening>) -> Result<Arc<K>, serde_json::Error> {
         Ok(Arc::new(object))
+    }
+}
+
+/// How a server begins the JSON of an object: `{"apiVersion":"v1","kind":"Pod",`.
+#[derive(Debug)]
+pub struct Opening(String);
+
+impl Opening {
+    pub(crate) fn new(api_version: &str, kind: &str) -> Self {
+        let (api_version, kind) = (Value::from(api_version), Value::from(kind));
+        Self(format!(r#"{{"apiVersion":{api_version},"kind":{kind},"#))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }

@@ -3,7 +3,7 @@
 //! What is not wanted is cut out of the bytes before they are decoded: it is never allocated. No text of an object leaves
 //! this module but in the error of one that does not decode.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use kube::{Resource as _, core::Status};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Cached, ObjectKey, ResourceVersion,
+    cached::Opening,
     skip::{NotJson, Skip},
     store::{Item, Undecoded},
 };
@@ -26,6 +27,7 @@ pub(crate) struct Decoder {
     /// nobody knows.
     api_version: String,
     kind: String,
+    opening: Arc<Opening>,
     /// The JSON that is being decoded.
     json: Vec<u8>,
 }
@@ -33,9 +35,14 @@ pub(crate) struct Decoder {
 /// A watch event, cut out but for its object.
 #[derive(Debug)]
 pub(crate) enum WatchEvent<'a> {
-    Put(&'a [u8]),
+    Added(&'a [u8]),
+    Modified(&'a [u8]),
     Deleted(&'a [u8]),
-    Bookmark { version: String, ends_initial: bool },
+    Bookmark {
+        version: String,
+        ends_initial: bool,
+    },
+    /// Its code is never 0.
     Error(Box<Status>),
 }
 
@@ -59,6 +66,8 @@ impl<K: Cached> Decoded<K> {
 pub(crate) enum Malformed {
     #[error("a watch event is not JSON with type and object")]
     Event,
+    #[error("an object is not JSON with metadata")]
+    Object,
     #[error("an object has no name")]
     NoName,
     #[error("a resource version is not a positive decimal number")]
@@ -79,7 +88,8 @@ pub(crate) struct ListEnd {
 pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
     let (kind, object) = envelope(line)?;
     Ok(match &*kind {
-        "ADDED" | "MODIFIED" => WatchEvent::Put(object),
+        "ADDED" => WatchEvent::Added(object),
+        "MODIFIED" => WatchEvent::Modified(object),
         "DELETED" => WatchEvent::Deleted(object),
         "BOOKMARK" => {
             let metadata = Metadata::of(object)?;
@@ -90,7 +100,13 @@ pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
                 ends_initial: end.as_deref() == Some("true"),
             }
         }
-        "ERROR" => WatchEvent::Error(serde_json::from_slice(object).map_err(|_| Malformed::Event)?),
+        "ERROR" => {
+            let mut status: Box<Status> = serde_json::from_slice(object).map_err(|_| Malformed::Event)?;
+            if status.code == 0 {
+                status.code = if matches!(status.reason.as_str(), "Expired" | "Gone") { 410 } else { 500 };
+            }
+            WatchEvent::Error(status)
+        }
         _ => return Err(Malformed::Event),
     })
 }
@@ -112,7 +128,7 @@ pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
     text.parse().map_err(|_| Malformed::Version)
 }
 
-/// Whether a list of resources, as discovery gives it, has this one and it can be watched.
+/// Whether a list of resources, as discovery gives it, has this one.
 pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> {
     #[derive(Deserialize)]
     struct Resources {
@@ -128,18 +144,20 @@ pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> 
 
 impl Decoder {
     pub(crate) fn new(skip: Skip, api_version: String, kind: String) -> Self {
-        Self { skip, api_version, kind, json: Vec::new() }
+        let opening = Arc::new(Opening::new(&api_version, &kind));
+        Self { skip, api_version, kind, opening, json: Vec::new() }
     }
 
     /// One object. An error only if not even its name and version can be read.
     pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
+        let opening = Arc::clone(&self.opening);
         let error = match self.decode::<K>(bytes) {
             Ok((object, json)) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 let key = ObjectKey::new(meta.namespace.as_deref(), name);
                 let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
-                match K::hold(object, json) {
+                match K::hold(object, json, &opening) {
                     Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
                     Err(error) => error,
                 }
@@ -189,7 +207,7 @@ impl Metadata {
         struct Object {
             metadata: Metadata,
         }
-        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Event)?;
+        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Object)?;
         Ok(metadata)
     }
 }
@@ -264,7 +282,7 @@ mod tests {
                     <crate::Compact<K> as Cached>::uid(&item.object),
                     object["metadata"]["uid"].as_str()
                 );
-                let json: Value = serde_json::from_slice(item.object.as_json()).unwrap();
+                let json: Value = serde_json::from_slice(&item.object.to_json()).unwrap();
                 assert_eq!(serde_json::to_value(item.object.decode().unwrap()).unwrap(), json);
                 json
             }
@@ -382,6 +400,7 @@ mod tests {
         };
         assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
         assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
+        assert_eq!(odd(json!(null)), Err(Malformed::Object));
         assert_eq!(odd(json!({"name": "web", "resourceVersion": "7", "annotations": 5})), Ok(()));
     }
 

@@ -3,9 +3,9 @@
 //! One task for all scopes of an informer, which the informer's handle owns; so there is one writer, whatever the number
 //! of namespaces. However the task ends, subscribers and waiters are told.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt, Empty};
 use kube::{Client, client::Body};
@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, debug_span};
+use tracing::{Instrument as _, debug, debug_span, error};
 
 use crate::{
     Cached, Error,
@@ -75,11 +75,15 @@ impl<K: Cached> Driver<K> {
         Self { connection, target, settings, scopes, cancelled, closing: Closing(shared) }
     }
 
-    /// Runs until it is cancelled.
+    /// Runs until it is cancelled, or until what the user brought panics.
     pub(crate) async fn run(mut self) {
-        let cancelled = self.cancelled.clone();
-        cancelled.run_until_cancelled(self.drive()).await;
-        debug!(resource = self.target.path(), "cancelled");
+        let (cancelled, resource) = (self.cancelled.clone(), self.target.path());
+        let driving = AssertUnwindSafe(self.drive()).catch_unwind();
+        match cancelled.run_until_cancelled(driving).await {
+            // The panic's own message was printed by its hook.
+            Some(Err(_)) => error!(resource, "ended by a panic of an index function or of a Deserialize"),
+            Some(Ok(())) | None => debug!(resource, "cancelled"),
+        }
     }
 
     async fn drive(&mut self) {

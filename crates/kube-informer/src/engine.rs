@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
-    Cached, Error, NamespaceStatus, Phase, Reason, ResourceVersion,
+    Cached, Error, NamespaceStatus, ObjectKey, Phase, Reason, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
@@ -26,6 +26,7 @@ use crate::{
     },
     scope::Scope,
     shared::Shared,
+    status::TOLD_TO_WAIT,
     store::{Freshness, Lagging, ListNumber, Store},
 };
 
@@ -33,6 +34,9 @@ use crate::{
 const LONGEST_REFUSAL: usize = 64 << 10;
 /// How much of a resource list is read.
 const LONGEST_DISCOVERY: usize = 4 << 20;
+
+/// How many objects go in one change of the cache when a list is complete.
+const PIECE: usize = 1000;
 
 const LAGGING: &str = "the list is older than the cache";
 
@@ -63,8 +67,10 @@ pub(crate) struct Engine<K: Cached> {
     last_contact: Option<Time>,
     /// When the list under way, or the last one, was asked for.
     list_began: Time,
-    /// When the request under way was made.
-    asked: Time,
+    /// How many objects of the list under way do not decode, and the first of them.
+    undecoded: Option<(usize, ObjectKey)>,
+    /// When the last byte of the answer came; before it, when the request was made.
+    heard: Time,
     /// Since when every attempt failed.
     trouble_since: Option<Time>,
     /// What was told last.
@@ -136,7 +142,8 @@ impl<K: Cached> Engine<K> {
             published: None,
             last_contact: None,
             list_began: Time::ZERO,
-            asked: Time::ZERO,
+            undecoded: None,
+            heard: Time::ZERO,
             trouble_since: None,
             status: NamespaceStatus::new(),
             phase: None,
@@ -162,7 +169,7 @@ impl<K: Cached> Engine<K> {
             next = self.machine.next(now);
         }
         if let Next::Send(request) = &next {
-            self.asked = now;
+            self.heard = now;
             if request.begins_list() {
                 // What an earlier list has shown does not count.
                 self.list = self.list.wrapping_add(1);
@@ -180,6 +187,7 @@ impl<K: Cached> Engine<K> {
             let why = request.begins_list().then(|| self.machine.list_reason());
             if let Some(why) = why {
                 self.list_began = now;
+                self.undecoded = None;
                 self.shared.counters().add(why, 1);
             }
             if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
@@ -195,16 +203,20 @@ impl<K: Cached> Engine<K> {
     pub(crate) fn wake_at(&self) -> Option<Time> {
         let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
         let stale = stale.filter(|_| self.published.is_some() && !self.status.stale);
-        [self.machine.deadline(), stale].into_iter().flatten().min()
+        let settled = self.machine.settles_at().filter(|_| self.trouble_since.is_some());
+        [self.machine.deadline(), stale, settled].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub(crate) fn woken(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
-            let waited = now.saturating_sub(self.last_contact.unwrap_or_default().max(self.asked));
+            let waited = now.saturating_sub(self.heard);
             let error = Error::Silent { resource: Arc::clone(&self.path), waited };
-            self.failed(now, &Fault::Silent, error);
+            self.given_up(now, &Fault::Silent, error);
             return Flow::Stop;
+        }
+        if self.trouble_since.is_some() && self.machine.settles_at().is_some_and(|at| at <= now) {
+            self.works(now);
         }
         self.tell(now);
         Flow::Continue
@@ -213,24 +225,19 @@ impl<K: Cached> Engine<K> {
     /// The head of the answer.
     pub(crate) fn head(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
         self.machine.received(now);
+        self.heard = now;
         trace!(resource = %self.path, code = code.as_u16(), "answered");
         if !code.is_success() {
+            self.machine.answered_with_error(now);
             let discovery = matches!(self.reading, Reading::Whole { .. });
             self.reading = Reading::Whole { code, retry_after, body: Vec::new(), discovery };
-            return;
-        }
-        if matches!(self.reading, Reading::Watch(_)) && self.machine.progress().is_some() {
-            self.works(now);
-        }
-        if !matches!(self.reading, Reading::Whole { .. }) {
-            self.last_contact = Some(now);
-            self.tell(now);
         }
     }
 
     /// A part of the answer's body.
     pub(crate) fn data(&mut self, now: Time, chunk: Bytes) -> Flow {
         self.machine.received(now);
+        self.heard = now;
         self.shared.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Nothing => return Flow::Stop,
@@ -258,7 +265,6 @@ impl<K: Cached> Engine<K> {
                 read
             }
         };
-        self.last_contact = Some(now);
         match read {
             Ok(flow) => {
                 self.publish(now);
@@ -289,7 +295,15 @@ impl<K: Cached> Engine<K> {
 
     /// There was no answer, or it broke off.
     pub(crate) fn broken(&mut self, now: Time, error: Error) {
-        self.failed(now, &Fault::Transport, error);
+        self.given_up(now, &Fault::Transport, error);
+    }
+
+    /// No more comes of the answer. The head of an error says what it is, whatever became of its text.
+    fn given_up(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
+        match &self.reading {
+            Reading::Whole { code, .. } if !code.is_success() => self.end(now),
+            _ => self.failed(now, fault, error),
+        }
     }
 
     fn read_list(&mut self, now: Time, list: &mut frame::List) -> Result<Flow, Problem> {
@@ -309,6 +323,9 @@ impl<K: Cached> Engine<K> {
                             Ok(Flow::Stop)
                         }
                         Page::Lagging => Err(Problem::Quietly(LAGGING)),
+                        Page::Repeated => {
+                            Err(Problem::Malformed("a page of a list leads to itself".to_owned()))
+                        }
                     };
                 }
             }
@@ -321,9 +338,13 @@ impl<K: Cached> Engine<K> {
             let event = decode::watch_event(&line)?;
             self.shared.counters().add(&event, 1);
             match event {
-                WatchEvent::Put(object) => {
+                WatchEvent::Added(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
-                    self.put(now, decoded)?;
+                    self.put(now, EventKind::Added, decoded)?;
+                }
+                WatchEvent::Modified(object) => {
+                    let decoded = self.decoder.object::<K>(object)?;
+                    self.put(now, EventKind::Modified, decoded)?;
                 }
                 WatchEvent::Deleted(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
@@ -342,6 +363,9 @@ impl<K: Cached> Engine<K> {
 
     /// An object of the list under way.
     fn listed(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+        if let Decoded::Undecoded(item) = &decoded {
+            self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
+        }
         let listed = self.change(|store, list| match decoded {
             Decoded::Item(item) => store.list_item(list, item, freshness),
             Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
@@ -353,8 +377,8 @@ impl<K: Cached> Engine<K> {
         Ok(())
     }
 
-    fn put(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
-        let verdict = self.event(now, EventKind::Put, decoded.version())?;
+    fn put(&mut self, now: Time, kind: EventKind, decoded: Decoded<K>) -> Result<(), Problem> {
+        let verdict = self.event(now, kind, decoded.version())?;
         match (verdict, decoded) {
             (Verdict::List(freshness), decoded) => self.listed(now, decoded, freshness)?,
             (Verdict::Apply, Decoded::Item(item)) => {
@@ -372,8 +396,9 @@ impl<K: Cached> Engine<K> {
 
     fn deleted(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
         let version = decoded.version();
-        if self.event(now, EventKind::Deleted, version)? != Verdict::Apply {
-            return Ok(());
+        match self.event(now, EventKind::Deleted, version)? {
+            Verdict::List(_) | Verdict::Apply => {}
+            _ => return Ok(()),
         }
         let reason = if self.target.can_be_left() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
         let (key, last) = match decoded {
@@ -392,7 +417,8 @@ impl<K: Cached> Engine<K> {
             Verdict::Lagging => return Err(Problem::Quietly(LAGGING)),
             Verdict::Fallback => return Err(Problem::Quietly("the server ignores sendInitialEvents")),
             Verdict::WentBack => return Err(Problem::Malformed("resource versions went back".to_owned())),
-            Verdict::List(_) | Verdict::Apply | Verdict::Nothing => {}
+            Verdict::Apply | Verdict::Nothing => self.contact(now),
+            Verdict::List(_) => {}
         }
         Ok(verdict)
     }
@@ -402,9 +428,13 @@ impl<K: Cached> Engine<K> {
         let took = now.saturating_sub(self.list_began);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
-        let namespace = self.scope.namespace.clone();
-        self.change(|store, list| store.sweep(namespace.as_deref(), list));
+        self.sweep();
+        self.last_contact = Some(now);
         self.works(now);
+        if let Some((count, object)) = self.undecoded.take() {
+            // One line for a list in which nothing decodes. Not the error: that can name a value.
+            warn!(resource = %self.path, count, %object, "does not decode, quarantined");
+        }
         if let Some(mut gathered) = self.gathered.take() {
             let count = gathered.objects().len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
@@ -415,6 +445,17 @@ impl<K: Cached> Engine<K> {
             debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "listed again");
         }
         self.publish(now);
+    }
+
+    /// What the list did not show is gone. In pieces: readers wait for one at most.
+    fn sweep(&mut self) {
+        let namespace = self.scope.namespace.clone();
+        let namespace = namespace.as_deref();
+        let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
+        for keys in unseen.chunks(PIECE) {
+            self.change(|store, _| keys.iter().for_each(|key| store.delete(key, Reason::MissedWhileAway)));
+        }
+        self.change(|store, list| store.sweep_quarantined(namespace, list));
     }
 
     /// An answer that was read whole.
@@ -508,13 +549,23 @@ impl<K: Cached> Engine<K> {
         if self.machine.served() == Served::No {
             return;
         }
-        if self.published.is_none() && !error.is_too_many_requests() {
+        let since = *self.trouble_since.get_or_insert(now);
+        let told_to_wait = error.is_too_many_requests() && now.saturating_sub(since) < TOLD_TO_WAIT;
+        if self.published.is_none() && !told_to_wait {
             self.shared.failed(&self.scope);
         }
-        let since = *self.trouble_since.get_or_insert(now);
         let (since, next) = (self.started + since, self.started + at);
         self.phase = Some(Phase::Retrying { since, error, next });
         self.tell(now);
+    }
+
+    /// The server has told how it goes on. An answer, or a part of a list, does not: that can go on for hours, and the
+    /// cache is not a bit newer.
+    fn contact(&mut self, now: Time) {
+        self.last_contact = Some(now);
+        if self.trouble_since.is_some() {
+            self.works(now);
+        }
     }
 
     /// The server answers as it should.

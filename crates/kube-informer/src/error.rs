@@ -127,8 +127,8 @@ impl Error {
             return Self::Client { resource, source: cause_of(error) };
         }
         let tls = chain(&error).any(is_tls);
-        let transport =
-            chain(&error).any(<dyn StdError>::is::<io::Error>) || matches!(error, kube::Error::HyperError(_));
+        let transport = chain(&error).any(|error| error.is::<io::Error>() || is_broken_off(error))
+            || matches!(error, kube::Error::HyperError(_));
         let source = cause_of(error);
         if tls {
             Self::Tls { resource, source }
@@ -160,6 +160,12 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
         Some(inner) => Some(inner),
         None => error.source(),
     }
+}
+
+/// Whether a server took the connection and then did not answer, or not in HTTP.
+fn is_broken_off(error: &(dyn StdError + 'static)) -> bool {
+    let error = error.downcast_ref::<hyper::Error>();
+    error.is_some_and(|error| error.is_incomplete_message() || error.is_parse() || error.is_canceled())
 }
 
 fn is_tls(error: &(dyn StdError + 'static)) -> bool {

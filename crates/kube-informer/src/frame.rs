@@ -65,6 +65,8 @@ pub(crate) struct List {
     partial: Vec<u8>,
     place: Place,
     metadata: Bytes,
+    /// Whether there was a member `items`, be it null: a list without one is another object.
+    has_items: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +93,13 @@ enum Member {
 
 impl List {
     pub(crate) fn new() -> Self {
-        Self { chunk: Bytes::new(), partial: Vec::new(), place: Place::Start, metadata: Bytes::new() }
+        Self {
+            chunk: Bytes::new(),
+            partial: Vec::new(),
+            place: Place::Start,
+            metadata: Bytes::new(),
+            has_items: false,
+        }
     }
 
     /// Takes a chunk; the one before must have been read to its end.
@@ -112,7 +120,7 @@ impl List {
             match (self.place, first) {
                 (Place::Start, b'{') => self.step(Place::Member),
                 (Place::Member, b'"') => self.place = Place::Key(Scan::default()),
-                (Place::Member, b'}') => {
+                (Place::Member, b'}') if self.has_items => {
                     self.step(Place::End);
                     return Ok(Some(Piece::End(std::mem::take(&mut self.metadata))));
                 }
@@ -125,14 +133,20 @@ impl List {
                     });
                 }
                 (Place::Colon(member), b':') => self.step(Place::Value(member)),
-                (Place::Value(Member::Items), b'[') => self.step(Place::Items),
+                (Place::Value(Member::Items), b'[') => {
+                    self.has_items = true;
+                    self.step(Place::Items);
+                }
                 (Place::Value(member), _) => self.place = Place::InValue(member, Scan::default()),
                 (Place::InValue(member, scan), _) => {
-                    let keep = member == Member::Metadata;
+                    let keep = member != Member::Other;
                     let within = |scan| Place::InValue(member, scan);
                     let Some(value) = self.take(scan, within, keep)? else { return Ok(None) };
-                    if keep {
-                        self.metadata = value;
+                    match member {
+                        Member::Metadata => self.metadata = value,
+                        Member::Items if &value[..] == b"null" => self.has_items = true,
+                        Member::Items => return Err(Error::NotAList),
+                        Member::Other => {}
                     }
                     self.place = Place::Member;
                 }
@@ -350,7 +364,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_list_is_refused_and_null_items_are_none() {
-        for text in ["[]", "null", "<html>", r#"{"items" 1}"#] {
+        for text in ["[]", "null", "<html>", r#"{"items" 1}"#, r#"{"items":{}}"#, r#"{"metadata":{}}"#, "{}"]
+        {
             let read = read_list(vec![Bytes::copy_from_slice(text.as_bytes())]);
             assert_eq!(read, Err(Error::NotAList), "{text}");
         }

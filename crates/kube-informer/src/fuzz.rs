@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::Stream as _;
 use http::StatusCode;
 use kube::core::{ApiResource, DynamicObject};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -45,10 +45,14 @@ pub fn lines(input: &[u8]) {
 pub fn list(input: &[u8]) {
     #[derive(Deserialize)]
     struct Whole<'a> {
-        #[serde(borrow)]
-        items: Option<Vec<&'a RawValue>>,
+        #[serde(borrow, default, deserialize_with = "present")]
+        items: Option<Option<Vec<&'a RawValue>>>,
         #[serde(borrow)]
         metadata: &'a RawValue,
+    }
+    // Null is something else than nothing.
+    fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+        T::deserialize(value).map(Some)
     }
     let read = |chunks: Vec<Bytes>| {
         let mut list = List::new();
@@ -68,6 +72,7 @@ pub fn list(input: &[u8]) {
     if let Ok(Whole { items, metadata }) = serde_json::from_slice(text)
         && !text.contains(&b'\\')
     {
+        let Some(items) = items else { return assert_eq!(found, Err(crate::frame::Error::NotAList)) };
         let bytes = |value: &RawValue| Bytes::copy_from_slice(value.get().as_bytes());
         let items = items.unwrap_or_default().into_iter().map(|item| Piece::Item(bytes(item)));
         let wanted: Vec<Piece> = items.chain([Piece::End(bytes(metadata))]).collect();
@@ -87,14 +92,19 @@ pub fn event(input: &[u8]) {
     let event = watch_event(input);
     if let Ok(Envelope { kind, object }) = serde_json::from_slice(input) {
         match (kind.as_str(), &event) {
-            ("ADDED" | "MODIFIED", Ok(WatchEvent::Put(cut))) | ("DELETED", Ok(WatchEvent::Deleted(cut))) => {
+            ("ADDED", Ok(WatchEvent::Added(cut)))
+            | ("MODIFIED", Ok(WatchEvent::Modified(cut)))
+            | ("DELETED", Ok(WatchEvent::Deleted(cut))) => {
                 assert_eq!(cut.trim_ascii(), object.get().as_bytes());
             }
             ("ADDED" | "MODIFIED" | "DELETED", event) => panic!("{event:?}"),
-            (_, event) => assert!(!matches!(event, Ok(WatchEvent::Put(_) | WatchEvent::Deleted(_)))),
+            (_, event) => {
+                assert!(matches!(event, Err(_) | Ok(WatchEvent::Bookmark { .. } | WatchEvent::Error(_))));
+            }
         }
     }
-    if let Ok(WatchEvent::Put(object) | WatchEvent::Deleted(object)) = event {
+    if let Ok(WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)) = event
+    {
         let (typed, compact) =
             (decoder().object::<DynamicObject>(object), decoder().object::<Compact<DynamicObject>>(object));
         match (typed, compact) {

@@ -5,6 +5,7 @@
 
 use std::{
     any::Any,
+    hash::{BuildHasher as _, Hash},
     ops::Bound,
     sync::{
         Arc, Weak,
@@ -12,6 +13,7 @@ use std::{
     },
 };
 
+use foldhash::fast::FixedState;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use crate::{Cached, ObjectKey, shared::Shared, snapshot::Entry};
@@ -21,7 +23,7 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 /// A way to find objects by a key of type `I`, made with [`Informer::index`](crate::Informer::index); read it with
 /// [`Snapshot::by_index`](crate::Snapshot::by_index).
 ///
-/// It is kept up to date as long as one of its handles is there. It costs an entry of the key and a reference count for
+/// It is kept up to date as long as one of its handles is there. It costs an entry of the key and 32 bytes for
 /// each object and key, and its function is called once for an object that comes or goes and twice for one that
 /// changes. It does not keep the informer running.
 pub struct Index<K: Cached, I> {
@@ -52,7 +54,7 @@ impl<K: Cached, I> Drop for Inner<K, I> {
     }
 }
 
-impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Index<K, I> {
+impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Index<K, I> {
     /// An index of this cache. Most of it is built while the cache goes on.
     pub(crate) fn new(cache: &Arc<Shared<K>>, keys_of: Arc<KeysOf<K, I>>) -> Self {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -82,14 +84,30 @@ impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Index<K, I> {
 
 /// The state of an index, as a snapshot has it.
 #[derive(Clone)]
-pub(crate) struct Keys<I>(OrdSet<(I, ObjectKey)>);
+pub(crate) struct Keys<I>(OrdSet<Place<I>>);
 
-impl<I: Ord + Clone> Keys<I> {
+/// An object under one of its keys. Ordered by a number first: keys are often text, and to compare many of those on the way
+/// to one is to fetch as many pieces of memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<I> {
+    hash: u64,
+    key: I,
+    object: ObjectKey,
+}
+
+impl<I: Hash> Place<I> {
+    fn new(key: I, object: ObjectKey) -> Self {
+        // Not keyed: whoever makes keys collide makes them no slower to find than if there were no hashes.
+        Self { hash: FixedState::default().hash_one(&key), key, object }
+    }
+}
+
+impl<I: Ord + Hash + Clone> Keys<I> {
     /// The objects that have this key.
     pub(crate) fn of(&self, key: I) -> impl Iterator<Item = &ObjectKey> + use<'_, I> {
-        let start = (key.clone(), ObjectKey::first());
-        let from = self.0.range::<_, (I, ObjectKey)>((Bound::Included(&start), Bound::Unbounded));
-        from.take_while(move |(at, _)| *at == key).map(|(_, object)| object)
+        let first = Place::new(key, ObjectKey::first());
+        let from = self.0.range::<_, Place<I>>((Bound::Included(&first), Bound::Unbounded));
+        from.take_while(move |place| place.key == first.key).map(|place| &place.object)
     }
 }
 
@@ -105,7 +123,7 @@ struct Maintained<K: Cached, I> {
     keys_of: Arc<KeysOf<K, I>>,
 }
 
-impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Maintained<K, I> {
+impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> {
     fn catch_up(&mut self, known: &OrdMap<ObjectKey, Entry<K>>, current: &OrdMap<ObjectKey, Entry<K>>) {
         for difference in known.diff(current) {
             match difference {
@@ -119,15 +137,15 @@ impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Maintained<K, I> {
     }
 }
 
-impl<K: Cached, I: Ord + Clone + Send + Sync + 'static> Maintain<K> for Maintained<K, I> {
+impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintain<K> for Maintained<K, I> {
     fn change(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>) {
         let of = |object: Option<&K::Held>| object.map(|object| (self.keys_of)(object)).unwrap_or_default();
         let (before, after) = (of(old), of(new));
         for gone in before.iter().filter(|entry| !after.contains(entry)) {
-            self.keys.0.remove(&(gone.clone(), key.clone()));
+            self.keys.0.remove(&Place::new(gone.clone(), key.clone()));
         }
         for come in after.into_iter().filter(|entry| !before.contains(entry)) {
-            self.keys.0.insert((come, key.clone()));
+            self.keys.0.insert(Place::new(come, key.clone()));
         }
     }
 

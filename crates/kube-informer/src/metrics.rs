@@ -95,7 +95,7 @@ impl From<ListReason> for Count {
 impl From<&WatchEvent<'_>> for Count {
     fn from(event: &WatchEvent<'_>) -> Self {
         match event {
-            WatchEvent::Put(_) => Self::EventApplied,
+            WatchEvent::Added(_) | WatchEvent::Modified(_) => Self::EventApplied,
             WatchEvent::Deleted(_) => Self::EventDeleted,
             WatchEvent::Bookmark { .. } => Self::EventBookmark,
             WatchEvent::Error(_) => Self::EventError,

@@ -100,8 +100,8 @@ pub(crate) enum Next {
 /// What the kinds of watch events are to the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
-    /// Added or modified.
-    Put,
+    Added,
+    Modified,
     Deleted,
     Bookmark {
         /// It carries the annotation that ends the initial events.
@@ -135,6 +135,8 @@ pub(crate) enum Page {
     Complete(ResourceVersion),
     /// The list is older than the cache. It was asked again already.
     Lagging,
+    /// The page leads to itself: report it as a failure.
+    Repeated,
 }
 
 /// What went wrong.
@@ -173,7 +175,7 @@ pub(crate) enum Served {
 pub(crate) enum ListReason {
     /// There is none yet.
     Initial,
-    /// The server has forgotten the version that a watch or a page was to go on from.
+    /// The server has forgotten the version that a watch or a page was to go on from, or does not know its own token.
     Expired,
     /// The list before was older than the cache.
     Lagging,
@@ -206,8 +208,12 @@ struct Open {
     opened: Time,
     /// When the last byte came; none before the head of the answer.
     last_byte: Option<Time>,
+    /// Since when the answer is known to be an error, whose text is still coming.
+    error_since: Option<Time>,
     /// Whether the initial events of a watch-list are still coming.
     initial: bool,
+    /// Since when they have been changes, and no objects that are just there.
+    only_changes_since: Option<Time>,
     /// When the watch proper began.
     watching_since: Time,
     /// Whether the watch moved the version on.
@@ -225,6 +231,8 @@ pub(crate) struct Machine {
     watch_lists: Arc<WatchLists>,
     /// How many were broken off since the last list was complete.
     unfinished_watch_lists: u32,
+    /// The server would not do the watch-list before. Whether that was because it was one shows the list that follows.
+    watch_list_refused: bool,
     /// Whether the next list has to come from storage, whatever the user chose.
     consistent: bool,
     /// Whether lists are asked for in pages. Not after a page expired: the next one could again.
@@ -243,6 +251,7 @@ impl Machine {
             served: Served::Yes,
             watch_lists,
             unfinished_watch_lists: 0,
+            watch_list_refused: false,
             consistent: false,
             paged: true,
             list_version: None,
@@ -288,7 +297,9 @@ impl Machine {
             request: request.clone(),
             opened: now,
             last_byte: None,
+            error_since: None,
             initial,
+            only_changes_since: None,
             watching_since: now,
             advanced: false,
         });
@@ -299,8 +310,16 @@ impl Machine {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let State::Open(open) = &self.state else { return None };
         let Some(last_byte) = open.last_byte else { return Some(open.opened + ANSWER) };
+        if let Some(error_since) = open.error_since {
+            return Some(error_since + ANSWER);
+        }
         Some(match open.request {
-            Request::WatchList { .. } if open.initial => last_byte + INITIAL_SILENCE,
+            Request::WatchList { timeout, .. } if open.initial => {
+                // A server that knows initial events sends them first. Another one can send changes for ever, and where
+                // each is a new object only the time tells: it would have ended an answer of its own by then.
+                let silence = open.only_changes_since.unwrap_or(last_byte) + INITIAL_SILENCE;
+                silence.min(open.opened + timeout + GRACE)
+            }
             Request::WatchList { timeout, .. } | Request::Watch { timeout, .. } => {
                 open.opened + timeout + GRACE
             }
@@ -315,6 +334,24 @@ impl Machine {
         }
     }
 
+    /// The server answered with an error; its text follows.
+    pub(crate) fn answered_with_error(&mut self, now: Time) {
+        if let State::Open(open) = &mut self.state {
+            open.error_since = Some(now);
+        }
+    }
+
+    /// When the watch under way has lived long enough to be called working.
+    pub(crate) fn settles_at(&self) -> Option<Time> {
+        let State::Open(open) = &self.state else { return None };
+        let watches = match open.request {
+            Request::Watch { .. } | Request::WatchList { .. } => !open.initial,
+            Request::List { .. } | Request::Discover => false,
+        };
+        let answered = open.last_byte.is_some() && open.error_since.is_none();
+        (watches && answered).then(|| open.watching_since + SETTLED)
+    }
+
     /// A watch event with the version that it has.
     pub(crate) fn event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
         let freshness = self.freshness();
@@ -322,10 +359,16 @@ impl Machine {
         let State::Open(open) = &mut self.state else { return Verdict::Nothing };
         if open.initial {
             return match kind {
-                EventKind::Put => Verdict::List(freshness),
-                EventKind::Deleted => Verdict::Apply,
+                EventKind::Added => {
+                    open.only_changes_since = None;
+                    Verdict::List(freshness)
+                }
+                EventKind::Modified | EventKind::Deleted => {
+                    open.only_changes_since.get_or_insert(now);
+                    Verdict::List(freshness)
+                }
                 EventKind::Bookmark { ends_initial: false } => {
-                    self.watch_lists.refused(now);
+                    self.watch_list_refused = true;
                     self.wait(now, Intent::List { continue_token: None });
                     Verdict::Fallback
                 }
@@ -336,13 +379,13 @@ impl Machine {
                     }
                     open.initial = false;
                     open.watching_since = now;
-                    self.complete(version);
+                    self.complete(now, version);
                     Verdict::ListComplete(version)
                 }
             };
         }
         let before = self.progress;
-        if Some(version) < before && kind != EventKind::Deleted {
+        if Some(version) < before {
             return Verdict::WentBack;
         }
         if Some(version) > before {
@@ -351,7 +394,7 @@ impl Machine {
             self.backoff.reset();
         }
         match kind {
-            EventKind::Put | EventKind::Deleted => Verdict::Apply,
+            EventKind::Added | EventKind::Modified | EventKind::Deleted => Verdict::Apply,
             EventKind::Bookmark { .. } => Verdict::Nothing,
         }
     }
@@ -366,6 +409,10 @@ impl Machine {
         let version = *self.list_version.get_or_insert(version);
         let continue_token = continue_token.filter(|token| !token.is_empty());
         if continue_token.is_some() {
+            let State::Open(Open { request, .. }) = &self.state else { return Page::More };
+            if matches!(request, Request::List { continue_token: asked, .. } if *asked == continue_token) {
+                return Page::Repeated;
+            }
             self.wait(now, Intent::List { continue_token });
             return Page::More;
         }
@@ -373,7 +420,7 @@ impl Machine {
             self.lagging(now);
             return Page::Lagging;
         }
-        self.complete(version);
+        self.complete(now, version);
         self.wait(now, Intent::Watch(version));
         Page::Complete(version)
     }
@@ -388,7 +435,7 @@ impl Machine {
     /// The stream came to a clean end. An answer when that is a failure: it ended before it brought anything.
     pub(crate) fn ended(&mut self, now: Time) -> Option<Consequence> {
         let State::Open(open) = &self.state else { return None };
-        let worked = !open.initial && (open.advanced || self.lived(now));
+        let worked = open.advanced || self.lived(now);
         match (&open.request, self.progress) {
             (Request::Watch { .. } | Request::WatchList { .. }, Some(progress)) if worked => {
                 self.backoff.reset();
@@ -421,10 +468,11 @@ impl Machine {
     /// The request under way failed, or cannot be continued.
     pub(crate) fn failed(&mut self, now: Time, fault: &Fault<'_>) -> Consequence {
         let State::Open(open) = &self.state else { return Consequence::Fallback };
-        if !open.initial && self.lived(now) {
+        if self.lived(now) {
             self.backoff.reset();
         }
-        if open.initial && self.gives_up_watch_list(now, fault) {
+        self.watch_list_refused = false;
+        if open.initial && self.gives_up_watch_list(fault) {
             self.wait(now, Intent::List { continue_token: None });
             return Consequence::Fallback;
         }
@@ -439,16 +487,18 @@ impl Machine {
             (Request::WatchList { .. } | Request::Watch { .. }, _) => Intent::List { continue_token: None },
             (Request::Discover, _) => Intent::Discover,
         };
+        let page = matches!(then, Intent::List { continue_token: Some(_) });
         match fault {
             Fault::Status { status, retry_after } => {
                 asked = retry_after.or_else(|| asked_in(status));
-                if is_expired(status) {
+                let expired = is_expired(status) || (page && is_refusal(status));
+                if expired {
                     self.list_reason = ListReason::Expired;
                 }
-                if is_expired(status) || is_too_large(status) {
+                if expired || is_too_large(status) {
                     // What was asked for is not there (any more): only a new list helps. One that asked for a certain
                     // version itself has to ask for none.
-                    self.paged &= !matches!(then, Intent::List { continue_token: Some(_) });
+                    self.paged &= !page;
                     self.consistent |= matches!(then, Intent::List { .. }) || is_too_large(status);
                     then = Intent::List { continue_token: None };
                 } else if status.code == 404 {
@@ -459,12 +509,17 @@ impl Machine {
                     if self.served != Served::Yes {
                         then = Intent::Discover;
                     }
+                } else if then == Intent::Discover && matches!(status.code, 400..=499) && status.code != 429 {
+                    // Discovery does not say. The list does, if there is one.
+                    cap = LONGEST_WAIT_FOR_TYPE;
+                    then = Intent::List { continue_token: None };
                 }
             }
-            Fault::Malformed if self.progress.is_some() => {
-                // The same would come again from the same version.
+            Fault::Malformed if self.progress.is_some() || page || then == Intent::Discover => {
+                // The same would come again from the same version, page or discovery.
                 self.list_reason = ListReason::Malformed;
                 self.consistent = true;
+                self.paged &= !page;
                 then = Intent::List { continue_token: None };
             }
             // Nobody is there to be spared.
@@ -513,7 +568,10 @@ impl Machine {
         freshness != Freshness::Consistent && Some(version) < self.progress
     }
 
-    fn complete(&mut self, version: ResourceVersion) {
+    fn complete(&mut self, now: Time, version: ResourceVersion) {
+        if std::mem::take(&mut self.watch_list_refused) {
+            self.watch_lists.refused(now);
+        }
         self.progress = Some(version);
         self.served = Served::Yes;
         self.consistent = false;
@@ -523,24 +581,18 @@ impl Machine {
 
     /// Whether the watch under way was open long enough to call it working.
     fn lived(&self, now: Time) -> bool {
-        match &self.state {
-            State::Open(open) => {
-                matches!(open.request, Request::Watch { .. } | Request::WatchList { .. })
-                    && open.last_byte.is_some()
-                    && now.saturating_sub(open.watching_since) >= SETTLED
-            }
-            State::Waiting { .. } => false,
-        }
+        self.settles_at().is_some_and(|at| at <= now)
     }
 
     fn tries_watch_list(&self, now: Time) -> bool {
         self.settings.watch_list
+            && !self.watch_list_refused
             && self.unfinished_watch_lists < UNFINISHED_WATCH_LISTS
             && self.watch_lists.are_tried(now)
     }
 
     /// Whether this fault of a watch-list shows that a list is better.
-    fn gives_up_watch_list(&mut self, now: Time, fault: &Fault<'_>) -> bool {
+    fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
         let State::Open(open) = &self.state else { return false };
         let refused = match fault {
             // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
@@ -554,9 +606,7 @@ impl Machine {
             }
             Fault::Malformed => false,
         };
-        if refused {
-            self.watch_lists.refused(now);
-        }
+        self.watch_list_refused = refused;
         refused
     }
 
@@ -567,6 +617,11 @@ impl Machine {
 
 fn is_expired(status: &Status) -> bool {
     status.code == 410 || matches!(status.reason.as_str(), "Expired" | "Gone")
+}
+
+/// The server does not take what was asked for, whoever asks and whenever.
+fn is_refusal(status: &Status) -> bool {
+    matches!(status.code, 400..=499) && !matches!(status.code, 401 | 403 | 429)
 }
 
 /// The server is behind the version that it was asked for, and says so.

@@ -181,12 +181,15 @@ impl<K: Cached> crate::metrics::Measured for Shared<K> {
         let mailboxes: Vec<_> = self.subscribers().mailboxes.iter().filter(read).cloned().collect();
         // Counting takes the lock of each mailbox: not while the writer waits for that of all.
         let queued = mailboxes.iter().map(|mailbox| mailbox.pending()).sum();
-        let objects = self.change(|store| store.objects().len());
+        // Looked through while the writer goes on.
+        let objects = self.change(|store| store.objects().clone());
+        let object_bytes = objects.values().map(|entry| K::bytes(&entry.object)).sum();
         let status = self.status.borrow();
         crate::metrics::Gauges {
             informers: usize::from(!matches!(status.phase, crate::Phase::Stopped)),
             ready: usize::from(status.is_ready()),
-            objects,
+            objects: objects.len(),
+            object_bytes,
             quarantined: status.quarantined.len(),
             subscribers: mailboxes.len(),
             queued,

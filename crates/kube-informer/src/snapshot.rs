@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    hash::Hash,
     ops::Bound,
     sync::{
         Arc,
@@ -49,7 +50,7 @@ impl<K: Cached> PartialEq for Entry<K> {
 
 /// All cached objects at one moment, ordered by namespace and name.
 ///
-/// Taking and cloning one costs O(1), whatever it holds (and a reference count per [`Index`]). It never changes; as
+/// Taking and cloning one costs O(1), whatever it holds (and a small allocation per [`Index`]). It never changes; as
 /// long as it is held it keeps the objects in memory that it shows.
 pub struct Snapshot<K: Cached> {
     pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,
@@ -113,7 +114,7 @@ impl<K: Cached> Snapshot<K> {
     /// ```
     pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Held>
     where
-        I: Ord + Clone + Send + Sync + 'static,
+        I: Ord + Hash + Clone + Send + Sync + 'static,
     {
         let key = key.into();
         let state = self.indexes.iter().find(|(number, _)| *number == index.number());

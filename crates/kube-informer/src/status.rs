@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use crate::{Error, ObjectKey, ResourceVersion};
 
+/// How long a server may tell an informer to come later (429) before that counts as a failure to get the first list.
+pub(crate) const TOLD_TO_WAIT: Duration = Duration::from_secs(30);
+
 /// What the informer is doing.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -38,6 +41,7 @@ pub enum Phase {
 /// With several namespaces, it is as bad as the worst of them: the gravest phase, synced when all are, the lowest
 /// version, the oldest contact, stale when one is. [`namespaces`](Self::namespaces) tells each.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Status {
     /// What it is doing.
     pub phase: Phase,
@@ -75,6 +79,7 @@ pub struct NamespaceStatus {
 
 /// An object that could not be decoded. Its last good state, if there was one, stays in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Quarantined {
     /// The version that could not be decoded.
     pub resource_version: ResourceVersion,
@@ -86,6 +91,17 @@ impl Phase {
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Retrying { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The error, if it says that there will be no first list for now. To be told to come later says so only after a while.
+    fn verdict(&self) -> Option<&Error> {
+        match self {
+            Self::Retrying { since, error, .. } => {
+                let told_to_wait = error.is_too_many_requests() && since.elapsed() < TOLD_TO_WAIT;
+                (!told_to_wait).then_some(error)
+            }
             _ => None,
         }
     }
@@ -115,7 +131,7 @@ impl NamespaceStatus {
     /// Whether reads of this namespace can be trusted, as [`Status::is_ready`] says it of all.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced && !self.stale && !matches!(self.phase, Phase::Stopped)
+        self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
     /// What the last attempt failed with, when the informer is waiting for the next one.
@@ -164,8 +180,7 @@ impl Status {
         let whole = self.namespaces.is_empty().then_some((self.synced, &self.phase));
         let each = self.namespaces.values().map(|status| (status.synced, &status.phase));
         let waited_for = each.chain(whole).filter(|(synced, _)| !synced);
-        // To be told to come later is no verdict.
-        waited_for.filter_map(|(_, phase)| phase.error()).find(|error| !error.is_too_many_requests())
+        waited_for.filter_map(|(_, phase)| phase.verdict()).next()
     }
 
     /// Makes one of all.
@@ -190,10 +205,11 @@ impl Status {
         (self.resource_version, self.last_contact) = (resource_version, last_contact);
     }
 
-    /// Whether reads can be trusted: a first list was complete, and the cache is not known to be stale.
+    /// Whether reads can be trusted: a first list was complete, the cache is not known to be stale, and the type is
+    /// served: one that is gone has left the cache empty.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced && !self.stale && !matches!(self.phase, Phase::Stopped)
+        self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
     /// How long ago the server last sent something.

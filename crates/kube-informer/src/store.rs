@@ -202,13 +202,14 @@ impl<K: Cached> Store<K> {
         Ok(())
     }
 
-    /// The list is complete: what it did not show is gone.
-    pub(crate) fn sweep(&mut self, namespace: Option<&str>, list: ListNumber) {
+    /// The list is complete: what it did not show.
+    pub(crate) fn unseen(&mut self, namespace: Option<&str>, list: ListNumber) -> Vec<ObjectKey> {
         let unseen = self.objects_of(namespace).filter(|(_, cached)| !cached.is_marked(list));
-        let gone: Vec<ObjectKey> = unseen.map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            self.delete(&key, Reason::MissedWhileAway);
-        }
+        unseen.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What does not decode and was not shown by the list is gone, too.
+    pub(crate) fn sweep_quarantined(&mut self, namespace: Option<&str>, list: ListNumber) {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, (shown, _)| *shown == list || !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
@@ -303,22 +304,19 @@ impl<K: Cached> Store<K> {
         if older { Err(Lagging) } else { Ok(()) }
     }
 
-    /// The newest version of an object that is known of, whether it decoded or not.
+    /// The version of the last state of an object that is known of. What is quarantined came after what is cached, be its
+    /// version lower, as after a restore of etcd.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
-        let cached = self.objects.get(key).map(|cached| cached.version);
-        cached.max(self.quarantined.get(key).map(|(_, held)| held.resource_version))
-    }
-
-    fn delete(&mut self, key: &ObjectKey, reason: Reason) {
-        if let Some(Entry { object: old, .. }) = self.objects.remove(key) {
-            self.gone(key.clone(), old, reason);
-        }
+        let quarantined = self.quarantined.get(key).map(|(_, held)| held.resource_version);
+        quarantined.or_else(|| self.objects.get(key).map(|cached| cached.version))
     }
 
     /// An object is gone, and nothing tells of a later state than the cached one.
-    fn gone(&mut self, key: ObjectKey, old: K::Held, reason: Reason) {
-        self.reindex(&key, Some(&old), None);
-        self.record(key, Difference::Deleted { last: old.clone(), old, reason });
+    pub(crate) fn delete(&mut self, key: &ObjectKey, reason: Reason) {
+        if let Some(Entry { object: old, .. }) = self.objects.remove(key) {
+            self.reindex(key, Some(&old), None);
+            self.record(key.clone(), Difference::Deleted { last: old.clone(), old, reason });
+        }
     }
 
     fn release(&mut self, key: &ObjectKey) {

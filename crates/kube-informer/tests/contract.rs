@@ -19,7 +19,12 @@ use serde_json::json;
 use support::{
     Blog, Call, Reply, Server, Then, blog, blog_with_uid, bookmark, event, eventually, next, read,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 fn quiet() -> Server {
@@ -326,6 +331,10 @@ async fn a_type_that_goes_empties_the_cache_once_discovery_confirms_it_and_can_c
     status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. })).await.unwrap();
     assert_eq!(read(&mut events, 2).await, ["-a/4 TypeGone", "-b/5 TypeGone"]);
     assert!(blogs.snapshot().unwrap().is_empty());
+    assert!(
+        !status.borrow().is_ready(),
+        "who prunes what an empty cache does not have must not take this one"
+    );
     assert_eq!(server.calls().iter().filter(|call| call.is_discovery()).count(), 3);
 
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -658,4 +667,75 @@ async fn what_is_skipped_is_not_cached_and_is_named_when_the_type_needs_it() {
 
     let error = informers.typed::<Blog>().skip(["metadata.uid"]).err().unwrap();
     assert_eq!(error.to_string(), "\"metadata.uid\" cannot be skipped: the cache needs it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_an_index_function_ends_the_informer_and_a_new_one_can_be_started() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |_| match more.lock().unwrap().take() {
+        Some(more) => Reply::watch_list(5, &[blog("a", 5)], Then::More(more)),
+        None => Reply::watch_list(9, &[blog("a", 9)], Then::Stay),
+    });
+    let informers = Informers::new(server.client());
+    let blogs = informers.typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let _index = blogs.index(|blog: &Arc<Blog>| {
+        assert_ne!(blog.name_any(), "bad", "on purpose");
+        [blog.name_any()]
+    });
+    send.send(event("ADDED", &blog("bad", 7))).unwrap();
+    blogs.status().wait_for(|status| matches!(status.phase, Phase::Stopped)).await.unwrap();
+    assert!(matches!(blogs.synced().await, Err(Error::Stopped)));
+    assert!(!blogs.status().borrow().is_ready());
+
+    // The same type, scope and options, while the first one is still held.
+    let again = informers.typed::<Blog>().start();
+    assert_eq!(again.synced().await.unwrap().count, 1);
+    assert!(again.snapshot().unwrap().get("default", "a").is_some_and(|blog| blog.spec.url.ends_with("/9")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_decode_is_counted_for_who_waits() {
+    let bad = |name: &str| {
+        let mut bad = blog(name, 4);
+        bad["spec"]["url"] = json!(5);
+        bad
+    };
+    let server = Server::new(move |_| Reply::watch_list(5, &[bad("a"), bad("b"), blog("c", 5)], Then::Stay));
+    let synced = Informers::new(server.client()).typed::<Blog>().start().synced().await.unwrap();
+    assert_eq!((synced.count, synced.quarantined), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_be_told_to_come_later_for_long_is_a_failure() {
+    let server = Server::new(|call| match call.uri.contains("/b/") {
+        true => Reply::status(429, "TooManyRequests", "later").retry_after(8),
+        false => Reply::watch_list(5, &[blog("a", 5)], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespaces(["default", "b"]).start();
+    let began = Instant::now();
+    let error = blogs.synced().await.unwrap_err();
+    assert!(error.is_too_many_requests(), "{error}");
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(60), "{waited:?}");
+    // And it denies the other namespace nothing any more.
+    assert_eq!(blogs.snapshot().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_connection_and_gives_no_answer_is_not_reached() {
+    for answer in ["", "hello\r\n", "HTTP/1.1 200 OK\r\ncontent-le"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = kube::Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        let blogs = Informers::new(kube::Client::try_from(config).unwrap()).typed::<Blog>().start();
+        let (error, ()) = tokio::join!(blogs.synced(), async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.shutdown().await.unwrap();
+        });
+        assert!(matches!(error.unwrap_err(), Error::Unreachable { .. }), "{answer:?}");
+    }
 }

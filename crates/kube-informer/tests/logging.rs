@@ -39,6 +39,20 @@ async fn no_content_of_an_object_is_logged() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_of_which_nothing_decodes_is_one_warning() {
+    let logged = Logged::everything();
+    let bad = |name: &str| json!({"metadata": {"name": name, "namespace": "bad-type", "resourceVersion": "4"}, "spec": 5});
+    let server = Server::new(move |_| Reply::watch_list(5, &[bad("a"), bad("b")], Then::Stay));
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("bad-type").start();
+    assert_eq!(blogs.synced().await.unwrap().quarantined, 2);
+    let text = logged.text();
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.contains("bad-type") && line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].contains("does not decode, quarantined") && lines[0].contains("count=2"), "{text}");
+}
+
 /// What `RUST_LOG=kube_informer=debug` shows of a fault and of what follows.
 #[tokio::test(start_paused = true)]
 async fn a_fault_can_be_followed_in_the_log() {

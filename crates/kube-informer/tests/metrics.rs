@@ -122,3 +122,21 @@ async fn informers_of_one_resource_are_one_series_and_its_counters_outlive_them(
     page.has("reflector_lists_total", r#"reason="initial""#, 2.0);
     assert_eq!(page.value("informer_last_contact_age_seconds", ""), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_compact_cache_tells_how_large_its_objects_are_and_a_typed_one_does_not() {
+    let server = Server::new(|_| Reply::watch_list(5, &[blog("a", 5), blog("b", 5)], Then::Stay));
+    let informers = Informers::new(server.client());
+    let mut registry = Registry::default();
+    informers.register_metrics(&mut registry);
+    let typed = informers.typed::<Blog>().start();
+    typed.synced().await.unwrap();
+    assert_eq!(Page::read(&registry).value("informer_object_bytes", ""), None);
+
+    let compact = informers.typed::<Blog>().compact().start();
+    compact.synced().await.unwrap();
+    let json: usize = compact.snapshot().unwrap().iter().map(|object| object.to_json().len()).sum();
+    let bytes = Page::read(&registry).value("informer_object_bytes", "").unwrap();
+    // The type is held once for all, three words are held beside each object.
+    assert!(bytes > 100.0 && bytes < json as f64, "{bytes} of {json}");
+}

@@ -1,21 +1,21 @@
-//! Runs a command with a cluster, and removes the cluster afterwards: what `cargo xtask e2e` does with kind, k3s and the
-//! cluster of the user's kubeconfig. The command finds the cluster by `KUBECONFIG`, and the tests by the variables that
-//! `given` lists.
+//! Runs a command with a cluster, and removes the cluster afterwards: what `cargo xtask e2e` does. The command finds a
+//! cluster that is started for it, and that of the user's kubeconfig, by `KUBECONFIG`, and the tests by the variables
+//! that `given` lists; embedded servers and control planes the tests start by themselves.
+//!
+//! Whatever ends this process, SIGKILL too, ends the command and all that it started. What is left on disk and in the
+//! engine is the [`Owner`]'s, and the next run removes it.
 
 #![expect(clippy::print_stderr, reason = "a command tells its user what it does")]
 
 use std::{
     ffi::OsString,
-    process::{ExitCode, ExitStatus},
+    process::{Command, ExitCode, ExitStatus},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use e2e::{Handed, existing::Existing, group::Group, program::without_package};
-use tokio::{
-    process::Command,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use e2e::{Handed, Owner, existing::Existing, group::Group, program::without_package};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run a command with a cluster, which is gone afterwards.
 #[derive(Parser)]
@@ -27,6 +27,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Which {
+    /// None is started: the tests have kube-embedded
+    Embedded {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// None is started: the tests start kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
+    Envtest {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// The current context of the kubeconfig
     Existing {
         /// Also when the server is not on this machine
@@ -53,7 +63,10 @@ enum End {
 #[tokio::main]
 async fn main() -> ExitCode {
     let end = match Cli::parse().cluster {
-        Which::Existing { yes, command } => until_signal(existing(yes, command)).await,
+        Which::Embedded { command } | Which::Envtest { command } => until_signal(alone, command).await,
+        Which::Existing { yes, command } => {
+            until_signal(async |owner, command| existing(owner, yes, command).await, command).await
+        }
         #[cfg(feature = "containers")]
         Which::Kind(options) => containers::run(e2e::containers::Distribution::Kind, options).await,
         #[cfg(feature = "containers")]
@@ -71,7 +84,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn existing(yes: bool, command: Vec<OsString>) -> Result<ExitStatus> {
+/// Runs the command with what it starts by itself, whatever cluster a caller's environment describes.
+async fn alone(owner: &Owner, command: Vec<OsString>) -> Result<ExitStatus> {
+    run_command(owner, command, |command| {
+        command.env_remove("E2E_KUBECONFIG");
+    })
+    .await
+}
+
+async fn existing(owner: &Owner, yes: bool, command: Vec<OsString>) -> Result<ExitStatus> {
     let existing = Existing::current()?;
     let Existing { context, server, .. } = &existing;
     ensure!(
@@ -80,25 +101,46 @@ async fn existing(yes: bool, command: Vec<OsString>) -> Result<ExitStatus> {
          namespaces there; --yes runs them"
     );
     eprintln!("e2e: the context {context:?}, {server}");
-    let handed = Handed::new("existing", &existing.kubeconfig, None)?;
-    run_command(command, &handed).await
+    let handed = Handed::new(owner, "existing", &existing.kubeconfig, None)?;
+    run_with(owner, command, &handed).await
 }
 
-async fn run_command(command: Vec<OsString>, handed: &Handed) -> Result<ExitStatus> {
+/// Runs the command with a cluster.
+async fn run_with(owner: &Owner, command: Vec<OsString>, handed: &Handed) -> Result<ExitStatus> {
+    run_command(owner, command, |command| {
+        command.envs(handed.variables());
+    })
+    .await
+}
+
+async fn run_command(
+    owner: &Owner,
+    command: Vec<OsString>,
+    surroundings: impl FnOnce(&mut Command),
+) -> Result<ExitStatus> {
     let mut words = command.into_iter();
     let mut command = Command::new(words.next().context("no command")?);
-    command.args(words).envs(handed.variables());
-    without_package(command.as_std_mut());
-    Group::start(command)?.wait().await
+    command.args(words).env("TMPDIR", owner.folder());
+    surroundings(&mut command);
+    without_package(&mut command);
+    Group::start(&command)?.wait().await
 }
 
 /// Runs to the end, or until a signal ends it: the work is dropped then, and what it started with it.
-async fn until_signal(work: impl Future<Output = Result<ExitStatus>>) -> Result<End> {
+async fn until_signal(
+    work: impl AsyncFnOnce(&Owner, Vec<OsString>) -> Result<ExitStatus>,
+    command: Vec<OsString>,
+) -> Result<End> {
     let mut signals = Signals::new()?;
-    tokio::select! {
-        status = work => Ok(End::Command(status?)),
+    let owner = Owner::new()?;
+    let end = tokio::select! {
+        status = work(&owner, command) => status.map(End::Command),
         number = signals.next() => Ok(End::Signal(number)),
-    }
+    };
+    let closed = owner.close().await;
+    // Of two errors the first is told.
+    let end = end?;
+    closed.map(|()| end)
 }
 
 /// The signals that ask for the end.
@@ -136,12 +178,11 @@ mod containers {
         env,
         panic::{AssertUnwindSafe, resume_unwind},
         path::{Path, PathBuf},
-        process::Stdio,
         time::SystemTime,
     };
 
     use clap::Args;
-    use e2e::containers::{Distribution, Engine, Owner, Plan, RunningNode};
+    use e2e::containers::{Distribution, Engine, Plan, RunningNode};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -178,11 +219,12 @@ mod containers {
         )?;
         let container = plan.container();
         let engine = Engine::connect().await?;
+        let owner = Owner::new()?;
         for swept in engine.sweep().await? {
             eprintln!("e2e: removed {swept}, which a killed run had left");
         }
         let tag = options.crdctl.then(|| format!("localhost/crdctl:{cluster}"));
-        let run = Run { engine: &engine, owner: Owner::new()?, cluster, tag: tag.clone() };
+        let run = Run { engine: &engine, owner: &owner, cluster, tag: tag.clone() };
 
         // A panic comes by here too.
         let end = AssertUnwindSafe(run.until_signal(plan, options, &mut signals)).catch_unwind().await;
@@ -194,7 +236,10 @@ mod containers {
             if let Some(tag) = &tag {
                 engine.remove_image(tag).await?;
             }
-            if kept { Ok(()) } else { engine.remove(&container).await }
+            if !kept {
+                engine.remove(&container).await?;
+            }
+            owner.close().await
         };
         let removed = tokio::select! {
             removed = removed => removed,
@@ -208,7 +253,7 @@ mod containers {
     /// What a run has from its beginning on.
     struct Run<'a> {
         engine: &'a Engine,
-        owner: Owner,
+        owner: &'a Owner,
         cluster: String,
         /// Of the image of crdctl, if one is wanted.
         tag: Option<String>,
@@ -229,7 +274,7 @@ mod containers {
             eprintln!("e2e: starting {}", plan.image());
             // A signal waits for it, for a minute at most: the engine would go on, and make a container that is
             // removed already.
-            let node = plan.start(self.engine, &self.owner).await?;
+            let node = plan.start(self.engine, self.owner).await?;
             tokio::select! {
                 status = self.drive(&node, image.as_deref(), options.keep, options.command) => {
                     Ok((End::Command(status?), options.keep))
@@ -241,7 +286,7 @@ mod containers {
         /// Sees to the images; returns that of crdctl.
         async fn prepare(&self, plan: &Plan) -> Result<Option<Vec<u8>>> {
             let image = match &self.tag {
-                Some(tag) => image(self.engine, &self.owner, tag).await?,
+                Some(tag) => image(self.engine, self.owner, tag).await?,
                 None => None,
             };
             if self.engine.pull_missing(plan.image()).await? {
@@ -263,8 +308,8 @@ mod containers {
                 Err(error) => return Err(error.context(logs(node, &self.cluster).await?)),
             };
             let tag = self.tag.as_deref().filter(|_| image.is_some());
-            let handed = Handed::new(node.distribution(), &kubeconfig, tag)?;
-            let status = run_command(command, &handed).await?;
+            let handed = Handed::new(self.owner, node.distribution(), &kubeconfig, tag)?;
+            let status = run_with(self.owner, command, &handed).await?;
             if !status.success() {
                 eprintln!("e2e: {}", logs(node, &self.cluster).await?);
             }
@@ -314,18 +359,18 @@ mod containers {
     }
 
     async fn build_crdctl() -> Result<PathBuf> {
-        let rustc = Command::new("rustc").arg("-vV").output().await.context("run rustc")?;
+        let rustc = tokio::process::Command::new("rustc").arg("-vV").output().await.context("run rustc")?;
         let version = String::from_utf8_lossy(&rustc.stdout);
         let host =
             version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
         let target = target()?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        without_package(cargo.as_std_mut());
+        without_package(&mut cargo);
         // With a target the flag is not for build scripts and macros, which it would break.
         cargo.args(["build", "--quiet", "--locked", "--package=crdctl", "--target", host, "--target-dir"]);
-        cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static").stdin(Stdio::null());
+        cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        ensure!(Group::start(cargo)?.wait().await?.success(), "crdctl does not build");
+        ensure!(Group::start(&cargo)?.wait().await?.success(), "crdctl does not build");
         Ok(target.join(host).join("debug/crdctl"))
     }
 

@@ -24,10 +24,13 @@ use tokio_tar::{Builder, Header};
 
 use super::{
     node::Node,
-    owner::{self, Owner},
     settings::{OWNER_LABEL, Settings, split_image},
 };
-use crate::{eventually, program::Output};
+use crate::{
+    eventually,
+    owner::{self, Owner},
+    program::Output,
+};
 
 /// How long a command in a container may run: kubeadm gives up by itself after less.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -78,24 +81,23 @@ impl Engine {
         let containers = self.docker.list_containers(Some(options)).await.context("list the containers")?;
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
         let images = self.docker.list_images(Some(options)).await.context("list the images")?;
+        let is_left = |labels: &HashMap<String, String>| {
+            labels.get(OWNER_LABEL).is_some_and(|owner| owner::is_gone(owner))
+        };
         let mut swept = Vec::new();
         for container in containers {
-            let labels = container.labels.unwrap_or_default();
-            let Some(owner) = labels.get(OWNER_LABEL).filter(|owner| owner::is_gone(owner)) else { continue };
-            let id = container.id.unwrap_or_default();
-            self.remove(&id).await?;
-            // It may be gone already, and is of no use.
-            let _ = std::fs::remove_file(owner);
-            let names = container.names.unwrap_or_default();
-            swept.push(names.first().map_or(id, |name| name.trim_start_matches('/').to_owned()));
+            if is_left(&container.labels.unwrap_or_default()) {
+                let id = container.id.unwrap_or_default();
+                self.remove(&id).await?;
+                let names = container.names.unwrap_or_default();
+                swept.push(names.first().map_or(id, |name| name.trim_start_matches('/').to_owned()));
+            }
         }
         for image in images {
-            let Some(owner) = image.labels.get(OWNER_LABEL).filter(|owner| owner::is_gone(owner)) else {
-                continue;
-            };
-            self.remove_image(&image.id).await?;
-            let _ = std::fs::remove_file(owner);
-            swept.push(image.repo_tags.into_iter().next().unwrap_or(image.id));
+            if is_left(&image.labels) {
+                self.remove_image(&image.id).await?;
+                swept.push(image.repo_tags.into_iter().next().unwrap_or(image.id));
+            }
         }
         Ok(swept)
     }

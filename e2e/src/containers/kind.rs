@@ -1,7 +1,10 @@
 //! A kind cluster of one node: what kind's command does between `docker run` and `Ready`, in its order.
 //!
 //! Read beside kind's sources: `pkg/cluster/internal/providers/docker/provision.go` (how the container is started),
-//! `pkg/cluster/internal/kubeadm/config.go` (the configuration), `pkg/cluster/internal/create/actions` (the steps).
+//! `pkg/cluster/internal/kubeadm/config.go` (the configuration), `pkg/cluster/internal/create/actions` (the steps); last
+//! with v0.33.0. What it does besides is left out: a network of its own (the node is alone), proxies (the node pulls
+//! nothing), what rootless engines, user namespaces, Btrfs and ZFS ask for, a restart with the engine, and
+//! `CONTROL_PLANE_ENDPOINT` for kindnet, which without it finds the API server as soon as kube-proxy runs.
 
 use std::time::Duration;
 
@@ -20,8 +23,8 @@ const BOOT: Duration = Duration::from_secs(60);
 /// How long the node may take to be Ready once kubeadm is done.
 const READY: Duration = Duration::from_secs(180);
 
-/// kind's images of the Kubernetes versions that are supported, as its release notes name them (v0.32 and v0.33): by
-/// digest, because a tag may come to mean another build.
+/// kind's images of the Kubernetes versions that are supported, as its release notes name them (1.33 those of v0.32, the
+/// others those of v0.33): by digest, because a tag may come to mean another build.
 const IMAGES: [(u32, &str); 5] = [
     (33, "kindest/node:v1.33.12@sha256:3f5c8443c620245e4d355cfe09e96a91ead32ceaa569d3f1ca9edf0cb2fe2ff4"),
     (34, "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"),
@@ -33,6 +36,8 @@ const IMAGES: [(u32, &str); 5] = [
 /// Where the API server is, seen from outside and from inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// The cluster's name.
+    pub(crate) cluster: String,
     /// The container's name.
     pub(crate) name: String,
     /// The container's address in the engine's network.
@@ -100,6 +105,7 @@ pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)
 
     let version = run(node, &["cat", "/kind/version"]).await.context("is it a node image?")?;
     let machine = Machine {
+        cluster: place.cluster.clone(),
         name: place.name.clone(),
         address: place.address.clone(),
         version: version.trim().to_owned(),
@@ -156,10 +162,12 @@ pub(crate) async fn load_image(node: &impl Node, archive: &[u8]) -> Result<()> {
     run(node, &["rm", file]).await.map(drop)
 }
 
-/// The snapshotter that containerd's configuration names, as kind reads it.
+/// The snapshotter of pods' images, by containerd's configuration. Its dump is in the order of the alphabet: that of the
+/// images comes first, those of runtimes, which are mostly empty, later.
 fn snapshotter(configuration: &str) -> &str {
-    let named = configuration.lines().find_map(|line| line.trim().strip_prefix("snapshotter = "));
-    named.map(|name| name.trim_matches(['"', '\''])).filter(|name| !name.is_empty()).unwrap_or("overlayfs")
+    let named = configuration.lines().filter_map(|line| line.trim().strip_prefix("snapshotter = "));
+    let mut names = named.map(|name| name.trim_matches(['"', '\'']));
+    names.find(|name| !name.is_empty()).unwrap_or("overlayfs")
 }
 
 /// The manifest is a Go template with this one variable.

@@ -14,6 +14,7 @@ pub(crate) const SUPPORTED: std::ops::RangeInclusive<u32> = 33..=37;
 /// What the configuration tells about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Machine {
+    pub(crate) cluster: String,
     pub(crate) name: String,
     pub(crate) address: String,
     /// As `/kind/version` has it: `v1.37.0`.
@@ -26,7 +27,7 @@ pub(crate) struct Machine {
 /// # Errors
 /// When the version is not one of Kubernetes 1.33 to 1.37.
 pub(crate) fn config(machine: &Machine) -> Result<String> {
-    let Machine { name, address, version, cgroup_v1 } = machine;
+    let Machine { cluster, name, address, version, cgroup_v1 } = machine;
     let minor = minor(version)?;
     ensure!(
         SUPPORTED.contains(&minor),
@@ -36,14 +37,16 @@ pub(crate) fn config(machine: &Machine) -> Result<String> {
     );
     let api_version = if minor >= 36 { "kubeadm.k8s.io/v1beta4" } else { "kubeadm.k8s.io/v1beta3" };
     let kubelet_arguments =
-        json!({"node-ip": address, "provider-id": format!("kind://docker/{name}/{name}")});
-    let cluster = json!({
+        json!({"node-ip": address, "provider-id": format!("kind://docker/{cluster}/{name}")});
+    let of_cluster = json!({
         "apiVersion": api_version,
         "kind": "ClusterConfiguration",
         "kubernetesVersion": version,
-        "clusterName": name,
+        "clusterName": cluster,
+        // kind has the name here, which the engine's own network would not resolve.
         "controlPlaneEndpoint": format!("{address}:6443"),
         "apiServer": {"certSANs": ["localhost", "127.0.0.1", address]},
+        "controllerManager": {"extraArgs": arguments(minor, &json!({"enable-hostpath-provisioner": "true"}))},
         "networking": {"podSubnet": POD_SUBNET, "serviceSubnet": SERVICE_SUBNET},
     });
     let init = json!({
@@ -72,10 +75,11 @@ pub(crate) fn config(machine: &Machine) -> Result<String> {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
+        "iptables": {"minSyncPeriod": "1s"},
         // The limits of nf_conntrack are the host's, and read-only here.
         "conntrack": {"maxPerCore": 0},
     });
-    let documents = [cluster, init, kubelet, proxy].map(|document| format!("{document:#}\n"));
+    let documents = [of_cluster, init, kubelet, proxy].map(|document| format!("{document:#}\n"));
     Ok(documents.join("---\n"))
 }
 

@@ -9,7 +9,6 @@ mod kind;
 mod kubeadm;
 mod logs;
 mod node;
-mod owner;
 #[cfg(test)]
 mod recording;
 mod settings;
@@ -20,11 +19,12 @@ use anyhow::{Context as _, Result};
 use kube::config::Kubeconfig;
 
 pub use engine::Engine;
-pub use owner::Owner;
 
 use engine::Container;
 use kind::Place;
 use settings::Keep;
+
+use crate::Owner;
 
 /// Which cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,7 @@ impl RunningNode {
         match self.plan.distribution {
             Distribution::Kind => {
                 let place = Place {
+                    cluster: self.plan.cluster.clone(),
                     name: self.plan.container(),
                     address: self.container.address.clone(),
                     port: self.container.port,

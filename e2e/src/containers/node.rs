@@ -23,15 +23,17 @@ pub(crate) trait Node {
 /// What a command printed, if it succeeded.
 ///
 /// # Errors
-/// When it did not: the command, its exit code, and the last line that it complained.
+/// When it did not: the command, its exit code, and what it complained of in one line: its last error, else its last
+/// words. kubeadm says after its error how to see more of it.
 pub(crate) async fn run(node: &impl Node, command: &[&str]) -> Result<String> {
     let text = command.join(" ");
     let output = node.exec(command).await.with_context(|| format!("run `{text}`"))?;
     if output.code == Some(0) {
         return Ok(output.stdout);
     }
-    let said = [&output.stderr, &output.stdout];
-    let last = said.iter().find_map(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
+    let lines = || output.stdout.lines().chain(output.stderr.lines()).filter(|line| !line.trim().is_empty());
+    let is_error = |line: &&str| line.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("error"));
+    let said = lines().rfind(is_error).or_else(|| lines().next_back());
     let code = output.code.unwrap_or(-1);
-    bail!("`{text}` ended with exit code {code}: {}", last.map_or("it said nothing", |line| line.trim()))
+    bail!("`{text}` ended with exit code {code}: {}", said.map_or("it said nothing", str::trim))
 }

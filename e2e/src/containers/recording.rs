@@ -11,7 +11,7 @@ use crate::program::Output;
 #[derive(Default)]
 pub(crate) struct Recording {
     answers: Vec<(&'static str, String)>,
-    fails: Option<String>,
+    fails: Option<(String, &'static str)>,
     steps: Mutex<Vec<Step>>,
 }
 
@@ -30,8 +30,13 @@ impl Recording {
     }
 
     /// A step of this name fails, each time.
-    pub(crate) fn failing(mut self, step: &str) -> Recording {
-        self.fails = Some(step.to_owned());
+    pub(crate) fn failing(self, step: &str) -> Recording {
+        self.failing_with(step, "first line\nwhat is wrong\n")
+    }
+
+    /// A step of this name fails, each time, and says this.
+    pub(crate) fn failing_with(mut self, step: &str, said: &'static str) -> Recording {
+        self.fails = Some((step.to_owned(), said));
         self
     }
 
@@ -55,9 +60,9 @@ impl Recording {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes it down; whether it fails.
-    fn record(&self, step: Step) -> bool {
-        let fails = self.fails.as_ref() == Some(&step.name());
+    /// Writes it down; what it says if it fails.
+    fn record(&self, step: Step) -> Option<&'static str> {
+        let fails = self.fails.as_ref().filter(|(fails, _)| *fails == step.name()).map(|(_, said)| *said);
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
         fails
     }
@@ -75,9 +80,8 @@ impl Step {
 impl Node for Recording {
     async fn exec(&self, command: &[&str]) -> Result<Output> {
         let text = command.join(" ");
-        if self.record(Step::Exec(text.clone())) {
-            let stderr = "first line\nwhat is wrong\n".to_owned();
-            return Ok(Output { code: Some(1), stdout: String::new(), stderr });
+        if let Some(said) = self.record(Step::Exec(text.clone())) {
+            return Ok(Output { code: Some(1), stdout: String::new(), stderr: said.to_owned() });
         }
         let answer = self.answers.iter().find(|(command, _)| text.starts_with(command));
         let stdout = answer.map(|(_, answer)| answer.clone()).unwrap_or_default();
@@ -86,7 +90,7 @@ impl Node for Recording {
 
     async fn upload(&self, path: &str, content: &[u8]) -> Result<()> {
         let content = String::from_utf8_lossy(content).into_owned();
-        if self.record(Step::Upload { path: path.to_owned(), content }) {
+        if self.record(Step::Upload { path: path.to_owned(), content }).is_some() {
             bail!("the engine refuses")
         }
         Ok(())

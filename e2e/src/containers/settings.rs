@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The label of a container that its owner removes: the path of [`super::Owner`]'s file.
+/// The label of a container that its owner removes: the path of [`crate::Owner`]'s file.
 pub(crate) const OWNER_LABEL: &str = "e2e.owner";
 
 /// A privileged container with one port, published on 127.0.0.1 alone.

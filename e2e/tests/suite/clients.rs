@@ -18,9 +18,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    typed_informer "typed-informer" [Go],
-    dynamic_informer "dynamic-informer" [Go],
-    metadata_informer "metadata-informer" [Go],
+    typed_informer "typed-informer" [Go, WatchLists],
+    dynamic_informer "dynamic-informer" [Go, WatchLists],
+    metadata_informer "metadata-informer" [Go, WatchLists],
     retry_watcher "retry-watcher" [Go, NoControllers],
     leader_election "leader-election" [Go],
     expired_lease "expired-lease" [Go],

@@ -14,10 +14,10 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::widgets::{CRDS, widgets_of_group};
+use crate::widgets::{CRDS, NOT_ALL_CHECKED, widgets_of_group};
 
 e2e::on_each_cluster! {
-    crd_commands [Alone], watch_table, watch_json, relabelled, other_outputs, signals, second_signal, closed_pipe,
+    crd_commands [Alone], crd_upgrade [Alone], invalid_blogs, watch_table, watch_json, relabelled, other_outputs, signals, second_signal, closed_pipe,
     health, health_without_a_type, thousands,
     restart [Restart], type_removed_and_back, any_resource, errors_of_the_cluster,
     errors_of_the_configuration, kubeconfig_in_three_files, namespace_of_the_context
@@ -116,6 +116,86 @@ async fn crd_commands(cluster: Cluster) -> Result<()> {
         forbidden.code == Some(1) && forbidden.stderr.contains("User \"nobody\" cannot"),
         "{forbidden:?}"
     );
+    Ok(())
+}
+
+async fn crd_upgrade(cluster: Cluster) -> Result<()> {
+    let run = async |arguments: &str| crdctl(&cluster, arguments).await?.run().await;
+    // An older crdctl knew neither the URL's rules nor a column for it.
+    let mut older: Value = serde_saphyr::from_str(&run("crd print").await?.ok()?)?;
+    let version = &mut older["spec"]["versions"][0];
+    version.as_object_mut().context("a version")?.remove("additionalPrinterColumns");
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["url"] =
+        json!({"type": "string"});
+    cluster.admin().delete(CRD).await?;
+    eventually(PATIENCE, || async { cluster.admin().get(CRD).await?.code(404) }).await?;
+    let path = format!("{CRD}?fieldManager=crdctl");
+    cluster.admin().patch(&path, APPLY_PATCH, &older).await?.code(201)?;
+    eventually(PATIENCE, || async { cluster.admin().get(&blogs(&cluster)).await?.code(200) }).await?;
+    let bad = json!({
+        "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": "bad"}, "spec": {"url": "nowhere"},
+    });
+    cluster.admin().post(&blogs(&cluster), &bad).await?.code(201)?;
+    let kept = create(&cluster, "kept", &json!({})).await?;
+    let mut watching = watch(&cluster, "blogs -o name").await?;
+    watching.line_with(&["blog.web.helloworld/kept"]).await?;
+
+    ensure!(run("crd check").await?.code == Some(1), "an older CRD passes for ours");
+    run("crd install").await?.ok()?;
+    run("crd check").await?.ok()?;
+    let installed = cluster.admin().get(CRD).await?.code(200)?;
+    assert_eq!(installed["metadata"]["generation"], 2);
+    // The same objects, also those that the new rules refuse, with the new columns; and new ones by the new rules.
+    assert_eq!(cluster.admin().get(&format!("{}/kept", blogs(&cluster))).await?.code(200)?, kept);
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    eventually(PATIENCE, || async {
+        let table = cluster.admin().get_as(&blogs(&cluster), accept).await?.code(200)?;
+        let rows = table["rows"].as_array().context("rows")?;
+        let cells: Vec<_> = rows.iter().map(|row| (&row["cells"][0], &row["cells"][1])).collect();
+        let expected = [("bad", "nowhere"), ("kept", "https://example.com/kept")];
+        ensure!(
+            cells
+                .iter()
+                .map(|(name, url)| (name.as_str(), url.as_str()))
+                .eq(expected.map(|(name, url)| (Some(name), Some(url)))),
+            "{cells:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    let mut worse = bad;
+    worse["metadata"]["name"] = json!("worse");
+    eventually(PATIENCE, || async { cluster.admin().post(&blogs(&cluster), &worse).await?.code(422) })
+        .await?;
+    // Who watched is told of what comes, without a change of its own.
+    create(&cluster, "new", &json!({})).await?;
+    watching.line_with(&["blog.web.helloworld/new"]).await?;
+    Ok(())
+}
+
+async fn invalid_blogs(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    let post = async |name: &str, spec: Value| {
+        let blog = json!({
+            "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": name}, "spec": spec,
+        });
+        cluster.admin().post(&blogs(&cluster), &blog).await
+    };
+    let refused = |problem: &str| format!("Blog.web.helloworld \"bad\" is invalid: {problem}");
+    let rule = "must be an absolute http or https URL, such as https://example.com/blog";
+    for url in ["nowhere", "ftp://example.com", "https://", ""] {
+        let message = refused(&format!("spec.url: Invalid value: \"{url}\": {rule}"));
+        post("bad", json!({"url": url})).await?.refused(422, "Invalid", &message)?;
+    }
+    let long = format!("https://example.com/{}", "x".repeat(2048));
+    for (spec, problem) in
+        [(json!({}), "Required value"), (json!({"url": long}), "Too long: may not be more than 2048 bytes")]
+    {
+        let message = refused(&format!("[spec.url: {problem}, {NOT_ALL_CHECKED}]"));
+        post("bad", spec).await?.refused(422, "Invalid", &message)?;
+    }
+    cluster.admin().get(&format!("{}/bad", blogs(&cluster))).await?.code(404)?;
+    post("good", json!({"url": "HTTPS://user@[::1]:8080/?q#f"})).await?.code(201)?;
     Ok(())
 }
 

@@ -3,13 +3,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Cluster, eventually};
+use e2e::{
+    Cluster, eventually,
+    http::{APPLY_PATCH, MERGE_PATCH},
+};
 use serde_json::{Value, json};
 
 use crate::crdctl::{create, delete, install};
 
 e2e::on_each_cluster! {
-    manifests [Kubectl], samples [Kubectl], watcher [Nodes, Kubectl], names_are_resolved_in_a_pod [Nodes]
+    manifests [Kubectl], samples [Kubectl], watcher [Nodes], names_are_resolved_in_a_pod [Nodes]
 }
 
 /// Pods have to be scheduled, and images to be unpacked.
@@ -72,48 +75,54 @@ async fn samples(cluster: Cluster) -> Result<()> {
 async fn watcher(cluster: Cluster) -> Result<()> {
     // The CRD is there before the pod, which would start again and again without it.
     install(&cluster).await?;
-    let folder = overlay(&cluster, &cluster.image()?)?;
-    cluster.kubectl(&["apply", "--kustomize", &folder]).await?.ok()?;
-    let deployment = format!("deployment/{}-blog-watcher", cluster.namespace());
-    let rolled_out =
-        async || cluster.kubectl(&["rollout", "status", &deployment, "--timeout=50s"]).await?.ok().map(drop);
-    rolled_out().await?;
-    let pod = pod(&cluster).await?;
+    let admin = cluster.admin();
+    // As kubectl does, and without one, so that this runs wherever there are nodes.
+    for mut object in objects(&deploy("default")?)? {
+        if object["kind"] == "Deployment" {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(cluster.image()?);
+        }
+        let path = format!("{}?fieldManager=deploy&force=true", path(&object)?);
+        admin.patch(&path, APPLY_PATCH, &object).await?.ok()?;
+    }
+    rolled_out(&cluster).await?;
+    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+    let found = admin.get(&format!("{pods}?labelSelector=app.kubernetes.io/name=blog-watcher")).await?;
+    let found = found.code(200)?;
+    let pod = found["items"][0]["metadata"]["name"].as_str().context("no pod")?.to_owned();
 
     // Ready only once synced, and by its own account.
-    let ask = async |path: &str| {
-        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy{path}", cluster.namespace());
-        cluster.admin().get(&path).await
-    };
+    let ask = async |path: &str| admin.get(&format!("{pods}/{pod}:8080/proxy{path}")).await;
     assert_eq!(ask("/readyz").await?.code(200)?, "ok\n");
     ask("/healthz").await?.code(200)?;
+    let metrics = ask("/metrics").await?.code(200)?;
+    ensure!(metrics.as_str().is_some_and(|page| page.ends_with("# EOF\n")), "{metrics}");
 
     create(&cluster, "one", &json!({})).await?;
-    logs(&cluster, &pod, &["ADDED", cluster.namespace(), "one", "https://example.com/one"]).await?;
+    let log = format!("{pods}/{pod}/log");
+    logs(&cluster, &log, &["ADDED", cluster.namespace(), "one", "https://example.com/one"]).await?;
     delete(&cluster, "one").await?;
-    logs(&cluster, &pod, &["DELETED", cluster.namespace(), "one"]).await?;
+    logs(&cluster, &log, &["DELETED", cluster.namespace(), "one"]).await?;
 
-    // What it may, and nothing else.
-    let account = format!("--as=system:serviceaccount:{0}:{0}-blog-watcher", cluster.namespace());
-    for (verb, resource, answer) in [
-        ("list", "blogs.web.helloworld", "yes\n"),
-        ("watch", "blogs.web.helloworld", "yes\n"),
-        ("get", "blogs.web.helloworld", "no\n"),
-        ("delete", "blogs.web.helloworld", "no\n"),
-        ("list", "secrets", "no\n"),
-        ("list", "pods", "no\n"),
-        ("list", "customresourcedefinitions.apiextensions.k8s.io", "no\n"),
-    ] {
-        let said = cluster.kubectl(&["auth", "can-i", verb, resource, &account]).await?;
-        assert_eq!(said.stdout, answer, "{verb} {resource}");
-    }
+    // What it may that another account of its namespace may not.
+    let mut rights = rights(&cluster, "blog-watcher").await?;
+    let of_all = self::rights(&cluster, "default").await?;
+    rights.retain(|right| !of_all.contains(right));
+    let definition = ["customresourcedefinitions"];
+    let expected = [
+        json!({"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list", "watch"]}),
+        json!({
+            "apiGroups": ["apiextensions.k8s.io"], "resources": definition, "verbs": ["get"],
+            "resourceNames": ["blogs.web.helloworld"],
+        }),
+    ];
+    ensure!(rights.len() == 2 && expected.iter().all(|right| rights.contains(right)), "{rights:?}");
+    viewers_see_blogs(&cluster).await?;
 
     // A rollout asks the old pod to end, and it does, by itself and with success.
-    let pods = format!("/api/v1/namespaces/{}/pods", cluster.namespace());
-    let mut watch =
-        cluster.admin().watch(&format!("{pods}?watch=true&fieldSelector=metadata.name={pod}")).await?;
-    cluster.kubectl(&["rollout", "restart", &deployment]).await?.ok()?;
-    rolled_out().await?;
+    let mut watch = admin.watch(&format!("{pods}?watch=true&fieldSelector=metadata.name={pod}")).await?;
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": {"restarted": "once"}}}}});
+    admin.patch(DEPLOYMENT, MERGE_PATCH, &restart).await?.code(200)?;
+    rolled_out(&cluster).await?;
     let last = loop {
         let event = watch.next().await?;
         if event.kind == "DELETED" {
@@ -121,13 +130,107 @@ async fn watcher(cluster: Cluster) -> Result<()> {
         }
     };
     let state = &last["status"]["containerStatuses"][0]["state"]["terminated"];
-    assert_eq!(
-        (&state["exitCode"], &state["reason"]),
-        (&json!(0), &json!("Completed")),
-        "{}",
-        last["status"]
-    );
-    remove_cluster_objects(&cluster).await
+    let ended = (&state["exitCode"], &state["reason"]);
+    assert_eq!(ended, (&json!(0), &json!("Completed")), "{}", last["status"]);
+
+    // What other tests count on stays.
+    for object in objects(&deploy("default")?)?.iter().rev() {
+        if object["kind"] != "CustomResourceDefinition" {
+            admin.delete(&path(object)?).await?.ok()?;
+        }
+    }
+    Ok(())
+}
+
+const NAMESPACE: &str = "blog-system";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/blog-system/deployments/blog-watcher";
+
+/// The objects of a kustomization, those of its parts too, in their order.
+fn objects(folder: &str) -> Result<Vec<Value>> {
+    let read = |path: &Path| -> Result<Value> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
+    };
+    let folder = Path::new(folder);
+    let kustomization = read(&folder.join("kustomization.yaml"))?;
+    let mut objects = Vec::new();
+    for resource in kustomization["resources"].as_array().context("no resources")? {
+        let path = folder.join(resource.as_str().context("a resource is a path")?);
+        if path.is_dir() {
+            objects.extend(self::objects(&path.display().to_string())?);
+        } else {
+            objects.push(read(&path)?);
+        }
+    }
+    // As kustomize: a namespace comes before what is in it.
+    objects.sort_by_key(|object| object["kind"] != "Namespace");
+    Ok(objects)
+}
+
+fn path(object: &Value) -> Result<String> {
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str().context("an object without a name")?;
+    let kind = object["kind"].as_str().context("an object without a kind")?;
+    let version = object["apiVersion"].as_str().context("an object without a version")?;
+    let group = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };
+    let namespace = metadata["namespace"].as_str();
+    let namespace = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+    Ok(format!("{group}{namespace}/{}s/{name}", kind.to_lowercase()))
+}
+
+/// Waits until the Deployment's one pod is of its present template, and ready.
+async fn rolled_out(cluster: &Cluster) -> Result<()> {
+    eventually(PATIENCE, || async {
+        let deployment = cluster.admin().get(DEPLOYMENT).await?.code(200)?;
+        let status = &deployment["status"];
+        ensure!(status["observedGeneration"] == deployment["metadata"]["generation"], "{status}");
+        for count in ["replicas", "updatedReplicas", "availableReplicas"] {
+            ensure!(status[count] == 1, "{count}: {status}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// What a ServiceAccount of the Deployment's namespace may do, as the server says it.
+async fn rights(cluster: &Cluster, account: &str) -> Result<Vec<Value>> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": NAMESPACE},
+    });
+    let user = format!("system:serviceaccount:{NAMESPACE}:{account}");
+    let of_namespace = format!("system:serviceaccounts:{NAMESPACE}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("impersonate-user", &user),
+        ("impersonate-group", "system:serviceaccounts"),
+        ("impersonate-group", &of_namespace),
+        ("impersonate-group", "system:authenticated"),
+    ];
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let reply = cluster.admin().send(http::Method::POST, path, &headers, review.to_string().into()).await?;
+    let mut status = reply.code(201)?["status"].take();
+    ensure!(status["incomplete"] == false, "{status}");
+    let mut rights = Vec::new();
+    for rules in ["resourceRules", "nonResourceRules"] {
+        rights.extend(status[rules].as_array_mut().map(std::mem::take).unwrap_or_default());
+    }
+    Ok(rights)
+}
+
+/// Who has the ClusterRole `view` in a namespace sees its blogs, once the controller has put the roles together.
+async fn viewers_see_blogs(cluster: &Cluster) -> Result<()> {
+    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", cluster.namespace());
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "viewer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}],
+    });
+    cluster.admin().post(&format!("{rbac}/rolebindings"), &binding).await?.code(201)?;
+    let blogs = format!("/apis/web.helloworld/v1/namespaces/{}/blogs", cluster.namespace());
+    eventually(PATIENCE, || async { cluster.nobody().get(&blogs).await?.code(200) }).await?;
+    cluster.nobody().delete(&blogs).await?.code(403)?;
+    Ok(())
 }
 
 async fn names_are_resolved_in_a_pod(cluster: Cluster) -> Result<()> {
@@ -171,40 +274,17 @@ async fn names_are_resolved_in_a_pod(cluster: Cluster) -> Result<()> {
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
     // The ServiceAccount comes a moment after its namespace.
     eventually(PATIENCE, || async { admin.post(&pods, &pod).await?.code(201) }).await?;
-    logs(&cluster, "by-name", &["ADDED", namespace, "kubeconfig"]).await
-}
-
-/// The Deployment's one pod.
-async fn pod(cluster: &Cluster) -> Result<String> {
-    let path = format!(
-        "/api/v1/namespaces/{}/pods?labelSelector=app.kubernetes.io/name=blog-watcher",
-        cluster.namespace()
-    );
-    let pods = cluster.admin().get(&path).await?.code(200)?;
-    let name = pods["items"][0]["metadata"]["name"].as_str();
-    Ok(name.with_context(|| format!("no pod: {pods}"))?.to_owned())
+    logs(&cluster, &format!("{pods}/by-name/log"), &["ADDED", namespace, "kubeconfig"]).await
 }
 
 /// Waits until a pod has logged a line that has these words.
-async fn logs(cluster: &Cluster, pod: &str, words: &[&str]) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}/log", cluster.namespace());
+async fn logs(cluster: &Cluster, path: &str, words: &[&str]) -> Result<()> {
     eventually(PATIENCE, || async {
-        let log = cluster.admin().get(&path).await?.ok()?;
+        let log = cluster.admin().get(path).await?.ok()?;
         let Value::String(log) = log else { anyhow::bail!("no log: {log}") };
         let has = |line: &str| words.iter().all(|word| line.split_whitespace().any(|found| found == *word));
         ensure!(log.lines().any(has), "no line of {words:?} in\n{log}");
         Ok(())
     })
     .await
-}
-
-/// What does not go with the namespace.
-async fn remove_cluster_objects(cluster: &Cluster) -> Result<()> {
-    let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    let named = |name: &str| format!("{}-{name}", cluster.namespace());
-    cluster.admin().delete(&format!("{rbac}/clusterrolebindings/{}", named("blog-watcher"))).await?.ok()?;
-    for role in ["blog-watcher", "blog-viewer", "blog-editor"] {
-        cluster.admin().delete(&format!("{rbac}/clusterroles/{}", named(role))).await?.ok()?;
-    }
-    Ok(())
 }

@@ -5,16 +5,19 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
-use kube_informer::{Change, Event, Informer, Informers, ListFrom, Phase, Subscription};
+use kube_informer::{Change, Event, Informer, Informers, ListFrom, Phase, Status, Subscription};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::widgets::{CRDS, GROUP, Widgets, version, widgets, widgets_of_group};
+use crate::{
+    credentials::{bind, nobody},
+    widgets::{CRDS, GROUP, Widgets, version, widgets, widgets_of_group},
+};
 
 e2e::on_each_cluster! {
     initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
     compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces,
-    slow_subscriber, many_namespaces
+    slow_subscriber, many_namespaces, watch_list [WatchLists], no_watch_list [NoWatchLists]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -490,4 +493,40 @@ async fn many_namespaces(cluster: Cluster) -> Result<()> {
         admin.delete(&format!("/api/v1/namespaces/{namespace}")).await?.ok()?;
     }
     remove_type(&widgets, &group).await
+}
+
+/// An informer of a user who may watch, and not list.
+async fn of_a_watcher(cluster: &Cluster) -> Result<Informer<DynamicObject>> {
+    bind(cluster, "may-watch", &["watch"], &nobody()).await?;
+    let widgets = widgets(cluster).await?;
+    widgets.create("one").await?;
+    // The authorizer reads its own cache.
+    let watched = format!("{}?watch=true&timeoutSeconds=1", widgets.path);
+    eventually(PATIENCE, || async { cluster.nobody().watch(&watched).await }).await?;
+    cluster.nobody().get(&widgets.path).await?.code(403)?;
+    Ok(start(cluster.nobody_client(), GROUP, cluster.namespace()))
+}
+
+async fn watch_list(cluster: Cluster) -> Result<()> {
+    // It needs no list, so it has asked for none.
+    let informer = of_a_watcher(&cluster).await?;
+    assert_eq!(timeout(PATIENCE, informer.synced()).await??.count, 1);
+    assert_eq!(cached(&informer)?, ["one"]);
+    Ok(())
+}
+
+async fn no_watch_list(cluster: Cluster) -> Result<()> {
+    let informer = of_a_watcher(&cluster).await?;
+    // The server refuses to send the present state, and the user may not list it.
+    let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("nobody may list") };
+    ensure!(error.is_forbidden(), "{error:?}");
+    bind(&cluster, "may-list", &["list"], &nobody()).await?;
+    timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
+    assert_eq!(cached(&informer)?, ["one"]);
+    let mut events = informer.subscribe();
+    for expected in ["initially one small", "synced 1"] {
+        expect(&mut events, expected).await?;
+    }
+    widgets(&cluster).await?.create("two").await?;
+    expect(&mut events, "added two small").await
 }

@@ -18,6 +18,7 @@ mod kubectl;
 mod lists;
 mod namespaces;
 mod patches;
+mod runner;
 mod serve;
 mod subresources;
 mod supervision;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{Cluster, eventually, http::MERGE_PATCH};
 use serde_json::json;
 
@@ -89,8 +89,13 @@ async fn end_with_contents(cluster: Cluster) -> Result<()> {
         }])
     );
     eventually(Duration::from_secs(30), || async { widgets.get("free").await?.code(404) }).await?;
-    let held = widgets.get("held").await?.code(200)?;
-    assert!(held["metadata"]["deletionTimestamp"].is_string(), "{held}");
+    // One after the other.
+    eventually(Duration::from_secs(30), || async {
+        let held = widgets.get("held").await?.code(200)?;
+        ensure!(held["metadata"]["deletionTimestamp"].is_string(), "{held}");
+        Ok(())
+    })
+    .await?;
     admin.get(&namespace).await?.code(200)?;
     widgets
         .http

@@ -70,6 +70,17 @@ async fn ends_when_its_owner_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn ends_also_when_its_folder_is_taken_away() -> Result<()> {
+    let Some(mut owner) = start()? else { return Ok(()) };
+    let folder = control_plane_folder(owner.folder.path())?.context("no folder")?;
+    // The servers go on writing, so some of it may stay.
+    let _ = std::fs::remove_dir_all(folder);
+    owner.process.kill()?;
+    owner.process.wait()?;
+    everything_ends(&owner).await
+}
+
+#[tokio::test]
 async fn ends_when_its_owner_returns() -> Result<()> {
     let Some(mut owner) = start()? else { return Ok(()) };
     drop(owner.process.stdin.take());

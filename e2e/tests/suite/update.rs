@@ -8,7 +8,8 @@ use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
     needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
-    no_change_no_version, wrong_targets, what_is_no_version, scale_tells_the_selector
+    no_change_no_version, wrong_targets, what_is_no_version, scale_tells_the_selector,
+    status_of_workloads [NoControllers]
 }
 
 const MODIFIED: &str =
@@ -229,5 +230,58 @@ async fn what_is_no_version(cluster: Cluster) -> Result<()> {
     widget["metadata"]["resourceVersion"] = "abc".into();
     let reply = widgets.http.put(&widgets.at("one"), &widget).await?;
     reply.refused(500, "", "strconv.ParseUint: parsing \"abc\": invalid syntax")?;
+    Ok(())
+}
+
+async fn status_of_workloads(cluster: Cluster) -> Result<()> {
+    let (admin, root) = (cluster.admin(), format!("/apis/apps/v1/namespaces/{}", cluster.namespace()));
+    let pod =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": pod});
+    for (plural, kind, status, problem) in [
+        (
+            "deployments",
+            "Deployment",
+            json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": -1}),
+            "[status.availableReplicas: Invalid value: -1: must be greater than or equal to 0, status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas]",
+        ),
+        (
+            "deployments",
+            "Deployment",
+            json!({"replicas": 2, "readyReplicas": 1, "availableReplicas": 2}),
+            "status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas",
+        ),
+        (
+            "replicasets",
+            "ReplicaSet",
+            json!({"replicas": 1, "fullyLabeledReplicas": 2}),
+            "status.fullyLabeledReplicas: Invalid value: 2: cannot be greater than status.replicas",
+        ),
+        (
+            "statefulsets",
+            "StatefulSet",
+            json!({"replicas": 1, "availableReplicas": 1}),
+            "status.availableReplicas: Invalid value: 1: cannot be greater than status.readyReplicas",
+        ),
+        (
+            "daemonsets",
+            "DaemonSet",
+            json!({"numberReady": -3, "collisionCount": 1}),
+            "status.numberReady: Invalid value: -3: must be greater than or equal to 0",
+        ),
+    ] {
+        // A second case of a kind finds its object there.
+        admin.post(&format!("{root}/{plural}"), &json!({"metadata": {"name": "one"}, "spec": spec})).await?;
+        let path = format!("{root}/{plural}/one/status");
+        let message = format!("{kind}.apps \"one\" is invalid: {problem}");
+        let reply = admin.patch(&path, MERGE_PATCH, &json!({"status": status})).await?;
+        reply.refused(422, "Invalid", &message)?;
+    }
+    let path = format!("{root}/deployments/one/status");
+    let status = |count: i32| json!({"status": {"replicas": 1, "readyReplicas": 1, "collisionCount": count}});
+    admin.patch(&path, MERGE_PATCH, &status(2)).await?.code(200)?;
+    let message =
+        "Deployment.apps \"one\" is invalid: status.collisionCount: Invalid value: 1: cannot be decremented";
+    admin.patch(&path, MERGE_PATCH, &status(1)).await?.refused(422, "Invalid", message)?;
     Ok(())
 }

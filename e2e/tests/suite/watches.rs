@@ -11,7 +11,7 @@ use crate::widgets::{Widgets, version, widgets};
 
 e2e::on_each_cluster! {
     from_a_version, from_unset_and_zero, wire_format, label_selector, field_selector, one_name, timeout,
-    initial_events, initial_events_options, bookmark_before_the_end, too_large_version, wrong_version,
+    initial_events [WatchLists], initial_events_options [WatchLists], bookmark_before_the_end, too_large_version, wrong_version,
     deleted_has_last_state, partial_metadata, finalizers, across_namespaces
 }
 

@@ -8,7 +8,10 @@
 use serde_json::{Map, Value};
 
 use super::{base64, quantity, time};
-use crate::protobuf::messages::{Field, Message, Messages, Shape, Type};
+use crate::{
+    patch::json_type,
+    protobuf::messages::{Field, Message, Messages, Shape, Type},
+};
 
 /// What was found in an object.
 #[derive(Debug, PartialEq)]
@@ -55,7 +58,7 @@ impl Decoder {
         let Value::Object(members) = object else {
             return Err(format!(
                 "json: cannot unmarshal {} into Go value of type {}",
-                go(object),
+                json_type(object),
                 message.go_name()
             ));
         };
@@ -226,7 +229,7 @@ impl Decoder {
     /// Notes that a value is of the wrong type.
     fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &str) -> Option<Value> {
         let Place { structure, fields, .. } = place;
-        let what = go(value);
+        let what = json_type(value);
         // Which number it is is told where numbers are expected.
         let what = match value {
             Value::Number(number) if expected.starts_with("int") => format!("{what} {number}"),
@@ -291,18 +294,6 @@ fn place_in_order(path: &str) -> Vec<(String, usize)> {
 fn never_empty(field: &Field) -> bool {
     field.shape == Shape::Value
         && matches!(field.r#type, Type::Time | Type::MicroTime | Type::Quantity | Type::IntOrString)
-}
-
-/// What Go calls a JSON value.
-fn go(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 #[cfg(test)]

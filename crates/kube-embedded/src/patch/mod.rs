@@ -47,7 +47,7 @@ pub(crate) fn merge_patch(object: &Value, patch: &Value) -> Result<Value, Error>
 }
 
 /// What Go's JSON decoder calls a value.
-fn json_type(value: &Value) -> &'static str {
+pub(crate) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Add as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -26,6 +27,7 @@ pub(crate) struct Gauges {
     pub(crate) informers: usize,
     pub(crate) ready: usize,
     pub(crate) objects: usize,
+    pub(crate) object_bytes: Option<usize>,
     pub(crate) quarantined: usize,
     pub(crate) subscribers: usize,
     pub(crate) queued: usize,
@@ -147,7 +149,7 @@ const COUNTED: [Counted; 7] = [
     },
 ];
 
-const LOOKED_UP: [LookedUp; 8] = [
+const LOOKED_UP: [LookedUp; 9] = [
     LookedUp {
         name: "informer_running",
         help: "Informers that run",
@@ -165,6 +167,12 @@ const LOOKED_UP: [LookedUp; 8] = [
         help: "Objects in the caches",
         unit: None,
         value: |gauges| Some(gauges.objects as f64),
+    },
+    LookedUp {
+        name: "informer_object",
+        help: "Memory that the objects of compact caches take, without their keys",
+        unit: Some(Unit::Bytes),
+        value: |gauges| gauges.object_bytes.map(|bytes| bytes as f64),
     },
     LookedUp {
         name: "informer_quarantined_objects",
@@ -251,6 +259,7 @@ impl Gauges {
         self.informers += other.informers;
         self.ready += other.ready;
         self.objects += other.objects;
+        self.object_bytes = [self.object_bytes, other.object_bytes].into_iter().flatten().reduce(usize::add);
         self.quarantined += other.quarantined;
         self.subscribers += other.subscribers;
         self.queued += other.queued;

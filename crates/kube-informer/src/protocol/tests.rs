@@ -101,7 +101,7 @@ fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
     assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));
     machine.received(now);
     machine.event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
-    assert_eq!(machine.event(now, EventKind::Put, version("6")), Verdict::Apply);
+    assert_eq!(machine.event(now, EventKind::Modified, version("6")), Verdict::Apply);
     assert_eq!(machine.ended(now), None);
     assert!(matches!(machine.next(now), Next::Send(Request::Watch { from, .. }) if from == version("6")));
     let Consequence::Retry { at } = machine.failed(now, &Fault::Transport) else { panic!("no fallback") };

@@ -95,6 +95,11 @@ impl Reply {
         Self::json(code, &status)
     }
 
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = code;
+        self
+    }
+
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self

@@ -14,6 +14,7 @@ const KUBECONFIG: &str = r#"{
 
 fn place() -> Place {
     Place {
+        cluster: "e2e-1".to_owned(),
         name: "e2e-1-control-plane".to_owned(),
         address: "172.17.0.2".to_owned(),
         port: 32768,
@@ -76,9 +77,12 @@ async fn kubeadm_is_told_what_kind_tells_it() {
         [
             json!({
                 "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration",
-                "kubernetesVersion": "v1.37.0", "clusterName": "e2e-1-control-plane",
+                "kubernetesVersion": "v1.37.0", "clusterName": "e2e-1",
                 "controlPlaneEndpoint": "172.17.0.2:6443",
                 "apiServer": {"certSANs": ["localhost", "127.0.0.1", "172.17.0.2"]},
+                "controllerManager": {
+                    "extraArgs": [{"name": "enable-hostpath-provisioner", "value": "true"}],
+                },
                 "networking": {"podSubnet": "10.244.0.0/16", "serviceSubnet": "10.96.0.0/16"},
             }),
             json!({
@@ -88,7 +92,7 @@ async fn kubeadm_is_told_what_kind_tells_it() {
                     "criSocket": "unix:///run/containerd/containerd.sock",
                     "kubeletExtraArgs": [
                         {"name": "node-ip", "value": "172.17.0.2"},
-                        {"name": "provider-id", "value": "kind://docker/e2e-1-control-plane/e2e-1-control-plane"},
+                        {"name": "provider-id", "value": "kind://docker/e2e-1/e2e-1-control-plane"},
                     ],
                 },
             }),
@@ -100,7 +104,7 @@ async fn kubeadm_is_told_what_kind_tells_it() {
             }),
             json!({
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-                "mode": "iptables", "conntrack": {"maxPerCore": 0},
+                "mode": "iptables", "iptables": {"minSyncPeriod": "1s"}, "conntrack": {"maxPerCore": 0},
             }),
         ]
     );
@@ -148,6 +152,19 @@ async fn a_failure_at_each_step_ends_it_there() {
             Some(_) => assert!(error.ends_with("the engine refuses"), "{error}"),
         }
     }
+}
+
+#[tokio::test]
+async fn kubeadms_error_is_told_and_not_its_advice() {
+    let init = "kubeadm init --config=/kind/kubeadm.conf --skip-phases=preflight --skip-token-print";
+    let said = "W1123 warning\nerror: error execution phase wait-control-plane: it is not healthy\n\
+                To see the stack trace of this error execute with --v=5 or higher\n";
+    let node = node("v1.37.0").failing_with(init, said);
+    let error = format!("{:#}", bring_up(&node, &place(), |_| {}).await.unwrap_err());
+    assert!(
+        error.ends_with(": error: error execution phase wait-control-plane: it is not healthy"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -215,6 +232,10 @@ fn a_minor_version_is_the_image_that_kind_released() {
 fn the_snapshotter_is_the_configurations() {
     assert_eq!(snapshotter("a\n  snapshotter = 'fuse-overlayfs'\n"), "fuse-overlayfs");
     assert_eq!(snapshotter("snapshotter = \"native\""), "native");
+    let dump =
+        "  [plugins.'images']\n    snapshotter = 'native'\n  [plugins.'runtime']\n    snapshotter = ''\n";
+    assert_eq!(snapshotter(dump), "native");
+    assert_eq!(snapshotter("snapshotter = ''\nsnapshotter = 'zfs'"), "zfs");
     assert_eq!(snapshotter(""), "overlayfs");
 }
 

@@ -7,6 +7,7 @@ mod core;
 mod cron;
 mod pod;
 mod rbac;
+mod status;
 mod workload;
 
 use serde_json::{Map, Value};
@@ -43,6 +44,15 @@ pub(crate) fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<F
             rbac::update(new, old, e);
         }
         _ => whole(group, kind, new, e),
+    }
+    errors.0
+}
+
+/// What is wrong with an object whose status replaces that of `old`.
+pub(crate) fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    if group == "apps" {
+        status::update(kind, new, old, &mut errors);
     }
     errors.0
 }

@@ -83,8 +83,9 @@ impl Server {
         self.floor = self.revision;
     }
 
-    /// A server in memory starts again: other objects under the same names, and versions that go back.
-    pub(super) fn restart(&mut self) {
+    /// A server in memory starts again: other objects under the same names, or the same ones if it was given them again
+    /// from a backup, and versions that go back.
+    pub(super) fn restart(&mut self, same_objects: bool) {
         if self.epochs == 8 {
             return;
         }
@@ -97,8 +98,11 @@ impl Server {
         let keep = self.objects.len() / 2;
         let mut names = vec![ALWAYS.to_owned()];
         names.extend(self.objects.keys().filter(|name| *name != ALWAYS).take(keep).cloned());
-        self.objects.clear();
+        let before = std::mem::take(&mut self.objects);
         for name in names {
+            if same_objects {
+                self.objects.insert(name.clone(), before[&name].clone());
+            }
             self.put(&name, false);
         }
     }

@@ -19,7 +19,7 @@ use super::{
     model::{ALWAYS, Answer, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Error, Event, Index, ListFrom, ObjectKey, Snapshot, Subscription,
+    Change, Error, Event, Index, ListFrom, ObjectKey, Phase, Snapshot, Status, Subscription,
     engine::{Engine, Flow},
     protocol::{Next, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
@@ -42,7 +42,8 @@ enum Step {
     /// Comes and goes at once.
     Burst(usize),
     Compact,
-    Restart,
+    /// With the same objects, or with others.
+    Restart(bool),
     Restore,
     Bookmark,
     Fault(Fault),
@@ -67,6 +68,14 @@ enum Fault {
     Silence(usize),
     Gone,
     IgnoreInitial,
+    /// Nothing but events about objects that come and go, and no end of the initial ones.
+    Busy,
+    /// A page leads to itself.
+    SamePage,
+    /// An answer that could be a list, and is none.
+    NoList,
+    /// An error whose text does not come.
+    Mute(u16),
     Replay(u64),
     Lag(u64),
     Garbage,
@@ -80,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => name.clone().prop_map(Step::Delete),
         1 => name.prop_map(Step::Burst),
         1 => Just(Step::Compact),
-        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Restart),
         1 => Just(Step::Restore),
         1 => Just(Step::Bookmark),
         6 => fault().prop_map(Step::Fault),
@@ -90,15 +99,19 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    let code = prop::sample::select(vec![400_u16, 401, 403, 422, 429, 500, 503, 504]);
+    let code = prop::sample::select(vec![400_u16, 401, 403, 404, 422, 429, 500, 503, 504]);
     prop_oneof![
-        2 => (code, prop::option::of(0_u64..40)).prop_map(|(code, after)| Fault::Refuse(code, after)),
+        2 => (code.clone(), prop::option::of(0_u64..40)).prop_map(|(code, after)| Fault::Refuse(code, after)),
         1 => Just(Fault::NoAnswer),
         2 => (0_usize..900).prop_map(Fault::Cut),
         2 => (0_usize..900).prop_map(Fault::End),
         1 => (0_usize..900).prop_map(Fault::Silence),
         1 => Just(Fault::Gone),
         1 => Just(Fault::IgnoreInitial),
+        1 => Just(Fault::Busy),
+        1 => Just(Fault::SamePage),
+        1 => Just(Fault::NoList),
+        1 => code.prop_map(Fault::Mute),
         1 => (1_u64..5).prop_map(Fault::Replay),
         1 => (1_u64..5).prop_map(Fault::Lag),
         1 => Just(Fault::Garbage),
@@ -174,6 +187,11 @@ fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
 /// Two keys for most objects and one for some, which change with most updates.
 fn keys(blog: &Arc<Blog>) -> Vec<u64> {
     vec![version(blog) % PARTS, version(blog) / 2 % (PARTS + 1)]
+}
+
+/// What the informer does for a namespace, or for all that are watched as one.
+fn phase<'a>(status: &'a Status, namespace: &str) -> &'a Phase {
+    status.namespaces.get(namespace).map_or(&status.phase, |part| &part.phase)
 }
 
 fn version(blog: &Blog) -> u64 {
@@ -361,7 +379,13 @@ impl Simulation {
                 self.away(at);
                 self.now = until;
             }
-            Next::Send(request) => self.exchange(at, &request),
+            Next::Send(request) => {
+                if matches!(request, Request::List { continue_token: Some(_), .. }) {
+                    // Between two pages the world goes on, too.
+                    self.away(at);
+                }
+                self.exchange(at, &request);
+            }
             Next::Busy => panic!("the engine does not know what to do"),
         }
         if before.is_some_and(|scope| scope.is_removed()) {
@@ -379,11 +403,15 @@ impl Simulation {
         self.subscribers[0].read(usize::MAX);
         assert!(self.shared.change(Store::take_pending).is_none(), "something was kept back");
         let Some(snapshot) = self.shared.snapshot() else { return };
+        let status = self.shared.status().borrow().clone();
         for Connection { namespace, scope, .. } in &self.connections {
             let held = snapshot.resource_version_of(namespace).is_some();
             let count = snapshot.in_namespace(namespace).count();
             assert!(scope.is_some() || !held, "{namespace} is held, and is not watched");
-            assert_eq!(snapshot.get(*namespace, ALWAYS).is_some(), held, "a list under way can be seen");
+            // A type that is gone is empty, and until it is listed again nobody is told that it is not.
+            let gone = matches!(phase(&status, namespace), Phase::TypeGone { .. });
+            let always = snapshot.get(*namespace, ALWAYS).is_some();
+            assert!(gone || always == held, "a list under way can be seen");
             assert!(held || count == 0, "a part of {namespace} can be seen");
         }
         for index in &self.indexes {
@@ -410,7 +438,7 @@ impl Simulation {
             pending.push_back(fault);
         }
         let fault = pending.pop_front();
-        let ignores = matches!(fault, Some(Fault::IgnoreInitial));
+        let ignores = matches!(fault, Some(Fault::IgnoreInitial | Fault::Busy));
         let lag = if let Some(Fault::Lag(lag)) = fault { lag } else { 0 };
         let mut answer = server.answer(request, ignores, lag);
         let mut retry_after = None;
@@ -427,6 +455,16 @@ impl Simulation {
                 );
             }
             Some(Fault::Gone) => answer = refusal(410, "Expired", ""),
+            Some(Fault::Mute(code)) => answer = Answer { body: String::new(), ..refusal(*code, "", "") },
+            Some(Fault::NoList) if matches!(request, Request::List { .. }) => {
+                answer.body = r#"{"kind":"Blog","metadata":{"resourceVersion":"1"}}"#.to_owned();
+            }
+            Some(Fault::SamePage) => {
+                if let Request::List { continue_token: Some(token), .. } = request {
+                    let metadata = serde_json::json!({"resourceVersion": "1", "continue": token});
+                    answer.body = serde_json::json!({"items": [], "metadata": metadata}).to_string();
+                }
+            }
             Some(Fault::Garbage) => answer.body.insert_str(0, "<html>\n"),
             Some(Fault::Replay(count)) => {
                 if let Request::Watch { from, .. } = request {
@@ -437,6 +475,10 @@ impl Simulation {
             _ => {}
         }
         let Answer { code, body, open } = answer;
+        if matches!((request, code), (Request::Discover, 404)) {
+            // The type is taken as gone, and its objects, when it is back, are what they were.
+            self.goes_backwards();
+        }
         let now = self.now;
         self.engine(at).head(now, StatusCode::from_u16(code).unwrap(), retry_after);
         let cut = match fault {
@@ -449,7 +491,8 @@ impl Simulation {
         match fault {
             Some(Fault::Cut(_)) => self.broken(at),
             Some(Fault::End(_)) => self.end(at),
-            Some(Fault::Silence(_) | Fault::IgnoreInitial) => self.silence(at),
+            Some(Fault::Silence(_) | Fault::IgnoreInitial | Fault::Mute(_)) => self.silence(at),
+            Some(Fault::Busy) if matches!(request, Request::WatchList { .. }) => self.busy(at),
             _ if open => self.live(at),
             _ => self.end(at),
         }
@@ -469,7 +512,7 @@ impl Simulation {
                     self.connections[at].pending.push_back(fault);
                     (String::new(), Some(Fault::NoAnswer))
                 }
-                Step::Restart | Step::Restore => {
+                Step::Restart(_) | Step::Restore => {
                     self.happen(at, &step);
                     (String::new(), Some(Fault::NoAnswer))
                 }
@@ -507,7 +550,12 @@ impl Simulation {
                 return lines;
             }
             Step::Compact => server.compact(),
-            Step::Restart => server.restart(),
+            Step::Restart(same_objects) => {
+                server.restart(*same_objects);
+                if *same_objects {
+                    self.goes_backwards();
+                }
+            }
             Step::Restore => {
                 server.restore();
                 self.goes_backwards();
@@ -582,6 +630,24 @@ impl Simulation {
     fn end(&mut self, at: usize) {
         let now = self.now;
         self.engine(at).end(now);
+    }
+
+    /// Changes come, as if no initial events had been asked for, and before each one the engine would have waited.
+    fn busy(&mut self, at: usize) {
+        for _ in 0..500 {
+            let server = &mut self.connections[at].server;
+            let lines = server.put(NAMES[0], false) + &server.delete(NAMES[0]).unwrap_or_default();
+            if self.feed(at, lines.as_bytes()) == Flow::Stop {
+                return;
+            }
+            self.now += Duration::from_secs(5);
+            let now = self.now;
+            let wake = self.engine(at).wake_at().is_some_and(|wake| wake <= now);
+            if wake && self.engine(at).woken(now) == Flow::Stop {
+                return;
+            }
+        }
+        panic!("a server that ignores sendInitialEvents is not found out");
     }
 
     /// Nothing comes any more: the engine has to notice by itself.

@@ -1,0 +1,291 @@
+//! Servers that answer, and yet bring nothing: what they do is found out, told, and got around.
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube_informer::{Error, Informers, Phase, Status};
+use serde_json::{Value, json};
+use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
+use tokio::{sync::mpsc, time::Instant};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+type Answer = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
+
+fn refused() -> Reply {
+    Reply::status(422, "Invalid", "no watch-lists here")
+}
+
+fn page(items: &[Value], token: &str) -> Reply {
+    let metadata = json!({"resourceVersion": "5", "continue": token});
+    Reply::json(200, &json!({"kind": "BlogList", "items": items, "metadata": metadata}))
+}
+
+/// Contract 8: a server that accepts each request and then brings nothing keeps no cache up to date.
+#[tokio::test(start_paused = true)]
+async fn readiness_is_revoked_when_answers_bring_nothing() {
+    let fails = event("ERROR", &json!({"kind": "Status", "status": "Failure", "code": 500, "message": "no"}));
+    let half = r#"{"kind":"BlogList","items":["#.to_owned() + &blog("a", 5).to_string();
+    let answers: [Answer; 4] = [
+        Arc::new(move |_| Reply::watch(vec![fails.clone()], Then::Close)),
+        Arc::new(|_| Reply::watch(vec![], Then::Close)),
+        Arc::new(move |call| match call {
+            call if call.is_watch() => Reply::status(410, "Expired", "too old resource version"),
+            call if call.is_watch_list() => refused(),
+            _ => Reply::watch(vec![half.clone()], Then::Break),
+        }),
+        Arc::new(|call| match call.is_watch() {
+            true => Reply::status(410, "Expired", "too old resource version"),
+            false => Reply::watch(vec![event("ADDED", &blog("a", 5))], Then::Break),
+        }),
+    ];
+    for (at, answer) in answers.into_iter().enumerate() {
+        let server = Server::new(move |call| match call.index {
+            0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+            _ => answer(call),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        blogs.synced().await.unwrap();
+        let (mut status, synced) = (blogs.status(), Instant::now());
+        let revoked = status.wait_for(|status| !status.is_ready());
+        tokio::time::timeout(HOUR, revoked).await.unwrap_or_else(|_| panic!("{at}: still ready")).unwrap();
+        assert_eq!(synced.elapsed().as_secs(), 180, "{at}");
+        let failing = status.wait_for(|status| matches!(status.phase, Phase::Watching));
+        assert!(tokio::time::timeout(HOUR, failing).await.is_err(), "{at}: nothing was being watched");
+        assert!(blogs.status().borrow().age().unwrap() >= HOUR, "{at}");
+    }
+}
+
+/// Contract 8: a watch on which nothing happens is one that works, and says so before its first bookmark.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_is_told_to_work_once_it_has_lasted() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        1 => Reply::status(500, "InternalError", "no"),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let mut status = blogs.status();
+    status.wait_for(|status| status.error().is_some()).await.unwrap();
+    status.wait_for(|status| matches!(status.phase, Phase::Watching)).await.unwrap();
+    let since = server.calls()[2].at.elapsed();
+    assert_eq!(since.as_secs(), 10, "{since:?}");
+}
+
+/// Contract 12: changes are no initial events. New objects could be, but not for longer than any answer lasts.
+#[tokio::test(start_paused = true)]
+async fn a_watch_list_that_a_busy_server_ignores_is_found_out() {
+    for (kind, bound) in [("MODIFIED", 20), ("ADDED", 300)] {
+        let (send, more) = mpsc::unbounded_channel();
+        let more = Mutex::new(Some(more));
+        let server = Server::new(move |call| match call {
+            call if call.is_watch_list() => {
+                Reply::watch(vec![], Then::More(more.lock().unwrap().take().unwrap()))
+            }
+            call if call.is_list() => Reply::list(5, &[blog("a", 5)]),
+            _ => Reply::watch(vec![], Then::Stay),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        let started = Instant::now();
+        let busy = async {
+            for version in 10.. {
+                // Nobody reads it any more once the server was found out.
+                let _ = send.send(event(kind, &blog("a", version)));
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        tokio::select! {
+            synced = blogs.synced() => assert_eq!(synced.unwrap().count, 1),
+            () = busy => {}
+        }
+        assert!(started.elapsed() < Duration::from_secs(bound), "{kind}: {:?}", started.elapsed());
+    }
+}
+
+/// On a slow line initial events take as long as they take.
+#[tokio::test(start_paused = true)]
+async fn a_slow_watch_list_is_read_to_its_end() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |_| Reply::watch(vec![], Then::More(more.lock().unwrap().take().unwrap())));
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let slow = async {
+        for version in 5..25 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            send.send(event("ADDED", &blog(&format!("blog-{version}"), version))).unwrap();
+        }
+        send.send(event("MODIFIED", &blog("blog-5", 25)) + &bookmark(25, true)).unwrap();
+    };
+    let (synced, ()) = tokio::join!(blogs.synced(), slow);
+    assert_eq!(synced.unwrap().count, 20);
+    assert_eq!(server.calls().len(), 1);
+}
+
+/// What a server will not do for one informer says something of watch-lists only if it does the list.
+#[tokio::test(start_paused = true)]
+async fn what_one_informer_asks_wrong_costs_the_others_no_watch_lists() {
+    let answers: [fn() -> Reply; 2] = [
+        || Reply::status(400, "BadRequest", "unable to parse requirement"),
+        // The text of the error never comes.
+        || Reply::watch(vec![], Then::Stay).code(503),
+    ];
+    for answer in answers {
+        let server = Server::new(move |call| match call {
+            call if call.uri.contains("labelSelector") => answer(),
+            _ => Reply::watch_list(5, &[], Then::Stay),
+        });
+        let informers = Informers::new(server.client());
+        let wrong = informers.typed::<Blog>().labels("a=b=c").start();
+        assert!(matches!(wrong.synced().await, Err(Error::Api { .. })));
+        informers.typed::<Blog>().start().synced().await.unwrap();
+        let calls = server.calls();
+        let right: Vec<_> = calls.iter().filter(|call| !call.uri.contains("labelSelector")).collect();
+        assert!(right.len() == 1 && right[0].is_watch_list(), "{right:?}");
+    }
+}
+
+/// Contract 6: a server that does not know its own token is asked for everything at once.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_not_taken_starts_the_list_anew_unpaged() {
+    let pages: [fn() -> Reply; 4] = [
+        || Reply::status(400, "BadRequest", "continue key is not valid: no leading slash"),
+        || Reply::json(404, &json!("404 page not found")),
+        || page(&[blog("a", 4)], "next"),
+        || Reply::watch(vec!["<html>".to_owned()], Then::Close),
+    ];
+    for (at, next) in pages.into_iter().enumerate() {
+        let server = Server::new(move |call| match call {
+            call if call.is_watch_list() => refused(),
+            call if call.uri.contains("continue=") => next(),
+            call if call.uri.contains("limit=") => page(&[blog("a", 4), blog("gone", 5)], "next"),
+            call if call.is_list() => Reply::list(9, &[blog("a", 4), blog("b", 9)]),
+            _ => Reply::watch(vec![], Then::Stay),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        let mut events = blogs.subscribe();
+        assert_eq!(read(&mut events, 3).await, ["*a/4", "*b/9", "synced 2 at 9"], "{at}");
+        let calls = server.calls();
+        assert_eq!(calls.iter().filter(|call| call.uri.contains("continue=")).count(), 1, "{at}");
+        assert!(!calls.iter().any(Call::is_discovery), "{at}: the list says whether the type is there");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_pages_have_no_end_is_left_in_peace() {
+    let server = Server::new(|call| match call {
+        call if call.is_watch_list() => refused(),
+        _ => page(&[blog("a", 4)], "next"),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    tokio::time::sleep(HOUR).await;
+    let error = blogs.synced().await.unwrap_err();
+    assert!(error.to_string().ends_with("a page of a list leads to itself"), "{error}");
+    assert!(server.calls().len() < 2000, "{}", server.calls().len());
+}
+
+/// Contract 10: who may not ask discovery finds out by the list.
+#[tokio::test(start_paused = true)]
+async fn without_discovery_the_list_decides_whether_the_type_is_served() {
+    let answers: [fn() -> Reply; 2] = [
+        || Reply::status(403, "Forbidden", "no discovery"),
+        || Reply::watch(vec!["<html>".to_owned()], Then::Close),
+    ];
+    for discovery in answers {
+        let server = Server::new(move |call| match call {
+            call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+            call if call.index == 1 => Reply::json(404, &json!("404 page not found")),
+            call if call.is_discovery() => discovery(),
+            call if call.is_watch_list() => Reply::watch_list(9, &[blog("a", 9)], Then::Stay),
+            call => panic!("{call:?}"),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        let mut events = blogs.subscribe();
+        assert_eq!(read(&mut events, 3).await, ["*a/5", "synced 1 at 5", "~a/5-9"]);
+        blogs.status().wait_for(Status::is_ready).await.unwrap();
+        assert_eq!(server.calls().iter().filter(|call| call.is_discovery()).count(), 1);
+    }
+}
+
+/// Contract 12: what counts of an error is its head.
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_text_does_not_come_is_an_error_all_the_same() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        1 => Reply::watch(vec![], Then::Stay).code(503),
+        2 => Reply::watch(vec![], Then::Break).code(410),
+        _ => Reply::watch_list(6, &[blog("a", 6)], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut status = blogs.status();
+    let failed = async |status: &mut tokio::sync::watch::Receiver<Status>, code| {
+        status
+            .wait_for(|status| status.error().is_some_and(|error| error.code() == Some(code)))
+            .await
+            .map(|_| ())
+    };
+    failed(&mut status, 503).await.unwrap();
+    let calls = server.calls();
+    assert_eq!(calls[1].at.elapsed().as_secs(), 60);
+    failed(&mut status, 410).await.unwrap();
+    eventually(|| server.calls().len() == 4).await;
+    assert!(server.calls()[3].is_watch_list());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_in_the_stream_has_a_code_even_if_it_says_none() {
+    for (status, code) in [
+        (json!({"kind": "Status", "status": "Failure", "reason": "Expired", "message": "too old"}), 410),
+        (json!({"kind": "Status", "status": "Failure", "message": "no"}), 500),
+        (json!({}), 500),
+    ] {
+        let server = Server::new(move |_| Reply::watch(vec![event("ERROR", &status)], Then::Stay));
+        let error = Informers::new(server.client()).typed::<Blog>().start().synced().await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+}
+
+/// Contract 6: also when the first word of the new epoch is a deletion.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_at_a_lower_version_is_a_new_epoch() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(50, &[blog("a", 40), blog("b", 50)], Then::Break),
+        1 => Reply::watch(vec![event("DELETED", &blog("a", 3))], Then::Stay),
+        _ => Reply::watch_list(4, &[blog("b", 2)], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let mut events = blogs.subscribe();
+    let started = Instant::now();
+    let told = read(&mut events, 5).await;
+    assert_eq!(told, ["*a/40", "*b/50", "synced 2 at 50", "~b/50-2", "-a/40 MissedWhileAway"]);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// Contract 6: only a list can say that something is gone.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_list_empties_no_cache() {
+    let answers = [
+        json!({"metadata": {"resourceVersion": "7"}}),
+        json!({"items": {}, "metadata": {"resourceVersion": "7"}}),
+        json!({"kind": "Status", "status": "Success", "metadata": {"resourceVersion": "7"}}),
+        blog("b", 7),
+    ];
+    for answer in answers {
+        let server = Server::new(move |call| match call {
+            call if call.is_watch_list() => refused(),
+            call if call.index == 1 => Reply::list(5, &[blog("a", 5)]),
+            call if call.is_list() => Reply::json(200, &answer),
+            _ => Reply::status(410, "Expired", "too old resource version"),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        blogs.synced().await.unwrap();
+        let mut status = blogs.status();
+        let malformed = |status: &Status| matches!(status.error(), Some(Error::Malformed { .. }));
+        status.wait_for(malformed).await.unwrap();
+        assert_eq!(blogs.snapshot().unwrap().len(), 1);
+    }
+}

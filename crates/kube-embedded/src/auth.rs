@@ -109,6 +109,11 @@ impl Authentication {
         self.signer(store)?.sign(claims)
     }
 
+    /// The key by which others verify the tokens of ServiceAccounts; none if the system has no random numbers.
+    pub(crate) fn public_key(&self, store: &Store) -> Option<serde_json::Value> {
+        Some(self.signer(store)?.public_key())
+    }
+
     /// Whose a token is, and for which of the audiences that are asked for.
     pub(crate) fn whose(
         &self,

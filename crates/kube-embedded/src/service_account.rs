@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
@@ -17,6 +18,15 @@ use crate::store::Store;
 
 /// The issuer, and the audience of tokens for this server: kube-apiserver's default.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
+/// ECDSA with P-256 and SHA-256 (RFC 7518).
+pub(crate) const ALGORITHM: &str = "ES256";
+/// Bytes of one of a point's two numbers.
+const COORDINATE: usize = 32;
+/// What comes before the point in a `SubjectPublicKeyInfo` (RFC 5480).
+const P256_KEY_INFO: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
 /// What the store keeps the key under.
 const KEPT: &str = "service-account/key";
 
@@ -104,10 +114,28 @@ impl Signer {
             "sub": username(claims.namespace, claims.name),
         });
         let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
-        let header = br#"{"alg":"ES256","typ":"JWT"}"#;
-        let signed = format!("{}.{}", encode(header), encode(payload.to_string().as_bytes()));
+        let header = json!({"alg": ALGORITHM, "kid": self.key_id()}).to_string();
+        let signed = format!("{}.{}", encode(header.as_bytes()), encode(payload.to_string().as_bytes()));
         let signature = self.key.sign(&self.random, signed.as_bytes()).ok()?;
         Some(format!("{signed}.{}", encode(signature.as_ref())))
+    }
+
+    /// The public key, as a JSON Web Key (RFC 7517) with which others verify tokens.
+    pub(crate) fn public_key(&self) -> Value {
+        let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
+        // An uncompressed point: a byte that says so, and two numbers.
+        let point = self.key.public_key().as_ref();
+        let number = |from: usize| point.get(from..from + COORDINATE).unwrap_or_default();
+        json!({
+            "use": "sig", "kty": "EC", "kid": self.key_id(), "crv": "P-256", "alg": ALGORITHM,
+            "x": encode(number(1)), "y": encode(number(1 + COORDINATE)),
+        })
+    }
+
+    /// As kube-apiserver makes it: the digest of the public key's DER.
+    fn key_id(&self) -> String {
+        let key = [P256_KEY_INFO, self.key.public_key().as_ref()].concat();
+        BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &key))
     }
 
     /// What a token of this server says.
@@ -193,6 +221,8 @@ fn go(texts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock::Clock;
 
@@ -257,6 +287,40 @@ mod tests {
         assert_eq!(user().unwrap().extra["authentication.kubernetes.io/pod-name"], ["p"]);
         store.update(&"/pods".into(), "web/p", pod.revision, &json!({"metadata": {"uid": "p2"}})).unwrap();
         assert_eq!(user(), Err(Error::Gone));
+    }
+
+    #[test]
+    fn a_token_ends_with_its_account() {
+        let (store, audiences) = (store(), [ISSUER.to_owned()]);
+        let signer = Signer::of(&store).unwrap();
+        let token = signer.sign(&claims(&audiences)).unwrap();
+        let now = Timestamp::from_second(1001).unwrap();
+        let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user.name);
+        user().unwrap();
+        let accounts: Arc<str> = "/serviceaccounts".into();
+        let account = store.get(&accounts, "web/bot").unwrap();
+        store.delete(&accounts, "web/bot", account.revision).unwrap();
+        assert_eq!(user(), Err(Error::Gone));
+        // Another one of the same name has tokens of its own.
+        store.create(&accounts, "web/bot", json!({"metadata": {"uid": "u2"}})).unwrap();
+        assert_eq!(user(), Err(Error::Gone));
+    }
+
+    #[test]
+    fn others_verify_tokens_by_the_public_key() {
+        let (store, audiences) = (store(), [ISSUER.to_owned()]);
+        let signer = Signer::of(&store).unwrap();
+        let token = signer.sign(&claims(&audiences)).unwrap();
+        let key = signer.public_key();
+        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let header: Value = serde_json::from_slice(&part(signed.split_once('.').unwrap().0)).unwrap();
+        assert_eq!(header, json!({"alg": "ES256", "kid": key["kid"]}));
+        let [x, y] = ["x", "y"].map(|name| part(key[name].as_str().unwrap()));
+        let point = [vec![4], x, y].concat();
+        let verified = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            .verify(signed.as_bytes(), &part(signature));
+        assert!(verified.is_ok());
     }
 
     #[test]

@@ -147,6 +147,71 @@ async fn garbage_on_the_port_hurts_nobody() {
     client(endpoint.kubeconfig()).await.apiserver_version().await.unwrap();
 }
 
+/// Requests of which one reader sees one and another two: what follows each of them must not be taken for a request.
+#[tokio::test]
+async fn a_request_hides_no_other() {
+    const SHAPES: [&str; 14] = [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        "Content-Length: 5\r\nContent-Length: 60\r\n\r\nhello",
+        "Content-Length: +5\r\n\r\nhello",
+        "Content-Length: 5, 6\r\n\r\nhello",
+        "Content-Length: 0x5\r\n\r\nhello",
+        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "Host: y\r\nContent-Length: 5\r\n\r\nhello",
+    ];
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let token = server.add_user("one", &["system:masters"]);
+    for shape in SHAPES {
+        let mut stream = connect(&endpoint).await;
+        let request = format!(
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\n{shape}GET /version HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // How it closes does not matter.
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{shape:?}: {answer}");
+        assert!(!answer.contains("gitVersion"), "{shape:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_slow_holds_up_nobody() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let token = server.add_user("slow", &["system:masters"]);
+    let mut held = (Vec::new(), Vec::new());
+    for _ in 0..50 {
+        // Half a handshake, half a head, half a body.
+        let mut stream = TcpStream::connect(endpoint.addr()).await.unwrap();
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
+        held.0.push(stream);
+        let body = format!(
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 3000000\r\n\r\n{{"
+        );
+        for part in ["GET /version HTTP/1.1\r\nX-", &body] {
+            let mut stream = connect(&endpoint).await;
+            stream.write_all(part.as_bytes()).await.unwrap();
+            held.1.push(stream);
+        }
+    }
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(endpoint.kubeconfig()).await);
+    let map = serde_json::from_value(json!({"metadata": {"name": "m"}})).unwrap();
+    let written = async { maps.create(&PostParams::default(), &map).await };
+    tokio::time::timeout(DEADLINE, written).await.expect("an answer").unwrap();
+}
+
 #[tokio::test]
 async fn a_certificate_is_a_user_too() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, 
 
 e2e::on_each_cluster! {
     established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
-    no_status_subresource, columns_change, protected_group, cluster_scope
+    no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -180,6 +180,83 @@ async fn invalid(cluster: Cluster) -> Result<()> {
         json!([{"rule": "self.bogus("}]);
     refused(rule, "x-kubernetes-validations[0].rule: Invalid value: ").await?;
     cluster.admin().get(&format!("{CRDS}/{name}")).await?.code(404)?;
+    Ok(())
+}
+
+async fn expensive_rules(cluster: Cluster) -> Result<()> {
+    const ADVICE: &str = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    let group = cluster.unique();
+    let path = "spec.validation.openAPIV3Schema";
+    let with = |schema: &Value| {
+        let mut crd = crd(&group);
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = json!({
+            "type": "object", "properties": {"size": {"type": "string"}, "rated": schema},
+        });
+        crd
+    };
+    let refused = async |schema: Value, problems: &[String]| {
+        let reply = cluster.admin().post(&format!("{CRDS}?dryRun=All"), &with(&schema)).await?;
+        let joined = problems.join(", ");
+        let problems = if problems.len() == 1 { joined } else { format!("[{joined}]") };
+        let message = format!(
+            "CustomResourceDefinition.apiextensions.k8s.io \"widgets.{group}\" is invalid: {problems}"
+        );
+        reply.refused(422, "Invalid", &message)
+    };
+    let at = format!("{path}.properties[spec].properties[rated]");
+    let rule = |at: &str, factor: &str| {
+        format!(
+            "{at}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of {factor} {ADVICE}"
+        )
+    };
+    let total = |factor: &str| {
+        format!(
+            "{path}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of {factor} {ADVICE}"
+        )
+    };
+    let contributed = |at: &str| {
+        format!(
+            "{at}.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+        )
+    };
+    let unique = json!([{"rule": "self.all(x, self.exists_one(y, x == y))"}]);
+    let list = |limit: Option<u64>| {
+        let mut list = json!({
+            "type": "array", "items": {"type": "string", "maxLength": 10}, "x-kubernetes-validations": unique,
+        });
+        if let Some(limit) = limit {
+            list["maxItems"] = limit.into();
+        }
+        list
+    };
+    // Nobody says how many.
+    refused(list(None), &[rule(&at, "more than 100x"), contributed(&at), total("more than 100x")]).await?;
+    // A limit bounds it, if it is low enough.
+    refused(list(Some(1200)), &[rule(&at, "1.152720x")]).await?;
+    cluster.admin().post(&format!("{CRDS}?dryRun=All"), &with(&list(Some(100)))).await?.code(201)?;
+    // It counts how often a value may be there.
+    let rated = json!({
+        "type": "array", "maxItems": 2000,
+        "items": {"type": "string", "maxLength": 1000, "x-kubernetes-validations": [{"rule": "self.contains('abcdefghij' + self)"}]},
+    });
+    refused(
+        rated,
+        &[rule(&format!("{at}.items"), "32.2x"), contributed(&format!("{at}.items")), total("3.2x")],
+    )
+    .await?;
+    // A message costs too.
+    let message = json!({
+        "type": "string",
+        "x-kubernetes-validations": [{"rule": "self == 'a'", "messageExpression": "self.contains(self) ? self : 'b'"}],
+    });
+    let of_message = |problem: String| {
+        problem
+            .replace(".rule:", ".messageExpression:")
+            .replace("rule cost exceeds", "messageExpression cost exceeds")
+    };
+    let problems =
+        [of_message(rule(&at, "more than 100x")), of_message(contributed(&at)), total("more than 100x")];
+    refused(message, &problems).await?;
     Ok(())
 }
 

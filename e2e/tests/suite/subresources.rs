@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use e2e::{
     Cluster,
     http::{MERGE_PATCH, STRATEGIC_PATCH},
@@ -12,8 +15,8 @@ use serde_json::{Value, json};
 
 e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
-    tokens_of_service_accounts, tokens_bound_to_others, token_requests_that_are_refused, token_reviews, approval,
-    cordon, finalize, of_nothing,
+    tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others,
+    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_nothing,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -282,6 +285,29 @@ async fn tokens_of_service_accounts(cluster: Cluster) -> Result<()> {
     assert_eq!(other["spec"]["expirationSeconds"], 700);
     let stranger = cluster.with_token(text(&other["status"]["token"])?).await?;
     stranger.get(&maps).await?.refused(401, "Unauthorized", "Unauthorized")?;
+    Ok(())
+}
+
+async fn tokens_are_verified_by_others(cluster: Cluster) -> Result<()> {
+    service_account(&cluster, "bot").await?;
+    let made = token(&cluster, "bot", json!({})).await?;
+    let parts: Vec<Value> = text(&made["status"]["token"])?
+        .split('.')
+        .take(2)
+        .map(|part| Ok(serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part)?)?))
+        .collect::<Result<_>>()?;
+    let configuration = cluster.admin().get("/.well-known/openid-configuration").await?.code(200)?;
+    assert_eq!(configuration["issuer"], parts[1]["iss"]);
+    assert_eq!(configuration["id_token_signing_alg_values_supported"], json!([parts[0]["alg"]]));
+    ensure!(text(&configuration["jwks_uri"])?.ends_with("/openid/v1/jwks"), "{configuration}");
+    let keys = cluster.admin().get_as("/openid/v1/jwks", "*/*").await?;
+    assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
+    let keys = keys.code(200)?;
+    let known = keys["keys"].as_array().context("keys")?;
+    let key = known.iter().find(|key| key["kid"] == parts[0]["kid"]).context("the token's key")?;
+    assert_eq!((&key["use"], &key["alg"]), (&json!("sig"), &parts[0]["alg"]));
+    let message = "forbidden: User \"nobody\" cannot get path \"/openid/v1/jwks\"";
+    cluster.nobody().get("/openid/v1/jwks").await?.refused(403, "Forbidden", message)?;
     Ok(())
 }
 

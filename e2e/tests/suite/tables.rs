@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::widgets::{version, widgets};
 
 e2e::on_each_cluster! {
-    of_a_list, of_one, objects_in_rows, built_in, watch, falls_back, refusals_are_no_tables, partial_metadata,
-    component_statuses
+    of_a_list, of_one, objects_in_rows, built_in, of_the_cluster [NoControllers], watch, falls_back,
+    refusals_are_no_tables, partial_metadata, component_statuses
 }
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -86,6 +86,87 @@ async fn built_in(cluster: Cluster) -> Result<()> {
         table["rows"][0]["cells"].as_array().map(|cells| &cells[..2]),
         Some(&[json!("m"), json!(2)][..])
     );
+    Ok(())
+}
+
+async fn of_the_cluster(cluster: Cluster) -> Result<()> {
+    let (admin, name) = (cluster.admin(), cluster.namespace());
+    // An object, its status, and its cells but for its age.
+    let cases = [
+        (
+            "/api/v1/nodes",
+            json!({
+                "kind": "Node", "apiVersion": "v1",
+                "metadata": {"name": name, "labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge"}},
+                "spec": {"unschedulable": true},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": "False"}],
+                    "addresses": [{"type": "InternalIP", "address": "10.0.0.7"}],
+                    "nodeInfo": {
+                        "kubeletVersion": "v1.37.2", "osImage": "", "kernelVersion": "6.1", "containerRuntimeVersion": "cri://1",
+                        "architecture": "amd64", "bootID": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "linux",
+                        "systemUUID": "",
+                    },
+                },
+            }),
+            json!([
+                "NotReady,SchedulingDisabled",
+                "edge,worker",
+                "v1.37.2",
+                "10.0.0.7",
+                "<none>",
+                "<unknown>",
+                "6.1 (amd64)",
+                "cri://1"
+            ]),
+        ),
+        (
+            "/api/v1/persistentvolumes",
+            json!({
+                "kind": "PersistentVolume", "apiVersion": "v1", "metadata": {"name": name},
+                "spec": {
+                    "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce", "ReadOnlyMany"],
+                    "hostPath": {"path": "/tmp"}, "claimRef": {"namespace": "ns", "name": "claim"}, "storageClassName": "slow",
+                },
+                "status": {"phase": "Failed", "reason": "Why"},
+            }),
+            json!(["5Gi", "RWO,ROX", "Retain", "Failed", "ns/claim", "slow", "<unset>", "Why", "Filesystem"]),
+        ),
+        (
+            "/apis/storage.k8s.io/v1/csidrivers",
+            json!({
+                "kind": "CSIDriver", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": name},
+                "spec": {"attachRequired": false, "tokenRequests": [{"audience": "a"}, {"audience": "b"}]},
+            }),
+            json!([false, false, false, "a,b", false, "Persistent"]),
+        ),
+        (
+            "/apis/storage.k8s.io/v1/csinodes",
+            json!({
+                "kind": "CSINode", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": name},
+                "spec": {"drivers": [{"name": "d", "nodeID": "n", "topologyKeys": null}]},
+            }),
+            json!([1]),
+        ),
+    ];
+    for (path, object, expected) in cases {
+        let table = async {
+            let mut made = admin.post(path, &object).await?.code(201)?;
+            if object["status"].is_object() {
+                made["status"] = object["status"].clone();
+                admin.put(&format!("{path}/{name}/status"), &made).await?.ok()?;
+            }
+            admin.get_as(&format!("{path}/{name}"), TABLE).await?.code(200)
+        };
+        let table = table.await;
+        admin.delete(&format!("{path}/{name}")).await?.ok()?;
+        let table = table?;
+        let columns = table["columnDefinitions"].as_array().context("columns")?;
+        let cells = table["rows"][0]["cells"].as_array().context("cells")?;
+        assert_eq!(columns.len(), cells.len(), "{table}");
+        let told = columns.iter().zip(cells).skip(1).filter(|(column, _)| column["name"] != "Age");
+        assert_eq!(Value::Array(told.map(|(_, cell)| cell.clone()).collect()), expected, "{path}");
+    }
     Ok(())
 }
 

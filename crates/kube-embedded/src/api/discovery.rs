@@ -67,6 +67,7 @@ fn version() -> Value {
 
 fn paths(groups: &[Group]) -> Vec<String> {
     let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
@@ -74,6 +75,7 @@ fn paths(groups: &[Group]) -> Vec<String> {
         "/livez",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ]

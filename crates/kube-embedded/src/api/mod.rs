@@ -344,6 +344,9 @@ impl Api {
         {
             return Ok(text(StatusCode::OK, "ok"));
         }
+        if let Some(answer) = token::discovery(self, path, &parts.uri, &parts.headers) {
+            return Ok(answer);
+        }
         match discovery::answer(self, path, &parts.headers) {
             Some(answer) => Ok(answer),
             None => Ok(text(StatusCode::NOT_FOUND, "404 page not found\n")),

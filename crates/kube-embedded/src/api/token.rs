@@ -1,20 +1,51 @@
-//! `serviceaccounts/token`, where a ServiceAccount gets its tokens, and `TokenReview`, which tells whose a token is.
+//! `serviceaccounts/token`, where a ServiceAccount gets its tokens, `TokenReview`, which tells whose a token is, and the
+//! documents by which others find that out for themselves.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::negotiate::Encoding;
 use super::{Api, Request, body, render};
 use crate::auth::User;
 use crate::field::FieldError;
 use crate::registry::Resource;
-use crate::service_account::{Bound, Claims, ISSUER};
+use crate::service_account::{ALGORITHM, Bound, Claims, ISSUER};
 use crate::status::Status;
 
+/// Where the public keys are.
+const KEYS: &str = "/openid/v1/jwks";
 const GROUP: &str = "authentication.k8s.io";
 /// Seconds, of a token whose request does not say.
 const DEFAULT_SECONDS: i64 = 3600;
+
+/// GET of what others need to verify tokens: OpenID Connect Discovery 1.0, section 4, and a JSON Web Key Set. None for
+/// other paths.
+pub(super) fn discovery(api: &Api, path: &str, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    let (kind, value) = match path {
+        "/.well-known/openid-configuration" => {
+            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            let host = uri.authority().map(http::uri::Authority::as_str).or(host);
+            let keys = format!("https://{}{KEYS}", host.unwrap_or("kubernetes.default.svc"));
+            let value = json!({
+                "issuer": ISSUER,
+                "jwks_uri": keys,
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": [ALGORITHM],
+            });
+            ("application/json", value)
+        }
+        KEYS => ("application/jwk-set+json", json!({"keys": [api.auth.public_key(&api.store)?]})),
+        _ => return None,
+    };
+    let mut response = render::value_response(StatusCode::OK, Encoding::Json, &value);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    let cached = HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(header::CACHE_CONTROL, cached);
+    Some(response)
+}
 
 /// POST of a `TokenRequest`.
 pub(super) fn request(api: &Api, request: &Request<'_>) -> Result<Response, Status> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::{StatusCode, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -72,10 +73,12 @@ pub(super) async fn serve(
         let request_pending = Pending::new(&pending);
         let (shared, holder, stop) = (Arc::clone(&shared), holder.clone(), stop.clone());
         async move {
-            let user = holder.or_else(|| shared.authenticate(request.headers()));
-            let response = match user {
-                Some(user) => shared.api.answer(&user, request.map(Body::new)).await,
-                None => Status::unauthorized().into_response(),
+            let response = match wrong_host(&request) {
+                Some(why) => refuse(why),
+                None => match holder.or_else(|| shared.authenticate(request.headers())) {
+                    Some(user) => shared.api.answer(&user, request.map(Body::new)).await,
+                    None => Status::unauthorized().into_response(),
+                },
             };
             Ok::<_, std::convert::Infallible>(answer(response, request_pending, stop))
         }
@@ -122,6 +125,23 @@ async fn idle(pending: &mut watch::Receiver<usize>) {
     }
 }
 
+/// What is wrong with the host of a request, which HTTP/1.1 wants once (RFC 9112, 3.2).
+fn wrong_host<B>(request: &http::Request<B>) -> Option<&'static str> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    match (request.version(), hosts) {
+        (http::Version::HTTP_11, 0) => Some("missing required Host header"),
+        (http::Version::HTTP_11, 2..) => Some("too many Host headers"),
+        _ => None,
+    }
+}
+
+/// Go's answer to what is no request, after which the connection ends.
+fn refuse(why: &str) -> Response {
+    let close = [(header::CONNECTION, "close")];
+    (StatusCode::BAD_REQUEST, close, format!("400 Bad Request: {why}")).into_response()
+}
+
+/// The answer, until whose end the request is pending.
 fn answer(response: Response, request: Pending, stop: CancellationToken) -> Response {
     let is_watch = response.extensions().get::<IsWatch>().is_some();
     let stop = is_watch.then(|| Box::pin(stop.cancelled_owned()));

@@ -24,10 +24,10 @@ pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldErr
             .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
     }
     let unsupported = rules::check_openapi(json, &path);
-    let mut uncompiled = Vec::new();
-    if is_structural && unsupported.is_empty() {
-        cel::compile(&mut schema, &path, None, true, &mut uncompiled);
-    }
+    let uncompiled = match is_structural && unsupported.is_empty() {
+        true => cel::compile(&mut schema, &path),
+        false => Vec::new(),
+    };
     if is_structural {
         rules::check_defaults(&schema, &path, &mut errors);
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::builtin::{age_of, at, items, len, name, number, or_none, selector};
-use super::human_duration;
+use super::{cluster, human_duration};
 
 /// What is printed of an object under one column.
 type Cell = fn(&Value, Timestamp) -> Value;
@@ -13,7 +13,7 @@ type Cell = fn(&Value, Timestamp) -> Value;
 /// `?` a boolean's.
 pub(super) type Column = (&'static str, Cell);
 
-const AGE: Column = ("Age", age_of);
+pub(super) const AGE: Column = ("Age", age_of);
 
 /// The columns after the name; none of a kind that is not here.
 pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
@@ -202,7 +202,7 @@ pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
             ("Replicas", |it, _| number(it, "/status/currentReplicas").into()),
             AGE,
         ],
-        _ => return None,
+        _ => return cluster::columns(group, kind),
     })
 }
 
@@ -249,7 +249,7 @@ fn scalar(value: &Value) -> Value {
     scalar_or(value, "N/A")
 }
 
-fn scalar_or(value: &Value, absent: &str) -> Value {
+pub(super) fn scalar_or(value: &Value, absent: &str) -> Value {
     match value {
         Value::Null => absent.into(),
         Value::String(text) => text.as_str().into(),
@@ -345,7 +345,7 @@ fn bound(claim: &Value, value: Value) -> Value {
     if at(claim, "/spec/volumeName").is_empty() { "".into() } else { value }
 }
 
-fn access_modes(modes: &Value) -> Value {
+pub(super) fn access_modes(modes: &Value) -> Value {
     let short = |mode: &Value| match mode.as_str()? {
         "ReadWriteOnce" => Some("RWO"),
         "ReadOnlyMany" => Some("ROX"),

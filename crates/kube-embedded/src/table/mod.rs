@@ -4,6 +4,7 @@
 //! `tableconvertor` does; those of built-in kinds are in `builtin`.
 
 mod builtin;
+mod cluster;
 mod jsonpath;
 mod kinds;
 

@@ -1,6 +1,6 @@
-//! Compiles rules, and refuses those that name what does not exist.
+//! Compiles rules, and refuses those that name what does not exist and those that could cost too much.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use kube_cel::cel::{
     ExecutionError, IdedExpr, Value as Cel,
@@ -9,120 +9,224 @@ use kube_cel::cel::{
 };
 use serde_json::json;
 
-use super::{Definition, Rule, value::escape};
+use super::{
+    Definition, Rule,
+    declared::{Declared, REQUEST_MAX},
+    estimate,
+    value::escape,
+};
 use crate::{
     field::{FieldError, Path},
-    schema::{ListType, Schema, Type, field_path, pattern},
+    schema::{AdditionalProperties, ListType, Schema, Type, field_path, pattern},
 };
 
-/// Compiles the rules of a schema and of those inside it. Errors have their paths below `path`; `uncorrelatable` is the
-/// first ancestor inside which an old value cannot be told.
-pub(in crate::schema) fn compile(
-    schema: &mut Schema,
-    path: &Path<'_>,
-    uncorrelatable: Option<&str>,
-    is_root: bool,
-    errors: &mut Vec<FieldError>,
-) {
-    if !schema.definitions.is_empty() && schema.kind.is_none() && !schema.int_or_string {
-        let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: unable to \
-                      convert structural schema to CEL declarations";
-        errors.push(FieldError::internal(path.child("x-kubernetes-validations"), detail));
-        return;
+/// The most that one rule may cost, counted for all values that an object can have under its schema: kube-apiserver's
+/// `StaticEstimatedCostLimit`.
+const RULE_LIMIT: u64 = 10_000_000;
+/// The most that all rules of a schema may cost together: its `StaticEstimatedCRDCostLimit`.
+const TOTAL_LIMIT: u64 = 100_000_000;
+/// How many of the rules that cost too much together are named.
+const NAMED_MAX: usize = 4;
+
+/// Compiles the rules of a schema and of those inside it; the errors have their paths below `path`.
+pub(in crate::schema) fn compile(schema: &mut Schema, path: &Path<'_>) -> Vec<FieldError> {
+    let mut compiler = Compiler::default();
+    compiler.node(schema, path, None, Some(1), true);
+    let Compiler { mut errors, total, mut expensive } = compiler;
+    if total > TOTAL_LIMIT {
+        // The dearest first; the sort is stable.
+        expensive.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
+        for (_, path) in expensive.iter().take(NAMED_MAX) {
+            let detail =
+                "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+            errors.push(FieldError::forbidden(path, detail));
+        }
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        errors.push(FieldError::forbidden(path, &over_budget(what, total, TOTAL_LIMIT)));
     }
-    let rules: Vec<_> = std::mem::take(&mut schema.definitions)
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, definition)| {
-            let list = path.child("x-kubernetes-validations");
-            rule(definition, schema, &list.index(index), uncorrelatable, is_root, errors)
-        })
-        .collect();
-    let mut has_rules = !rules.is_empty();
-    schema.rules = Arc::new(rules);
-    let properties = path.child("properties");
-    for (name, property) in &mut schema.properties {
-        compile(property, &properties.key(name), uncorrelatable, false, errors);
-        has_rules |= property.has_rules();
-    }
-    if let Some(super::super::AdditionalProperties::Schema(additional)) = &mut schema.additional_properties {
-        compile(additional, &path.child("additionalProperties"), uncorrelatable, false, errors);
-        has_rules |= additional.has_rules();
-    }
-    let here = path.to_string();
-    if let Some(items) = &mut schema.items {
-        let uncorrelatable = uncorrelatable.or((schema.list_type != ListType::Map).then_some(here.as_str()));
-        compile(items, &path.child("items"), uncorrelatable, false, errors);
-        has_rules |= items.has_rules();
-    }
-    schema.has_rules = has_rules;
+    errors
 }
 
-fn rule(
-    definition: Definition,
-    schema: &Schema,
-    path: &Path<'_>,
-    uncorrelatable: Option<&str>,
-    is_root: bool,
-    errors: &mut Vec<FieldError>,
-) -> Option<Rule> {
-    let shown = json!({
-        "Rule": definition.rule,
-        "Message": definition.message,
-        "MessageExpression": definition.message_expression,
-        "Reason": definition.reason,
-        "FieldPath": definition.field_path,
-        "OptionalOldSelf": definition.optional_old_self,
-    });
-    let shown = Shown(shown);
-    let scope = Scope { schema, is_root, source: &definition.rule };
-    let expression = match scope.compile() {
-        Ok(expression) => expression,
-        Err(error) => {
-            errors.push(shown.invalid(path.child("rule"), &format!("compilation failed: {error}")));
+#[derive(Default)]
+struct Compiler {
+    errors: Vec<FieldError>,
+    /// The cost of all rules.
+    total: u64,
+    /// The rules with a hundredth of the limit or more.
+    expensive: Vec<(u64, String)>,
+}
+
+impl Compiler {
+    /// `uncorrelatable` is the first ancestor inside which an old value cannot be told; `times` is how many such values an
+    /// object can have, none if no limit is declared.
+    fn node(
+        &mut self,
+        schema: &mut Schema,
+        path: &Path<'_>,
+        uncorrelatable: Option<&str>,
+        times: Option<u64>,
+        is_root: bool,
+    ) {
+        let count = |max: Option<i64>| max.map(|max| u64::try_from(max).unwrap_or_default());
+        let inside = match schema.kind {
+            Some(Type::Array) => count(schema.checks.max_items),
+            Some(Type::Object) if schema.additional_properties.is_some() => {
+                count(schema.checks.max_properties)
+            }
+            _ => Some(1),
+        };
+        let inside = times.zip(inside).map(|(times, inside)| times.saturating_mul(inside));
+        let mut has_rules = false;
+        if let Some(AdditionalProperties::Schema(additional)) = &mut schema.additional_properties {
+            self.node(additional, &path.child("additionalProperties"), uncorrelatable, inside, false);
+            has_rules |= additional.has_rules();
+        }
+        let properties = path.child("properties");
+        for (name, property) in &mut schema.properties {
+            self.node(property, &properties.key(name), uncorrelatable, inside, false);
+            has_rules |= property.has_rules();
+        }
+        let here = path.to_string();
+        if let Some(items) = &mut schema.items {
+            let uncorrelatable =
+                uncorrelatable.or((schema.list_type != ListType::Map).then_some(here.as_str()));
+            self.node(items, &path.child("items"), uncorrelatable, inside, false);
+            has_rules |= items.has_rules();
+        }
+        let definitions = std::mem::take(&mut schema.definitions);
+        if !definitions.is_empty() {
+            let list = path.child("x-kubernetes-validations");
+            let Some(declared) = Declared::of(schema, is_root || schema.embedded_resource) else {
+                let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: \
+                              unable to convert structural schema to CEL declarations";
+                self.errors.push(FieldError::internal(list, detail));
+                return;
+            };
+            // No more of them fit into a request, limits or not.
+            let times = times.unwrap_or(REQUEST_MAX / (declared.min_bytes + 1));
+            let scope = Place { schema, declared, uncorrelatable, times, is_root };
+            let rules: Vec<_> = definitions
+                .into_iter()
+                .enumerate()
+                .filter_map(|(index, definition)| self.rule(definition, &scope, &list.index(index)))
+                .collect();
+            has_rules |= !rules.is_empty();
+            schema.rules = Arc::new(rules);
+        }
+        schema.has_rules = has_rules;
+    }
+
+    fn rule(&mut self, definition: Definition, place: &Place<'_>, path: &Path<'_>) -> Option<Rule> {
+        let shown = json!({
+            "Rule": definition.rule,
+            "Message": definition.message,
+            "MessageExpression": definition.message_expression,
+            "Reason": definition.reason,
+            "FieldPath": definition.field_path,
+            "OptionalOldSelf": definition.optional_old_self,
+        });
+        let shown = Shown(shown);
+        let Place { schema, is_root, .. } = *place;
+        let optional = definition.optional_old_self == Some(true);
+        let scope = Scope { schema, is_root, source: &definition.rule };
+        let at_rule = path.child("rule");
+        let expression = match scope.compile() {
+            Ok(expression) => expression,
+            Err(error) => {
+                self.errors.push(shown.invalid(at_rule, &format!("compilation failed: {error}")));
+                return None;
+            }
+        };
+        if !scope.may_be(&expression, Kind::Bool) {
+            self.errors.push(shown.invalid(at_rule, "cel expression must evaluate to a bool"));
             return None;
         }
-    };
-    if !scope.may_be(&expression, Kind::Bool) {
-        errors.push(shown.invalid(path.child("rule"), "cel expression must evaluate to a bool"));
-        return None;
-    }
-    let message = if definition.message_expression.trim().is_empty() {
-        None
-    } else {
-        let scope = Scope { schema, is_root, source: &definition.message_expression };
-        match scope.compile() {
-            Ok(expression) if scope.may_be(&expression, Kind::String) => Some(expression),
-            Ok(_) => {
-                let detail = "messageExpression must evaluate to a string";
-                errors.push(shown.invalid(path.child("messageExpression"), detail));
-                return None;
+        let cost = estimate::cost(&expression, &place.declared, optional);
+        self.charge(&at_rule, "estimated rule cost", cost.saturating_mul(place.times));
+        let mut message_cost = 0;
+        let mut refused = false;
+        let message = if definition.message_expression.trim().is_empty() {
+            None
+        } else {
+            let scope = Scope { schema, is_root, source: &definition.message_expression };
+            let at_message = path.child("messageExpression");
+            match scope.compile() {
+                Ok(expression) if scope.may_be(&expression, Kind::String) => {
+                    message_cost = estimate::cost(&expression, &place.declared, optional);
+                    self.charge(&at_message, "estimated messageExpression cost", message_cost);
+                    Some(expression)
+                }
+                Ok(_) => {
+                    let detail = "messageExpression must evaluate to a string";
+                    self.errors.push(shown.invalid(at_message, detail));
+                    refused = true;
+                    None
+                }
+                Err(error) => {
+                    let detail = format!("messageExpression compilation failed: {error}");
+                    self.errors.push(shown.invalid(at_message, &detail));
+                    refused = true;
+                    None
+                }
             }
-            Err(error) => {
-                let detail = format!("messageExpression compilation failed: {error}");
-                errors.push(shown.invalid(path.child("messageExpression"), &detail));
-                return None;
-            }
+        };
+        let uses_old_self = expression.references().has_variable("oldSelf");
+        if let (true, Some(ancestor)) = (uses_old_self, place.uncorrelatable) {
+            let detail = format!(
+                "oldSelf cannot be used on the uncorrelatable portion of the schema within {ancestor}"
+            );
+            self.errors.push(FieldError::invalid(at_rule, &definition.rule.clone().into(), &detail));
+            refused = true;
         }
-    };
-    let uses_old_self = expression.references().has_variable("oldSelf");
-    if let (true, Some(ancestor)) = (uses_old_self, uncorrelatable) {
-        let detail =
-            format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {ancestor}");
-        errors.push(FieldError::invalid(path.child("rule"), &definition.rule.clone().into(), &detail));
-        return None;
+        if let (false, Some(optional)) = (uses_old_self, definition.optional_old_self) {
+            let detail = "may not be set if oldSelf is not used in rule";
+            self.errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
+            refused = true;
+        }
+        if refused {
+            return None;
+        }
+        let field = match definition.field_path.trim() {
+            "" => String::new(),
+            // A path that is none was refused before.
+            field => field_path::resolve(field, schema, true).map(|(path, _)| path).unwrap_or_default(),
+        };
+        Some(Rule { definition, expression, cost, message, message_cost, uses_old_self, field })
     }
-    if let (false, Some(optional)) = (uses_old_self, definition.optional_old_self) {
-        let detail = "may not be set if oldSelf is not used in rule";
-        errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
-        return None;
+
+    /// Counts the cost of an expression.
+    fn charge(&mut self, path: &Path<'_>, what: &str, cost: u64) {
+        if cost > RULE_LIMIT {
+            self.errors.push(FieldError::forbidden(path, &over_budget(what, cost, RULE_LIMIT)));
+        }
+        self.total = self.total.saturating_add(cost);
+        if cost >= TOTAL_LIMIT / 100 {
+            self.expensive.push((cost, path.to_string()));
+        }
     }
-    let field = match definition.field_path.trim() {
-        "" => String::new(),
-        // A path that is none was refused before.
-        field => field_path::resolve(field, schema, true).map(|(path, _)| path).unwrap_or_default(),
+}
+
+/// Where rules stand.
+struct Place<'a> {
+    schema: &'a Schema,
+    declared: Rc<Declared>,
+    uncorrelatable: Option<&'a str>,
+    /// How often the rules may run for one object.
+    times: u64,
+    is_root: bool,
+}
+
+#[allow(clippy::cast_precision_loss)] // As kube-apiserver.
+fn over_budget(what: &str, cost: u64, limit: u64) -> String {
+    let factor = match cost as f64 / limit as f64 {
+        factor if factor > 100.0 => "more than 100x".to_owned(),
+        factor if factor < 1.5 => format!("{factor:.6}x"),
+        factor => format!("{factor:.1}x"),
     };
-    Some(Rule { definition, expression, message, uses_old_self, field })
+    format!(
+        "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and \
+         maxLength where arrays, maps, and strings are declared)"
+    )
 }
 
 /// A rule as kube-apiserver shows it.
@@ -376,7 +480,7 @@ fn is_function(name: &str) -> bool {
 }
 
 /// What the names of functions may begin with.
-fn is_namespace(name: &str) -> bool {
+pub(super) fn is_namespace(name: &str) -> bool {
     matches!(
         name,
         "base64" | "cel" | "cidr" | "format" | "google" | "ip" | "math" | "optional" | "sets" | "strings"

@@ -1,12 +1,14 @@
 //! `x-kubernetes-validations`: rules in CEL, compiled with the schema and evaluated with an object.
 //!
 //! The functions are kube-apiserver's, from the `kube-cel` crate; the interpreter is the `cel` crate's. It has neither
-//! kube-apiserver's type checker nor its cost meter. In their place, `check` finds names and fields that do not exist, and
-//! a rule whose steps could exceed [`BUDGET`] for an object is not run: the object is refused. The macros with two
-//! variables (`self.all(key, value, ...)`) and `cel.bind` do not compile.
+//! kube-apiserver's type checker nor its cost meter. In their place, `check` finds names and fields that do not exist,
+//! `estimate` bounds what a rule may cost when it is written, and rules whose steps could exceed [`BUDGET`] for an object are
+//! not run: the object is refused. The macros with two variables (`self.all(key, value, ...)`) and `cel.bind` do not compile.
 
 mod check;
 mod cost;
+mod declared;
+mod estimate;
 mod patterns;
 mod value;
 
@@ -44,7 +46,10 @@ pub(crate) struct Definition {
 pub(crate) struct Rule {
     definition: Definition,
     expression: IdedExpr,
+    /// What it costs at most, for any object that fits the schema.
+    cost: u64,
     message: Option<IdedExpr>,
+    message_cost: u64,
     uses_old_self: bool,
     /// `fieldPath` as errors have it, below the schema; empty if there is none.
     field: String,
@@ -143,7 +148,7 @@ impl Run {
             if rule.uses_old_self && old.is_none() && !optional {
                 continue;
             }
-            let spent = cost::bound(&rule.expression, new, old);
+            let spent = cost::bound(&rule.expression, new, old).min(rule.cost);
             if spent > self.budget {
                 let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
                 self.found.errors.push(FieldError::invalid(at, &kind, detail));
@@ -209,7 +214,7 @@ impl Run {
     /// What `messageExpression` makes, if it makes a message.
     fn message(&mut self, rule: &Rule, value: &Value, context: &Context<'_>) -> Option<String> {
         let expression = rule.message.as_ref()?;
-        self.budget = self.budget.checked_sub(cost::bound(expression, value, None))?;
+        self.budget = self.budget.checked_sub(cost::bound(expression, value, None).min(rule.message_cost))?;
         let Ok(Cel::String(text)) = Cel::resolve(expression, context) else { return None };
         let text = text.trim();
         (!text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n')).then(|| text.to_owned())

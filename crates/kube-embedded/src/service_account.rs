@@ -302,7 +302,7 @@ mod tests {
         store.delete(&accounts, "web/bot", account.revision).unwrap();
         assert_eq!(user(), Err(Error::Gone));
         // Another one of the same name has tokens of its own.
-        store.create(&accounts, "web/bot", json!({"metadata": {"uid": "u2"}})).unwrap();
+        store.create(&accounts, "web/bot", &json!({"metadata": {"uid": "u2"}})).unwrap();
         assert_eq!(user(), Err(Error::Gone));
     }
 

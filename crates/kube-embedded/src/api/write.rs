@@ -255,27 +255,28 @@ pub(super) fn insert(
         }
         let reserved = lifecycle::reserve(api, resource, &name, &mut object, None)?;
         let key = resource.key(&path.namespace, &name);
-        if options.dry_run && api.store.get(&resource.collection, &key).is_none() {
-            let bytes = render::bytes(&resource.decode(resource.encode(&object).into_owned()));
-            return Ok(Written { bytes, created: true, warnings });
-        }
-        if versioned && !options.dry_run {
-            return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
-        }
-        match api.store.create(&resource.collection, &key, &resource.encode(&object)) {
-            Ok(stored) => {
+        let other = if options.dry_run {
+            // Only looked at: what stands in the way can be gone a moment later.
+            let Some(other) = api.store.get(&resource.collection, &key) else {
+                let bytes = render::bytes(&resource.decode(resource.encode(&object).into_owned()));
+                return Ok(Written { bytes, created: true, warnings });
+            };
+            Some(other)
+        } else {
+            if versioned {
+                return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
+            }
+            if let Ok(stored) = api.store.create(&resource.collection, &key, &resource.encode(&object)) {
                 reserved.keep();
                 lifecycle::written(api, resource, &path.namespace, &name, &object);
                 return Ok(Written { bytes: resource.bytes(&stored), created: true, warnings });
             }
-            Err(_) => {
-                let other = api.store.get(&resource.collection, &key);
-                error = match other.is_some_and(|other| other.deleted) {
-                    true => Status::being_deleted(resource, &name),
-                    false => Status::already_exists(resource, &name),
-                };
-            }
-        }
+            api.store.get(&resource.collection, &key)
+        };
+        error = match other.is_some_and(|other| other.deleted) {
+            true => Status::being_deleted(resource, &name),
+            false => Status::already_exists(resource, &name),
+        };
         if !given.is_empty() {
             break;
         }

@@ -41,8 +41,11 @@ func (r *reconciler) Reconcile(ctx context.Context, request controllerruntime.Re
 	}
 	if !widget.DeletionTimestamp.IsZero() {
 		if controllerutil.RemoveFinalizer(&widget, finalizer) {
+			// The cache may still have the widget when its ConfigMap is gone already: that update is refused.
+			if err := r.Update(ctx, &widget); err != nil {
+				return controllerruntime.Result{}, err
+			}
 			r.said.say("%s is cleaned up", widget.Name)
-			return controllerruntime.Result{}, r.Update(ctx, &widget)
 		}
 		return controllerruntime.Result{}, nil
 	}

@@ -21,7 +21,7 @@ use crate::{
     engine::{Engine, Flow},
     error::cause_of,
     metrics::Counters,
-    protocol::{Next, Request, Settings, Target, Time, WatchLists},
+    protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     shared::Shared,
 };
@@ -45,12 +45,12 @@ pub(crate) struct Driver<K: Cached> {
     scopes: mpsc::UnboundedReceiver<Scope>,
     cancelled: CancellationToken,
     /// Dropped with the task, whether it returns, is aborted or panics.
-    closing: Closing<K>,
+    state: CloseOnDrop<K>,
 }
 
-struct Closing<K: Cached>(Arc<Shared<K>>);
+struct CloseOnDrop<K: Cached>(Arc<Shared<K>>);
 
-impl<K: Cached> Drop for Closing<K> {
+impl<K: Cached> Drop for CloseOnDrop<K> {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -72,7 +72,7 @@ impl<K: Cached> Driver<K> {
         scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
     ) -> Self {
-        Self { connection, target, settings, scopes, cancelled, closing: Closing(shared) }
+        Self { connection, target, settings, scopes, cancelled, state: CloseOnDrop(shared) }
     }
 
     /// Runs until it is cancelled, or until what the user brought panics.
@@ -90,7 +90,7 @@ impl<K: Cached> Driver<K> {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(scope) = self.scopes.recv() => running.push(self.follow(scope)),
+                Some(scope) = self.scopes.recv() => running.push(self.watch(scope)),
                 Some(()) = running.next() => {}
                 // Nothing is watched, and nothing will be.
                 else => std::future::pending().await,
@@ -99,9 +99,9 @@ impl<K: Cached> Driver<K> {
     }
 
     /// Follows a scope until it is removed.
-    fn follow(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
+    fn watch(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
         let removed = scope.removed.clone();
-        let (target, shared) = (self.target.clone(), Arc::clone(&self.closing.0));
+        let (target, shared) = (self.target.clone(), Arc::clone(&self.state.0));
         let Connection { transport, started, watch_lists } = &*self.connection;
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
         let counters = shared.counters().clone();
@@ -126,20 +126,20 @@ struct Watch<K: Cached> {
 impl<K: Cached> Watch<K> {
     async fn run(mut self) {
         loop {
-            match self.engine.next(self.now()) {
-                Next::Send(request) => {
+            match self.engine.next_action(self.now()) {
+                Action::Send(request) => {
                     // What the client logs about a request tells whose it is.
                     let span =
                         debug_span!("exchange", resource = %self.engine.path(), request = request.verb());
                     self.exchange(&request).instrument(span).await;
                 }
-                Next::WaitUntil(until) => {
-                    let until = self.engine.wake_at().map_or(until, |wake| wake.min(until));
+                Action::WaitUntil(until) => {
+                    let until = self.engine.next_timeout().map_or(until, |timeout| timeout.min(until));
                     sleep_until(self.started + until).await;
-                    let _ = self.engine.woken(self.now());
+                    let _ = self.engine.on_timeout(self.now());
                 }
                 // The engine has not said what follows; it will the next time.
-                Next::Busy => tokio::task::yield_now().await,
+                Action::InFlight => tokio::task::yield_now().await,
             }
         }
     }
@@ -154,24 +154,24 @@ impl<K: Cached> Watch<K> {
             Request::WatchList { .. } | Request::Watch { .. } => METADATA,
         };
         let transport = self.transport.clone();
-        let Some(sent) = self.awake(transport.get(uri, accept)).await else { return };
+        let Some(sent) = self.with_timeouts(transport.get(uri, accept)).await else { return };
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
                 let error = Error::from_send(self.engine.path(), error);
-                return self.engine.broken(self.now(), error);
+                return self.engine.on_error(self.now(), error);
             }
         };
-        self.engine.head(self.now(), response.status(), retry_after(response.headers()));
+        self.engine.on_headers(self.now(), response.status(), retry_after(response.headers()));
         let mut body = response.into_body();
-        while let Some(frame) = self.awake(body.frame()).await {
+        while let Some(frame) = self.with_timeouts(body.frame()).await {
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     let now = self.now();
-                    if self.counters.decoding(|| self.engine.data(now, chunk)) == Flow::Stop {
+                    if self.counters.time_decoding(|| self.engine.on_chunk(now, chunk)) == Flow::Stop {
                         if matches!(request, Request::List { .. }) {
-                            read_out(body).await;
+                            drain(body).await;
                         }
                         return;
                     }
@@ -179,23 +179,23 @@ impl<K: Cached> Watch<K> {
                 Some(Err(error)) => {
                     let resource = Arc::clone(self.engine.path());
                     let error = Error::Interrupted { resource, source: Some(cause_of(error)) };
-                    return self.engine.broken(self.now(), error);
+                    return self.engine.on_error(self.now(), error);
                 }
-                None => return self.engine.end(self.now()),
+                None => return self.engine.on_eof(self.now()),
             }
         }
     }
 
     /// Waits for something, and wakes the engine when it wants to be. None when the engine gave up waiting.
-    async fn awake<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
+    async fn with_timeouts<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
         let mut awaited = std::pin::pin!(awaited);
         loop {
             // Every request under way has a deadline; should it ever have none, it waits for a minute and asks again.
-            let wake = self.engine.wake_at().unwrap_or_else(|| self.now() + Duration::from_secs(60));
+            let timeout = self.engine.next_timeout().unwrap_or_else(|| self.now() + Duration::from_secs(60));
             tokio::select! {
                 done = &mut awaited => return Some(done),
-                () = sleep_until(self.started + wake) => {
-                    if self.engine.woken(self.now()) == Flow::Stop {
+                () = sleep_until(self.started + timeout) => {
+                    if self.engine.on_timeout(self.now()) == Flow::Stop {
                         return None;
                     }
                 }
@@ -239,7 +239,7 @@ impl Transport {
 
 /// Reads what is left of a list, so that the next page does not need a connection of its own. It is a line end at most:
 /// what takes longer is not worth it.
-async fn read_out(mut body: Body) {
+async fn drain(mut body: Body) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(Duration::from_millis(100), rest).await;
 }

@@ -21,22 +21,22 @@ use crate::{
     frame::{self, Piece},
     metrics::Count,
     protocol::{
-        Consequence, EventKind, Fault, Machine, Next, Page, Request, Served, Settings, Target, Time, Verdict,
+        Action, EventKind, Fault, Machine, Page, Recovery, Request, Served, Settings, Target, Time, Verdict,
         WatchLists,
     },
     scope::Scope,
     shared::Shared,
-    status::TOLD_TO_WAIT,
+    status::TOO_MANY_REQUESTS_GRACE,
     store::{Freshness, Lagging, ListNumber, Store},
 };
 
 /// How much of an error's body is read.
-const LONGEST_REFUSAL: usize = 64 << 10;
+const MAX_ERROR_BODY: usize = 64 << 10;
 /// How much of a resource list is read.
-const LONGEST_DISCOVERY: usize = 4 << 20;
+const MAX_DISCOVERY_BODY: usize = 4 << 20;
 
 /// How many objects go in one change of the cache when a list is complete.
-const PIECE: usize = 1000;
+const SWEEP_BATCH: usize = 1000;
 
 const LAGGING: &str = "the list is older than the cache";
 
@@ -55,8 +55,8 @@ pub(crate) struct Engine<K: Cached> {
     decoder: Decoder,
     scope: Scope,
     shared: Arc<Shared<K>>,
-    /// Where the first list is gathered; none once it was complete.
-    gathered: Option<Store<K>>,
+    /// Where the first list is staged; none once it was complete.
+    staged: Option<Store<K>>,
     /// The list under way, or the last one.
     list: ListNumber,
     reading: Reading,
@@ -70,13 +70,13 @@ pub(crate) struct Engine<K: Cached> {
     /// How many objects of the list under way do not decode, and the first of them.
     undecoded: Option<(usize, ObjectKey)>,
     /// When the last byte of the answer came; before it, when the request was made.
-    heard: Time,
+    last_byte_at: Time,
     /// Since when every attempt failed.
-    trouble_since: Option<Time>,
-    /// What was told last.
-    status: NamespaceStatus,
+    failing_since: Option<Time>,
+    /// What was reported last.
+    reported: NamespaceStatus,
     /// The phase, when it is another one than was told.
-    phase: Option<Phase>,
+    new_phase: Option<Phase>,
 }
 
 /// What the bytes of the answer under way are.
@@ -85,7 +85,7 @@ enum Reading {
     List(frame::List),
     Watch(frame::Lines),
     /// A body that is short and read whole.
-    Whole {
+    Buffered {
         code: StatusCode,
         retry_after: Option<Duration>,
         body: Vec<u8>,
@@ -97,9 +97,9 @@ enum Reading {
 enum Problem {
     Malformed(String),
     /// The server says so in the stream.
-    Refused(Box<ApiStatus>),
+    ErrorEvent(Box<ApiStatus>),
     /// Another request follows; nothing is wrong.
-    Quietly(&'static str),
+    Relist(&'static str),
 }
 
 impl From<Malformed> for Problem {
@@ -134,7 +134,7 @@ impl<K: Cached> Engine<K> {
             decoder,
             scope,
             shared,
-            gathered: Some(Store::new()),
+            staged: Some(Store::new()),
             list: 0,
             reading: Reading::Nothing,
             stale_after,
@@ -143,10 +143,10 @@ impl<K: Cached> Engine<K> {
             last_contact: None,
             list_began: Time::ZERO,
             undecoded: None,
-            heard: Time::ZERO,
-            trouble_since: None,
-            status: NamespaceStatus::new(),
-            phase: None,
+            last_byte_at: Time::ZERO,
+            failing_since: None,
+            reported: NamespaceStatus::new(),
+            new_phase: None,
             target,
         }
     }
@@ -160,16 +160,16 @@ impl<K: Cached> Engine<K> {
     }
 
     /// What to do now.
-    pub(crate) fn next(&mut self, now: Time) -> Next {
-        let mut next = self.machine.next(now);
-        if next == Next::Busy {
+    pub(crate) fn next_action(&mut self, now: Time) -> Action {
+        let mut action = self.machine.next_action(now);
+        if action == Action::InFlight {
             // The caller has given up the request without a word.
             let error = Error::Interrupted { resource: Arc::clone(&self.path), source: None };
-            self.failed(now, &Fault::Transport, error);
-            next = self.machine.next(now);
+            self.on_failure(now, &Fault::Transport, error);
+            action = self.machine.next_action(now);
         }
-        if let Next::Send(request) = &next {
-            self.heard = now;
+        if let Action::Send(request) = &action {
+            self.last_byte_at = now;
             if request.begins_list() {
                 // What an earlier list has shown does not count.
                 self.list = self.list.wrapping_add(1);
@@ -177,77 +177,78 @@ impl<K: Cached> Engine<K> {
             self.reading = match request {
                 Request::List { .. } => Reading::List(frame::List::new()),
                 Request::WatchList { .. } | Request::Watch { .. } => Reading::Watch(frame::Lines::default()),
-                Request::Discover => Reading::Whole {
+                Request::Discover => Reading::Buffered {
                     code: StatusCode::OK,
                     retry_after: None,
                     body: Vec::new(),
                     discovery: true,
                 },
             };
-            let why = request.begins_list().then(|| self.machine.list_reason());
-            if let Some(why) = why {
+            let list_reason = request.begins_list().then(|| self.machine.list_reason());
+            if let Some(reason) = list_reason {
                 self.list_began = now;
                 self.undecoded = None;
-                self.shared.counters().add(why, 1);
+                self.shared.counters().add(reason, 1);
             }
             if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
                 self.shared.counters().add(Count::Watch, 1);
             }
-            let (reason, resource_version) = (why.map(field::debug), request.version().map(field::display));
+            let (reason, resource_version) =
+                (list_reason.map(field::debug), request.version().map(field::display));
             debug!(resource = %self.path, request = request.verb(), resource_version, reason, "sending");
         }
-        next
+        action
     }
 
-    /// When [`woken`](Self::woken) has to be called, if nothing else happens before.
-    pub(crate) fn wake_at(&self) -> Option<Time> {
+    /// When [`on_timeout`](Self::on_timeout) has to be called, if nothing else happens before.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
         let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
-        let stale = stale.filter(|_| self.published.is_some() && !self.status.stale);
-        let settled = self.machine.settles_at().filter(|_| self.trouble_since.is_some());
+        let stale = stale.filter(|_| self.published.is_some() && !self.reported.stale);
+        let settled = self.machine.settles_at().filter(|_| self.failing_since.is_some());
         [self.machine.deadline(), stale, settled].into_iter().flatten().min()
     }
 
     /// Time has passed.
-    pub(crate) fn woken(&mut self, now: Time) -> Flow {
+    pub(crate) fn on_timeout(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
-            let waited = now.saturating_sub(self.heard);
+            let waited = now.saturating_sub(self.last_byte_at);
             let error = Error::Silent { resource: Arc::clone(&self.path), waited };
-            self.given_up(now, &Fault::Silent, error);
+            self.on_abort(now, &Fault::Silent, error);
             return Flow::Stop;
         }
-        if self.trouble_since.is_some() && self.machine.settles_at().is_some_and(|at| at <= now) {
-            self.works(now);
+        if self.failing_since.is_some() && self.machine.settles_at().is_some_and(|at| at <= now) {
+            self.mark_working(now);
         }
-        self.tell(now);
+        self.report_status(now);
         Flow::Continue
     }
 
     /// The head of the answer.
-    pub(crate) fn head(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
-        self.machine.received(now);
-        self.heard = now;
+    pub(crate) fn on_headers(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
+        self.machine.on_bytes(now);
+        self.last_byte_at = now;
         trace!(resource = %self.path, code = code.as_u16(), "answered");
         if !code.is_success() {
-            self.machine.answered_with_error(now);
-            let discovery = matches!(self.reading, Reading::Whole { .. });
-            self.reading = Reading::Whole { code, retry_after, body: Vec::new(), discovery };
+            self.machine.on_error_headers(now);
+            let discovery = matches!(self.reading, Reading::Buffered { .. });
+            self.reading = Reading::Buffered { code, retry_after, body: Vec::new(), discovery };
         }
     }
 
     /// A part of the answer's body.
-    pub(crate) fn data(&mut self, now: Time, chunk: Bytes) -> Flow {
-        self.machine.received(now);
-        self.heard = now;
+    pub(crate) fn on_chunk(&mut self, now: Time, chunk: Bytes) -> Flow {
+        self.machine.on_bytes(now);
+        self.last_byte_at = now;
         self.shared.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Nothing => return Flow::Stop,
-            Reading::Whole { code, retry_after, mut body, discovery } => {
-                let room = if discovery { LONGEST_DISCOVERY } else { LONGEST_REFUSAL };
+            Reading::Buffered { code, retry_after, mut body, discovery } => {
+                let room = if discovery { MAX_DISCOVERY_BODY } else { MAX_ERROR_BODY };
                 body.extend_from_slice(&chunk[..chunk.len().min(room - body.len())]);
                 let full = body.len() == room;
-                self.reading = Reading::Whole { code, retry_after, body, discovery };
+                self.reading = Reading::Buffered { code, retry_after, body, discovery };
                 if full {
-                    self.end(now);
+                    self.on_eof(now);
                     return Flow::Stop;
                 }
                 return Flow::Continue;
@@ -271,22 +272,22 @@ impl<K: Cached> Engine<K> {
                 flow
             }
             Err(problem) => {
-                self.stopped(now, problem);
+                self.on_problem(now, problem);
                 Flow::Stop
             }
         }
     }
 
     /// The answer came to a clean end.
-    pub(crate) fn end(&mut self, now: Time) {
+    pub(crate) fn on_eof(&mut self, now: Time) {
         match std::mem::replace(&mut self.reading, Reading::Nothing) {
-            Reading::Whole { code, retry_after, body, discovery } => {
-                self.whole(now, code, retry_after, &body, discovery);
+            Reading::Buffered { code, retry_after, body, discovery } => {
+                self.on_body(now, code, retry_after, &body, discovery);
             }
             Reading::List(_) | Reading::Watch(_) => {
-                if let Some(consequence) = self.machine.ended(now) {
+                if let Some(recovery) = self.machine.on_eof(now) {
                     let error = Error::Interrupted { resource: Arc::clone(&self.path), source: None };
-                    self.follow(now, consequence, error);
+                    self.recover(now, recovery, error);
                 }
             }
             Reading::Nothing => {}
@@ -294,15 +295,15 @@ impl<K: Cached> Engine<K> {
     }
 
     /// There was no answer, or it broke off.
-    pub(crate) fn broken(&mut self, now: Time, error: Error) {
-        self.given_up(now, &Fault::Transport, error);
+    pub(crate) fn on_error(&mut self, now: Time, error: Error) {
+        self.on_abort(now, &Fault::Transport, error);
     }
 
     /// No more comes of the answer. The head of an error says what it is, whatever became of its text.
-    fn given_up(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
+    fn on_abort(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
         match &self.reading {
-            Reading::Whole { code, .. } if !code.is_success() => self.end(now),
-            _ => self.failed(now, fault, error),
+            Reading::Buffered { code, .. } if !code.is_success() => self.on_eof(now),
+            _ => self.on_failure(now, fault, error),
         }
     }
 
@@ -312,17 +313,17 @@ impl<K: Cached> Engine<K> {
             match piece {
                 Piece::Item(item) => {
                     let decoded = self.decoder.object(&item)?;
-                    self.listed(now, decoded, freshness)?;
+                    self.on_list_item(now, decoded, freshness)?;
                 }
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
-                    return match self.machine.page(now, end.version, end.continue_token) {
+                    return match self.machine.on_page(now, end.version, end.continue_token) {
                         Page::More => Ok(Flow::Stop),
                         Page::Complete(version) => {
-                            self.complete(now, version);
+                            self.on_list_complete(now, version);
                             Ok(Flow::Stop)
                         }
-                        Page::Lagging => Err(Problem::Quietly(LAGGING)),
+                        Page::Lagging => Err(Problem::Relist(LAGGING)),
                         Page::Repeated => {
                             Err(Problem::Malformed("a page of a list leads to itself".to_owned()))
                         }
@@ -340,29 +341,29 @@ impl<K: Cached> Engine<K> {
             match event {
                 WatchEvent::Added(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
-                    self.put(now, EventKind::Added, decoded)?;
+                    self.on_applied(now, EventKind::Added, decoded)?;
                 }
                 WatchEvent::Modified(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
-                    self.put(now, EventKind::Modified, decoded)?;
+                    self.on_applied(now, EventKind::Modified, decoded)?;
                 }
                 WatchEvent::Deleted(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
-                    self.deleted(now, decoded)?;
+                    self.on_deleted(now, decoded)?;
                 }
                 WatchEvent::Bookmark { version, ends_initial } => {
                     let version = decode::version(&version)?;
                     trace!(resource = %self.path, resource_version = %version, ends_initial, "bookmark");
-                    self.event(now, EventKind::Bookmark { ends_initial }, version)?;
+                    self.on_event(now, EventKind::Bookmark { ends_initial }, version)?;
                 }
-                WatchEvent::Error(status) => return Err(Problem::Refused(status)),
+                WatchEvent::Error(status) => return Err(Problem::ErrorEvent(status)),
             }
         }
         Ok(Flow::Continue)
     }
 
     /// An object of the list under way.
-    fn listed(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+    fn on_list_item(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
         if let Decoded::Undecoded(item) = &decoded {
             self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
         }
@@ -371,18 +372,18 @@ impl<K: Cached> Engine<K> {
             Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
         });
         if let Some(Err(Lagging)) = listed {
-            self.machine.lagging(now);
-            return Err(Problem::Quietly(LAGGING));
+            self.machine.on_lagging(now);
+            return Err(Problem::Relist(LAGGING));
         }
         Ok(())
     }
 
-    fn put(&mut self, now: Time, kind: EventKind, decoded: Decoded<K>) -> Result<(), Problem> {
-        let verdict = self.event(now, kind, decoded.version())?;
+    fn on_applied(&mut self, now: Time, kind: EventKind, decoded: Decoded<K>) -> Result<(), Problem> {
+        let verdict = self.on_event(now, kind, decoded.version())?;
         match (verdict, decoded) {
-            (Verdict::List(freshness), decoded) => self.listed(now, decoded, freshness)?,
+            (Verdict::ListItem(freshness), decoded) => self.on_list_item(now, decoded, freshness)?,
             (Verdict::Apply, Decoded::Item(item)) => {
-                self.change(|store, list| store.put(list, item));
+                self.change(|store, list| store.upsert(list, item));
             }
             (Verdict::Apply, Decoded::Undecoded(item)) => {
                 // Not its error: that can name a value.
@@ -394,51 +395,54 @@ impl<K: Cached> Engine<K> {
         Ok(())
     }
 
-    fn deleted(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
+    fn on_deleted(&mut self, now: Time, decoded: Decoded<K>) -> Result<(), Problem> {
         let version = decoded.version();
-        match self.event(now, EventKind::Deleted, version)? {
-            Verdict::List(_) | Verdict::Apply => {}
+        match self.on_event(now, EventKind::Deleted, version)? {
+            Verdict::ListItem(_) | Verdict::Apply => {}
             _ => return Ok(()),
         }
-        let reason = if self.target.can_be_left() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
+        let reason =
+            if self.target.objects_can_leave() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
         let (key, last) = match decoded {
             Decoded::Item(item) => (item.key, Some(item.object)),
             Decoded::Undecoded(item) => (item.key, None),
         };
-        self.change(|store, _| store.deleted(&key, version, last, reason));
+        self.change(|store, _| store.delete_at(&key, version, last, reason));
         Ok(())
     }
 
     /// Asks the protocol what an event means.
-    fn event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Result<Verdict, Problem> {
-        let verdict = self.machine.event(now, kind, version);
+    fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Result<Verdict, Problem> {
+        let verdict = self.machine.on_event(now, kind, version);
         match verdict {
-            Verdict::ListComplete(version) => self.complete(now, version),
-            Verdict::Lagging => return Err(Problem::Quietly(LAGGING)),
-            Verdict::Fallback => return Err(Problem::Quietly("the server ignores sendInitialEvents")),
-            Verdict::WentBack => return Err(Problem::Malformed("resource versions went back".to_owned())),
-            Verdict::Apply | Verdict::Nothing => self.contact(now),
-            Verdict::List(_) => {}
+            Verdict::ListComplete(version) => self.on_list_complete(now, version),
+            Verdict::Lagging => return Err(Problem::Relist(LAGGING)),
+            Verdict::Fallback => return Err(Problem::Relist("the server ignores sendInitialEvents")),
+            Verdict::VersionRegressed => {
+                return Err(Problem::Malformed("resource versions went back".to_owned()));
+            }
+            Verdict::Apply | Verdict::Ignore => self.record_contact(now),
+            Verdict::ListItem(_) => {}
         }
         Ok(verdict)
     }
 
     /// A list is complete: what it did not show is gone, and what it did is published.
-    fn complete(&mut self, now: Time, version: ResourceVersion) {
+    fn on_list_complete(&mut self, now: Time, version: ResourceVersion) {
         let took = now.saturating_sub(self.list_began);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
         self.sweep();
         self.last_contact = Some(now);
-        self.works(now);
+        self.mark_working(now);
         if let Some((count, object)) = self.undecoded.take() {
             // One line for a list in which nothing decodes. Not the error: that can name a value.
             warn!(resource = %self.path, count, %object, "does not decode, quarantined");
         }
-        if let Some(mut gathered) = self.gathered.take() {
-            let count = gathered.objects().len();
+        if let Some(mut staged) = self.staged.take() {
+            let count = staged.objects().len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
-            self.shared.join(&self.scope, gathered, version);
+            self.shared.join(&self.scope, staged, version);
             self.published = Some(version);
         } else {
             let reason = self.machine.list_reason();
@@ -452,14 +456,14 @@ impl<K: Cached> Engine<K> {
         let namespace = self.scope.namespace.clone();
         let namespace = namespace.as_deref();
         let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
-        for keys in unseen.chunks(PIECE) {
+        for keys in unseen.chunks(SWEEP_BATCH) {
             self.change(|store, _| keys.iter().for_each(|key| store.delete(key, Reason::MissedWhileAway)));
         }
         self.change(|store, list| store.sweep_quarantined(namespace, list));
     }
 
     /// An answer that was read whole.
-    fn whole(
+    fn on_body(
         &mut self,
         now: Time,
         code: StatusCode,
@@ -473,70 +477,70 @@ impl<K: Cached> Engine<K> {
             _ => {
                 let status = status_of(code, body);
                 let error = Error::Api { resource: Arc::clone(&self.path), status: Arc::new(status.clone()) };
-                return self.failed(now, &Fault::Status { status: &status, retry_after }, error);
+                return self.on_failure(now, &Fault::Status { status: &status, retry_after }, error);
             }
         };
         match served {
-            Err(malformed) => self.stopped(now, malformed.into()),
+            Err(malformed) => self.on_problem(now, malformed.into()),
             Ok(served) => {
-                let newly_gone = self.machine.discovered(now, served);
+                let newly_gone = self.machine.on_discovery(now, served);
                 if self.machine.served() == Served::No {
                     // That nothing is there is news of the cache, too.
                     self.last_contact = Some(now);
                 }
                 if newly_gone {
-                    self.gone(now);
+                    self.on_type_gone(now);
                 }
-                self.tell(now);
+                self.report_status(now);
             }
         }
     }
 
     /// Discovery has confirmed that the type is gone.
-    fn gone(&mut self, now: Time) {
+    fn on_type_gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
         let objects = self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
         warn!(resource = %self.path, objects, "the type is not served any more");
-        self.trouble_since.get_or_insert(now);
+        self.failing_since.get_or_insert(now);
         let since = self.started + now;
-        self.phase = Some(Phase::TypeGone { since });
+        self.new_phase = Some(Phase::TypeGone { since });
         self.publish(now);
     }
 
-    fn stopped(&mut self, now: Time, problem: Problem) {
+    fn on_problem(&mut self, now: Time, problem: Problem) {
         self.reading = Reading::Nothing;
         match problem {
-            Problem::Quietly(why) => {
-                debug!(resource = %self.path, reason = why, "another list follows");
+            Problem::Relist(reason) => {
+                debug!(resource = %self.path, reason, "another list follows");
                 self.publish(now);
             }
-            Problem::Refused(status) => {
+            Problem::ErrorEvent(status) => {
                 let error =
                     Error::Api { resource: Arc::clone(&self.path), status: Arc::from(status.clone()) };
-                self.failed(now, &Fault::Status { status: &status, retry_after: None }, error);
+                self.on_failure(now, &Fault::Status { status: &status, retry_after: None }, error);
             }
             Problem::Malformed(problem) => {
                 let error = Error::Malformed { resource: Arc::clone(&self.path), problem: problem.into() };
-                self.failed(now, &Fault::Malformed, error);
+                self.on_failure(now, &Fault::Malformed, error);
             }
         }
     }
 
-    fn failed(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
+    fn on_failure(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
         self.reading = Reading::Nothing;
-        let consequence = self.machine.failed(now, fault);
-        self.follow(now, consequence, error);
+        let recovery = self.machine.on_failure(now, fault);
+        self.recover(now, recovery, error);
     }
 
-    fn follow(&mut self, now: Time, consequence: Consequence, error: Error) {
+    fn recover(&mut self, now: Time, recovery: Recovery, error: Error) {
         // What came before the fault counts.
         self.publish(now);
-        let at = match consequence {
-            Consequence::Fallback => {
+        let at = match recovery {
+            Recovery::Fallback => {
                 debug!(resource = %self.path, error = chain(&error), "a list follows instead of a watch-list");
                 return;
             }
-            Consequence::Retry { at } => at,
+            Recovery::Retry { at } => at,
         };
         self.shared.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
@@ -549,49 +553,49 @@ impl<K: Cached> Engine<K> {
         if self.machine.served() == Served::No {
             return;
         }
-        let since = *self.trouble_since.get_or_insert(now);
-        let told_to_wait = error.is_too_many_requests() && now.saturating_sub(since) < TOLD_TO_WAIT;
-        if self.published.is_none() && !told_to_wait {
-            self.shared.failed(&self.scope);
+        let since = *self.failing_since.get_or_insert(now);
+        let throttled = error.is_too_many_requests() && now.saturating_sub(since) < TOO_MANY_REQUESTS_GRACE;
+        if self.published.is_none() && !throttled {
+            self.shared.scope_failed(&self.scope);
         }
         let (since, next) = (self.started + since, self.started + at);
-        self.phase = Some(Phase::Retrying { since, error, next });
-        self.tell(now);
+        self.new_phase = Some(Phase::Retrying { since, error, next });
+        self.report_status(now);
     }
 
     /// The server has told how it goes on. An answer, or a part of a list, does not: that can go on for hours, and the
     /// cache is not a bit newer.
-    fn contact(&mut self, now: Time) {
+    fn record_contact(&mut self, now: Time) {
         self.last_contact = Some(now);
-        if self.trouble_since.is_some() {
-            self.works(now);
+        if self.failing_since.is_some() {
+            self.mark_working(now);
         }
     }
 
     /// The server answers as it should.
-    fn works(&mut self, now: Time) {
-        if let Some(since) = self.trouble_since.take()
+    fn mark_working(&mut self, now: Time) {
+        if let Some(since) = self.failing_since.take()
             && self.published.is_some()
         {
             info!(resource = %self.path, after = ?now.saturating_sub(since), "watching again");
         }
-        self.phase = Some(Phase::Watching);
+        self.new_phase = Some(Phase::Watching);
     }
 
     /// Hands out what has changed.
     fn publish(&mut self, now: Time) {
-        let Some(before) = self.published else { return self.tell(now) };
+        let Some(before) = self.published else { return self.report_status(now) };
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
         if let Some(batch) = self.shared.publish(&self.scope, version)
             && enabled!(Level::DEBUG)
         {
-            batch.iter().for_each(|delta| self.trace(delta));
+            batch.iter().for_each(|delta| self.log_change(delta));
         }
-        self.tell(now);
+        self.report_status(now);
     }
 
-    fn trace(&self, Delta { key, difference }: &Delta<K>) {
+    fn log_change(&self, Delta { key, difference }: &Delta<K>) {
         let (resource, namespace, name) = (&self.path, key.namespace(), key.name());
         match difference {
             Difference::Added { .. } => debug!(%resource, namespace, name, "added"),
@@ -602,10 +606,10 @@ impl<K: Cached> Engine<K> {
     }
 
     /// Brings the status up to date.
-    fn tell(&mut self, now: Time) {
+    fn report_status(&mut self, now: Time) {
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
-        if stale != self.status.stale {
+        if stale != self.reported.stale {
             if stale {
                 let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
                 warn!(resource = %self.path, age, "stale");
@@ -613,26 +617,26 @@ impl<K: Cached> Engine<K> {
                 info!(resource = %self.path, "not stale any more");
             }
         }
-        let phase = self.phase.take();
+        let new_phase = self.new_phase.take();
         // The time alone wakes nobody: it changes with every chunk.
-        let news =
-            phase.is_some() || (self.status.resource_version, self.status.stale) != (self.published, stale);
-        self.status = NamespaceStatus {
-            phase: phase.unwrap_or_else(|| self.status.phase.clone()),
+        let wake = new_phase.is_some()
+            || (self.reported.resource_version, self.reported.stale) != (self.published, stale);
+        self.reported = NamespaceStatus {
+            phase: new_phase.unwrap_or_else(|| self.reported.phase.clone()),
             synced: self.published.is_some(),
             resource_version: self.published,
             last_contact: self.last_contact.map(|at| self.started + at),
             stale,
         };
-        self.shared.tell(&self.scope, &self.status, news);
+        self.shared.report_status(&self.scope, &self.reported, wake);
     }
 
     /// One change of what is cached; it is given the number of the list under way, or of the last one. Nothing happens
     /// when the scope is not watched any more.
     fn change<T>(&mut self, change: impl FnOnce(&mut Store<K>, ListNumber) -> T) -> Option<T> {
         let list = self.list;
-        match &mut self.gathered {
-            Some(gathered) => Some(change(gathered, list)),
+        match &mut self.staged {
+            Some(staged) => Some(change(staged, list)),
             None => self.shared.change_in(&self.scope, |store| change(store, list)),
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     decode::{Decoded, Decoder, WatchEvent, watch_event},
     engine::{Engine, Flow},
     frame::{Lines, List, Piece},
-    protocol::{Next, Settings, Target},
+    protocol::{Action, Settings, Target},
     scope::Scope,
     shared::Shared,
     skip::Skip,
@@ -133,13 +133,13 @@ pub fn answers(input: &[u8]) {
     // An answer ends with a zero byte; its first one says how it begins and how it ends.
     for answer in input.split(|byte| *byte == 0) {
         loop {
-            match engine.next(now) {
-                Next::Send(_) => break,
-                Next::WaitUntil(until) => {
+            match engine.next_action(now) {
+                Action::Send(_) => break,
+                Action::WaitUntil(until) => {
                     assert!(until > now);
                     now = until;
                 }
-                Next::Busy => panic!("a request is under way that nobody made"),
+                Action::InFlight => panic!("a request is under way that nobody made"),
             }
         }
         let Some((how, body)) = answer.split_first() else { continue };
@@ -149,13 +149,13 @@ pub fn answers(input: &[u8]) {
             2 => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::OK,
         };
-        engine.head(now, code, None);
+        engine.on_headers(now, code, None);
         let (chunks, _) = chunked(body);
-        let stopped = chunks.into_iter().any(|chunk| engine.data(now, chunk) == Flow::Stop);
+        let stopped = chunks.into_iter().any(|chunk| engine.on_chunk(now, chunk) == Flow::Stop);
         if !stopped && how & 64 == 0 {
-            engine.end(now);
+            engine.on_eof(now);
         } else if !stopped {
-            engine.broken(now, Error::Stopped);
+            engine.on_error(now, Error::Stopped);
         }
         subscriber.read();
         let cached: Option<BTreeMap<_, _>> = shared.snapshot().map(|snapshot| {

@@ -477,7 +477,7 @@ impl<K: Cached> Informer<K> {
         let (mut watched, added) = self.set()?;
         if !watched.contains_key(namespace) {
             let scope = Scope::new(Some(namespace));
-            self.handle.shared.add(&scope);
+            self.handle.shared.add_scope(&scope);
             watched.insert(namespace.to_owned(), scope.clone());
             // It fails when the informer has ended, and nothing is followed any more.
             let _ = added.send(scope);
@@ -493,7 +493,7 @@ impl<K: Cached> Informer<K> {
     pub fn remove_namespace(&self, namespace: &str) -> Result<(), FixedScope> {
         let (mut watched, _) = self.set()?;
         if let Some(scope) = watched.remove(namespace) {
-            self.handle.shared.remove(&scope);
+            self.handle.shared.remove_scope(&scope);
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Counters {
     }
 
     /// Does some of the reading and decoding, and counts how long it took.
-    pub(crate) fn decoding<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn time_decoding<T>(&self, work: impl FnOnce() -> T) -> T {
         // The processor's time, not the runtime's, which a test can hold.
         let begun = std::time::Instant::now();
         let done = work();
@@ -75,7 +75,7 @@ impl Counters {
     pub(crate) fn add(&self, _: impl Into<Count>, _: u64) {}
 
     #[allow(clippy::unused_self, reason = "no time is taken")]
-    pub(crate) fn decoding<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn time_decoding<T>(&self, work: impl FnOnce() -> T) -> T {
         work()
     }
 }

@@ -1,7 +1,7 @@
 //! The list and watch protocol as a state machine: which request is sent when, and what an answer means.
 //!
 //! It has no socket, no clock and no task. Time is what the caller passes, counted from a moment that all machines of one
-//! server share. The caller asks [`next`](Machine::next), does what it says, and reports what came of it. What always holds:
+//! server share. The caller asks [`next_action`](Machine::next_action), does what it says, and reports what came of it. What always holds:
 //! - there is at most one request under way, and it has a [`deadline`](Machine::deadline);
 //! - the version that a watch resumes from only moves forward, but for a consistent list, which may move it back;
 //! - a failure of any kind makes the next wait longer, and only a watch that got somewhere makes it short again.
@@ -68,33 +68,33 @@ impl Default for Settings {
 /// How many objects a page of a list has, as client-go's.
 const PAGE_SIZE: u32 = 500;
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const MAX_DELAY: Duration = Duration::from_secs(15);
 /// The longest wait while no connection comes about.
-const LONGEST_WAIT_FOR_SERVER: Duration = Duration::from_secs(5);
+const MAX_DELAY_UNREACHABLE: Duration = Duration::from_secs(5);
 /// The longest wait while the type is not served: somebody may be about to install it.
-const LONGEST_WAIT_FOR_TYPE: Duration = Duration::from_secs(3);
+const MAX_DELAY_NOT_SERVED: Duration = Duration::from_secs(3);
 /// A watch that lived this long worked, even when nothing happened.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLE_TIME: Duration = Duration::from_secs(10);
 /// How long the head of an answer, or the next bytes of a list, may take.
-const ANSWER: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server that was asked for the initial events may be silent before their end: one that knows them sends
 /// them without a break.
-const INITIAL_SILENCE: Duration = Duration::from_secs(10);
+const INITIAL_EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server is asked to end each watch after a time in this range, so that clients spread over servers; below the
 /// read timeout of kube's client, 295 s.
 const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
 /// How long past that time a watch that the server did not end is believed to be alive.
-const GRACE: Duration = Duration::from_secs(10);
+const WATCH_GRACE: Duration = Duration::from_secs(10);
 /// How many watch-lists may end without an end of the initial events before a list is tried.
-const UNFINISHED_WATCH_LISTS: u32 = 2;
+const MAX_UNFINISHED_WATCH_LISTS: u32 = 2;
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum Action {
     Send(Request),
     WaitUntil(Time),
     /// A request is under way: report what comes of it.
-    Busy,
+    InFlight,
 }
 
 /// What the kinds of watch events are to the protocol.
@@ -113,19 +113,19 @@ pub(crate) enum EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is a part of the list under way.
-    List(Freshness),
+    ListItem(Freshness),
     /// It is a change.
     Apply,
     /// It says that the list under way is complete at this version.
     ListComplete(ResourceVersion),
     /// There is nothing to apply.
-    Nothing,
+    Ignore,
     /// The list under way is older than the cache. It is asked again: stop reading.
     Lagging,
     /// The server did not understand that initial events were asked for: stop reading, a list follows.
     Fallback,
     /// Versions went back: stop reading; report it as a failure.
-    WentBack,
+    VersionRegressed,
 }
 
 /// What to do after a page of a list.
@@ -154,7 +154,7 @@ pub(crate) enum Fault<'a> {
 
 /// What follows from a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consequence {
+pub(crate) enum Recovery {
     /// The attempt failed; the next one starts at this time.
     Retry { at: Time },
     /// It only means that another request has to be used.
@@ -198,20 +198,20 @@ enum Intent {
 #[derive(Debug)]
 enum State {
     Waiting { until: Time, then: Intent },
-    Open(Open),
+    InFlight(Exchange),
 }
 
 /// The request under way.
 #[derive(Debug)]
-struct Open {
+struct Exchange {
     request: Request,
-    opened: Time,
+    sent_at: Time,
     /// When the last byte came; none before the head of the answer.
-    last_byte: Option<Time>,
+    last_byte_at: Option<Time>,
     /// Since when the answer is known to be an error, whose text is still coming.
     error_since: Option<Time>,
     /// Whether the initial events of a watch-list are still coming.
-    initial: bool,
+    in_initial_events: bool,
     /// Since when they have been changes, and no objects that are just there.
     only_changes_since: Option<Time>,
     /// When the watch proper began.
@@ -282,125 +282,127 @@ impl Machine {
         }
     }
 
-    pub(crate) fn next(&mut self, now: Time) -> Next {
-        let State::Waiting { until, then } = &self.state else { return Next::Busy };
+    pub(crate) fn next_action(&mut self, now: Time) -> Action {
+        let State::Waiting { until, then } = &self.state else { return Action::InFlight };
         if *until > now {
-            return Next::WaitUntil(*until);
+            return Action::WaitUntil(*until);
         }
         let then = then.clone();
         let request = self.request(now, then);
-        let initial = matches!(request, Request::WatchList { .. });
+        let in_initial_events = matches!(request, Request::WatchList { .. });
         if request.begins_list() {
             self.list_version = None;
         }
-        self.state = State::Open(Open {
+        self.state = State::InFlight(Exchange {
             request: request.clone(),
-            opened: now,
-            last_byte: None,
+            sent_at: now,
+            last_byte_at: None,
             error_since: None,
-            initial,
+            in_initial_events,
             only_changes_since: None,
             watching_since: now,
             advanced: false,
         });
-        Next::Send(request)
+        Action::Send(request)
     }
 
     /// Until when the request under way must have brought its next sign of life.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let State::Open(open) = &self.state else { return None };
-        let Some(last_byte) = open.last_byte else { return Some(open.opened + ANSWER) };
-        if let Some(error_since) = open.error_since {
-            return Some(error_since + ANSWER);
+        let State::InFlight(exchange) = &self.state else { return None };
+        let Some(last_byte_at) = exchange.last_byte_at else {
+            return Some(exchange.sent_at + RESPONSE_TIMEOUT);
+        };
+        if let Some(error_since) = exchange.error_since {
+            return Some(error_since + RESPONSE_TIMEOUT);
         }
-        Some(match open.request {
-            Request::WatchList { timeout, .. } if open.initial => {
+        Some(match exchange.request {
+            Request::WatchList { timeout, .. } if exchange.in_initial_events => {
                 // A server that knows initial events sends them first. Another one can send changes for ever, and where
                 // each is a new object only the time tells: it would have ended an answer of its own by then.
-                let silence = open.only_changes_since.unwrap_or(last_byte) + INITIAL_SILENCE;
-                silence.min(open.opened + timeout + GRACE)
+                let silence = exchange.only_changes_since.unwrap_or(last_byte_at) + INITIAL_EVENTS_TIMEOUT;
+                silence.min(exchange.sent_at + timeout + WATCH_GRACE)
             }
             Request::WatchList { timeout, .. } | Request::Watch { timeout, .. } => {
-                open.opened + timeout + GRACE
+                exchange.sent_at + timeout + WATCH_GRACE
             }
-            Request::List { .. } | Request::Discover => last_byte + ANSWER,
+            Request::List { .. } | Request::Discover => last_byte_at + RESPONSE_TIMEOUT,
         })
     }
 
     /// The server accepted the request, or sent more of its answer.
-    pub(crate) fn received(&mut self, now: Time) {
-        if let State::Open(open) = &mut self.state {
-            open.last_byte = Some(now);
+    pub(crate) fn on_bytes(&mut self, now: Time) {
+        if let State::InFlight(exchange) = &mut self.state {
+            exchange.last_byte_at = Some(now);
         }
     }
 
     /// The server answered with an error; its text follows.
-    pub(crate) fn answered_with_error(&mut self, now: Time) {
-        if let State::Open(open) = &mut self.state {
-            open.error_since = Some(now);
+    pub(crate) fn on_error_headers(&mut self, now: Time) {
+        if let State::InFlight(exchange) = &mut self.state {
+            exchange.error_since = Some(now);
         }
     }
 
     /// When the watch under way has lived long enough to be called working.
     pub(crate) fn settles_at(&self) -> Option<Time> {
-        let State::Open(open) = &self.state else { return None };
-        let watches = match open.request {
-            Request::Watch { .. } | Request::WatchList { .. } => !open.initial,
+        let State::InFlight(exchange) = &self.state else { return None };
+        let watches = match exchange.request {
+            Request::Watch { .. } | Request::WatchList { .. } => !exchange.in_initial_events,
             Request::List { .. } | Request::Discover => false,
         };
-        let answered = open.last_byte.is_some() && open.error_since.is_none();
-        (watches && answered).then(|| open.watching_since + SETTLED)
+        let answered = exchange.last_byte_at.is_some() && exchange.error_since.is_none();
+        (watches && answered).then(|| exchange.watching_since + SETTLE_TIME)
     }
 
     /// A watch event with the version that it has.
-    pub(crate) fn event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
+    pub(crate) fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
         let freshness = self.freshness();
         let lagging = self.is_lagging(version, freshness);
-        let State::Open(open) = &mut self.state else { return Verdict::Nothing };
-        if open.initial {
+        let State::InFlight(exchange) = &mut self.state else { return Verdict::Ignore };
+        if exchange.in_initial_events {
             return match kind {
                 EventKind::Added => {
-                    open.only_changes_since = None;
-                    Verdict::List(freshness)
+                    exchange.only_changes_since = None;
+                    Verdict::ListItem(freshness)
                 }
                 EventKind::Modified | EventKind::Deleted => {
-                    open.only_changes_since.get_or_insert(now);
-                    Verdict::List(freshness)
+                    exchange.only_changes_since.get_or_insert(now);
+                    Verdict::ListItem(freshness)
                 }
                 EventKind::Bookmark { ends_initial: false } => {
                     self.watch_list_refused = true;
-                    self.wait(now, Intent::List { continue_token: None });
+                    self.schedule(now, Intent::List { continue_token: None });
                     Verdict::Fallback
                 }
                 EventKind::Bookmark { ends_initial: true } => {
                     if lagging {
-                        self.lagging(now);
+                        self.on_lagging(now);
                         return Verdict::Lagging;
                     }
-                    open.initial = false;
-                    open.watching_since = now;
-                    self.complete(now, version);
+                    exchange.in_initial_events = false;
+                    exchange.watching_since = now;
+                    self.on_list_complete(now, version);
                     Verdict::ListComplete(version)
                 }
             };
         }
         let before = self.progress;
         if Some(version) < before {
-            return Verdict::WentBack;
+            return Verdict::VersionRegressed;
         }
         if Some(version) > before {
-            open.advanced = true;
+            exchange.advanced = true;
             self.progress = Some(version);
             self.backoff.reset();
         }
         match kind {
             EventKind::Added | EventKind::Modified | EventKind::Deleted => Verdict::Apply,
-            EventKind::Bookmark { .. } => Verdict::Nothing,
+            EventKind::Bookmark { .. } => Verdict::Ignore,
         }
     }
 
     /// A page of a list came to its end.
-    pub(crate) fn page(
+    pub(crate) fn on_page(
         &mut self,
         now: Time,
         version: ResourceVersion,
@@ -409,80 +411,82 @@ impl Machine {
         let version = *self.list_version.get_or_insert(version);
         let continue_token = continue_token.filter(|token| !token.is_empty());
         if continue_token.is_some() {
-            let State::Open(Open { request, .. }) = &self.state else { return Page::More };
+            let State::InFlight(Exchange { request, .. }) = &self.state else { return Page::More };
             if matches!(request, Request::List { continue_token: asked, .. } if *asked == continue_token) {
                 return Page::Repeated;
             }
-            self.wait(now, Intent::List { continue_token });
+            self.schedule(now, Intent::List { continue_token });
             return Page::More;
         }
         if self.is_lagging(version, self.freshness()) {
-            self.lagging(now);
+            self.on_lagging(now);
             return Page::Lagging;
         }
-        self.complete(now, version);
-        self.wait(now, Intent::Watch(version));
+        self.on_list_complete(now, version);
+        self.schedule(now, Intent::Watch(version));
         Page::Complete(version)
     }
 
     /// The list under way showed a state older than the cached one: asks again, consistent.
-    pub(crate) fn lagging(&mut self, now: Time) {
+    pub(crate) fn on_lagging(&mut self, now: Time) {
         self.consistent = true;
         self.list_reason = ListReason::Lagging;
-        self.wait(now, Intent::List { continue_token: None });
+        self.schedule(now, Intent::List { continue_token: None });
     }
 
     /// The stream came to a clean end. An answer when that is a failure: it ended before it brought anything.
-    pub(crate) fn ended(&mut self, now: Time) -> Option<Consequence> {
-        let State::Open(open) = &self.state else { return None };
-        let worked = open.advanced || self.lived(now);
-        match (&open.request, self.progress) {
+    pub(crate) fn on_eof(&mut self, now: Time) -> Option<Recovery> {
+        let State::InFlight(exchange) = &self.state else { return None };
+        let worked = exchange.advanced || self.has_settled(now);
+        match (&exchange.request, self.progress) {
             (Request::Watch { .. } | Request::WatchList { .. }, Some(progress)) if worked => {
                 self.backoff.reset();
-                self.wait(now, Intent::Watch(progress));
+                self.schedule(now, Intent::Watch(progress));
                 None
             }
-            _ => Some(self.failed(now, &Fault::Transport)),
+            _ => Some(self.on_failure(now, &Fault::Transport)),
         }
     }
 
     /// Discovery answered whether the type is served. True when it is newly known to be gone.
-    pub(crate) fn discovered(&mut self, now: Time, served: bool) -> bool {
+    pub(crate) fn on_discovery(&mut self, now: Time, served: bool) -> bool {
         let newly_gone = !served && self.served != Served::No;
         if served {
             // The list decides; until it succeeds, a type that was gone is gone.
             self.list_reason = ListReason::TypeReturned;
-            let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
+            let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
             let wait = if self.served == Served::No { Duration::ZERO } else { wait };
-            self.wait(now + wait, Intent::List { continue_token: None });
+            self.schedule(now + wait, Intent::List { continue_token: None });
         } else {
             self.served = Served::No;
             self.progress = None;
             self.consistent = true;
-            let wait = self.backoff.failed(LONGEST_WAIT_FOR_TYPE, None);
-            self.wait(now + wait, Intent::Discover);
+            let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
+            self.schedule(now + wait, Intent::Discover);
         }
         newly_gone
     }
 
     /// The request under way failed, or cannot be continued.
-    pub(crate) fn failed(&mut self, now: Time, fault: &Fault<'_>) -> Consequence {
-        let State::Open(open) = &self.state else { return Consequence::Fallback };
-        if self.lived(now) {
+    pub(crate) fn on_failure(&mut self, now: Time, fault: &Fault<'_>) -> Recovery {
+        let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
+        if self.has_settled(now) {
             self.backoff.reset();
         }
         self.watch_list_refused = false;
-        if open.initial && self.gives_up_watch_list(fault) {
-            self.wait(now, Intent::List { continue_token: None });
-            return Consequence::Fallback;
+        if exchange.in_initial_events && self.gives_up_watch_list(fault) {
+            self.schedule(now, Intent::List { continue_token: None });
+            return Recovery::Fallback;
         }
-        let State::Open(open) = &self.state else { return Consequence::Fallback };
-        let (mut cap, mut asked) = (LONGEST_WAIT, None);
-        let mut then = match (&open.request, self.progress) {
+        let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
+        let (mut cap, mut retry_after_hint) = (MAX_DELAY, None);
+        let mut then = match (&exchange.request, self.progress) {
             (Request::List { continue_token, .. }, _) => {
                 Intent::List { continue_token: continue_token.clone() }
             }
-            (Request::WatchList { .. }, Some(progress)) if !open.initial => Intent::Watch(progress),
+            (Request::WatchList { .. }, Some(progress)) if !exchange.in_initial_events => {
+                Intent::Watch(progress)
+            }
             (Request::Watch { .. }, Some(progress)) => Intent::Watch(progress),
             (Request::WatchList { .. } | Request::Watch { .. }, _) => Intent::List { continue_token: None },
             (Request::Discover, _) => Intent::Discover,
@@ -490,7 +494,7 @@ impl Machine {
         let page = matches!(then, Intent::List { continue_token: Some(_) });
         match fault {
             Fault::Status { status, retry_after } => {
-                asked = retry_after.or_else(|| asked_in(status));
+                retry_after_hint = retry_after.or_else(|| retry_after_in(status));
                 let expired = is_expired(status) || (page && is_refusal(status));
                 if expired {
                     self.list_reason = ListReason::Expired;
@@ -502,7 +506,7 @@ impl Machine {
                     self.consistent |= matches!(then, Intent::List { .. }) || is_too_large(status);
                     then = Intent::List { continue_token: None };
                 } else if status.code == 404 {
-                    cap = LONGEST_WAIT_FOR_TYPE;
+                    cap = MAX_DELAY_NOT_SERVED;
                     if self.progress.is_some() && self.served == Served::Yes {
                         self.served = Served::Doubted;
                     }
@@ -511,7 +515,7 @@ impl Machine {
                     }
                 } else if then == Intent::Discover && matches!(status.code, 400..=499) && status.code != 429 {
                     // Discovery does not say. The list does, if there is one.
-                    cap = LONGEST_WAIT_FOR_TYPE;
+                    cap = MAX_DELAY_NOT_SERVED;
                     then = Intent::List { continue_token: None };
                 }
             }
@@ -523,15 +527,15 @@ impl Machine {
                 then = Intent::List { continue_token: None };
             }
             // Nobody is there to be spared.
-            Fault::Transport if open.last_byte.is_none() => cap = LONGEST_WAIT_FOR_SERVER,
+            Fault::Transport if exchange.last_byte_at.is_none() => cap = MAX_DELAY_UNREACHABLE,
             Fault::Transport | Fault::Silent | Fault::Malformed => {}
         }
         if then == Intent::Discover {
-            cap = LONGEST_WAIT_FOR_TYPE;
+            cap = MAX_DELAY_NOT_SERVED;
         }
-        let at = now + self.backoff.failed(cap, asked);
-        self.wait(at, then);
-        Consequence::Retry { at }
+        let at = now + self.backoff.next_delay(cap, retry_after_hint);
+        self.schedule(at, then);
+        Recovery::Retry { at }
     }
 
     fn request(&mut self, now: Time, intent: Intent) -> Request {
@@ -568,9 +572,9 @@ impl Machine {
         freshness != Freshness::Consistent && Some(version) < self.progress
     }
 
-    fn complete(&mut self, now: Time, version: ResourceVersion) {
+    fn on_list_complete(&mut self, now: Time, version: ResourceVersion) {
         if std::mem::take(&mut self.watch_list_refused) {
-            self.watch_lists.refused(now);
+            self.watch_lists.record_refusal(now);
         }
         self.progress = Some(version);
         self.served = Served::Yes;
@@ -580,29 +584,29 @@ impl Machine {
     }
 
     /// Whether the watch under way was open long enough to call it working.
-    fn lived(&self, now: Time) -> bool {
+    fn has_settled(&self, now: Time) -> bool {
         self.settles_at().is_some_and(|at| at <= now)
     }
 
     fn tries_watch_list(&self, now: Time) -> bool {
         self.settings.watch_list
             && !self.watch_list_refused
-            && self.unfinished_watch_lists < UNFINISHED_WATCH_LISTS
-            && self.watch_lists.are_tried(now)
+            && self.unfinished_watch_lists < MAX_UNFINISHED_WATCH_LISTS
+            && self.watch_lists.should_try(now)
     }
 
     /// Whether this fault of a watch-list shows that a list is better.
     fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
-        let State::Open(open) = &self.state else { return false };
+        let State::InFlight(exchange) = &self.state else { return false };
         let refused = match fault {
             // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
             Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
-            Fault::Silent => open.last_byte.is_some(),
+            Fault::Silent => exchange.last_byte_at.is_some(),
             Fault::Transport => {
                 // It may be the network, so it says nothing of the server; but a list gets through where a watch-list
                 // does not.
-                self.unfinished_watch_lists += u32::from(open.last_byte.is_some());
-                return self.unfinished_watch_lists >= UNFINISHED_WATCH_LISTS;
+                self.unfinished_watch_lists += u32::from(exchange.last_byte_at.is_some());
+                return self.unfinished_watch_lists >= MAX_UNFINISHED_WATCH_LISTS;
             }
             Fault::Malformed => false,
         };
@@ -610,7 +614,7 @@ impl Machine {
         refused
     }
 
-    fn wait(&mut self, until: Time, then: Intent) {
+    fn schedule(&mut self, until: Time, then: Intent) {
         self.state = State::Waiting { until, then };
     }
 }
@@ -630,7 +634,7 @@ fn is_too_large(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.causes.iter().any(cause))
 }
 
-fn asked_in(status: &Status) -> Option<Duration> {
+fn retry_after_in(status: &Status) -> Option<Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }

@@ -69,7 +69,7 @@ impl Scopes {
 
     /// Whether there is something to show: of each scope it is known whether it can be listed, and one can. What is
     /// shown has the others not at all.
-    pub(crate) fn can_be_seen(&self) -> bool {
+    pub(crate) fn can_be_shown(&self) -> bool {
         let is = |progress| self.0.iter().any(|(_, held)| *held == progress);
         self.0.is_empty() || (self.version().is_some() && !is(Progress::Listing))
     }

@@ -29,12 +29,12 @@ impl<K: Cached> Shared<K> {
     /// What an informer of these scopes shares.
     pub(crate) fn new<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
         let (mut store, mut status) = (Store::new(), Status::new());
-        status.sum_up();
+        status.summarize();
         for Scope { namespace, .. } in scopes {
             store.add_scope(namespace.as_ref());
             status.set(namespace.as_deref(), NamespaceStatus::new());
         }
-        store.show();
+        store.make_visible();
         Self {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
             store: Mutex::new(store),
@@ -70,35 +70,35 @@ impl<K: Cached> Shared<K> {
         // The snapshot has what the others have yet to be told.
         let (batch, snapshot) = self.change(|store| (store.take_pending(), store.snapshot()));
         if let Some(batch) = batch {
-            subscribers.each(|mailbox| mailbox.push(&batch));
+            subscribers.for_each(|mailbox| mailbox.push(&batch));
         }
         let mailbox = Arc::new(Mailbox::new(snapshot, subscribers.closed));
-        subscribers.each(|_| {});
+        subscribers.for_each(|_| {});
         subscribers.mailboxes.push(Arc::clone(&mailbox));
         mailbox
     }
 
     /// One more scope is watched.
-    pub(crate) fn add(&self, scope: &Scope) {
+    pub(crate) fn add_scope(&self, scope: &Scope) {
         self.change(|store| store.add_scope(scope.namespace.as_ref()));
         self.status.send_modify(|status| status.set(scope.namespace.as_deref(), NamespaceStatus::new()));
     }
 
     /// A scope is not watched any more: its objects are gone when this returns.
-    pub(crate) fn remove(&self, scope: &Scope) {
+    pub(crate) fn remove_scope(&self, scope: &Scope) {
         // First, so that nothing comes in its name while it is removed, or after.
         scope.removed.cancel();
-        self.and_tell(|store| store.remove_scope(scope.namespace.as_deref()));
+        self.change_and_publish(|store| store.remove_scope(scope.namespace.as_deref()));
         let Some(namespace) = &scope.namespace else { return };
         self.status.send_modify(|status| {
             status.remove(namespace);
-            self.tell_quarantined(status);
+            self.update_quarantined(status);
         });
     }
 
     /// The first list of a scope is complete up to this version: this is all of it.
     pub(crate) fn join(&self, scope: &Scope, gathered: Store<K>, version: ResourceVersion) {
-        self.and_tell(|store| {
+        self.change_and_publish(|store| {
             if !scope.is_removed() {
                 store.join(gathered);
                 store.scope_complete(scope.namespace.as_deref(), version);
@@ -107,8 +107,8 @@ impl<K: Cached> Shared<K> {
     }
 
     /// A scope cannot be listed so far. The others are not held up by it.
-    pub(crate) fn failed(&self, scope: &Scope) {
-        self.and_tell(|store| {
+    pub(crate) fn scope_failed(&self, scope: &Scope) {
+        self.change_and_publish(|store| {
             if !scope.is_removed() {
                 store.scope_failed(scope.namespace.as_deref());
             }
@@ -117,7 +117,7 @@ impl<K: Cached> Shared<K> {
 
     /// What is there of a scope is complete up to this version. Gives what is told to the subscribers.
     pub(crate) fn publish(&self, scope: &Scope, version: ResourceVersion) -> Option<Batch<K>> {
-        self.and_tell(|store| {
+        self.change_and_publish(|store| {
             if !scope.is_removed() {
                 store.scope_complete(scope.namespace.as_deref(), version);
             }
@@ -125,47 +125,47 @@ impl<K: Cached> Shared<K> {
     }
 
     /// Changes the store and tells the subscribers what it means for them.
-    fn and_tell(&self, change: impl FnOnce(&mut Store<K>)) -> Option<Batch<K>> {
+    fn change_and_publish(&self, change: impl FnOnce(&mut Store<K>)) -> Option<Batch<K>> {
         let mut subscribers = self.subscribers();
-        let (begun, batch) = self.change(|store| {
+        let (initial, batch) = self.change(|store| {
             change(store);
-            let begun = if store.show() { store.snapshot() } else { None };
-            (begun, store.take_pending())
+            let initial = if store.make_visible() { store.snapshot() } else { None };
+            (initial, store.take_pending())
         });
-        if let Some(snapshot) = begun {
-            subscribers.each(|mailbox| mailbox.begin(&snapshot));
+        if let Some(snapshot) = initial {
+            subscribers.for_each(|mailbox| mailbox.begin(&snapshot));
         }
         if let Some(batch) = &batch {
-            subscribers.each(|mailbox| mailbox.push(batch));
+            subscribers.for_each(|mailbox| mailbox.push(batch));
         }
         batch
     }
 
     /// Brings the status of a scope up to date. Who waits for a change is woken if it is news.
-    pub(crate) fn tell(&self, scope: &Scope, told: &NamespaceStatus, news: bool) {
+    pub(crate) fn report_status(&self, scope: &Scope, reported: &NamespaceStatus, wake: bool) {
         self.status.send_if_modified(|status| {
             if !scope.is_removed() {
-                status.set(scope.namespace.as_deref(), told.clone());
+                status.set(scope.namespace.as_deref(), reported.clone());
             }
-            self.tell_quarantined(status) || news
+            self.update_quarantined(status) || wake
         });
     }
 
     /// While the status is locked, so that the last word on them is the newest.
-    fn tell_quarantined(&self, status: &mut Status) -> bool {
+    fn update_quarantined(&self, status: &mut Status) -> bool {
         let quarantined = self.change(Store::take_quarantined);
-        let news = quarantined.is_some();
+        let changed = quarantined.is_some();
         if let Some(quarantined) = quarantined {
             status.quarantined = Arc::new(quarantined);
         }
-        news
+        changed
     }
 
     /// The informer has ended: subscriptions end once they are read, and nobody waits for a sync any more.
     pub(crate) fn close(&self) {
         let mut subscribers = self.subscribers();
         subscribers.closed = true;
-        subscribers.each(Mailbox::close);
+        subscribers.for_each(Mailbox::close);
         self.status.send_modify(Status::stop);
     }
 
@@ -201,11 +201,11 @@ impl<K: Cached> crate::metrics::Measured for Shared<K> {
 
 impl<K: Cached> Subscribers<K> {
     /// Tells each; those whose reader is gone are forgotten.
-    fn each(&mut self, mut tell: impl FnMut(&Mailbox<K>)) {
+    fn for_each(&mut self, mut visit: impl FnMut(&Mailbox<K>)) {
         self.mailboxes.retain(|mailbox| {
             let read = Arc::strong_count(mailbox) > 1;
             if read {
-                tell(mailbox);
+                visit(mailbox);
             }
             read
         });

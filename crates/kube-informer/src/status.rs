@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{Error, ObjectKey, ResourceVersion};
 
 /// How long a server may tell an informer to come later (429) before that counts as a failure to get the first list.
-pub(crate) const TOLD_TO_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const TOO_MANY_REQUESTS_GRACE: Duration = Duration::from_secs(30);
 
 /// What the informer is doing.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub enum Phase {
 
 /// The state of an informer at one moment. Times are the runtime's ([`tokio::time::Instant`]).
 ///
-/// With several namespaces, it is as bad as the worst of them: the gravest phase, synced when all are, the lowest
+/// With several namespaces, it is as bad as the worst of them: the worst phase, synced when all are, the lowest
 /// version, the oldest contact, stale when one is. [`namespaces`](Self::namespaces) tells each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -96,17 +96,17 @@ impl Phase {
     }
 
     /// The error, if it says that there will be no first list for now. To be told to come later says so only after a while.
-    fn verdict(&self) -> Option<&Error> {
+    fn first_list_failure(&self) -> Option<&Error> {
         match self {
             Self::Retrying { since, error, .. } => {
-                let told_to_wait = error.is_too_many_requests() && since.elapsed() < TOLD_TO_WAIT;
-                (!told_to_wait).then_some(error)
+                let throttled = error.is_too_many_requests() && since.elapsed() < TOO_MANY_REQUESTS_GRACE;
+                (!throttled).then_some(error)
             }
             _ => None,
         }
     }
 
-    fn gravity(&self) -> u8 {
+    fn severity(&self) -> u8 {
         match self {
             Self::Watching => 0,
             Self::Connecting => 1,
@@ -162,12 +162,12 @@ impl Status {
             Some(held) => *held = status,
             None => drop(self.namespaces.insert(namespace.to_owned(), status)),
         }
-        self.sum_up();
+        self.summarize();
     }
 
     pub(crate) fn remove(&mut self, namespace: &str) {
         self.namespaces.remove(namespace);
-        self.sum_up();
+        self.summarize();
     }
 
     pub(crate) fn stop(&mut self) {
@@ -180,15 +180,15 @@ impl Status {
         let whole = self.namespaces.is_empty().then_some((self.synced, &self.phase));
         let each = self.namespaces.values().map(|status| (status.synced, &status.phase));
         let waited_for = each.chain(whole).filter(|(synced, _)| !synced);
-        waited_for.filter_map(|(_, phase)| phase.verdict()).next()
+        waited_for.filter_map(|(_, phase)| phase.first_list_failure()).next()
     }
 
     /// Makes one of all.
-    pub(crate) fn sum_up(&mut self) {
+    pub(crate) fn summarize(&mut self) {
         let each = || self.namespaces.values();
-        let gravest = each().max_by_key(|status| (status.phase.gravity(), !status.synced));
+        let worst = each().max_by_key(|status| (status.phase.severity(), !status.synced));
         self.set_whole(NamespaceStatus {
-            phase: gravest.map_or(Phase::Watching, |status| status.phase.clone()),
+            phase: worst.map_or(Phase::Watching, |status| status.phase.clone()),
             synced: each().all(|status| status.synced),
             resource_version: each().map(|status| status.resource_version).min().flatten(),
             last_contact: each().map(|status| status.last_contact).min().flatten(),

@@ -69,7 +69,7 @@ pub(crate) struct Store<K: Cached> {
     /// What is in here, and up to which version. Snapshots share it.
     scopes: Arc<Scopes>,
     /// Whether the store may be read. Until then nothing is a change, and there is no snapshot.
-    seen: bool,
+    visible: bool,
 }
 
 impl<K: Cached> Store<K> {
@@ -81,13 +81,13 @@ impl<K: Cached> Store<K> {
             quarantine_changed: false,
             pending: Pending::new(),
             scopes: Arc::default(),
-            seen: false,
+            visible: false,
         }
     }
 
     /// The present state, if there is one that may be seen.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot<K>> {
-        if !self.seen {
+        if !self.visible {
             return None;
         }
         Some(Snapshot {
@@ -112,10 +112,10 @@ impl<K: Cached> Store<K> {
     }
 
     /// From now on the store may be read, if it was not and there is something to show. Whether that is news.
-    pub(crate) fn show(&mut self) -> bool {
-        !self.seen && {
-            self.seen = self.scopes.can_be_seen();
-            self.seen
+    pub(crate) fn make_visible(&mut self) -> bool {
+        !self.visible && {
+            self.visible = self.scopes.can_be_shown();
+            self.visible
         }
     }
 
@@ -142,14 +142,14 @@ impl<K: Cached> Store<K> {
     }
 
     /// The first list of a scope is complete: what was gathered comes in, all at once.
-    pub(crate) fn join(&mut self, mut gathered: Self) {
-        self.quarantine_changed |= !gathered.quarantined.is_empty();
-        self.quarantined.extend(gathered.quarantined);
-        if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.seen {
-            self.objects = gathered.objects;
+    pub(crate) fn join(&mut self, mut staged: Self) {
+        self.quarantine_changed |= !staged.quarantined.is_empty();
+        self.quarantined.extend(staged.quarantined);
+        if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.visible {
+            self.objects = staged.objects;
             return;
         }
-        for (key, entry) in gathered.objects.take() {
+        for (key, entry) in staged.objects.take() {
             let object = entry.object.clone();
             self.reindex(&key, None, Some(&object));
             self.objects.insert(key.clone(), entry);
@@ -180,9 +180,9 @@ impl<K: Cached> Store<K> {
             // Found without a way to change it: that would copy what a snapshot holds.
             Some(cached) if cached.is(&item) => {
                 cached.mark(list);
-                self.release(&item.key);
+                self.unquarantine(&item.key);
             }
-            _ => self.put(list, item),
+            _ => self.upsert(list, item),
         }
         Ok(())
     }
@@ -216,8 +216,8 @@ impl<K: Cached> Store<K> {
     }
 
     /// An object was added or modified.
-    pub(crate) fn put(&mut self, list: ListNumber, item: Item<K>) {
-        self.release(&item.key);
+    pub(crate) fn upsert(&mut self, list: ListNumber, item: Item<K>) {
+        self.unquarantine(&item.key);
         let Some((key, cached)) = self.objects.get_mut(&item.key) else {
             let Item { key, version, object } = item;
             self.reindex(&key, None, Some(&object));
@@ -253,7 +253,7 @@ impl<K: Cached> Store<K> {
     }
 
     /// The server says that an object is gone. A repeated event about an earlier state changes nothing.
-    pub(crate) fn deleted(
+    pub(crate) fn delete_at(
         &mut self,
         key: &ObjectKey,
         version: ResourceVersion,
@@ -263,7 +263,7 @@ impl<K: Cached> Store<K> {
         if self.newest(key).is_some_and(|newest| version < newest) {
             return;
         }
-        self.release(key);
+        self.unquarantine(key);
         let Some(Entry { object: old, .. }) = self.objects.remove(key) else { return };
         self.reindex(key, Some(&old), None);
         // The event carries the last state, unless it did not decode or is about another object.
@@ -319,7 +319,7 @@ impl<K: Cached> Store<K> {
         }
     }
 
-    fn release(&mut self, key: &ObjectKey) {
+    fn unquarantine(&mut self, key: &ObjectKey) {
         self.quarantine_changed |= self.quarantined.remove(key).is_some();
     }
 
@@ -330,7 +330,7 @@ impl<K: Cached> Store<K> {
     }
 
     fn record(&mut self, key: ObjectKey, difference: Difference<K>) {
-        if self.seen {
+        if self.visible {
             self.pending.add(Delta { key, difference });
         }
     }

@@ -180,7 +180,7 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> Builder<Compact<K>> {
         namespace: api.namespace().map(str::to_owned),
         labels: label_selector.clone().unwrap_or_default(),
         fields: field_selector.clone().unwrap_or_default(),
-        ..known.unwrap_or_else(|| Target::of_path::<K>(api.resource_url()))
+        ..known.unwrap_or_else(|| Target::from_path::<K>(api.resource_url()))
     };
     let settings = Settings {
         list_from: match list_semantic {

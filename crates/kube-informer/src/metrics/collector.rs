@@ -61,7 +61,7 @@ struct Resource {
 }
 
 /// One metric that is counted: a series for each value of its label, or the one count of a metric without.
-struct Counted {
+struct CounterMetric {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
@@ -70,15 +70,15 @@ struct Counted {
 }
 
 /// One metric that is looked up.
-struct LookedUp {
+struct GaugeMetric {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
     value: fn(&Gauges) -> Option<f64>,
 }
 
-const COUNTED: [Counted; 7] = [
-    Counted {
+const COUNTERS: [CounterMetric; 7] = [
+    CounterMetric {
         name: "reflector_lists",
         help: "Lists that were asked for, by why: initial, expired (HTTP 410, or a page that was refused), lagging (older than the cache), malformed, \
                type_returned",
@@ -92,21 +92,21 @@ const COUNTED: [Counted; 7] = [
             ("type_returned", Count::ListTypeReturned),
         ],
     },
-    Counted {
+    CounterMetric {
         name: "reflector_list_duration",
         help: "Time from asking for a list to having all of it, of the lists that succeeded",
         unit: Some(Unit::Seconds),
         label: "",
         series: &[("", Count::ListNanoseconds)],
     },
-    Counted {
+    CounterMetric {
         name: "reflector_watches",
         help: "Watches that were asked for",
         unit: None,
         label: "",
         series: &[("", Count::Watch)],
     },
-    Counted {
+    CounterMetric {
         name: "reflector_failures",
         help: "Attempts to list or watch that failed, by how",
         unit: None,
@@ -121,7 +121,7 @@ const COUNTED: [Counted; 7] = [
             ("malformed", Count::FailureMalformed),
         ],
     },
-    Counted {
+    CounterMetric {
         name: "informer_watch_events",
         help: "Watch events that came, by type: applied (added or modified), deleted, bookmark, error",
         unit: None,
@@ -133,14 +133,14 @@ const COUNTED: [Counted; 7] = [
             ("error", Count::EventError),
         ],
     },
-    Counted {
+    CounterMetric {
         name: "informer_received",
         help: "Length of the answers that came, without their heads",
         unit: Some(Unit::Bytes),
         label: "",
         series: &[("", Count::ReceivedBytes)],
     },
-    Counted {
+    CounterMetric {
         name: "informer_decode",
         help: "Time spent on cutting answers, decoding objects and putting them into the cache",
         unit: Some(Unit::Seconds),
@@ -149,56 +149,56 @@ const COUNTED: [Counted; 7] = [
     },
 ];
 
-const LOOKED_UP: [LookedUp; 9] = [
-    LookedUp {
+const GAUGES: [GaugeMetric; 9] = [
+    GaugeMetric {
         name: "informer_running",
         help: "Informers that run",
         unit: None,
         value: |gauges| Some(gauges.informers as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_ready",
         help: "Informers that run, are synced and are not stale",
         unit: None,
         value: |gauges| Some(gauges.ready as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_objects",
         help: "Objects in the caches",
         unit: None,
         value: |gauges| Some(gauges.objects as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_object",
         help: "Memory that the objects of compact caches take, without their keys",
         unit: Some(Unit::Bytes),
         value: |gauges| gauges.object_bytes.map(|bytes| bytes as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_quarantined_objects",
         help: "Objects whose present state does not decode",
         unit: None,
         value: |gauges| Some(gauges.quarantined as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_last_contact_age",
         help: "How long ago the server last sent a complete list, an event or a bookmark: the longest of all informers",
         unit: Some(Unit::Seconds),
         value: |gauges| gauges.last_contact.map(|age| age.as_secs_f64()),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_store_resource_version",
         help: "The 15 least significant digits of the resource version of the cache: the lowest of all informers",
         unit: None,
         value: |gauges| gauges.resource_version.map(|version| version.last_digits() as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_subscribers",
         help: "Subscriptions",
         unit: None,
         value: |gauges| Some(gauges.subscribers as f64),
     },
-    LookedUp {
+    GaugeMetric {
         name: "informer_queued_items",
         help: "Changes that wait to be read by a subscription",
         unit: None,
@@ -216,7 +216,7 @@ impl Metrics {
         };
         let measured: Arc<dyn Measured> = Arc::clone(informer) as _;
         let mut series = self.series();
-        series.put_aside_ended();
+        series.retire_ended();
         series.running.push((resource, informer.counters().clone(), Arc::downgrade(&measured)));
     }
 
@@ -226,7 +226,7 @@ impl Metrics {
 
     fn gather(&self) -> BTreeMap<Resource, ([u64; COUNTS], Gauges)> {
         let mut series = self.series();
-        series.put_aside_ended();
+        series.retire_ended();
         let ended =
             series.ended.iter().map(|(resource, counts)| (resource.clone(), (*counts, Gauges::default())));
         let mut gathered: BTreeMap<_, _> = ended.collect();
@@ -246,7 +246,7 @@ impl Metrics {
 }
 
 impl Series {
-    fn put_aside_ended(&mut self) {
+    fn retire_ended(&mut self) {
         let ended = self.running.extract_if(.., |(_, _, informer)| informer.strong_count() == 0);
         for (resource, counters, _) in ended {
             add(self.ended.entry(resource).or_insert([0; COUNTS]), &counters);
@@ -271,7 +271,7 @@ impl Gauges {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gathered = self.gather();
-        for metric in &COUNTED {
+        for metric in &COUNTERS {
             let mut family = encoder.encode_descriptor(
                 metric.name,
                 metric.help,
@@ -289,7 +289,7 @@ impl Collector for Metrics {
                 }
             }
         }
-        for metric in &LOOKED_UP {
+        for metric in &GAUGES {
             let mut family = encoder.encode_descriptor(
                 metric.name,
                 metric.help,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// The longest wait after the first failure; it doubles with each further one.
-const FIRST: Duration = Duration::from_millis(400);
+const FIRST_DELAY: Duration = Duration::from_millis(400);
 /// The longest wait that a server may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Waits that grow with every failure, and start again only when the owner saw progress.
 ///
@@ -28,14 +28,14 @@ impl Backoff {
     }
 
     /// The wait after one more failure: at most `cap`, and at least what the server asked for.
-    pub(crate) fn failed(&mut self, cap: Duration, asked: Option<Duration>) -> Duration {
-        let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(cap);
+    pub(crate) fn next_delay(&mut self, cap: Duration, retry_after: Option<Duration>) -> Duration {
+        let step = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(cap);
         self.failures = self.failures.saturating_add(1);
         let drawn = self.jitter(step / 2, step);
-        match asked {
-            Some(asked) => {
-                let asked = asked.min(LONGEST_ASKED);
-                drawn.max(self.jitter(asked, asked + asked / 10))
+        match retry_after {
+            Some(retry_after) => {
+                let least = retry_after.min(MAX_RETRY_AFTER);
+                drawn.max(self.jitter(least, least + least / 10))
             }
             None => drawn,
         }
@@ -58,21 +58,21 @@ mod tests {
         fn waits_grow_up_to_the_cap_and_the_first_is_short(seed: u64) {
             let cap = Duration::from_secs(15);
             let mut backoff = Backoff::new(seed);
-            let waits: Vec<_> = (0..12).map(|_| backoff.failed(cap, None)).collect();
-            prop_assert!(waits[0] >= FIRST / 2 && waits[0] < Duration::from_secs(1));
+            let waits: Vec<_> = (0..12).map(|_| backoff.next_delay(cap, None)).collect();
+            prop_assert!(waits[0] >= FIRST_DELAY / 2 && waits[0] < Duration::from_secs(1));
             // Up to the cap each wait is at least as long as the one before.
             prop_assert!(waits[..6].windows(2).all(|pair| pair[0] <= pair[1]), "{:?}", waits);
             prop_assert!(waits[6..].iter().all(|wait| (cap / 2..=cap).contains(wait)), "{:?}", waits);
             backoff.reset();
-            prop_assert!(backoff.failed(cap, None) < Duration::from_secs(1));
+            prop_assert!(backoff.next_delay(cap, None) < Duration::from_secs(1));
         }
 
         #[test]
         fn a_server_is_given_the_time_that_it_asks_for(seed: u64, asked in 0_u64..10_000) {
             let asked = Duration::from_secs(asked);
-            let wait = Backoff::new(seed).failed(Duration::from_secs(15), Some(asked));
-            prop_assert!(wait >= asked.min(LONGEST_ASKED));
-            prop_assert!(wait <= (LONGEST_ASKED + LONGEST_ASKED / 10).min(asked + asked / 10).max(FIRST));
+            let wait = Backoff::new(seed).next_delay(Duration::from_secs(15), Some(asked));
+            prop_assert!(wait >= asked.min(MAX_RETRY_AFTER));
+            prop_assert!(wait <= (MAX_RETRY_AFTER + MAX_RETRY_AFTER / 10).min(asked + asked / 10).max(FIRST_DELAY));
         }
     }
 }

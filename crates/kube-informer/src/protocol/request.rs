@@ -76,7 +76,7 @@ impl Target {
 
     /// The target of a collection's path. What the path does not tell stays empty: of what kind its objects are.
     #[cfg(feature = "runtime")]
-    pub(crate) fn of_path<K: Resource>(path: &str) -> Self {
+    pub(crate) fn from_path<K: Resource>(path: &str) -> Self {
         let mut parts = path.trim_start_matches('/').split('/');
         let group = if parts.next() == Some("apis") { parts.next() } else { None };
         let (version, plural) = (parts.next(), parts.next_back());
@@ -115,7 +115,7 @@ impl Target {
     }
 
     /// Whether an object can leave the selection without being deleted. It cannot leave a selection by its name.
-    pub(crate) fn can_be_left(&self) -> bool {
+    pub(crate) fn objects_can_leave(&self) -> bool {
         let fixed = |term: &str| {
             matches!(
                 term.split(['=', '!']).next().map(str::trim),
@@ -317,17 +317,17 @@ mod tests {
         for path in ["/api/v1/pods", "/api/v1/namespaces", "/apis/web.helloworld/v1/blogs"] {
             let namespaced = path.replace("v1/", "v1/namespaces/default/");
             for read in [path, namespaced.as_str()] {
-                assert_eq!(Target::of_path::<DynamicObject>(read).path(), path, "{read}");
+                assert_eq!(Target::from_path::<DynamicObject>(read).path(), path, "{read}");
             }
         }
-        assert_eq!(Target::of_path::<DynamicObject>("/api/v1/pods").kind, "");
-        assert!(Target::of_path::<PartialObjectMeta<DynamicObject>>("/api/v1/pods").metadata_only);
+        assert_eq!(Target::from_path::<DynamicObject>("/api/v1/pods").kind, "");
+        assert!(Target::from_path::<PartialObjectMeta<DynamicObject>>("/api/v1/pods").metadata_only);
     }
 
     #[test]
     fn an_object_cannot_leave_a_selection_by_name() {
         let with = |labels: &str, fields: &str| {
-            Target { labels: labels.into(), fields: fields.into(), ..target() }.can_be_left()
+            Target { labels: labels.into(), fields: fields.into(), ..target() }.objects_can_leave()
         };
         assert!(!with("", ""));
         assert!(!with("", "metadata.name=x"));

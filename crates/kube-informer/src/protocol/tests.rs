@@ -43,18 +43,18 @@ proptest! {
         let (mut now, mut waited, mut version) = (Time::ZERO, Time::ZERO, 100_u64);
         for outcome in outcomes {
             let request = loop {
-                match machine.next(now) {
-                    Next::Send(request) => break request,
-                    Next::WaitUntil(until) => {
+                match machine.next_action(now) {
+                    Action::Send(request) => break request,
+                    Action::WaitUntil(until) => {
                         waited += until - now;
                         now = until;
                     }
-                    Next::Busy => panic!("nothing is under way"),
+                    Action::InFlight => panic!("nothing is under way"),
                 }
             };
             prop_assert!(machine.deadline() > Some(now));
             if !matches!(outcome, Outcome::NoAnswer) {
-                machine.received(now);
+                machine.on_bytes(now);
                 prop_assert!(machine.deadline() > Some(now));
             }
             version += 1;
@@ -69,22 +69,22 @@ fn play(machine: &mut Machine, request: &Request, outcome: &Outcome, now: Time, 
     match (outcome, request) {
         (Outcome::Status(code), _) => {
             let status = Status::failure("no", "").with_code(*code);
-            machine.failed(now, &Fault::Status { status: &status, retry_after: None });
+            machine.on_failure(now, &Fault::Status { status: &status, retry_after: None });
         }
-        (Outcome::NoAnswer | Outcome::Broken, _) => drop(machine.failed(now, &Fault::Transport)),
-        (Outcome::Silent, _) => drop(machine.failed(now, &Fault::Silent)),
-        (Outcome::Malformed, _) => drop(machine.failed(now, &Fault::Malformed)),
-        (Outcome::Ended, _) => drop(machine.ended(now)),
+        (Outcome::NoAnswer | Outcome::Broken, _) => drop(machine.on_failure(now, &Fault::Transport)),
+        (Outcome::Silent, _) => drop(machine.on_failure(now, &Fault::Silent)),
+        (Outcome::Malformed, _) => drop(machine.on_failure(now, &Fault::Malformed)),
+        (Outcome::Ended, _) => drop(machine.on_eof(now)),
         (Outcome::Works, Request::WatchList { .. }) => {
-            machine.event(now, EventKind::Bookmark { ends_initial: true }, version);
-            machine.ended(now);
+            machine.on_event(now, EventKind::Bookmark { ends_initial: true }, version);
+            machine.on_eof(now);
         }
-        (Outcome::Works, Request::List { .. }) => drop(machine.page(now, version, None)),
+        (Outcome::Works, Request::List { .. }) => drop(machine.on_page(now, version, None)),
         (Outcome::Works, Request::Watch { from, .. }) => {
-            machine.event(now, EventKind::Bookmark { ends_initial: false }, *from);
-            machine.ended(now);
+            machine.on_event(now, EventKind::Bookmark { ends_initial: false }, *from);
+            machine.on_eof(now);
         }
-        (Outcome::Works, Request::Discover) => drop(machine.discovered(now, true)),
+        (Outcome::Works, Request::Discover) => drop(machine.on_discovery(now, true)),
     }
 }
 
@@ -94,16 +94,20 @@ fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
     let mut machine = Machine::new(Settings::default(), 1, Arc::default());
     let mut now = Time::ZERO;
     for _ in 0..8 {
-        assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));
-        let Consequence::Retry { at } = machine.failed(now, &Fault::Transport) else { panic!("no fallback") };
+        assert!(matches!(machine.next_action(now), Action::Send(Request::WatchList { .. })));
+        let Recovery::Retry { at } = machine.on_failure(now, &Fault::Transport) else {
+            panic!("no fallback")
+        };
         now = at;
     }
-    assert!(matches!(machine.next(now), Next::Send(Request::WatchList { .. })));
-    machine.received(now);
-    machine.event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
-    assert_eq!(machine.event(now, EventKind::Modified, version("6")), Verdict::Apply);
-    assert_eq!(machine.ended(now), None);
-    assert!(matches!(machine.next(now), Next::Send(Request::Watch { from, .. }) if from == version("6")));
-    let Consequence::Retry { at } = machine.failed(now, &Fault::Transport) else { panic!("no fallback") };
+    assert!(matches!(machine.next_action(now), Action::Send(Request::WatchList { .. })));
+    machine.on_bytes(now);
+    machine.on_event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
+    assert_eq!(machine.on_event(now, EventKind::Modified, version("6")), Verdict::Apply);
+    assert_eq!(machine.on_eof(now), None);
+    assert!(
+        matches!(machine.next_action(now), Action::Send(Request::Watch { from, .. }) if from == version("6"))
+    );
+    let Recovery::Retry { at } = machine.on_failure(now, &Fault::Transport) else { panic!("no fallback") };
     assert!(at - now < Duration::from_secs(1));
 }

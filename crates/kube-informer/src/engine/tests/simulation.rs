@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Change, Error, Event, Index, ListFrom, ObjectKey, Phase, Snapshot, Status, Subscription,
     engine::{Engine, Flow},
-    protocol::{Next, Request, Settings, Target, Time, WatchLists},
+    protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     shared::Shared,
     store::Store,
@@ -142,11 +142,11 @@ impl Subscriber {
         for _ in 0..most {
             let polled = std::pin::Pin::new(&mut self.subscription).poll_next(&mut context);
             let Poll::Ready(Some(event)) = polled else { return };
-            self.hear(event);
+            self.on_event(event);
         }
     }
 
-    fn hear(&mut self, event: Event<Blog>) {
+    fn on_event(&mut self, event: Event<Blog>) {
         match event {
             Event::Change(Change::Added { key, object, initial }) => {
                 assert_eq!(initial, !self.synced);
@@ -360,7 +360,7 @@ impl Simulation {
         match (scope, &engine) {
             (None, _) => {
                 *engine = None;
-                return self.away(at);
+                return self.advance_offline(at);
             }
             (Some(scope), None) => {
                 let (target, shared) = (Target::new::<Blog>(&()), Arc::clone(&self.shared));
@@ -373,20 +373,20 @@ impl Simulation {
         }
         let before = self.connections[at].scope.clone();
         let now = self.now;
-        match self.engine(at).next(now) {
-            Next::WaitUntil(until) => {
+        match self.engine(at).next_action(now) {
+            Action::WaitUntil(until) => {
                 assert!(until > now);
-                self.away(at);
+                self.advance_offline(at);
                 self.now = until;
             }
-            Next::Send(request) => {
+            Action::Send(request) => {
                 if matches!(request, Request::List { continue_token: Some(_), .. }) {
                     // Between two pages the world goes on, too.
-                    self.away(at);
+                    self.advance_offline(at);
                 }
                 self.exchange(at, &request);
             }
-            Next::Busy => panic!("the engine does not know what to do"),
+            Action::InFlight => panic!("the engine does not know what to do"),
         }
         if before.is_some_and(|scope| scope.is_removed()) {
             self.connections[at].engine = None;
@@ -420,11 +420,11 @@ impl Simulation {
     }
 
     /// The world goes on while nobody is connected.
-    fn away(&mut self, at: usize) {
+    fn advance_offline(&mut self, at: usize) {
         for _ in 0..2 {
             match self.connections[at].steps.next() {
                 Some(Step::Fault(fault)) => self.connections[at].pending.push_back(fault),
-                Some(step) => drop(self.happen(at, &step)),
+                Some(step) => drop(self.apply(at, &step)),
                 None if self.connections[at].scope.is_none() => self.connections[at].pending.clear(),
                 None => {}
             }
@@ -443,7 +443,7 @@ impl Simulation {
         let mut answer = server.answer(request, ignores, lag);
         let mut retry_after = None;
         match &fault {
-            Some(Fault::NoAnswer) => return self.broken(at),
+            Some(Fault::NoAnswer) => return self.error(at),
             Some(Fault::Refuse(code, after)) => {
                 retry_after = after.map(Duration::from_secs);
                 answer = refusal(*code, "", "");
@@ -480,7 +480,7 @@ impl Simulation {
             self.goes_backwards();
         }
         let now = self.now;
-        self.engine(at).head(now, StatusCode::from_u16(code).unwrap(), retry_after);
+        self.engine(at).on_headers(now, StatusCode::from_u16(code).unwrap(), retry_after);
         let cut = match fault {
             Some(Fault::Cut(cut) | Fault::End(cut) | Fault::Silence(cut)) => cut.min(body.len()),
             _ => body.len(),
@@ -489,12 +489,12 @@ impl Simulation {
             return;
         }
         match fault {
-            Some(Fault::Cut(_)) => self.broken(at),
-            Some(Fault::End(_)) => self.end(at),
+            Some(Fault::Cut(_)) => self.error(at),
+            Some(Fault::End(_)) => self.eof(at),
             Some(Fault::Silence(_) | Fault::IgnoreInitial | Fault::Mute(_)) => self.silence(at),
             Some(Fault::Busy) if matches!(request, Request::WatchList { .. }) => self.busy(at),
             _ if open => self.live(at),
-            _ => self.end(at),
+            _ => self.eof(at),
         }
     }
 
@@ -513,29 +513,29 @@ impl Simulation {
                     (String::new(), Some(Fault::NoAnswer))
                 }
                 Step::Restart(_) | Step::Restore => {
-                    self.happen(at, &step);
+                    self.apply(at, &step);
                     (String::new(), Some(Fault::NoAnswer))
                 }
-                step => (self.happen(at, &step), None),
+                step => (self.apply(at, &step), None),
             };
             if self.feed(at, text.as_bytes()) == Flow::Stop {
                 return;
             }
             match end {
                 None => {}
-                Some(Fault::End(_)) => return self.end(at),
+                Some(Fault::End(_)) => return self.eof(at),
                 Some(Fault::Silence(_)) => return self.silence(at),
-                Some(_) => return self.broken(at),
+                Some(_) => return self.error(at),
             }
         }
         // The history is over: the server rests, and says how far it is.
         let rests = bookmark(self.connections[at].server.revision, false);
         if self.feed(at, rests.as_bytes()) == Flow::Continue {
-            self.broken(at);
+            self.error(at);
         }
     }
 
-    fn happen(&mut self, at: usize, step: &Step) -> String {
+    fn apply(&mut self, at: usize, step: &Step) -> String {
         let Connection { namespace, server, scope, .. } = &mut self.connections[at];
         match step {
             Step::Put(name) => return server.put(NAMES[*name], false),
@@ -563,13 +563,13 @@ impl Simulation {
             Step::Bookmark => return bookmark(server.revision, false),
             Step::Remove => {
                 if let Some(scope) = scope.take() {
-                    self.shared.remove(&scope);
+                    self.shared.remove_scope(&scope);
                 }
             }
             Step::Add => {
                 if scope.is_none() {
                     let added = Scope::new(Some(*namespace));
-                    self.shared.add(&added);
+                    self.shared.add_scope(&added);
                     *scope = Some(added);
                     self.goes_backwards();
                 }
@@ -611,7 +611,7 @@ impl Simulation {
         for chunk in bytes.chunks(self.chunk) {
             self.now += Duration::from_millis(1);
             let now = self.now;
-            let flow = self.engine(at).data(now, Bytes::copy_from_slice(chunk));
+            let flow = self.engine(at).on_chunk(now, Bytes::copy_from_slice(chunk));
             self.observe();
             if flow == Flow::Stop {
                 return Flow::Stop;
@@ -620,16 +620,16 @@ impl Simulation {
         Flow::Continue
     }
 
-    fn broken(&mut self, at: usize) {
+    fn error(&mut self, at: usize) {
         let now = self.now;
         let engine = self.engine(at);
         let error = Error::Interrupted { resource: Arc::clone(engine.path()), source: None };
-        engine.broken(now, error);
+        engine.on_error(now, error);
     }
 
-    fn end(&mut self, at: usize) {
+    fn eof(&mut self, at: usize) {
         let now = self.now;
-        self.engine(at).end(now);
+        self.engine(at).on_eof(now);
     }
 
     /// Changes come, as if no initial events had been asked for, and before each one the engine would have waited.
@@ -642,8 +642,8 @@ impl Simulation {
             }
             self.now += Duration::from_secs(5);
             let now = self.now;
-            let wake = self.engine(at).wake_at().is_some_and(|wake| wake <= now);
-            if wake && self.engine(at).woken(now) == Flow::Stop {
+            let due = self.engine(at).next_timeout().is_some_and(|timeout| timeout <= now);
+            if due && self.engine(at).on_timeout(now) == Flow::Stop {
                 return;
             }
         }
@@ -653,10 +653,10 @@ impl Simulation {
     /// Nothing comes any more: the engine has to notice by itself.
     fn silence(&mut self, at: usize) {
         for _ in 0..10 {
-            let wake = self.engine(at).wake_at().expect("a request under way has a deadline");
-            self.now = self.now.max(wake);
+            let timeout = self.engine(at).next_timeout().expect("a request under way has a deadline");
+            self.now = self.now.max(timeout);
             let now = self.now;
-            if self.engine(at).woken(now) == Flow::Stop {
+            if self.engine(at).on_timeout(now) == Flow::Stop {
                 return;
             }
         }

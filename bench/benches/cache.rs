@@ -18,7 +18,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Builder, Cached, Index, Informer, Informers};
+use kube_informer::{Cached, Index, Informer, InformerBuilder, Informers};
 use tokio::runtime::Runtime;
 
 /// How many objects are cached where updates follow.
@@ -44,10 +44,10 @@ fn updates(criterion: &mut Criterion) {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| informer(|builder| builder)).sum());
     });
     group.bench_function("kube-informer, typed, last-applied skipped", |bencher| {
-        bencher.iter_custom(|rounds| (0..rounds).map(|_| informer(Builder::skip_last_applied)).sum());
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| informer(InformerBuilder::skip_last_applied)).sum());
     });
     group.bench_function("kube-informer, compact", |bencher| {
-        bencher.iter_custom(|rounds| (0..rounds).map(|_| informer(Builder::compact)).sum());
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| informer(InformerBuilder::compact)).sum());
     });
     group.bench_function("kube-runtime, typed", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| reflect()).sum());
@@ -58,7 +58,7 @@ fn updates(criterion: &mut Criterion) {
 /// One object, out of the bytes of an event: what each read of a compact object costs, and what kube-runtime's decoding does.
 fn decode(criterion: &mut Criterion) {
     let runtime = single_thread();
-    let compact = runtime.block_on(synced(1, Builder::compact));
+    let compact = runtime.block_on(synced(1, InformerBuilder::compact));
     let line = blogs::watch_line("ADDED", "default", 0, 1);
     let mut group = criterion.benchmark_group("decode one object");
     group.bench_function("kube-informer, compact, on read", |bencher| {
@@ -108,14 +108,17 @@ fn reads(criterion: &mut Criterion) {
     group.finish();
 }
 
-async fn synced<K: Cached>(objects: usize, choose: impl FnOnce(Builder<Blog>) -> Builder<K>) -> Informer<K> {
+async fn synced<K: Cached>(
+    objects: usize,
+    choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>,
+) -> Informer<K> {
     let informer = choose(Informers::new(feed::churn(objects, 0, true).client).typed()).start();
     informer.synced().await.expect("it syncs");
     informer
 }
 
 /// The time from the first update to the last.
-fn informer<K: Cached>(choose: impl FnOnce(Builder<Blog>) -> Builder<K>) -> Duration {
+fn informer<K: Cached>(choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>) -> Duration {
     single_thread().block_on(async {
         let feed = feed::churn(OBJECTS, UPDATES, true);
         let informer = choose(Informers::new(feed.client).typed()).start();

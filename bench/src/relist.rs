@@ -16,7 +16,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Builder, Cached, Informers};
+use kube_informer::{Cached, InformerBuilder, Informers};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 pub(crate) async fn client(arguments: ClientArguments) -> Result<()> {
     let relisted = match arguments.engine {
         Engine::Informer => informer(arguments.objects, |builder| builder).await,
-        Engine::InformerCompact => informer(arguments.objects, Builder::compact).await,
+        Engine::InformerCompact => informer(arguments.objects, InformerBuilder::compact).await,
         Engine::Runtime => runtime(arguments.objects, |_| {}).await,
         Engine::RuntimeStripped => runtime(arguments.objects, |blog| blog.managed_fields_mut().clear()).await,
     }?;
@@ -99,7 +99,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<()> {
 
 async fn informer<K: Cached>(
     objects: usize,
-    choose: impl FnOnce(Builder<Blog>) -> Builder<K>,
+    choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>,
 ) -> Result<Relisted> {
     let feed = feed::relist(objects);
     let before = usage::resident()?;
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn both_engines_list_again() {
         let typed = informer(200, |builder| builder).await.unwrap();
-        let compact = informer(200, Builder::compact).await.unwrap();
+        let compact = informer(200, InformerBuilder::compact).await.unwrap();
         for relisted in [typed, compact, runtime(200, |_| {}).await.unwrap()] {
             assert!(relisted.peak >= relisted.steady, "{relisted:?}");
         }

@@ -24,7 +24,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Builder, Cached, Compact, Event, Informers};
+use kube_informer::{Cached, Compact, Event, InformerBuilder, Informers};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -83,15 +83,15 @@ async fn churn(arguments: &Arguments) -> Result<Churned> {
     let feed = feed::churn(arguments.objects, arguments.updates, arguments.burst);
     match arguments.engine {
         Engine::Informer => informer(feed, arguments, |builder| builder).await,
-        Engine::InformerCompact => informer(feed, arguments, Builder::compact).await,
+        Engine::InformerCompact => informer(feed, arguments, InformerBuilder::compact).await,
         Engine::Runtime => runtime(feed, arguments).await,
     }
 }
 
-async fn informer<K: Held>(
+async fn informer<K: StoredBlog>(
     feed: Churn,
     arguments: &Arguments,
-    choose: impl FnOnce(Builder<Blog>) -> Builder<K>,
+    choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>,
 ) -> Result<Churned> {
     let informer = choose(Informers::new(feed.client.clone()).typed()).start();
     informer.synced().await?;
@@ -176,31 +176,31 @@ async fn subscriber<B: Borrow<Blog>>(
 }
 
 /// What is done with the objects of either store.
-trait Held: Cached {
+trait StoredBlog: Cached {
     /// Whether it is the object at this version.
-    fn is_at(held: &Self::Held, version: &str) -> bool;
+    fn is_at(stored: &Self::Stored, version: &str) -> bool;
 
     /// What a reader does with each object.
-    fn read(held: &Self::Held) -> usize;
+    fn read(stored: &Self::Stored) -> usize;
 }
 
-impl Held for Blog {
-    fn is_at(held: &Arc<Blog>, version: &str) -> bool {
-        held.metadata.resource_version.as_deref() == Some(version)
+impl StoredBlog for Blog {
+    fn is_at(stored: &Arc<Blog>, version: &str) -> bool {
+        stored.metadata.resource_version.as_deref() == Some(version)
     }
 
-    fn read(held: &Arc<Blog>) -> usize {
-        read(held.as_ref())
+    fn read(stored: &Arc<Blog>) -> usize {
+        read(stored.as_ref())
     }
 }
 
-impl Held for Compact<Blog> {
-    fn is_at(held: &Compact<Blog>, version: &str) -> bool {
-        held.decode().is_ok_and(|blog| blog.metadata.resource_version.as_deref() == Some(version))
+impl StoredBlog for Compact<Blog> {
+    fn is_at(stored: &Compact<Blog>, version: &str) -> bool {
+        stored.decode().is_ok_and(|blog| blog.metadata.resource_version.as_deref() == Some(version))
     }
 
-    fn read(held: &Compact<Blog>) -> usize {
-        held.decode().map_or(0, read)
+    fn read(stored: &Compact<Blog>) -> usize {
+        stored.decode().map_or(0, read)
     }
 }
 

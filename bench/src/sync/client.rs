@@ -19,7 +19,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use kube_informer::{Builder, Cached, Informers};
+use kube_informer::{Cached, InformerBuilder, Informers};
 use memchr::{memchr_iter, memmem};
 use serde::de::DeserializeOwned;
 
@@ -134,11 +134,11 @@ impl Ending {
     }
 }
 
-fn typed(client: Client) -> Builder<Blog> {
+fn typed(client: Client) -> InformerBuilder<Blog> {
     Informers::new(client).typed()
 }
 
-async fn informer<K: Cached>(start: Start, builder: Builder<K>) -> Result<Sample> {
+async fn informer<K: Cached>(start: Start, builder: InformerBuilder<K>) -> Result<Sample> {
     let informer = builder.namespace(NAMESPACE).start();
     informer.synced().await?;
     start.synced(|| Ok(informer.snapshot()?.len())).await

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the cache holds: objects of any type are many times as large when they are decoded, and each is printed once.
-type Held = Compact<DynamicObject>;
+type Stored = Compact<DynamicObject>;
 
 /// What to watch.
 pub(crate) struct Target {
@@ -108,7 +108,7 @@ async fn follow_to_the_end(
 
 /// Prints events until stdout closes or the informer ends.
 async fn follow(
-    informer: &Informer<Held>,
+    informer: &Informer<Stored>,
     target: &Target,
     resource: &ResourceType,
     printer: &mut Printer,
@@ -144,7 +144,7 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn printed(event: &Event<Held>, watch_only: bool, printer: &mut Printer) -> Result<String> {
+fn printed(event: &Event<Stored>, watch_only: bool, printer: &mut Printer) -> Result<String> {
     Ok(match event {
         Event::Change(Change::Added { initial: true, .. }) if watch_only => String::new(),
         Event::Change(Change::Added { object, .. }) => printer.print(&Line::Added(&read(object)?)),
@@ -161,12 +161,12 @@ fn printed(event: &Event<Held>, watch_only: bool, printer: &mut Printer) -> Resu
     })
 }
 
-fn read(held: &Held) -> Result<DynamicObject> {
-    held.decode().context("decode a cached object")
+fn read(stored: &Stored) -> Result<DynamicObject> {
+    stored.decode().context("decode a cached object")
 }
 
 /// The names in the cache, with their namespaces where several are watched.
-fn names(informer: &Informer<Held>, target: &Target, resource: &ResourceType) -> Vec<String> {
+fn names(informer: &Informer<Stored>, target: &Target, resource: &ResourceType) -> Vec<String> {
     let qualified = resource.namespaced && target.namespace.is_none();
     // There is a snapshot from the first sync on, and this is asked later.
     let Ok(snapshot) = informer.snapshot() else { return Vec::new() };
@@ -183,18 +183,18 @@ async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> 
     Discovered::new(core, groups).watchable(asked).cloned()
 }
 
-fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<Held> {
+fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<Stored> {
     let mut informer = informers.dynamic(&resource.api).compact();
     if let Some(namespace) = target.namespace.as_deref().filter(|_| resource.namespaced) {
         informer = informer.namespace(namespace);
     }
     if let Some(labels) = &target.labels {
-        informer = informer.labels(labels);
+        informer = informer.label_selector(labels);
     }
     let name = target.request.name.as_ref().map(|name| format!("metadata.name={name}"));
     let fields: Vec<&str> = target.fields.as_deref().into_iter().chain(name.as_deref()).collect();
     if !fields.is_empty() {
-        informer = informer.fields(&fields.join(","));
+        informer = informer.field_selector(&fields.join(","));
     }
     informer.start()
 }

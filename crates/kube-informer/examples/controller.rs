@@ -21,7 +21,7 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::{Controller, controller::Action, reflector},
 };
-use kube_informer::{Informers, Shared, reflect, touched_objects};
+use kube_informer::{Informers, SharedObject, reflect, touched_objects};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ struct BlogSpec {
 /// The label of the ConfigMaps that this controller makes, so that it watches no others.
 const LABEL: &str = "web.helloworld/blog";
 
-async fn reconcile(blog: Arc<Shared<Blog>>, client: Arc<Client>) -> Result<Action, kube::Error> {
+async fn reconcile(blog: Arc<SharedObject<Blog>>, client: Arc<Client>) -> Result<Action, kube::Error> {
     let (namespace, name) = (blog.namespace().unwrap_or_default(), blog.name_any());
     let map = json!({
         "apiVersion": "v1",
@@ -63,10 +63,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::try_default().await?;
     let informers = Informers::new(client.clone());
     let blogs = informers.typed::<Blog>().start();
-    let maps = informers.typed::<ConfigMap>().labels(LABEL).start();
+    let maps = informers.typed::<ConfigMap>().label_selector(LABEL).start();
     println!("{} blogs, {} ConfigMaps", blogs.synced().await?.count, maps.synced().await?.count);
 
-    let on_error = |blog: Arc<Shared<Blog>>, error: &kube::Error, _: Arc<Client>| {
+    let on_error = |blog: Arc<SharedObject<Blog>>, error: &kube::Error, _: Arc<Client>| {
         println!("{}: {error}, trying again in 5 s", blog.name_any());
         Action::requeue(Duration::from_secs(5))
     };

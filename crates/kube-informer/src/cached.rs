@@ -17,32 +17,32 @@ impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
 /// It cannot be implemented outside of this crate.
 pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     /// How one object is held and handed out. Cloning costs a reference count.
-    type Held: Clone + Send + Sync + 'static;
+    type Stored: Clone + Send + Sync + 'static;
 
     /// The type that the server has.
     type Object: Object;
 
     /// The identity of the object: another object may have had the same name before.
     #[doc(hidden)]
-    fn uid(held: &Self::Held) -> Option<&str>;
+    fn uid(stored: &Self::Stored) -> Option<&str>;
 
     /// Whether both are the same allocation.
     #[doc(hidden)]
-    fn same(a: &Self::Held, b: &Self::Held) -> bool;
+    fn same(a: &Self::Stored, b: &Self::Stored) -> bool;
 
     /// How many bytes it takes, without the key by which it is found; none where that is not known.
     #[doc(hidden)]
     #[cfg(feature = "metrics")]
-    fn bytes(held: &Self::Held) -> Option<usize>;
+    fn bytes(stored: &Self::Stored) -> Option<usize>;
 
     /// An object in the form in which it is held, out of the object, the JSON that it was decoded from, and how the JSON of
     /// most objects of its type begins.
     #[doc(hidden)]
-    fn hold(
+    fn to_stored(
         object: Self::Object,
         json: &str,
         opening: &Arc<Opening>,
-    ) -> Result<Self::Held, serde_json::Error>;
+    ) -> Result<Self::Stored, serde_json::Error>;
 }
 
 /// Keeps [`Cached`] to this crate.
@@ -51,11 +51,11 @@ pub trait Sealed {}
 impl<K: Object> Sealed for K {}
 
 impl<K: Object> Cached for K {
-    type Held = Arc<K>;
+    type Stored = Arc<K>;
     type Object = K;
 
-    fn uid(held: &Arc<K>) -> Option<&str> {
-        held.meta().uid.as_deref()
+    fn uid(stored: &Arc<K>) -> Option<&str> {
+        stored.meta().uid.as_deref()
     }
 
     fn same(a: &Arc<K>, b: &Arc<K>) -> bool {
@@ -67,7 +67,7 @@ impl<K: Object> Cached for K {
         None
     }
 
-    fn hold(object: K, _: &str, _: &Arc<Opening>) -> Result<Arc<K>, serde_json::Error> {
+    fn to_stored(object: K, _: &str, _: &Arc<Opening>) -> Result<Arc<K>, serde_json::Error> {
         Ok(Arc::new(object))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An object held as the JSON that the server sent, in one allocation, and decoded again each time it is read. Made by
-/// [`Builder::compact`](crate::Builder::compact).
+/// [`InformerBuilder::compact`](crate::InformerBuilder::compact).
 ///
 /// What the informer skips (`metadata.managedFields`, if not said otherwise) is not in it. Its type, which is that of every
 /// object in the cache, is held once for all. It was decoded once when it arrived, to know that it can be. Cloning costs
@@ -107,11 +107,11 @@ impl<K: Object> Compact<K> {
 impl<K: Object> Sealed for Compact<K> {}
 
 impl<K: Object> Cached for Compact<K> {
-    type Held = Self;
+    type Stored = Self;
     type Object = K;
 
-    fn uid(held: &Self) -> Option<&str> {
-        held.uid()
+    fn uid(stored: &Self) -> Option<&str> {
+        stored.uid()
     }
 
     fn same(a: &Self, b: &Self) -> bool {
@@ -119,12 +119,12 @@ impl<K: Object> Cached for Compact<K> {
     }
 
     #[cfg(feature = "metrics")]
-    fn bytes(held: &Self) -> Option<usize> {
+    fn bytes(stored: &Self) -> Option<usize> {
         // The two words before it are its count and its length.
-        Some(2 * size_of::<usize>() + size_of::<Uid>() + held.rest.slice.len())
+        Some(2 * size_of::<usize>() + size_of::<Uid>() + stored.rest.slice.len())
     }
 
-    fn hold(object: K, json: &str, opening: &Arc<Opening>) -> Result<Self, serde_json::Error> {
+    fn to_stored(object: K, json: &str, opening: &Arc<Opening>) -> Result<Self, serde_json::Error> {
         Self::new(json, object.meta().uid.as_deref().unwrap_or_default(), opening)
     }
 }

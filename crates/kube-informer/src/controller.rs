@@ -1,6 +1,6 @@
 //! Drives kube-runtime's `Controller` from an informer.
 //!
-//! kube's controller reads its objects from a store of its own, which only its writer fills. [`Shared`] lets that store
+//! kube's controller reads its objects from a store of its own, which only its writer fills. [`SharedObject`] lets that store
 //! hold the informer's objects instead of a copy of each.
 
 use std::{borrow::Cow, hash::Hash, ops::Deref, sync::Arc};
@@ -22,7 +22,7 @@ use crate::{Change, Object, Subscription};
 ///
 /// It is a [`Resource`] as `K` is, and derefs to `K`.
 #[derive(Debug)]
-pub struct Shared<K>(Arc<K>);
+pub struct SharedObject<K>(Arc<K>);
 
 /// Fills kube's store from an informer and gives the objects that a [`Controller`](kube::runtime::Controller) is to
 /// reconcile, for its `for_stream` (kube's feature `unstable-runtime`).
@@ -32,9 +32,9 @@ pub struct Shared<K>(Arc<K>);
 /// use futures_util::StreamExt as _;
 /// use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 /// use kube::runtime::{Controller, controller::Action, reflector};
-/// use kube_informer::{Informers, Shared, reflect, touched_objects};
+/// use kube_informer::{Informers, SharedObject, reflect, touched_objects};
 ///
-/// async fn reconcile(deployment: Arc<Shared<Deployment>>, _: Arc<()>) -> Result<Action, Infallible> {
+/// async fn reconcile(deployment: Arc<SharedObject<Deployment>>, _: Arc<()>) -> Result<Action, Infallible> {
 ///     println!("{:?}", deployment.metadata.name);
 ///     Ok(Action::await_change())
 /// }
@@ -42,7 +42,7 @@ pub struct Shared<K>(Arc<K>);
 /// async fn run(client: kube::Client) {
 ///     let informers = Informers::new(client);
 ///     let deployments = informers.typed::<Deployment>().start();
-///     let pods = informers.typed::<Pod>().labels("app").start();
+///     let pods = informers.typed::<Pod>().label_selector("app").start();
 ///     let (reader, writer) = reflector::store();
 ///     Controller::for_stream(reflect(deployments.subscribe(), writer), reader)
 ///         .owns_stream(touched_objects(pods.subscribe()))
@@ -67,8 +67,8 @@ pub struct Shared<K>(Arc<K>);
 /// made with [`Writer::new`], and the controller with `for_stream_with`.
 pub fn reflect<K>(
     subscription: Subscription<K>,
-    mut writer: Writer<Shared<K>>,
-) -> impl Stream<Item = watcher::Result<Shared<K>>> + Send
+    mut writer: Writer<SharedObject<K>>,
+) -> impl Stream<Item = watcher::Result<SharedObject<K>>> + Send
 where
     K: Object + Clone,
     K::DynamicType: Eq + Hash + Clone,
@@ -77,15 +77,15 @@ where
     subscription.filter_map(move |event| {
         let (event, applied) = match event {
             crate::Event::Change(Change::Added { object, initial, .. }) => {
-                let object = Shared(object);
+                let object = SharedObject(object);
                 let event = if initial { Event::InitApply } else { Event::Apply }(object.clone());
                 (event, Some(object))
             }
             crate::Event::Change(Change::Updated { new, .. }) => {
-                let object = Shared(new);
+                let object = SharedObject(new);
                 (Event::Apply(object.clone()), Some(object))
             }
-            crate::Event::Change(Change::Deleted { last, .. }) => (Event::Delete(Shared(last)), None),
+            crate::Event::Change(Change::Deleted { last, .. }) => (Event::Delete(SharedObject(last)), None),
             crate::Event::Synced { .. } => (Event::InitDone, None),
         };
         writer.apply_watcher_event(&event);
@@ -101,7 +101,7 @@ where
 /// object change, its old state comes before the new one, so that both owners hear of it.
 pub fn touched_objects<K: Object>(
     subscription: Subscription<K>,
-) -> impl Stream<Item = watcher::Result<Shared<K>>> + Send {
+) -> impl Stream<Item = watcher::Result<SharedObject<K>>> + Send {
     subscription.flat_map(|event| {
         let (before, object) = match event {
             crate::Event::Change(Change::Added { object, .. } | Change::Deleted { last: object, .. }) => {
@@ -113,24 +113,24 @@ pub fn touched_objects<K: Object>(
             }
             crate::Event::Synced { .. } => (None, None),
         };
-        stream::iter(before.into_iter().chain(object).map(|object| Ok(Shared(object))))
+        stream::iter(before.into_iter().chain(object).map(|object| Ok(SharedObject(object))))
     })
 }
 
-impl<K> Shared<K> {
+impl<K> SharedObject<K> {
     /// The object itself, as the informer's snapshots have it.
     pub fn as_arc(&self) -> &Arc<K> {
         &self.0
     }
 }
 
-impl<K> Clone for Shared<K> {
+impl<K> Clone for SharedObject<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K> Deref for Shared<K> {
+impl<K> Deref for SharedObject<K> {
     type Target = K;
 
     fn deref(&self) -> &K {
@@ -138,13 +138,13 @@ impl<K> Deref for Shared<K> {
     }
 }
 
-impl<'de, K: Deserialize<'de>> Deserialize<'de> for Shared<K> {
+impl<'de, K: Deserialize<'de>> Deserialize<'de> for SharedObject<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         K::deserialize(deserializer).map(|object| Self(Arc::new(object)))
     }
 }
 
-impl<K: Resource + Clone> Resource for Shared<K> {
+impl<K: Resource + Clone> Resource for SharedObject<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 

@@ -157,7 +157,7 @@ impl Decoder {
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 let key = ObjectKey::new(meta.namespace.as_deref(), name);
                 let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
-                match K::hold(object, json, &opening) {
+                match K::to_stored(object, json, &opening) {
                     Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
                     Err(error) => error,
                 }

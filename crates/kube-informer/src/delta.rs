@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 // One subscriber's backlog is looked up once per change: the default hasher would be most of that.
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::{ObjectKey, Reason, cached::Cached};
+use crate::{DeletionReason, ObjectKey, cached::Cached};
 
 /// The difference of one object.
 pub(crate) struct Delta<K: Cached> {
@@ -16,23 +16,23 @@ pub(crate) struct Delta<K: Cached> {
 /// `old` is always the state before the difference; `last` is the last one that is known of an object that is gone.
 pub(crate) enum Difference<K: Cached> {
     Added {
-        object: K::Held,
+        object: K::Stored,
     },
     Updated {
-        old: K::Held,
-        new: K::Held,
+        old: K::Stored,
+        new: K::Stored,
     },
     Deleted {
-        old: K::Held,
-        last: K::Held,
-        reason: Reason,
+        old: K::Stored,
+        last: K::Stored,
+        reason: DeletionReason,
     },
     /// Deleted, and another object of that name added.
     Replaced {
-        old: K::Held,
-        last: K::Held,
-        reason: Reason,
-        object: K::Held,
+        old: K::Stored,
+        last: K::Stored,
+        reason: DeletionReason,
+        object: K::Stored,
     },
 }
 
@@ -195,7 +195,7 @@ mod tests {
 
     fn deleted(key: &str) -> Delta<ConfigMap> {
         let (old, last) = (Arc::default(), Arc::default());
-        let difference = Difference::Deleted { old, last, reason: Reason::Deleted };
+        let difference = Difference::Deleted { old, last, reason: DeletionReason::Deleted };
         Delta { key: ObjectKey::new("default", key), difference }
     }
 

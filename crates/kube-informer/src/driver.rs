@@ -23,7 +23,7 @@ use crate::{
     metrics::Counters,
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
-    shared::Shared,
+    state::State,
 };
 
 const JSON: &str = "application/json";
@@ -48,7 +48,7 @@ pub(crate) struct Driver<K: Cached> {
     state: CloseOnDrop<K>,
 }
 
-struct CloseOnDrop<K: Cached>(Arc<Shared<K>>);
+struct CloseOnDrop<K: Cached>(Arc<State<K>>);
 
 impl<K: Cached> Drop for CloseOnDrop<K> {
     fn drop(&mut self) {
@@ -68,11 +68,11 @@ impl<K: Cached> Driver<K> {
         connection: Arc<Connection>,
         target: Target,
         settings: Settings,
-        shared: Arc<Shared<K>>,
+        state: Arc<State<K>>,
         scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
     ) -> Self {
-        Self { connection, target, settings, scopes, cancelled, state: CloseOnDrop(shared) }
+        Self { connection, target, settings, scopes, cancelled, state: CloseOnDrop(state) }
     }
 
     /// Runs until it is cancelled, or until what the user brought panics.
@@ -101,11 +101,11 @@ impl<K: Cached> Driver<K> {
     /// Follows a scope until it is removed.
     fn watch(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
         let removed = scope.removed.clone();
-        let (target, shared) = (self.target.clone(), Arc::clone(&self.state.0));
+        let (target, state) = (self.target.clone(), Arc::clone(&self.state.0));
         let Connection { transport, started, watch_lists } = &*self.connection;
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
-        let counters = shared.counters().clone();
-        let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, shared);
+        let counters = state.counters().clone();
+        let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, state);
         let watch = Watch { transport: transport.clone(), engine, counters, started };
         // It is large.
         let watching = Box::pin(watch.run());

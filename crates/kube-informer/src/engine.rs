@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
-    Cached, Error, NamespaceStatus, ObjectKey, Phase, Reason, ResourceVersion,
+    Cached, DeletionReason, Error, NamespaceStatus, ObjectKey, Phase, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
@@ -25,7 +25,7 @@ use crate::{
         WatchLists,
     },
     scope::Scope,
-    shared::Shared,
+    state::State,
     status::TOO_MANY_REQUESTS_GRACE,
     store::{Freshness, Lagging, ListNumber, Store},
 };
@@ -54,7 +54,7 @@ pub(crate) struct Engine<K: Cached> {
     machine: Machine,
     decoder: Decoder,
     scope: Scope,
-    shared: Arc<Shared<K>>,
+    state: Arc<State<K>>,
     /// Where the first list is staged; none once it was complete.
     staged: Option<Store<K>>,
     /// The list under way, or the last one.
@@ -123,7 +123,7 @@ impl<K: Cached> Engine<K> {
         seed: u64,
         started: Instant,
         watch_lists: Arc<WatchLists>,
-        shared: Arc<Shared<K>>,
+        state: Arc<State<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
         let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
@@ -133,7 +133,7 @@ impl<K: Cached> Engine<K> {
             machine: Machine::new(settings, seed, watch_lists),
             decoder,
             scope,
-            shared,
+            state,
             staged: Some(Store::new()),
             list: 0,
             reading: Reading::Nothing,
@@ -188,10 +188,10 @@ impl<K: Cached> Engine<K> {
             if let Some(reason) = list_reason {
                 self.list_began = now;
                 self.undecoded = None;
-                self.shared.counters().add(reason, 1);
+                self.state.counters().add(reason, 1);
             }
             if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
-                self.shared.counters().add(Count::Watch, 1);
+                self.state.counters().add(Count::Watch, 1);
             }
             let (reason, resource_version) =
                 (list_reason.map(field::debug), request.version().map(field::display));
@@ -239,7 +239,7 @@ impl<K: Cached> Engine<K> {
     pub(crate) fn on_chunk(&mut self, now: Time, chunk: Bytes) -> Flow {
         self.machine.on_bytes(now);
         self.last_byte_at = now;
-        self.shared.counters().add(Count::ReceivedBytes, chunk.len() as u64);
+        self.state.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Nothing => return Flow::Stop,
             Reading::Buffered { code, retry_after, mut body, discovery } => {
@@ -337,7 +337,7 @@ impl<K: Cached> Engine<K> {
     fn read_watch(&mut self, now: Time, lines: &mut frame::Lines) -> Result<Flow, Problem> {
         while let Some(line) = lines.next()? {
             let event = decode::watch_event(&line)?;
-            self.shared.counters().add(&event, 1);
+            self.state.counters().add(&event, 1);
             match event {
                 WatchEvent::Added(object) => {
                     let decoded = self.decoder.object::<K>(object)?;
@@ -401,8 +401,11 @@ impl<K: Cached> Engine<K> {
             Verdict::ListItem(_) | Verdict::Apply => {}
             _ => return Ok(()),
         }
-        let reason =
-            if self.target.objects_can_leave() { Reason::DeletedOrLeftSelection } else { Reason::Deleted };
+        let reason = if self.target.objects_can_leave() {
+            DeletionReason::DeletedOrLeftSelection
+        } else {
+            DeletionReason::Deleted
+        };
         let (key, last) = match decoded {
             Decoded::Item(item) => (item.key, Some(item.object)),
             Decoded::Undecoded(item) => (item.key, None),
@@ -431,7 +434,7 @@ impl<K: Cached> Engine<K> {
     fn on_list_complete(&mut self, now: Time, version: ResourceVersion) {
         let took = now.saturating_sub(self.list_began);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.shared.counters().add(Count::ListNanoseconds, nanoseconds);
+        self.state.counters().add(Count::ListNanoseconds, nanoseconds);
         self.sweep();
         self.last_contact = Some(now);
         self.mark_working(now);
@@ -442,7 +445,7 @@ impl<K: Cached> Engine<K> {
         if let Some(mut staged) = self.staged.take() {
             let count = staged.objects().len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
-            self.shared.join(&self.scope, staged, version);
+            self.state.join(&self.scope, staged, version);
             self.published = Some(version);
         } else {
             let reason = self.machine.list_reason();
@@ -457,7 +460,9 @@ impl<K: Cached> Engine<K> {
         let namespace = namespace.as_deref();
         let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
         for keys in unseen.chunks(SWEEP_BATCH) {
-            self.change(|store, _| keys.iter().for_each(|key| store.delete(key, Reason::MissedWhileAway)));
+            self.change(|store, _| {
+                keys.iter().for_each(|key| store.delete(key, DeletionReason::MissedWhileAway))
+            });
         }
         self.change(|store, list| store.sweep_quarantined(namespace, list));
     }
@@ -499,7 +504,7 @@ impl<K: Cached> Engine<K> {
     /// Discovery has confirmed that the type is gone.
     fn on_type_gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
-        let objects = self.change(|store, _| store.clear(namespace.as_deref(), Reason::TypeGone));
+        let objects = self.change(|store, _| store.clear(namespace.as_deref(), DeletionReason::TypeGone));
         warn!(resource = %self.path, objects, "the type is not served any more");
         self.failing_since.get_or_insert(now);
         let since = self.started + now;
@@ -542,7 +547,7 @@ impl<K: Cached> Engine<K> {
             }
             Recovery::Retry { at } => at,
         };
-        self.shared.counters().add(&error, 1);
+        self.state.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
         if self.published.is_some() && self.machine.served() != Served::No {
             warn!(resource = %self.path, error = reason, ?wait, "watch failed, trying again");
@@ -556,7 +561,7 @@ impl<K: Cached> Engine<K> {
         let since = *self.failing_since.get_or_insert(now);
         let throttled = error.is_too_many_requests() && now.saturating_sub(since) < TOO_MANY_REQUESTS_GRACE;
         if self.published.is_none() && !throttled {
-            self.shared.scope_failed(&self.scope);
+            self.state.scope_failed(&self.scope);
         }
         let (since, next) = (self.started + since, self.started + at);
         self.new_phase = Some(Phase::Retrying { since, error, next });
@@ -587,7 +592,7 @@ impl<K: Cached> Engine<K> {
         let Some(before) = self.published else { return self.report_status(now) };
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
-        if let Some(batch) = self.shared.publish(&self.scope, version)
+        if let Some(batch) = self.state.publish(&self.scope, version)
             && enabled!(Level::DEBUG)
         {
             batch.iter().for_each(|delta| self.log_change(delta));
@@ -628,7 +633,7 @@ impl<K: Cached> Engine<K> {
             last_contact: self.last_contact.map(|at| self.started + at),
             stale,
         };
-        self.shared.report_status(&self.scope, &self.reported, wake);
+        self.state.report_status(&self.scope, &self.reported, wake);
     }
 
     /// One change of what is cached; it is given the number of the list under way, or of the last one. Nothing happens
@@ -637,7 +642,7 @@ impl<K: Cached> Engine<K> {
         let list = self.list;
         match &mut self.staged {
             Some(staged) => Some(change(staged, list)),
-            None => self.shared.change_in(&self.scope, |store| change(store, list)),
+            None => self.state.change_in(&self.scope, |store| change(store, list)),
         }
     }
 }

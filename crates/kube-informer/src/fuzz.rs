@@ -20,8 +20,8 @@ use crate::{
     frame::{Lines, List, Piece},
     protocol::{Action, Settings, Target},
     scope::Scope,
-    shared::Shared,
     skip::Skip,
+    state::State,
 };
 
 /// Lines come out whole, however they are chunked.
@@ -123,12 +123,12 @@ pub fn event(input: &[u8]) {
 /// Whatever comes as answers, nothing panics, time goes on, and what a subscriber was told is what the cache has.
 pub fn answers(input: &[u8]) {
     let scope = Scope::new(Some("default"));
-    let shared = Arc::new(Shared::<DynamicObject>::new([&scope]));
-    let mut subscriber = Replay::new(Subscription::new(shared.subscribe(), Arc::new(())));
+    let state = Arc::new(State::<DynamicObject>::new([&scope]));
+    let mut subscriber = Replay::new(Subscription::new(state.subscribe(), Arc::new(())));
     let (target, started) = (Target::new::<DynamicObject>(&blogs()), Instant::now());
     let watch_lists = Arc::default();
     let mut engine =
-        Engine::new(target, scope, Settings::default(), 0, started, watch_lists, Arc::clone(&shared));
+        Engine::new(target, scope, Settings::default(), 0, started, watch_lists, Arc::clone(&state));
     let mut now = Duration::ZERO;
     // An answer ends with a zero byte; its first one says how it begins and how it ends.
     for answer in input.split(|byte| *byte == 0) {
@@ -158,7 +158,7 @@ pub fn answers(input: &[u8]) {
             engine.on_error(now, Error::Stopped);
         }
         subscriber.read();
-        let cached: Option<BTreeMap<_, _>> = shared.snapshot().map(|snapshot| {
+        let cached: Option<BTreeMap<_, _>> = state.snapshot().map(|snapshot| {
             snapshot.entries().map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
         });
         assert_eq!(cached.is_some(), subscriber.synced);

@@ -16,7 +16,7 @@ use std::{
 use foldhash::fast::FixedState;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
-use crate::{Cached, ObjectKey, shared::Shared, snapshot::Entry};
+use crate::{Cached, ObjectKey, snapshot::Entry, state::State};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -30,12 +30,12 @@ pub struct Index<K: Cached, I> {
     inner: Arc<Inner<K, I>>,
 }
 
-type KeysOf<K, I> = dyn Fn(&<K as Cached>::Held) -> Vec<I> + Send + Sync;
+type KeysOf<K, I> = dyn Fn(&<K as Cached>::Stored) -> Vec<I> + Send + Sync;
 
 struct Inner<K: Cached, I> {
     number: u64,
     keys_of: Arc<KeysOf<K, I>>,
-    cache: Weak<Shared<K>>,
+    cache: Weak<State<K>>,
 }
 
 impl<K: Cached, I> Clone for Index<K, I> {
@@ -56,7 +56,7 @@ impl<K: Cached, I> Drop for Inner<K, I> {
 
 impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Index<K, I> {
     /// An index of this cache. Most of it is built while the cache goes on.
-    pub(crate) fn new(cache: &Arc<Shared<K>>, keys_of: Arc<KeysOf<K, I>>) -> Self {
+    pub(crate) fn new(cache: &Arc<State<K>>, keys_of: Arc<KeysOf<K, I>>) -> Self {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut maintained = Maintained { keys: Keys(OrdSet::new()), keys_of: Arc::clone(&keys_of) };
         let mut known = OrdMap::new();
@@ -77,7 +77,7 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Index<K, I> {
         self.inner.number
     }
 
-    pub(crate) fn keys_of(&self, object: &K::Held) -> Vec<I> {
+    pub(crate) fn keys_of(&self, object: &K::Stored) -> Vec<I> {
         (self.inner.keys_of)(object)
     }
 }
@@ -113,7 +113,7 @@ impl<I: Ord + Hash + Clone> Keys<I> {
 
 /// An index as the store sees it, whatever its keys are.
 pub(crate) trait Maintain<K: Cached>: Send + Sync {
-    fn change(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>);
+    fn change(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>);
     /// A [`Keys`].
     fn state(&self) -> Arc<dyn Any + Send + Sync>;
 }
@@ -138,8 +138,8 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> 
 }
 
 impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintain<K> for Maintained<K, I> {
-    fn change(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>) {
-        let of = |object: Option<&K::Held>| object.map(|object| (self.keys_of)(object)).unwrap_or_default();
+    fn change(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>) {
+        let of = |object: Option<&K::Stored>| object.map(|object| (self.keys_of)(object)).unwrap_or_default();
         let (before, after) = (of(old), of(new));
         for gone in before.iter().filter(|entry| !after.contains(entry)) {
             self.keys.0.remove(&Place::new(gone.clone(), key.clone()));

@@ -21,10 +21,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
     driver::{Connection, Driver},
-    protocol::{ListFrom, Settings, Target},
+    protocol::{ListSemantic, Settings, Target},
     scope::Scope,
-    shared::Shared,
     skip::InvalidPath,
+    state::State,
     version::InvalidResourceVersion,
 };
 
@@ -100,24 +100,24 @@ impl Informers {
     /// An informer for a type that is known at compile time, such as one made with `kube::CustomResource`.
     ///
     /// For the metadata alone, ask for `typed::<PartialObjectMeta<K>>()`.
-    pub fn typed<K: Object<DynamicType = ()>>(&self) -> Builder<K> {
-        Builder::new(self.clone(), &())
+    pub fn typed<K: Object<DynamicType = ()>>(&self) -> InformerBuilder<K> {
+        InformerBuilder::new(self.clone(), &())
     }
 
     /// An informer for a type that is known at run time.
-    pub fn dynamic(&self, resource: &ApiResource) -> Builder<DynamicObject> {
-        Builder::new(self.clone(), resource)
+    pub fn dynamic(&self, resource: &ApiResource) -> InformerBuilder<DynamicObject> {
+        InformerBuilder::new(self.clone(), resource)
     }
 
     /// An informer that fetches and keeps the metadata of each object alone.
-    pub fn metadata(&self, resource: &ApiResource) -> Builder<PartialObjectMeta<DynamicObject>> {
-        Builder::new(self.clone(), resource)
+    pub fn metadata(&self, resource: &ApiResource) -> InformerBuilder<PartialObjectMeta<DynamicObject>> {
+        InformerBuilder::new(self.clone(), resource)
     }
 }
 
 /// An informer that is being described; [`start`](Self::start) runs it.
 #[must_use = "an informer does nothing until it is started"]
-pub struct Builder<K: Cached> {
+pub struct InformerBuilder<K: Cached> {
     informers: Informers,
     target: Target,
     /// The namespaces to begin with, if they can change.
@@ -126,16 +126,16 @@ pub struct Builder<K: Cached> {
     _object: std::marker::PhantomData<fn() -> K>,
 }
 
-impl<K: Object> Builder<K> {
+impl<K: Object> InformerBuilder<K> {
     /// Holds each object as bytes, in one allocation: [`Compact`]. It takes much less memory, and each read
     /// decodes anew: for a cache that is large and seldom read.
-    pub fn compact(self) -> Builder<Compact<K>> {
+    pub fn compact(self) -> InformerBuilder<Compact<K>> {
         let Self { informers, target, set, settings, .. } = self;
-        Builder { informers, target, set, settings, _object: std::marker::PhantomData }
+        InformerBuilder { informers, target, set, settings, _object: std::marker::PhantomData }
     }
 }
 
-impl<K: Cached> Builder<K> {
+impl<K: Cached> InformerBuilder<K> {
     fn new(informers: Informers, dynamic_type: &<K::Object as kube::Resource>::DynamicType) -> Self {
         Self::of(informers, Target::new::<K::Object>(dynamic_type), Settings::default())
     }
@@ -172,20 +172,20 @@ impl<K: Cached> Builder<K> {
     }
 
     /// Watches the objects that this label selector selects, in kubectl's syntax: `app=web,tier!=test`.
-    pub fn labels(mut self, selector: &str) -> Self {
-        self.target.labels = selector.to_owned();
+    pub fn label_selector(mut self, selector: &str) -> Self {
+        self.target.label_selector = selector.to_owned();
         self
     }
 
     /// Watches the objects that this field selector selects: `metadata.name=web`.
-    pub fn fields(mut self, selector: &str) -> Self {
-        self.target.fields = selector.to_owned();
+    pub fn field_selector(mut self, selector: &str) -> Self {
+        self.target.field_selector = selector.to_owned();
         self
     }
 
-    /// Where lists come from; [`ListFrom::Storage`] if not said.
-    pub fn list_from(mut self, list_from: ListFrom) -> Self {
-        self.settings.list_from = list_from;
+    /// Where lists come from; [`ListSemantic::MostRecent`] if not said.
+    pub fn list_semantic(mut self, list_semantic: ListSemantic) -> Self {
+        self.settings.list_semantic = list_semantic;
         self
     }
 
@@ -275,7 +275,7 @@ impl<K: Cached> Clone for Informer<K> {
 
 /// Owns the task: dropped, it ends it.
 struct Handle<K: Cached> {
-    shared: Arc<Shared<K>>,
+    state: Arc<State<K>>,
     cancelled: CancellationToken,
     /// The namespaces that are watched, if it is not all of them.
     namespaces: Option<Namespaces>,
@@ -302,22 +302,22 @@ impl<K: Cached> Handle<K> {
         can_change: bool,
     ) -> Self {
         let cancelled = informers.inner.cancelled.child_token();
-        let shared = Arc::new(Shared::new(scopes));
+        let state = Arc::new(State::new(scopes));
         #[cfg(feature = "metrics")]
-        informers.inner.metrics.add(&target, &shared);
+        informers.inner.metrics.add(&target, &state);
         let (added, receiver) = mpsc::unbounded_channel();
         // The receiver is here, so this cannot fail.
         scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
         let connection = Arc::clone(&informers.inner.connection);
         let driver =
-            Driver::new(connection, target, settings, Arc::clone(&shared), receiver, cancelled.clone());
+            Driver::new(connection, target, settings, Arc::clone(&state), receiver, cancelled.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
         let watched =
             scopes.iter().filter_map(|scope| Some((scope.namespace.as_deref()?.to_owned(), scope.clone())));
         let watched = Mutex::new(watched.collect());
         let by_name = can_change || scopes.iter().any(|scope| scope.namespace.is_some());
         let namespaces = by_name.then(|| Namespaces { watched, added: can_change.then_some(added) });
-        Self { shared, cancelled, namespaces, task, _informers: informers.clone() }
+        Self { state, cancelled, namespaces, task, _informers: informers.clone() }
     }
 }
 
@@ -340,10 +340,10 @@ pub struct Synced {
 #[error("the first list is not complete")]
 pub struct NotSynced;
 
-/// The informer watches all namespaces, or one: only a [set of namespaces](Builder::namespaces) can change.
+/// The informer watches all namespaces, or one: only a [set of namespaces](InformerBuilder::namespaces) can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the informer was not started with a set of namespaces")]
-pub struct FixedScope;
+pub struct NamespacesFixed;
 
 /// Why [`Informer::wait_for`] did not see the version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -389,7 +389,7 @@ impl<K: Cached> Informer<K> {
             Ok(status) => (status.not_synced_because().cloned(), 0),
             Err(_) => (Some(Error::Stopped), 0),
         };
-        match (failed, self.handle.shared.snapshot()) {
+        match (failed, self.handle.state.snapshot()) {
             (None, Some(snapshot)) => Ok(Synced {
                 count: snapshot.len(),
                 resource_version: snapshot.resource_version(),
@@ -406,21 +406,21 @@ impl<K: Cached> Informer<K> {
     /// # Errors
     /// Before the first list is complete: a part never passes for the whole.
     pub fn snapshot(&self) -> Result<Snapshot<K>, NotSynced> {
-        self.handle.shared.snapshot().ok_or(NotSynced)
+        self.handle.state.snapshot().ok_or(NotSynced)
     }
 
     /// The present state, then [`Event::Synced`](crate::Event::Synced), then every change. See [`Subscription`].
     #[must_use]
     pub fn subscribe(&self) -> Subscription<K> {
         let handle: Arc<dyn Send + Sync> = Arc::clone(&self.handle) as _;
-        Subscription::new(self.handle.shared.subscribe(), handle)
+        Subscription::new(self.handle.state.subscribe(), handle)
     }
 
     /// The status, now (`borrow`) and whenever it changes (`changed`, `wait_for`). A new `last_contact` alone is no
     /// change that wakes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.handle.shared.status()
+        self.handle.state.status()
     }
 
     /// Waits until the cache has everything of a namespace up to a version, so that a writer reads its own write: pass
@@ -472,12 +472,12 @@ impl<K: Cached> Informer<K> {
     /// already.
     ///
     /// # Errors
-    /// When the informer was not started with a [set of namespaces](Builder::namespaces).
-    pub fn add_namespace(&self, namespace: &str) -> Result<(), FixedScope> {
+    /// When the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
+    pub fn add_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
         let (mut watched, added) = self.set()?;
         if !watched.contains_key(namespace) {
             let scope = Scope::new(Some(namespace));
-            self.handle.shared.add_scope(&scope);
+            self.handle.state.add_scope(&scope);
             watched.insert(namespace.to_owned(), scope.clone());
             // It fails when the informer has ended, and nothing is followed any more.
             let _ = added.send(scope);
@@ -486,21 +486,21 @@ impl<K: Cached> Informer<K> {
     }
 
     /// Does not watch a namespace any more. When this returns its objects are gone from the cache, and subscribers are
-    /// told with [`Reason::NamespaceRemoved`](crate::Reason::NamespaceRemoved). Nothing happens if it is not watched.
+    /// told with [`DeletionReason::NamespaceRemoved`](crate::DeletionReason::NamespaceRemoved). Nothing happens if it is not watched.
     ///
     /// # Errors
-    /// When the informer was not started with a [set of namespaces](Builder::namespaces).
-    pub fn remove_namespace(&self, namespace: &str) -> Result<(), FixedScope> {
+    /// When the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
+    pub fn remove_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
         let (mut watched, _) = self.set()?;
         if let Some(scope) = watched.remove(namespace) {
-            self.handle.shared.remove_scope(&scope);
+            self.handle.state.remove_scope(&scope);
         }
         Ok(())
     }
 
-    fn set(&self) -> Result<(Watched<'_>, &mpsc::UnboundedSender<Scope>), FixedScope> {
-        let Namespaces { watched, added } = self.handle.namespaces.as_ref().ok_or(FixedScope)?;
-        let added = added.as_ref().ok_or(FixedScope)?;
+    fn set(&self) -> Result<(Watched<'_>, &mpsc::UnboundedSender<Scope>), NamespacesFixed> {
+        let Namespaces { watched, added } = self.handle.namespaces.as_ref().ok_or(NamespacesFixed)?;
+        let added = added.as_ref().ok_or(NamespacesFixed)?;
         Ok((watched.lock().unwrap_or_else(PoisonError::into_inner), added))
     }
 }
@@ -512,13 +512,13 @@ impl<K: Cached> Informer<K> {
     ///
     /// The function must give the same keys for the same object each time. It is called while the cache is locked, so
     /// it must not use the informer itself. If it panics the informer [ends](Phase::Stopped), as it does when an object's
-    /// `Deserialize` panics; [`Builder::start`] then begins a new one.
-    pub fn index<I, Keys>(&self, keys: impl Fn(&K::Held) -> Keys + Send + Sync + 'static) -> Index<K, I>
+    /// `Deserialize` panics; [`InformerBuilder::start`] then begins a new one.
+    pub fn index<I, Keys>(&self, keys: impl Fn(&K::Stored) -> Keys + Send + Sync + 'static) -> Index<K, I>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
         Keys: IntoIterator<Item = I>,
     {
-        Index::new(&self.handle.shared, Arc::new(move |object| keys(object).into_iter().collect()))
+        Index::new(&self.handle.state, Arc::new(move |object| keys(object).into_iter().collect()))
     }
 }
 

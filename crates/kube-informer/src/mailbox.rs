@@ -224,7 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Reason;
+    use crate::DeletionReason;
 
     const OBJECTS: usize = 400;
 
@@ -268,7 +268,7 @@ mod tests {
         }
 
         fn change(&mut self, at: usize, change: Change) -> Option<Difference<ConfigMap>> {
-            let reason = Reason::Deleted;
+            let reason = DeletionReason::Deleted;
             let difference = match (self.objects.get(&at).cloned(), change) {
                 (None, Change::Delete) => return None,
                 (None, _) => Difference::Added { object: self.object(None) },

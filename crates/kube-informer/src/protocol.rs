@@ -26,22 +26,22 @@ use crate::{ResourceVersion, skip::Skip, store::Freshness};
 /// Time since the [`Informers`](crate::Informers) were made.
 pub(crate) type Time = Duration;
 
-/// Where lists come from.
+/// How fresh the lists of an informer are, in the words of kube-runtime's `watcher::ListSemantic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum ListFrom {
-    /// As new as the server's storage.
+pub enum ListSemantic {
+    /// As fresh as the server's storage (etcd), and read in pages.
     #[default]
-    Storage,
-    /// From the server's memory, at least as new as what this informer has seen: cheaper for the server, and the first
-    /// list may be a little old.
-    Cache,
+    MostRecent,
+    /// From the server's watch cache. Cheaper for the server, and sent as a whole: a page size would make it read from
+    /// storage. The first list may be a little old; later ones are at least as new as what this informer has seen.
+    Any,
 }
 
 /// What a user chooses for one informer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
-    pub(crate) list_from: ListFrom,
+    pub(crate) list_semantic: ListSemantic,
     pub(crate) skip: Skip,
     pub(crate) stale_after: Duration,
     /// Whether a watch-list is tried before a list.
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            list_from: ListFrom::default(),
+            list_semantic: ListSemantic::default(),
             skip: Skip::managed_fields(),
             stale_after: Duration::from_secs(180),
             watch_list: true,
@@ -561,10 +561,10 @@ impl Machine {
     }
 
     fn version_to_list(&self) -> ListVersion {
-        match (self.settings.list_from, self.consistent, self.progress) {
-            (ListFrom::Storage, ..) | (_, true, _) => ListVersion::Latest,
-            (ListFrom::Cache, false, None) => ListVersion::Any,
-            (ListFrom::Cache, false, Some(progress)) => ListVersion::AtLeast(progress),
+        match (self.settings.list_semantic, self.consistent, self.progress) {
+            (ListSemantic::MostRecent, ..) | (_, true, _) => ListVersion::Latest,
+            (ListSemantic::Any, false, None) => ListVersion::Any,
+            (ListSemantic::Any, false, Some(progress)) => ListVersion::AtLeast(progress),
         }
     }
 

@@ -24,7 +24,7 @@ const NEEDED: [&[&str]; 7] = [
     &["metadata", "uid"],
 ];
 
-/// A path that [`Builder::skip`](crate::Builder::skip) does not take.
+/// A path that [`InformerBuilder::skip`](crate::InformerBuilder::skip) does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} cannot be skipped: {problem}")]
 pub struct InvalidPath {
@@ -71,7 +71,7 @@ impl Skip {
         self.add(&LAST_APPLIED.map(Step::Member));
     }
 
-    /// Adds a path in the syntax of [`Builder::skip`](crate::Builder::skip).
+    /// Adds a path in the syntax of [`InformerBuilder::skip`](crate::InformerBuilder::skip).
     pub(crate) fn path(&mut self, path: &str) -> Result<(), InvalidPath> {
         let invalid = |problem| InvalidPath { path: path.to_owned(), problem };
         let steps = steps(path).map_err(invalid)?;

@@ -19,11 +19,11 @@ pub(crate) struct Entry<K: Cached> {
     /// The number of the last list that showed it. Only the store reads it, and writes it through a shared reference:
     /// a mark must not copy the nodes that a snapshot holds.
     seen_by: AtomicU32,
-    pub(crate) object: K::Held,
+    pub(crate) object: K::Stored,
 }
 
 impl<K: Cached> Entry<K> {
-    pub(crate) fn new(version: ResourceVersion, object: K::Held, seen_by: u32) -> Self {
+    pub(crate) fn new(version: ResourceVersion, object: K::Stored, seen_by: u32) -> Self {
         Self { version, object, seen_by: AtomicU32::new(seen_by) }
     }
 
@@ -73,22 +73,22 @@ impl<K: Cached> Snapshot<K> {
     /// The object `name`, in `namespace` or, for a cluster-scoped type, without one. O(log n).
     ///
     /// `snapshot.get("default", "web")` and `snapshot.get(None, "node-1")` both read well.
-    pub fn get<'a>(&self, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&K::Held> {
+    pub fn get<'a>(&self, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&K::Stored> {
         with_text(namespace.into(), name, |text| Some(&self.objects.get(text)?.object))
     }
 
     /// All objects in the order of (namespace, name).
-    pub fn iter(&self) -> impl Iterator<Item = &K::Held> {
+    pub fn iter(&self) -> impl Iterator<Item = &K::Stored> {
         self.objects.values().map(|entry| &entry.object)
     }
 
     /// All objects with their keys, in the order of the keys.
-    pub fn entries(&self) -> impl Iterator<Item = (&ObjectKey, &K::Held)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&ObjectKey, &K::Stored)> {
         self.objects.iter().map(|(key, entry)| (key, &entry.object))
     }
 
     /// The objects of one namespace, in the order of their names. O(log n) to find the first.
-    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Held> {
+    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Stored> {
         with_text(Some(namespace), "", |start| {
             self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
         })
@@ -112,7 +112,7 @@ impl<K: Cached> Snapshot<K> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Held>
+    pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Stored>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
     {
@@ -155,7 +155,7 @@ impl<K: Cached> Snapshot<K> {
     }
 
     /// The first entry after `key`: how a subscription walks a snapshot that it owns.
-    pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &K::Held)> {
+    pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &K::Stored)> {
         let found = match key {
             Some(key) => {
                 let after: (Bound<&ObjectKey>, Bound<&ObjectKey>) = (Bound::Excluded(key), Bound::Unbounded);

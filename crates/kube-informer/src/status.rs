@@ -214,7 +214,7 @@ impl Status {
 
     /// How long ago the server last sent something.
     #[must_use]
-    pub fn age(&self) -> Option<Duration> {
+    pub fn last_contact_age(&self) -> Option<Duration> {
         self.last_contact.map(|at| at.elapsed())
     }
 

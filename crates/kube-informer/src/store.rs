@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use imbl::OrdMap;
 
 use crate::{
-    Cached, ObjectKey, Quarantined, Reason, ResourceVersion, Snapshot,
+    Cached, DeletionReason, ObjectKey, Quarantined, ResourceVersion, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
     index::Maintain,
     key::with_text,
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Item<K: Cached> {
     pub(crate) key: ObjectKey,
     pub(crate) version: ResourceVersion,
-    pub(crate) object: K::Held,
+    pub(crate) object: K::Stored,
 }
 
 impl<K: Cached> Entry<K> {
@@ -126,7 +126,7 @@ impl<K: Cached> Store<K> {
     /// A scope is not watched any more: everything in it is gone.
     pub(crate) fn remove_scope(&mut self, namespace: Option<&str>) {
         Arc::make_mut(&mut self.scopes).remove(namespace);
-        self.clear(namespace, Reason::NamespaceRemoved);
+        self.clear(namespace, DeletionReason::NamespaceRemoved);
     }
 
     /// A scope cannot be listed so far.
@@ -234,7 +234,7 @@ impl<K: Cached> Store<K> {
         let difference = if K::uid(&old) == K::uid(&new) {
             Difference::Updated { old, new }
         } else {
-            Difference::Replaced { last: old.clone(), old, reason: Reason::Deleted, object: new }
+            Difference::Replaced { last: old.clone(), old, reason: DeletionReason::Deleted, object: new }
         };
         self.record(key, difference);
     }
@@ -245,7 +245,7 @@ impl<K: Cached> Store<K> {
         let replaced =
             self.objects.get(&item.key).is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
         if replaced {
-            self.delete(&item.key, Reason::Deleted);
+            self.delete(&item.key, DeletionReason::Deleted);
         }
         let quarantined = Quarantined { resource_version: item.version, error: item.error };
         self.quarantine_changed = true;
@@ -257,8 +257,8 @@ impl<K: Cached> Store<K> {
         &mut self,
         key: &ObjectKey,
         version: ResourceVersion,
-        last: Option<K::Held>,
-        reason: Reason,
+        last: Option<K::Stored>,
+        reason: DeletionReason,
     ) {
         if self.newest(key).is_some_and(|newest| version < newest) {
             return;
@@ -272,7 +272,7 @@ impl<K: Cached> Store<K> {
     }
 
     /// Empties a scope: every object of it is gone for this reason. Gives how many there were.
-    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: Reason) -> usize {
+    pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: DeletionReason) -> usize {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, _| !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
@@ -312,7 +312,7 @@ impl<K: Cached> Store<K> {
     }
 
     /// An object is gone, and nothing tells of a later state than the cached one.
-    pub(crate) fn delete(&mut self, key: &ObjectKey, reason: Reason) {
+    pub(crate) fn delete(&mut self, key: &ObjectKey, reason: DeletionReason) {
         if let Some(Entry { object: old, .. }) = self.objects.remove(key) {
             self.reindex(key, Some(&old), None);
             self.record(key.clone(), Difference::Deleted { last: old.clone(), old, reason });
@@ -323,7 +323,7 @@ impl<K: Cached> Store<K> {
         self.quarantine_changed |= self.quarantined.remove(key).is_some();
     }
 
-    fn reindex(&mut self, key: &ObjectKey, old: Option<&K::Held>, new: Option<&K::Held>) {
+    fn reindex(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>) {
         for (_, index) in &mut self.indexes {
             index.change(key, old, new);
         }

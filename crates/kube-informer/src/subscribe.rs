@@ -24,7 +24,7 @@ pub enum Change<K: Cached> {
         /// Its namespace and name.
         key: ObjectKey,
         /// Its state.
-        object: K::Held,
+        object: K::Stored,
         /// Whether it is part of the state in which the subscription began.
         initial: bool,
     },
@@ -33,25 +33,25 @@ pub enum Change<K: Cached> {
         /// Its namespace and name.
         key: ObjectKey,
         /// The state that this subscription knew before.
-        old: K::Held,
+        old: K::Stored,
         /// The present state.
-        new: K::Held,
+        new: K::Stored,
     },
     /// An object is not there any more.
     Deleted {
         /// Its namespace and name.
         key: ObjectKey,
         /// Its last known state.
-        last: K::Held,
+        last: K::Stored,
         /// How it came to be gone.
-        reason: Reason,
+        reason: DeletionReason,
     },
 }
 
 /// Why an object is gone from the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum DeletionReason {
     /// It was deleted.
     Deleted,
     /// It was deleted, or it changed so that the informer's selector leaves it out. A server reports both as `DELETED` with
@@ -94,7 +94,7 @@ impl<K: Cached> Change<K> {
 
     /// The state that the change is about: the new one, or the last one of an object that is gone.
     #[must_use]
-    pub fn object(&self) -> &K::Held {
+    pub fn object(&self) -> &K::Stored {
         match self {
             Self::Added { object, .. }
             | Self::Updated { new: object, .. }

@@ -14,16 +14,18 @@ use std::{
 use futures_util::{Stream, StreamExt as _, stream};
 use kube::{
     Api, Resource,
-    runtime::watcher::{Config, Error as WatcherError, Event, InitialListStrategy, ListSemantic, Result},
+    runtime::watcher::{
+        Config, Error as WatcherError, Event, InitialListStrategy, ListSemantic as KubeListSemantic, Result,
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
 use crate::{
-    Builder, Change, Compact, Error, Informers, Object, ObjectKey, Phase, Quarantined, ResourceVersion,
-    Status, Subscription,
-    protocol::{ListFrom, Settings, Target},
+    Change, Compact, Error, InformerBuilder, Informers, Object, ObjectKey, Phase, Quarantined,
+    ResourceVersion, Status, Subscription,
+    protocol::{ListSemantic, Settings, Target},
     skip::Skip,
 };
 
@@ -160,7 +162,7 @@ impl<K: Object> Watcher<K> {
     }
 }
 
-fn builder<K: Object>(api: Api<K>, config: &Config) -> Builder<Compact<K>> {
+fn builder<K: Object>(api: Api<K>, config: &Config) -> InformerBuilder<Compact<K>> {
     let Config {
         label_selector,
         field_selector,
@@ -178,14 +180,14 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> Builder<Compact<K>> {
     let known = (&() as &dyn Any).downcast_ref::<K::DynamicType>().map(Target::new::<K>);
     let target = Target {
         namespace: api.namespace().map(str::to_owned),
-        labels: label_selector.clone().unwrap_or_default(),
-        fields: field_selector.clone().unwrap_or_default(),
+        label_selector: label_selector.clone().unwrap_or_default(),
+        field_selector: field_selector.clone().unwrap_or_default(),
         ..known.unwrap_or_else(|| Target::from_path::<K>(api.resource_url()))
     };
     let settings = Settings {
-        list_from: match list_semantic {
-            ListSemantic::MostRecent => ListFrom::Storage,
-            ListSemantic::Any => ListFrom::Cache,
+        list_semantic: match list_semantic {
+            KubeListSemantic::MostRecent => ListSemantic::MostRecent,
+            KubeListSemantic::Any => ListSemantic::Any,
         },
         // kube's watcher leaves nothing out.
         skip: Skip::default(),
@@ -194,7 +196,7 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> Builder<Compact<K>> {
         watch_timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
         ..Settings::default()
     };
-    Builder::of(Informers::new(api.into_client()), target, settings)
+    InformerBuilder::of(Informers::new(api.into_client()), target, settings)
 }
 
 fn as_watcher_error(error: &Error, synced: bool) -> WatcherError {

@@ -45,7 +45,7 @@ async fn equal_informers_share_one_watch() {
 
     let others = [
         informers.typed::<Blog>().start(),
-        informers.typed::<Blog>().namespace("default").labels("a=b").start(),
+        informers.typed::<Blog>().namespace("default").label_selector("a=b").start(),
         informers.typed::<Blog>().namespace("default").keep_managed_fields().start(),
         informers.typed::<Blog>().namespace("default").skip_last_applied().start(),
     ];
@@ -281,7 +281,7 @@ async fn a_cache_may_be_allowed_to_get_as_old_as_it_likes() {
     blogs.synced().await.unwrap();
     tokio::time::sleep(Duration::from_secs(230)).await;
     assert!(blogs.status().borrow().is_ready());
-    assert_eq!(blogs.status().borrow().age().map(|age| age.as_secs()), Some(230));
+    assert_eq!(blogs.status().borrow().last_contact_age().map(|age| age.as_secs()), Some(230));
 }
 
 #[tokio::test(start_paused = true)]
@@ -405,7 +405,7 @@ async fn changes_are_coalesced_for_one_who_reads_late() {
     let server = Server::new(move |_| {
         Reply::watch_list(5, &[blog("a", 5)], Then::More(more.lock().unwrap().take().unwrap()))
     });
-    let blogs = Informers::new(server.client()).typed::<Blog>().labels("a=b").start();
+    let blogs = Informers::new(server.client()).typed::<Blog>().label_selector("a=b").start();
     let mut events = blogs.subscribe();
     assert_eq!(read(&mut events, 2).await, ["*a/5", "synced 1 at 5"]);
     for version in 6..100 {
@@ -524,8 +524,12 @@ async fn metadata_informers_ask_for_metadata() {
 async fn scope_and_selectors_are_sent() {
     let server = quiet();
     let informers = Informers::new(server.client());
-    let blogs =
-        informers.typed::<Blog>().namespace("default").labels("a in (b,c)").fields("metadata.name=x").start();
+    let blogs = informers
+        .typed::<Blog>()
+        .namespace("default")
+        .label_selector("a in (b,c)")
+        .field_selector("metadata.name=x")
+        .start();
     blogs.synced().await.unwrap();
     let Call { uri, .. } = &server.calls()[0];
     assert!(uri.starts_with("/apis/web.helloworld/v1/namespaces/default/blogs?"), "{uri}");

@@ -27,7 +27,7 @@ use kube::{
         reflector::{self, Store},
     },
 };
-use kube_informer::{Informers, Shared, reflect, touched_objects};
+use kube_informer::{Informers, SharedObject, reflect, touched_objects};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, event, eventually};
 use tokio::{
@@ -74,8 +74,8 @@ fn take(more: &Mutex<Option<UnboundedReceiver<String>>>) -> Then {
 
 /// A controller that runs, and what it reconciled.
 struct Running {
-    reconciled: UnboundedReceiver<Arc<Shared<Blog>>>,
-    store: Store<Shared<Blog>>,
+    reconciled: UnboundedReceiver<Arc<SharedObject<Blog>>>,
+    store: Store<SharedObject<Blog>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -88,7 +88,7 @@ impl Running {
         let (store, writer) = reflector::store();
         let applied = reflect(blogs.subscribe(), writer);
         let (send, reconciled) = mpsc::unbounded_channel();
-        let reconcile = |blog: Arc<Shared<Blog>>, send: Arc<UnboundedSender<_>>| async move {
+        let reconcile = |blog: Arc<SharedObject<Blog>>, send: Arc<UnboundedSender<_>>| async move {
             send.send(blog).unwrap();
             Ok::<_, Infallible>(Action::await_change())
         };

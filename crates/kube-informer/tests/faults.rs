@@ -56,7 +56,7 @@ async fn readiness_is_revoked_when_answers_bring_nothing() {
         assert_eq!(synced.elapsed().as_secs(), 180, "{at}");
         let failing = status.wait_for(|status| matches!(status.phase, Phase::Watching));
         assert!(tokio::time::timeout(HOUR, failing).await.is_err(), "{at}: nothing was being watched");
-        assert!(blogs.status().borrow().age().unwrap() >= HOUR, "{at}");
+        assert!(blogs.status().borrow().last_contact_age().unwrap() >= HOUR, "{at}");
     }
 }
 
@@ -140,7 +140,7 @@ async fn what_one_informer_asks_wrong_costs_the_others_no_watch_lists() {
             _ => Reply::watch_list(5, &[], Then::Stay),
         });
         let informers = Informers::new(server.client());
-        let wrong = informers.typed::<Blog>().labels("a=b=c").start();
+        let wrong = informers.typed::<Blog>().label_selector("a=b=c").start();
         assert!(matches!(wrong.synced().await, Err(Error::Api { .. })));
         informers.typed::<Blog>().start().synced().await.unwrap();
         let calls = server.calls();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kube::Client;
-use kube_informer::{Informers, ListFrom, Phase, Status};
+use kube_informer::{Informers, ListSemantic, Phase, Status};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -148,7 +148,7 @@ async fn a_list_from_the_cache_asks_for_it() {
         call if call.is_list() => Reply::list(5, &[]),
         _ => Reply::watch(vec![], Then::Stay),
     });
-    let blogs = Informers::new(server.client()).typed::<Blog>().list_from(ListFrom::Cache).start();
+    let blogs = Informers::new(server.client()).typed::<Blog>().list_semantic(ListSemantic::Any).start();
     blogs.synced().await.unwrap();
     let calls = server.calls();
     for call in &calls[..2] {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use kube_informer::{FixedScope, Informer, Informers, Phase, Status, WaitError};
+use kube_informer::{Informer, Informers, NamespacesFixed, Phase, Status, WaitError};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, bookmark, event, eventually, next, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -240,8 +240,8 @@ async fn only_a_set_can_change_and_each_start_has_its_own() {
     let cluster = Cluster::new();
     let informers = Informers::new(cluster.server.client());
     for fixed in [informers.typed::<Blog>().start(), informers.typed::<Blog>().namespace("a").start()] {
-        assert_eq!(fixed.add_namespace("b"), Err(FixedScope));
-        assert_eq!(fixed.remove_namespace("a"), Err(FixedScope));
+        assert_eq!(fixed.add_namespace("b"), Err(NamespacesFixed));
+        assert_eq!(fixed.remove_namespace("a"), Err(NamespacesFixed));
     }
     let one = informers.typed::<Blog>().namespaces(["a"]).start();
     let two = informers.typed::<Blog>().namespaces(["a"]).start();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
-use kube_informer::{Change, Event, Informer, Informers, ListFrom, Phase, Status, Subscription};
+use kube_informer::{Change, Event, Informer, Informers, ListSemantic, Phase, Status, Subscription};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -105,7 +105,7 @@ async fn label_selector(cluster: Cluster) -> Result<()> {
     widgets.create_labelled("out", &json!({"app": "y"})).await?;
     let informers = Informers::new(cluster.client());
     let informer =
-        informers.dynamic(&widget_type(GROUP)).namespace(cluster.namespace()).labels("app=x").start();
+        informers.dynamic(&widget_type(GROUP)).namespace(cluster.namespace()).label_selector("app=x").start();
     let mut events = informer.subscribe();
     expect(&mut events, "initially in small").await?;
     expect(&mut events, "synced 1").await?;
@@ -349,7 +349,7 @@ async fn breaking_connections(cluster: Cluster) -> Result<()> {
     let builder = || informers.dynamic(&widget_type(GROUP));
     let followed = [
         builder().namespace(cluster.namespace()).start(),
-        builder().namespace(cluster.namespace()).list_from(ListFrom::Cache).start(),
+        builder().namespace(cluster.namespace()).list_semantic(ListSemantic::Any).start(),
         builder().namespaces([cluster.namespace(), "default"]).start(),
     ];
     let mut followers: Vec<Follower> = followed.iter().map(Follower::new).collect();

@@ -19,7 +19,7 @@ use prometheus_client::{
 };
 
 use super::{COUNTS, Count, Counters};
-use crate::{Cached, ResourceVersion, protocol::Target, shared::Shared};
+use crate::{Cached, ResourceVersion, protocol::Target, state::State};
 
 /// The state of one informer, or of all that watch a resource.
 #[derive(Debug, Default)]
@@ -208,7 +208,7 @@ const GAUGES: [GaugeMetric; 9] = [
 
 impl Metrics {
     /// Measures an informer until it ends.
-    pub(crate) fn add<K: Cached>(&self, target: &Target, informer: &Arc<Shared<K>>) {
+    pub(crate) fn add<K: Cached>(&self, target: &Target, informer: &Arc<State<K>>) {
         let resource = Resource {
             group: target.group.clone(),
             version: target.version.clone(),

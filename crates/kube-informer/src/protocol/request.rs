@@ -20,8 +20,8 @@ pub(crate) struct Target {
     pub(crate) kind: String,
     pub(crate) metadata_only: bool,
     pub(crate) namespace: Option<String>,
-    pub(crate) labels: String,
-    pub(crate) fields: String,
+    pub(crate) label_selector: String,
+    pub(crate) field_selector: String,
 }
 
 /// One request of the protocol.
@@ -69,8 +69,8 @@ impl Target {
             plural: K::plural(dynamic_type).into_owned(),
             metadata_only: K::metadata_api(),
             namespace: None,
-            labels: String::new(),
-            fields: String::new(),
+            label_selector: String::new(),
+            field_selector: String::new(),
         }
     }
 
@@ -89,8 +89,8 @@ impl Target {
             kind: kind.to_owned(),
             metadata_only: K::metadata_api(),
             namespace: None,
-            labels: String::new(),
-            fields: String::new(),
+            label_selector: String::new(),
+            field_selector: String::new(),
         }
     }
 
@@ -122,7 +122,8 @@ impl Target {
                 Some("metadata.name" | "metadata.namespace")
             )
         };
-        !self.labels.is_empty() || (!self.fields.is_empty() && !self.fields.split(',').all(fixed))
+        !self.label_selector.is_empty()
+            || (!self.field_selector.is_empty() && !self.field_selector.split(',').all(fixed))
     }
 
     /// Path and query.
@@ -131,11 +132,11 @@ impl Target {
             return self.group_version_path();
         }
         let mut query = Query(self.path(), '?');
-        if !self.labels.is_empty() {
-            query.add("labelSelector", &self.labels);
+        if !self.label_selector.is_empty() {
+            query.add("labelSelector", &self.label_selector);
         }
-        if !self.fields.is_empty() {
-            query.add("fieldSelector", &self.fields);
+        if !self.field_selector.is_empty() {
+            query.add("fieldSelector", &self.field_selector);
         }
         match request {
             Request::List { version, limit, continue_token } => {
@@ -253,8 +254,8 @@ mod tests {
             kind: "Blog".into(),
             metadata_only: false,
             namespace: Some("default".into()),
-            labels: String::new(),
-            fields: String::new(),
+            label_selector: String::new(),
+            field_selector: String::new(),
         }
     }
 
@@ -297,8 +298,8 @@ mod tests {
             group: String::new(),
             plural: "pods".into(),
             namespace: None,
-            labels: "app in (a,b),!c".into(),
-            fields: "metadata.name=x".into(),
+            label_selector: "app in (a,b),!c".into(),
+            field_selector: "metadata.name=x".into(),
             ..target()
         };
         let request = Request::List { version: ListVersion::Latest, limit: None, continue_token: None };
@@ -327,7 +328,8 @@ mod tests {
     #[test]
     fn an_object_cannot_leave_a_selection_by_name() {
         let with = |labels: &str, fields: &str| {
-            Target { labels: labels.into(), fields: fields.into(), ..target() }.objects_can_leave()
+            Target { label_selector: labels.into(), field_selector: fields.into(), ..target() }
+                .objects_can_leave()
         };
         assert!(!with("", ""));
         assert!(!with("", "metadata.name=x"));

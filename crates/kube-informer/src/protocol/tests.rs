@@ -38,8 +38,8 @@ proptest! {
         seed: u64,
         from_cache: bool,
     ) {
-        let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
-        let mut machine = Machine::new(Settings { list_from, ..Settings::default() }, seed, Arc::default());
+        let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
+        let mut machine = Machine::new(Settings { list_semantic, ..Settings::default() }, seed, Arc::default());
         let (mut now, mut waited, mut version) = (Time::ZERO, Time::ZERO, 100_u64);
         for outcome in outcomes {
             let request = loop {

@@ -19,11 +19,11 @@ use super::{
     model::{ALWAYS, Answer, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Error, Event, Index, ListFrom, ObjectKey, Phase, Snapshot, Status, Subscription,
+    Change, Error, Event, Index, ListSemantic, ObjectKey, Phase, Snapshot, Status, Subscription,
     engine::{Engine, Flow},
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
-    shared::Shared,
+    state::State,
     store::Store,
 };
 
@@ -200,7 +200,7 @@ fn version(blog: &Blog) -> u64 {
 
 /// An informer of one or several namespaces, each with a server of its own, and those who read it.
 struct Simulation {
-    shared: Arc<Shared<Blog>>,
+    state: Arc<State<Blog>>,
     settings: Settings,
     seed: u64,
     watch_lists: Arc<WatchLists>,
@@ -233,24 +233,24 @@ impl Connection {
 
 impl Simulation {
     /// An informer of everything.
-    fn new(steps: Vec<Step>, list_from: ListFrom, seed: u64, chunk: usize) -> Self {
-        Self::with(vec![("default", Scope::new(None), steps)], list_from, seed, chunk)
+    fn new(steps: Vec<Step>, list_semantic: ListSemantic, seed: u64, chunk: usize) -> Self {
+        Self::with(vec![("default", Scope::new(None), steps)], list_semantic, seed, chunk)
     }
 
     /// An informer of a set of namespaces, with a history for each.
-    fn of_set(histories: Vec<Vec<Step>>, list_from: ListFrom, seed: u64, chunk: usize) -> Self {
+    fn of_set(histories: Vec<Vec<Step>>, list_semantic: ListSemantic, seed: u64, chunk: usize) -> Self {
         let members = NAMESPACES.into_iter().zip(histories);
         let members = members.map(|(namespace, steps)| (namespace, Scope::new(Some(namespace)), steps));
-        Self::with(members.collect(), list_from, seed, chunk)
+        Self::with(members.collect(), list_semantic, seed, chunk)
     }
 
     fn with(
         members: Vec<(&'static str, Scope, Vec<Step>)>,
-        list_from: ListFrom,
+        list_semantic: ListSemantic,
         seed: u64,
         chunk: usize,
     ) -> Self {
-        let shared = Arc::new(Shared::new(members.iter().map(|(_, scope, _)| scope)));
+        let state = Arc::new(State::new(members.iter().map(|(_, scope, _)| scope)));
         let connections = members.into_iter().map(|(namespace, scope, steps)| Connection {
             namespace,
             server: Server::new(namespace),
@@ -260,8 +260,8 @@ impl Simulation {
             pending: VecDeque::new(),
         });
         Self {
-            shared,
-            settings: Settings { list_from, ..Settings::default() },
+            state,
+            settings: Settings { list_semantic, ..Settings::default() },
             seed,
             watch_lists: Arc::default(),
             now: Duration::ZERO,
@@ -292,7 +292,7 @@ impl Simulation {
         for at in 0..self.connections.len() {
             let behind = |simulation: &Self| {
                 let Connection { namespace, server, scope, .. } = &simulation.connections[at];
-                let status = simulation.shared.status();
+                let status = simulation.state.status();
                 let status = status.borrow();
                 let whole = (status.resource_version, status.synced);
                 let part = status.namespaces.get(*namespace);
@@ -304,13 +304,13 @@ impl Simulation {
                     self.round(at);
                 }
             }
-            assert!(!behind(self), "never caught up: {:?}", *self.shared.status().borrow());
+            assert!(!behind(self), "never caught up: {:?}", *self.state.status().borrow());
         }
     }
 
     fn check(&mut self) {
-        let snapshot = self.shared.snapshot().unwrap();
-        let status = self.shared.status().borrow().clone();
+        let snapshot = self.state.snapshot().unwrap();
+        let status = self.state.status().borrow().clone();
         assert!(status.synced);
         let mut expected = 0;
         for Connection { namespace, server, scope, .. } in &self.connections {
@@ -363,11 +363,11 @@ impl Simulation {
                 return self.advance_offline(at);
             }
             (Some(scope), None) => {
-                let (target, shared) = (Target::new::<Blog>(&()), Arc::clone(&self.shared));
+                let (target, state) = (Target::new::<Blog>(&()), Arc::clone(&self.state));
                 let settings = self.settings.clone();
                 let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
                 *engine =
-                    Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, shared));
+                    Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, state));
             }
             (Some(_), Some(_)) => {}
         }
@@ -401,9 +401,9 @@ impl Simulation {
     /// not. And the first subscriber misses nothing, so that nothing is hidden by coalescing.
     fn observe(&mut self) {
         self.subscribers[0].read(usize::MAX);
-        assert!(self.shared.change(Store::take_pending).is_none(), "something was kept back");
-        let Some(snapshot) = self.shared.snapshot() else { return };
-        let status = self.shared.status().borrow().clone();
+        assert!(self.state.change(Store::take_pending).is_none(), "something was kept back");
+        let Some(snapshot) = self.state.snapshot() else { return };
+        let status = self.state.status().borrow().clone();
         for Connection { namespace, scope, .. } in &self.connections {
             let held = snapshot.resource_version_of(namespace).is_some();
             let count = snapshot.in_namespace(namespace).count();
@@ -563,13 +563,13 @@ impl Simulation {
             Step::Bookmark => return bookmark(server.revision, false),
             Step::Remove => {
                 if let Some(scope) = scope.take() {
-                    self.shared.remove_scope(&scope);
+                    self.state.remove_scope(&scope);
                 }
             }
             Step::Add => {
                 if scope.is_none() {
                     let added = Scope::new(Some(*namespace));
-                    self.shared.add_scope(&added);
+                    self.state.add_scope(&added);
                     *scope = Some(added);
                     self.goes_backwards();
                 }
@@ -593,7 +593,7 @@ impl Simulation {
     }
 
     fn join(&mut self) {
-        let subscription = Subscription::new(self.shared.subscribe(), Arc::new(()));
+        let subscription = Subscription::new(self.state.subscribe(), Arc::new(()));
         self.subscribers.push(Subscriber {
             subscription,
             known: BTreeMap::new(),
@@ -604,7 +604,7 @@ impl Simulation {
 
     fn index(&mut self) {
         self.indexes.truncate(1);
-        self.indexes.push(Index::new(&self.shared, Arc::new(keys)));
+        self.indexes.push(Index::new(&self.state, Arc::new(keys)));
     }
 
     fn feed(&mut self, at: usize, bytes: &[u8]) -> Flow {
@@ -681,8 +681,8 @@ proptest! {
         seed: u64,
         chunk in 1_usize..600,
     ) {
-        let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
-        Simulation::new(steps, list_from, seed, chunk).run(&[0]);
+        let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
+        Simulation::new(steps, list_semantic, seed, chunk).run(&[0]);
     }
 }
 
@@ -698,10 +698,10 @@ proptest! {
         seed: u64,
         chunk in 1_usize..600,
     ) {
-        let list_from = if from_cache { ListFrom::Cache } else { ListFrom::Storage };
+        let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
         // At the end each has its turn.
         let turns: Vec<usize> = turns.into_iter().chain(0..NAMESPACES.len()).collect();
-        Simulation::of_set(histories, list_from, seed, chunk).run(&turns);
+        Simulation::of_set(histories, list_semantic, seed, chunk).run(&turns);
     }
 }
 
@@ -709,5 +709,5 @@ proptest! {
 #[test]
 fn a_list_from_a_cache_that_lags_moves_nothing_back() {
     let steps = vec![Step::Put(0), Step::Put(0), Step::Fault(Fault::Gone), Step::Fault(Fault::Lag(1))];
-    Simulation::new(steps, ListFrom::Cache, 1, 1000).run(&[0]);
+    Simulation::new(steps, ListSemantic::Any, 1, 1000).run(&[0]);
 }

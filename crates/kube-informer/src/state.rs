@@ -13,7 +13,7 @@ use crate::{
     metrics::Counters, scope::Scope, store::Store,
 };
 
-pub(crate) struct Shared<K: Cached> {
+pub(crate) struct State<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
     store: Mutex<Store<K>>,
     status: watch::Sender<Status>,
@@ -25,7 +25,7 @@ struct Subscribers<K: Cached> {
     closed: bool,
 }
 
-impl<K: Cached> Shared<K> {
+impl<K: Cached> State<K> {
     /// What an informer of these scopes shares.
     pub(crate) fn new<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
         let (mut store, mut status) = (Store::new(), Status::new());
@@ -175,7 +175,7 @@ impl<K: Cached> Shared<K> {
 }
 
 #[cfg(feature = "metrics")]
-impl<K: Cached> crate::metrics::Measured for Shared<K> {
+impl<K: Cached> crate::metrics::Measured for State<K> {
     fn measure(&self) -> crate::metrics::Gauges {
         let read = |mailbox: &&Arc<Mailbox<K>>| Arc::strong_count(mailbox) > 1;
         let mailboxes: Vec<_> = self.subscribers().mailboxes.iter().filter(read).cloned().collect();
@@ -193,7 +193,7 @@ impl<K: Cached> crate::metrics::Measured for Shared<K> {
             quarantined: status.quarantined.len(),
             subscribers: mailboxes.len(),
             queued,
-            last_contact: status.age(),
+            last_contact: status.last_contact_age(),
             resource_version: status.resource_version,
         }
     }

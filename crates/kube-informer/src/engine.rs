@@ -461,7 +461,7 @@ impl<K: Cached> Engine<K> {
         let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
         for keys in unseen.chunks(SWEEP_BATCH) {
             self.change(|store, _| {
-                keys.iter().for_each(|key| store.delete(key, DeletionReason::MissedWhileAway))
+                keys.iter().for_each(|key| store.delete(key, DeletionReason::MissedWhileAway));
             });
         }
         self.change(|store, list| store.sweep_quarantined(namespace, list));

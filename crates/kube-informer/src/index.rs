@@ -16,7 +16,7 @@ use std::{
 use foldhash::fast::FixedState;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
-use crate::{Cached, ObjectKey, snapshot::Entry, state::State};
+use crate::{Cached, ObjectKey, entry::Entry};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -30,12 +30,18 @@ pub struct Index<K: Cached, I> {
     inner: Arc<Inner<K, I>>,
 }
 
-type KeysOf<K, I> = dyn Fn(&<K as Cached>::Stored) -> Vec<I> + Send + Sync;
+pub(crate) type KeysOf<K, I> = dyn Fn(&<K as Cached>::Stored) -> Vec<I> + Send + Sync;
 
 struct Inner<K: Cached, I> {
     number: u64,
     keys_of: Arc<KeysOf<K, I>>,
-    cache: Weak<State<K>>,
+    cache: Weak<dyn Indexed>,
+}
+
+/// A cache that keeps indexes up to date.
+pub(crate) trait Indexed: Send + Sync {
+    /// Drops the index of this number. Nothing happens if there is none.
+    fn remove_index(&self, number: u64);
 }
 
 impl<K: Cached, I> Clone for Index<K, I> {
@@ -47,30 +53,15 @@ impl<K: Cached, I> Clone for Index<K, I> {
 impl<K: Cached, I> Drop for Inner<K, I> {
     fn drop(&mut self) {
         if let Some(cache) = self.cache.upgrade() {
-            let removed = cache.change(|store| store.remove_index(self.number));
-            // Outside of the lock: it can be large.
-            drop(removed);
+            cache.remove_index(self.number);
         }
     }
 }
 
-impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Index<K, I> {
-    /// An index of this cache. Most of it is built while the cache goes on.
-    pub(crate) fn new(cache: &Arc<State<K>>, keys_of: Arc<KeysOf<K, I>>) -> Self {
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mut maintained = Maintained { keys: Keys(OrdSet::new()), keys_of: Arc::clone(&keys_of) };
-        let mut known = OrdMap::new();
-        // The second round has little to do, and what is left for the lock is next to nothing.
-        for _ in 0..2 {
-            let current = cache.change(|store| store.objects().clone());
-            maintained.catch_up(&known, &current);
-            known = current;
-        }
-        cache.change(|store| {
-            maintained.catch_up(&known, store.objects());
-            store.add_index(number, Box::new(maintained));
-        });
-        Self { inner: Arc::new(Inner { number, keys_of, cache: Arc::downgrade(cache) }) }
+impl<K: Cached, I> Index<K, I> {
+    /// The handle of an index that `cache` keeps up to date under a number that [`next_number`] gave.
+    pub(crate) fn new(number: u64, keys_of: Arc<KeysOf<K, I>>, cache: Weak<dyn Indexed>) -> Self {
+        Self { inner: Arc::new(Inner { number, keys_of, cache }) }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -80,6 +71,11 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Index<K, I> {
     pub(crate) fn keys_of(&self, object: &K::Stored) -> Vec<I> {
         (self.inner.keys_of)(object)
     }
+}
+
+/// A number that no other index of the process has.
+pub(crate) fn next_number() -> u64 {
+    NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The state of an index, as a snapshot has it.
@@ -118,13 +114,22 @@ pub(crate) trait Maintain<K: Cached>: Send + Sync {
     fn state(&self) -> Arc<dyn Any + Send + Sync>;
 }
 
-struct Maintained<K: Cached, I> {
+pub(crate) struct Maintained<K: Cached, I> {
     keys: Keys<I>,
     keys_of: Arc<KeysOf<K, I>>,
 }
 
 impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> {
-    fn catch_up(&mut self, known: &OrdMap<ObjectKey, Entry<K>>, current: &OrdMap<ObjectKey, Entry<K>>) {
+    pub(crate) fn new(keys_of: Arc<KeysOf<K, I>>) -> Self {
+        Self { keys: Keys(OrdSet::new()), keys_of }
+    }
+
+    /// Applies what differs between two states of the cache.
+    pub(crate) fn catch_up(
+        &mut self,
+        known: &OrdMap<ObjectKey, Entry<K>>,
+        current: &OrdMap<ObjectKey, Entry<K>>,
+    ) {
         for difference in known.diff(current) {
             match difference {
                 DiffItem::Add(key, new) => self.change(key, None, Some(&new.object)),

@@ -518,7 +518,7 @@ impl<K: Cached> Informer<K> {
         I: Ord + Hash + Clone + Send + Sync + 'static,
         Keys: IntoIterator<Item = I>,
     {
-        Index::new(&self.handle.state, Arc::new(move |object| keys(object).into_iter().collect()))
+        self.handle.state.add_index(Arc::new(move |object| keys(object).into_iter().collect()))
     }
 }
 

@@ -8,7 +8,9 @@ mod decode;
 mod delta;
 mod driver;
 mod engine;
+mod entry;
 mod error;
+mod event;
 mod frame;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -36,6 +38,7 @@ pub use compact::Compact;
 #[cfg(feature = "runtime")]
 pub use controller::{SharedObject, reflect, touched_objects};
 pub use error::{Error, SharedCause};
+pub use event::{Change, DeletionReason, Event};
 pub use index::Index;
 pub use informer::{Informer, InformerBuilder, Informers, NamespacesFixed, NotSynced, Synced, WaitError};
 pub use key::ObjectKey;
@@ -43,7 +46,7 @@ pub use protocol::ListSemantic;
 pub use skip::InvalidPath;
 pub use snapshot::Snapshot;
 pub use status::{NamespaceStatus, Phase, Quarantined, Status};
-pub use subscribe::{Change, DeletionReason, Event, Subscription};
+pub use subscribe::Subscription;
 pub use version::{InvalidResourceVersion, ResourceVersion};
 #[cfg(feature = "runtime")]
 pub use watcher::watcher;

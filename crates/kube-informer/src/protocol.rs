@@ -10,6 +10,7 @@ mod backoff;
 mod request;
 #[cfg(test)]
 mod tests;
+mod time;
 mod watch_lists;
 
 use std::{sync::Arc, time::Duration};
@@ -19,12 +20,10 @@ use kube::core::Status;
 use self::backoff::Backoff;
 pub(crate) use self::{
     request::{ListVersion, Request, Target},
+    time::Time,
     watch_lists::WatchLists,
 };
 use crate::{ResourceVersion, skip::Skip, store::Freshness};
-
-/// Time since the [`Informers`](crate::Informers) were made.
-pub(crate) type Time = Duration;
 
 /// How fresh the lists of an informer are, in the words of kube-runtime's `watcher::ListSemantic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

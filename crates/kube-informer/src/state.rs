@@ -4,13 +4,22 @@
 //! the subscribers. The lock of the store is held for one change or for taking a snapshot, never while subscribers are
 //! told or bytes are decoded.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
+use imbl::OrdMap;
 use tokio::sync::watch;
 
 use crate::{
-    Cached, NamespaceStatus, ResourceVersion, Snapshot, Status, delta::Batch, mailbox::Mailbox,
-    metrics::Counters, scope::Scope, store::Store,
+    Cached, Index, NamespaceStatus, ResourceVersion, Snapshot, Status,
+    delta::Batch,
+    index::{self, Indexed, KeysOf, Maintained},
+    mailbox::Mailbox,
+    metrics::Counters,
+    scope::Scope,
+    store::Store,
 };
 
 pub(crate) struct State<K: Cached> {
@@ -76,6 +85,28 @@ impl<K: Cached> State<K> {
         subscribers.for_each(|_| {});
         subscribers.mailboxes.push(Arc::clone(&mailbox));
         mailbox
+    }
+
+    /// Adds an index. Most of it is built while the cache goes on.
+    pub(crate) fn add_index<I>(self: &Arc<Self>, keys_of: Arc<KeysOf<K, I>>) -> Index<K, I>
+    where
+        I: Ord + Hash + Clone + Send + Sync + 'static,
+    {
+        let number = index::next_number();
+        let mut maintained = Maintained::new(Arc::clone(&keys_of));
+        let mut known = OrdMap::new();
+        // The second round has little to do, and what is left for the lock is next to nothing.
+        for _ in 0..2 {
+            let current = self.change(|store| store.objects().clone());
+            maintained.catch_up(&known, &current);
+            known = current;
+        }
+        self.change(|store| {
+            maintained.catch_up(&known, store.objects());
+            store.add_index(number, Box::new(maintained));
+        });
+        let weak: Weak<Self> = Arc::downgrade(self);
+        Index::new(number, keys_of, weak)
     }
 
     /// One more scope is watched.
@@ -174,8 +205,20 @@ impl<K: Cached> State<K> {
     }
 }
 
+impl<K: Cached> Indexed for State<K> {
+    fn remove_index(&self, number: u64) {
+        let removed = self.change(|store| store.remove_index(number));
+        // Outside of the lock: it can be large.
+        drop(removed);
+    }
+}
+
 #[cfg(feature = "metrics")]
 impl<K: Cached> crate::metrics::Measured for State<K> {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     fn measure(&self) -> crate::metrics::Gauges {
         let read = |mailbox: &&Arc<Mailbox<K>>| Arc::strong_count(mailbox) > 1;
         let mailboxes: Vec<_> = self.subscribers().mailboxes.iter().filter(read).cloned().collect();

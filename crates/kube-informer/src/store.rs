@@ -14,11 +14,11 @@ use imbl::OrdMap;
 use crate::{
     Cached, DeletionReason, ObjectKey, Quarantined, ResourceVersion, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
+    entry::Entry,
     index::Maintain,
     key::with_text,
     objects::Objects,
     scope::Scopes,
-    snapshot::Entry,
 };
 
 /// An object as it was decoded.

@@ -18,8 +18,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::{COUNTS, Count, Counters};
-use crate::{Cached, ResourceVersion, protocol::Target, state::State};
+use super::counters::{COUNTS, Count, Counters};
+use crate::{ResourceVersion, protocol::Target};
 
 /// The state of one informer, or of all that watch a resource.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ pub(crate) struct Gauges {
 
 /// An informer that can be asked for its state.
 pub(crate) trait Measured: Send + Sync {
+    fn counters(&self) -> &Counters;
     fn measure(&self) -> Gauges;
 }
 
@@ -208,7 +209,7 @@ const GAUGES: [GaugeMetric; 9] = [
 
 impl Metrics {
     /// Measures an informer until it ends.
-    pub(crate) fn add<K: Cached>(&self, target: &Target, informer: &Arc<State<K>>) {
+    pub(crate) fn add(&self, target: &Target, informer: &Arc<impl Measured + 'static>) {
         let resource = Resource {
             group: target.group.clone(),
             version: target.version.clone(),

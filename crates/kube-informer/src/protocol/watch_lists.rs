@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::Time;
+use super::time::Time;
 
 /// After what time a server that refused is asked again: it may be another version by then. client-go never does, in the
 /// life of a process.

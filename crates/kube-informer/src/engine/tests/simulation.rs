@@ -604,7 +604,7 @@ impl Simulation {
 
     fn index(&mut self) {
         self.indexes.truncate(1);
-        self.indexes.push(Index::new(&self.state, Arc::new(keys)));
+        self.indexes.push(self.state.add_index(Arc::new(keys)));
     }
 
     fn feed(&mut self, at: usize, bytes: &[u8]) -> Flow {

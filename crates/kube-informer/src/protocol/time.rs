@@ -1,0 +1,6 @@
+//! The clock of the state machines.
+
+use std::time::Duration;
+
+/// Time since the [`Informers`](crate::Informers) were made.
+pub(crate) type Time = Duration;

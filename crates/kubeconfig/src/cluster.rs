@@ -10,9 +10,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use crate::chosen::Chosen;
 use crate::error::Error;
 use crate::model::Cluster;
-use crate::resolve::Chosen;
 
 /// Address, trust and server name. Also the certificates of the authority as they are written.
 pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec<u8>), Error> {
@@ -47,6 +47,11 @@ pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec
     config.disable_compression = value.disable_compression;
     config.tls_server_name = Some(value.tls_server_name.clone()).filter(|name| !name.is_empty());
     Ok((config, ca_pem))
+}
+
+/// The address for people: no slash at its end.
+pub(crate) fn server_name(config: &kube::Config) -> String {
+    config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
 
 /// The certificates of a PEM file, DER; `None` when there is none or one is broken.

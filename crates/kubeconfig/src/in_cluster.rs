@@ -6,15 +6,14 @@ use std::path::Path;
 
 use http::Uri;
 
-use crate::Loaded;
 use crate::client::{Auth, TokenFile};
-use crate::cluster::certificates;
+use crate::cluster::{certificates, server_name};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::merge::Merged;
 use crate::proxy;
 use crate::report::{AuthMethod, Located, Origin, Report};
-use crate::resolve::server_name;
+use crate::resolved::Loaded;
 
 /// A pod with a service account, as the kubelet sets it up.
 pub(crate) struct Pod<'a> {
@@ -49,7 +48,7 @@ impl<'a> Pod<'a> {
     }
 
     /// `merged` says nothing, and tells in the report which files said nothing.
-    pub(crate) fn load(&self, merged: &Merged) -> Result<Loaded, Error> {
+    pub(crate) fn resolve(&self, merged: &Merged) -> Result<Loaded, Error> {
         let mut config = kube::Config::new(self.server()?);
 
         let ca_path = self.service_account.join("ca.crt");

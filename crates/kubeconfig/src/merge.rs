@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::environment::{Environment, clean};
 use crate::error::Error;
-use crate::model::{self, Cluster, Context, Extensions, Kubeconfig, User};
+use crate::model::{self, Cluster, Context, Kubeconfig, User};
+use crate::node::Extensions;
 use crate::report::FileReport;
 use crate::yaml;
 

@@ -9,9 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::node::Node;
-
-pub(crate) type Extensions = BTreeMap<String, Value>;
+use crate::node::{Extensions, Node};
 
 /// What the file says; nothing in it is `Debug`, because it holds secrets.
 #[derive(Default)]

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::model::Extensions;
+/// Values by name that this crate does not interpret.
+pub(crate) type Extensions = BTreeMap<String, Value>;
 
 /// A value of the document and its place there, for messages.
 pub(crate) struct Node<'a> {

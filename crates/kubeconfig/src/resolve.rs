@@ -6,9 +6,9 @@
 //! this is an error that names it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::chosen::Chosen;
 use crate::client::Auth;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -16,71 +16,40 @@ use crate::in_cluster::Pod;
 use crate::merge::{Entry, Merged};
 use crate::model::{Cluster, Context};
 use crate::report::{Located, Origin, Report};
-use crate::{Loaded, Options};
+use crate::resolved::Loaded;
 use crate::{cluster, proxy, user};
 
+/// What the caller names, as kubectl's flags do.
+pub(crate) struct Explicit<'a> {
+    pub(crate) kubeconfig: Option<&'a Path>,
+    pub(crate) context: Option<&'a str>,
+}
+
 /// Reads the files and chooses.
-pub(crate) fn load(options: &Options, environment: &Environment) -> Result<Loaded, Error> {
-    let merged = Merged::read(environment, options.kubeconfig.as_deref())?.resolve_paths();
-    let chosen = options.context.as_ref().or(merged.current_context.as_ref().map(|entry| &entry.value));
-    let name = chosen.map_or("", String::as_str);
-    let mut loaded = match merged.contexts.get_key_value(name) {
+pub(crate) fn resolve(explicit: &Explicit<'_>, environment: &Environment) -> Result<Loaded, Error> {
+    let merged = Merged::read(environment, explicit.kubeconfig)?.resolve_paths();
+    let name = explicit.context.or(merged.current_context.as_ref().map(|entry| entry.value.as_str()));
+    let name = name.unwrap_or_default();
+    match merged.contexts.get_key_value(name) {
         Some((name, context)) => {
-            let origin = match (&options.context, &merged.current_context) {
+            let origin = match (&explicit.context, &merged.current_context) {
                 (None, Some(entry)) => Origin::File(entry.file.clone()),
                 (Some(_), _) => Origin::Option,
                 (None, None) => Origin::Default,
             };
-            from_context(&merged, Located { value: name.clone(), origin }, context, environment)?
+            from_context(&merged, Located { value: name.clone(), origin }, context, environment)
         }
-        None if !name.is_empty() => {
-            return Err(Error::ContextNotDefined {
-                name: name.to_owned(),
-                files: merged.paths(),
-                defined: keys(&merged.contexts),
-            });
-        }
+        None if !name.is_empty() => Err(Error::ContextNotDefined {
+            name: name.to_owned(),
+            files: merged.paths(),
+            defined: keys(&merged.contexts),
+        }),
         // Nothing is asked for: only now may the pod's service account speak.
         None => match Pod::detect(environment) {
-            Some(pod) => pod.load(&merged)?,
-            None if merged.is_empty() => return Err(Error::NoConfiguration { files: merged.paths() }),
-            None => {
-                return Err(Error::NoContext { files: merged.found(), defined: keys(&merged.contexts) });
-            }
+            Some(pod) => pod.resolve(&merged),
+            None if merged.is_empty() => Err(Error::NoConfiguration { files: merged.paths() }),
+            None => Err(Error::NoContext { files: merged.found(), defined: keys(&merged.contexts) }),
         },
-    };
-    if let Some(timeout) = options.connect_timeout {
-        loaded.config.connect_timeout = Some(timeout);
-    }
-    Ok(loaded)
-}
-
-/// A cluster or user as it was chosen, for messages about it.
-pub(crate) struct Chosen<'a, T> {
-    entry: String,
-    file: &'a Path,
-    pub(crate) value: &'a T,
-}
-
-impl<'a, T> Chosen<'a, T> {
-    fn new(kind: &str, name: &str, entry: &'a Entry<T>) -> Self {
-        Self { entry: format!("{kind} {name:?}"), file: &entry.file, value: &entry.value }
-    }
-
-    pub(crate) fn invalid(&self, problem: impl Into<String>) -> Error {
-        Error::InvalidEntry { entry: self.entry.clone(), file: self.file.to_owned(), problem: problem.into() }
-    }
-
-    pub(crate) fn unreadable(&self, field: &'static str, path: &str, source: std::io::Error) -> Error {
-        let path = PathBuf::from(path);
-        Error::ReadReferenced { field, path, entry: self.entry.clone(), file: self.file.to_owned(), source }
-    }
-
-    pub(crate) fn readable(&self, field: &'static str, path: &str) -> Result<(), Error> {
-        if path.is_empty() {
-            return Ok(());
-        }
-        File::open(path).map(drop).map_err(|source| self.unreadable(field, path, source))
     }
 }
 
@@ -147,7 +116,7 @@ fn from_context(
         in_cluster: false,
         context_file: Some(entry.file.clone()),
         cluster: Some(named(&at.value.cluster, &cluster_entry.file)),
-        server: named(&server_name(&config), &cluster_entry.file),
+        server: named(&cluster::server_name(&config), &cluster_entry.file),
         user: user_entry.map(|user| named(&at.value.user, &user.file)),
         namespace,
         credentials_withheld: !is_tls && !methods.is_empty(),
@@ -172,11 +141,6 @@ fn proxy_of(
     let proxy = proxy::parse(&cluster.value.proxy_url)
         .map_err(|problem| cluster.invalid(format!("proxy-url {problem}")))?;
     Ok(Some((proxy, Origin::File(cluster.file.to_owned()))))
-}
-
-/// The address for people: no slash at its end.
-pub(crate) fn server_name(config: &kube::Config) -> String {
-    config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
 
 fn keys<T>(entries: &BTreeMap<String, T>) -> Vec<String> {

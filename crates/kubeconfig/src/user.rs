@@ -9,12 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde_json::Value;
 
+use crate::chosen::Chosen;
 use crate::client::{Auth, TokenFile, exec};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::model::User;
 use crate::report::{AuthMethod, CertificateSource};
-use crate::resolve::Chosen;
 
 /// client-go's `validateAuthInfo`, and the combinations that it rejects later.
 pub(crate) fn check(user: &Chosen<'_, User>) -> Result<(), Error> {

@@ -16,8 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::Credential;
-use super::transport::Identity;
+use super::credential::{Credential, Identity};
 use crate::environment::Environment;
 use crate::model::Exec;
 use crate::yaml;

@@ -3,23 +3,22 @@
 //! Source: client-go `transport/round_trippers.go` and `plugin/pkg/client/auth/exec`. Unlike there, a request
 //! that was refused is sent again when its credential could be renewed: the server did nothing with it.
 
+mod credential;
 pub(crate) mod exec;
 mod token_file;
 mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use jiff::Timestamp;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
+use credential::{Credential, Identity};
 pub(crate) use token_file::TokenFile;
-use transport::{Identity, Transport};
+use transport::Transport;
 
 /// Where credentials come from.
 #[derive(Clone)]
@@ -28,14 +27,6 @@ pub(crate) enum Auth {
     Fixed(Credential),
     TokenFile(Arc<TokenFile>),
     Exec(Arc<exec::Plugin>),
-}
-
-/// What shows who one is. Not `Debug`: it is secret.
-#[derive(Clone, Default, PartialEq)]
-pub(crate) struct Credential {
-    authorization: Option<HeaderValue>,
-    identity: Option<Arc<Identity>>,
-    expires: Option<Timestamp>,
 }
 
 /// A client of its own: it shares no connections with others, but the credential of an exec plugin is shared by
@@ -142,8 +133,7 @@ impl Auth {
     }
 
     pub(crate) fn basic(username: &str, password: &str) -> Self {
-        let value = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
-        Self::Fixed(Credential { authorization: header(&value), ..Credential::default() })
+        Self::Fixed(Credential::basic(username, password))
     }
 
     pub(crate) fn token_file(file: TokenFile) -> Self {
@@ -175,17 +165,4 @@ impl Auth {
             Self::Exec(plugin) => plugin.renew(refused).await?,
         })
     }
-}
-
-impl Credential {
-    fn bearer(token: &str) -> Option<Self> {
-        let authorization = Some(header(&format!("Bearer {token}"))?);
-        Some(Self { authorization, ..Self::default() })
-    }
-}
-
-fn header(value: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Credential;
+use super::credential::Credential;
 
 /// A token is used for this long before the file is read again: client-go's minute less its 10 s of leeway.
 const PERIOD: Duration = Duration::from_secs(50);

@@ -16,17 +16,12 @@ use percent_encoding::percent_decode_str;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt as _};
 
+use super::credential::Identity;
+
 /// Finds dead peers below a quiet watch. Source: client-go's dialer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) type Transport = BoxCloneSyncService<Request<Body>, Response<Incoming>, BoxError>;
-
-/// A client certificate and its key, PEM. Not `Debug`: it is secret.
-#[derive(PartialEq)]
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
-}
 
 /// Connections that show `identity`, or without one the certificate of the configuration.
 pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Result<Transport, kube::Error> {

@@ -1,0 +1,41 @@
+//! What shows who one is.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use jiff::Timestamp;
+
+/// What shows who one is. Not `Debug`: it is secret.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Credential {
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) expires: Option<Timestamp>,
+}
+
+/// A client certificate and its key, PEM. Not `Debug`: it is secret.
+#[derive(PartialEq)]
+pub(super) struct Identity {
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+impl Credential {
+    pub(super) fn bearer(token: &str) -> Option<Self> {
+        let authorization = Some(header(&format!("Bearer {token}"))?);
+        Some(Self { authorization, ..Self::default() })
+    }
+
+    pub(super) fn basic(username: &str, password: &str) -> Self {
+        let value = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
+        Self { authorization: header(&value), ..Self::default() }
+    }
+}
+
+fn header(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

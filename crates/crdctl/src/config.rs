@@ -8,8 +8,8 @@ use crate::{cli::Cluster, explain, stdio};
 
 /// Prints what was read and where each value came from.
 pub(crate) fn run(cluster: &Cluster) -> Result<ExitCode> {
-    let loaded = options(cluster).load()?;
-    let mut text = loaded.report().to_string();
+    let resolved = options(cluster).load()?;
+    let mut text = resolved.report().to_string();
     if let Some(namespace) = namespace_variable() {
         text += &format!("NAMESPACE  {namespace} (the variable; `crdctl watch` looks there without -n)\n");
     }
@@ -17,7 +17,7 @@ pub(crate) fn run(cluster: &Cluster) -> Result<ExitCode> {
 }
 
 /// Finds the cluster that the command line and the environment ask for.
-pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::Loaded> {
+pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::ResolvedConfig> {
     options(cluster).load().map_err(explain::configuration)
 }
 

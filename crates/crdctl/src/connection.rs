@@ -36,11 +36,11 @@ enum Limit {
 impl Connection {
     /// Of the cluster that the command line and the environment choose. Sends nothing yet.
     pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
-        let loaded = config::load(cluster)?;
+        let resolved = config::load(cluster)?;
         Ok(Self {
-            client: loaded.client().map_err(explain::configuration)?,
-            server: loaded.report().server.value.clone(),
-            namespace: config::namespace_variable().unwrap_or_else(|| loaded.namespace().to_owned()),
+            client: resolved.client().map_err(explain::configuration)?,
+            server: resolved.report().server.value.clone(),
+            namespace: config::namespace_variable().unwrap_or_else(|| resolved.namespace().to_owned()),
             limit: match cluster.request_timeout {
                 None => Limit::Start,
                 Some(Duration::ZERO) => Limit::Never,

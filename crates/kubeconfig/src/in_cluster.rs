@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::merge::Merged;
 use crate::proxy;
 use crate::report::{AuthMethod, Located, Origin, Report};
-use crate::resolved::Loaded;
+use crate::resolved::ResolvedConfig;
 
 /// A pod with a service account, as the kubelet sets it up.
 pub(crate) struct Pod<'a> {
@@ -48,7 +48,7 @@ impl<'a> Pod<'a> {
     }
 
     /// `merged` says nothing, and tells in the report which files said nothing.
-    pub(crate) fn resolve(&self, merged: &Merged) -> Result<Loaded, Error> {
+    pub(crate) fn resolve(&self, merged: &Merged) -> Result<ResolvedConfig, Error> {
         let mut config = kube::Config::new(self.server()?);
 
         let ca_path = self.service_account.join("ca.crt");
@@ -95,7 +95,7 @@ impl<'a> Pod<'a> {
             proxy: proxy.map(proxy::located),
             insecure_skip_tls_verify: false,
         };
-        Ok(Loaded { config, auth: Auth::token_file(token), report })
+        Ok(ResolvedConfig { config, auth: Auth::token_file(token), report })
     }
 
     fn server(&self) -> Result<Uri, Error> {

@@ -22,4 +22,4 @@ pub use environment::Environment;
 pub use error::Error;
 pub use options::Options;
 pub use report::{AuthMethod, CertificateSource, FileReport, Located, Origin, Report};
-pub use resolved::Loaded;
+pub use resolved::ResolvedConfig;

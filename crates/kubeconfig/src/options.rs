@@ -7,7 +7,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::merge::Merged;
 use crate::resolve::{self, Explicit};
-use crate::resolved::Loaded;
+use crate::resolved::ResolvedConfig;
 
 /// What kubectl's flags say; everything else comes from the environment and the files.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Options {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn load(&self) -> Result<Loaded, Error> {
+    pub fn load(&self) -> Result<ResolvedConfig, Error> {
         let explicit = Explicit { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() };
         let mut resolved = resolve::resolve(&explicit, &self.surroundings())?;
         if let Some(timeout) = self.connect_timeout {

@@ -16,7 +16,7 @@ use crate::in_cluster::Pod;
 use crate::merge::{Entry, Merged};
 use crate::model::{Cluster, Context};
 use crate::report::{Located, Origin, Report};
-use crate::resolved::Loaded;
+use crate::resolved::ResolvedConfig;
 use crate::{cluster, proxy, user};
 
 /// What the caller names, as kubectl's flags do.
@@ -26,7 +26,7 @@ pub(crate) struct Explicit<'a> {
 }
 
 /// Reads the files and chooses.
-pub(crate) fn resolve(explicit: &Explicit<'_>, environment: &Environment) -> Result<Loaded, Error> {
+pub(crate) fn resolve(explicit: &Explicit<'_>, environment: &Environment) -> Result<ResolvedConfig, Error> {
     let merged = Merged::read(environment, explicit.kubeconfig)?.resolve_paths();
     let name = explicit.context.or(merged.current_context.as_ref().map(|entry| entry.value.as_str()));
     let name = name.unwrap_or_default();
@@ -58,7 +58,7 @@ fn from_context(
     context: Located,
     entry: &Entry<Context>,
     environment: &Environment,
-) -> Result<Loaded, Error> {
+) -> Result<ResolvedConfig, Error> {
     let at = Chosen::new("context", &context.value, entry);
     if at.value.cluster.is_empty() {
         return Err(at.invalid("it names no cluster"));
@@ -126,7 +126,7 @@ fn from_context(
         insecure_skip_tls_verify: cluster.value.insecure_skip_tls_verify,
         context: Some(context),
     };
-    Ok(Loaded { config, auth, report })
+    Ok(ResolvedConfig { config, auth, report })
 }
 
 /// A cluster's own proxy, else the environment's.

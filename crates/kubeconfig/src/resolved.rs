@@ -8,13 +8,13 @@ use crate::report::Report;
 
 /// The cluster that was chosen, and how.
 #[derive(Clone)]
-pub struct Loaded {
+pub struct ResolvedConfig {
     pub(crate) config: kube::Config,
     pub(crate) auth: Auth,
     pub(crate) report: Report,
 }
 
-impl Loaded {
+impl ResolvedConfig {
     /// A client with this crate's own authentication, proxy and TLS; it connects when a request needs it. Each
     /// call makes a client with connections of its own; clones of a client share them.
     ///
@@ -30,7 +30,7 @@ impl Loaded {
         })
     }
 
-    /// The same as kube's own type, for what needs one. It holds credentials. Prefer [`Loaded::client`]: a client
+    /// The same as kube's own type, for what needs one. It holds credentials. Prefer [`ResolvedConfig::client`]: a client
     /// that kube builds from this follows kube's rules for plugins, token files and proxies.
     pub fn config(&self) -> &kube::Config {
         &self.config
@@ -47,9 +47,9 @@ impl Loaded {
     }
 }
 
-impl fmt::Debug for Loaded {
+impl fmt::Debug for ResolvedConfig {
     /// The report alone: the rest holds secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("ResolvedConfig").field("report", &self.report).finish_non_exhaustive()
     }
 }

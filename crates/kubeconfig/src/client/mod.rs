@@ -30,7 +30,7 @@ pub(crate) enum Auth {
 }
 
 /// A client of its own: it shares no connections with others, but the credential of an exec plugin is shared by
-/// all clients of one [`crate::Loaded`].
+/// all clients of one [`crate::ResolvedConfig`].
 pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, kube::Error> {
     let mut transport_config = config.clone();
     // Only the client certificate is the transport's. Left in place, kube would run token files and plugins again.

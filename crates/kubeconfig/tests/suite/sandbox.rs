@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kubeconfig::{Environment, Loaded, Options};
+use kubeconfig::{Environment, Options, ResolvedConfig};
 
 /// Goes away with the test.
 pub(crate) struct Sandbox {
@@ -80,7 +80,7 @@ impl Sandbox {
         Options::default().environment(self.environment())
     }
 
-    pub(crate) fn load(&self) -> Result<Loaded, kubeconfig::Error> {
+    pub(crate) fn load(&self) -> Result<ResolvedConfig, kubeconfig::Error> {
         self.options().load()
     }
 }

@@ -56,7 +56,7 @@ pub enum DeletionReason {
     TypeGone,
 }
 
-/// What a [`Subscription`] brings.
+/// What a [`Subscription`](crate::Subscription) brings.
 #[non_exhaustive]
 pub enum Event<K: Cached> {
     /// A change. Those before [`Synced`](Self::Synced) are the state in which the subscription began: each is

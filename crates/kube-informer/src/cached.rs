@@ -1,4 +1,4 @@
-//! What a cache can hold, and in which form.
+//! The types that a cache can store, and their stored forms.
 
 use std::sync::Arc;
 
@@ -6,37 +6,37 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Any Kubernetes type that can be read from JSON.
+/// Any Kubernetes type that can be deserialized from JSON. Implemented for all of them.
 pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
 
 impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
 
-/// What an informer can hold: a Kubernetes type `K`, each object as an `Arc<K>`, or [`Compact<K>`](crate::Compact), each
-/// object as bytes.
+/// What an informer can cache: a Kubernetes type `K`, each object as an `Arc<K>`, or [`Compact<K>`](crate::Compact),
+/// each object as bytes.
 ///
-/// It cannot be implemented outside of this crate.
+/// This trait is sealed: it cannot be implemented outside of this crate.
 pub trait Cached: Sealed + Sized + Send + Sync + 'static {
-    /// How one object is held and handed out. Cloning costs a reference count.
+    /// The form in which an object is stored and handed out. Cloning it increments one or two reference counts.
     type Stored: Clone + Send + Sync + 'static;
 
-    /// The type that the server has.
+    /// The Kubernetes type that the server serves.
     type Object: Object;
 
-    /// The identity of the object: another object may have had the same name before.
+    /// The uid of the object, which distinguishes it from another object that had the same name before.
     #[doc(hidden)]
     fn uid(stored: &Self::Stored) -> Option<&str>;
 
-    /// Whether both are the same allocation.
+    /// Whether `a` and `b` are the same allocation.
     #[doc(hidden)]
     fn same(a: &Self::Stored, b: &Self::Stored) -> bool;
 
-    /// How many bytes it takes, without the key by which it is found; none where that is not known.
+    /// The size of the object in bytes without its key, or `None` where that is unknown.
     #[doc(hidden)]
     #[cfg(feature = "metrics")]
     fn bytes(stored: &Self::Stored) -> Option<usize>;
 
-    /// An object in the form in which it is held, out of the object, the JSON that it was decoded from, and how the JSON of
-    /// most objects of its type begins.
+    /// Converts a decoded object to its stored form. `json` is what it was decoded from, and `opening` is how the
+    /// JSON of most objects of its type begins.
     #[doc(hidden)]
     fn to_stored(
         object: Self::Object,
@@ -45,7 +45,7 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     ) -> Result<Self::Stored, serde_json::Error>;
 }
 
-/// Keeps [`Cached`] to this crate.
+/// Seals [`Cached`].
 pub trait Sealed {}
 
 impl<K: Object> Sealed for K {}

@@ -1,4 +1,4 @@
-//! Objects that are held as bytes.
+//! Objects stored as bytes.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use memchr::memmem;
 use serde::de::Error as _;
-// One allocation, a thin pointer to it, and no count of weak references: of 100,000 small objects each word is seen.
+// One allocation, a thin pointer to it, and no weak count: with 100,000 small objects every word shows.
 use triomphe::ThinArc;
 
 use crate::{
@@ -16,27 +16,27 @@ use crate::{
     cached::{Cached, Opening, Sealed},
 };
 
-/// An object held as the JSON that the server sent, in one allocation, and decoded again each time it is read. Made by
+/// An object stored as the JSON that the server sent, in one allocation, and decoded again on each read. Made by
 /// [`InformerBuilder::compact`](crate::InformerBuilder::compact).
 ///
-/// What the informer skips (`metadata.managedFields`, if not said otherwise) is not in it. Its type, which is that of every
-/// object in the cache, is held once for all. It was decoded once when it arrived, to know that it can be. Cloning costs
-/// two reference counts.
+/// The JSON lacks the fields that the informer skips (by default `metadata.managedFields`). Its `apiVersion` and
+/// `kind`, which all objects of the cache have in common, are stored once. The object was decoded once on arrival to
+/// verify that it can be. Cloning increments two reference counts.
 pub struct Compact<K> {
-    /// What comes before the rest, if anything does.
+    /// The shared beginning of the JSON, or `None` if this object begins differently.
     opening: Option<Arc<Opening>>,
     rest: ThinArc<Uid, u8>,
     _object: PhantomData<fn() -> K>,
 }
 
-/// Where the uid is in the bytes.
+/// The position of the uid in the bytes.
 #[derive(Clone, Copy)]
 struct Uid {
     place: u32,
     length: u8,
 }
 
-/// Where a server writes the uid, if it writes no blanks; prepared once.
+/// How the uid is written in JSON without whitespace. Prepared once.
 static UID: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(br#""uid":""#));
 
 impl<K> Clone for Compact<K> {
@@ -46,7 +46,7 @@ impl<K> Clone for Compact<K> {
 }
 
 impl<K> fmt::Debug for Compact<K> {
-    /// Its length, and nothing of what is in it.
+    /// Formats the length only, never the content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [opening, rest] = self.parts();
         write!(f, "Compact({} bytes)", opening.len() + rest.len())
@@ -54,13 +54,13 @@ impl<K> fmt::Debug for Compact<K> {
 }
 
 impl<K> Compact<K> {
-    /// The object's JSON. Costs an allocation and copying it.
+    /// Returns the object's JSON. Costs one allocation and a copy.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         self.parts().concat()
     }
 
-    /// Whether both are the same allocation: a relist keeps that of an object which did not change.
+    /// Whether `a` and `b` are the same allocation. A relist keeps the allocation of an object that did not change.
     #[must_use]
     pub fn ptr_eq(a: &Self, b: &Self) -> bool {
         a.rest.ptr() == b.rest.ptr()
@@ -75,8 +75,8 @@ impl<K> Compact<K> {
             Some(rest) => (Some(Arc::clone(opening)), rest),
             None => (None, json.as_bytes()),
         };
-        // A uid is made by the server and needs no escapes; one that has them is refused. Wherever its text is found, be it
-        // in a reference to the object itself, the text is the same.
+        // The server generates uids without characters that need escapes; a uid that has them is refused. Any
+        // occurrence of the text will do, even one in a reference to the object itself.
         let mut uids = UID.find_iter(rest).map(|at| at + UID.needle().len());
         let place = uids.find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(uid.as_bytes())));
         let place = place.or_else(|| memmem::find(rest, uid.as_bytes()));
@@ -95,10 +95,10 @@ impl<K> Compact<K> {
 }
 
 impl<K: Object> Compact<K> {
-    /// Decodes the object. Costs what decoding it from the server did, and [`Compact::to_json`].
+    /// Decodes the object. Costs as much as decoding it on arrival did, plus [`Compact::to_json`].
     ///
     /// # Errors
-    /// If the type decodes the same JSON differently from one time to the next: it was decoded once already.
+    /// Fails only if `K` decodes the same JSON differently from one call to the next: it was decoded once already.
     pub fn decode(&self) -> Result<K, serde_json::Error> {
         serde_json::from_slice(&self.to_json())
     }
@@ -120,7 +120,7 @@ impl<K: Object> Cached for Compact<K> {
 
     #[cfg(feature = "metrics")]
     fn bytes(stored: &Self) -> Option<usize> {
-        // The two words before it are its count and its length.
+        // Two words precede it: the reference count and the length.
         Some(2 * size_of::<usize>() + size_of::<Uid>() + stored.rest.slice.len())
     }
 

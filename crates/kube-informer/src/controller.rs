@@ -1,7 +1,7 @@
 //! Drives kube-runtime's `Controller` from an informer.
 //!
-//! kube's controller reads its objects from a store of its own, which only its writer fills. [`SharedObject`] lets that store
-//! hold the informer's objects instead of a copy of each.
+//! kube's controller reads its objects from a store of its own, which only its writer fills. With [`SharedObject`],
+//! that store holds the informer's objects instead of copies.
 
 use std::{borrow::Cow, hash::Hash, ops::Deref, sync::Arc};
 
@@ -18,14 +18,14 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{Change, Object, Subscription};
 
-/// An object as an informer holds it, in a form that kube's runtime takes: cloning it costs a reference count.
+/// An object of an informer in a form that kube's runtime accepts. Cloning it increments a reference count.
 ///
-/// It is a [`Resource`] as `K` is, and derefs to `K`.
+/// It implements [`Resource`] as `K` does, and dereferences to `K`.
 #[derive(Debug)]
 pub struct SharedObject<K>(Arc<K>);
 
-/// Fills kube's store from an informer and gives the objects that a [`Controller`](kube::runtime::Controller) is to
-/// reconcile, for its `for_stream` (kube's feature `unstable-runtime`).
+/// Fills kube's store from an informer, and yields the objects that a [`Controller`](kube::runtime::Controller) must
+/// reconcile. Meant for `Controller::for_stream`, which needs kube's feature `unstable-runtime`.
 ///
 /// ```
 /// # use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -52,19 +52,19 @@ pub struct SharedObject<K>(Arc<K>);
 /// }
 /// ```
 ///
-/// - Each object of the first list comes once, then each one that is added or changes. After a relist only those that
-///   differ come.
-/// - No item is an `Err`: the informer retries by itself and says so in its [status](crate::Status), so that a fault of
-///   one watch holds up no other. kube's controller pauses all of them.
-/// - The deletion of an object takes it out of the store and is not an item. kube's controller calls no reconciler for
-///   an object that its store does not have, so a finalizer is the way to act on a deletion, here as with kube; what
-///   only has to forget something listens to the informer itself.
+/// - Each object of the first list is yielded once, then each object that is added or changes. After a relist, only
+///   objects that differ are yielded.
+/// - No item is an `Err`. The informer retries by itself and reports failures in its [status](crate::Status), so a
+///   fault of one watch does not hold up the others. (kube's controller pauses all of them.)
+/// - A deleted object is removed from the store but not yielded. kube's controller does not reconcile objects that
+///   are missing from its store, so to act on a deletion use a finalizer, as with kube's own streams. To merely
+///   forget something, subscribe to the informer itself.
 /// - The store is ready (`Store::wait_until_ready`) when the first list is complete. It costs an
-///   [`ObjectRef`](kube::runtime::reflector::ObjectRef) and a reference for each object, and no copy of it.
-/// - The stream fills the store as it is read, and ends when the informer stops.
+///   [`ObjectRef`](kube::runtime::reflector::ObjectRef) and a reference per object, but no copy of it.
+/// - The stream fills the store as it is polled, and ends when the informer stops.
 ///
-/// The writer is that of [`reflector::store`](kube::runtime::reflector::store()); for a type that is known at run time it is
-/// made with [`Writer::new`], and the controller with `for_stream_with`.
+/// Get the writer from [`reflector::store`](kube::runtime::reflector::store()). For a type that is known at run time,
+/// use [`Writer::new`] and `Controller::for_stream_with`.
 pub fn reflect<K>(
     subscription: Subscription<K>,
     mut writer: Writer<SharedObject<K>>,
@@ -93,12 +93,12 @@ where
     })
 }
 
-/// The objects that are there, and then each one that is added, changes or is gone: for `owns_stream` and
-/// `watches_stream` of kube's [`Controller`](kube::runtime::Controller) (kube's feature `unstable-runtime`), which
-/// reconcile what these objects belong to. See [`reflect`].
+/// Yields the objects that exist, then each object that is added, changes or is deleted. Meant for `owns_stream` and
+/// `watches_stream` of kube's [`Controller`](kube::runtime::Controller), which reconcile what these objects belong to
+/// and need kube's feature `unstable-runtime`. See [`reflect`].
 ///
-/// An object whose deletion was missed comes, too, when a list shows that it is gone. When the owner references of an
-/// object change, its old state comes before the new one, so that both owners hear of it.
+/// An object whose deletion was missed is yielded, too, once a list reveals that it is gone. If the owner references
+/// of an object change, its old state is yielded before the new one, so that both owners are reconciled.
 pub fn touched_objects<K: Object>(
     subscription: Subscription<K>,
 ) -> impl Stream<Item = watcher::Result<SharedObject<K>>> + Send {
@@ -118,7 +118,7 @@ pub fn touched_objects<K: Object>(
 }
 
 impl<K> SharedObject<K> {
-    /// The object itself, as the informer's snapshots have it.
+    /// Returns the object as the informer's snapshots hold it.
     pub fn as_arc(&self) -> &Arc<K> {
         &self.0
     }
@@ -172,7 +172,7 @@ impl<K: Resource + Clone> Resource for SharedObject<K> {
         self.0.meta()
     }
 
-    /// Copies the object if the informer still has it.
+    /// Copies the object if the informer still holds it.
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         Arc::make_mut(&mut self.0).meta_mut()
     }

@@ -1,7 +1,7 @@
-//! From the bytes of one object to the object.
+//! Decodes the bytes of one object.
 //!
-//! What is not wanted is cut out of the bytes before they are decoded: it is never allocated. No text of an object leaves
-//! this module but in the error of one that does not decode.
+//! Skipped fields are cut out of the bytes before decoding, so they are never allocated. No content of an object
+//! leaves this module, except in the error of an object that fails to decode.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -19,20 +19,19 @@ use crate::{
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-/// How objects are decoded.
+/// Decodes the objects of one resource.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     skip: Skip,
-    /// What an item of a list is, when it does not say so itself: lists of built-in types leave it out. Empty where
-    /// nobody knows.
+    /// The type of list items that do not name theirs: lists of built-in types leave it out. Empty if unknown.
     api_version: String,
     kind: String,
     opening: Arc<Opening>,
-    /// The JSON that is being decoded.
+    /// The JSON being decoded. Kept to reuse its allocation.
     json: Vec<u8>,
 }
 
-/// A watch event, cut out but for its object.
+/// A watch event whose object is not decoded yet.
 #[derive(Debug)]
 pub(crate) enum WatchEvent<'a> {
     Added(&'a [u8]),
@@ -42,11 +41,11 @@ pub(crate) enum WatchEvent<'a> {
         version: String,
         ends_initial: bool,
     },
-    /// Its code is never 0.
+    /// `code` is never 0.
     Error(Box<Status>),
 }
 
-/// An object, or what is known of one that does not decode.
+/// An object, or the metadata of one that failed to decode.
 pub(crate) enum Decoded<K: Cached> {
     Item(Item<K>),
     Undecoded(Undecoded),
@@ -61,7 +60,7 @@ impl<K: Cached> Decoded<K> {
     }
 }
 
-/// What is wrong with an answer as a whole; never a part of an object.
+/// What is wrong with a response. Never contains any part of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("a watch event is not JSON with type and object")]
@@ -74,7 +73,7 @@ pub(crate) enum Malformed {
     Version,
     #[error("a list has no metadata")]
     ListMetadata,
-    #[error("a resource list is not one")]
+    #[error("the discovery response is not a list of resources")]
     Discovery,
 }
 
@@ -84,7 +83,7 @@ pub(crate) struct ListEnd {
     pub(crate) continue_token: Option<String>,
 }
 
-/// Cuts a line of a watch.
+/// Splits a line of a watch into type and object.
 pub(crate) fn watch_event(line: &[u8]) -> Result<WatchEvent<'_>, Malformed> {
     let (kind, object) = envelope(line)?;
     Ok(match &*kind {
@@ -128,7 +127,7 @@ pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
     text.parse().map_err(|_| Malformed::Version)
 }
 
-/// Whether a list of resources, as discovery gives it, has this one.
+/// Whether an `APIResourceList`, as discovery returns it, contains the resource.
 pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> {
     #[derive(Deserialize)]
     struct Resources {
@@ -148,7 +147,7 @@ impl Decoder {
         Self { skip, api_version, kind, opening, json: Vec::new() }
     }
 
-    /// One object. An error only if not even its name and version can be read.
+    /// Decodes one object. Fails only if not even its name and version can be read.
     pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
         let opening = Arc::clone(&self.opening);
         let error = match self.decode::<K>(bytes) {
@@ -174,7 +173,8 @@ impl Decoder {
         }))
     }
 
-    /// An object, and the JSON that it was decoded from: without what is skipped, and with its type.
+    /// Decodes an object. Also returns the JSON that it was decoded from: without skipped fields, with `apiVersion`
+    /// and `kind`.
     fn decode<K: Cached>(&mut self, bytes: &[u8]) -> Result<(K::Object, &str), serde_json::Error> {
         self.json.clear();
         let defaults = [("apiVersion", &*self.api_version), ("kind", &*self.kind)]
@@ -182,13 +182,13 @@ impl Decoder {
         self.skip
             .copy(bytes, defaults, &mut self.json)
             .map_err(|NotJson| serde_json::Error::custom("it is not a JSON object"))?;
-        // Checked once for all strings in it.
+        // Checking UTF-8 once here is cheaper than once per string.
         let json = str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
         Ok((serde_json::from_str(json)?, json))
     }
 }
 
-/// The metadata that is read of an object that does not decode, and of bookmarks.
+/// The metadata that is read from bookmarks and from objects that fail to decode.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -196,7 +196,7 @@ struct Metadata {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    // Lenient: it is other people's, and it only matters for bookmarks.
+    // Lenient, because users write annotations, and only those of bookmarks matter.
     #[serde(default, deserialize_with = "or_none")]
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -217,9 +217,9 @@ fn or_none<'de, D: Deserializer<'de>>(inner: D) -> Result<Option<BTreeMap<String
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-/// Type and object of an event.
+/// Returns the type and the object of an event.
 fn envelope(line: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
-    // What a kube-apiserver writes, so that the object is scanned once and not twice.
+    // The form that a kube-apiserver writes. Recognizing it saves a second scan of the object.
     if let Some(rest) = line.strip_prefix(br#"{"type":""#)
         && let Some(end) = memchr::memchr(b'"', rest)
         && let Some(object) = rest[end..].strip_prefix(br#"","object":"#)
@@ -266,7 +266,7 @@ mod tests {
         skip
     }
 
-    /// The object as it was cached.
+    /// The object as it is cached.
     fn decoded<K: crate::Object + serde::Serialize>(skip: &Skip, object: &Value) -> Value {
         match decoder(skip.clone()).object::<K>(object.to_string().as_bytes()).unwrap() {
             Decoded::Item(item) => serde_json::to_value(&*item.object).unwrap(),
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    /// The object as it was cached, and the same from a compact cache.
+    /// The object as it is cached, checked to be the same from a compact cache.
     fn compacted<K: crate::Object + serde::Serialize>(skip: &Skip, object: &Value) -> Value {
         match decoder(skip.clone()).object::<crate::Compact<K>>(object.to_string().as_bytes()).unwrap() {
             Decoded::Item(item) => {

@@ -1,8 +1,8 @@
-//! What differs between two states of the store, and how several differences of one object become one.
+//! Differences between two states of the store, and how differences of one object are merged.
 
 use std::{collections::VecDeque, sync::Arc};
 
-// One subscriber's backlog is looked up once per change: the default hasher would be most of that.
+// A subscriber looks up its backlog once per change; with the default hasher, hashing would dominate.
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::{DeletionReason, ObjectKey, cached::Cached};
@@ -13,7 +13,7 @@ pub(crate) struct Delta<K: Cached> {
     pub(crate) difference: Difference<K>,
 }
 
-/// `old` is always the state before the difference; `last` is the last one that is known of an object that is gone.
+/// `old` is always the state before the difference, `last` the last known state of a deleted object.
 pub(crate) enum Difference<K: Cached> {
     Added {
         object: K::Stored,
@@ -27,7 +27,7 @@ pub(crate) enum Difference<K: Cached> {
         last: K::Stored,
         reason: DeletionReason,
     },
-    /// Deleted, and another object of that name added.
+    /// The object was deleted and another one of the same name added.
     Replaced {
         old: K::Stored,
         last: K::Stored,
@@ -36,20 +36,20 @@ pub(crate) enum Difference<K: Cached> {
     },
 }
 
-/// The differences that one publishing brings, at most one per object. All subscribers share them.
+/// The differences of one publication, at most one per object. All subscribers share them.
 pub(crate) type Batch<K> = Arc<[Delta<K>]>;
 
-/// Differences that wait, at most one per object, in the order in which their objects began to differ.
+/// Pending differences, at most one per object, ordered by when their objects began to differ.
 pub(crate) struct Pending<K: Cached> {
-    /// None where the differences of an object have cancelled out.
+    /// `None` where the differences of an object cancelled out.
     order: VecDeque<Option<Delta<K>>>,
-    /// How many have left `order` at its front.
+    /// The number of slots removed from the front of `order`.
     gone: u64,
-    /// Where each object is: its place in `order`, and `gone`.
+    /// For each object, its index in `order` plus `gone`.
     places: HashMap<ObjectKey, u64>,
 }
 
-// Written out, because a derived `Clone` would ask for `K: Clone`.
+// Implemented by hand, because a derived `Clone` would require `K: Clone`.
 impl<K: Cached> Clone for Delta<K> {
     fn clone(&self) -> Self {
         Self { key: self.key.clone(), difference: self.difference.clone() }
@@ -75,7 +75,7 @@ impl<K: Cached> Clone for Difference<K> {
 }
 
 impl<K: Cached> Difference<K> {
-    /// Both as one; none when nothing is left to tell.
+    /// Merges two consecutive differences. Returns `None` if they cancel out.
     fn then(self, next: Self) -> Option<Self> {
         let merged = match next {
             Self::Added { object: new } | Self::Updated { new, .. } => match self {
@@ -145,7 +145,7 @@ impl<K: Cached> Pending<K> {
         }
     }
 
-    /// The one that waits longest.
+    /// Removes and returns the oldest difference.
     pub(crate) fn pop(&mut self) -> Option<Delta<K>> {
         while let Some(slot) = self.order.pop_front() {
             self.gone += 1;
@@ -157,14 +157,14 @@ impl<K: Cached> Pending<K> {
         None
     }
 
-    /// All that wait.
+    /// Removes and returns all differences.
     pub(crate) fn take(&mut self) -> Batch<K> {
         self.gone = 0;
         self.places.clear();
         self.order.drain(..).flatten().collect::<Vec<_>>().into()
     }
 
-    /// Objects that come and go again leave gaps: they never outnumber what waits.
+    /// Removes the gaps that short-lived objects leave, so that gaps never outnumber differences (by more than 16).
     fn close_gaps(&mut self) {
         if self.order.len() < 2 * self.places.len() + 16 {
             return;

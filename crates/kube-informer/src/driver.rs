@@ -1,7 +1,7 @@
-//! Does what the engines ask for: sends their requests and hands them what comes, with the time.
+//! Performs the actions of the engines: sends their requests and passes them responses and the time.
 //!
-//! One task for all scopes of an informer, which the informer's handle owns; so there is one writer, whatever the number
-//! of namespaces. However the task ends, subscribers and waiters are told.
+//! One task, which the informer's handle owns, drives all scopes of an informer, so there is one writer whatever the
+//! number of namespaces. However the task ends, subscribers and waiters are notified.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -30,10 +30,10 @@ const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-/// The way to a server, and what is known of it.
+/// The connection to a server, and what is known about the server.
 pub(crate) struct Connection {
     transport: Transport,
-    /// From when on time is counted.
+    /// The moment that time is counted from.
     started: Instant,
     watch_lists: Arc<WatchLists>,
 }
@@ -63,7 +63,7 @@ impl Connection {
 }
 
 impl<K: Cached> Driver<K> {
-    /// A driver of the scopes that it is sent.
+    /// Returns a driver of the scopes that it receives.
     pub(crate) fn new(
         connection: Arc<Connection>,
         target: Target,
@@ -75,14 +75,17 @@ impl<K: Cached> Driver<K> {
         Self { connection, target, settings, scopes, cancelled, state: CloseOnDrop(state) }
     }
 
-    /// Runs until it is cancelled, or until what the user brought panics.
+    /// Runs until it is cancelled, or until the user's code panics.
     pub(crate) async fn run(mut self) {
         let (cancelled, resource) = (self.cancelled.clone(), self.target.path());
         let driving = AssertUnwindSafe(self.drive()).catch_unwind();
         match cancelled.run_until_cancelled(driving).await {
-            // The panic's own message was printed by its hook.
-            Some(Err(_)) => error!(resource, "ended by a panic of an index function or of a Deserialize"),
-            Some(Ok(())) | None => debug!(resource, "cancelled"),
+            // The panic hook has printed the panic's message.
+            Some(Err(_)) => error!(
+                resource,
+                "informer stopped: an index function or a Deserialize implementation panicked"
+            ),
+            Some(Ok(())) | None => debug!(resource, "informer cancelled"),
         }
     }
 
@@ -92,13 +95,13 @@ impl<K: Cached> Driver<K> {
             tokio::select! {
                 Some(scope) = self.scopes.recv() => running.push(self.watch(scope)),
                 Some(()) = running.next() => {}
-                // Nothing is watched, and nothing will be.
+                // Nothing is watched, and nothing can be added any more.
                 else => std::future::pending().await,
             }
         }
     }
 
-    /// Follows a scope until it is removed.
+    /// Watches a scope until it is removed.
     fn watch(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
         let removed = scope.removed.clone();
         let (target, state) = (self.target.clone(), Arc::clone(&self.state.0));
@@ -107,7 +110,7 @@ impl<K: Cached> Driver<K> {
         let counters = state.counters().clone();
         let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, state);
         let watch = Watch { transport: transport.clone(), engine, counters, started };
-        // It is large.
+        // Boxed, because it is large.
         let watching = Box::pin(watch.run());
         async move {
             removed.run_until_cancelled_owned(watching).await;
@@ -115,7 +118,7 @@ impl<K: Cached> Driver<K> {
     }
 }
 
-/// What follows one scope.
+/// The watch of one scope.
 struct Watch<K: Cached> {
     transport: Transport,
     engine: Engine<K>,
@@ -128,7 +131,7 @@ impl<K: Cached> Watch<K> {
         loop {
             match self.engine.next_action(self.now()) {
                 Action::Send(request) => {
-                    // What the client logs about a request tells whose it is.
+                    // Shows in the client's own logs which request they are about.
                     let span =
                         debug_span!("exchange", resource = %self.engine.path(), request = request.verb());
                     self.exchange(&request).instrument(span).await;
@@ -138,13 +141,14 @@ impl<K: Cached> Watch<K> {
                     sleep_until(self.started + until).await;
                     let _ = self.engine.on_timeout(self.now());
                 }
-                // The engine has not said what follows; it will the next time.
+                // The engine has not decided yet; it will when asked again.
                 Action::InFlight => tokio::task::yield_now().await,
             }
         }
     }
 
-    /// One request and its answer. Returns when the engine has to be asked what is next.
+    /// Sends one request and feeds its response to the engine. Returns when the engine must be asked for its next
+    /// action.
     async fn exchange(&mut self, request: &Request) {
         let uri = self.engine.target().uri(request);
         let accept = match request {
@@ -186,11 +190,11 @@ impl<K: Cached> Watch<K> {
         }
     }
 
-    /// Waits for something, and wakes the engine when it wants to be. None when the engine gave up waiting.
+    /// Awaits `awaited` and meanwhile calls the engine's timeouts. Returns `None` if the engine gave up waiting.
     async fn with_timeouts<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
         let mut awaited = std::pin::pin!(awaited);
         loop {
-            // Every request under way has a deadline; should it ever have none, it waits for a minute and asks again.
+            // Every request in flight has a deadline. This is a safety net should one ever have none.
             let timeout = self.engine.next_timeout().unwrap_or_else(|| self.now() + Duration::from_secs(60));
             tokio::select! {
                 done = &mut awaited => return Some(done),
@@ -212,8 +216,8 @@ impl<K: Cached> Watch<K> {
 #[derive(Clone)]
 struct Transport {
     client: Client,
-    /// Makes request bodies that cannot be cloned. kube's retry layer sends a request again only if it can clone the
-    /// body, and a body of that kind can only be had as that of a response.
+    /// Makes request bodies that cannot be cloned, because kube's retry layer resends a request only if it can clone
+    /// its body. Such a body can only be obtained from a response.
     bodies: Client,
 }
 
@@ -229,7 +233,7 @@ impl Transport {
         let body = self.bodies.send(http::Request::new(Body::empty())).await?.into_body();
         let request = http::Request::get(uri)
             .header(header::ACCEPT, accept)
-            // A compressed watch is held back until a block is full, and newer servers send one gzip member an event.
+            // A compressed watch is buffered until a block is full, and newer servers send one gzip member per event.
             .header(header::ACCEPT_ENCODING, "identity")
             .body(body)
             .map_err(kube::Error::HttpError)?;
@@ -237,14 +241,14 @@ impl Transport {
     }
 }
 
-/// Reads what is left of a list, so that the next page does not need a connection of its own. It is a line end at most:
-/// what takes longer is not worth it.
+/// Reads the rest of a list, so that the next page can reuse the connection. That is at most a line break; more is
+/// not worth waiting for.
 async fn drain(mut body: Body) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(Duration::from_millis(100), rest).await;
 }
 
-/// How many seconds the server wants to be left alone. Kubernetes sends seconds, never a date.
+/// Parses `Retry-After`. Kubernetes sends seconds, never a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -1,7 +1,7 @@
-//! Joins protocol, framing, decoder and store: bytes in, published states out. It does no IO and knows no clock; the
-//! driver moves the bytes and tells the time. A simulation can therefore drive all of it.
+//! Joins protocol, framing, decoder and store: bytes in, published states out. The engine does no I/O and reads no
+//! clock; the driver moves the bytes and passes the time. This lets a simulation drive all of it.
 //!
-//! What always holds: what is published is only ever the whole of a first list and what came after it, in order.
+//! Invariant: only a complete first list is published, then what came after it, in order.
 
 #[cfg(test)]
 mod tests;
@@ -32,15 +32,15 @@ use crate::{
 
 /// How much of an error's body is read.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// How much of a resource list is read.
+/// How much of a discovery response is read.
 const MAX_DISCOVERY_BODY: usize = 4 << 20;
 
-/// How many objects go in one change of the cache when a list is complete.
+/// How many objects are removed under one lock when a list is complete.
 const SWEEP_BATCH: usize = 1000;
 
 const LAGGING: &str = "the list is older than the cache";
 
-/// Whether to go on reading the answer.
+/// Whether to continue reading the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Flow {
@@ -55,36 +55,36 @@ pub(crate) struct Engine<K: Cached> {
     decoder: Decoder,
     scope: Scope,
     state: Arc<State<K>>,
-    /// Where the first list is staged; none once it was complete.
+    /// Where the first list is staged. `None` once it is complete.
     staged: Option<Store<K>>,
-    /// The list under way, or the last one.
+    /// The number of the current or last list.
     list: ListNumber,
     reading: Reading,
     stale_after: Duration,
     started: Instant,
-    /// The version that was published last; none before the first list.
+    /// The version that was published last, or `None` before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
-    /// When the list under way, or the last one, was asked for.
+    /// When the current or last list was requested.
     list_began: Time,
-    /// How many objects of the list under way do not decode, and the first of them.
+    /// How many objects of the current list failed to decode, and the first of them.
     undecoded: Option<(usize, ObjectKey)>,
-    /// When the last byte of the answer came; before it, when the request was made.
+    /// When the last byte of the response was received, or before that, when the request was made.
     last_byte_at: Time,
-    /// Since when every attempt failed.
+    /// Since when every attempt has failed.
     failing_since: Option<Time>,
-    /// What was reported last.
+    /// The status that was reported last.
     reported: NamespaceStatus,
-    /// The phase, when it is another one than was told.
+    /// The phase, if it changed since the last report.
     new_phase: Option<Phase>,
 }
 
-/// What the bytes of the answer under way are.
+/// How to interpret the bytes of the response.
 enum Reading {
     Nothing,
     List(frame::List),
     Watch(frame::Lines),
-    /// A body that is short and read whole.
+    /// A short body that is buffered as a whole.
     Buffered {
         code: StatusCode,
         retry_after: Option<Duration>,
@@ -93,12 +93,12 @@ enum Reading {
     },
 }
 
-/// Why an answer is given up.
+/// Why to stop reading a response.
 enum Problem {
     Malformed(String),
-    /// The server says so in the stream.
+    /// The server sent an error in the stream.
     ErrorEvent(Box<ApiStatus>),
-    /// Another request follows; nothing is wrong.
+    /// Nothing is wrong, but another list must follow.
     Relist(&'static str),
 }
 
@@ -115,7 +115,7 @@ impl From<frame::Error> for Problem {
 }
 
 impl<K: Cached> Engine<K> {
-    /// An engine for one of the scopes of an informer. Its time is counted from `started`.
+    /// Returns an engine for one of the scopes of an informer. Time is counted from `started`.
     pub(crate) fn new(
         mut target: Target,
         scope: Scope,
@@ -159,11 +159,11 @@ impl<K: Cached> Engine<K> {
         &self.path
     }
 
-    /// What to do now.
+    /// Returns what the caller must do now.
     pub(crate) fn next_action(&mut self, now: Time) -> Action {
         let mut action = self.machine.next_action(now);
         if action == Action::InFlight {
-            // The caller has given up the request without a word.
+            // The caller dropped the request without reporting an outcome.
             let error = Error::Interrupted { resource: Arc::clone(&self.path), source: None };
             self.on_failure(now, &Fault::Transport, error);
             action = self.machine.next_action(now);
@@ -171,7 +171,7 @@ impl<K: Cached> Engine<K> {
         if let Action::Send(request) = &action {
             self.last_byte_at = now;
             if request.begins_list() {
-                // What an earlier list has shown does not count.
+                // Marks of an earlier list do not count.
                 self.list = self.list.wrapping_add(1);
             }
             self.reading = match request {
@@ -195,12 +195,12 @@ impl<K: Cached> Engine<K> {
             }
             let (reason, resource_version) =
                 (list_reason.map(field::debug), request.version().map(field::display));
-            debug!(resource = %self.path, request = request.verb(), resource_version, reason, "sending");
+            debug!(resource = %self.path, request = request.verb(), resource_version, reason, "sending request");
         }
         action
     }
 
-    /// When [`on_timeout`](Self::on_timeout) has to be called, if nothing else happens before.
+    /// When to call [`on_timeout`](Self::on_timeout), unless something else happens before.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
         let stale = stale.filter(|_| self.published.is_some() && !self.reported.stale);
@@ -208,7 +208,7 @@ impl<K: Cached> Engine<K> {
         [self.machine.deadline(), stale, settled].into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// The time that [`next_timeout`](Self::next_timeout) returned has come.
     pub(crate) fn on_timeout(&mut self, now: Time) -> Flow {
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
             let waited = now.saturating_sub(self.last_byte_at);
@@ -223,11 +223,11 @@ impl<K: Cached> Engine<K> {
         Flow::Continue
     }
 
-    /// The head of the answer.
+    /// The response headers were received.
     pub(crate) fn on_headers(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
         self.machine.on_bytes(now);
         self.last_byte_at = now;
-        trace!(resource = %self.path, code = code.as_u16(), "answered");
+        trace!(resource = %self.path, code = code.as_u16(), "received response");
         if !code.is_success() {
             self.machine.on_error_headers(now);
             let discovery = matches!(self.reading, Reading::Buffered { .. });
@@ -235,7 +235,7 @@ impl<K: Cached> Engine<K> {
         }
     }
 
-    /// A part of the answer's body.
+    /// A part of the response's body was received.
     pub(crate) fn on_chunk(&mut self, now: Time, chunk: Bytes) -> Flow {
         self.machine.on_bytes(now);
         self.last_byte_at = now;
@@ -278,7 +278,7 @@ impl<K: Cached> Engine<K> {
         }
     }
 
-    /// The answer came to a clean end.
+    /// The response ended cleanly.
     pub(crate) fn on_eof(&mut self, now: Time) {
         match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Buffered { code, retry_after, body, discovery } => {
@@ -294,12 +294,12 @@ impl<K: Cached> Engine<K> {
         }
     }
 
-    /// There was no answer, or it broke off.
+    /// The request failed, or its response broke off.
     pub(crate) fn on_error(&mut self, now: Time, error: Error) {
         self.on_abort(now, &Fault::Transport, error);
     }
 
-    /// No more comes of the answer. The head of an error says what it is, whatever became of its text.
+    /// The rest of the response is lost. If the headers announced an error, that error counts, even without its body.
     fn on_abort(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
         match &self.reading {
             Reading::Buffered { code, .. } if !code.is_success() => self.on_eof(now),
@@ -325,7 +325,7 @@ impl<K: Cached> Engine<K> {
                         }
                         Page::Lagging => Err(Problem::Relist(LAGGING)),
                         Page::Repeated => {
-                            Err(Problem::Malformed("a page of a list leads to itself".to_owned()))
+                            Err(Problem::Malformed("a page of a list continues with itself".to_owned()))
                         }
                     };
                 }
@@ -353,7 +353,7 @@ impl<K: Cached> Engine<K> {
                 }
                 WatchEvent::Bookmark { version, ends_initial } => {
                     let version = decode::version(&version)?;
-                    trace!(resource = %self.path, resource_version = %version, ends_initial, "bookmark");
+                    trace!(resource = %self.path, resource_version = %version, ends_initial, "received bookmark");
                     self.on_event(now, EventKind::Bookmark { ends_initial }, version)?;
                 }
                 WatchEvent::Error(status) => return Err(Problem::ErrorEvent(status)),
@@ -362,7 +362,7 @@ impl<K: Cached> Engine<K> {
         Ok(Flow::Continue)
     }
 
-    /// An object of the list under way.
+    /// An object of the current list was received.
     fn on_list_item(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
         if let Decoded::Undecoded(item) = &decoded {
             self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
@@ -386,8 +386,8 @@ impl<K: Cached> Engine<K> {
                 self.change(|store, list| store.upsert(list, item));
             }
             (Verdict::Apply, Decoded::Undecoded(item)) => {
-                // Not its error: that can name a value.
-                warn!(resource = %self.path, object = %item.key, "does not decode, quarantined");
+                // The error is not logged, because it can contain a value.
+                warn!(resource = %self.path, object = %item.key, "object failed to decode, quarantined");
                 self.change(|store, list| store.quarantine(list, item));
             }
             _ => {}
@@ -414,7 +414,7 @@ impl<K: Cached> Engine<K> {
         Ok(())
     }
 
-    /// Asks the protocol what an event means.
+    /// Asks the protocol how to handle an event.
     fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Result<Verdict, Problem> {
         let verdict = self.machine.on_event(now, kind, version);
         match verdict {
@@ -422,7 +422,7 @@ impl<K: Cached> Engine<K> {
             Verdict::Lagging => return Err(Problem::Relist(LAGGING)),
             Verdict::Fallback => return Err(Problem::Relist("the server ignores sendInitialEvents")),
             Verdict::VersionRegressed => {
-                return Err(Problem::Malformed("resource versions went back".to_owned()));
+                return Err(Problem::Malformed("resource versions went backwards".to_owned()));
             }
             Verdict::Apply | Verdict::Ignore => self.record_contact(now),
             Verdict::ListItem(_) => {}
@@ -430,7 +430,7 @@ impl<K: Cached> Engine<K> {
         Ok(verdict)
     }
 
-    /// A list is complete: what it did not show is gone, and what it did is published.
+    /// A list is complete. Removes what it did not contain, and publishes the rest.
     fn on_list_complete(&mut self, now: Time, version: ResourceVersion) {
         let took = now.saturating_sub(self.list_began);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -439,22 +439,22 @@ impl<K: Cached> Engine<K> {
         self.last_contact = Some(now);
         self.mark_working(now);
         if let Some((count, object)) = self.undecoded.take() {
-            // One line for a list in which nothing decodes. Not the error: that can name a value.
-            warn!(resource = %self.path, count, %object, "does not decode, quarantined");
+            // One line, even if nothing in the list decodes. The error is not logged, because it can contain a value.
+            warn!(resource = %self.path, count, %object, "object failed to decode, quarantined");
         }
         if let Some(mut staged) = self.staged.take() {
             let count = staged.objects().len();
-            debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list");
+            debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list complete");
             self.state.join(&self.scope, staged, version);
             self.published = Some(version);
         } else {
             let reason = self.machine.list_reason();
-            debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "listed again");
+            debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "relist complete");
         }
         self.publish(now);
     }
 
-    /// What the list did not show is gone. In pieces: readers wait for one at most.
+    /// Removes what the list did not contain, in batches: a reader waits for one of them at most.
     fn sweep(&mut self) {
         let namespace = self.scope.namespace.clone();
         let namespace = namespace.as_deref();
@@ -467,7 +467,7 @@ impl<K: Cached> Engine<K> {
         self.change(|store, list| store.sweep_quarantined(namespace, list));
     }
 
-    /// An answer that was read whole.
+    /// A buffered response is complete.
     fn on_body(
         &mut self,
         now: Time,
@@ -490,7 +490,7 @@ impl<K: Cached> Engine<K> {
             Ok(served) => {
                 let newly_gone = self.machine.on_discovery(now, served);
                 if self.machine.served() == Served::No {
-                    // That nothing is there is news of the cache, too.
+                    // The absence of the type is news about the cache, too.
                     self.last_contact = Some(now);
                 }
                 if newly_gone {
@@ -505,7 +505,7 @@ impl<K: Cached> Engine<K> {
     fn on_type_gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
         let objects = self.change(|store, _| store.clear(namespace.as_deref(), DeletionReason::TypeGone));
-        warn!(resource = %self.path, objects, "the type is not served any more");
+        warn!(resource = %self.path, objects, "type is no longer served");
         self.failing_since.get_or_insert(now);
         let since = self.started + now;
         self.new_phase = Some(Phase::TypeGone { since });
@@ -516,7 +516,7 @@ impl<K: Cached> Engine<K> {
         self.reading = Reading::Nothing;
         match problem {
             Problem::Relist(reason) => {
-                debug!(resource = %self.path, reason, "another list follows");
+                debug!(resource = %self.path, reason, "relisting");
                 self.publish(now);
             }
             Problem::ErrorEvent(status) => {
@@ -538,11 +538,11 @@ impl<K: Cached> Engine<K> {
     }
 
     fn recover(&mut self, now: Time, recovery: Recovery, error: Error) {
-        // What came before the fault counts.
+        // What was received before the fault counts.
         self.publish(now);
         let at = match recovery {
             Recovery::Fallback => {
-                debug!(resource = %self.path, error = chain(&error), "a list follows instead of a watch-list");
+                debug!(resource = %self.path, error = chain(&error), "falling back from watch-list to list");
                 return;
             }
             Recovery::Retry { at } => at,
@@ -550,10 +550,10 @@ impl<K: Cached> Engine<K> {
         self.state.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
         if self.published.is_some() && self.machine.served() != Served::No {
-            warn!(resource = %self.path, error = reason, ?wait, "watch failed, trying again");
+            warn!(resource = %self.path, error = reason, ?wait, "watch failed, retrying");
         } else {
-            // Whoever waits for the first list is told by the error itself.
-            debug!(resource = %self.path, error = reason, ?wait, "list failed, trying again");
+            // Whoever waits for the first list gets the error itself.
+            debug!(resource = %self.path, error = reason, ?wait, "list failed, retrying");
         }
         if self.machine.served() == Served::No {
             return;
@@ -568,8 +568,8 @@ impl<K: Cached> Engine<K> {
         self.report_status(now);
     }
 
-    /// The server has told how it goes on. An answer, or a part of a list, does not: that can go on for hours, and the
-    /// cache is not a bit newer.
+    /// Records that the server sent news of its state. Response headers, or a part of a list, do not count: they can go
+    /// on for hours without the cache being any newer.
     fn record_contact(&mut self, now: Time) {
         self.last_contact = Some(now);
         if self.failing_since.is_some() {
@@ -577,7 +577,7 @@ impl<K: Cached> Engine<K> {
         }
     }
 
-    /// The server answers as it should.
+    /// Records that the server works as it should.
     fn mark_working(&mut self, now: Time) {
         if let Some(since) = self.failing_since.take()
             && self.published.is_some()
@@ -587,7 +587,7 @@ impl<K: Cached> Engine<K> {
         self.new_phase = Some(Phase::Watching);
     }
 
-    /// Hands out what has changed.
+    /// Publishes what has changed.
     fn publish(&mut self, now: Time) {
         let Some(before) = self.published else { return self.report_status(now) };
         let version = self.machine.progress().unwrap_or(before);
@@ -610,20 +610,20 @@ impl<K: Cached> Engine<K> {
         }
     }
 
-    /// Brings the status up to date.
+    /// Updates the status.
     fn report_status(&mut self, now: Time) {
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
         let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
         if stale != self.reported.stale {
             if stale {
                 let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
-                warn!(resource = %self.path, age, "stale");
+                warn!(resource = %self.path, age, "cache is stale");
             } else {
-                info!(resource = %self.path, "not stale any more");
+                info!(resource = %self.path, "cache is no longer stale");
             }
         }
         let new_phase = self.new_phase.take();
-        // The time alone wakes nobody: it changes with every chunk.
+        // A new `last_contact` alone does not wake waiters, because it changes with every chunk.
         let wake = new_phase.is_some()
             || (self.reported.resource_version, self.reported.stale) != (self.published, stale);
         self.reported = NamespaceStatus {
@@ -636,8 +636,8 @@ impl<K: Cached> Engine<K> {
         self.state.report_status(&self.scope, &self.reported, wake);
     }
 
-    /// One change of what is cached; it is given the number of the list under way, or of the last one. Nothing happens
-    /// when the scope is not watched any more.
+    /// Changes the store, passing it the number of the current or last list. Does nothing if the scope is not watched
+    /// any more.
     fn change<T>(&mut self, change: impl FnOnce(&mut Store<K>, ListNumber) -> T) -> Option<T> {
         let list = self.list;
         match &mut self.staged {
@@ -647,7 +647,7 @@ impl<K: Cached> Engine<K> {
     }
 }
 
-/// The server's `Status`, or one that says as much as the server did.
+/// Returns the server's `Status`, or one made from the little that the server sent.
 fn status_of(code: StatusCode, body: &[u8]) -> ApiStatus {
     let sent = serde_json::from_slice::<ApiStatus>(body).ok().filter(ApiStatus::is_failure);
     let mut status = sent.unwrap_or_else(|| {
@@ -659,7 +659,7 @@ fn status_of(code: StatusCode, body: &[u8]) -> ApiStatus {
     status
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with its causes in one line.
 fn chain(error: &Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! One object as the store holds it.
+//! An object as the store holds it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,8 +6,8 @@ use crate::{Cached, ResourceVersion};
 
 pub(crate) struct Entry<K: Cached> {
     pub(crate) version: ResourceVersion,
-    /// The number of the last list that showed it. Only the store reads it, and writes it through a shared reference:
-    /// a mark must not copy the nodes that a snapshot holds.
+    /// The number of the last list that contained it. Only the store reads it. It is written through a shared
+    /// reference, because marking an entry must not copy the nodes that a snapshot shares.
     seen_by: AtomicU32,
     pub(crate) object: K::Stored,
 }

@@ -1,79 +1,80 @@
-//! What a subscription brings: the changes of the cache, in order.
+//! The events of a subscription: the changes of the cache, in order.
 
 use std::fmt;
 
 use crate::{Cached, ObjectKey, ResourceVersion};
 
-/// One difference between two states of the cache.
+/// A difference between two states of the cache.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change<K: Cached> {
-    /// An object is there that was not.
+    /// An object appeared.
     Added {
-        /// Its namespace and name.
+        /// The object's namespace and name.
         key: ObjectKey,
-        /// Its state.
+        /// The object's state.
         object: K::Stored,
-        /// Whether it is part of the state in which the subscription began.
+        /// Whether the object is part of the state that the subscription began with.
         initial: bool,
     },
-    /// An object has another state. It is the same object: its uid did not change.
+    /// An object changed. It is the same object: its uid did not change.
     Updated {
-        /// Its namespace and name.
+        /// The object's namespace and name.
         key: ObjectKey,
-        /// The state that this subscription knew before.
+        /// The state that this subscription reported before.
         old: K::Stored,
         /// The present state.
         new: K::Stored,
     },
-    /// An object is not there any more.
+    /// An object disappeared.
     Deleted {
-        /// Its namespace and name.
+        /// The object's namespace and name.
         key: ObjectKey,
-        /// Its last known state.
+        /// The object's last known state.
         last: K::Stored,
-        /// How it came to be gone.
+        /// Why the object disappeared.
         reason: DeletionReason,
     },
 }
 
-/// Why an object is gone from the cache.
+/// Why an object disappeared from the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeletionReason {
-    /// It was deleted.
+    /// The object was deleted.
     Deleted,
-    /// It was deleted, or it changed so that the informer's selector leaves it out. A server reports both as `DELETED` with
-    /// the state before and the new version, so nothing tells them apart. An informer without a selector never gives this
-    /// reason.
+    /// The object was deleted, or it changed so that the informer's selector no longer matches. A server reports both
+    /// as `DELETED` with the previous state and the new version, so they cannot be told apart. Informers without a
+    /// selector never use this reason.
     DeletedOrLeftSelection,
-    /// A list does not have it; it went while the informer was not connected.
+    /// The object was missing from a list: it was deleted while the informer was disconnected.
     MissedWhileAway,
-    /// Its namespace is not watched any more: [`Informer::remove_namespace`](crate::Informer::remove_namespace). The
-    /// object may well be there still.
+    /// The informer stopped watching the object's namespace:
+    /// [`Informer::remove_namespace`](crate::Informer::remove_namespace). The object may still exist.
     NamespaceRemoved,
-    /// The type itself is gone, most often because its CustomResourceDefinition was deleted.
+    /// The server stopped serving the type, usually because its CustomResourceDefinition was deleted.
     TypeGone,
 }
 
-/// What a [`Subscription`](crate::Subscription) brings.
+/// An event of a [`Subscription`](crate::Subscription).
 #[non_exhaustive]
 pub enum Event<K: Cached> {
-    /// A change. Those before [`Synced`](Self::Synced) are the state in which the subscription began: each is
+    /// A change. Changes before [`Synced`](Self::Synced) are the state that the subscription began with: each is
     /// `Added` with `initial` set.
     Change(Change<K>),
-    /// Everything before this was the present state; everything after it is news. Comes once.
+    /// Ends the initial state: events before it are the state when the subscription began, events after it are
+    /// changes to that state. Sent once.
     Synced {
-        /// How many objects came before.
+        /// The number of objects in the initial state.
         count: usize,
-        /// The version that they are the state of, as [`Snapshot::resource_version`](crate::Snapshot::resource_version)
-        /// tells it; none for a set of no namespaces.
+        /// The version of the initial state, as [`Snapshot::resource_version`](crate::Snapshot::resource_version)
+        /// returns it. `None` for an empty set of namespaces.
         resource_version: Option<ResourceVersion>,
     },
 }
 
 impl<K: Cached> Change<K> {
-    /// The namespace and name of the object.
+    /// Returns the namespace and name of the object.
     #[must_use]
     pub fn key(&self) -> &ObjectKey {
         match self {
@@ -81,7 +82,7 @@ impl<K: Cached> Change<K> {
         }
     }
 
-    /// The state that the change is about: the new one, or the last one of an object that is gone.
+    /// Returns the object: its new state, or the last known one if it was deleted.
     #[must_use]
     pub fn object(&self) -> &K::Stored {
         match self {
@@ -92,7 +93,7 @@ impl<K: Cached> Change<K> {
     }
 }
 
-// Written out, because a derived `Clone` would ask for `K: Clone`.
+// Implemented by hand, because a derived `Clone` would require `K: Clone`.
 impl<K: Cached> Clone for Change<K> {
     fn clone(&self) -> Self {
         match self {

@@ -1,14 +1,15 @@
-//! Cuts the received bytes into the pieces that are decoded: the lines of a watch, the items of a list.
+//! Splits received bytes into what is decoded: the lines of a watch, the items of a list.
 //!
-//! A piece that came in one chunk is a slice of that chunk; only one that lies across chunks is put together in a buffer.
-//! No whole body is ever held, and a piece has a greatest length.
+//! A piece that arrives in one chunk is a slice of that chunk; only a piece that spans chunks is copied to a buffer.
+//! No body is buffered as a whole, and the length of a piece is bounded.
 
 use bytes::{Buf, Bytes};
 
-/// The greatest length of one piece. etcd takes objects of 1.5 MiB by default; what is far beyond that is not an object.
+/// The maximum length of a piece. etcd's default limit for a request is 1.5 MiB; anything far beyond that is not an
+/// object.
 const LONGEST_PIECE: usize = 64 << 20;
 
-/// What was received is not cut where the Kubernetes API cuts it.
+/// The received bytes are not framed as the Kubernetes API frames them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error("an object is longer than {} MiB", LONGEST_PIECE >> 20)]
@@ -25,12 +26,12 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes a chunk; the one before must have been read to its end.
+    /// Adds a chunk. The previous one must have been consumed: `next` has returned `None`.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.chunk = chunk;
     }
 
-    /// The next whole line that is not empty.
+    /// Returns the next complete line that is not blank.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.chunk.is_empty() {
             let Some(end) = memchr::memchr(b'\n', &self.chunk) else {
@@ -54,18 +55,18 @@ impl Lines {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     Item(Bytes),
-    /// The list is complete; this is its `metadata`.
+    /// The list is complete. This is its `metadata`.
     End(Bytes),
 }
 
-/// The items of a list. Its members may come in any order: a list of custom resources has its metadata at the end.
+/// The items of a list. Members may come in any order: lists of custom resources have their metadata at the end.
 #[derive(Debug)]
 pub(crate) struct List {
     chunk: Bytes,
     partial: Vec<u8>,
     place: Place,
     metadata: Bytes,
-    /// Whether there was a member `items`, be it null: a list without one is another object.
+    /// Whether there was a member `items`, possibly null. An object without one is not a list.
     has_items: bool,
 }
 
@@ -102,15 +103,15 @@ impl List {
         }
     }
 
-    /// Takes a chunk; the one before must have been read to its end.
+    /// Adds a chunk. The previous one must have been consumed: `next` has returned `None`.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.chunk = chunk;
     }
 
-    /// The next whole piece.
+    /// Returns the next complete piece.
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, Error> {
         loop {
-            // Between the pieces, space and commas mean nothing.
+            // Between pieces, whitespace and commas are insignificant.
             if !matches!(self.place, Place::Key(_) | Place::InValue(..) | Place::Item(_)) {
                 let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
                 let start = self.chunk.iter().position(|byte| !blank(byte)).unwrap_or(self.chunk.len());
@@ -167,7 +168,7 @@ impl List {
         self.place = place;
     }
 
-    /// The value under way, if it ends in this chunk. What is not kept is only passed over.
+    /// Returns the current value if it ends in this chunk. A value that is not kept is only skipped.
     fn take(
         &mut self,
         mut scan: Scan,
@@ -191,19 +192,19 @@ impl List {
     }
 }
 
-/// Finds the end of a JSON value, chunk by chunk. It only counts brackets and passes over strings: whether the value is
-/// right is for the decoder.
+/// Finds the end of a JSON value, chunk by chunk. It counts brackets and skips strings; validating the value is up to
+/// the decoder.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Scan {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// A number, `true`, `false` or `null`: it ends where something else begins.
+    /// A number, `true`, `false` or `null`, which ends where something else begins.
     bare: bool,
 }
 
 impl Scan {
-    /// The index past the value's last byte, if it is in these bytes.
+    /// Returns the index past the last byte of the value, if the value ends in `bytes`.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
@@ -241,7 +242,7 @@ fn check(length: usize) -> Result<(), Error> {
     if length > LONGEST_PIECE { Err(Error::TooLong) } else { Ok(()) }
 }
 
-/// The piece that ends with `rest`.
+/// Returns the piece that ends with `rest`.
 fn join(partial: &mut Vec<u8>, rest: Bytes) -> Bytes {
     if partial.is_empty() {
         return rest;
@@ -258,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// The text in chunks that end at these places.
+    /// Splits the text into chunks at these positions.
     fn chunks(text: &[u8], cuts: &[usize]) -> Vec<Bytes> {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
         cuts.push(text.len());
@@ -306,7 +307,7 @@ mod tests {
             cuts in prop::collection::vec(any::<usize>(), 0..12),
         ) {
             let metadata = json!({"resourceVersion": "7", "continue": "a]}\""});
-            // serde_json sorts the members of a map, so the name decides on the order.
+            // serde_json sorts the members of a map, so the name determines the order.
             let name = if metadata_first { "zother" } else { "aother" };
             let list = json!({"items": items, "metadata": metadata, "kind": "XList", name: other});
             let text = if pretty { serde_json::to_vec_pretty(&list) } else { serde_json::to_vec(&list) }.unwrap();

@@ -1,7 +1,7 @@
-//! Indexes: objects found by what a function says of them.
+//! Indexes: objects found by keys that a function derives from them.
 //!
-//! What always holds: the entries of an index are what its function says of the objects that are cached beside it,
-//! because both change under the same lock and a snapshot clones both.
+//! Invariant: the entries of an index are exactly the keys that its function returns for the objects cached beside
+//! it, because both change under the same lock and a snapshot clones both.
 
 use std::{
     any::Any,
@@ -20,12 +20,12 @@ use crate::{Cached, ObjectKey, entry::Entry};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// A way to find objects by a key of type `I`, made with [`Informer::index`](crate::Informer::index); read it with
+/// Finds objects by a key of type `I`. Made by [`Informer::index`](crate::Informer::index), read with
 /// [`Snapshot::by_index`](crate::Snapshot::by_index).
 ///
-/// It is kept up to date as long as one of its handles is there. It costs an entry of the key and 32 bytes for
-/// each object and key, and its function is called once for an object that comes or goes and twice for one that
-/// changes. It does not keep the informer running.
+/// The cache maintains an index until its last handle is dropped. Each pair of object and key costs the key plus 32
+/// bytes. The function is called once for an object that is added or deleted, and twice for one that changes. An
+/// index does not keep the informer running.
 pub struct Index<K: Cached, I> {
     inner: Arc<Inner<K, I>>,
 }
@@ -38,9 +38,9 @@ struct Inner<K: Cached, I> {
     cache: Weak<dyn Indexed>,
 }
 
-/// A cache that keeps indexes up to date.
+/// A cache that maintains indexes.
 pub(crate) trait Indexed: Send + Sync {
-    /// Drops the index of this number. Nothing happens if there is none.
+    /// Removes the index with this number, if there is one.
     fn remove_index(&self, number: u64);
 }
 
@@ -59,7 +59,7 @@ impl<K: Cached, I> Drop for Inner<K, I> {
 }
 
 impl<K: Cached, I> Index<K, I> {
-    /// The handle of an index that `cache` keeps up to date under a number that [`next_number`] gave.
+    /// Returns a handle of the index that `cache` maintains under `number`, which [`next_number`] returned.
     pub(crate) fn new(number: u64, keys_of: Arc<KeysOf<K, I>>, cache: Weak<dyn Indexed>) -> Self {
         Self { inner: Arc::new(Inner { number, keys_of, cache }) }
     }
@@ -73,17 +73,17 @@ impl<K: Cached, I> Index<K, I> {
     }
 }
 
-/// A number that no other index of the process has.
+/// Returns a number that is unique among the indexes of this process.
 pub(crate) fn next_number() -> u64 {
     NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The state of an index, as a snapshot has it.
+/// The state of an index in a snapshot.
 #[derive(Clone)]
 pub(crate) struct Keys<I>(OrdSet<Place<I>>);
 
-/// An object under one of its keys. Ordered by a number first: keys are often text, and to compare many of those on the way
-/// to one is to fetch as many pieces of memory.
+/// An object under one of its keys. Ordered by hash first: keys are often strings, and comparing many of them on the
+/// way to one entry means as many cache misses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place<I> {
     hash: u64,
@@ -93,13 +93,13 @@ struct Place<I> {
 
 impl<I: Hash> Place<I> {
     fn new(key: I, object: ObjectKey) -> Self {
-        // Not keyed: whoever makes keys collide makes them no slower to find than if there were no hashes.
+        // A fixed seed is fine: someone who forces collisions makes lookups no slower than they were without hashes.
         Self { hash: FixedState::default().hash_one(&key), key, object }
     }
 }
 
 impl<I: Ord + Hash + Clone> Keys<I> {
-    /// The objects that have this key.
+    /// Returns the objects that have this key.
     pub(crate) fn of(&self, key: I) -> impl Iterator<Item = &ObjectKey> + use<'_, I> {
         let first = Place::new(key, ObjectKey::first());
         let from = self.0.range::<_, Place<I>>((Bound::Included(&first), Bound::Unbounded));
@@ -107,10 +107,10 @@ impl<I: Ord + Hash + Clone> Keys<I> {
     }
 }
 
-/// An index as the store sees it, whatever its keys are.
+/// An index of any key type, as the store sees it.
 pub(crate) trait Maintain<K: Cached>: Send + Sync {
     fn change(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>);
-    /// A [`Keys`].
+    /// Returns the [`Keys`].
     fn state(&self) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -124,7 +124,7 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> 
         Self { keys: Keys(OrdSet::new()), keys_of }
     }
 
-    /// Applies what differs between two states of the cache.
+    /// Applies the differences between two states of the cache.
     pub(crate) fn catch_up(
         &mut self,
         known: &OrdMap<ObjectKey, Entry<K>>,

@@ -1,4 +1,4 @@
-//! The handles: [`Informers`] owns the client and the watches, [`Informer`] is one cache.
+//! The handles: [`Informers`] owns the client and the watches, an [`Informer`] is one cache.
 
 use std::{
     any::{Any, TypeId},
@@ -28,10 +28,10 @@ use crate::{
     version::InvalidResourceVersion,
 };
 
-/// The informers of one cluster connection. Cloning gives another handle to the same ones.
+/// The informers of one connection to a cluster. Clones are handles to the same informers.
 ///
-/// Informers that ask for the same (type, scope, selectors and options) share one watch and one cache. All share what was
-/// learned of the server: one that refused or ignored a watch-list is asked for lists, for an hour.
+/// Informers with the same type, scope, selectors and options share one watch and one cache. All informers share what
+/// was learned about the server: if it refused or ignored a watch-list, they use lists for an hour.
 #[derive(Clone)]
 pub struct Informers {
     inner: Arc<Inner>,
@@ -54,13 +54,13 @@ struct Identity {
 }
 
 impl Informers {
-    /// Informers over this client. They use its connection, credentials and layers, but not its retries of failed
-    /// requests: an informer has its own, which it tells about.
+    /// Creates informers that use this client: its connection, credentials and layers, but not its retries of failed
+    /// requests. An informer retries by itself, and reports the failures in its [`Status`].
     pub fn new(client: Client) -> Self {
         Self::with_cancellation(client, CancellationToken::new())
     }
 
-    /// As [`new`](Self::new), and every informer stops when the token is cancelled.
+    /// As [`new`](Self::new); in addition, every informer stops when the token is cancelled.
     pub fn with_cancellation(client: Client, cancelled: CancellationToken) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -73,11 +73,11 @@ impl Informers {
         }
     }
 
-    /// Adds metrics of these informers, present and future ones, to a registry of [`prometheus_client`] (feature
-    /// `metrics`). Call it once: twice would give each series twice. The README lists them.
+    /// Registers the metrics of these informers, present and future ones, with a registry of [`prometheus_client`].
+    /// The crate's page lists the metrics. Calling this twice would encode each series twice.
     ///
-    /// Reading the registry looks each informer and each subscription up, under locks that are held for as long as counting
-    /// them takes; between two readings nothing is gathered, and an event costs a few additions.
+    /// Encoding the registry visits each informer and each subscription, under locks that are held while they are
+    /// counted. Nothing is collected between two encodings; an event costs a few atomic additions.
     ///
     /// ```
     /// use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -97,38 +97,39 @@ impl Informers {
         registry.register_collector(Box::new(self.inner.metrics.clone()));
     }
 
-    /// An informer for a type that is known at compile time, such as one made with `kube::CustomResource`.
+    /// Describes an informer for a type that is known at compile time, such as one derived with
+    /// `kube::CustomResource`.
     ///
-    /// For the metadata alone, ask for `typed::<PartialObjectMeta<K>>()`.
+    /// To fetch metadata only, use `typed::<PartialObjectMeta<K>>()`.
     pub fn typed<K: Object<DynamicType = ()>>(&self) -> InformerBuilder<K> {
         InformerBuilder::new(self.clone(), &())
     }
 
-    /// An informer for a type that is known at run time.
+    /// Describes an informer for a type that is known at run time.
     pub fn dynamic(&self, resource: &ApiResource) -> InformerBuilder<DynamicObject> {
         InformerBuilder::new(self.clone(), resource)
     }
 
-    /// An informer that fetches and keeps the metadata of each object alone.
+    /// Describes an informer that fetches and caches only the metadata of each object.
     pub fn metadata(&self, resource: &ApiResource) -> InformerBuilder<PartialObjectMeta<DynamicObject>> {
         InformerBuilder::new(self.clone(), resource)
     }
 }
 
-/// An informer that is being described; [`start`](Self::start) runs it.
+/// Describes an informer, which [`start`](Self::start) then runs.
 #[must_use = "an informer does nothing until it is started"]
 pub struct InformerBuilder<K: Cached> {
     informers: Informers,
     target: Target,
-    /// The namespaces to begin with, if they can change.
+    /// The initial namespaces, if they can change.
     set: Option<BTreeSet<String>>,
     settings: Settings,
     _object: std::marker::PhantomData<fn() -> K>,
 }
 
 impl<K: Object> InformerBuilder<K> {
-    /// Holds each object as bytes, in one allocation: [`Compact`]. It takes much less memory, and each read
-    /// decodes anew: for a cache that is large and seldom read.
+    /// Stores each object as bytes, in one allocation: [`Compact`]. This takes much less memory, but each read
+    /// decodes the object again. Meant for caches that are large and seldom read.
     pub fn compact(self) -> InformerBuilder<Compact<K>> {
         let Self { informers, target, set, settings, .. } = self;
         InformerBuilder { informers, target, set, settings, _object: std::marker::PhantomData }
@@ -140,28 +141,28 @@ impl<K: Cached> InformerBuilder<K> {
         Self::of(informers, Target::new::<K::Object>(dynamic_type), Settings::default())
     }
 
-    /// An informer of something else than one of the public methods describes.
+    /// Describes an informer that none of the public methods describes.
     pub(crate) fn of(informers: Informers, target: Target, settings: Settings) -> Self {
         Self { informers, target, set: None, settings, _object: std::marker::PhantomData }
     }
 
-    /// Watches one namespace. Without this, all namespaces.
+    /// Watches one namespace. The default is to watch all namespaces.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.target.namespace = Some(namespace.to_owned());
         self.set = None;
         self
     }
 
-    /// Watches these namespaces, as one cache, and lets the set of them grow and shrink while it runs:
-    /// [`Informer::add_namespace`], [`Informer::remove_namespace`]. It can begin empty.
+    /// Watches a set of namespaces as one cache. The set can grow and shrink while the informer runs, with
+    /// [`Informer::add_namespace`] and [`Informer::remove_namespace`], and may be empty at first.
     ///
-    /// A namespace is seen whole or not at all, and appears at once, when its first list is complete. The first
-    /// snapshot is there when each namespace that the set began with was listed or has failed to be, and one was
-    /// listed: a namespace that may not be read does not hold up the others. [`Status::namespaces`] tells which are
-    /// complete, and of a snapshot [`Snapshot::resource_version_of`] does.
+    /// A namespace appears in the cache as a whole, when its first list is complete. The first snapshot is available
+    /// once the first list of each initial namespace has succeeded or failed, and at least one has succeeded: a
+    /// namespace that may not be read does not hold up the others. [`Status::namespaces`] shows which namespaces are
+    /// complete; for a snapshot, [`Snapshot::resource_version_of`] does.
     ///
-    /// Each namespace costs a watch: a connection, or a stream of one where the client uses HTTP/2. From about a hundred
-    /// on, one watch of all namespaces is cheaper for the server, if it may be had.
+    /// Each namespace costs a watch, that is a connection, or a stream of one if the client uses HTTP/2. From about a
+    /// hundred namespaces on, one watch of all namespaces is cheaper for the server, if it is permitted.
     pub fn namespaces<I>(mut self, namespaces: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
@@ -171,51 +172,53 @@ impl<K: Cached> InformerBuilder<K> {
         self
     }
 
-    /// Watches the objects that this label selector selects, in kubectl's syntax: `app=web,tier!=test`.
+    /// Watches the objects that match a label selector in kubectl's syntax, such as `app=web,tier!=test`.
     pub fn label_selector(mut self, selector: &str) -> Self {
         self.target.label_selector = selector.to_owned();
         self
     }
 
-    /// Watches the objects that this field selector selects: `metadata.name=web`.
+    /// Watches the objects that match a field selector, such as `metadata.name=web`.
     pub fn field_selector(mut self, selector: &str) -> Self {
         self.target.field_selector = selector.to_owned();
         self
     }
 
-    /// Where lists come from; [`ListSemantic::MostRecent`] if not said.
+    /// Sets how fresh lists must be. The default is [`ListSemantic::MostRecent`].
     pub fn list_semantic(mut self, list_semantic: ListSemantic) -> Self {
         self.settings.list_semantic = list_semantic;
         self
     }
 
-    /// Keeps `metadata.managedFields`, which are skipped while parsing if not said. They are often a third of an
+    /// Keeps `metadata.managedFields`, which are skipped while parsing by default. They often make up a third of an
     /// object.
     pub fn keep_managed_fields(mut self) -> Self {
         self.settings.skip.keep_managed_fields();
         self
     }
 
-    /// Skips the annotation `kubectl.kubernetes.io/last-applied-configuration` while parsing: it repeats the whole object
-    /// that `kubectl apply` was given. Besides that, the same as [`skip`](Self::skip).
+    /// Skips the annotation `kubectl.kubernetes.io/last-applied-configuration` while parsing. It repeats the whole
+    /// object that `kubectl apply` was given. Otherwise the same as [`skip`](Self::skip).
     pub fn skip_last_applied(mut self) -> Self {
         self.settings.skip.last_applied();
         self
     }
 
-    /// Skips what these paths name while parsing, so that it takes neither memory nor much time. The cached objects are
-    /// then not what the server has: do not write them back whole, because that would remove what was skipped.
+    /// Skips the fields that these paths name while parsing, so that they take no memory and little time. The cached
+    /// objects then differ from those of the server. Do not write them back as a whole: that would remove the skipped
+    /// fields.
     ///
-    /// A path is the names of the members that lead to one, from the top: `status.conditions`. A name with other
-    /// characters is written in brackets, `metadata.annotations['example.com/notes']`, and `[*]` stands for each element of an
-    /// array: `spec.containers[*].env`. (That is JSONPath, RFC 9535, without its `$.`, and no more of it than this.)
-    /// Where an object has nothing of that path, nothing is skipped.
+    /// A path consists of member names from the top, such as `status.conditions`. A name with special characters is
+    /// put in brackets, `metadata.annotations['example.com/notes']`, and `[*]` stands for each element of an array:
+    /// `spec.containers[*].env`. This is a small subset of JSONPath (RFC 9535), without the leading `$.`. Objects
+    /// that lack the path are left as they are.
     ///
-    /// What the type cannot be decoded without must not be skipped: every object would be
-    /// [quarantined](crate::Status::quarantined), with an error that names the missing field.
+    /// Do not skip fields that the type requires: every object would be [quarantined](crate::Status::quarantined),
+    /// with an error that names the missing field.
     ///
     /// # Errors
-    /// When a path cannot be read, or names what the cache needs: type, name, namespace, uid and resourceVersion.
+    /// Fails if a path cannot be parsed, or names a field that the cache needs: `apiVersion`, `kind`, or the name,
+    /// namespace, uid or resourceVersion of the metadata.
     pub fn skip<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPath> {
         for path in paths {
             self.settings.skip.path(path)?;
@@ -223,18 +226,18 @@ impl<K: Cached> InformerBuilder<K> {
         Ok(self)
     }
 
-    /// After how long without a word from the server the cache counts as [stale](Status::stale). 3 minutes if not
-    /// said: a healthy server sends a bookmark about every minute.
+    /// Sets how long the server may send nothing before the cache counts as [stale](Status::stale). The default is 3
+    /// minutes: a healthy server sends a bookmark about every minute.
     pub fn stale_after(mut self, bound: Duration) -> Self {
         self.settings.stale_after = bound;
         self
     }
 
-    /// Starts the informer, or joins one that runs already for the same type, scope, selectors and options. One of a
-    /// [set of namespaces](Self::namespaces) is not joined: each has its own set, which its handles share.
+    /// Starts the informer, or returns a handle to a running one with the same type, scope, selectors and options. An
+    /// informer of a [set of namespaces](Self::namespaces) is always a new one, because its set can change.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    /// Panics outside of a tokio runtime, as `tokio::spawn` does.
     #[must_use]
     pub fn start(self) -> Informer<K> {
         let Self { informers, target, set, settings, .. } = self;
@@ -261,8 +264,8 @@ impl<K: Cached> InformerBuilder<K> {
     }
 }
 
-/// One cache of objects, kept up to date. Cloning gives another handle to the same one; when the last handle and the
-/// last [`Subscription`] are dropped it stops and its memory is freed.
+/// A cache of objects that follows the server. Clones are handles to the same cache. When the last handle and the
+/// last [`Subscription`] are dropped, the informer stops and its memory is freed.
 pub struct Informer<K: Cached> {
     handle: Arc<Handle<K>>,
 }
@@ -273,14 +276,14 @@ impl<K: Cached> Clone for Informer<K> {
     }
 }
 
-/// Owns the task: dropped, it ends it.
+/// Owns the task, and ends it when dropped.
 struct Handle<K: Cached> {
     state: Arc<State<K>>,
     cancelled: CancellationToken,
-    /// The namespaces that are watched, if it is not all of them.
+    /// The watched namespaces, or `None` if all are watched.
     namespaces: Option<Namespaces>,
     task: AbortOnDropHandle<()>,
-    /// An informer can be shared as long as one of its handles is there.
+    /// Keeps the informer findable, so that it can be shared as long as it has a handle.
     _informers: Informers,
 }
 
@@ -289,7 +292,7 @@ type Watched<'a> = MutexGuard<'a, BTreeMap<String, Scope>>;
 /// The namespaces of an informer that does not watch all of them.
 struct Namespaces {
     watched: Mutex<BTreeMap<String, Scope>>,
-    /// Where the driver is told of new ones. None when they cannot change.
+    /// Sends added namespaces to the driver. `None` if they cannot change.
     added: Option<mpsc::UnboundedSender<Scope>>,
 }
 
@@ -306,7 +309,7 @@ impl<K: Cached> Handle<K> {
         #[cfg(feature = "metrics")]
         informers.inner.metrics.add(&target, &state);
         let (added, receiver) = mpsc::unbounded_channel();
-        // The receiver is here, so this cannot fail.
+        // The receiver exists, so this cannot fail.
         scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
         let connection = Arc::clone(&informers.inner.connection);
         let driver =
@@ -321,17 +324,16 @@ impl<K: Cached> Handle<K> {
     }
 }
 
-/// The first list was complete.
+/// The result of [`Informer::synced`]: the first list is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Synced {
-    /// How many objects the cache holds.
+    /// The number of cached objects.
     pub count: usize,
-    /// The version that the cache is the state of, as [`Snapshot::resource_version`] tells it; none for a set of no
-    /// namespaces.
+    /// The version of the cache, as [`Snapshot::resource_version`] returns it. `None` for an empty set of namespaces.
     pub resource_version: Option<ResourceVersion>,
-    /// How many objects did not decode; [`Status::quarantined`] tells which and why. When that is all of them, the
-    /// type is likely not the server's.
+    /// The number of objects that failed to decode. [`Status::quarantined`] lists them with their errors. If no
+    /// object decoded, `K` is probably not the type that the server serves.
     pub quarantined: usize,
 }
 
@@ -340,25 +342,26 @@ pub struct Synced {
 #[error("the first list is not complete")]
 pub struct NotSynced;
 
-/// The informer watches all namespaces, or one: only a [set of namespaces](InformerBuilder::namespaces) can change.
+/// The informer watches all namespaces or a single one. Only a [set of namespaces](InformerBuilder::namespaces) can
+/// change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the informer was not started with a set of namespaces")]
 pub struct NamespacesFixed;
 
-/// Why [`Informer::wait_for`] did not see the version.
+/// Why [`Informer::wait_for`] failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The version asked for cannot be compared.
+    /// The requested version cannot be compared.
     #[error(transparent)]
     Invalid(#[from] InvalidResourceVersion),
-    /// This informer watches other namespaces.
+    /// The informer does not watch this namespace.
     #[error("namespace {0:?} is not watched")]
     NotWatched(String),
-    /// The deadline came first.
-    #[error("the cache has not reached resource version {wanted} in time")]
+    /// The deadline passed first.
+    #[error("the cache did not reach resource version {wanted} in time")]
     Deadline {
-        /// The version asked for.
+        /// The requested version.
         wanted: ResourceVersion,
         /// The version that the cache had reached.
         reached: Option<ResourceVersion>,
@@ -369,15 +372,19 @@ pub enum WaitError {
 }
 
 impl<K: Cached> Informer<K> {
-    /// Waits for the first list, or for the first failure to get it. Of a set of namespaces, for the first list of each,
-    /// or for the first failure of one: the error names it, and [`Status::namespaces`] has all.
+    /// Waits until the first list is complete, or until an attempt at it fails. For a set of namespaces, waits for
+    /// the first list of each, or the first failure of one; the error names the namespace, and [`Status::namespaces`]
+    /// has the state of all.
     ///
     /// # Errors
-    /// With the reason, at once, when an attempt has failed and none has succeeded yet: the server cannot be reached,
-    /// 401, 403, 404 and so on. The informer keeps trying; whoever wants to wait through failures waits on
-    /// [`status`](Self::status) (`wait_for(Status::is_ready)`). A 429 is no failure for the first 30 seconds: the server
-    /// only says when to come back, as a kube-apiserver does for a second or two after a CustomResourceDefinition was
-    /// installed. Once the informer has [ended](Phase::Stopped) it is that which is told.
+    /// Fails as soon as an attempt has failed and none has succeeded: the server cannot be reached, or answers with
+    /// 401, 403, 404 and so on. The informer keeps retrying. To wait through failures, use [`status`](Self::status)
+    /// with `wait_for(Status::is_ready)`.
+    ///
+    /// A 429 counts as a failure only after 30 seconds, because the server merely asks to come back later; a
+    /// kube-apiserver does so for a second or two after a CustomResourceDefinition was installed.
+    ///
+    /// Returns [`Error::Stopped`] once the informer has [stopped](Phase::Stopped).
     pub async fn synced(&self) -> Result<Synced, Error> {
         let mut status = self.status();
         let settled = status.wait_for(|status| {
@@ -399,38 +406,42 @@ impl<K: Cached> Informer<K> {
         }
     }
 
-    /// All cached objects at this moment. O(1); never waits for the network, and for the writer only while it makes one
-    /// change: an object, up to 1,000 that a list shows to be gone, or a whole namespace that joins or leaves a set, and a
-    /// type that goes. Of 100,000 objects that last takes some tenths of a second.
+    /// Returns all cached objects at this moment. O(1).
+    ///
+    /// Never waits for the network. It may wait for the writer to finish one change: an object, up to 1,000 deletions
+    /// that a list revealed, a whole namespace that joins or leaves a set, or all objects of a type that disappeared.
+    /// With 100,000 objects the last takes some tenths of a second.
     ///
     /// # Errors
-    /// Before the first list is complete: a part never passes for the whole.
+    /// Fails until the first list is complete. There are no partial snapshots.
     pub fn snapshot(&self) -> Result<Snapshot<K>, NotSynced> {
         self.handle.state.snapshot().ok_or(NotSynced)
     }
 
-    /// The present state, then [`Event::Synced`](crate::Event::Synced), then every change. See [`Subscription`].
+    /// Subscribes to the present state, then [`Event::Synced`](crate::Event::Synced), then every change. See
+    /// [`Subscription`].
     #[must_use]
     pub fn subscribe(&self) -> Subscription<K> {
         let handle: Arc<dyn Send + Sync> = Arc::clone(&self.handle) as _;
         Subscription::new(self.handle.state.subscribe(), handle)
     }
 
-    /// The status, now (`borrow`) and whenever it changes (`changed`, `wait_for`). A new `last_contact` alone is no
-    /// change that wakes.
+    /// Returns the status: the current one with `borrow`, and every later one with `changed` or `wait_for`. A new
+    /// [`last_contact`](Status::last_contact) by itself does not wake those who wait.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.handle.state.status()
     }
 
-    /// Waits until the cache has everything of a namespace up to a version, so that a writer reads its own write: pass
-    /// the namespace of the object and the `metadata.resourceVersion` that the server answered the write with. Without a
-    /// namespace, it waits until all that are watched are there.
+    /// Waits until the cache contains everything in a namespace up to a version. A writer can thus read its own
+    /// writes: pass the namespace of the object and the `metadata.resourceVersion` of the server's response. Without
+    /// a namespace, waits until all watched namespaces have reached the version.
     ///
-    /// An event that the informer's selector leaves out is noticed with the next bookmark only, up to a minute later.
+    /// A write that the informer's selector does not match is only noticed with the next bookmark, up to a minute
+    /// later.
     ///
     /// # Errors
-    /// When the version cannot be compared, when the namespace is not watched, when the deadline passes first, or when
+    /// Fails if the version cannot be compared, if the namespace is not watched, if the deadline passes first, or if
     /// the informer stops.
     pub async fn wait_for<'a>(
         &self,
@@ -440,7 +451,7 @@ impl<K: Cached> Informer<K> {
     ) -> Result<(), WaitError> {
         let wanted: ResourceVersion = resource_version.parse()?;
         let namespace = namespace.into().filter(|_| self.handle.namespaces.is_some());
-        // How far it is; an error when it is not watched.
+        // The version that was reached, or an error if the namespace is not watched.
         let progress = |status: &Status| match namespace {
             Some(namespace) => status
                 .namespaces
@@ -467,29 +478,30 @@ impl<K: Cached> Informer<K> {
         }
     }
 
-    /// Watches one more namespace. Its objects come all at once, when its first list is complete; until then
-    /// [`Status::synced`] is revoked, and [`synced`](Self::synced) waits for it. Nothing happens if it is watched
-    /// already.
+    /// Adds a namespace. Its objects appear all at once, when its first list is complete; until then
+    /// [`Status::synced`] is false, and [`synced`](Self::synced) waits for the list. Does nothing if the namespace is
+    /// watched already.
     ///
     /// # Errors
-    /// When the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
+    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
     pub fn add_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
         let (mut watched, added) = self.set()?;
         if !watched.contains_key(namespace) {
             let scope = Scope::new(Some(namespace));
             self.handle.state.add_scope(&scope);
             watched.insert(namespace.to_owned(), scope.clone());
-            // It fails when the informer has ended, and nothing is followed any more.
+            // Fails if the informer has stopped, and then there is nothing to watch.
             let _ = added.send(scope);
         }
         Ok(())
     }
 
-    /// Does not watch a namespace any more. When this returns its objects are gone from the cache, and subscribers are
-    /// told with [`DeletionReason::NamespaceRemoved`](crate::DeletionReason::NamespaceRemoved). Nothing happens if it is not watched.
+    /// Removes a namespace. When this returns, its objects are gone from the cache, and subscribers receive deletions
+    /// with [`DeletionReason::NamespaceRemoved`](crate::DeletionReason::NamespaceRemoved). Does nothing if the
+    /// namespace is not watched.
     ///
     /// # Errors
-    /// When the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
+    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
     pub fn remove_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
         let (mut watched, _) = self.set()?;
         if let Some(scope) = watched.remove(namespace) {
@@ -506,13 +518,12 @@ impl<K: Cached> Informer<K> {
 }
 
 impl<K: Cached> Informer<K> {
-    /// An index of the cached objects: the function gives the keys of an object, any number of them. It can be added at
-    /// any time; on a cache that is filled already, this call looks at each object. Read it with
-    /// [`Snapshot::by_index`].
+    /// Adds an index. The function returns the keys of an object, any number of them; [`Snapshot::by_index`] looks
+    /// objects up. An index can be added at any time. On a filled cache, this call visits every object.
     ///
-    /// The function must give the same keys for the same object each time. It is called while the cache is locked, so
-    /// it must not use the informer itself. If it panics the informer [ends](Phase::Stopped), as it does when an object's
-    /// `Deserialize` panics; [`InformerBuilder::start`] then begins a new one.
+    /// The function must always return the same keys for the same object. It is called while the cache is locked, so
+    /// it must not use the informer. If it panics, the informer [stops](Phase::Stopped), as it does if an object's
+    /// `Deserialize` panics; [`InformerBuilder::start`] then starts a new one.
     pub fn index<I, Keys>(&self, keys: impl Fn(&K::Stored) -> Keys + Send + Sync + 'static) -> Index<K, I>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
@@ -523,7 +534,7 @@ impl<K: Cached> Informer<K> {
 }
 
 impl<K: Object> Informer<K> {
-    /// An index by the value of one label; objects without it have no entry.
+    /// Adds an index by the value of a label. Objects without the label have no entry.
     pub fn label_index(&self, label: &str) -> Index<K, String> {
         let label = label.to_owned();
         self.index(move |object: &Arc<K>| object.labels().get(&label).cloned())

@@ -1,22 +1,24 @@
-//! The key of an object within one resource: its namespace and its name.
+//! The key of an object within one resource: its namespace and name.
 //!
-//! A short one has its text in line, a longer one shares an allocation: a cache has as many keys as objects, and looks at
-//! many of them to find one.
+//! Short keys are stored inline, longer ones share an allocation. A cache holds one key per object and a lookup
+//! compares many of them, so following a pointer for each would be slow.
 
 use std::{borrow::Borrow, fmt};
 
 use smol_str::SmolStr;
 
-/// What divides namespace and name. It sorts before every character that either may have, so that the order of
-/// the text is the order of (namespace, name).
+/// Separates namespace and name. It sorts before every character that either may contain, so ordering by the text is
+/// ordering by (namespace, name).
 const DIVIDER: char = '\0';
 
-/// Namespace and name of an object, ordered by namespace and then by name. Cloning costs a reference count at most.
+/// The namespace and name of an object, ordered by namespace and then by name.
+///
+/// Cloning allocates nothing; at most it increments a reference count.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(SmolStr);
 
 impl ObjectKey {
-    /// The key of the object `name`, in `namespace` or without one.
+    /// Returns the key of the object `name`, in `namespace` or, for a cluster-scoped resource, without one.
     pub fn new<'a>(namespace: impl Into<Option<&'a str>>, name: &str) -> Self {
         with_text(namespace.into(), name, |text| Self(text.into()))
     }
@@ -26,13 +28,13 @@ impl ObjectKey {
         Self("".into())
     }
 
-    /// The namespace; none for an object of a cluster-scoped resource.
+    /// Returns the namespace, or `None` for an object of a cluster-scoped resource.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.split().0
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.split().1
@@ -47,8 +49,8 @@ impl ObjectKey {
     }
 }
 
-/// Gives the text that a key is ordered and found by. It is put together on the stack: a namespace has at most 63 bytes
-/// and a name at most 253.
+/// Calls `give` with the text of a key, which maps are ordered by and searched for. The text is built on the stack: a
+/// namespace has at most 63 bytes and a name at most 253.
 pub(crate) fn with_text<T>(namespace: Option<&str>, name: &str, give: impl FnOnce(&str) -> T) -> T {
     let mut buffer = [0; 63 + DIVIDER.len_utf8() + 253];
     let namespace = namespace.unwrap_or_default();
@@ -72,7 +74,7 @@ impl Borrow<str> for ObjectKey {
 }
 
 impl fmt::Display for ObjectKey {
-    /// `namespace/name`, or the name alone.
+    /// Formats as `namespace/name`, or as `name` if there is no namespace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.split() {
             (Some(namespace), name) => write!(f, "{namespace}/{name}"),

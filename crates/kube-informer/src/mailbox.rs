@@ -1,12 +1,12 @@
-//! Where the writer leaves changes for one subscriber, and never waits for it.
+//! Holds the pending changes of one subscriber. The writer never waits for the subscriber.
 //!
-//! A subscriber that keeps up is handed the batches that were published, which all subscribers share. When a second
-//! batch waits, both are folded into one difference per object: that bounds what a subscriber that does not read costs.
-//! The subscriber folds them itself when it reads, and the writer when they become many: so that with a hundred
-//! subscribers the writer hands out a hundred references, and not a hundred entries of a hash map, for each change.
+//! A subscriber that keeps up receives the published batches themselves, which all subscribers share. When a second
+//! batch is pending, both are folded into one difference per object, which bounds the cost of a subscriber that does
+//! not read. The subscriber folds when it reads; the writer does so only when many differences are pending. With a
+//! hundred subscribers the writer thus hands out a hundred references per change, not a hundred hash map entries.
 //!
-//! What always holds: at most one difference per object waits, and [`UNFOLDED`] more. Those are the batches that all
-//! subscribers share.
+//! Invariant: at most one difference per object is pending, plus [`UNFOLDED`] more in batches that all subscribers
+//! share.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use crate::{
     delta::{Batch, Delta, Difference, Pending},
 };
 
-/// How many differences may wait beside the one of each object.
+/// How many differences may be pending beyond one per object.
 const UNFOLDED: usize = 256;
 
 pub(crate) struct Mailbox<K: Cached> {
@@ -28,24 +28,24 @@ pub(crate) struct Mailbox<K: Cached> {
 
 struct Inner<K: Cached> {
     initial: Initial<K>,
-    /// What was published before `batches`. Each difference begins with what the subscriber has read last.
+    /// What was published before `batches`. Each difference starts from the state that the subscriber read last.
     folded: Pending<K>,
     batches: VecDeque<Batch<K>>,
     /// How many differences of the first batch were read.
     read: usize,
-    /// How many differences the batches have, those aside.
+    /// How many differences of the batches were not read.
     unread: usize,
-    /// The second half of a difference that is two changes.
+    /// The second change of a difference that consists of two.
     second: Option<Change<K>>,
     waker: Option<Waker>,
     closed: bool,
 }
 
-/// The state in which the subscription begins.
+/// The initial state of the subscription.
 enum Initial<K: Cached> {
-    /// The informer has none yet.
+    /// The informer has no snapshot yet.
     Awaited,
-    /// It is being read: the snapshot, and the last key that was read.
+    /// The snapshot being read, and the last key that was read.
     Reading {
         snapshot: Snapshot<K>,
         last: Option<ObjectKey>,
@@ -62,7 +62,7 @@ impl<K: Cached> Mailbox<K> {
         Self { inner: Mutex::new(Inner::new(initial, closed)) }
     }
 
-    /// The first list is complete: the subscription begins with this state.
+    /// Sets the initial state, once the first list is complete.
     pub(crate) fn begin(&self, snapshot: &Snapshot<K>) {
         let mut inner = self.lock();
         if matches!(inner.initial, Initial::Awaited) {
@@ -87,14 +87,14 @@ impl<K: Cached> Mailbox<K> {
         wake(inner);
     }
 
-    /// The subscriber is gone: nothing is kept for it.
+    /// Drops everything pending: the subscriber is gone.
     pub(crate) fn abandon(&self) {
         let kept = std::mem::replace(&mut *self.lock(), Inner::new(Initial::Done, true));
-        // Outside of the lock: it can be large.
+        // Dropped outside of the lock, because it can be large.
         drop(kept);
     }
 
-    /// How many changes wait, after they were made one per object.
+    /// Returns the number of pending changes after merging to one per object.
     pub(crate) fn pending(&self) -> usize {
         let mut inner = self.lock();
         inner.fold();
@@ -114,12 +114,12 @@ impl<K: Cached> Mailbox<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
-        // Nothing in here panics half-way through a change.
+        // No code that holds the lock panics halfway through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Wakes the subscriber once the lock is free again.
+/// Releases the lock, then wakes the subscriber.
 fn wake<K: Cached>(mut inner: MutexGuard<'_, Inner<K>>) {
     let waker = inner.waker.take();
     drop(inner);
@@ -181,7 +181,8 @@ impl<K: Cached> Inner<K> {
         delta
     }
 
-    /// How many differences wait beside those that are at most one per object: what is folded, or else the first batch.
+    /// How many differences are pending besides the set that has at most one per object: the folded ones, or else the
+    /// first batch.
     fn waiting_beside(&self) -> usize {
         if !self.folded.is_empty() {
             return self.unread;
@@ -190,7 +191,7 @@ impl<K: Cached> Inner<K> {
         self.unread - first
     }
 
-    /// Makes one difference per object of all that wait.
+    /// Folds all pending differences to one per object.
     fn fold(&mut self) {
         let mut read = std::mem::take(&mut self.read);
         for batch in self.batches.drain(..) {
@@ -202,7 +203,7 @@ impl<K: Cached> Inner<K> {
     }
 }
 
-/// The changes that a subscriber is told.
+/// Converts a difference to the changes that a subscriber receives.
 fn changes<K: Cached>(delta: Delta<K>) -> (Change<K>, Option<Change<K>>) {
     let Delta { key, difference } = delta;
     match difference {
@@ -230,7 +231,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// Publishes a change of each of these objects: the first one, and how many.
+        /// Publishes a change of each of these objects, given the first one and the count.
         Publish(usize, usize, Change),
         Read(usize),
     }
@@ -239,7 +240,7 @@ mod tests {
     enum Change {
         Put,
         Delete,
-        /// Another object of the same name.
+        /// Replaces the object by another one of the same name.
         Replace,
     }
 
@@ -318,8 +319,9 @@ mod tests {
     }
 
     proptest! {
-        /// Contract 5: whatever is published and however it is read, little more than one difference per object waits,
-        /// and all of them together are the present state.
+        /// Contract 5: whatever is published and however it is read, little more than one difference per object is
+        /// pending, and replaying all of them yields the present state.
+        ///
         #[test]
         fn at_most_one_entry_per_object_waits(steps in prop::collection::vec(step(), 1..60)) {
             let mailbox = Mailbox::new(None, false);

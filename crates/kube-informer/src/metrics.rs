@@ -1,7 +1,7 @@
-//! What an informer counts, and how Prometheus is told.
+//! What an informer counts, and how that reaches Prometheus.
 //!
-//! What happens is counted as it does, with one relaxed addition; what is (objects, pending changes, ages) is looked up when
-//! somebody reads the registry. Without the feature `metrics` nothing is counted and no clock is read.
+//! Occurrences are counted as they happen, with one relaxed atomic addition. State (objects, pending changes, ages)
+//! is only read when the registry is encoded. Without the feature `metrics`, nothing is counted and no clock is read.
 
 #[cfg(feature = "metrics")]
 mod collector;

@@ -1,21 +1,22 @@
 //! The persistent map of the objects: ordered by key, O(1) to clone.
 //!
-//! A tree of this kind splits a full leaf in two halves. Keys that arrive in order, as those of a list do, would leave every
-//! leaf half full for good. They are therefore collected into short runs, of which every second key goes in first and the
-//! others fill the leaves up.
+//! A B+ tree splits a full leaf into halves. Keys that arrive in order, as those of a list do, would leave every leaf
+//! half full for good. Such keys are therefore collected into short runs; every second key of a run is inserted
+//! first, and the others fill the leaves up.
 
-// A persistent B+ tree: ordered, structure shared between versions, keys stored in line (a tree of single nodes, as
-// `rpds` has, costs an allocation and two counters per object more).
+// A persistent B+ tree: ordered, with structure shared between versions and keys stored inline. (A tree with one node
+// per entry, as in `rpds`, costs one more allocation and two more counters per object.)
 use imbl::OrdMap;
 
 use crate::ObjectKey;
 
-/// How many keys are collected.
+/// The length of a run.
 const RUN: usize = 512;
 
 pub(crate) struct Objects<V> {
     tree: OrdMap<ObjectKey, V>,
-    /// What came in order and is not yet in the tree: each key is greater than those before it and those in the tree.
+    /// Keys that arrived in order and are not in the tree yet. Each is greater than those before it and than all in
+    /// the tree.
     run: Vec<(ObjectKey, V)>,
 }
 
@@ -37,16 +38,16 @@ impl<V: Clone> Objects<V> {
         }
     }
 
-    /// The key that is held, and its value.
+    /// Returns the stored key and its value.
     pub(crate) fn get_mut(&mut self, key: &ObjectKey) -> Option<(&ObjectKey, &mut V)> {
         match self.run.last() {
-            // As it is for each object of a first list.
+            // The usual case for the objects of a first list.
             Some((last, _)) if key > last => None,
             _ => self.tree_mut().get_key_value_mut(key),
         }
     }
 
-    /// Adds a key that is not there.
+    /// Inserts a key that is not in the map.
     pub(crate) fn insert(&mut self, key: ObjectKey, value: V) {
         let last = self.run.last().or_else(|| self.tree.get_max()).map(|(last, _)| last);
         if last.is_none_or(|last| key > *last) {
@@ -63,12 +64,12 @@ impl<V: Clone> Objects<V> {
         self.tree_mut().remove(key)
     }
 
-    /// Empties it, and gives what was there.
+    /// Empties the map and returns its contents.
     pub(crate) fn take(&mut self) -> OrdMap<ObjectKey, V> {
         std::mem::take(self.tree_mut())
     }
 
-    /// All of them.
+    /// Returns all entries.
     pub(crate) fn tree(&mut self) -> &OrdMap<ObjectKey, V> {
         self.tree_mut()
     }
@@ -97,7 +98,8 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// So many keys in order, from this one on.
+        /// This many keys in order, starting with this one.
+        ///
         List(u16, u16),
         Put(u16),
         Remove(u16),

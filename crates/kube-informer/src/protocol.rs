@@ -1,10 +1,11 @@
-//! The list and watch protocol as a state machine: which request is sent when, and what an answer means.
+//! The list and watch protocol as a state machine: which request to send when, and what a response means.
 //!
-//! It has no socket, no clock and no task. Time is what the caller passes, counted from a moment that all machines of one
-//! server share. The caller asks [`next_action`](Machine::next_action), does what it says, and reports what came of it. What always holds:
-//! - there is at most one request under way, and it has a [`deadline`](Machine::deadline);
-//! - the version that a watch resumes from only moves forward, but for a consistent list, which may move it back;
-//! - a failure of any kind makes the next wait longer, and only a watch that got somewhere makes it short again.
+//! The machine owns no socket, clock or task. The caller passes the time, counted from a moment that all machines of
+//! one server share. It asks for the [`next_action`](Machine::next_action), performs it, and reports the outcome.
+//! Invariants:
+//! - at most one request is in flight, and it has a [`deadline`](Machine::deadline);
+//! - the version that a watch resumes from only moves forward, except that a consistent list may move it back;
+//! - every failure makes the next delay longer, and only a watch that makes progress resets it.
 
 mod backoff;
 mod request;
@@ -25,29 +26,30 @@ pub(crate) use self::{
 };
 use crate::{ResourceVersion, skip::Skip, store::Freshness};
 
-/// How fresh the lists of an informer are, in the words of kube-runtime's `watcher::ListSemantic`.
+/// How fresh the lists of an informer must be. The names are those of kube-runtime's `watcher::ListSemantic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ListSemantic {
-    /// As fresh as the server's storage (etcd), and read in pages.
+    /// As fresh as the server's storage (etcd). Lists are paged.
     #[default]
     MostRecent,
-    /// From the server's watch cache. Cheaper for the server, and sent as a whole: a page size would make it read from
-    /// storage. The first list may be a little old; later ones are at least as new as what this informer has seen.
+    /// From the server's watch cache, at least as new as what this informer has seen. Cheaper for the server, but the
+    /// first list may be slightly old. Lists are not paged, because a page size makes older servers read from
+    /// storage.
     Any,
 }
 
-/// What a user chooses for one informer.
+/// The options of one informer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     pub(crate) list_semantic: ListSemantic,
     pub(crate) skip: Skip,
     pub(crate) stale_after: Duration,
-    /// Whether a watch-list is tried before a list.
+    /// Whether to try a watch-list before a list.
     pub(crate) watch_list: bool,
-    /// How many objects a page of a list has; none for no pages.
+    /// The page size of lists, or `None` for unpaged lists.
     pub(crate) page_size: Option<u32>,
-    /// After what time the server is asked to end a watch, if not after [`WATCH_TIMEOUT`].
+    /// The `timeoutSeconds` of watches, or `None` to draw from [`WATCH_TIMEOUT`].
     pub(crate) watch_timeout: Option<Duration>,
 }
 
@@ -64,46 +66,46 @@ impl Default for Settings {
     }
 }
 
-/// How many objects a page of a list has, as client-go's.
+/// The page size of lists, the same as client-go's.
 const PAGE_SIZE: u32 = 500;
-/// The longest wait between two attempts.
+/// The maximum delay between two attempts.
 const MAX_DELAY: Duration = Duration::from_secs(15);
-/// The longest wait while no connection comes about.
+/// The maximum delay while no connection can be established.
 const MAX_DELAY_UNREACHABLE: Duration = Duration::from_secs(5);
-/// The longest wait while the type is not served: somebody may be about to install it.
+/// The maximum delay while the type is not served: someone may be about to install it.
 const MAX_DELAY_NOT_SERVED: Duration = Duration::from_secs(3);
-/// A watch that lived this long worked, even when nothing happened.
+/// A watch that lives this long is working, even if nothing happened on it.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
-/// How long the head of an answer, or the next bytes of a list, may take.
+/// How long response headers, or the next bytes of a list, may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a server that was asked for the initial events may be silent before their end: one that knows them sends
-/// them without a break.
+/// How long a server may be silent before the end of the initial events. A server that supports them sends them
+/// without a pause.
 const INITIAL_EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server is asked to end each watch after a time in this range, so that clients spread over servers; below the
-/// read timeout of kube's client, 295 s.
+/// The range of watch timeouts that the server is asked for, so that clients spread over servers. Below the read
+/// timeout of kube's client, 295 s.
 const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
-/// How long past that time a watch that the server did not end is believed to be alive.
+/// How long past its timeout a watch that the server did not end is assumed to be alive.
 const WATCH_GRACE: Duration = Duration::from_secs(10);
-/// How many watch-lists may end without an end of the initial events before a list is tried.
+/// How many watch-lists may break off during the initial events before a list is tried.
 const MAX_UNFINISHED_WATCH_LISTS: u32 = 2;
 
-/// What to do.
+/// What the caller must do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Send(Request),
     WaitUntil(Time),
-    /// A request is under way: report what comes of it.
+    /// Nothing: a request is in flight, and its outcome is awaited.
     InFlight,
 }
 
-/// What the kinds of watch events are to the protocol.
+/// The kind of a watch event, as far as it matters to the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
     Added,
     Modified,
     Deleted,
     Bookmark {
-        /// It carries the annotation that ends the initial events.
+        /// Whether it carries the annotation that ends the initial events.
         ends_initial: bool,
     },
 }
@@ -111,19 +113,19 @@ pub(crate) enum EventKind {
 /// What to do with a watch event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is a part of the list under way.
+    /// Add it to the current list.
     ListItem(Freshness),
-    /// It is a change.
+    /// Apply it as a change.
     Apply,
-    /// It says that the list under way is complete at this version.
+    /// Complete the current list at this version.
     ListComplete(ResourceVersion),
-    /// There is nothing to apply.
+    /// Nothing: there is nothing to apply.
     Ignore,
-    /// The list under way is older than the cache. It is asked again: stop reading.
+    /// Stop reading: the current list is older than the cache, and a new list is scheduled.
     Lagging,
-    /// The server did not understand that initial events were asked for: stop reading, a list follows.
+    /// Stop reading: the server ignored the request for initial events, and a list is scheduled.
     Fallback,
-    /// Versions went back: stop reading; report it as a failure.
+    /// Stop reading and report a failure: versions went backwards.
     VersionRegressed,
 }
 
@@ -132,31 +134,31 @@ pub(crate) enum Verdict {
 pub(crate) enum Page {
     More,
     Complete(ResourceVersion),
-    /// The list is older than the cache. It was asked again already.
+    /// The list is older than the cache. A new list is scheduled already.
     Lagging,
-    /// The page leads to itself: report it as a failure.
+    /// Report a failure: the page continues with itself.
     Repeated,
 }
 
 /// What went wrong.
 #[derive(Debug)]
 pub(crate) enum Fault<'a> {
-    /// The server answered with an error, or sent one in the stream.
+    /// The server responded with an error, or sent one in the stream.
     Status { status: &'a Status, retry_after: Option<Duration> },
-    /// No connection, or it broke.
+    /// The connection could not be established, or it broke.
     Transport,
     /// The server was silent past the deadline.
     Silent,
-    /// What came cannot be understood, or cannot be true.
+    /// The response cannot be parsed, or cannot be true.
     Malformed,
 }
 
-/// What follows from a fault.
+/// How to go on after a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// The attempt failed; the next one starts at this time.
+    /// The attempt failed. The next one starts at this time.
     Retry { at: Time },
-    /// It only means that another request has to be used.
+    /// No failure: another kind of request follows at once.
     Fallback,
 }
 
@@ -164,21 +166,22 @@ pub(crate) enum Recovery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Served {
     Yes,
-    /// A request was answered with 404; discovery has not confirmed it.
+    /// A request was answered with 404, which discovery has not confirmed yet.
     Doubted,
     No,
 }
 
-/// Why the whole state is asked for. It stays the same until a list succeeds or something else goes wrong.
+/// Why a full list is requested. Stays the same until a list succeeds or something else goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListReason {
-    /// There is none yet.
+    /// There was none yet.
     Initial,
-    /// The server has forgotten the version that a watch or a page was to go on from, or does not know its own token.
+    /// The server no longer has the version that a watch or page was to continue from, or does not know its own
+    /// continue token.
     Expired,
-    /// The list before was older than the cache.
+    /// The previous list was older than the cache.
     Lagging,
-    /// What came could not be understood, or versions went back.
+    /// A response could not be parsed, or versions went backwards.
     Malformed,
     /// The type was not served for a while.
     TypeReturned,
@@ -186,7 +189,7 @@ pub(crate) enum ListReason {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Intent {
-    /// List, from the beginning or from a page on.
+    /// List, from the beginning or from a continue token.
     List {
         continue_token: Option<String>,
     },
@@ -200,22 +203,22 @@ enum State {
     InFlight(Exchange),
 }
 
-/// The request under way.
+/// The request in flight.
 #[derive(Debug)]
 struct Exchange {
     request: Request,
     sent_at: Time,
-    /// When the last byte came; none before the head of the answer.
+    /// When the last byte was received, or `None` before the response headers.
     last_byte_at: Option<Time>,
-    /// Since when the answer is known to be an error, whose text is still coming.
+    /// When error headers were received. The body is still to come.
     error_since: Option<Time>,
-    /// Whether the initial events of a watch-list are still coming.
+    /// Whether the initial events of a watch-list are still to come.
     in_initial_events: bool,
-    /// Since when they have been changes, and no objects that are just there.
+    /// Since when there were only changes, and no `ADDED` events as initial events are.
     only_changes_since: Option<Time>,
-    /// When the watch proper began.
+    /// When the actual watch began.
     watching_since: Time,
-    /// Whether the watch moved the version on.
+    /// Whether the watch advanced the version.
     advanced: bool,
 }
 
@@ -228,15 +231,16 @@ pub(crate) struct Machine {
     progress: Option<ResourceVersion>,
     served: Served,
     watch_lists: Arc<WatchLists>,
-    /// How many were broken off since the last list was complete.
+    /// How many watch-lists broke off since the last complete list.
     unfinished_watch_lists: u32,
-    /// The server would not do the watch-list before. Whether that was because it was one shows the list that follows.
+    /// The server rejected the last watch-list. Whether it rejected it for being a watch-list is known once a list
+    /// succeeds.
     watch_list_refused: bool,
-    /// Whether the next list has to come from storage, whatever the user chose.
+    /// Whether the next list must come from storage, whatever the user chose.
     consistent: bool,
-    /// Whether lists are asked for in pages. Not after a page expired: the next one could again.
+    /// Whether lists are paged. Not after a page expired, because the next one could expire, too.
     paged: bool,
-    /// The version of the first page of the list under way.
+    /// The version of the first page of the current list.
     list_version: Option<ResourceVersion>,
     list_reason: ListReason,
 }
@@ -259,7 +263,7 @@ impl Machine {
         }
     }
 
-    /// Why the list under way, or the last one, was asked for.
+    /// Why the current or last list was requested.
     pub(crate) fn list_reason(&self) -> ListReason {
         self.list_reason
     }
@@ -273,7 +277,7 @@ impl Machine {
         self.progress
     }
 
-    /// How far the items of the list under way can be trusted.
+    /// How far items of the current list can be trusted.
     pub(crate) fn freshness(&self) -> Freshness {
         match self.version_to_list() {
             ListVersion::Latest => Freshness::Consistent,
@@ -305,7 +309,7 @@ impl Machine {
         Action::Send(request)
     }
 
-    /// Until when the request under way must have brought its next sign of life.
+    /// When the request in flight counts as dead, unless more is received before.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let State::InFlight(exchange) = &self.state else { return None };
         let Some(last_byte_at) = exchange.last_byte_at else {
@@ -316,8 +320,9 @@ impl Machine {
         }
         Some(match exchange.request {
             Request::WatchList { timeout, .. } if exchange.in_initial_events => {
-                // A server that knows initial events sends them first. Another one can send changes for ever, and where
-                // each is a new object only the time tells: it would have ended an answer of its own by then.
+                // A server that supports initial events sends them first. Another one may send changes forever, and
+                // if each is a new object only the time gives it away: initial events of its own would have ended by
+                // then.
                 let silence = exchange.only_changes_since.unwrap_or(last_byte_at) + INITIAL_EVENTS_TIMEOUT;
                 silence.min(exchange.sent_at + timeout + WATCH_GRACE)
             }
@@ -328,21 +333,21 @@ impl Machine {
         })
     }
 
-    /// The server accepted the request, or sent more of its answer.
+    /// Response headers or a part of the body were received.
     pub(crate) fn on_bytes(&mut self, now: Time) {
         if let State::InFlight(exchange) = &mut self.state {
             exchange.last_byte_at = Some(now);
         }
     }
 
-    /// The server answered with an error; its text follows.
+    /// The response headers announce an error, whose body follows.
     pub(crate) fn on_error_headers(&mut self, now: Time) {
         if let State::InFlight(exchange) = &mut self.state {
             exchange.error_since = Some(now);
         }
     }
 
-    /// When the watch under way has lived long enough to be called working.
+    /// When the watch in flight has lived long enough to count as working.
     pub(crate) fn settles_at(&self) -> Option<Time> {
         let State::InFlight(exchange) = &self.state else { return None };
         let watches = match exchange.request {
@@ -353,7 +358,7 @@ impl Machine {
         (watches && answered).then(|| exchange.watching_since + SETTLE_TIME)
     }
 
-    /// A watch event with the version that it has.
+    /// A watch event with this version was received.
     pub(crate) fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
         let freshness = self.freshness();
         let lagging = self.is_lagging(version, freshness);
@@ -400,7 +405,7 @@ impl Machine {
         }
     }
 
-    /// A page of a list came to its end.
+    /// A page of a list is complete.
     pub(crate) fn on_page(
         &mut self,
         now: Time,
@@ -426,14 +431,15 @@ impl Machine {
         Page::Complete(version)
     }
 
-    /// The list under way showed a state older than the cached one: asks again, consistent.
+    /// The current list shows a state older than the cached one. Schedules a consistent list.
     pub(crate) fn on_lagging(&mut self, now: Time) {
         self.consistent = true;
         self.list_reason = ListReason::Lagging;
         self.schedule(now, Intent::List { continue_token: None });
     }
 
-    /// The stream came to a clean end. An answer when that is a failure: it ended before it brought anything.
+    /// The stream ended cleanly. Returns how to recover if that is a failure, because the stream ended before it
+    /// brought anything.
     pub(crate) fn on_eof(&mut self, now: Time) -> Option<Recovery> {
         let State::InFlight(exchange) = &self.state else { return None };
         let worked = exchange.advanced || self.has_settled(now);
@@ -447,11 +453,11 @@ impl Machine {
         }
     }
 
-    /// Discovery answered whether the type is served. True when it is newly known to be gone.
+    /// Discovery answered whether the type is served. Returns whether this is the first confirmation that it is not.
     pub(crate) fn on_discovery(&mut self, now: Time, served: bool) -> bool {
         let newly_gone = !served && self.served != Served::No;
         if served {
-            // The list decides; until it succeeds, a type that was gone is gone.
+            // The list decides: a type that was gone remains gone until a list succeeds.
             self.list_reason = ListReason::TypeReturned;
             let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
             let wait = if self.served == Served::No { Duration::ZERO } else { wait };
@@ -466,7 +472,7 @@ impl Machine {
         newly_gone
     }
 
-    /// The request under way failed, or cannot be continued.
+    /// The request in flight failed or cannot be continued.
     pub(crate) fn on_failure(&mut self, now: Time, fault: &Fault<'_>) -> Recovery {
         let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
         if self.has_settled(now) {
@@ -499,8 +505,8 @@ impl Machine {
                     self.list_reason = ListReason::Expired;
                 }
                 if expired || is_too_large(status) {
-                    // What was asked for is not there (any more): only a new list helps. One that asked for a certain
-                    // version itself has to ask for none.
+                    // The requested version is not available (any more), so only a new list helps. A list that itself
+                    // asked for a version must ask for none.
                     self.paged &= !page;
                     self.consistent |= matches!(then, Intent::List { .. }) || is_too_large(status);
                     then = Intent::List { continue_token: None };
@@ -513,19 +519,19 @@ impl Machine {
                         then = Intent::Discover;
                     }
                 } else if then == Intent::Discover && matches!(status.code, 400..=499) && status.code != 429 {
-                    // Discovery does not say. The list does, if there is one.
+                    // Discovery is not available. The list, if it succeeds, shows that the type is served.
                     cap = MAX_DELAY_NOT_SERVED;
                     then = Intent::List { continue_token: None };
                 }
             }
             Fault::Malformed if self.progress.is_some() || page || then == Intent::Discover => {
-                // The same would come again from the same version, page or discovery.
+                // The same version, page or discovery would bring the same response again.
                 self.list_reason = ListReason::Malformed;
                 self.consistent = true;
                 self.paged &= !page;
                 then = Intent::List { continue_token: None };
             }
-            // Nobody is there to be spared.
+            // There is no server to be spared.
             Fault::Transport if exchange.last_byte_at.is_none() => cap = MAX_DELAY_UNREACHABLE,
             Fault::Transport | Fault::Silent | Fault::Malformed => {}
         }
@@ -545,7 +551,7 @@ impl Machine {
             }
             Intent::List { continue_token } => {
                 let version = self.version_to_list();
-                // A page size would make older servers go to storage.
+                // A page size makes older servers read from storage.
                 let paged = self.paged && version == ListVersion::Latest;
                 let limit = self.settings.page_size.filter(|_| paged);
                 Request::List { version, limit, continue_token }
@@ -582,7 +588,7 @@ impl Machine {
         self.unfinished_watch_lists = 0;
     }
 
-    /// Whether the watch under way was open long enough to call it working.
+    /// Whether the watch in flight was open long enough to count as working.
     fn has_settled(&self, now: Time) -> bool {
         self.settles_at().is_some_and(|at| at <= now)
     }
@@ -594,16 +600,17 @@ impl Machine {
             && self.watch_lists.should_try(now)
     }
 
-    /// Whether this fault of a watch-list shows that a list is better.
+    /// Whether this fault of a watch-list calls for a list instead.
     fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
         let State::InFlight(exchange) = &self.state else { return false };
         let refused = match fault {
-            // 422 is a kube-apiserver without the feature; the others are servers that are not kube-apiserver.
+            // 422 comes from a kube-apiserver without the feature, the others from servers that are not
+            // kube-apiserver.
             Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
             Fault::Silent => exchange.last_byte_at.is_some(),
             Fault::Transport => {
-                // It may be the network, so it says nothing of the server; but a list gets through where a watch-list
-                // does not.
+                // The network may be at fault, so this says nothing about the server. But a list may get through
+                // where a watch-list does not.
                 self.unfinished_watch_lists += u32::from(exchange.last_byte_at.is_some());
                 return self.unfinished_watch_lists >= MAX_UNFINISHED_WATCH_LISTS;
             }
@@ -622,12 +629,12 @@ fn is_expired(status: &Status) -> bool {
     status.code == 410 || matches!(status.reason.as_str(), "Expired" | "Gone")
 }
 
-/// The server does not take what was asked for, whoever asks and whenever.
+/// Whether the server rejects the request itself, independent of the user and the moment.
 fn is_refusal(status: &Status) -> bool {
     matches!(status.code, 400..=499) && !matches!(status.code, 401 | 403 | 429)
 }
 
-/// The server is behind the version that it was asked for, and says so.
+/// Whether the server reports that it is behind the requested version.
 fn is_too_large(status: &Status) -> bool {
     let cause = |cause: &kube::core::response::StatusCause| cause.reason == "ResourceVersionTooLarge";
     status.details.as_ref().is_some_and(|details| details.causes.iter().any(cause))

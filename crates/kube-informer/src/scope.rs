@@ -1,5 +1,5 @@
-//! What an informer watches: all namespaces, or some by name. Each is a scope, with a watch and a progress of its own;
-//! the objects of all of them are in one store.
+//! What an informer watches: all namespaces, or some by name. Each scope has its own watch and its own progress; the
+//! objects of all scopes live in one store.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::ResourceVersion;
 /// One watch of an informer.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
-    /// The namespace; none for all of them, and for a type that has none.
+    /// The namespace, or `None` for all namespaces and for cluster-scoped types.
     pub(crate) namespace: Option<Arc<str>>,
-    /// Cancelled when the informer does not watch it any more. What is changed in its name after that is not changed.
+    /// Cancelled when the informer stops watching this scope. Changes on its behalf after that are ignored.
     pub(crate) removed: CancellationToken,
 }
 
@@ -26,17 +26,17 @@ impl Scope {
     }
 }
 
-/// The scopes of one informer, ordered by namespace, and how far each is.
+/// The scopes of one informer, ordered by namespace, with their progress.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scopes(Vec<(Option<Arc<str>>, Progress)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// Its first list is awaited.
+    /// The first list is pending.
     Listing,
-    /// An attempt at it has failed, and none has succeeded.
+    /// At least one attempt at the first list has failed, and none has succeeded.
     Failing,
-    /// All that it has is in the store, up to this version.
+    /// The store holds the whole scope, up to this version.
     Complete(ResourceVersion),
 }
 
@@ -67,14 +67,14 @@ impl Scopes {
         }
     }
 
-    /// Whether there is something to show: of each scope it is known whether it can be listed, and one can. What is
-    /// shown has the others not at all.
+    /// Whether a snapshot may be taken: the first list of every scope has succeeded or failed, and at least one has
+    /// succeeded. The snapshot then contains nothing of the scopes that failed.
     pub(crate) fn can_be_shown(&self) -> bool {
         let is = |progress| self.0.iter().any(|(_, held)| *held == progress);
         self.0.is_empty() || (self.version().is_some() && !is(Progress::Listing))
     }
 
-    /// The version up to which each of them is complete, those aside that are not at all.
+    /// The version up to which every complete scope is complete. Incomplete scopes are ignored.
     pub(crate) fn version(&self) -> Option<ResourceVersion> {
         self.0.iter().filter_map(|(_, progress)| progress.version()).min()
     }

@@ -1,19 +1,19 @@
-//! What of an object is not kept: a set of JSON paths, and the copying of an object's JSON without them.
+//! Fields that are not cached: a set of JSON paths, and copying an object's JSON without them.
 //!
-//! What is skipped is neither decoded nor copied; of it, only the brackets and strings are looked at. What stays is copied
-//! as it came, so that whether it is right JSON is seen when it is decoded.
+//! Skipped values are neither decoded nor copied; only their brackets and strings are scanned. Everything else is
+//! copied verbatim, so invalid JSON in it surfaces when it is decoded.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::frame::Scan;
 
-/// Where `kubectl apply` keeps the whole of what it applied.
+/// Where `kubectl apply` stores the whole applied object.
 const LAST_APPLIED: [&str; 3] =
     ["metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"];
 
 const MANAGED_FIELDS: [&str; 2] = ["metadata", "managedFields"];
 
-/// What the cache itself reads of each object.
+/// The fields that the cache itself reads.
 const NEEDED: [&[&str]; 7] = [
     &["apiVersion"],
     &["kind"],
@@ -24,7 +24,7 @@ const NEEDED: [&[&str]; 7] = [
     &["metadata", "uid"],
 ];
 
-/// A path that [`InformerBuilder::skip`](crate::InformerBuilder::skip) does not take.
+/// A path that [`InformerBuilder::skip`](crate::InformerBuilder::skip) rejects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} cannot be skipped: {problem}")]
 pub struct InvalidPath {
@@ -32,27 +32,27 @@ pub struct InvalidPath {
     problem: &'static str,
 }
 
-/// What is skipped below one value. Two that skip the same are equal, however they were put together.
+/// What to skip below one value. Two sets that skip the same fields are equal, however they were built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Skip {
     members: BTreeMap<Vec<u8>, Fate>,
-    /// Below each element of an array.
+    /// What to skip below each element of an array.
     elements: Option<Box<Skip>>,
 }
 
-/// What becomes of a member of an object.
+/// What to do with a member of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Fate {
     Skipped,
     Within(Skip),
 }
 
-/// The JSON ends where it should not, or has something where nothing like it can be.
+/// The JSON is truncated, or is obviously not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotJson;
 
 impl Skip {
-    /// What every informer skips if it is not told otherwise: managedFields.
+    /// The default of every informer: skips `metadata.managedFields`.
     pub(crate) fn managed_fields() -> Self {
         let mut skip = Self::default();
         skip.add(&MANAGED_FIELDS.map(Step::Member));
@@ -101,7 +101,7 @@ impl Skip {
         }
     }
 
-    /// Copies an object without what is skipped, and with those members at its end that it does not have itself.
+    /// Copies an object without the skipped fields, and appends those of `defaults` that it lacks.
     pub(crate) fn copy(
         &self,
         json: &[u8],
@@ -123,7 +123,7 @@ enum Step<'a> {
     Elements,
 }
 
-/// Takes a path apart: `a.b`, `a['b']` and `a[*]`.
+/// Parses a path: `a.b`, `a['b']` and `a[*]`.
 fn steps(path: &str) -> Result<Vec<Step<'_>>, &'static str> {
     let mut steps = Vec::new();
     let mut rest = path;
@@ -159,7 +159,7 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, &'static str> {
     Ok(steps)
 }
 
-/// An object that is being copied.
+/// A copy in progress.
 struct Copy<'a> {
     json: &'a [u8],
     at: usize,
@@ -167,7 +167,7 @@ struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
-    /// The object that starts here. Of `defaults` those are added that it does not have.
+    /// Copies the object that starts here. Appends those of `defaults` that it lacks.
     fn object(&mut self, skip: &Skip, defaults: &mut [Option<(&str, &str)>]) -> Result<(), NotJson> {
         self.step();
         let mut before = b'{';
@@ -207,7 +207,7 @@ impl<'a> Copy<'a> {
             if byte == b',' {
                 self.step();
                 byte = self.peek()?;
-                // A comma is followed by a member.
+                // A comma must be followed by a member.
                 if byte == b'}' {
                     return Err(NotJson);
                 }
@@ -268,7 +268,7 @@ impl<'a> Copy<'a> {
         serde_json::to_writer(&mut *self.to, text).map_err(|_| NotJson)
     }
 
-    /// Goes past the value that starts here, and gives it.
+    /// Skips the value that starts here, and returns it.
     fn pass(&mut self) -> Result<&'a [u8], NotJson> {
         let rest = &self.json[self.at..];
         match Scan::default().end(rest) {
@@ -280,7 +280,7 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// The next byte that is not a blank.
+    /// Returns the next byte that is not whitespace.
     fn peek(&mut self) -> Result<u8, NotJson> {
         while let Some(byte) = self.json.get(self.at) {
             if !byte.is_ascii_whitespace() {
@@ -296,7 +296,7 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// The text of a JSON string.
+/// Returns the text of a JSON string.
 fn unescaped(quoted: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
     match quoted {
         [b'"', text @ .., b'"'] if memchr::memchr(b'\\', text).is_none() => Ok(Cow::Borrowed(text)),
@@ -326,7 +326,7 @@ mod tests {
         Ok(serde_json::from_slice(&to).unwrap())
     }
 
-    /// The obvious way.
+    /// The obvious implementation.
     fn remove(from: &mut Value, steps: &[Step<'_>]) {
         match (from, steps) {
             (Value::Object(members), [Step::Member(name)]) => {
@@ -450,7 +450,7 @@ mod tests {
         })
     }
 
-    /// Few names, so that paths meet them.
+    /// Few names, so that paths match often.
     fn members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = serde_json::Map<String, Value>> {
         prop::collection::btree_map(r#"[ab"<]{1,2}"#, value, 0..5).prop_map(|map| map.into_iter().collect())
     }

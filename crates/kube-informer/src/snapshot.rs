@@ -10,11 +10,11 @@ use crate::{
 
 /// All cached objects at one moment, ordered by namespace and name.
 ///
-/// Taking and cloning one costs O(1), whatever it holds (and a small allocation per [`Index`]). It never changes; as
-/// long as it is held it keeps the objects in memory that it shows.
+/// Taking or cloning a snapshot is O(1), plus one small allocation per [`Index`]. A snapshot never changes, and keeps
+/// the objects that it contains in memory until it is dropped.
 pub struct Snapshot<K: Cached> {
     pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,
-    /// The state of each index, under its number.
+    /// The state of each index, by number.
     pub(crate) indexes: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
     pub(crate) scopes: Arc<Scopes>,
 }
@@ -30,24 +30,24 @@ impl<K: Cached> Clone for Snapshot<K> {
 }
 
 impl<K: Cached> Snapshot<K> {
-    /// The object `name`, in `namespace` or, for a cluster-scoped type, without one. O(log n).
+    /// Returns the object `name`, in `namespace` or, for a cluster-scoped type, without one. O(log n).
     ///
-    /// `snapshot.get("default", "web")` and `snapshot.get(None, "node-1")` both read well.
+    /// Both `snapshot.get("default", "web")` and `snapshot.get(None, "node-1")` work.
     pub fn get<'a>(&self, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&K::Stored> {
         with_text(namespace.into(), name, |text| Some(&self.objects.get(text)?.object))
     }
 
-    /// All objects in the order of (namespace, name).
+    /// Iterates over all objects, ordered by namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = &K::Stored> {
         self.objects.values().map(|entry| &entry.object)
     }
 
-    /// All objects with their keys, in the order of the keys.
+    /// Iterates over all objects with their keys, ordered by key.
     pub fn entries(&self) -> impl Iterator<Item = (&ObjectKey, &K::Stored)> {
         self.objects.iter().map(|(key, entry)| (key, &entry.object))
     }
 
-    /// The objects of one namespace, in the order of their names. O(log n) to find the first.
+    /// Iterates over the objects of one namespace, ordered by name. Finding the first is O(log n).
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Stored> {
         with_text(Some(namespace), "", |start| {
             self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
@@ -56,10 +56,10 @@ impl<K: Cached> Snapshot<K> {
         .map(|(_, entry)| &entry.object)
     }
 
-    /// The objects that have this key in the index, in the order of (namespace, name). O(log n) for each.
+    /// Iterates over the objects that have `key` in the index, ordered by namespace and name. O(log n) per object.
     ///
-    /// The index and the objects are of the same moment. A snapshot that is older than the index has no entries of it:
-    /// there, all objects are looked at.
+    /// Index and objects are of the same moment. A snapshot taken before the index was added has no entries for it;
+    /// this method then scans all objects.
     ///
     /// ```
     /// # use k8s_openapi::api::core::v1::Pod;
@@ -88,33 +88,34 @@ impl<K: Cached> Snapshot<K> {
         entries.map(|entry| &entry.object)
     }
 
-    /// How many objects there are.
+    /// Returns the number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no objects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 
-    /// The version up to which this snapshot has every change of what it holds. With several namespaces, whose watches
-    /// progress on their own, it is the lowest of theirs; none if it holds no namespace at all.
+    /// Returns the version up to which this snapshot contains every change. With several namespaces, which progress
+    /// independently, it is the lowest of theirs. `None` if the snapshot contains no namespace.
     #[must_use]
     pub fn resource_version(&self) -> Option<ResourceVersion> {
         self.scopes.version()
     }
 
-    /// The version up to which this snapshot has every change of one namespace; none if it does not hold that
-    /// namespace: it is not watched, or its first list was not complete. A namespace is held whole or not at all.
+    /// Returns the version up to which this snapshot contains every change of one namespace. `None` if it does not
+    /// contain the namespace, because the namespace is not watched or its first list was not complete. A namespace is
+    /// contained as a whole or not at all.
     #[must_use]
     pub fn resource_version_of(&self, namespace: &str) -> Option<ResourceVersion> {
         self.scopes.version_of(Some(namespace))
     }
 
-    /// The first entry after `key`: how a subscription walks a snapshot that it owns.
+    /// Returns the first entry after `key`. A subscription walks a snapshot that it owns with this.
     pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &K::Stored)> {
         let found = match key {
             Some(key) => {

@@ -1,8 +1,8 @@
-//! What the engine writes and the handles read: the store, the status, the subscribers.
+//! The state that the engine writes and the handles read: store, status and subscribers.
 //!
-//! A subscriber that joins gets a snapshot and every change after it, because publishing and joining hold the lock of
-//! the subscribers. The lock of the store is held for one change or for taking a snapshot, never while subscribers are
-//! told or bytes are decoded.
+//! A new subscriber gets a snapshot and every change after it, because publishing and subscribing hold the lock of
+//! the subscribers. The lock of the store is held for one change or for taking a snapshot, but never while
+//! subscribers are notified or bytes are decoded.
 
 use std::{
     hash::Hash,
@@ -35,7 +35,7 @@ struct Subscribers<K: Cached> {
 }
 
 impl<K: Cached> State<K> {
-    /// What an informer of these scopes shares.
+    /// Returns the state of an informer of these scopes.
     pub(crate) fn new<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
         let (mut store, mut status) = (Store::new(), Status::new());
         status.summarize();
@@ -56,12 +56,12 @@ impl<K: Cached> State<K> {
         &self.counters
     }
 
-    /// One change of the store, or one look at it.
+    /// Changes or reads the store, under its lock.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store<K>) -> T) -> T {
         change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As [`change`](Self::change), in the name of a scope. None when that is not watched any more.
+    /// As [`change`](Self::change), on behalf of a scope. Returns `None` if the scope is not watched any more.
     pub(crate) fn change_in<T>(&self, scope: &Scope, change: impl FnOnce(&mut Store<K>) -> T) -> Option<T> {
         self.change(|store| (!scope.is_removed()).then(|| change(store)))
     }
@@ -76,7 +76,7 @@ impl<K: Cached> State<K> {
 
     pub(crate) fn subscribe(&self) -> Arc<Mailbox<K>> {
         let mut subscribers = self.subscribers();
-        // The snapshot has what the others have yet to be told.
+        // The snapshot contains what the other subscribers have yet to receive.
         let (batch, snapshot) = self.change(|store| (store.take_pending(), store.snapshot()));
         if let Some(batch) = batch {
             subscribers.for_each(|mailbox| mailbox.push(&batch));
@@ -87,7 +87,7 @@ impl<K: Cached> State<K> {
         mailbox
     }
 
-    /// Adds an index. Most of it is built while the cache goes on.
+    /// Adds an index. Most of it is built without holding the lock.
     pub(crate) fn add_index<I>(self: &Arc<Self>, keys_of: Arc<KeysOf<K, I>>) -> Index<K, I>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
@@ -95,7 +95,7 @@ impl<K: Cached> State<K> {
         let number = index::next_number();
         let mut maintained = Maintained::new(Arc::clone(&keys_of));
         let mut known = OrdMap::new();
-        // The second round has little to do, and what is left for the lock is next to nothing.
+        // The second round has little to do, which leaves next to nothing to do under the lock.
         for _ in 0..2 {
             let current = self.change(|store| store.objects().clone());
             maintained.catch_up(&known, &current);
@@ -109,15 +109,15 @@ impl<K: Cached> State<K> {
         Index::new(number, keys_of, weak)
     }
 
-    /// One more scope is watched.
+    /// Adds a scope.
     pub(crate) fn add_scope(&self, scope: &Scope) {
         self.change(|store| store.add_scope(scope.namespace.as_ref()));
         self.status.send_modify(|status| status.set(scope.namespace.as_deref(), NamespaceStatus::new()));
     }
 
-    /// A scope is not watched any more: its objects are gone when this returns.
+    /// Removes a scope. When this returns, its objects are gone.
     pub(crate) fn remove_scope(&self, scope: &Scope) {
-        // First, so that nothing comes in its name while it is removed, or after.
+        // First, so that no change on behalf of the scope happens meanwhile or later.
         scope.removed.cancel();
         self.change_and_publish(|store| store.remove_scope(scope.namespace.as_deref()));
         let Some(namespace) = &scope.namespace else { return };
@@ -127,17 +127,17 @@ impl<K: Cached> State<K> {
         });
     }
 
-    /// The first list of a scope is complete up to this version: this is all of it.
-    pub(crate) fn join(&self, scope: &Scope, gathered: Store<K>, version: ResourceVersion) {
+    /// Adds the complete first list of a scope, which is complete up to this version.
+    pub(crate) fn join(&self, scope: &Scope, staged: Store<K>, version: ResourceVersion) {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
-                store.join(gathered);
+                store.join(staged);
                 store.scope_complete(scope.namespace.as_deref(), version);
             }
         });
     }
 
-    /// A scope cannot be listed so far. The others are not held up by it.
+    /// Records that a scope cannot be listed so far, so that it does not hold up the others.
     pub(crate) fn scope_failed(&self, scope: &Scope) {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
@@ -146,7 +146,7 @@ impl<K: Cached> State<K> {
         });
     }
 
-    /// What is there of a scope is complete up to this version. Gives what is told to the subscribers.
+    /// Records that a scope is complete up to this version. Returns what was sent to the subscribers.
     pub(crate) fn publish(&self, scope: &Scope, version: ResourceVersion) -> Option<Batch<K>> {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
@@ -155,7 +155,7 @@ impl<K: Cached> State<K> {
         })
     }
 
-    /// Changes the store and tells the subscribers what it means for them.
+    /// Changes the store and sends the resulting events to the subscribers.
     fn change_and_publish(&self, change: impl FnOnce(&mut Store<K>)) -> Option<Batch<K>> {
         let mut subscribers = self.subscribers();
         let (initial, batch) = self.change(|store| {
@@ -172,7 +172,8 @@ impl<K: Cached> State<K> {
         batch
     }
 
-    /// Brings the status of a scope up to date. Who waits for a change is woken if it is news.
+    /// Updates the status of a scope. Wakes those who wait for a change if `wake` is set, or if the quarantined
+    /// objects changed.
     pub(crate) fn report_status(&self, scope: &Scope, reported: &NamespaceStatus, wake: bool) {
         self.status.send_if_modified(|status| {
             if !scope.is_removed() {
@@ -182,7 +183,7 @@ impl<K: Cached> State<K> {
         });
     }
 
-    /// While the status is locked, so that the last word on them is the newest.
+    /// Called while the status is locked, so that the newest state is written last.
     fn update_quarantined(&self, status: &mut Status) -> bool {
         let quarantined = self.change(Store::take_quarantined);
         let changed = quarantined.is_some();
@@ -192,7 +193,7 @@ impl<K: Cached> State<K> {
         changed
     }
 
-    /// The informer has ended: subscriptions end once they are read, and nobody waits for a sync any more.
+    /// Closes the subscriptions, which end once they are read, and marks the informer as stopped.
     pub(crate) fn close(&self) {
         let mut subscribers = self.subscribers();
         subscribers.closed = true;
@@ -208,7 +209,7 @@ impl<K: Cached> State<K> {
 impl<K: Cached> Indexed for State<K> {
     fn remove_index(&self, number: u64) {
         let removed = self.change(|store| store.remove_index(number));
-        // Outside of the lock: it can be large.
+        // Dropped outside of the lock, because it can be large.
         drop(removed);
     }
 }
@@ -222,9 +223,10 @@ impl<K: Cached> crate::metrics::Measured for State<K> {
     fn measure(&self) -> crate::metrics::Gauges {
         let read = |mailbox: &&Arc<Mailbox<K>>| Arc::strong_count(mailbox) > 1;
         let mailboxes: Vec<_> = self.subscribers().mailboxes.iter().filter(read).cloned().collect();
-        // Counting takes the lock of each mailbox: not while the writer waits for that of all.
+        // Counting takes the lock of each mailbox, so it must not hold the lock of all subscribers, which the writer
+        // needs.
         let queued = mailboxes.iter().map(|mailbox| mailbox.pending()).sum();
-        // Looked through while the writer goes on.
+        // Walked without the lock, so that the writer can go on.
         let objects = self.change(|store| store.objects().clone());
         let object_bytes = objects.values().map(|entry| K::bytes(&entry.object)).sum();
         let status = self.status.borrow();
@@ -243,7 +245,7 @@ impl<K: Cached> crate::metrics::Measured for State<K> {
 }
 
 impl<K: Cached> Subscribers<K> {
-    /// Tells each; those whose reader is gone are forgotten.
+    /// Calls `visit` for each subscriber, and forgets those whose reader is gone.
     fn for_each(&mut self, mut visit: impl FnMut(&Mailbox<K>)) {
         self.mailboxes.retain(|mailbox| {
             let read = Arc::strong_count(mailbox) > 1;

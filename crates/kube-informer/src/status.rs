@@ -1,4 +1,4 @@
-//! What an informer tells about itself: how far it is, how fresh, and what is wrong.
+//! The status of an informer: its progress, its freshness, and what is wrong.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,84 +6,86 @@ use tokio::time::Instant;
 
 use crate::{Error, ObjectKey, ResourceVersion};
 
-/// How long a server may tell an informer to come later (429) before that counts as a failure to get the first list.
+/// How long 429 responses do not count as a failure to get the first list.
 pub(crate) const TOO_MANY_REQUESTS_GRACE: Duration = Duration::from_secs(30);
 
-/// What the informer is doing.
+/// What an informer is doing.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The first request is under way, or the first list is coming in.
+    /// The first list is being requested or received.
     Connecting,
     /// The cache follows the server.
     Watching,
-    /// The last attempt failed; the next one comes by itself.
+    /// The last attempt failed. The informer retries by itself.
     Retrying {
-        /// Since when nothing has worked.
+        /// Since when every attempt has failed.
         since: Instant,
-        /// What the last attempt failed with.
+        /// The error of the last attempt.
         error: Error,
         /// When the next attempt starts.
         next: Instant,
     },
-    /// The server does not serve this type any more, and the cache is empty. The informer asks for the type every few
-    /// seconds and goes on when it is back.
+    /// The server no longer serves the type, and the cache is empty. The informer asks for the type every few seconds
+    /// and resumes when it is back.
     TypeGone {
-        /// Since when that is known.
+        /// When that was discovered.
         since: Instant,
     },
-    /// The informer has ended: its last handle was dropped or it was cancelled.
+    /// The informer has ended: its last handle was dropped, it was cancelled, or an index function or `Deserialize`
+    /// implementation panicked.
     Stopped,
 }
 
 /// The state of an informer at one moment. Times are the runtime's ([`tokio::time::Instant`]).
 ///
-/// With several namespaces, it is as bad as the worst of them: the worst phase, synced when all are, the lowest
-/// version, the oldest contact, stale when one is. [`namespaces`](Self::namespaces) tells each.
+/// With several namespaces, the worst of them counts: the worst phase, the lowest version, the oldest contact,
+/// `synced` only if all are and `stale` if any is. [`namespaces`](Self::namespaces) has the status of each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
-    /// What it is doing.
+    /// What the informer is doing.
     pub phase: Phase,
-    /// Whether a first list was complete, so that there are snapshots; of each namespace, if they are several. A set of
-    /// none is complete.
+    /// Whether the first list is complete, so that there are snapshots. With several namespaces, whether that of each
+    /// is. An empty set of namespaces is synced.
     pub synced: bool,
-    /// Up to which version the cache is known to be complete; none before the first list.
+    /// The version up to which the cache is known to be complete, or `None` before the first list.
     pub resource_version: Option<ResourceVersion>,
-    /// When the server last sent something that keeps the cache up to date: a complete list, an event, a bookmark.
+    /// When the server last sent something that keeps the cache up to date: a complete list, an event or a bookmark.
     pub last_contact: Option<Instant>,
-    /// Whether the cache must be taken as stale: nothing came for longer than the bound that the user set, or the
-    /// type seems to be gone.
+    /// Whether the cache must be considered stale: nothing was received for longer than
+    /// [`InformerBuilder::stale_after`](crate::InformerBuilder::stale_after), or the type seems to be gone.
     pub stale: bool,
-    /// The objects that could not be decoded. Shared: cloning a status costs no copy of it.
+    /// The objects that failed to decode, by key. Shared, so cloning a status does not copy them.
     pub quarantined: Arc<BTreeMap<ObjectKey, Quarantined>>,
-    /// Each namespace that is watched by its name; empty when all are watched as one.
+    /// The status of each namespace that is watched by name. Empty if all namespaces are watched as one.
     pub namespaces: BTreeMap<String, NamespaceStatus>,
 }
 
-/// The state of one namespace of an informer. Its fields are those of [`Status`].
+/// The status of one namespace of an informer. The fields correspond to those of [`Status`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NamespaceStatus {
-    /// What the informer is doing for it.
+    /// What the informer is doing for this namespace.
     pub phase: Phase,
-    /// Whether its first list was complete, so that snapshots have its objects.
+    /// Whether the first list of the namespace is complete, so that snapshots contain its objects.
     pub synced: bool,
-    /// Up to which version the cache is known to be complete; none before the first list.
+    /// The version up to which the namespace is known to be complete, or `None` before its first list.
     pub resource_version: Option<ResourceVersion>,
-    /// When the server last sent something that keeps it up to date.
+    /// When the server last sent something that keeps the namespace up to date.
     pub last_contact: Option<Instant>,
-    /// Whether it must be taken as stale.
+    /// Whether the namespace must be considered stale.
     pub stale: bool,
 }
 
-/// An object that could not be decoded. Its last good state, if there was one, stays in the cache.
+/// An object that failed to decode. Its last good state, if there was one, stays in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quarantined {
-    /// The version that could not be decoded.
+    /// The version that failed to decode.
     pub resource_version: ResourceVersion,
-    /// What the decoder said. It names fields and types, and the place in the text; it can name a wrong value.
+    /// The decoder's error. It contains field names, types and a position in the JSON, and may contain the offending
+    /// value.
     pub error: String,
 }
 
@@ -95,7 +97,7 @@ impl Phase {
         }
     }
 
-    /// The error, if it says that there will be no first list for now. To be told to come later says so only after a while.
+    /// The error, if it means that there is no first list for now. A 429 counts only after a while.
     fn first_list_failure(&self) -> Option<&Error> {
         match self {
             Self::Retrying { since, error, .. } => {
@@ -128,13 +130,13 @@ impl NamespaceStatus {
         }
     }
 
-    /// Whether reads of this namespace can be trusted, as [`Status::is_ready`] says it of all.
+    /// Returns whether reads of this namespace can be trusted. See [`Status::is_ready`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
-    /// What the last attempt failed with, when the informer is waiting for the next one.
+    /// Returns the error of the last attempt while the informer waits for the next one.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.phase.error()
@@ -155,7 +157,7 @@ impl Status {
         }
     }
 
-    /// What became of one namespace, or of all that are watched as one.
+    /// Sets the status of one namespace, or of all that are watched as one.
     pub(crate) fn set(&mut self, namespace: Option<&str>, status: NamespaceStatus) {
         let Some(namespace) = namespace else { return self.set_whole(status) };
         match self.namespaces.get_mut(namespace) {
@@ -183,7 +185,7 @@ impl Status {
         waited_for.filter_map(|(_, phase)| phase.first_list_failure()).next()
     }
 
-    /// Makes one of all.
+    /// Summarizes the namespaces.
     pub(crate) fn summarize(&mut self) {
         let each = || self.namespaces.values();
         let worst = each().max_by_key(|status| (status.phase.severity(), !status.synced));
@@ -205,20 +207,22 @@ impl Status {
         (self.resource_version, self.last_contact) = (resource_version, last_contact);
     }
 
-    /// Whether reads can be trusted: a first list was complete, the cache is not known to be stale, and the type is
-    /// served: one that is gone has left the cache empty.
+    /// Returns whether reads can be trusted: the first list is complete, the cache is not known to be stale, and the
+    /// type is served. (When a type goes, the cache becomes empty.)
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
-    /// How long ago the server last sent something.
+    /// Returns how long ago the server last sent something that keeps the cache up to date, or `None` if it never
+    /// did.
     #[must_use]
     pub fn last_contact_age(&self) -> Option<Duration> {
         self.last_contact.map(|at| at.elapsed())
     }
 
-    /// What the last attempt failed with, when the informer is waiting for the next one.
+    /// Returns the error of the last attempt while the informer waits for the next one.
+    ///
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.phase.error()

@@ -1,11 +1,11 @@
 //! The rules by which the cached objects change.
 //!
-//! The store is a persistent map. A [`Snapshot`] is a clone of it: O(1) to take, and never changed by later writes,
-//! which copy the few nodes that they touch and a snapshot shares. A change is made only where something is different:
-//! an object that a list repeats keeps its allocation.
+//! The store is a persistent map. A [`Snapshot`] is a clone of it: O(1) to take and never changed by later writes,
+//! which copy only the few nodes that they touch and a snapshot shares. Nothing is written that does not differ: an
+//! object that a list repeats keeps its allocation.
 //!
-//! The first list of a [scope](crate::scope) is gathered in a store of its own, which nobody reads, and
-//! [joins](Store::join) the others when it is complete. So there is never a part of a list to be seen.
+//! The first list of a [scope](crate::scope) is staged in a store of its own, which nobody reads, and
+//! [joins](Store::join) the main store when it is complete. A partial first list is therefore never visible.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     scope::Scopes,
 };
 
-/// An object as it was decoded.
+/// A decoded object.
 pub(crate) struct Item<K: Cached> {
     pub(crate) key: ObjectKey,
     pub(crate) version: ResourceVersion,
@@ -29,13 +29,13 @@ pub(crate) struct Item<K: Cached> {
 }
 
 impl<K: Cached> Entry<K> {
-    /// Whether it is this very state of this object.
+    /// Whether this is the same state of the same object.
     fn is(&self, item: &Item<K>) -> bool {
         self.version == item.version && K::uid(&self.object) == K::uid(&item.object)
     }
 }
 
-/// What can be known of an object that did not decode.
+/// The metadata of an object that failed to decode.
 pub(crate) struct Undecoded {
     pub(crate) key: ObjectKey,
     pub(crate) uid: Option<String>,
@@ -43,32 +43,32 @@ pub(crate) struct Undecoded {
     pub(crate) error: String,
 }
 
-/// How far an item of a list may be trusted.
+/// How far an item of a list can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// The list is as new as the server's storage: it counts even where its versions are lower.
+    /// The list is as fresh as the server's storage. It is authoritative even where its versions are lower.
     Consistent,
-    /// The list may be older than what is cached; up to the version given, the cache is complete.
+    /// The list may be older than the cache, which is complete up to this version.
     AtLeast(Option<ResourceVersion>),
 }
 
-/// A list from the server's cache showed a state that is older than the cached one.
+/// A list from the server's watch cache contained an older state than the cached one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lagging;
 
-/// Numbers the lists of one scope. Each object has the number of the list that showed it last.
+/// Numbers the lists of one scope. Each object records the last list that contained it.
 pub(crate) type ListNumber = u32;
 
 pub(crate) struct Store<K: Cached> {
     objects: Objects<Entry<K>>,
     indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
-    /// With the number of the list that showed it last.
+    /// With the number of the last list that contained it.
     quarantined: BTreeMap<ObjectKey, (ListNumber, Quarantined)>,
     quarantine_changed: bool,
     pending: Pending<K>,
-    /// What is in here, and up to which version. Snapshots share it.
+    /// What the store contains, and up to which version. Shared with snapshots.
     scopes: Arc<Scopes>,
-    /// Whether the store may be read. Until then nothing is a change, and there is no snapshot.
+    /// Whether the store may be read. Before that nothing counts as a change, and there is no snapshot.
     visible: bool,
 }
 
@@ -85,7 +85,7 @@ impl<K: Cached> Store<K> {
         }
     }
 
-    /// The present state, if there is one that may be seen.
+    /// Returns a snapshot, or `None` if the store is not visible yet.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot<K>> {
         if !self.visible {
             return None;
@@ -97,7 +97,7 @@ impl<K: Cached> Store<K> {
         })
     }
 
-    /// Whatever is there, be it a part.
+    /// Returns all objects, even before the store is visible.
     pub(crate) fn objects(&mut self) -> &OrdMap<ObjectKey, Entry<K>> {
         self.objects.tree()
     }
@@ -111,7 +111,7 @@ impl<K: Cached> Store<K> {
         Some(self.indexes.swap_remove(at).1)
     }
 
-    /// From now on the store may be read, if it was not and there is something to show. Whether that is news.
+    /// Makes the store visible if it was not and its scopes allow it. Returns whether it became visible.
     pub(crate) fn make_visible(&mut self) -> bool {
         !self.visible && {
             self.visible = self.scopes.can_be_shown();
@@ -123,25 +123,25 @@ impl<K: Cached> Store<K> {
         Arc::make_mut(&mut self.scopes).add(namespace);
     }
 
-    /// A scope is not watched any more: everything in it is gone.
+    /// Removes a scope with everything in it.
     pub(crate) fn remove_scope(&mut self, namespace: Option<&str>) {
         Arc::make_mut(&mut self.scopes).remove(namespace);
         self.clear(namespace, DeletionReason::NamespaceRemoved);
     }
 
-    /// A scope cannot be listed so far.
+    /// Records that a scope cannot be listed so far.
     pub(crate) fn scope_failed(&mut self, namespace: Option<&str>) {
         Arc::make_mut(&mut self.scopes).failed(namespace);
     }
 
-    /// What is there of a scope is complete up to this version.
+    /// Records that the store holds the whole scope up to this version.
     pub(crate) fn scope_complete(&mut self, namespace: Option<&str>, version: ResourceVersion) {
         if self.scopes.version_of(namespace) != Some(version) {
             Arc::make_mut(&mut self.scopes).complete(namespace, version);
         }
     }
 
-    /// The first list of a scope is complete: what was gathered comes in, all at once.
+    /// Adds a complete first list of a scope, all at once.
     pub(crate) fn join(&mut self, mut staged: Self) {
         self.quarantine_changed |= !staged.quarantined.is_empty();
         self.quarantined.extend(staged.quarantined);
@@ -157,18 +157,18 @@ impl<K: Cached> Store<K> {
         }
     }
 
-    /// What changed since the last call, in order.
+    /// Returns the changes since the last call, in order.
     pub(crate) fn take_pending(&mut self) -> Option<Batch<K>> {
         (!self.pending.is_empty()).then(|| self.pending.take())
     }
 
-    /// The quarantined objects, when they changed since the last call.
+    /// Returns the quarantined objects if they changed since the last call.
     pub(crate) fn take_quarantined(&mut self) -> Option<BTreeMap<ObjectKey, Quarantined>> {
         let held = || self.quarantined.iter().map(|(key, (_, held))| (key.clone(), held.clone())).collect();
         std::mem::take(&mut self.quarantine_changed).then(held)
     }
 
-    /// An object of the list under way.
+    /// Adds an object of the current list.
     pub(crate) fn list_item(
         &mut self,
         list: ListNumber,
@@ -177,7 +177,7 @@ impl<K: Cached> Store<K> {
     ) -> Result<(), Lagging> {
         self.check(&item.key, item.version, freshness)?;
         match self.objects.get(&item.key) {
-            // Found without a way to change it: that would copy what a snapshot holds.
+            // Found without mutable access, which would copy what a snapshot shares.
             Some(cached) if cached.is(&item) => {
                 cached.mark(list);
                 self.unquarantine(&item.key);
@@ -187,7 +187,7 @@ impl<K: Cached> Store<K> {
         Ok(())
     }
 
-    /// An object of the list under way that did not decode: it is there, so it is not swept.
+    /// Adds an object of the current list that failed to decode. It exists, so it is not swept.
     pub(crate) fn list_undecoded(
         &mut self,
         list: ListNumber,
@@ -202,20 +202,20 @@ impl<K: Cached> Store<K> {
         Ok(())
     }
 
-    /// The list is complete: what it did not show.
+    /// Returns the objects that a complete list did not contain.
     pub(crate) fn unseen(&mut self, namespace: Option<&str>, list: ListNumber) -> Vec<ObjectKey> {
         let unseen = self.objects_of(namespace).filter(|(_, cached)| !cached.is_marked(list));
         unseen.map(|(key, _)| key.clone()).collect()
     }
 
-    /// What does not decode and was not shown by the list is gone, too.
+    /// Drops the quarantined objects that a complete list did not contain.
     pub(crate) fn sweep_quarantined(&mut self, namespace: Option<&str>, list: ListNumber) {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, (shown, _)| *shown == list || !is_in(key, namespace));
         self.quarantine_changed |= self.quarantined.len() != before;
     }
 
-    /// An object was added or modified.
+    /// Adds or replaces an object.
     pub(crate) fn upsert(&mut self, list: ListNumber, item: Item<K>) {
         self.unquarantine(&item.key);
         let Some((key, cached)) = self.objects.get_mut(&item.key) else {
@@ -239,8 +239,8 @@ impl<K: Cached> Store<K> {
         self.record(key, difference);
     }
 
-    /// An object was added or modified, and its new state did not decode. The last good state of the same object
-    /// stays; a state of an earlier object of that name does not.
+    /// Quarantines an object whose new state failed to decode. The last good state of the same object stays; the
+    /// state of an earlier object of that name is removed.
     pub(crate) fn quarantine(&mut self, list: ListNumber, item: Undecoded) {
         let replaced =
             self.objects.get(&item.key).is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
@@ -252,7 +252,7 @@ impl<K: Cached> Store<K> {
         self.quarantined.insert(item.key, (list, quarantined));
     }
 
-    /// The server says that an object is gone. A repeated event about an earlier state changes nothing.
+    /// Applies a `DELETED` event. A repeated event about an earlier state is ignored.
     pub(crate) fn delete_at(
         &mut self,
         key: &ObjectKey,
@@ -266,12 +266,12 @@ impl<K: Cached> Store<K> {
         self.unquarantine(key);
         let Some(Entry { object: old, .. }) = self.objects.remove(key) else { return };
         self.reindex(key, Some(&old), None);
-        // The event carries the last state, unless it did not decode or is about another object.
+        // The event carries the last state, unless it failed to decode or is about another object.
         let last = last.filter(|last| K::uid(last) == K::uid(&old)).unwrap_or_else(|| old.clone());
         self.record(key.clone(), Difference::Deleted { old, last, reason });
     }
 
-    /// Empties a scope: every object of it is gone for this reason. Gives how many there were.
+    /// Removes every object of a scope for this reason. Returns how many there were.
     pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: DeletionReason) -> usize {
         let before = self.quarantined.len();
         self.quarantined.retain(|key, _| !is_in(key, namespace));
@@ -283,7 +283,7 @@ impl<K: Cached> Store<K> {
         gone.len()
     }
 
-    /// The objects of a scope.
+    /// Iterates over the objects of a scope.
     pub(crate) fn objects_of<'a>(
         &'a mut self,
         namespace: Option<&'a str>,
@@ -293,25 +293,25 @@ impl<K: Cached> Store<K> {
             .take_while(move |(key, _)| is_in(key, namespace))
     }
 
-    /// Whether a list that may be old shows this object as it was before what is known of it.
+    /// Checks that a list that may be old does not show this object in an older state than the known one.
     fn check(&self, key: &ObjectKey, version: ResourceVersion, freshness: Freshness) -> Result<(), Lagging> {
         let Freshness::AtLeast(known) = freshness else { return Ok(()) };
         let older = match self.newest(key) {
             Some(newest) => version < newest,
-            // The cache is complete up to `known`: what is older and not in it was deleted since.
+            // The cache is complete up to `known`, so an older object that is not in it was deleted since.
             None => known.is_some_and(|known| version <= known),
         };
         if older { Err(Lagging) } else { Ok(()) }
     }
 
-    /// The version of the last state of an object that is known of. What is quarantined came after what is cached, be its
-    /// version lower, as after a restore of etcd.
+    /// Returns the version of the last known state of an object. A quarantined state is newer than a cached one even
+    /// if its version is lower, as after a restore of etcd.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
         let quarantined = self.quarantined.get(key).map(|(_, held)| held.resource_version);
         quarantined.or_else(|| self.objects.get(key).map(|cached| cached.version))
     }
 
-    /// An object is gone, and nothing tells of a later state than the cached one.
+    /// Removes an object of which no later state than the cached one is known.
     pub(crate) fn delete(&mut self, key: &ObjectKey, reason: DeletionReason) {
         if let Some(Entry { object: old, .. }) = self.objects.remove(key) {
             self.reindex(key, Some(&old), None);
@@ -336,7 +336,7 @@ impl<K: Cached> Store<K> {
     }
 }
 
-/// Whether an object is in the namespace, if it is one.
+/// Whether an object is in the namespace. `None` stands for all namespaces.
 fn is_in(key: &ObjectKey, namespace: Option<&str>) -> bool {
     namespace.is_none() || key.namespace() == namespace
 }

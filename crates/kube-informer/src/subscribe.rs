@@ -1,5 +1,5 @@
-//! A [`Subscription`] is the present state, then [`Event::Synced`], then every later state. What is not yet read waits
-//! in its [`Mailbox`].
+//! A [`Subscription`] yields the present state, then [`Event::Synced`], then every change. Unread events wait in its
+//! [`Mailbox`].
 
 use std::{
     future::poll_fn,
@@ -12,12 +12,17 @@ use futures_util::Stream;
 
 use crate::{Cached, Event, mailbox::Mailbox};
 
-/// A subscriber's view of an informer: the present state, then every later one.
+/// A stream of [`Event`]s: the present state of an informer, then every change.
 ///
-/// It ends (`None`) when the informer stops. It counts as a handle: as long as it is there, the informer runs.
+/// The stream ends (`None`) when the informer stops. A subscription counts as a handle: it keeps the informer
+/// running.
+///
+/// A slow reader delays neither the informer nor other subscribers. Unread changes of an object are merged, so a
+/// subscription holds at most one pending change per object, and up to 256 of the newest changes that all subscribers
+/// share.
 pub struct Subscription<K: Cached> {
     mailbox: Arc<Mailbox<K>>,
-    /// Keeps the informer alive.
+    /// Keeps the informer running.
     _informer: Arc<dyn Send + Sync>,
 }
 
@@ -26,14 +31,15 @@ impl<K: Cached> Subscription<K> {
         Self { mailbox, _informer: informer }
     }
 
-    /// The next event; waits until there is one. `None` when the informer has stopped and everything was read.
+    /// Waits for the next event. Returns `None` once the informer has stopped and all events were read.
     ///
-    /// Dropping the future loses nothing.
+    /// This method is cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event<K>> {
         poll_fn(|context| self.mailbox.poll_next(context)).await
     }
 
-    /// How many changes wait to be read, the initial state aside.
+    /// Returns the number of unread changes, without the initial state and after merging to one per object. Costs
+    /// time proportional to the changes that were not merged yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.mailbox.pending()

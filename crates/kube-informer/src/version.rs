@@ -1,12 +1,18 @@
-//! Resource versions, ordered as [KEP-5504] allows: decimal, no leading zero, within one resource only.
+//! Resource versions, comparable as [KEP-5504] allows: decimal, without leading zeros, within one resource only.
 //!
-//! A value of [`ResourceVersion`] is always one that the server can have given to a stored object: never zero.
+//! A [`ResourceVersion`] is always one that a server can have assigned to a stored object: it is never zero.
 //!
-//! [KEP-5504]: https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
+//! [KEP-5504]:
+//! https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
 
 use std::{fmt, str::FromStr};
 
-/// A resource version that can be compared with another one of the same resource.
+/// A resource version, comparable with others of the same resource as [KEP-5504] defines.
+///
+/// Parsing fails for anything but a positive decimal number without leading zeros.
+///
+/// [KEP-5504]:
+/// https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
 ///
 /// ```
 /// use kube_informer::ResourceVersion;
@@ -17,15 +23,15 @@ use std::{fmt, str::FromStr};
 /// assert!("0".parse::<ResourceVersion>().is_err());
 /// # Ok::<(), kube_informer::InvalidResourceVersion>(())
 /// ```
-// Two halves and not a `u128`, whose alignment would cost 8 bytes per cached object.
+// Two halves rather than a `u128`, whose alignment would cost 8 bytes per cached object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceVersion {
     high: u64,
     low: u64,
 }
 
-/// The text is not a resource version that can be compared: it is not a positive decimal number without leading
-/// zeros, or it needs more than 128 bits.
+/// The text is not a comparable resource version: it is not a positive decimal number without leading zeros, or it
+/// needs more than 128 bits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("resource version {0:?} is not a positive decimal number")]
 pub struct InvalidResourceVersion(String);
@@ -43,7 +49,7 @@ impl FromStr for ResourceVersion {
 }
 
 impl ResourceVersion {
-    /// Its 15 least significant decimal digits: what a float can hold.
+    /// Returns the 15 least significant decimal digits, which is what an `f64` represents exactly.
     #[cfg(feature = "metrics")]
     pub(crate) fn last_digits(self) -> u64 {
         (self.value() % 10_u128.pow(15)) as u64

@@ -1,6 +1,6 @@
-//! kube-runtime's `watcher`, on this engine: for those who change one line.
+//! A drop-in replacement for kube-runtime's `watcher`.
 //!
-//! What always holds: the events are those of one subscription, in its order; an error never ends the stream.
+//! Invariant: the events are those of one subscription, in its order; an error never ends the stream.
 
 use std::{
     any::Any,
@@ -29,8 +29,9 @@ use crate::{
     skip::Skip,
 };
 
-/// Watches a resource, in the place of [`kube::runtime::watcher()`]: the same arguments and the same events, so that kube's
-/// [`reflector`](kube::runtime::reflector()) and [`WatchStreamExt`](kube::runtime::WatchStreamExt) work on it.
+/// Watches a resource, in place of [`kube::runtime::watcher()`]. Arguments and events are the same, so kube's
+/// [`reflector`](kube::runtime::reflector()) and [`WatchStreamExt`](kube::runtime::WatchStreamExt) work on the
+/// stream.
 ///
 /// ```no_run
 /// use futures_util::TryStreamExt as _;
@@ -46,31 +47,32 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # What differs
-/// - `Init`, `InitApply` and `InitDone` come once. A relist is told as the `Apply` and `Delete` of what differs: nothing
-///   is sent again that did not change, and an object whose deletion was missed is a `Delete`.
-/// - Each failed attempt is one `Err`, and the engine goes on by itself, with waits of its own: whether and when the
-///   stream is read changes nothing. A reader that falls behind gets the last error alone.
-/// - A reader that is slow gets the present state of an object and not each one before it.
-/// - An object that does not decode is one `Err` that names it. It is not lost: its next state comes as an `Apply`.
-/// - It remembers what it told: the JSON of each object, one allocation, as [`Compact`] does. Each event costs a
+/// # Differences
+/// - `Init`, `InitApply` and `InitDone` are sent once. A relist is sent as `Apply` and `Delete` of what differs:
+///   unchanged objects are not sent again, and an object whose deletion was missed is a `Delete`.
+/// - Each failed attempt is one `Err`. The informer retries by itself, with its own delays, whether or not the stream
+///   is polled. A slow reader gets only the last error.
+/// - A slow reader gets the present state of an object, not every state before it.
+/// - An object that fails to decode is one `Err` that names it. It is not lost: its next state that decodes is an
+///   `Apply`.
+/// - The JSON of each object is kept in one allocation, as by [`Compact`], to detect what differs. Each event costs a
 ///   second decoding.
-/// - It runs in a task, from the first time that the stream is polled, and has to be polled in a tokio runtime. Dropping
-///   the stream ends it.
-/// - `K` is `Sync`, too; all types of `k8s-openapi` and `kube` are.
+/// - The watch runs in a task, which starts when the stream is first polled, and ends when the stream is dropped. The
+///   stream must be polled in a tokio runtime.
+/// - `K` must be `Sync`, as all types of `k8s-openapi` and `kube` are.
 ///
-/// # What the configuration means
+/// # Configuration
 /// - `label_selector`, `field_selector`: the same.
-/// - `timeout`: the same. Without it, watches end after 240 to 285 seconds.
-/// - `list_semantic`: the same, and `Any` without pages: with a page size a server goes to its storage.
-/// - `initial_list_strategy`: the same. A server that refuses or ignores `StreamingList` is listed instead.
+/// - `timeout`: the same. The default is a random time between 240 and 285 seconds.
+/// - `list_semantic`: the same, but `Any` is not paged, because a page size makes older servers read from storage.
+/// - `initial_list_strategy`: the same. If the server refuses or ignores `StreamingList`, it is listed instead.
 /// - `page_size`: the same.
-/// - `bookmarks`: always on, because progress and the end of a streaming list are told by them. A configuration that
-///   turns them off is warned about in the log.
+/// - `bookmarks`: always on, because progress and the end of a streaming list depend on them. Turning them off logs a
+///   warning.
 ///
 /// # Errors
-/// Before the first list is complete, [`InitialListFailed`](WatcherError::InitialListFailed); later, one of the `Watch`
-/// variants. What is not an answer of the server is this crate's [`Error`](crate::Error) inside a
+/// Until the first list is complete, [`InitialListFailed`](WatcherError::InitialListFailed); after that, one of the
+/// `Watch` variants. Errors that are not a response of the server are this crate's [`Error`](crate::Error) inside a
 /// [`kube::Error::Service`].
 pub fn watcher<K>(api: Api<K>, config: Config) -> impl Stream<Item = Result<Event<K>>> + Send
 where
@@ -86,16 +88,16 @@ where
 struct Watcher<K: Object> {
     subscription: Subscription<Compact<K>>,
     status: watch::Receiver<Status>,
-    /// What is told before anything else is asked for.
+    /// Items to yield before anything else is awaited.
     ready: VecDeque<Result<Event<K>>>,
-    /// The attempt after the one whose failure was told last.
-    told: Option<Instant>,
+    /// When the attempt after the last reported failure starts, which identifies that failure.
+    reported: Option<Instant>,
     quarantined: Arc<BTreeMap<ObjectKey, Quarantined>>,
 }
 
-/// An object that could not be decoded; why is the source, because it can name a value.
+/// An object that failed to decode. The decoder's error is the source, because it can contain a value.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} does not decode at resource version {resource_version}")]
+#[error("{key} failed to decode at resource version {resource_version}")]
 struct Undecoded {
     key: ObjectKey,
     resource_version: ResourceVersion,
@@ -109,7 +111,7 @@ impl<K: Object> Watcher<K> {
             subscription: informer.subscribe(),
             status: informer.status(),
             ready: VecDeque::from([Ok(Event::Init)]),
-            told: None,
+            reported: None,
             quarantined: Arc::default(),
         }
     }
@@ -120,7 +122,7 @@ impl<K: Object> Watcher<K> {
                 return Some(ready);
             }
             tokio::select! {
-                // What came before a fault is told before it.
+                // What was received before a fault is yielded before it.
                 biased;
                 event = self.subscription.next() => self.event(event?),
                 Ok(()) = self.status.changed() => self.failures(),
@@ -129,7 +131,7 @@ impl<K: Object> Watcher<K> {
     }
 
     fn event(&mut self, event: crate::Event<Compact<K>>) {
-        let (object, told): (_, fn(K) -> Event<K>) = match event {
+        let (object, wrap): (_, fn(K) -> Event<K>) = match event {
             crate::Event::Change(Change::Added { object, initial: true, .. }) => (object, Event::InitApply),
             crate::Event::Change(Change::Added { object, .. } | Change::Updated { new: object, .. }) => {
                 (object, Event::Apply)
@@ -139,16 +141,16 @@ impl<K: Object> Watcher<K> {
         };
         let decoded =
             object.decode().map_err(|error| WatcherError::WatchFailed(kube::Error::SerdeError(error)));
-        self.ready.push_back(decoded.map(told));
+        self.ready.push_back(decoded.map(wrap));
     }
 
-    /// Tells what has failed since it was asked last.
+    /// Queues the failures since the last call.
     fn failures(&mut self) {
         let status = self.status.borrow_and_update();
         if let Phase::Retrying { error, next, .. } = &status.phase
-            && self.told != Some(*next)
+            && self.reported != Some(*next)
         {
-            self.told = Some(*next);
+            self.reported = Some(*next);
             self.ready.push_back(Err(as_watcher_error(error, status.synced)));
         }
         let before = std::mem::replace(&mut self.quarantined, Arc::clone(&status.quarantined));
@@ -173,10 +175,13 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> InformerBuilder<Compact<K
         bookmarks,
     } = config;
     if !bookmarks {
-        warn!(resource = api.resource_url(), "bookmarks stay on: they tell how far the cache is");
+        warn!(
+            resource = api.resource_url(),
+            "bookmarks stay on: progress and streaming lists depend on them"
+        );
     }
-    // An `Api` keeps its dynamic type to itself. A type that is known at compile time has none, and what is needed of the
-    // others is in the path.
+    // An `Api` does not expose its dynamic type. A type that is known at compile time has none, and for others the
+    // path has all that is needed.
     let known = (&() as &dyn Any).downcast_ref::<K::DynamicType>().map(Target::new::<K>);
     let target = Target {
         namespace: api.namespace().map(str::to_owned),
@@ -189,7 +194,8 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> InformerBuilder<Compact<K
             KubeListSemantic::MostRecent => ListSemantic::MostRecent,
             KubeListSemantic::Any => ListSemantic::Any,
         },
-        // kube's watcher leaves nothing out.
+        // kube's watcher does not skip any field.
+        //
         skip: Skip::default(),
         watch_list: *initial_list_strategy == InitialListStrategy::StreamingList,
         page_size: *page_size,

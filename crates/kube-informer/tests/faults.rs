@@ -184,7 +184,7 @@ async fn a_server_whose_pages_have_no_end_is_left_in_peace() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     tokio::time::sleep(HOUR).await;
     let error = blogs.synced().await.unwrap_err();
-    assert!(error.to_string().ends_with("a page of a list leads to itself"), "{error}");
+    assert!(error.to_string().ends_with("a page of a list continues with itself"), "{error}");
     assert!(server.calls().len() < 2000, "{}", server.calls().len());
 }
 

@@ -307,7 +307,7 @@ async fn bookmarks_show_progress_and_end_a_wait_for_it() {
     blogs.synced().await.unwrap();
     let soon = Instant::now() + Duration::from_secs(5);
     let missed = blogs.wait_for("default", "8", soon).await.unwrap_err();
-    assert_eq!(missed.to_string(), "the cache has not reached resource version 8 in time");
+    assert_eq!(missed.to_string(), "the cache did not reach resource version 8 in time");
     assert!(blogs.wait_for(None, "08", soon).await.unwrap_err().to_string().contains("\"08\""));
     assert!(blogs.wait_for("other", "5", soon).await.unwrap_err().to_string().contains("not watched"));
     blogs.wait_for("default", "5", soon).await.unwrap();

@@ -35,7 +35,7 @@ async fn no_content_of_an_object_is_logged() {
     let mut status = blogs.status();
     status.wait_for(|status| status.error().is_some()).await.unwrap();
     let text = logged.text();
-    assert!(text.contains("quarantined") && text.contains("trying again"), "{text}");
+    assert!(text.contains("quarantined") && text.contains("retrying"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 
@@ -50,7 +50,10 @@ async fn a_list_of_which_nothing_decodes_is_one_warning() {
     let lines: Vec<_> =
         text.lines().filter(|line| line.contains("bad-type") && line.contains("WARN")).collect();
     assert_eq!(lines.len(), 1, "{text}");
-    assert!(lines[0].contains("does not decode, quarantined") && lines[0].contains("count=2"), "{text}");
+    assert!(
+        lines[0].contains("object failed to decode, quarantined") && lines[0].contains("count=2"),
+        "{text}"
+    );
 }
 
 /// What `RUST_LOG=kube_informer=debug` shows of a fault and of what follows.
@@ -73,21 +76,21 @@ async fn a_fault_can_be_followed_in_the_log() {
     let of_this = |line: &&str| line.contains("/namespaces/default/blogs") && line.contains("kube_informer");
     let mut lines = text.lines().filter(of_this);
     for wanted in [
-        &["DEBUG", "sending", "request=\"watch-list\"", "reason=Initial"][..],
-        &["DEBUG", "a list follows instead of a watch-list", "no sendInitialEvents"],
-        &["DEBUG", "sending", "request=\"list\"", "reason=Initial"],
-        &["DEBUG", "initial list", "count=2", "resource_version=5"],
-        &["DEBUG", "sending", "request=\"watch\"", "resource_version=5"],
+        &["DEBUG", "sending request", "request=\"watch-list\"", "reason=Initial"][..],
+        &["DEBUG", "falling back from watch-list to list", "no sendInitialEvents"],
+        &["DEBUG", "sending request", "request=\"list\"", "reason=Initial"],
+        &["DEBUG", "initial list complete", "count=2", "resource_version=5"],
+        &["DEBUG", "sending request", "request=\"watch\"", "resource_version=5"],
         &["DEBUG", "updated", "namespace=\"default\"", "name=\"a\""],
-        &["WARN", "watch failed, trying again", "ended early: ", "reset by a test", "wait="],
-        &["DEBUG", "sending", "request=\"watch\"", "resource_version=6"],
-        &["WARN", "watch failed, trying again", "too old resource version", "wait="],
-        &["DEBUG", "sending", "request=\"list\"", "reason=Expired"],
+        &["WARN", "watch failed, retrying", "ended early: ", "reset by a test", "wait="],
+        &["DEBUG", "sending request", "request=\"watch\"", "resource_version=6"],
+        &["WARN", "watch failed, retrying", "too old resource version", "wait="],
+        &["DEBUG", "sending request", "request=\"list\"", "reason=Expired"],
         &["INFO", "watching again", "after="],
-        &["DEBUG", "listed again", "resource_version=9", "reason=Expired"],
+        &["DEBUG", "relist complete", "resource_version=9", "reason=Expired"],
         &["DEBUG", "deleted", "name=\"b\"", "reason=MissedWhileAway"],
-        &["DEBUG", "sending", "request=\"watch\"", "resource_version=9"],
-        &["WARN", "stale", "age=180"],
+        &["DEBUG", "sending request", "request=\"watch\"", "resource_version=9"],
+        &["WARN", "cache is stale", "age=180"],
     ] {
         let found = lines.any(|line| wanted.iter().all(|part| line.contains(part)));
         assert!(found, "no {wanted:?}, in this order, in\n{text}");

@@ -122,7 +122,7 @@ async fn an_object_that_does_not_decode_is_one_error_and_comes_when_it_does() {
     let mut events = pin!(watcher(blogs(&server), Config::default()));
     assert_eq!(told(&mut events, 4).await, ["init", "*a/4", "*b/5", "done"]);
     let error = told(&mut events, 2).await.join("\n");
-    assert!(error.contains("default/a does not decode at resource version 6"), "{error}");
+    assert!(error.contains("default/a failed to decode at resource version 6"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
     assert_eq!(told(&mut events, 2).await, ["+b/7", "+a/8"]);
 }

@@ -438,7 +438,7 @@ async fn type_removed_and_back(cluster: Cluster) -> Result<()> {
     widgets.http.delete(&crd).await?.code(200)?;
     running.line_with(&["DELETED", "one"]).await?;
     eventually(PATIENCE, || async { widgets.http.get(&crd).await?.code(404) }).await?;
-    running.complaint("the type is not served any more").await?;
+    running.complaint("type is no longer served").await?;
     widgets_of_group(&cluster, &group).await?.create("two").await?;
     running.line_with(&["ADDED", "two"]).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The whole engine against a model of an API server, with invented histories and faults, in virtual time.
+//! The whole engine against a model of an API server, with generated histories and faults, in virtual time.
 
 mod model;
 mod simulation;

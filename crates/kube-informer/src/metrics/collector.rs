@@ -1,7 +1,8 @@
-//! Gathers the metrics of all informers of one [`Informers`](crate::Informers) when the registry is read.
+//! Gathers the metrics of all informers of one [`Informers`](crate::Informers) when the registry is encoded.
 //!
-//! Informers of the same resource (of several namespaces or selectors) are one series: labels are a closed set, and
-//! never name a namespace or an object. A counter never goes down, because what an informer counted stays when it ends.
+//! Informers of the same resource, with several namespaces or selectors, form one series: labels are a closed set,
+//! and never name a namespace or an object. Counters never go down, because the counts of an informer are kept when
+//! it ends.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use prometheus_client::{
 use super::counters::{COUNTS, Count, Counters};
 use crate::{ResourceVersion, protocol::Target};
 
-/// The state of one informer, or of all that watch a resource.
+/// The state of one informer, or of all informers of a resource.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) informers: usize,
@@ -31,25 +32,25 @@ pub(crate) struct Gauges {
     pub(crate) quarantined: usize,
     pub(crate) subscribers: usize,
     pub(crate) queued: usize,
-    /// How long ago the server last sent something.
+    /// How long ago the server last sent something that keeps the cache up to date.
     pub(crate) last_contact: Option<Duration>,
     pub(crate) resource_version: Option<ResourceVersion>,
 }
 
-/// An informer that can be asked for its state.
+/// An informer whose metrics can be read.
 pub(crate) trait Measured: Send + Sync {
     fn counters(&self) -> &Counters;
     fn measure(&self) -> Gauges;
 }
 
-/// The informers that are measured. Cloning gives another handle to the same ones.
+/// The measured informers. Clones are handles to the same set.
 #[derive(Clone, Default)]
 pub(crate) struct Metrics(Arc<Mutex<Series>>);
 
 #[derive(Default)]
 struct Series {
     running: Vec<(Resource, Counters, Weak<dyn Measured>)>,
-    /// What informers have counted that have ended.
+    /// The counts of informers that have ended.
     ended: BTreeMap<Resource, [u64; COUNTS]>,
 }
 
@@ -61,7 +62,7 @@ struct Resource {
     resource: String,
 }
 
-/// One metric that is counted: a series for each value of its label, or the one count of a metric without.
+/// A counter: one series per value of its label, or a single one without a label.
 struct CounterMetric {
     name: &'static str,
     help: &'static str,
@@ -70,7 +71,7 @@ struct CounterMetric {
     series: &'static [(&'static str, Count)],
 }
 
-/// One metric that is looked up.
+/// A gauge.
 struct GaugeMetric {
     name: &'static str,
     help: &'static str,
@@ -81,8 +82,8 @@ struct GaugeMetric {
 const COUNTERS: [CounterMetric; 7] = [
     CounterMetric {
         name: "reflector_lists",
-        help: "Lists that were asked for, by why: initial, expired (HTTP 410, or a page that was refused), lagging (older than the cache), malformed, \
-               type_returned",
+        help: "Lists requested, by reason: initial, expired (HTTP 410, or a refused page), lagging (older than the \
+               cache), malformed, type_returned",
         unit: None,
         label: "reason",
         series: &[
@@ -95,21 +96,21 @@ const COUNTERS: [CounterMetric; 7] = [
     },
     CounterMetric {
         name: "reflector_list_duration",
-        help: "Time from asking for a list to having all of it, of the lists that succeeded",
+        help: "Time from requesting a list to its completion, for lists that succeeded",
         unit: Some(Unit::Seconds),
         label: "",
         series: &[("", Count::ListNanoseconds)],
     },
     CounterMetric {
         name: "reflector_watches",
-        help: "Watches that were asked for",
+        help: "Watches requested",
         unit: None,
         label: "",
         series: &[("", Count::Watch)],
     },
     CounterMetric {
         name: "reflector_failures",
-        help: "Attempts to list or watch that failed, by how",
+        help: "Failed attempts to list or watch, by error",
         unit: None,
         label: "error",
         series: &[
@@ -124,7 +125,7 @@ const COUNTERS: [CounterMetric; 7] = [
     },
     CounterMetric {
         name: "informer_watch_events",
-        help: "Watch events that came, by type: applied (added or modified), deleted, bookmark, error",
+        help: "Watch events received, by type: applied (added or modified), deleted, bookmark, error",
         unit: None,
         label: "type",
         series: &[
@@ -136,14 +137,14 @@ const COUNTERS: [CounterMetric; 7] = [
     },
     CounterMetric {
         name: "informer_received",
-        help: "Length of the answers that came, without their heads",
+        help: "Length of the received response bodies",
         unit: Some(Unit::Bytes),
         label: "",
         series: &[("", Count::ReceivedBytes)],
     },
     CounterMetric {
         name: "informer_decode",
-        help: "Time spent on cutting answers, decoding objects and putting them into the cache",
+        help: "Time spent parsing responses, decoding objects and updating the cache",
         unit: Some(Unit::Seconds),
         label: "",
         series: &[("", Count::DecodeNanoseconds)],
@@ -153,55 +154,55 @@ const COUNTERS: [CounterMetric; 7] = [
 const GAUGES: [GaugeMetric; 9] = [
     GaugeMetric {
         name: "informer_running",
-        help: "Informers that run",
+        help: "Running informers",
         unit: None,
         value: |gauges| Some(gauges.informers as f64),
     },
     GaugeMetric {
         name: "informer_ready",
-        help: "Informers that run, are synced and are not stale",
+        help: "Running informers that are synced and not stale",
         unit: None,
         value: |gauges| Some(gauges.ready as f64),
     },
     GaugeMetric {
         name: "informer_objects",
-        help: "Objects in the caches",
+        help: "Cached objects",
         unit: None,
         value: |gauges| Some(gauges.objects as f64),
     },
     GaugeMetric {
         name: "informer_object",
-        help: "Memory that the objects of compact caches take, without their keys",
+        help: "Memory of the objects in compact caches, without their keys",
         unit: Some(Unit::Bytes),
         value: |gauges| gauges.object_bytes.map(|bytes| bytes as f64),
     },
     GaugeMetric {
         name: "informer_quarantined_objects",
-        help: "Objects whose present state does not decode",
+        help: "Objects whose present state fails to decode",
         unit: None,
         value: |gauges| Some(gauges.quarantined as f64),
     },
     GaugeMetric {
         name: "informer_last_contact_age",
-        help: "How long ago the server last sent a complete list, an event or a bookmark: the longest of all informers",
+        help: "Time since the server last sent a complete list, an event or a bookmark: the longest among informers",
         unit: Some(Unit::Seconds),
         value: |gauges| gauges.last_contact.map(|age| age.as_secs_f64()),
     },
     GaugeMetric {
         name: "informer_store_resource_version",
-        help: "The 15 least significant digits of the resource version of the cache: the lowest of all informers",
+        help: "The 15 least significant digits of the cache's resource version: the lowest among informers",
         unit: None,
         value: |gauges| gauges.resource_version.map(|version| version.last_digits() as f64),
     },
     GaugeMetric {
         name: "informer_subscribers",
-        help: "Subscriptions",
+        help: "Open subscriptions",
         unit: None,
         value: |gauges| Some(gauges.subscribers as f64),
     },
     GaugeMetric {
         name: "informer_queued_items",
-        help: "Changes that wait to be read by a subscription",
+        help: "Changes that subscriptions have not read yet",
         unit: None,
         value: |gauges| Some(gauges.queued as f64),
     },
@@ -232,7 +233,7 @@ impl Metrics {
             series.ended.iter().map(|(resource, counts)| (resource.clone(), (*counts, Gauges::default())));
         let mut gathered: BTreeMap<_, _> = ended.collect();
         let running: Vec<_> = series.running.clone();
-        // Looking into the informers takes their locks, and the last handle of one can be dropped here.
+        // Reading the informers takes their locks, and may drop the last handle of one.
         drop(series);
         for (resource, counters, informer) in running {
             let (counts, gauges) =
@@ -309,7 +310,7 @@ impl Collector for Metrics {
 }
 
 impl Resource {
-    /// The labels of a series; one without a name is none.
+    /// Returns the labels of a series. A label with an empty name is left out.
     fn labels<'a>(&'a self, more: (&'a str, &'a str)) -> impl Iterator<Item = (&'a str, &'a str)> {
         let resource = [("group", &*self.group), ("version", &*self.version), ("resource", &*self.resource)];
         resource.into_iter().chain(Some(more).filter(|(name, _)| !name.is_empty()))

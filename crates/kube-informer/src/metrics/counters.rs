@@ -1,4 +1,4 @@
-//! What happens, counted as it does.
+//! Occurrences, counted as they happen.
 
 #[cfg(feature = "metrics")]
 use std::sync::{
@@ -37,7 +37,7 @@ pub(crate) enum Count {
 #[cfg(feature = "metrics")]
 pub(super) const COUNTS: usize = Count::FailureMalformed as usize + 1;
 
-/// The counts of one informer. Cloning gives another handle to the same ones.
+/// The counters of one informer. Clones are handles to the same counters.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Counters(#[cfg(feature = "metrics")] Arc<[AtomicU64; COUNTS]>);
 
@@ -47,9 +47,9 @@ impl Counters {
         self.0[count.into() as usize].fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Does some of the reading and decoding, and counts how long it took.
+    /// Does a part of reading and decoding, and adds the time that it took.
     pub(crate) fn time_decoding<T>(&self, work: impl FnOnce() -> T) -> T {
-        // The processor's time, not the runtime's, which a test can hold.
+        // Not tokio's clock, which a test can pause.
         let begun = std::time::Instant::now();
         let done = work();
         self.add(Count::DecodeNanoseconds, u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));

@@ -1,16 +1,16 @@
-//! How long to wait after a failure.
+//! The delay after a failure.
 
 use std::time::Duration;
 
-/// The longest wait after the first failure; it doubles with each further one.
+/// The maximum delay after the first failure. It doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(400);
-/// The longest wait that a server may ask for.
+/// The maximum delay that a server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Waits that grow with every failure, and start again only when the owner saw progress.
+/// Delays that grow with every failure until the owner reports progress.
 ///
-/// Each wait is drawn from the upper half of its step, so that a thousand clients do not come back at once, and none is
-/// shorter than the one before.
+/// Each delay is drawn from the upper half of its step, so that a thousand clients do not retry at the same moment.
+/// Until the steps reach the cap, no delay is shorter than the one before.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -22,12 +22,13 @@ impl Backoff {
         Self { failures: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Something worked that shows that the trouble is over.
+    /// Resets the delay: something worked that shows that the trouble is over.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The wait after one more failure: at most `cap`, and at least what the server asked for.
+    /// Returns the delay after one more failure: at most `cap`, but at least what the server asked for (up to
+    /// [`MAX_RETRY_AFTER`]).
     pub(crate) fn next_delay(&mut self, cap: Duration, retry_after: Option<Duration>) -> Duration {
         let step = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(cap);
         self.failures = self.failures.saturating_add(1);
@@ -41,7 +42,7 @@ impl Backoff {
         }
     }
 
-    /// A time between the two.
+    /// Returns a random duration between the two.
     pub(crate) fn jitter(&mut self, from: Duration, to: Duration) -> Duration {
         from + to.saturating_sub(from).mul_f64(self.random.f64())
     }
@@ -60,7 +61,7 @@ mod tests {
             let mut backoff = Backoff::new(seed);
             let waits: Vec<_> = (0..12).map(|_| backoff.next_delay(cap, None)).collect();
             prop_assert!(waits[0] >= FIRST_DELAY / 2 && waits[0] < Duration::from_secs(1));
-            // Up to the cap each wait is at least as long as the one before.
+            // Up to the cap, each delay is at least as long as the one before.
             prop_assert!(waits[..6].windows(2).all(|pair| pair[0] <= pair[1]), "{:?}", waits);
             prop_assert!(waits[6..].iter().all(|wait| (cap / 2..=cap).contains(wait)), "{:?}", waits);
             backoff.reset();

@@ -1,4 +1,4 @@
-//! What is asked of the server, and how it is written in a URL.
+//! The requests of the protocol, and their URLs.
 
 use std::{fmt::Write, time::Duration};
 
@@ -6,16 +6,16 @@ use kube::Resource;
 
 use crate::ResourceVersion;
 
-/// What the server says that an object is of which it gives the metadata alone.
+/// The `apiVersion` and `kind` of objects whose metadata only is requested.
 const METADATA_TYPE: (&str, &str) = ("meta.k8s.io/v1", "PartialObjectMetadata");
 
-/// What is watched.
+/// The resource to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) group: String,
     pub(crate) version: String,
     pub(crate) plural: String,
-    /// What each object says that it is.
+    /// The `apiVersion` that objects carry.
     pub(crate) api_version: String,
     pub(crate) kind: String,
     pub(crate) metadata_only: bool,
@@ -24,13 +24,13 @@ pub(crate) struct Target {
     pub(crate) field_selector: String,
 }
 
-/// One request of the protocol.
+/// A request of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// A list, or a page of it.
+    /// A list, or a page of one.
     List {
         version: ListVersion,
-        /// After how many objects the server may divide it.
+        /// The page size.
         limit: Option<u32>,
         /// Where the page begins.
         continue_token: Option<String>,
@@ -39,18 +39,18 @@ pub(crate) enum Request {
     WatchList { version: ListVersion, timeout: Duration },
     /// A watch of what comes after a version.
     Watch { from: ResourceVersion, timeout: Duration },
-    /// The resources of the group and version: whether the type is served at all.
+    /// The resources of the group and version, to see whether the type is served at all.
     Discover,
 }
 
-/// How new a list has to be.
+/// How fresh a list must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListVersion {
-    /// As new as the server's storage.
+    /// As fresh as the server's storage.
     Latest,
-    /// Whatever the server has in memory.
+    /// Any state of the server's watch cache.
     Any,
-    /// At least this.
+    /// At least this version.
     AtLeast(ResourceVersion),
 }
 
@@ -74,7 +74,7 @@ impl Target {
         }
     }
 
-    /// The target of a collection's path. What the path does not tell stays empty: of what kind its objects are.
+    /// Parses the path of a collection. `api_version` and `kind` stay empty, because the path does not contain them.
     #[cfg(feature = "runtime")]
     pub(crate) fn from_path<K: Resource>(path: &str) -> Self {
         let mut parts = path.trim_start_matches('/').split('/');
@@ -94,7 +94,7 @@ impl Target {
         }
     }
 
-    /// The path of the collection.
+    /// Returns the path of the collection.
     pub(crate) fn path(&self) -> String {
         let mut path = self.group_version_path();
         if let Some(namespace) = &self.namespace {
@@ -114,7 +114,7 @@ impl Target {
         path
     }
 
-    /// Whether an object can leave the selection without being deleted. It cannot leave a selection by its name.
+    /// Whether an object can leave the selection without being deleted. It cannot if it is selected by name only.
     pub(crate) fn objects_can_leave(&self) -> bool {
         let fixed = |term: &str| {
             matches!(
@@ -126,7 +126,7 @@ impl Target {
             || (!self.field_selector.is_empty() && !self.field_selector.split(',').all(fixed))
     }
 
-    /// Path and query.
+    /// Returns path and query.
     pub(crate) fn uri(&self, request: &Request) -> String {
         if matches!(request, Request::Discover) {
             return self.group_version_path();
@@ -144,7 +144,7 @@ impl Target {
                     query.add("limit", &limit.to_string());
                 }
                 match continue_token {
-                    // The token says which version the page is of; the server refuses another word on it.
+                    // The token determines the version; the server rejects a second indication of it.
                     Some(token) => query.add("continue", token),
                     None => query.version(*version),
                 }
@@ -168,12 +168,12 @@ impl Target {
 }
 
 impl Request {
-    /// Whether the answer is the whole state from its beginning.
+    /// Whether the response is the complete state from its beginning.
     pub(crate) fn begins_list(&self) -> bool {
         matches!(self, Self::WatchList { .. } | Self::List { continue_token: None, .. })
     }
 
-    /// What is asked for, for a log.
+    /// The kind of the request, for logs.
     pub(crate) fn verb(&self) -> &'static str {
         match self {
             Self::List { continue_token: None, .. } => "list",
@@ -184,7 +184,7 @@ impl Request {
         }
     }
 
-    /// The version that is asked for, if one is.
+    /// The `resourceVersion` parameter of the request, if any.
     pub(crate) fn version(&self) -> Option<String> {
         match self {
             Self::List { version, continue_token: None, .. } | Self::WatchList { version, .. } => {
@@ -230,12 +230,13 @@ impl Query {
     }
 }
 
-/// Everything but RFC 3986's unreserved characters as `%XX`: right in a path segment and in a query value.
+/// Appends `text` with everything but RFC 3986's unreserved characters as `%XX`, which is valid in a path segment and
+/// in a query value.
 fn escape(to: &mut String, text: &str) {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
-            // Writing to a String does not fail.
+            // Writing to a `String` does not fail.
             _ => drop(write!(to, "%{byte:02X}")),
         }
     }

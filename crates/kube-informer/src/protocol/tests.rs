@@ -1,10 +1,10 @@
-//! What holds for the machine alone, whatever a server does.
+//! Properties of the machine itself, whatever a server does.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What comes of a request, none of which gets anywhere.
+/// The outcome of a request. None makes progress.
 #[derive(Debug, Clone)]
 enum Outcome {
     Status(u16),
@@ -13,7 +13,7 @@ enum Outcome {
     Ended,
     Silent,
     Malformed,
-    /// A list succeeds, and each time at a higher version; a watch only brings what is known.
+    /// A list succeeds, each time at a higher version; a watch brings nothing new.
     Works,
 }
 
@@ -30,8 +30,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 proptest! {
-    /// Contract 12: every request has a deadline, and requests that get nowhere become rare, however they fail and
-    /// whatever succeeds in between.
+    /// Contract 12: every request has a deadline, and requests that make no progress become rare, however they fail
+    /// and whatever succeeds in between.
     #[test]
     fn requests_that_get_nowhere_become_rare(
         outcomes in prop::collection::vec(outcome(), 60),

@@ -2,5 +2,5 @@
 
 use std::time::Duration;
 
-/// Time since the [`Informers`](crate::Informers) were made.
+/// Time since the [`Informers`](crate::Informers) were created.
 pub(crate) type Time = Duration;

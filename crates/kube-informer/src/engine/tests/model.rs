@@ -1,4 +1,4 @@
-//! A server with one resource: what it holds, what it remembers, and what it answers.
+//! A server with one resource: its objects, its history, and its responses.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use crate::protocol::{ListVersion, Request};
 
-/// How many objects a page has. Small, so that small histories have pages.
+/// The page size. Small, so that short histories have pages.
 const PAGE: usize = 2;
 
-/// The name of an object that is there all the time.
+/// The name of an object that always exists.
 pub(super) const ALWAYS: &str = "always";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stored {
     pub(super) uid: u64,
     pub(super) version: u64,
-    /// It does not decode as a Blog.
+    /// Whether it fails to decode as a Blog.
     pub(super) bad: bool,
 }
 
@@ -25,22 +25,22 @@ pub(super) struct Server {
     namespace: &'static str,
     pub(super) revision: u64,
     pub(super) objects: BTreeMap<String, Stored>,
-    /// Every change of this epoch: version, type, name, object.
+    /// All changes of this epoch: version, type, name, object.
     log: Vec<(u64, &'static str, String, Stored)>,
-    /// The states of this epoch by revision, for lists from the past.
+    /// The states of this epoch by revision, for lists of the past.
     past: BTreeMap<u64, BTreeMap<String, Stored>>,
-    /// Changes up to this revision are forgotten.
+    /// Changes up to this revision are compacted.
     floor: u64,
     next_uid: u64,
     epochs: u32,
 }
 
-/// What a server answers.
+/// A response of the server.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: u16,
     pub(super) body: String,
-    /// Whether more can come after this body.
+    /// Whether the response continues after this body.
     pub(super) open: bool,
 }
 
@@ -60,7 +60,7 @@ impl Server {
         server
     }
 
-    /// Creates or updates; `bad` objects do not decode. The line that a watch brings.
+    /// Creates or updates an object; a `bad` one fails to decode. Returns the line of the watch.
     pub(super) fn put(&mut self, name: &str, bad: bool) -> String {
         self.revision += 1;
         let known = self.objects.get(name);
@@ -83,14 +83,14 @@ impl Server {
         self.floor = self.revision;
     }
 
-    /// A server in memory starts again: other objects under the same names, or the same ones if it was given them again
-    /// from a backup, and versions that go back.
+    /// Restarts a server that keeps its state in memory: versions start anew, with other objects under the same
+    /// names, or with the same ones, as if restored from a backup.
     pub(super) fn restart(&mut self, same_objects: bool) {
         if self.epochs == 8 {
             return;
         }
         self.epochs += 1;
-        // So low that the new epoch never reaches the old one: nobody could tell then.
+        // So low that the new epoch never reaches the old one, which would be undetectable.
         self.revision = 1 << (20 - 2 * self.epochs);
         self.floor = 0;
         self.log.clear();
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// An etcd backup is restored, and versions are moved forward, as its manual says.
+    /// Restores an etcd backup and moves versions forward, as etcd's manual recommends.
     pub(super) fn restore(&mut self) {
         let Some(backup) = self.past.values().rev().nth(2).cloned() else { return };
         self.objects = backup;
@@ -118,13 +118,13 @@ impl Server {
         self.remember();
     }
 
-    /// Lines of what came after a version.
+    /// Returns the lines of what came after a version.
     pub(super) fn since(&self, version: u64) -> String {
         let after = self.log.iter().filter(|(at, ..)| *at > version);
         after.map(|(_, kind, name, stored)| line(kind, &self.object(name, stored))).collect()
     }
 
-    /// `lag` makes a list from memory this many revisions old.
+    /// `lag` is how many revisions old a list from the watch cache is.
     pub(super) fn answer(&self, request: &Request, ignores_initial: bool, lag: u64) -> Answer {
         let ok = |body, open| Answer { code: 200, body, open };
         match request {
@@ -144,7 +144,7 @@ impl Server {
                     objects.iter().map(|(name, stored)| line("ADDED", &self.object(name, stored))).collect();
                 if !ignores_initial {
                     body += &bookmark(revision, true);
-                    // A watch goes on from the state that it began with.
+                    // The watch continues from the state that it began with.
                     body += &self.since(revision);
                 }
                 ok(body, true)
@@ -239,5 +239,6 @@ pub(super) fn bookmark(revision: u64, ends_initial: bool) -> String {
 
 pub(super) fn line(kind: &str, object: &Value) -> String {
     // The type comes first, as on the wire.
+    //
     format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
 }

@@ -1,4 +1,4 @@
-//! Histories and faults, and what must hold after each.
+//! Generated histories and faults, and what must hold after each.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,16 +30,16 @@ use crate::{
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const NAMESPACES: [&str; 3] = ["east", "north", "west"];
 
-/// How many keys the indexes have, less one.
+/// The number of index keys, minus one.
 const PARTS: u64 = 3;
 
-/// What happens, in order.
+/// A step of a history.
 #[derive(Debug, Clone)]
 enum Step {
     Put(usize),
     PutBad(usize),
     Delete(usize),
-    /// Comes and goes at once.
+    /// An object that comes and goes at once, several times.
     Burst(usize),
     Compact,
     /// With the same objects, or with others.
@@ -47,34 +47,34 @@ enum Step {
     Restore,
     Bookmark,
     Fault(Fault),
-    /// The namespace is not watched any more, or is again.
+    /// Stops watching the namespace, or starts again.
     Remove,
     Add,
     Join,
-    /// A subscriber reads this many events.
+    /// A subscriber reads up to this many events.
     Read(usize, usize),
 }
 
-/// What happens to the next answer, or to the watch that is open.
+/// A fault of the next response, or of the open watch.
 #[derive(Debug, Clone)]
 enum Fault {
     Refuse(u16, Option<u64>),
     NoAnswer,
-    /// The stream breaks after so many bytes.
+    /// The stream breaks after this many bytes.
     Cut(usize),
-    /// It ends cleanly after so many bytes.
+    /// The stream ends cleanly after this many bytes.
     End(usize),
-    /// Nothing more comes after so many bytes, and the connection stays.
+    /// Nothing more comes after this many bytes, and the connection stays open.
     Silence(usize),
     Gone,
     IgnoreInitial,
-    /// Nothing but events about objects that come and go, and no end of the initial ones.
+    /// Only events about objects that come and go, and no end of the initial events.
     Busy,
-    /// A page leads to itself.
+    /// A page continues with itself.
     SamePage,
-    /// An answer that could be a list, and is none.
+    /// A response that looks like a list but is not one.
     NoList,
-    /// An error whose text does not come.
+    /// An error whose body never comes.
     Mute(u16),
     Replay(u64),
     Lag(u64),
@@ -118,7 +118,7 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-/// What happens to a namespace that comes and goes.
+/// A step of a namespace that can be added and removed.
 fn step_of_set() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => step(),
@@ -132,7 +132,7 @@ struct Subscriber {
     subscription: Subscription<Blog>,
     known: BTreeMap<ObjectKey, Arc<Blog>>,
     synced: bool,
-    /// Whether objects may be told of in an older state: a backup was restored, or their namespace came back.
+    /// Whether an older state may follow a newer one: a backup was restored, or the namespace came back.
     backwards: bool,
 }
 
@@ -174,7 +174,7 @@ impl Subscriber {
     }
 }
 
-/// Contract 2: the index says what its function says of each object beside it, no more and no less.
+/// Contract 2: the index contains exactly the keys that its function returns for the objects beside it.
 fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
     for key in 0..=PARTS {
         let has = |blog: &&Arc<Blog>| keys(blog).contains(&key);
@@ -184,12 +184,12 @@ fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
     }
 }
 
-/// Two keys for most objects and one for some, which change with most updates.
+/// Two keys for most objects and one for some. Most updates change them.
 fn keys(blog: &Arc<Blog>) -> Vec<u64> {
     vec![version(blog) % PARTS, version(blog) / 2 % (PARTS + 1)]
 }
 
-/// What the informer does for a namespace, or for all that are watched as one.
+/// The phase of a namespace, or of all namespaces that are watched as one.
 fn phase<'a>(status: &'a Status, namespace: &str) -> &'a Phase {
     status.namespaces.get(namespace).map_or(&status.phase, |part| &part.phase)
 }
@@ -198,7 +198,7 @@ fn version(blog: &Blog) -> u64 {
     blog.resource_version().unwrap().parse().unwrap()
 }
 
-/// An informer of one or several namespaces, each with a server of its own, and those who read it.
+/// An informer of one or several namespaces, each with its own server, and its readers.
 struct Simulation {
     state: Arc<State<Blog>>,
     settings: Settings,
@@ -207,7 +207,7 @@ struct Simulation {
     now: Time,
     connections: Vec<Connection>,
     subscribers: Vec<Subscriber>,
-    /// One from the start and one that was added later.
+    /// One that exists from the start, and one that was added later.
     indexes: Vec<Index<Blog, u64>>,
     chunk: usize,
     backwards: bool,
@@ -216,12 +216,12 @@ struct Simulation {
 struct Connection {
     namespace: &'static str,
     server: Server,
-    /// What the informer watches: none while it does not watch this namespace.
+    /// What the informer watches, or `None` while it does not watch this namespace.
     scope: Option<Scope>,
-    /// What follows it. It is behind `scope` until the round is over, as a task that has not run yet.
+    /// The engine of the scope. It lags behind `scope` until the round is over, like a task that has not run yet.
     engine: Option<Engine<Blog>>,
     steps: std::vec::IntoIter<Step>,
-    /// The faults that wait for the next answers.
+    /// The faults of the next responses.
     pending: VecDeque<Fault>,
 }
 
@@ -232,7 +232,7 @@ impl Connection {
 }
 
 impl Simulation {
-    /// An informer of everything.
+    /// An informer of all namespaces.
     fn new(steps: Vec<Step>, list_semantic: ListSemantic, seed: u64, chunk: usize) -> Self {
         Self::with(vec![("default", Scope::new(None), steps)], list_semantic, seed, chunk)
     }
@@ -273,12 +273,12 @@ impl Simulation {
         }
     }
 
-    /// Plays each history, in turns that the numbers give.
+    /// Plays the histories, taking turns as `turns` says.
     fn run(mut self, turns: &[usize]) {
         self.join();
         self.index();
         let mut turns = turns.iter().copied().cycle();
-        // Each round uses up a step or more, or is a request that a fault of an earlier step has earned.
+        // Each round consumes at least one step, or is a request that a fault of an earlier step caused.
         while !self.connections.iter().all(Connection::is_over) {
             let at = turns.next().unwrap_or_default() % self.connections.len();
             self.round(at);
@@ -287,7 +287,7 @@ impl Simulation {
         self.check();
     }
 
-    /// Without faults, the engines get there.
+    /// Without faults, the engines catch up.
     fn settle(&mut self) {
         for at in 0..self.connections.len() {
             let behind = |simulation: &Self| {
@@ -353,7 +353,7 @@ impl Simulation {
         }
     }
 
-    /// One thing that an engine wants.
+    /// Performs one action of an engine.
     fn round(&mut self, at: usize) {
         self.observe();
         let Connection { scope, engine, .. } = &mut self.connections[at];
@@ -381,7 +381,7 @@ impl Simulation {
             }
             Action::Send(request) => {
                 if matches!(request, Request::List { continue_token: Some(_), .. }) {
-                    // Between two pages the world goes on, too.
+                    // The server changes between two pages, too.
                     self.advance_offline(at);
                 }
                 self.exchange(at, &request);
@@ -397,8 +397,8 @@ impl Simulation {
         self.connections[at].engine.as_mut().expect("somebody follows it")
     }
 
-    /// A reader never sees a part: an object that is there all the time is in every snapshot, or its whole namespace is
-    /// not. And the first subscriber misses nothing, so that nothing is hidden by coalescing.
+    /// No partial state is ever visible: an object that always exists is in every snapshot, unless its whole
+    /// namespace is not. The first subscriber reads everything at once, so that coalescing hides nothing.
     fn observe(&mut self) {
         self.subscribers[0].read(usize::MAX);
         assert!(self.state.change(Store::take_pending).is_none(), "something was kept back");
@@ -408,7 +408,7 @@ impl Simulation {
             let held = snapshot.resource_version_of(namespace).is_some();
             let count = snapshot.in_namespace(namespace).count();
             assert!(scope.is_some() || !held, "{namespace} is held, and is not watched");
-            // A type that is gone is empty, and until it is listed again nobody is told that it is not.
+            // A type that is gone is empty, and that it is back is not known until it is listed again.
             let gone = matches!(phase(&status, namespace), Phase::TypeGone { .. });
             let always = snapshot.get(*namespace, ALWAYS).is_some();
             assert!(gone || always == held, "a list under way can be seen");
@@ -419,7 +419,7 @@ impl Simulation {
         }
     }
 
-    /// The world goes on while nobody is connected.
+    /// The server changes while nobody is connected.
     fn advance_offline(&mut self, at: usize) {
         for _ in 0..2 {
             match self.connections[at].steps.next() {
@@ -476,7 +476,7 @@ impl Simulation {
         }
         let Answer { code, body, open } = answer;
         if matches!((request, code), (Request::Discover, 404)) {
-            // The type is taken as gone, and its objects, when it is back, are what they were.
+            // The type counts as gone. When it is back, its objects are what they were.
             self.goes_backwards();
         }
         let now = self.now;
@@ -498,7 +498,7 @@ impl Simulation {
         }
     }
 
-    /// A watch is open: what happens is told at once, until a fault ends it.
+    /// A watch is open: changes are reported at once, until a fault ends it.
     fn live(&mut self, at: usize) {
         while let Some(step) = self.connections[at].steps.next() {
             let (text, end): (String, Option<Fault>) = match step {
@@ -528,7 +528,7 @@ impl Simulation {
                 Some(_) => return self.error(at),
             }
         }
-        // The history is over: the server rests, and says how far it is.
+        // The history is over. The server is idle and reports its version.
         let rests = bookmark(self.connections[at].server.revision, false);
         if self.feed(at, rests.as_bytes()) == Flow::Continue {
             self.error(at);
@@ -632,7 +632,7 @@ impl Simulation {
         self.engine(at).on_eof(now);
     }
 
-    /// Changes come, as if no initial events had been asked for, and before each one the engine would have waited.
+    /// The server sends changes as if no initial events had been requested, each before the engine's timeout.
     fn busy(&mut self, at: usize) {
         for _ in 0..500 {
             let server = &mut self.connections[at].server;
@@ -650,7 +650,7 @@ impl Simulation {
         panic!("a server that ignores sendInitialEvents is not found out");
     }
 
-    /// Nothing comes any more: the engine has to notice by itself.
+    /// Nothing is received any more, and the engine has to notice by itself.
     fn silence(&mut self, at: usize) {
         for _ in 0..10 {
             let timeout = self.engine(at).next_timeout().expect("a request under way has a deadline");
@@ -664,7 +664,7 @@ impl Simulation {
     }
 }
 
-/// At least so many, which is more than proptest's own number; still more by PROPTEST_CASES.
+/// At least this many cases, more than proptest's default. PROPTEST_CASES can raise it further.
 fn cases(at_least: u32) -> ProptestConfig {
     ProptestConfig { cases: ProptestConfig::default().cases.max(at_least), ..ProptestConfig::default() }
 }
@@ -672,8 +672,8 @@ fn cases(at_least: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(cases(1024))]
 
-    /// Contract 1, 3, 4, 5, 6, 9 and 12: after every history of changes and faults the cache equals the server, and so
-    /// does what each subscriber was told, whenever it joined and however slowly it read.
+    /// Contract 1, 3, 4, 5, 6, 9 and 12: after any sequence of changes and faults the cache equals the server, and
+    /// replaying any subscriber's events yields the cache, whenever it subscribed and however slowly it read.
     #[test]
     fn after_any_history_cache_and_subscribers_equal_the_server(
         steps in prop::collection::vec(step(), 0..40),
@@ -689,7 +689,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(512))]
 
-    /// The same for a set of namespaces that come and go, each whole or not there.
+    /// The same for a set of namespaces that come and go, each either complete or absent.
     #[test]
     fn after_any_history_a_set_of_namespaces_is_one_cache_that_equals_the_server(
         histories in prop::collection::vec(prop::collection::vec(step_of_set(), 0..25), NAMESPACES.len()),
@@ -699,13 +699,13 @@ proptest! {
         chunk in 1_usize..600,
     ) {
         let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
-        // At the end each has its turn.
+        // At the end, each gets a turn.
         let turns: Vec<usize> = turns.into_iter().chain(0..NAMESPACES.len()).collect();
         Simulation::of_set(histories, list_semantic, seed, chunk).run(&turns);
     }
 }
 
-/// Contract 6, the one history of it that is rare among invented ones.
+/// Contract 6: a history of it that is rare among generated ones.
 #[test]
 fn a_list_from_a_cache_that_lags_moves_nothing_back() {
     let steps = vec![Step::Put(0), Step::Put(0), Step::Fault(Fault::Gone), Step::Fault(Fault::Lag(1))];

@@ -1,6 +1,6 @@
 //! Follows the ConfigMaps of a cluster: `cargo run -p kube-informer --example configmaps [NAMESPACE]`.
 //!
-//! Finds the cluster as `kube::Client::try_default` does, and ends with ctrl-c.
+//! Finds the cluster as `kube::Client::try_default` does. Press Ctrl-C to stop.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 

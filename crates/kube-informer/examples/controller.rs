@@ -1,6 +1,6 @@
-//! kube's `Controller` on informers: keeps a ConfigMap with the URL of each blog.
+//! kube's `Controller` driven by informers: maintains a ConfigMap with the URL of each blog.
 //!
-//! Against the demo server, in two terminals and a third one for kubectl:
+//! To run it against the demo server, use two terminals, and a third one for kubectl:
 //!
 //! ```text
 //! cargo run -p crdctl -- demo
@@ -8,7 +8,7 @@
 //! kubectl --kubeconfig /tmp/crdctl-demo-….kubeconfig delete configmap blog-sample
 //! ```
 //!
-//! The deleted ConfigMap comes back, and one whose blog is deleted goes. Ends with ctrl-c.
+//! The deleted ConfigMap is recreated, and the ConfigMap of a deleted blog is deleted. Press Ctrl-C to stop.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -31,7 +31,7 @@ struct BlogSpec {
     url: String,
 }
 
-/// The label of the ConfigMaps that this controller makes, so that it watches no others.
+/// The label of the ConfigMaps that this controller creates, so that it watches no others.
 const LABEL: &str = "web.helloworld/blog";
 
 async fn reconcile(blog: Arc<SharedObject<Blog>>, client: Arc<Client>) -> Result<Action, kube::Error> {

@@ -1,4 +1,4 @@
-//! The promises that the crate's page makes, but for those that the simulation and the regression tests hold.
+//! The contract on the crate's page, except for what the simulation and the regression tests cover.
 
 mod support;
 
@@ -64,14 +64,14 @@ async fn the_last_handle_stops_the_watch_and_frees_the_objects() {
     let object = Arc::downgrade(blogs.snapshot().unwrap().get("default", "a").unwrap());
     let events = blogs.clone().subscribe();
     drop(blogs);
-    // A subscription is a handle too.
+    // A subscription is a handle, too.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(server.open_answers(), 1);
     let stopped = Instant::now();
     drop(events);
     eventually(|| server.open_answers() == 0 && object.strong_count() == 0).await;
     assert!(stopped.elapsed() < Duration::from_secs(1));
-    // The next one is a new one.
+    // The next informer is a new one.
     informers.typed::<Blog>().start().synced().await.unwrap();
     assert_eq!(server.calls().len(), 2);
 }
@@ -93,13 +93,13 @@ async fn a_cancelled_token_ends_everything_within_a_second() {
     assert!(cancelled.elapsed() < Duration::from_secs(1));
     let soon = Instant::now() + Duration::from_secs(60);
     assert_eq!(blogs.wait_for(None, "9", soon).await.unwrap_err().to_string(), "the informer was stopped");
-    // Started after the end, it does nothing, and says so.
+    // An informer that is started after the end does nothing, and says so.
     let late = informers.typed::<Blog>().start();
     assert!(matches!(late.synced().await, Err(Error::Stopped)));
     assert_eq!(server.calls().len(), 1);
 }
 
-/// Contract 11, for each thing that an informer can be waiting for.
+/// Contract 11, for everything that an informer can wait for.
 #[tokio::test(start_paused = true)]
 async fn it_ends_within_a_second_whatever_it_waits_for() {
     let half = event("ADDED", &blog("a", 5));
@@ -133,7 +133,7 @@ async fn it_ends_within_a_second_whatever_it_waits_for() {
     }
 }
 
-/// Contract 8: whatever the reason, nobody waits in vain, and everybody hears that it is over.
+/// Contract 8: whatever the reason, every waiter learns it, and learns when it is over.
 #[tokio::test(start_paused = true)]
 async fn every_reason_reaches_every_waiter_at_once_and_healing_is_told() {
     let reasons: [fn() -> Reply; 5] = [
@@ -171,7 +171,7 @@ async fn every_reason_reaches_every_waiter_at_once_and_healing_is_told() {
     }
 }
 
-/// Contract 2 and 6: a reader needs not wait for a list under way, and sees nothing of what it has not shown yet.
+/// Contract 2 and 6: a reader does not wait for a list in progress, and sees nothing that it has not shown yet.
 #[tokio::test(start_paused = true)]
 async fn a_relist_that_stands_still_half_way_holds_up_no_reader() {
     let (send, more) = mpsc::unbounded_channel();
@@ -188,7 +188,7 @@ async fn a_relist_that_stands_still_half_way_holds_up_no_reader() {
     let by_name = blogs.index(|blog| [blog.name_any()]);
     let mut events = blogs.subscribe();
     assert_eq!(read(&mut events, 4).await, ["*a/3", "*b/4", "*c/5", "synced 3 at 5"]);
-    // A difference is told as soon as it is known.
+    // A difference is sent as soon as it is known.
     assert_eq!(next(&mut events).await, "~b/4-7");
     let half_way = blogs.snapshot().unwrap();
     assert_eq!(half_way.len(), 3);
@@ -198,7 +198,7 @@ async fn a_relist_that_stands_still_half_way_holds_up_no_reader() {
     send.send(event("ADDED", &blog("c", 5)) + &bookmark(9, true)).unwrap();
     assert_eq!(next(&mut events).await, "-a/3 MissedWhileAway");
     assert_eq!(next(&mut late).await, "-a/3 MissedWhileAway");
-    // What is held never changes, and what did not change is held once.
+    // A snapshot never changes, and objects that did not change are stored once.
     let after = blogs.snapshot().unwrap();
     assert_eq!((half_way.len(), after.len()), (3, 2));
     assert!(Arc::ptr_eq(half_way.get("default", "c").unwrap(), after.get("default", "c").unwrap()));
@@ -250,7 +250,7 @@ async fn a_server_is_left_alone_as_long_as_it_asks() {
         _ => Reply::watch_list(5, &[], Then::Stay),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
-    // It has said when to come back, and not that it will not do: that is no verdict.
+    // The server said when to come back, not that it refuses: this is not a failure.
     assert_eq!(blogs.synced().await.unwrap().count, 0);
     let calls = server.calls();
     let waited = calls[1].at - calls[0].at;
@@ -304,7 +304,7 @@ async fn a_type_that_goes_empties_the_cache_once_discovery_confirms_it_and_can_c
     let server = Server::new(move |call| {
         let served = gone.load(Ordering::SeqCst);
         if call.is_discovery() {
-            // Discovery lags behind: at first it still has the type.
+            // Discovery lags behind: at first it still lists the type.
             let mut doubts = doubts.lock().unwrap();
             *doubts += 1;
             let names = if served || *doubts < 3 { vec![json!({"name": "blogs"})] } else { vec![] };
@@ -365,7 +365,7 @@ async fn a_snapshot_is_ordered_by_namespace_and_name() {
         blog["metadata"]["namespace"] = json!(namespace);
         blog
     };
-    // `a-b` sorts after `a`, though `-` sorts before `/`.
+    // `a-b` sorts after `a`, although `-` sorts before `/`.
     let objects = [at("a-b", "x", 1), at("a", "z", 2), at("b", "y", 3), at("a", "y", 4)];
     let server = Server::new(move |_| Reply::watch_list(5, &objects, Then::Stay));
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
@@ -389,10 +389,10 @@ async fn another_object_of_the_same_name_is_a_deletion_and_an_addition() {
     let mut events = blogs.subscribe();
     let mut late = blogs.subscribe();
     assert_eq!(read(&mut events, 2).await, ["*a/5", "synced 1 at 5"]);
-    // The deletion was missed by the server's own watch cache: only the new object comes.
+    // The server's own watch cache missed the deletion: only the new object is sent.
     send.send(event("ADDED", &blog_with_uid("a", 8, "another"))).unwrap();
     assert_eq!(read(&mut events, 2).await, ["-a/5 Deleted", "+a/8"]);
-    // Not coalesced into one: both are told to one who reads late, too.
+    // Not coalesced into one: even a late reader receives both.
     send.send(event("MODIFIED", &blog_with_uid("a", 9, "another"))).unwrap();
     assert_eq!(next(&mut events).await, "~a/8-9");
     assert_eq!(read(&mut late, 4).await, ["*a/5", "synced 1 at 5", "-a/5 Deleted", "+a/9"]);
@@ -466,7 +466,7 @@ async fn an_expired_page_starts_the_list_anew_unpaged() {
 async fn versions_that_go_back_are_a_new_epoch() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(50, &[blog("a", 40), blog("b", 50)], Then::Break),
-        // The server started again, and knows nothing of version 50.
+        // The server was restarted and knows nothing of version 50.
         1 => Reply::watch(vec![bookmark(3, false)], Then::Stay),
         _ => Reply::watch_list(4, &[blog_with_uid("a", 2, "new")], Then::Stay),
     });
@@ -583,7 +583,7 @@ async fn an_index_finds_objects_by_any_number_of_keys_whenever_it_was_added() {
     blogs.wait_for("default", "8", Instant::now() + Duration::from_secs(5)).await.unwrap();
     let after = blogs.snapshot().unwrap();
     for index in [&early, &late] {
-        // A snapshot is answered as of its own moment, also one that is older than the index.
+        // A snapshot is read as of its own moment, even if it is older than the index.
         let found = ["x", "y", "z"].map(|key| names(&before, index, key));
         assert_eq!(found, ["a", "a b", ""]);
         let found = ["x", "y", "z"].map(|key| names(&after, index, key));
@@ -693,7 +693,7 @@ async fn a_panic_of_an_index_function_ends_the_informer_and_a_new_one_can_be_sta
     assert!(matches!(blogs.synced().await, Err(Error::Stopped)));
     assert!(!blogs.status().borrow().is_ready());
 
-    // The same type, scope and options, while the first one is still held.
+    // The same type, scope and options, while the first handle still exists.
     let again = informers.typed::<Blog>().start();
     assert_eq!(again.synced().await.unwrap().count, 1);
     assert!(again.snapshot().unwrap().get("default", "a").is_some_and(|blog| blog.spec.url.ends_with("/9")));
@@ -723,7 +723,7 @@ async fn to_be_told_to_come_later_for_long_is_a_failure() {
     assert!(error.is_too_many_requests(), "{error}");
     let waited = began.elapsed();
     assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(60), "{waited:?}");
-    // And it denies the other namespace nothing any more.
+    // It no longer denies anything in the other namespace either.
     assert_eq!(blogs.snapshot().unwrap().len(), 1);
 }
 

@@ -1,6 +1,6 @@
-//! kube-runtime's `Controller`, driven by informers. Of what was seen to go wrong in kube-runtime 5.0, the last row is
-//! held here: relists that reconcile everything, deletions that reconcile nothing, and a fault of one watch that stops
-//! all of them.
+//! kube-runtime's `Controller`, driven by informers. Covers the faults of kube-runtime 5.0 that concern controllers:
+//! relists that reconcile everything, deletions that reconcile nothing, and a fault of one watch that pauses all of
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
 
@@ -36,7 +36,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// A server of blogs and of ConfigMaps: each answers the requests for it, which it counts.
+/// A server of blogs and ConfigMaps. Each closure receives the number of requests of its type so far.
 fn server(
     blogs: impl Fn(usize) -> Reply + Send + Sync + 'static,
     maps: impl Fn(usize) -> Reply + Send + Sync + 'static,
@@ -51,7 +51,7 @@ fn server(
     })
 }
 
-/// A ConfigMap that belongs to a blog.
+/// A ConfigMap that a blog owns.
 fn owned(name: &str, version: u64, owner: &str) -> Value {
     let owner = json!({"apiVersion": "web.helloworld/v1", "kind": "Blog", "name": owner, "uid": format!("uid-of-{owner}")});
     json!({
@@ -62,7 +62,7 @@ fn owned(name: &str, version: u64, owner: &str) -> Value {
     })
 }
 
-/// A reply that takes lines later.
+/// Lines to be sent later in a reply.
 fn more() -> (UnboundedSender<String>, Mutex<Option<UnboundedReceiver<String>>>) {
     let (send, more) = mpsc::unbounded_channel();
     (send, Mutex::new(Some(more)))
@@ -72,7 +72,7 @@ fn take(more: &Mutex<Option<UnboundedReceiver<String>>>) -> Then {
     Then::More(more.lock().unwrap().take().unwrap())
 }
 
-/// A controller that runs, and what it reconciled.
+/// A running controller, and what it reconciled.
 struct Running {
     reconciled: UnboundedReceiver<Arc<SharedObject<Blog>>>,
     store: Store<SharedObject<Blog>>,
@@ -99,7 +99,7 @@ impl Running {
         Self { reconciled, store, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
     }
 
-    /// The blogs that are reconciled next, in the order of their names.
+    /// Returns the next reconciled blogs, ordered by name.
     async fn next(&mut self, count: usize) -> Vec<String> {
         let mut next = Vec::new();
         for _ in 0..count {
@@ -111,7 +111,7 @@ impl Running {
         next
     }
 
-    /// What is reconciled until nothing is for a minute of virtual time.
+    /// Returns what is reconciled until nothing is for a minute of virtual time.
     async fn until_it_rests(&mut self) -> Vec<String> {
         let mut reconciled = Vec::new();
         while let Ok(Some(blog)) = tokio::time::timeout(Duration::from_secs(60), self.reconciled.recv()).await
@@ -146,7 +146,7 @@ async fn a_relist_reconciles_what_differs_and_nothing_else() {
     assert!(controller.rests().await);
     let mut names: Vec<String> = controller.store.state().iter().map(|blog| blog.name_any()).collect();
     names.sort();
-    assert_eq!(names, ["a", "c", "d"], "what is gone is not in the store");
+    assert_eq!(names, ["a", "c", "d"], "a deleted object is not in the store");
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,14 +161,14 @@ async fn a_deletion_of_what_is_owned_reconciles_the_owner_even_when_it_was_misse
         },
     );
     let mut controller = Running::new(server.client());
-    // The ConfigMap can come before the first reconciliation or after it.
+    // The ConfigMap may arrive before or after the first reconciliation.
     let first = controller.until_it_rests().await;
     assert!(first.contains(&"a/3".to_owned()) && first.contains(&"b/4".to_owned()), "{first:?}");
     drop(connection);
     assert_eq!(controller.next(2).await, ["a/3", "b/4"], "one has lost its ConfigMap, the other one got one");
     send.send(event("DELETED", &owned("of-b", 10, "b"))).unwrap();
     assert_eq!(controller.next(1).await, ["b/4"]);
-    // Who gives a child away hears of it as much as who gets it.
+    // The former owner is reconciled as well as the new one.
     send.send(event("ADDED", &owned("moves", 11, "a"))).unwrap();
     assert_eq!(controller.next(1).await, ["a/3"]);
     send.send(event("MODIFIED", &owned("moves", 12, "b"))).unwrap();
@@ -185,7 +185,7 @@ async fn a_fault_of_one_watch_holds_up_no_other() {
     );
     let mut controller = Running::new(server.client());
     assert_eq!(controller.next(1).await, ["a/5"]);
-    // The other watch fails all the while, with waits of up to 15 s between its attempts.
+    // The other watch fails all the while, with delays of up to 15 s between its attempts.
     eventually(|| server.calls().iter().filter(|call| call.uri.contains("configmaps")).count() > 5).await;
     let started = Instant::now();
     send.send(event("MODIFIED", &blog("a", 6))).unwrap();

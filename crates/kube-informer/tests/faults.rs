@@ -1,4 +1,4 @@
-//! Servers that answer, and yet bring nothing: what they do is found out, told, and got around.
+//! Servers that respond without making progress: they are detected, reported and worked around.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn page(items: &[Value], token: &str) -> Reply {
     Reply::json(200, &json!({"kind": "BlogList", "items": items, "metadata": metadata}))
 }
 
-/// Contract 8: a server that accepts each request and then brings nothing keeps no cache up to date.
+/// Contract 8: a server that accepts each request and then sends nothing does not keep the cache up to date.
 #[tokio::test(start_paused = true)]
 async fn readiness_is_revoked_when_answers_bring_nothing() {
     let fails = event("ERROR", &json!({"kind": "Status", "status": "Failure", "code": 500, "message": "no"}));
@@ -60,7 +60,7 @@ async fn readiness_is_revoked_when_answers_bring_nothing() {
     }
 }
 
-/// Contract 8: a watch on which nothing happens is one that works, and says so before its first bookmark.
+/// Contract 8: an idle watch counts as working, and the status says so before its first bookmark.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_is_told_to_work_once_it_has_lasted() {
     let server = Server::new(|call| match call.index {
@@ -77,7 +77,7 @@ async fn a_quiet_watch_is_told_to_work_once_it_has_lasted() {
     assert_eq!(since.as_secs(), 10, "{since:?}");
 }
 
-/// Contract 12: changes are no initial events. New objects could be, but not for longer than any answer lasts.
+/// Contract 12: changes are not initial events. New objects could be, but not for longer than any response lasts.
 #[tokio::test(start_paused = true)]
 async fn a_watch_list_that_a_busy_server_ignores_is_found_out() {
     for (kind, bound) in [("MODIFIED", 20), ("ADDED", 300)] {
@@ -107,7 +107,7 @@ async fn a_watch_list_that_a_busy_server_ignores_is_found_out() {
     }
 }
 
-/// On a slow line initial events take as long as they take.
+/// On a slow connection, initial events take as long as they take.
 #[tokio::test(start_paused = true)]
 async fn a_slow_watch_list_is_read_to_its_end() {
     let (send, more) = mpsc::unbounded_channel();
@@ -126,12 +126,12 @@ async fn a_slow_watch_list_is_read_to_its_end() {
     assert_eq!(server.calls().len(), 1);
 }
 
-/// What a server will not do for one informer says something of watch-lists only if it does the list.
+/// A refusal for one informer is evidence about watch-lists only if the server then serves the list.
 #[tokio::test(start_paused = true)]
 async fn what_one_informer_asks_wrong_costs_the_others_no_watch_lists() {
     let answers: [fn() -> Reply; 2] = [
         || Reply::status(400, "BadRequest", "unable to parse requirement"),
-        // The text of the error never comes.
+        // The body of the error never comes.
         || Reply::watch(vec![], Then::Stay).code(503),
     ];
     for answer in answers {
@@ -149,7 +149,7 @@ async fn what_one_informer_asks_wrong_costs_the_others_no_watch_lists() {
     }
 }
 
-/// Contract 6: a server that does not know its own token is asked for everything at once.
+/// Contract 6: a server that does not know its own continue token is asked for everything at once.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_not_taken_starts_the_list_anew_unpaged() {
     let pages: [fn() -> Reply; 4] = [
@@ -188,7 +188,7 @@ async fn a_server_whose_pages_have_no_end_is_left_in_peace() {
     assert!(server.calls().len() < 2000, "{}", server.calls().len());
 }
 
-/// Contract 10: who may not ask discovery finds out by the list.
+/// Contract 10: if discovery is forbidden, the list decides.
 #[tokio::test(start_paused = true)]
 async fn without_discovery_the_list_decides_whether_the_type_is_served() {
     let answers: [fn() -> Reply; 2] = [
@@ -211,7 +211,7 @@ async fn without_discovery_the_list_decides_whether_the_type_is_served() {
     }
 }
 
-/// Contract 12: what counts of an error is its head.
+/// Contract 12: the headers of an error are enough.
 #[tokio::test(start_paused = true)]
 async fn an_error_whose_text_does_not_come_is_an_error_all_the_same() {
     let server = Server::new(|call| match call.index {
@@ -249,7 +249,7 @@ async fn an_error_in_the_stream_has_a_code_even_if_it_says_none() {
     }
 }
 
-/// Contract 6: also when the first word of the new epoch is a deletion.
+/// Contract 6: even if the new epoch begins with a deletion.
 #[tokio::test(start_paused = true)]
 async fn a_deletion_at_a_lower_version_is_a_new_epoch() {
     let server = Server::new(|call| match call.index {
@@ -265,7 +265,7 @@ async fn a_deletion_at_a_lower_version_is_a_new_epoch() {
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
-/// Contract 6: only a list can say that something is gone.
+/// Contract 6: only a list can show that something is gone.
 #[tokio::test(start_paused = true)]
 async fn what_is_no_list_empties_no_cache() {
     let answers = [

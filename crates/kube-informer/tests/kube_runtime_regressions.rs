@@ -1,4 +1,4 @@
-//! What was seen to go wrong in kube-runtime 5.0 does not go wrong here: a test for each case, through kube's client.
+//! Faults observed in kube-runtime 5.0 that this crate does not have: one test per case, through kube's client.
 
 mod support;
 
@@ -88,7 +88,7 @@ async fn a_refused_watch_list_is_a_list_and_the_refusal_is_remembered() {
     assert!(!calls[1..].iter().any(Call::is_watch_list), "{calls:?}");
 }
 
-/// The refusal is of the server, so each informer need not find it out; and a server can become another one.
+/// The server refused, so no other informer needs to find out; and the server may be upgraded.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_remembered_for_all_informers_and_for_an_hour() {
     let server = Server::new(|call| match call {
@@ -108,7 +108,7 @@ async fn a_refusal_is_remembered_for_all_informers_and_for_an_hour() {
     assert_eq!(asked(), 2);
 }
 
-/// That watch-lists break off may be the network's fault: one informer makes do with a list, once.
+/// That watch-lists break off may be the network's fault, so an informer uses a list only once.
 #[tokio::test(start_paused = true)]
 async fn watch_lists_that_break_off_are_given_up_for_one_list_only() {
     let server = Server::new(|call| match call {
@@ -130,7 +130,7 @@ async fn watch_lists_that_break_off_are_given_up_for_one_list_only() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_list_that_the_server_ignores_is_found_out() {
     let server = Server::new(|call| match call {
-        // As a server that knows only `watch`: the objects come, and no end of them.
+        // A server that only supports `watch`: it sends the objects, but no end of the initial events.
         call if call.is_watch_list() => Reply::watch(vec![event("ADDED", &blog("a", 5))], Then::Stay),
         call if call.is_list() => Reply::list(5, &[blog("a", 5)]),
         _ => Reply::watch(vec![], Then::Stay),
@@ -221,7 +221,7 @@ async fn a_subscriber_that_sleeps_holds_up_nobody() {
         last = read(&mut awake, 1).await;
     }
     assert_eq!(blogs.snapshot().unwrap().len(), 1);
-    // What came and went again is nothing to one who slept.
+    // An object that came and went in the meantime costs a sleeping subscriber nothing.
     assert_eq!(asleep.pending(), 1);
 }
 
@@ -241,7 +241,7 @@ async fn a_relist_tells_the_differences_and_keeps_what_did_not_change() {
     assert!(Arc::ptr_eq(before.get("default", "a").unwrap(), after.get("default", "a").unwrap()));
     assert_eq!((before.len(), before.resource_version()), (3, "5".parse().ok()));
     assert_eq!((after.len(), after.resource_version()), (3, "9".parse().ok()));
-    // Nothing is sent twice: the subscriber that joins later gets the state, the other one nothing.
+    // Nothing is sent twice: a later subscriber gets the state, the other one nothing.
     let mut late = blogs.subscribe();
     assert_eq!(read(&mut late, 4).await, ["*a/3", "*c/8", "*d/9", "synced 3 at 9"]);
     assert_eq!(events.pending(), 0);
@@ -281,7 +281,7 @@ async fn managed_fields_are_skipped_unread_or_kept_on_request() {
         blog["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
         blog
     };
-    // Not a list of entries: whoever reads it fails.
+    // Not a list of entries, so decoding it fails.
     let skipped = Server::new(move |_| Reply::watch_list(5, &[managed(json!("no list"))], Then::Stay));
     let blogs = Informers::new(skipped.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
@@ -355,7 +355,7 @@ async fn readiness_is_revoked_when_nothing_comes_and_given_back() {
     assert!(matches!(status.borrow().phase, Phase::Watching));
     send.send(bookmark(6, false)).unwrap();
     status.wait_for(kube_informer::Status::is_ready).await.unwrap();
-    // A read is still answered all the time: whether a stale one will do is for the user to say.
+    // Reads still succeed all the time: whether stale data will do is up to the user.
     assert!(blogs.snapshot().is_ok());
     eventually(|| server.calls().len() == 1).await;
 }

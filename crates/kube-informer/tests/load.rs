@@ -15,7 +15,7 @@ use tokio::{
 const OBJECTS: u64 = 200;
 const CHANGES: u64 = 6_000;
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Its deletion is the last change.
+/// The deletion of this object is the last change.
 const LAST: &str = "last";
 
 type Versions = BTreeMap<ObjectKey, String>;
@@ -28,7 +28,7 @@ fn versions(snapshot: &Snapshot<Blog>) -> Versions {
     snapshot.entries().map(|(key, blog)| (key.clone(), version(blog))).collect()
 }
 
-/// Reads to the last change. What was told adds up, and nothing is told twice.
+/// Reads up to the last change, checking that the events add up and that none is repeated.
 async fn follow(mut events: Subscription<Blog>) -> Versions {
     let mut known = Versions::new();
     let mut synced = false;
@@ -56,7 +56,7 @@ async fn follow(mut events: Subscription<Blog>) -> Versions {
     known
 }
 
-/// An informer, and what its server sends.
+/// An informer, and a sender for its server's lines.
 async fn informer() -> (Informer<Blog>, mpsc::UnboundedSender<String>) {
     let (send, more) = mpsc::unbounded_channel();
     let more = std::sync::Mutex::new(Some(more));
@@ -69,13 +69,13 @@ async fn informer() -> (Informer<Blog>, mpsc::UnboundedSender<String>) {
     (blogs, send)
 }
 
-/// Objects come, change and go, a few in each piece that is sent.
+/// Adds, changes and deletes objects, a few in each chunk.
 fn write(send: &mpsc::UnboundedSender<String>, changes: std::ops::Range<u64>) {
     let mut random = fastrand::Rng::with_seed(7);
     let mut lines = String::new();
     for at in changes {
         let name = format!("blog-{}", random.u64(0..OBJECTS));
-        // The first kind is as good as the second: what is there is what counts.
+        // Either kind will do: only whether the object exists matters.
         let kind = if random.u8(0..4) == 0 { "DELETED" } else { "MODIFIED" };
         lines += &event(kind, &blog(&name, 10 + at));
         if random.u8(0..3) == 0 {
@@ -100,11 +100,11 @@ async fn one_of_a_hundred_subscribers_sleeps() {
     }
     write(&send, 0..CHANGES);
     finish(&send);
-    let followed = timeout(PATIENCE, awake.join_all()).await.expect("nobody is held up");
+    let followed = timeout(PATIENCE, awake.join_all()).await.expect("a subscriber was held up");
     let state = versions(&blogs.snapshot().expect("synced"));
     assert!(state.len() > 100, "{} objects", state.len());
     assert!(followed.iter().all(|known| *known == state));
-    // One entry for each object, the last one's deletion with them.
+    // One entry per object, including the deletion of the last one.
     let pending = asleep.pending();
     assert!(pending <= state.len() + 1, "{pending} entries for {} objects", state.len());
     assert_eq!(timeout(PATIENCE, follow(asleep)).await.expect("it is all there"), state);
@@ -118,7 +118,7 @@ async fn subscribers_that_join_under_writes_have_no_gap() {
     let joining = tokio::spawn({
         let (blogs, joined) = (blogs.clone(), Arc::clone(&joined));
         async move {
-            // As fast as it goes, and at least as long as there is something to miss.
+            // As fast as possible, for at least as long as there is something to miss.
             let mut seen = 0;
             while seen < 50 {
                 let before = blogs.snapshot().ok().and_then(|snapshot| snapshot.resource_version());
@@ -126,7 +126,7 @@ async fn subscribers_that_join_under_writes_have_no_gap() {
                 seen += 1;
                 let mut status = blogs.status();
                 let moved = status.wait_for(|status| status.resource_version > before);
-                // The writer may have come to its end.
+                // The writer may have finished.
                 if timeout(Duration::from_millis(200), moved).await.is_err() {
                     break;
                 }
@@ -139,10 +139,10 @@ async fn subscribers_that_join_under_writes_have_no_gap() {
         tokio::task::yield_now().await;
     }
     let joined_count = timeout(PATIENCE, joining).await.expect("it ends").expect("it does not panic");
-    assert!(joined_count > 1, "nobody joined while something happened");
+    assert!(joined_count > 1, "no subscriber joined during the changes");
     finish(&send);
     let followed = std::mem::take(&mut *joined.lock().await).join_all();
-    let followed = timeout(PATIENCE, followed).await.expect("nobody is held up");
+    let followed = timeout(PATIENCE, followed).await.expect("a subscriber was held up");
     blogs
         .wait_for("default", &(10 + CHANGES).to_string(), Instant::now() + PATIENCE)
         .await

@@ -1,4 +1,4 @@
-//! What is logged. Alone in its file, because a subscriber that is to hear everything is the process's.
+//! What is logged. In a file of its own, because a subscriber that receives everything is global to the process.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
 
@@ -56,7 +56,7 @@ async fn a_list_of_which_nothing_decodes_is_one_warning() {
     );
 }
 
-/// What `RUST_LOG=kube_informer=debug` shows of a fault and of what follows.
+/// What `RUST_LOG=kube_informer=debug` shows of a fault and its consequences.
 #[tokio::test(start_paused = true)]
 async fn a_fault_can_be_followed_in_the_log() {
     let logged = Logged::everything();
@@ -101,7 +101,8 @@ async fn a_fault_can_be_followed_in_the_log() {
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    /// What this process logs, down to the smallest, from the first call on.
+    /// Everything that this process logs at any level, from the first call on.
+    ///
     fn everything() -> Self {
         static LOGGED: LazyLock<Logged> = LazyLock::new(|| {
             let logged = Logged::default();

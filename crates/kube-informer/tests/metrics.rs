@@ -1,4 +1,4 @@
-//! What a registry tells of informers.
+//! The metrics that a registry encodes.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
 
@@ -23,7 +23,7 @@ impl Page {
         Self(page)
     }
 
-    /// The value of a series of blogs, with the label that it has besides the resource's.
+    /// The value of a series of blogs, given its label besides those of the resource.
     fn value(&self, name: &str, label: &str) -> Option<f64> {
         let more = if label.is_empty() { String::new() } else { format!(",{label}") };
         let start = format!("{name}{{{LABELS}{more}}} ");
@@ -86,7 +86,7 @@ async fn a_registry_tells_what_happened_and_what_is() {
     page.has("informer_last_contact_age_seconds", "", 30.0);
     page.has("informer_store_resource_version", "", 20.0);
     page.has("informer_subscribers", "", 1.0);
-    // Of c, which is gone, and of d.
+    // The deletion of c, and d.
     page.has("informer_queued_items", "", 2.0);
     assert!(page.value("informer_received_bytes_total", "").unwrap() > 1000.0, "{}", page.0);
     assert!(page.value("informer_decode_seconds_total", "").unwrap() > 0.0, "{}", page.0);
@@ -100,7 +100,7 @@ async fn informers_of_one_resource_are_one_series_and_its_counters_outlive_them(
     let informers = Informers::new(server.client());
     let mut registry = Registry::default();
     let one = informers.typed::<Blog>().start();
-    // Those that run already are told of, too.
+    // Informers that are running already are included.
     informers.register_metrics(&mut registry);
     let other = informers.typed::<Blog>().namespace("default").start();
     one.synced().await.unwrap();
@@ -137,6 +137,6 @@ async fn a_compact_cache_tells_how_large_its_objects_are_and_a_typed_one_does_no
     compact.synced().await.unwrap();
     let json: usize = compact.snapshot().unwrap().iter().map(|object| object.to_json().len()).sum();
     let bytes = Page::read(&registry).value("informer_object_bytes", "").unwrap();
-    // The type is held once for all, three words are held beside each object.
+    // The type is stored once for all objects, and each object has an overhead of three words.
     assert!(bytes > 100.0 && bytes < json as f64, "{bytes} of {json}");
 }

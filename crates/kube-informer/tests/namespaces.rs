@@ -1,4 +1,4 @@
-//! A set of namespaces that grows and shrinks while it runs is one cache.
+//! A set of namespaces that grows and shrinks at run time is one cache.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and not what helps them")]
 
@@ -28,8 +28,8 @@ fn namespace(call: &Call) -> String {
     path.split("/namespaces/").nth(1).unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
 }
 
-/// A server with one blog `x` in each namespace, at a version of its own, and what a test sends after that. Nobody may
-/// read the namespace `secret`.
+/// A server with one blog `x` in each namespace, at a version of its own, followed by what the test sends. Reading
+/// the namespace `secret` is forbidden.
 #[derive(Clone)]
 struct Cluster {
     server: Server,
@@ -126,7 +126,7 @@ async fn a_namespace_that_joins_is_seen_whole_or_not_at_all() {
 
     blogs.add_namespace("slow").unwrap();
     blogs.add_namespace("slow").unwrap();
-    // All of it is not there, and the status says so; the others go on.
+    // It is not complete, and the status says so; the others continue.
     assert!(!blogs.status().borrow().is_ready());
     assert!(blogs.status().borrow().namespaces["a"].is_ready());
     cluster.server.called(2).await;
@@ -205,7 +205,7 @@ async fn a_namespace_that_may_not_be_read_does_not_hold_up_the_others() {
     }
     cluster.send("a", &event("MODIFIED", &blog("a", "x", 300)));
     assert_eq!(next(&mut events).await, "~x/197-300");
-    // Without it, the rest is all there is.
+    // Without it, the rest is complete.
     blogs.remove_namespace("secret").unwrap();
     assert_eq!(blogs.synced().await.unwrap().count, 1);
     assert!(blogs.status().borrow().is_ready());

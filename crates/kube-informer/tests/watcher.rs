@@ -1,4 +1,4 @@
-//! `watcher` in the place of kube-runtime's, with kube's own reflector and stream extensions on it.
+//! `watcher` in place of kube-runtime's, with kube's own reflector and stream extensions on top.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
 
@@ -23,7 +23,7 @@ fn blogs(server: &Server) -> Api<Blog> {
     Api::namespaced(server.client(), "default")
 }
 
-/// The next events as short texts.
+/// Returns the next events as short texts.
 async fn told(
     events: &mut (impl Stream<Item = watcher::Result<Event<Blog>>> + Unpin),
     count: usize,
@@ -61,7 +61,7 @@ async fn kubes_reflector_follows_through_a_relist() {
         failed[0].contains("ended early") && failed[1].contains("too old resource version"),
         "{failed:?}"
     );
-    // What did not change is not told again; a deletion that was missed is a deletion.
+    // Unchanged objects are not sent again; a missed deletion is a deletion.
     assert_eq!(told(&mut events, 3).await, ["+d/11", "-b/4", "+e/13"]);
     let mut names: Vec<String> = store.state().iter().map(|blog| blog.name_any()).collect();
     names.sort();
@@ -129,7 +129,7 @@ async fn an_object_that_does_not_decode_is_one_error_and_comes_when_it_does() {
 
 #[tokio::test(start_paused = true)]
 async fn the_configuration_is_obeyed() {
-    /// The requests that a configuration makes: those of a server that knows no streaming lists, up to the first watch.
+    /// The requests that a configuration causes, to a server without streaming lists, up to the first watch.
     async fn asked(config: Config) -> Vec<String> {
         let server = Server::new(|call| match call {
             call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
@@ -204,7 +204,7 @@ async fn dynamic_and_metadata_types_are_watched_at_their_paths() {
         "{}",
         calls[0].uri
     );
-    // As the server said it, and whole.
+    // As the server sent it, complete.
     assert_eq!((&objects[0].types, objects[0].managed_fields().len()), (&None, 1));
     assert_eq!(objects[1].types.as_ref().unwrap().kind, "Blog");
 

@@ -1,4 +1,4 @@
-/// A client whose server has one ConfigMap and says nothing more: what the examples of the documentation run against.
+/// A client whose server has one ConfigMap and is idle otherwise. The examples of the documentation run against it.
 fn canned_client() -> kube::Client {
     use futures_util::StreamExt as _;
 

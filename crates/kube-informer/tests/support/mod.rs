@@ -1,4 +1,5 @@
-//! An API server that answers as a test says: a tower service, so that the whole way through kube's client is real.
+//! An API server that responds as a test says. It is a tower service, so requests pass through the real client of
+//! kube.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and this only helps them")]
@@ -33,10 +34,10 @@ pub struct BlogSpec {
 pub type Service =
     tower::util::BoxCloneService<Request<Body>, Response<UnsyncBoxBody<Bytes, io::Error>>, Infallible>;
 
-/// A request as the server saw it.
+/// A request as the server received it.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// How many came before it.
+    /// The number of requests before it.
     pub index: usize,
     pub at: Instant,
     /// Path and query.
@@ -62,7 +63,7 @@ impl Call {
     }
 }
 
-/// How the server answers.
+/// A response of the server.
 pub struct Reply {
     code: u16,
     retry_after: Option<u64>,
@@ -71,13 +72,13 @@ pub struct Reply {
 
 /// What follows the last line of a watch.
 pub enum Then {
-    /// The connection stays, and nothing comes.
+    /// The connection stays open, and nothing more is sent.
     Stay,
-    /// A clean end.
+    /// The stream ends cleanly.
     Close,
-    /// It breaks.
+    /// The stream breaks.
     Break,
-    /// What the test sends.
+    /// The lines that the test sends.
     More(mpsc::UnboundedReceiver<String>),
 }
 
@@ -168,7 +169,7 @@ pub fn blog_with_uid(name: &str, version: u64, uid: &str) -> Value {
     })
 }
 
-/// The server: its calls, how many of its answers are still being read, and how many were read to their end.
+/// The server: its calls, and how many of its responses are being read and were read to the end.
 #[derive(Clone)]
 pub struct Server {
     calls: Arc<Mutex<Vec<Call>>>,
@@ -211,7 +212,7 @@ impl Server {
         }))
     }
 
-    /// Waits, in virtual time, until so many requests came.
+    /// Waits, in virtual time, until this many requests were received.
     pub async fn called(&self, count: usize) -> Vec<Call> {
         eventually(|| self.calls().len() >= count).await;
         self.calls()
@@ -270,7 +271,7 @@ pub async fn eventually(condition: impl Fn() -> bool) {
     }
 }
 
-/// The next event as a short text: `+a/5` (`*a/5` initially), `~a/5-6`, `-a/6 Deleted`, `synced 2 at 7`.
+/// Returns the next event as a short text: `+a/5` (`*a/5` initially), `~a/5-6`, `-a/6 Deleted`, `synced 2 at 7`.
 pub async fn next(subscription: &mut Subscription<Blog>) -> String {
     let Ok(event) = tokio::time::timeout(Duration::from_secs(3600), subscription.next()).await else {
         return "nothing".to_owned();
@@ -298,7 +299,8 @@ pub async fn next(subscription: &mut Subscription<Blog>) -> String {
     }
 }
 
-/// The next events, as [`next`] writes them.
+/// Returns the next events, as [`next`] formats them.
+///
 pub async fn read(subscription: &mut Subscription<Blog>, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
     for _ in 0..count {

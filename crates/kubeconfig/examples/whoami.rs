@@ -1,4 +1,4 @@
-//! Shows how the cluster was chosen, and asks it who we are: `cargo run -p kubeconfig --example whoami [CONTEXT]`.
+//! Prints how the cluster was chosen, and asks it who we are: `cargo run -p kubeconfig --example whoami [CONTEXT]`.
 #![allow(clippy::print_stdout, reason = "it is what the example is for")]
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;

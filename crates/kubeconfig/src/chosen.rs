@@ -1,4 +1,4 @@
-//! The context, cluster or user that was chosen, and the errors that are about it.
+//! The chosen context, cluster or user, with the errors about it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::merge::Entry;
 
-/// A cluster or user as it was chosen, for messages about it.
+/// A chosen entry, with what error messages need to name it.
 pub(crate) struct Chosen<'a, T> {
     entry: String,
     pub(crate) file: &'a Path,

@@ -1,4 +1,4 @@
-//! The chosen cluster: its address, and whom to trust there.
+//! The chosen cluster: its address, and which certificates to trust.
 //! Source: client-go `tools/clientcmd/validation.go` and `client_config.go`.
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::chosen::Chosen;
 use crate::error::Error;
 use crate::model::Cluster;
 
-/// Address, trust and server name. Also the certificates of the authority as they are written.
+/// Returns kube's configuration with address, trust and server name, and the certificate authority as written (PEM).
 pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec<u8>), Error> {
     let value = cluster.value;
     if value.server.is_empty() {
@@ -40,7 +40,7 @@ pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec
     if !ca_pem.is_empty() || !file.is_empty() {
         let field = if file.is_empty() { "certificate-authority-data" } else { "certificate-authority" };
         let certificates = certificates(&ca_pem)
-            .ok_or_else(|| cluster.invalid(format!("{field} holds no certificate in PEM")))?;
+            .ok_or_else(|| cluster.invalid(format!("{field} contains no PEM certificate")))?;
         config.root_cert = Some(certificates);
     }
     config.accept_invalid_certs = value.insecure_skip_tls_verify;
@@ -49,19 +49,19 @@ pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec
     Ok((config, ca_pem))
 }
 
-/// The address for people: no slash at its end.
+/// Returns the address for display, without a trailing slash.
 pub(crate) fn server_name(config: &kube::Config) -> String {
     config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
 
-/// The certificates of a PEM file, DER; `None` when there is none or one is broken.
+/// Returns the certificates of a PEM file as DER, or `None` if there are none or one is broken.
 pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
     let certificates: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
     certificates.ok().filter(|certificates| !certificates.is_empty())
 }
 
-/// What an exec plugin learns of the cluster. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.
+/// Returns what an exec plugin is told about the cluster. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.
 pub(crate) fn info(cluster: &Cluster, config: &kube::Config, ca_pem: &[u8]) -> Value {
     let mut info = json!({"server": cluster.server});
     let mut set = |key: &str, value: Value| info[key] = value;
@@ -86,8 +86,8 @@ pub(crate) fn info(cluster: &Cluster, config: &kube::Config, ca_pem: &[u8]) -> V
     info
 }
 
-/// The address as a URL: `http` when no scheme is given, without query.
-/// Source: client-go `rest/url_utils.go`, `DefaultServerURL`.
+/// Returns the address as a URL, without its query. The default scheme is `http`. Source: client-go
+/// `rest/url_utils.go`, `DefaultServerURL`.
 fn server_url(server: &str) -> Result<Uri, String> {
     let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     let without_query = url.split(['?', '#']).next().unwrap_or_default();
@@ -97,7 +97,7 @@ fn server_url(server: &str) -> Result<Uri, String> {
         return Err("server is neither a URL nor a host:port pair".to_owned());
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("server must not hold a user name or password".to_owned());
+        return Err("server must not contain a user name or password".to_owned());
     }
     match uri.scheme_str() {
         Some("http" | "https") => Ok(uri),

@@ -1,7 +1,7 @@
-//! What a load reads besides kubeconfig files: variables, the working directory, the pod's service account.
+//! What is read besides kubeconfig files: variables, the working directory, the pod's service account.
 //!
-//! Nothing else in this crate asks the process for them, so a test that builds its own [`Environment`] is
-//! hermetic and runs beside others.
+//! Nothing else in this crate reads these from the process, so a test with an [`Environment`] of its own is hermetic
+//! and can run in parallel with others.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,14 +9,13 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-/// Where the kubelet mounts a pod's service account.
-/// Source: client-go `rest/config.go`, `InClusterConfig`.
+/// Where the kubelet mounts a pod's service account. Source: client-go `rest/config.go`, `InClusterConfig`.
 const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The surroundings in which a cluster is looked for.
+/// The environment in which a cluster is looked up.
 ///
-/// [`Environment::process`] takes them from the process; [`Environment::new`] starts from nothing, for tests
-/// and for programs that act for somebody else. Exec plugins run with exactly these variables too.
+/// [`Environment::process`] is that of the process. [`Environment::new`] starts empty, for tests and for programs
+/// that act on behalf of someone else. Exec plugins run with exactly these variables.
 #[derive(Clone)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
@@ -26,19 +25,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The surroundings of this process, as they are now.
+    /// Captures the current environment of this process.
     pub fn process() -> Self {
         Self {
             variables: std::env::vars_os().collect(),
-            // Without a working directory relative paths stay relative: opening them then says what is wrong.
+            // Without a working directory, relative paths stay relative, and opening them reports what is wrong.
             current_dir: std::env::current_dir().unwrap_or_default(),
             service_account_dir: Some(PathBuf::from(SERVICE_ACCOUNT_DIR)),
             has_terminal: std::io::stdin().is_terminal(),
         }
     }
 
-    /// No variables, no service account, nobody to ask at a terminal, and `current_dir` as the folder that relative
-    /// paths start from.
+    /// Creates an environment without variables, service account and terminal. Relative paths start from
+    /// `current_dir`.
     pub fn new(current_dir: impl Into<PathBuf>) -> Self {
         Self {
             variables: BTreeMap::new(),
@@ -48,26 +47,26 @@ impl Environment {
         }
     }
 
-    /// Sets one variable.
+    /// Sets a variable.
     #[must_use]
     pub fn with_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    /// Sets the folder that holds a pod's `token`, `ca.crt` and `namespace`.
+    /// Sets the folder with the pod's `token`, `ca.crt` and `namespace`.
     #[must_use]
     pub fn with_service_account_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.service_account_dir = Some(dir.into());
         self
     }
 
-    /// The value of a variable; `None` when it is unset or empty, which kubectl treats alike.
+    /// Returns the value of a variable, or `None` if it is unset or empty, which kubectl treats alike.
     pub(crate) fn var_os(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
-    /// As [`Environment::var_os`], and `None` too when the value is not UTF-8.
+    /// As [`Environment::var_os`], but also `None` if the value is not UTF-8.
     pub(crate) fn var(&self, name: &str) -> Option<&str> {
         self.var_os(name).and_then(OsStr::to_str)
     }
@@ -80,19 +79,19 @@ impl Environment {
         self.service_account_dir.as_deref()
     }
 
-    /// Whether an exec plugin may ask the user by standard input.
+    /// Whether an exec plugin may prompt the user on standard input.
     pub(crate) fn has_terminal(&self) -> bool {
         self.has_terminal
     }
 
-    /// `path` from the working directory.
+    /// Resolves `path` against the working directory.
     pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
         self.current_dir.join(path)
     }
 }
 
 impl fmt::Debug for Environment {
-    /// Names of variables only: their values may be secrets.
+    /// Formats the names of variables only, because their values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")
             .field("variables", &self.variables.keys().collect::<Vec<_>>())
@@ -103,7 +102,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Go's `filepath.Clean`: lexical, so `a/link/../b` is `a/b` also when `link` is a symbolic link.
+/// Go's `filepath.Clean`: purely lexical, so `a/link/../b` becomes `a/b` even if `link` is a symbolic link.
 pub(crate) fn clean(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut out = PathBuf::new();

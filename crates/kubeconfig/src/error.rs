@@ -1,19 +1,19 @@
-//! Why no cluster could be chosen. Each message names the file and the entry; none holds a secret.
+//! Errors. Each message names the file and the entry; none contains a secret.
 
 use std::path::PathBuf;
 
-/// Why no cluster could be chosen, or no client built for it.
+/// Why no cluster could be chosen, or no client be built for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no configuration: no file says anything, and this is no pod.
+    /// There is no configuration: no file contains any, and this process does not run in a pod.
     #[error("no configuration found: looked at {}", looked_at(.files))]
     NoConfiguration {
-        /// The files that were looked at, in the order of precedence; all are missing or empty.
+        /// The files that were tried, in order of precedence. All are missing or empty.
         files: Vec<PathBuf>,
     },
 
-    /// There are contexts, clusters or users, but nothing says which context to use.
+    /// There are contexts, clusters or users, but nothing selects a context.
     #[error("no context chosen: current-context is not set in {}; {}", list(.files), names("context", .defined))]
     NoContext {
         /// The files that were read.
@@ -22,129 +22,129 @@ pub enum Error {
         defined: Vec<String>,
     },
 
-    /// The chosen context is not defined in any file.
+    /// No file defines the selected context.
     #[error("context {name:?} is not defined in {}; {}", looked_at(.files), names("context", .defined))]
     ContextNotDefined {
-        /// Its name.
+        /// The name of the context.
         name: String,
-        /// The files that were looked at.
+        /// The files that were tried.
         files: Vec<PathBuf>,
         /// The names of the contexts that they define.
         defined: Vec<String>,
     },
 
-    /// The context names a cluster that is not defined in any file.
+    /// The context refers to a cluster that no file defines.
     #[error(
         "cluster {name:?} of context {context:?} ({}) is not defined; {}", file.display(), names("cluster", .defined)
     )]
     ClusterNotDefined {
-        /// Its name.
+        /// The name of the cluster.
         name: String,
-        /// The context that names it.
+        /// The context that refers to it.
         context: String,
-        /// The file in which that context is defined.
+        /// The file that defines the context.
         file: PathBuf,
-        /// The names of the clusters that are defined.
+        /// The names of the defined clusters.
         defined: Vec<String>,
     },
 
-    /// The context names a user that is not defined in any file.
+    /// The context refers to a user that no file defines.
     #[error("user {name:?} of context {context:?} ({}) is not defined; {}", file.display(), names("user", .defined))]
     UserNotDefined {
-        /// Its name.
+        /// The name of the user.
         name: String,
-        /// The context that names it.
+        /// The context that refers to it.
         context: String,
-        /// The file in which that context is defined.
+        /// The file that defines the context.
         file: PathBuf,
-        /// The names of the users that are defined.
+        /// The names of the defined users.
         defined: Vec<String>,
     },
 
-    /// The chosen context, cluster or user cannot be used as it is written.
+    /// The chosen context, cluster or user is invalid.
     #[error("{entry} in {}: {problem}", file.display())]
     InvalidEntry {
-        /// The entry, for example `cluster "prod"`.
+        /// The entry, such as `cluster "prod"`.
         entry: String,
-        /// The file in which it is defined.
+        /// The file that defines it.
         file: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
 
-    /// A file that the chosen cluster or user names cannot be read.
+    /// A file that the chosen cluster or user refers to cannot be read.
     #[error("cannot read {field} {} of {entry} in {}", path.display(), file.display())]
     ReadReferenced {
-        /// The field that names the file, for example `client-certificate`.
+        /// The field that names the file, such as `client-certificate`.
         field: &'static str,
         /// The file that cannot be read.
         path: PathBuf,
-        /// The entry, for example `user "admin"`.
+        /// The entry, such as `user "admin"`.
         entry: String,
-        /// The kubeconfig in which the entry is defined.
+        /// The kubeconfig that defines the entry.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 
-    /// A kubeconfig file cannot be read; also when a file that was asked for by name is missing.
+    /// A kubeconfig file cannot be read, or one that was requested explicitly is missing.
     #[error("cannot read kubeconfig {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 
-    /// A file is no kubeconfig.
+    /// A file is not a valid kubeconfig.
     #[error("kubeconfig {} is malformed{}: {problem}", path.display(), at(.line))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, where it is known.
+        /// The line, starting at 1, if known.
         line: Option<u64>,
-        /// What is wrong, and at which entry.
+        /// What is wrong, and in which entry.
         problem: String,
     },
 
-    /// This is a pod, but its service account cannot be used.
+    /// The process runs in a pod, but its service account cannot be used.
     #[error("cannot use the pod's service account: {problem} {}", path.display())]
     InCluster {
         /// The operation that failed.
         problem: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 
-    /// A variable holds what cannot be used.
+    /// An environment variable has an invalid value.
     #[error("variable {name} {problem}")]
     InvalidVariable {
-        /// Its name.
+        /// The name of the variable.
         name: &'static str,
         /// What is wrong with its value.
         problem: String,
     },
 
-    /// The client cannot be built, for example because a certificate and its key do not fit.
+    /// The client cannot be built, for example because a certificate and its key do not match.
     #[error("cannot build a client for {server}")]
     Client {
-        /// The API server.
+        /// The address of the API server.
         server: String,
-        /// Why.
+        /// The cause.
         source: Box<kube::Error>,
     },
 }
 
 impl Error {
-    /// Whether nothing was configured at all, so that the user needs to be told where a configuration goes
-    /// rather than what is wrong with it.
+    /// Whether nothing is configured at all. The user then needs to know where a configuration goes, rather than what
+    /// is wrong with it.
     pub fn is_empty_configuration(&self) -> bool {
         matches!(self, Self::NoConfiguration { .. })
     }
 
-    /// Whether the files are fine, but a context, cluster or user that was asked for is not defined or not chosen.
+    /// Whether the files are valid, but the requested context, cluster or user is not defined, or none was selected.
     pub fn is_not_defined(&self) -> bool {
         matches!(
             self,
@@ -161,12 +161,16 @@ fn list(files: &[PathBuf]) -> String {
 }
 
 fn looked_at(files: &[PathBuf]) -> String {
-    // KUBECONFIG=":" names no file at all.
+    // KUBECONFIG=":" does not name any file.
     if files.is_empty() { "no file (KUBECONFIG names none)".to_owned() } else { list(files) }
 }
 
 fn names(what: &str, defined: &[String]) -> String {
-    if defined.is_empty() { format!("no {what} is") } else { format!("defined: {}", defined.join(", ")) }
+    if defined.is_empty() {
+        format!("no {what} is defined")
+    } else {
+        format!("defined: {}", defined.join(", "))
+    }
 }
 
 fn at(line: &Option<u64>) -> String {

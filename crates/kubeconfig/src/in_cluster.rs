@@ -1,4 +1,4 @@
-//! The cluster that this process runs in, by its pod's service account.
+//! The cluster that this process runs in, accessed with its pod's service account.
 //! Source: client-go `rest/config.go` (`InClusterConfig`) and `tools/clientcmd/client_config.go`.
 
 use std::io;
@@ -24,7 +24,7 @@ pub(crate) struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    /// `None` when this is no pod, or one without a token.
+    /// Returns `None` outside of a pod, or in a pod without a token.
     pub(crate) fn detect(environment: &'a Environment) -> Option<Self> {
         let host = environment.var("KUBERNETES_SERVICE_HOST")?;
         let port = environment.var("KUBERNETES_SERVICE_PORT")?;
@@ -33,7 +33,7 @@ impl<'a> Pod<'a> {
         (!token.is_dir()).then_some(Self { environment, host, port, service_account })
     }
 
-    /// `POD_NAMESPACE`, then the service account's own, then `default`.
+    /// Returns `POD_NAMESPACE`, else the namespace of the service account, else `default`.
     pub(crate) fn namespace(&self) -> Located {
         if let Some(name) = self.environment.var("POD_NAMESPACE") {
             return Located { value: name.to_owned(), origin: Origin::Variable("POD_NAMESPACE".to_owned()) };
@@ -47,7 +47,7 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// `merged` says nothing, and tells in the report which files said nothing.
+    /// Resolves to the pod's cluster. `merged` selects no context; the report names its files.
     pub(crate) fn resolve(&self, merged: &Merged) -> Result<ResolvedConfig, Error> {
         let mut config = kube::Config::new(self.server()?);
 
@@ -57,8 +57,10 @@ impl<'a> Pod<'a> {
                 config.root_cert = Some(certificates);
                 config.root_cert_file = Some(ca_path);
             }
-            // client-go goes on too, with the system's certificates.
-            Ok(None) => tracing::warn!(path = %ca_path.display(), "no certificate in the authority's file"),
+            // client-go also continues, with the system's certificates.
+            Ok(None) => {
+                tracing::warn!(path = %ca_path.display(), "the certificate authority's file contains no certificate");
+            }
             Err(error) => {
                 tracing::warn!(path = %ca_path.display(), %error, "cannot read the certificate authority");
             }
@@ -107,7 +109,7 @@ impl<'a> Pod<'a> {
         };
         url.parse().map_err(|_| Error::InvalidVariable {
             name: "KUBERNETES_SERVICE_HOST",
-            problem: format!("and KUBERNETES_SERVICE_PORT make no address: {url:?}"),
+            problem: format!("and KUBERNETES_SERVICE_PORT do not form an address: {url:?}"),
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Which files are read, and how they become one configuration.
-//! Source: client-go `tools/clientcmd/loader.go` and `merge.go`.
+//! Which files are read, and how they are merged into one configuration. Source: client-go
+//! `tools/clientcmd/loader.go` and `merge.go`.
 //!
-//! The first file that defines a name wins it whole; of single values the first that is not empty wins;
-//! extensions are merged by name. Every entry remembers its file, and its relative paths start there.
+//! The first file that defines a name provides the whole entry. Of single values the first that is not empty wins.
+//! Extensions are merged by name. Every entry remembers its file, to which its relative paths refer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,16 +17,16 @@ use crate::node::Extensions;
 use crate::report::FileReport;
 use crate::yaml;
 
-/// A value and the kubeconfig file in which it is defined.
+/// A value, and the kubeconfig file that defines it.
 pub(crate) struct Entry<T> {
     pub(crate) value: T,
     pub(crate) file: PathBuf,
 }
 
-/// All files together.
+/// All files, merged.
 #[derive(Default)]
 pub(crate) struct Merged {
-    /// In the order of precedence.
+    /// In order of precedence.
     pub(crate) files: Vec<FileReport>,
     pub(crate) clusters: BTreeMap<String, Entry<Cluster>>,
     pub(crate) users: BTreeMap<String, Entry<User>>,
@@ -38,7 +38,7 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// Reads the files. A missing one is skipped, unless it is `explicit`.
+    /// Reads the files. A missing file is skipped, unless it is `explicit`.
     pub(crate) fn read(environment: &Environment, explicit: Option<&Path>) -> Result<Self, Error> {
         let mut merged = Self::default();
         for path in paths(environment, explicit) {
@@ -72,7 +72,7 @@ impl Merged {
         add_extensions(&mut self.extensions, file.extensions);
     }
 
-    /// Makes the paths in all entries absolute. `kubectl config view` shows them as they are written.
+    /// Makes the paths in all entries absolute. `kubectl config view` shows them as written.
     pub(crate) fn resolve_paths(mut self) -> Self {
         for entry in self.clusters.values_mut() {
             resolve(&mut entry.value.certificate_authority, &entry.file);
@@ -92,7 +92,7 @@ impl Merged {
         self
     }
 
-    /// Whether no file says anything about a cluster.
+    /// Whether no file has a cluster, user, context or current-context.
     pub(crate) fn is_empty(&self) -> bool {
         self.clusters.is_empty()
             && self.users.is_empty()
@@ -104,12 +104,13 @@ impl Merged {
         self.files.iter().map(|file| file.path.clone()).collect()
     }
 
-    /// The files that were there.
+    /// Returns the files that exist.
     pub(crate) fn found(&self) -> Vec<PathBuf> {
         self.files.iter().filter(|file| file.found).map(|file| file.path.clone()).collect()
     }
 
-    /// As `kubectl config view --merge --flatten --raw -o json`: certificates and keys in place of their paths.
+    /// Returns what `kubectl config view --merge --flatten --raw -o json` prints, with certificates and keys in place
+    /// of their paths.
     pub(crate) fn flatten(&self) -> Result<Value, Error> {
         let clusters = named(&self.clusters, "cluster", |name, entry| {
             let (mut cluster, of) = (entry.value.clone(), format!("cluster {name:?}"));
@@ -157,7 +158,7 @@ impl Merged {
     }
 }
 
-/// The files to look at, absolute, the most important first.
+/// Returns the files to try as absolute paths, in order of precedence.
 fn paths(environment: &Environment, explicit: Option<&Path>) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     if let Some(path) = explicit {
@@ -169,7 +170,7 @@ fn paths(environment: &Environment, explicit: Option<&Path>) -> Vec<PathBuf> {
             }
         }
     } else {
-        // Without HOME too: client-go then looks below the working directory.
+        // Even without HOME, client-go tries a path, below the working directory.
         let home = environment.var_os("HOME").unwrap_or_default();
         paths.push(Path::new(home).join(".kube/config"));
     }
@@ -188,7 +189,7 @@ fn add_extensions(extensions: &mut Extensions, more: Extensions) {
     }
 }
 
-/// `reference` from the folder of `file`, which is absolute.
+/// Resolves `reference` against the folder of `file`, which is absolute.
 fn resolve(reference: &mut String, file: &Path) {
     if !reference.is_empty() && Path::new(reference.as_str()).is_relative() {
         let base = file.parent().unwrap_or(Path::new("/"));
@@ -196,7 +197,7 @@ fn resolve(reference: &mut String, file: &Path) {
     }
 }
 
-/// Go's JSON of a list that was never made is null.
+/// Go encodes a nil slice as null.
 fn named<T>(
     entries: &BTreeMap<String, Entry<T>>,
     field: &str,

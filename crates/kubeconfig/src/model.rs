@@ -1,7 +1,7 @@
-//! One kubeconfig file as client-go's types have it (`tools/clientcmd/api/v1/types.go`).
+//! One kubeconfig file, as client-go's types define it (`tools/clientcmd/api/v1/types.go`).
 //!
-//! An empty value and a missing one are the same, unknown fields are dropped, and a wrong type or a name that
-//! is there twice rejects the file. What a context needs is checked only when it is used.
+//! Empty and missing values are equivalent, and unknown fields are dropped. A wrong type or a duplicate name rejects
+//! the file. What a context requires is only checked when the context is used.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::node::{Extensions, Node};
 
-/// What the file says; nothing in it is `Debug`, because it holds secrets.
+/// The content of a file. No type in it implements `Debug`, because it contains secrets.
 #[derive(Default)]
 pub(crate) struct Kubeconfig {
     pub(crate) clusters: BTreeMap<String, Cluster>,
@@ -81,13 +81,13 @@ pub(crate) struct Context {
 }
 
 impl Kubeconfig {
-    /// Reads the file's content; an error says which entry, and never what is in it.
+    /// Decodes the content of a file. An error names the entry, but none of its values.
     pub(crate) fn decode(document: &Value) -> Result<Self, String> {
         let root = Node::root(document);
         root.object()?;
         let (version, kind) = (root.string("apiVersion")?, root.string("kind")?);
         if !matches!(version.as_str(), "" | "v1") || !matches!(kind.as_str(), "" | "Config") {
-            return Err(format!("it is apiVersion {version:?}, kind {kind:?}, and not a v1 Config"));
+            return Err(format!("expected a v1 Config, found apiVersion {version:?}, kind {kind:?}"));
         }
         let preferences = root.field("preferences");
         Ok(Self {
@@ -197,7 +197,7 @@ impl Exec {
     fn decode(node: &Node<'_>) -> Result<Self, String> {
         let api_version = node.string("apiVersion")?;
         let mut interactive_mode = node.string("interactiveMode")?;
-        // client-go tools/clientcmd/api/v1/defaults.go: only v1 makes one say it.
+        // client-go `tools/clientcmd/api/v1/defaults.go`: only v1 requires it to be set.
         if interactive_mode.is_empty()
             && matches!(
                 api_version.as_str(),
@@ -269,12 +269,12 @@ fn env_variable(node: &Node<'_>) -> Result<(String, String), String> {
     Ok((node.string("name")?, node.string("value")?))
 }
 
-/// Extensions as kubectl prints them: a list by name.
+/// Formats extensions as kubectl prints them: a list, ordered by name.
 pub(crate) fn extensions_json(extensions: &Extensions) -> Value {
     extensions.iter().map(|(name, value)| json!({"name": name, "extension": value})).collect()
 }
 
-/// A JSON object in which empty values are left out, as Go's `omitempty` does.
+/// A JSON object that omits empty values, like Go's `omitempty`.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
 

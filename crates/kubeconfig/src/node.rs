@@ -1,5 +1,5 @@
-//! Reads fields out of a JSON document as Go's decoder does: a missing value and null are the empty one, and a
-//! wrong type is an error. The error tells the place and the types, never the value.
+//! Reads fields of a JSON document as Go's decoder does: missing and null values are empty, and a wrong type is an
+//! error. An error names the place and the types, but never the value.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// Values by name that this crate does not interpret.
 pub(crate) type Extensions = BTreeMap<String, Value>;
 
-/// A value of the document and its place there, for messages.
+/// A value of the document, and its path for error messages.
 pub(crate) struct Node<'a> {
     pub(crate) value: &'a Value,
     path: String,
@@ -87,10 +87,10 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Base64 with padding, in which Go ignores line ends.
+    /// Decodes padded base64, in which Go ignores line breaks.
     pub(crate) fn bytes(&self, key: &str) -> Result<Vec<u8>, String> {
         let text = self.string(key)?.replace(['\r', '\n'], "");
-        STANDARD.decode(text).map_err(|_| format!("{}: it is not base64", self.field(key).path))
+        STANDARD.decode(text).map_err(|_| format!("{}: expected base64", self.field(key).path))
     }
 
     pub(crate) fn strings(&self) -> Result<Option<Vec<String>>, String> {
@@ -105,7 +105,7 @@ impl<'a> Node<'a> {
         map.map(|(key, _)| Ok((key.clone(), decode(&self.field(key))?))).collect()
     }
 
-    /// A list of `{name, <field>}`, by name; the same name twice is an error.
+    /// Decodes a list of `{name, <field>}`. A duplicate name is an error.
     pub(crate) fn named<T>(
         &self,
         list: &str,
@@ -119,7 +119,7 @@ impl<'a> Node<'a> {
             let inner = item.field(field);
             inner.object()?;
             if out.insert(name.clone(), decode(&inner)?).is_some() {
-                return Err(format!("{list}: the name {name:?} is there twice"));
+                return Err(format!("{list}: duplicate name {name:?}"));
             }
         }
         Ok(out)
@@ -131,9 +131,9 @@ impl<'a> Node<'a> {
         for item in self.field("extensions").list()?.unwrap_or_default() {
             let name = item.string("name")?;
             let value = item.field("extension").value.clone();
-            // client-go takes an empty extension for one that is not there yet.
+            // client-go accepts a duplicate if the earlier extension is empty.
             if !out.insert(name.clone(), value).unwrap_or_default().is_null() {
-                return Err(format!("{}extensions: the name {name:?} is there twice", self.prefix()));
+                return Err(format!("{}extensions: duplicate name {name:?}", self.prefix()));
             }
         }
         Ok(out)

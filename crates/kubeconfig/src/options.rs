@@ -1,4 +1,4 @@
-//! What the caller may choose, and the way in: [`Options::load`] and [`Options::view`].
+//! The entry points [`Options::load`] and [`Options::view`], and what the caller may choose.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::merge::Merged;
 use crate::resolve::{self, Explicit};
 use crate::resolved::ResolvedConfig;
 
-/// What kubectl's flags say; everything else comes from the environment and the files.
+/// What to load. The options correspond to kubectl's flags; everything else comes from the environment and the files.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     environment: Option<Environment>,
@@ -19,39 +19,40 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads this file alone (`--kubeconfig`); it must exist. An empty path is as none.
+    /// Reads only this file, which must exist (`--kubeconfig`). An empty path counts as unset.
     #[must_use]
     pub fn kubeconfig(mut self, path: impl Into<PathBuf>) -> Self {
         self.kubeconfig = Some(path.into()).filter(|path| !path.as_os_str().is_empty());
         self
     }
 
-    /// Uses this context rather than `current-context` (`--context`). An empty name is as none.
+    /// Selects this context instead of `current-context` (`--context`). An empty name counts as unset.
     #[must_use]
     pub fn context(mut self, name: impl Into<String>) -> Self {
         self.context = Some(name.into()).filter(|name| !name.is_empty());
         self
     }
 
-    /// How long a connection may take, TLS and proxy included. By default 30 s, as client-go's dialer.
+    /// Sets how long establishing a connection may take, including TLS and proxy. The default is 30 s, as in
+    /// client-go's dialer.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// Looks for the cluster in these surroundings rather than in the process's.
+    /// Looks the cluster up in this environment instead of the process's.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
         self
     }
 
-    /// Reads the files, and chooses the cluster. Blocks on file IO, briefly; no connection is made and no
-    /// exec plugin runs.
+    /// Reads the files and chooses the cluster. Blocks briefly on file I/O, but opens no connection and runs no exec
+    /// plugin.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// Fails if the configuration is missing, cannot be read, or is invalid. See [`Error`] for the cases.
     pub fn load(&self) -> Result<ResolvedConfig, Error> {
         let explicit = Explicit { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() };
         let mut resolved = resolve::resolve(&explicit, &self.surroundings())?;
@@ -66,11 +67,12 @@ impl Options {
         Ok(resolved)
     }
 
-    /// What `kubectl config view --merge --flatten --raw -o json` prints: all files as one, with the content of
-    /// certificate and key files in place of their paths. It holds secrets.
+    /// Returns what `kubectl config view --merge --flatten --raw -o json` prints: all files merged, with the contents
+    /// of certificate and key files in place of their paths. The value contains secrets.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Malformed`], and [`Error::ReadReferenced`] for a certificate or key.
+    /// Returns [`Error::Read`] or [`Error::Malformed`] for a kubeconfig; [`Error::ReadReferenced`] for a certificate
+    /// or key that cannot be read, and [`Error::InvalidEntry`] for one that is given both inline and as a file.
     pub fn view(&self) -> Result<serde_json::Value, Error> {
         Merged::read(&self.surroundings(), self.kubeconfig.as_deref())?.flatten()
     }

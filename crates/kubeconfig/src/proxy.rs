@@ -1,7 +1,7 @@
-//! Which proxy a request goes through.
+//! Which proxy requests go through.
 //!
-//! A cluster's `proxy-url` always holds. Without one the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`
-//! (or their lower-case names) are read as Go does, and `NO_PROXY` is matched against the API server's host.
+//! A cluster's `proxy-url` takes precedence. Without one, the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`
+//! (or their lower-case variants) are interpreted as Go does; `NO_PROXY` is matched against the API server's host.
 //! Source: golang.org/x/net `http/httpproxy`.
 
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::report::{Located, Origin};
 
-/// A proxy and where it is named.
+/// A proxy, and where it was configured.
 pub(crate) type Named = (Uri, Origin);
 
-/// The proxy that the environment names for `server`.
+/// Returns the proxy that the environment configures for `server`.
 pub(crate) fn from_environment(environment: &Environment, server: &Uri) -> Result<Option<Named>, Error> {
     let names: [&'static str; 2] = match server.scheme_str() {
         Some("https") => ["HTTPS_PROXY", "https_proxy"],
@@ -39,7 +39,7 @@ pub(crate) fn from_environment(environment: &Environment, server: &Uri) -> Resul
     }
 }
 
-/// The address of a proxy. The message never repeats it: it may hold a password.
+/// Parses the address of a proxy. An error never repeats it, because it may contain a password.
 pub(crate) fn parse(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|_| "is not the URL of a proxy".to_owned())?;
     match uri.scheme_str() {
@@ -51,14 +51,14 @@ pub(crate) fn parse(url: &str) -> Result<Uri, String> {
     }
 }
 
-/// For the report: the proxy without user name and password.
+/// Returns the proxy for the report, without user name and password.
 pub(crate) fn located((proxy, origin): Named) -> Located {
     let authority = proxy.authority().map_or("", http::uri::Authority::as_str);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Located { value: format!("{}://{host}", proxy.scheme_str().unwrap_or_default()), origin }
 }
 
-/// Whether requests to `server` go there without a proxy.
+/// Whether requests to `server` bypass the proxy.
 fn is_direct(server: &Uri, no_proxy: &str) -> bool {
     let host = server.host().unwrap_or_default().to_ascii_lowercase();
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -90,7 +90,7 @@ fn matches(entry: &str, host: &str, port: u16, address: Option<IpAddr>) -> bool 
     if address.is_some() {
         return false;
     }
-    // `.example.com` and `*.example.com` match what is below, `example.com` matches itself too.
+    // `.example.com` and `*.example.com` match subdomains; `example.com` also matches itself.
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     match name.strip_prefix('.') {
         Some(_) => host.ends_with(name),
@@ -98,7 +98,7 @@ fn matches(entry: &str, host: &str, port: u16, address: Option<IpAddr>) -> bool 
     }
 }
 
-/// A network; one of mapped addresses (`::ffff:10.0.0.0/104`) is the network of IP version 4 that it stands for.
+/// Parses a network. One of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) becomes the IPv4 network.
 fn network(entry: &str) -> Option<IpNet> {
     let network: IpNet = entry.parse().ok()?;
     if let IpNet::V6(mapped) = network
@@ -110,7 +110,7 @@ fn network(entry: &str) -> Option<IpNet> {
     Some(network)
 }
 
-/// `host:port`, `[v6]:port`, or no port at all (an address of IP version 6 without brackets has none).
+/// Splits `host:port` and `[v6]:port`. A bare IPv6 address has no port.
 fn split_port(entry: &str) -> (&str, Option<&str>) {
     if let Some((name, port)) = entry.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
         return (name, Some(port));
@@ -125,7 +125,7 @@ fn split_port(entry: &str) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
 
-    /// Cases of golang.org/x/net's own table, and ours.
+    /// Cases from golang.org/x/net's own tests, and ours.
     #[test]
     fn no_proxy_matches_the_requests_host_as_go_does() {
         for (no_proxy, server, direct) in [

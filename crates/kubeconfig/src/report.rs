@@ -1,17 +1,17 @@
-//! How a cluster was chosen, as facts to show. No field ever holds a secret.
+//! How a cluster was chosen, in a form to show to users. No field contains a secret.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// A kubeconfig file that was looked at, in the order of precedence.
+/// A kubeconfig file that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// As it was named, made absolute.
+    /// The absolute path.
     pub path: PathBuf,
-    /// False when there is no such file, which is no error for files of `KUBECONFIG`.
+    /// Whether the file exists. A missing file of `KUBECONFIG` is not an error.
     pub found: bool,
 }
 
@@ -22,44 +22,44 @@ pub struct FileReport {
 pub enum Origin {
     /// An entry of this kubeconfig file.
     File(PathBuf),
-    /// Given by the caller, as kubectl's flags are.
+    /// The caller, through [`Options`](crate::Options), as with kubectl's flags.
     Option,
     /// This environment variable.
     Variable(String),
-    /// A file of the pod's service account.
+    /// This file of the pod's service account.
     ServiceAccount(PathBuf),
-    /// Nothing said otherwise.
+    /// The default.
     Default,
 }
 
-/// A value and where it came from.
+/// A value, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Located {
     /// The name or address.
     pub value: String,
-    /// Where it was read.
+    /// Where it came from.
     pub origin: Origin,
 }
 
-/// A way to show who one is, by kind: what is sent, never its content.
+/// A kind of credential. Never contains the credential itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind", content = "value")]
 #[non_exhaustive]
 pub enum AuthMethod {
-    /// A bearer token written in the kubeconfig.
+    /// A bearer token in the kubeconfig.
     Token,
-    /// A bearer token in this file, which is read again.
+    /// A bearer token in this file, which is re-read.
     TokenFile(PathBuf),
     /// A user name and password.
     Basic,
     /// A client certificate.
     ClientCertificate(CertificateSource),
-    /// The credential of this command.
+    /// The credential that this command prints.
     Exec(String),
 }
 
-/// Where a client certificate is.
+/// Where a client certificate is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -72,36 +72,36 @@ pub enum CertificateSource {
 
 /// How the cluster was chosen.
 ///
-/// `Display` writes one fact a line, as `crdctl config` shows it; `Serialize` gives the same as data.
+/// `Display` writes one fact per line. `Serialize` provides the same as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Report {
-    /// The kubeconfig files that were looked at, in the order of precedence.
+    /// The kubeconfig files that were tried, in order of precedence.
     pub files: Vec<FileReport>,
-    /// Whether the pod's service account is used, because no kubeconfig said anything.
+    /// Whether the pod's service account is used, because no kubeconfig selects a context.
     pub in_cluster: bool,
-    /// The name of the context, and the file (or option) that chose it. `None` in-cluster.
+    /// The name of the context, and what selected it. `None` in-cluster.
     pub context: Option<Located>,
-    /// The file in which the chosen context is defined. `None` in-cluster.
+    /// The file that defines the context. `None` in-cluster.
     pub context_file: Option<PathBuf>,
-    /// The name of the cluster, and the file in which it is defined. `None` in-cluster.
+    /// The name of the cluster, and the file that defines it. `None` in-cluster.
     pub cluster: Option<Located>,
     /// The address of the API server.
     pub server: Located,
-    /// The name of the user, and the file in which it is defined. `None` in-cluster and for contexts without one.
+    /// The name of the user, and the file that defines it. `None` in-cluster, and for contexts without a user.
     pub user: Option<Located>,
-    /// The namespace for requests that name none.
+    /// The default namespace for requests.
     pub namespace: Located,
-    /// What is sent to show who one is; nothing for anonymous requests.
+    /// The credentials that are sent. Empty for anonymous access.
     pub auth: Vec<AuthMethod>,
-    /// The credentials above are withheld, because the server's address is not https.
+    /// Whether the credentials above are withheld because the server's address is not https.
     pub credentials_withheld: bool,
     /// The user to impersonate.
     pub impersonate: Option<String>,
-    /// The proxy, without user name and password, and where it was named.
+    /// The proxy without user name and password, and where it was configured.
     pub proxy: Option<Located>,
-    /// The server's certificate is not checked.
+    /// Whether verification of the server's certificate is disabled.
     pub insecure_skip_tls_verify: bool,
 }
 

@@ -1,9 +1,9 @@
-//! From the merged files to one cluster: context, cluster and user are chosen and checked.
-//! Source: client-go `tools/clientcmd/client_config.go` and `validation.go`.
+//! Chooses and checks context, cluster and user from the merged files. Source: client-go
+//! `tools/clientcmd/client_config.go` and `validation.go`.
 //!
-//! Only what is chosen is checked, so a broken entry harms nobody who does not use it. Where client-go takes
-//! a cluster or user that is not defined for an empty one (and then asks localhost:8080, or anonymously),
-//! this is an error that names it.
+//! Only chosen entries are checked, so a broken entry does not affect anyone who does not use it. client-go treats an
+//! undefined cluster or user as an empty one, and then connects to localhost:8080, or anonymously. Here it is an
+//! error that names the entry.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,13 +19,13 @@ use crate::report::{Located, Origin, Report};
 use crate::resolved::ResolvedConfig;
 use crate::{cluster, proxy, user};
 
-/// What the caller names, as kubectl's flags do.
+/// What the caller chose explicitly, as with kubectl's flags.
 pub(crate) struct Explicit<'a> {
     pub(crate) kubeconfig: Option<&'a Path>,
     pub(crate) context: Option<&'a str>,
 }
 
-/// Reads the files and chooses.
+/// Reads the files, and chooses the cluster.
 pub(crate) fn resolve(explicit: &Explicit<'_>, environment: &Environment) -> Result<ResolvedConfig, Error> {
     let merged = Merged::read(environment, explicit.kubeconfig)?.resolve_paths();
     let name = explicit.context.or(merged.current_context.as_ref().map(|entry| entry.value.as_str()));
@@ -44,7 +44,7 @@ pub(crate) fn resolve(explicit: &Explicit<'_>, environment: &Environment) -> Res
             files: merged.paths(),
             defined: keys(&merged.contexts),
         }),
-        // Nothing is asked for: only now may the pod's service account speak.
+        // No context is selected. Only now may the pod's service account be used.
         None => match Pod::detect(environment) {
             Some(pod) => pod.resolve(&merged),
             None if merged.is_empty() => Err(Error::NoConfiguration { files: merged.paths() }),
@@ -61,7 +61,7 @@ fn from_context(
 ) -> Result<ResolvedConfig, Error> {
     let at = Chosen::new("context", &context.value, entry);
     if at.value.cluster.is_empty() {
-        return Err(at.invalid("it names no cluster"));
+        return Err(at.invalid("it does not name a cluster"));
     }
     let Some(cluster_entry) = merged.clusters.get(&at.value.cluster) else {
         return Err(Error::ClusterNotDefined {
@@ -71,7 +71,7 @@ fn from_context(
             defined: keys(&merged.clusters),
         });
     };
-    // A context without a user is anonymous; one with a user that is not there is a mistake.
+    // A context without a user is anonymous; a reference to an undefined user is a mistake.
     let user_entry = match at.value.user.as_str() {
         "" => None,
         name => Some(merged.users.get(name).ok_or_else(|| Error::UserNotDefined {
@@ -95,7 +95,7 @@ fn from_context(
         user::check(&user)?;
         user::impersonate(&user, &mut config)?;
         methods = user::methods(user.value);
-        // As client-go: nothing secret leaves without TLS.
+        // As in client-go, no secret is sent without TLS.
         if is_tls {
             let info = cluster::info(cluster.value, &config, &ca_pem);
             auth = user::auth(&user, &info, environment)?;
@@ -129,7 +129,7 @@ fn from_context(
     Ok(ResolvedConfig { config, auth, report })
 }
 
-/// A cluster's own proxy, else the environment's.
+/// Returns the cluster's own proxy, else that of the environment.
 fn proxy_of(
     cluster: &Chosen<'_, Cluster>,
     config: &kube::Config,

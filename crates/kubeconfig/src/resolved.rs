@@ -1,4 +1,4 @@
-//! The chosen cluster, ready to build clients for it.
+//! The chosen cluster, from which clients are built.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::client::{self, Auth};
 use crate::error::Error;
 use crate::report::Report;
 
-/// The cluster that was chosen, and how.
+/// The chosen cluster, and how it was chosen.
 #[derive(Clone)]
 pub struct ResolvedConfig {
     pub(crate) config: kube::Config,
@@ -15,14 +15,14 @@ pub struct ResolvedConfig {
 }
 
 impl ResolvedConfig {
-    /// A client with this crate's own authentication, proxy and TLS; it connects when a request needs it. Each
-    /// call makes a client with connections of its own; clones of a client share them.
+    /// Builds a client with this crate's authentication, proxy and TLS. It connects on the first request. Each call
+    /// builds a client with its own connections; clones of a client share them.
     ///
     /// # Errors
-    /// [`Error::Client`], when certificates or keys cannot be used.
+    /// Returns [`Error::Client`] if certificates or keys cannot be used.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime, as [`kube::Client::new`].
+    /// Panics outside of a Tokio runtime, like [`kube::Client::new`].
     pub fn client(&self) -> Result<kube::Client, Error> {
         client::build(&self.config, &self.auth).map_err(|source| Error::Client {
             server: self.report.server.value.clone(),
@@ -30,25 +30,25 @@ impl ResolvedConfig {
         })
     }
 
-    /// The same as kube's own type, for what needs one. It holds credentials. Prefer [`ResolvedConfig::client`]: a client
-    /// that kube builds from this follows kube's rules for plugins, token files and proxies.
+    /// Returns the configuration as kube's own type, which contains credentials. Prefer [`ResolvedConfig::client`]: a
+    /// client that kube builds from this follows kube's rules for plugins, token files and proxies.
     pub fn config(&self) -> &kube::Config {
         &self.config
     }
 
-    /// The namespace for requests that name none; `report().namespace` tells where it came from.
+    /// Returns the default namespace for requests. `report().namespace` also has its origin.
     pub fn namespace(&self) -> &str {
         &self.report.namespace.value
     }
 
-    /// How the cluster was chosen.
+    /// Returns how the cluster was chosen.
     pub fn report(&self) -> &Report {
         &self.report
     }
 }
 
 impl fmt::Debug for ResolvedConfig {
-    /// The report alone: the rest holds secrets.
+    /// Formats only the report, because the rest contains secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResolvedConfig").field("report", &self.report).finish_non_exhaustive()
     }

@@ -1,5 +1,5 @@
-//! The chosen user: whether the entry makes sense, and what shows the server who one is.
-//! Source: client-go `tools/clientcmd/validation.go`, `client_config.go` and `transport`.
+//! The chosen user: whether the entry is valid, and which credentials it provides. Source: client-go
+//! `tools/clientcmd/validation.go`, `client_config.go` and `transport`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(crate) fn check(user: &Chosen<'_, User>) -> Result<(), Error> {
     let value = user.value;
     let is_basic = !value.username.is_empty() || !value.password.is_empty();
     if is_basic && (!value.token.is_empty() || !value.token_file.is_empty()) {
-        return Err(user.invalid("a token and a user name are both set, only one is allowed"));
+        return Err(user.invalid("a token and a user name are both set, but only one is allowed"));
     }
     if has_certificate(value) {
         if !value.client_certificate.is_empty() && !value.client_certificate_data.is_empty() {
@@ -53,7 +53,8 @@ pub(crate) fn check(user: &Chosen<'_, User>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is sent in a header, by client-go's precedence: an exec plugin speaks only when nothing else does.
+/// Returns what to send in the `Authorization` header, by client-go's precedence: an exec plugin is used only if
+/// there is no other credential.
 pub(crate) fn auth(
     user: &Chosen<'_, User>,
     cluster: &Value,
@@ -62,7 +63,7 @@ pub(crate) fn auth(
     let value = user.value;
     if !value.token_file.is_empty() {
         let file = TokenFile::new(PathBuf::from(&value.token_file), &value.token);
-        // With a token beside it, the file may come later.
+        // With a token as fallback, the file may appear later.
         if value.token.is_empty() {
             file.token().map_err(|error| match error.into_io() {
                 Ok(source) => user.unreadable("tokenFile", &value.token_file, source),
@@ -73,7 +74,7 @@ pub(crate) fn auth(
     }
     if !value.token.is_empty() {
         return Auth::bearer(&value.token)
-            .ok_or_else(|| user.invalid("token holds a character that is not allowed in a header"));
+            .ok_or_else(|| user.invalid("token contains a character that is not allowed in a header"));
     }
     if !value.username.is_empty() || !value.password.is_empty() {
         return Ok(Auth::basic(&value.username, &value.password));
@@ -119,13 +120,13 @@ pub(crate) fn methods(user: &User) -> Vec<AuthMethod> {
     methods
 }
 
-/// The user in kube's own terms, such that kube's stack does nearly the same with them as ours.
+/// Describes the user in kube's terms, so that kube's stack does nearly the same as ours.
 pub(crate) fn configure(user: &User, cluster: &Value, config: &mut kube::Config) {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let data = |bytes: &[u8]| some(&STANDARD.encode(bytes));
     let info = &mut config.auth_info;
     info.token_file = some(&user.token_file);
-    // kube takes a token before a file, kubectl the file.
+    // kube prefers the token, kubectl the file.
     info.token = some(&user.token).filter(|_| user.token_file.is_empty()).map(Into::into);
     info.username = some(&user.username);
     info.password = some(&user.password).map(Into::into);
@@ -133,7 +134,7 @@ pub(crate) fn configure(user: &User, cluster: &Value, config: &mut kube::Config)
     info.client_certificate_data = data(&user.client_certificate_data);
     info.client_key = some(&user.client_key).filter(|_| has_certificate(user));
     info.client_key_data = data(&user.client_key_data).filter(|_| has_certificate(user)).map(Into::into);
-    // kube's types are the same file format, so they read what ours write.
+    // kube's types have the same file format, so they can read what ours write.
     info.exec =
         user.exec.as_ref().filter(|_| methods(user).iter().all(AuthMethod::is_exec)).and_then(|exec| {
             let mut config: kube::config::ExecConfig = serde_json::from_value(exec.to_json()).ok()?;
@@ -155,7 +156,7 @@ pub(crate) fn impersonate(user: &Chosen<'_, User>, config: &mut kube::Config) ->
     for text in texts {
         if HeaderValue::from_str(text).is_err() {
             return Err(
-                user.invalid(format!("as: {text:?} holds a character that is not allowed in a header"))
+                user.invalid(format!("as: {text:?} contains a character that is not allowed in a header"))
             );
         }
     }

@@ -1,20 +1,20 @@
-//! YAML as kubectl reads it, into JSON values: one document, the last of equal keys wins, YAML 1.1's booleans.
+//! Parses YAML as kubectl does, into JSON values: the first document, the last of duplicate keys, YAML 1.1 booleans.
 //!
-//! Errors tell a line and a kind, never a part of the text, which may be a secret.
+//! Errors contain a line and a kind, but no part of the text, which may be a secret.
 
 use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error as Saphyr, Options};
 
-/// Why a text is not YAML.
+/// Why a text is not valid YAML.
 #[derive(Debug)]
 pub(crate) struct Invalid {
-    /// From 1.
+    /// Starts at 1.
     pub(crate) line: Option<u64>,
     pub(crate) problem: String,
 }
 
-/// The first document of `text`; `Null` when there is none.
+/// Returns the first document of `text`, or `Null` if there is none.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, Invalid> {
     let documents: Vec<Value> =
         serde_saphyr::from_slice_multiple_with_options(text, options()).map_err(|error| Invalid {
@@ -30,10 +30,11 @@ fn options() -> Options {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
-        // Nothing small grows large: kubeconfigs hardly use aliases.
+        // Prevents small inputs from expanding to large values. Kubeconfigs hardly use aliases.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        // Room for tens of thousands of clusters, which kubectl reads too. Depth keeps its default bound, so the
-        // stack holds.
+        // Enough for tens of thousands of clusters, which kubectl reads, too. The default limit on depth protects the
+        // stack.
+        //
         budget: serde_saphyr::budget! {
             max_events: 20_000_000,
             max_nodes: 10_000_000,
@@ -47,8 +48,8 @@ fn problem(error: &Saphyr, text: &[u8]) -> &'static str {
         return "it is not UTF-8 text";
     }
     match error.without_snippet() {
-        Saphyr::Eof { .. } => "it ends too early",
-        Saphyr::Budget { .. } => "it is too large or nested too deeply",
+        Saphyr::Eof { .. } => "it ends unexpectedly",
+        Saphyr::Budget { .. } => "it is too large or too deeply nested",
         _ => "it is not valid YAML",
     }
 }

@@ -1,4 +1,4 @@
-//! What shows who one is.
+//! Credentials.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use jiff::Timestamp;
 
-/// What shows who one is. Not `Debug`: it is secret.
+/// A credential. Not `Debug`, because it is secret.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Credential {
     pub(super) authorization: Option<HeaderValue>,
@@ -15,7 +15,7 @@ pub(crate) struct Credential {
     pub(super) expires: Option<Timestamp>,
 }
 
-/// A client certificate and its key, PEM. Not `Debug`: it is secret.
+/// A client certificate and its key, PEM. Not `Debug`, because the key is secret.
 #[derive(PartialEq)]
 pub(super) struct Identity {
     pub(super) certificate: String,

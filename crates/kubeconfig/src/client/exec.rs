@@ -1,8 +1,8 @@
-//! Credentials from a command, by the protocol `client.authentication.k8s.io` v1 and v1beta1.
-//! Source: KEP-541 and client-go `plugin/pkg/client/auth/exec`.
+//! Credentials from a command, by the protocol `client.authentication.k8s.io` v1 and v1beta1. Source: KEP-541 and
+//! client-go `plugin/pkg/client/auth/exec`.
 //!
-//! The command runs when a credential is first needed, and again when it has expired or was refused. However
-//! many requests wait for it, one runs at a time; when all of them are gone, so is the command.
+//! The command runs when a credential is first needed, and again when the credential has expired or was refused. Only
+//! one command runs at a time, however many requests wait for it; it is killed when all of them are gone.
 
 use std::io;
 use std::pin::Pin;
@@ -23,51 +23,53 @@ use crate::yaml;
 
 const GROUP: &str = "client.authentication.k8s.io";
 
-/// Why an exec plugin gave no credential. Requests fail with it inside [`kube::Error::Service`].
+/// Why an exec plugin did not provide a credential. Requests fail with this error inside [`kube::Error::Service`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// There is no such command.
+    /// The command does not exist.
     #[error("exec plugin {command} is not installed{}", hint(.install_hint))]
     NotInstalled {
-        /// As the kubeconfig names it.
+        /// The command, as in the kubeconfig.
         command: String,
-        /// What the kubeconfig says about getting it; may be empty.
+        /// The kubeconfig's hint on how to install the command. May be empty.
         install_hint: String,
     },
     /// The command could not be run.
     #[error("cannot run exec plugin {command}")]
     Run {
-        /// As the kubeconfig names it.
+        /// The command, as in the kubeconfig.
         command: String,
-        /// Why.
+        /// The cause.
         source: Arc<io::Error>,
     },
-    /// The command failed; what it wrote to stderr went to this process's stderr.
+    /// The command failed. Its stderr went to this process's stderr.
     #[error("exec plugin {command} failed with {status}")]
     Failed {
-        /// As the kubeconfig names it.
+        /// The command, as in the kubeconfig.
         command: String,
-        /// Its exit code or signal.
+        /// The exit code or signal.
         status: std::process::ExitStatus,
     },
-    /// What the command wrote to stdout is no credential.
+    /// The command's output is not a valid credential.
     #[error("exec plugin {command} {problem}")]
     Output {
-        /// As the kubeconfig names it.
+        /// The command, as in the kubeconfig.
         command: String,
-        /// What is wrong; nothing of the output is repeated.
+        /// What is wrong. Never contains any part of the output.
         problem: String,
     },
-    /// The command asks the user, and there is nobody to ask.
-    #[error("exec plugin {command} needs a terminal (interactiveMode: Always), and standard input is none")]
+    /// The command must prompt the user, but there is no terminal.
+    #[error(
+        "exec plugin {command} requires a terminal (interactiveMode: Always), but standard input is not one"
+    )]
     NoTerminal {
-        /// As the kubeconfig names it.
+        /// The command, as in the kubeconfig.
         command: String,
     },
 }
 
-/// One plugin with its last credential.
+/// A plugin with its last credential.
 pub(crate) struct Plugin {
     call: Call,
     state: Arc<Mutex<State>>,
@@ -81,7 +83,7 @@ struct State {
 
 type Run = Pin<Box<dyn Future<Output = Result<Credential, ExecError>> + Send>>;
 
-/// All that one run needs.
+/// Everything that a run needs.
 #[derive(Clone)]
 struct Call {
     exec: Exec,
@@ -89,7 +91,7 @@ struct Call {
     environment: Environment,
 }
 
-/// What the plugin writes.
+/// The output of a plugin.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ExecCredential {
@@ -107,7 +109,7 @@ struct Status {
     client_key_data: Option<String>,
 }
 
-/// What can be said of a configuration without running it.
+/// Checks what can be checked without running the plugin.
 pub(crate) fn check(exec: &Exec) -> Result<(), String> {
     if exec.command.is_empty() {
         return Err("command is not set".to_owned());
@@ -128,23 +130,23 @@ pub(crate) fn check(exec: &Exec) -> Result<(), String> {
     match exec.interactive_mode.as_str() {
         "Never" | "IfAvailable" | "Always" => Ok(()),
         "" => Err("interactiveMode is not set (Never, IfAvailable or Always)".to_owned()),
-        other => Err(format!("interactiveMode {other:?} is none of Never, IfAvailable, Always")),
+        other => Err(format!("interactiveMode is {other:?}, but must be Never, IfAvailable or Always")),
     }
 }
 
 impl Plugin {
-    /// `cluster` is what the plugin is told of the cluster, if it asks (`provideClusterInfo`).
+    /// `cluster` is what the plugin is told about the cluster, if it asks for that (`provideClusterInfo`).
     pub(crate) fn new(exec: &Exec, cluster: Option<Value>, environment: &Environment) -> Self {
         let call = Call { exec: exec.clone(), cluster, environment: environment.clone() };
         Self { call, state: Arc::default() }
     }
 
-    /// The last credential while it holds, else that of a new run.
+    /// Returns the last credential while it is valid, else that of a new run.
     pub(super) async fn credential(&self) -> Result<Credential, ExecError> {
         self.obtain(|_| true).await
     }
 
-    /// A credential other than `refused`; one run, however many requests were refused with it.
+    /// Returns a credential other than `refused`. The plugin runs once, however many requests were refused.
     pub(super) async fn renew(&self, refused: &Credential) -> Result<Credential, ExecError> {
         self.obtain(|last| last != refused).await
     }
@@ -171,8 +173,8 @@ impl Plugin {
         run.await
     }
 
-    /// A run that is polled by those who wait for it, and by nobody else. It keeps its credential itself, before
-    /// any of them sees it: one that wakes late cannot put an old credential back.
+    /// Starts a run that is only polled by those who wait for it. The run itself stores the credential before any of
+    /// them sees it, so that a late waiter cannot put an old credential back.
     fn start(&self) -> Shared<Run> {
         let (call, state) = (self.call.clone(), self.state.clone());
         let run: Run = Box::pin(async move {
@@ -235,36 +237,38 @@ impl Call {
     }
 }
 
-/// The credential in a plugin's output, JSON or YAML.
+/// Parses a plugin's output, JSON or YAML.
 fn read(output: &[u8], api_version: &str) -> Result<Credential, String> {
-    let value = yaml::parse(output).map_err(|_| "wrote something that is neither JSON nor YAML")?;
-    // serde's own words may repeat a value, and any value here may be the secret.
+    let value = yaml::parse(output).map_err(|_| "printed something that is neither JSON nor YAML")?;
+    // serde's message may repeat a value, and any value here may be the secret.
     let credential: ExecCredential =
-        serde_json::from_value(value).map_err(|_| "wrote something that is no ExecCredential")?;
+        serde_json::from_value(value).map_err(|_| "printed something that is not an ExecCredential")?;
     if credential.kind.as_deref() != Some("ExecCredential") {
-        return Err("wrote something whose kind is not ExecCredential".to_owned());
+        return Err("printed something whose kind is not ExecCredential".to_owned());
     }
     let version = credential.api_version.unwrap_or_default();
     if version != api_version {
-        return Err(format!("is configured to use {api_version}, and answered with {version:?}"));
+        return Err(format!("is configured for {api_version}, but responded with {version:?}"));
     }
-    let status = credential.status.ok_or("wrote an ExecCredential without status")?;
+    let status = credential.status.ok_or("printed an ExecCredential without status")?;
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     let token = some(status.token);
     let identity = match (some(status.client_certificate_data), some(status.client_key_data)) {
         (Some(certificate), Some(key)) => Some(Arc::new(Identity { certificate, key })),
         (None, None) if token.is_some() => None,
-        (None, None) => return Err("gave neither a token nor a client certificate and key".to_owned()),
-        _ => return Err("gave a client certificate or a key, not both".to_owned()),
+        (None, None) => return Err("returned neither a token nor a client certificate and key".to_owned()),
+        _ => return Err("returned a client certificate or a key, but not both".to_owned()),
     };
     let bearer = match token {
-        Some(token) => Credential::bearer(&token).ok_or("gave a token that is not allowed in a header")?,
+        Some(token) => {
+            Credential::bearer(&token).ok_or("returned a token that is not allowed in a header")?
+        }
         None => Credential::default(),
     };
     Ok(Credential { identity, expires: status.expiration_timestamp, ..bearer })
 }
 
-/// A kubeconfig may come from anywhere: its hint must not drive the terminal.
+/// Escapes control characters: a kubeconfig may come from anywhere, and its hint must not control the terminal.
 /// Source: client-go `cleanANSIEscapeCodes`.
 fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, char| {
@@ -294,7 +298,7 @@ mod tests {
     #[test]
     fn an_output_that_is_no_credential_is_told_without_repeating_it() {
         for (output, want) in [
-            ("", "no ExecCredential"),
+            ("", "not an ExecCredential"),
             ("{", "neither JSON nor YAML"),
             (r#"{"kind":"Pod"}"#, "kind"),
             (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1"}"#, "v1beta1"),
@@ -305,7 +309,7 @@ mod tests {
             ),
             (
                 r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":5577}}"#,
-                "no ExecCredential",
+                "not an ExecCredential",
             ),
             (
                 r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"clientKeyData":"hunter2"}}"#,

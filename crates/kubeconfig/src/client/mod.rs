@@ -1,7 +1,7 @@
-//! The client: each request gets the credential of the moment, and a refused one is renewed once.
+//! The client: adds the current credential to each request, and renews a refused one once.
 //!
-//! Source: client-go `transport/round_trippers.go` and `plugin/pkg/client/auth/exec`. Unlike there, a request
-//! that was refused is sent again when its credential could be renewed: the server did nothing with it.
+//! Source: client-go `transport/round_trippers.go` and `plugin/pkg/client/auth/exec`. Unlike client-go, this client
+//! resends a refused request if its credential could be renewed, which is safe because the server did not process it.
 
 mod credential;
 pub(crate) mod exec;
@@ -20,7 +20,7 @@ use credential::{Credential, Identity};
 pub(crate) use token_file::TokenFile;
 use transport::Transport;
 
-/// Where credentials come from.
+/// The source of credentials.
 #[derive(Clone)]
 pub(crate) enum Auth {
     Anonymous,
@@ -29,11 +29,12 @@ pub(crate) enum Auth {
     Exec(Arc<exec::Plugin>),
 }
 
-/// A client of its own: it shares no connections with others, but the credential of an exec plugin is shared by
-/// all clients of one [`crate::ResolvedConfig`].
+/// Builds a client that shares no connections with others. The credential of an exec plugin is shared by all clients
+/// of one [`crate::ResolvedConfig`].
 pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, kube::Error> {
     let mut transport_config = config.clone();
-    // Only the client certificate is the transport's. Left in place, kube would run token files and plugins again.
+    // The transport only needs the client certificate. With the rest, kube would run token files and plugins a second
+    // time.
     transport_config.auth_info = kube::config::AuthInfo {
         client_certificate: config.auth_info.client_certificate.clone(),
         client_certificate_data: config.auth_info.client_certificate_data.clone(),
@@ -60,7 +61,7 @@ pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, 
 struct Sender {
     auth: Auth,
     config: kube::Config,
-    /// With the plugin's client certificate that its connections show.
+    /// With the plugin's client certificate that its connections use.
     transport: Mutex<(Option<Arc<Identity>>, Transport)>,
 }
 
@@ -80,7 +81,7 @@ impl Sender {
         match self.auth.renew(&used).await {
             Ok(renewed) if renewed != used => match again {
                 Some((parts, body)) => self.exchange(parts, body, &renewed).await,
-                // A streamed body is gone; the next request is better off.
+                // A streamed body is consumed; the next request uses the new credential.
                 None => Ok(response),
             },
             Ok(_) => Ok(response),
@@ -115,7 +116,8 @@ impl Sender {
         result
     }
 
-    /// Connections belong to the certificate that they showed: another one gets new connections.
+    /// Connections are tied to the client certificate that they were opened with, so another certificate needs new
+    /// connections.
     fn transport(&self, identity: Option<&Arc<Identity>>) -> Result<Transport, BoxError> {
         let mut current = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0.as_ref() != identity {
@@ -127,7 +129,7 @@ impl Sender {
 }
 
 impl Auth {
-    /// `None` when the token cannot stand in a header.
+    /// Returns `None` if the token is not valid in a header.
     pub(crate) fn bearer(token: &str) -> Option<Self> {
         Credential::bearer(token).map(Self::Fixed)
     }
@@ -157,7 +159,7 @@ impl Auth {
         })
     }
 
-    /// A newer credential than the one that the server refused, if there is one.
+    /// Returns a newer credential than the one that the server refused, if there is one.
     async fn renew(&self, refused: &Credential) -> Result<Credential, BoxError> {
         Ok(match self {
             Self::Anonymous | Self::Fixed(_) => refused.clone(),

@@ -1,5 +1,5 @@
-//! A bearer token in a file that somebody else replaces, as the kubelet does.
-//! Source: client-go `transport/token_source.go`.
+//! A bearer token in a file that someone else replaces, such as the kubelet. Source: client-go
+//! `transport/token_source.go`.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::credential::Credential;
 
-/// A token is used for this long before the file is read again: client-go's minute less its 10 s of leeway.
+/// How long a token is used before the file is read again: client-go's minute minus its leeway of 10 s.
 const PERIOD: Duration = Duration::from_secs(50);
 
-/// Reads the token, at most once in [`PERIOD`] and after each refusal. The last good one serves when reading fails.
+/// Reads the token at most once per [`PERIOD`], and after each refusal. If reading fails, the last token is used.
 pub(crate) struct TokenFile {
     path: PathBuf,
-    /// The token that is written in the kubeconfig beside the file.
+    /// The kubeconfig's `token`, next to its `tokenFile`.
     fallback: Option<Credential>,
     last: Mutex<Option<(Credential, Instant)>>,
 }
@@ -29,7 +29,7 @@ pub(crate) enum TokenFileError {
 }
 
 impl TokenFileError {
-    /// For callers that name the file themselves: the cause, or what is wrong with the content.
+    /// Returns the cause, or what is wrong with the content, for callers that name the file themselves.
     pub(crate) fn into_io(self) -> Result<io::Error, &'static str> {
         match self {
             Self::Read { source, .. } => Ok(source),
@@ -48,7 +48,7 @@ impl TokenFile {
         self.token_at(Instant::now())
     }
 
-    /// Reads the file now, unless another token than `refused` is known already.
+    /// Reads the file now, unless a token other than `refused` is known already.
     pub(super) fn renew(&self, refused: &Credential) -> Result<Credential, TokenFileError> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match last {
@@ -76,12 +76,12 @@ impl TokenFile {
             (Err(error), Some((token, read)), _) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot read the token again, using the last one"
+                    "cannot re-read the token, using the last one"
                 );
                 *read = now;
                 Ok(token.clone())
             }
-            // The file may still come.
+            // The file may still appear.
             (Err(_), None, Some(token)) => Ok(token.clone()),
             (Err(error), None, None) => Err(error),
         }
@@ -94,7 +94,7 @@ impl TokenFile {
         match text.trim() {
             "" => Err(content("is empty")),
             token => Credential::bearer(token)
-                .ok_or_else(|| content("holds a character that is not allowed in a header")),
+                .ok_or_else(|| content("contains a character that is not allowed in a header")),
         }
     }
 }

@@ -18,12 +18,12 @@ use tower::{BoxError, Service, ServiceExt as _};
 
 use super::credential::Identity;
 
-/// Finds dead peers below a quiet watch. Source: client-go's dialer.
+/// Detects dead peers below an idle watch. Source: client-go's dialer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) type Transport = BoxCloneSyncService<Request<Body>, Response<Incoming>, BoxError>;
 
-/// Connections that show `identity`, or without one the certificate of the configuration.
+/// Builds connections that use the certificate of `identity`, or without one that of the configuration.
 pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Result<Transport, kube::Error> {
     let mut config = config.clone();
     if let Some(identity) = identity {
@@ -38,7 +38,7 @@ pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Resul
     match proxy.scheme_str() {
         Some("socks5" | "socks5h") => over(&config, socks(with_port(&proxy, 1080), direct)),
         Some("https") => {
-            // The proxy is another server: it gets neither our certificate nor the API server's name.
+            // The proxy is another server, so it gets neither our certificate nor the API server's name.
             let mut proxy_config = config.clone();
             proxy_config.auth_info = kube::config::AuthInfo::default();
             proxy_config.tls_server_name = None;
@@ -49,7 +49,7 @@ pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Resul
     }
 }
 
-/// TLS and timeouts on top of what reaches the server.
+/// Adds TLS and timeouts to a connector that reaches the server.
 fn over<C>(config: &kube::Config, connector: C) -> Result<Transport, kube::Error>
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
@@ -88,7 +88,7 @@ fn socks<C>(proxy: Uri, connector: C) -> SocksV5<C> {
     }
 }
 
-/// User name and password of a URL, decoded.
+/// Returns user name and password of a URL, decoded.
 fn user_info(url: &Uri) -> Option<(String, String)> {
     let (info, _) = url.authority()?.as_str().rsplit_once('@')?;
     let (user, password) = info.split_once(':').unwrap_or((info, ""));
@@ -96,7 +96,7 @@ fn user_info(url: &Uri) -> Option<(String, String)> {
     Some((decode(user), decode(password)))
 }
 
-/// HTTP schemes have their own default ports.
+/// Adds a default port to a URL whose scheme is not http or https; those have their own.
 fn with_port(url: &Uri, port: u16) -> Uri {
     if url.port().is_some() {
         return url.clone();

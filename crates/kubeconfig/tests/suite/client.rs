@@ -1,4 +1,4 @@
-//! What the client sends, asked of a real TLS server.
+//! What the client sends, observed by a real TLS server.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn credential(status: &str) -> String {
     format!("{{\"kind\":\"ExecCredential\",\"apiVersion\":\"{V1}\",\"status\":{{{status}}}}}")
 }
 
-/// A script body that answers with this status.
+/// A script body that responds with this status.
 fn answering(status: &str) -> String {
     format!("cat <<'END'\n{}\nEND", credential(status))
 }
@@ -262,7 +262,7 @@ async fn a_plugin_gets_its_arguments_its_environment_and_the_cluster() {
             "echo \"$1,$2,$OUTER,$INNER\" > {root}got\necho \"$KUBERNETES_EXEC_INFO\" > {root}info\n{answer}"
         ),
     );
-    // Found by PATH, as a bare name.
+    // Found in PATH, as a bare name.
     let path = std::env::var("PATH").unwrap();
     sandbox.set("PATH", &format!("{}:{path}", text(plugin.parent().unwrap())));
     let cluster = format!(
@@ -331,11 +331,11 @@ async fn a_plugin_that_must_ask_the_user_needs_a_terminal() {
     let plugin = sandbox.script("plugin", &answering(r#""token":"t""#));
     let user = exec(&text(&plugin)).replace("Never", "Always");
     let error = get(&client(&sandbox, &server.cluster(), &user)).await.unwrap_err();
-    assert!(causes(&error).contains("needs a terminal"), "{}", causes(&error));
+    assert!(causes(&error).contains("requires a terminal"), "{}", causes(&error));
     assert_eq!(sandbox.calls("plugin"), 0);
 }
 
-// Where /proc tells whether a process lives.
+// On systems where /proc shows whether a process lives.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_request_that_is_given_up_ends_its_plugin() {
@@ -348,7 +348,7 @@ async fn a_request_that_is_given_up_ends_its_plugin() {
     until(|| !sandbox.read("pid").is_empty()).await;
     let pid: u32 = sandbox.read("pid").trim().parse().unwrap();
     request.abort();
-    // A process that nobody has waited for yet is a zombie, and as good as gone.
+    // A process that has not been waited for is a zombie, which counts as gone.
     until(|| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         status.is_empty() || status.contains(") Z ")
@@ -401,7 +401,7 @@ async fn an_https_proxy_learns_neither_token_nor_certificate() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let proxy = Proxy::https(server.address, &server.ca).await;
     let (certificate, key) = server.ca.issue(&["me"]);
-    // The name of the API server must not be asked of the proxy either.
+    // The proxy must not be asked for the name of the API server either.
     let cluster = format!(
         "server: 'https://10.1.2.3:6443', tls-server-name: api.test, certificate-authority-data: {}, \
          proxy-url: 'https://{}'",
@@ -436,7 +436,7 @@ async fn requests_go_through_the_proxy_that_the_environment_names() {
     let (mut sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let proxy = Proxy::http(server.address).await;
     sandbox.set("HTTPS_PROXY", &proxy.address.to_string());
-    // The proxy's own address is no reason to go around it.
+    // The proxy's own address is not a reason to bypass it.
     sandbox.set("NO_PROXY", "127.0.0.1,127.0.0.0/8");
     let cluster = format!("server: 'https://api.test', certificate-authority-data: {}", server.ca_data());
     assert_eq!(get(&client(&sandbox, &cluster, "")).await.unwrap(), StatusCode::OK);
@@ -446,7 +446,7 @@ async fn requests_go_through_the_proxy_that_the_environment_names() {
 #[tokio::test]
 async fn a_connection_that_does_not_come_about_ends_in_time() {
     let sandbox = Sandbox::new();
-    // Accepts, and never says a word of TLS.
+    // Accepts connections, but never starts TLS.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("server: 'https://{}', insecure-skip-tls-verify: true", silent.local_addr().unwrap());
     sandbox.write("home/.kube/config", one(&url, ""));

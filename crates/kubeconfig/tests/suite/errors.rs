@@ -1,4 +1,4 @@
-//! Every bad configuration gets an error that names the file and the entry, and holds no secret.
+//! Every invalid configuration gets an error that names the file and the entry, and contains no secret.
 
 use std::error::Error as _;
 
@@ -81,7 +81,7 @@ fn a_cluster_or_user_that_is_not_defined_is_named() {
     assert!(error.is_not_defined());
     assert_message(&error, &["cluster \"gone\"", "context \"a\"", &file, "defined: c"]);
     let error = sandbox.options().context("b").load().unwrap_err();
-    assert_message(&error, &["user \"lost\"", "context \"b\"", &file, "no user is"]);
+    assert_message(&error, &["user \"lost\"", "context \"b\"", &file, "no user is defined"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn an_entry_that_cannot_be_used_is_named() {
         (
             "server: 'https://c', certificate-authority-data: aGVsbG8=",
             "",
-            vec!["cluster \"cl\"", "no certificate in PEM"],
+            vec!["cluster \"cl\"", "no PEM certificate"],
         ),
         (
             "server: 'https://c', certificate-authority: x, certificate-authority-data: aGVsbG8=",
@@ -141,7 +141,7 @@ fn an_entry_that_cannot_be_used_is_named() {
         ),
         ("server: 'https://c'", "token: hunter2, username: me", vec!["user \"me\"", "only one"]),
         ("server: 'https://c'", "tokenFile: gone", vec!["user \"me\"", "tokenFile", "/gone", "No such file"]),
-        ("server: 'https://c'", "token: \"hunter2\\n\"", vec!["user \"me\"", "token holds"]),
+        ("server: 'https://c'", "token: \"hunter2\\n\"", vec!["user \"me\"", "token contains"]),
         (
             "server: 'https://c'",
             "client-certificate: gone, client-key: gone",

@@ -1,4 +1,4 @@
-//! What a user of the crate notices, in one program so that it links once.
+//! What a user of the crate can observe. One program, so that it is linked once.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What holds for every content of the files.
+//! Properties that hold for any content of the files.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::sandbox::{Sandbox, one};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// A kubeconfig that has a secret wherever one may stand.
+/// A kubeconfig with a secret in every field that may contain one.
 fn full() -> String {
     let exec = format!(
         "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: x, \
@@ -21,14 +21,14 @@ fn full() -> String {
     )
 }
 
-/// Changes to a text: at a place, one byte or none is replaced by these. Too little to make a name of a secret.
+/// Changes to a text: each replaces one byte or none at a position. Too small to turn a name into a secret.
 fn edits() -> impl Strategy<Value = Vec<(usize, usize, String)>> {
     let text =
         prop_oneof![Just(String::new()), "[\\-\\[\\]{}:,'\"&*!|>#%@ \\t\\n0-9a-z]{0,3}", any::<String>()];
     prop::collection::vec((any::<prop::sample::Index>().prop_map(|at| at.index(900)), 0..2_usize, text), 0..6)
 }
 
-/// One of the lists in one file: names and a mark that tells which file it was.
+/// The names in one list of a file.
 fn names() -> impl Strategy<Value = BTreeMap<String, ()>> {
     prop::collection::btree_map("[a-d]", Just(()), 0..4)
 }

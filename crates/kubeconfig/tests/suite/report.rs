@@ -1,4 +1,4 @@
-//! The report tells how the cluster was chosen, and no secret.
+//! The report shows how the cluster was chosen, and no secret.
 
 use crate::sandbox::{Sandbox, one, text};
 

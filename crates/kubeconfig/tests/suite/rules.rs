@@ -1,4 +1,4 @@
-//! The rules in which kube 5.0 differs from kubectl, and those of files and in-cluster, each as kubectl has it.
+//! The rules in which kube 5.0 differs from kubectl, and those of files and in-cluster, each as in kubectl.
 
 use crate::sandbox::{Sandbox, one, text};
 use kubeconfig::{AuthMethod, Origin};
@@ -12,7 +12,7 @@ fn named(context: &str, server: &str) -> String {
     )
 }
 
-/// Refused by kube's `NO_PROXY` rule and let through by kubectl's, or the other way round.
+/// A proxy that kube's `NO_PROXY` rule refuses where kubectl's accepts it, or the other way round.
 const PROXY: &str = "http://proxy.example:3128";
 
 #[test]
@@ -44,7 +44,7 @@ fn row_02_a_broken_kubeconfig_is_an_error_also_in_a_pod() {
 fn row_02_an_empty_configuration_in_a_pod_is_the_pods_cluster() {
     let mut sandbox = Sandbox::new();
     sandbox.pod("10.0.0.1", 443);
-    // No file, an empty file, and one in which nothing is chosen: client-go takes all of them as empty.
+    // No file, an empty file, and one without a current context: client-go treats all of them as empty.
     for content in [None, Some(String::new()), Some(named("a", "https://a"))] {
         if let Some(content) = content {
             sandbox.write("home/.kube/config", content);
@@ -54,7 +54,7 @@ fn row_02_an_empty_configuration_in_a_pod_is_the_pods_cluster() {
         assert_eq!(loaded.config().cluster_url, "https://10.0.0.1:443/");
         assert_eq!(loaded.report().auth, [AuthMethod::TokenFile(sandbox.path("serviceaccount/token"))]);
     }
-    // What the caller asks for by name is not empty.
+    // A context that the caller selects is not empty.
     assert!(sandbox.options().context("missing").load().unwrap_err().is_not_defined());
 }
 
@@ -71,7 +71,7 @@ fn row_03_a_kubeconfig_of_empty_entries_is_an_empty_configuration() {
     sandbox.write("home/.kube/config", one("server: https://home", ""));
     sandbox.set("KUBECONFIG", ":");
     assert!(sandbox.load().unwrap_err().is_empty_configuration());
-    // An empty variable is as none.
+    // An empty variable counts as unset.
     sandbox.set("KUBECONFIG", "");
     assert_eq!(sandbox.load().unwrap().report().server.value, "https://home");
 }
@@ -123,7 +123,7 @@ fn row_07_a_broken_context_harms_only_its_user() {
     );
     assert_eq!(sandbox.load().unwrap().report().server.value, "https://c");
     let error = sandbox.options().context("no-cluster").load().unwrap_err().to_string();
-    assert!(error.contains("context \"no-cluster\"") && error.contains("names no cluster"), "{error}");
+    assert!(error.contains("context \"no-cluster\"") && error.contains("does not name a cluster"), "{error}");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn row_15_a_pods_namespace_also_serves_a_context_without_one() {
     let mut sandbox = Sandbox::new();
     sandbox.write("home/.kube/config", one("server: https://c", ""));
     sandbox.set("POD_NAMESPACE", "given");
-    // The variable means nothing outside a pod.
+    // The variable has no effect outside of a pod.
     assert_eq!(sandbox.load().unwrap().namespace(), "default");
     sandbox.pod("10.0.0.1", 443);
     assert_eq!(sandbox.load().unwrap().namespace(), "given");
@@ -283,7 +283,7 @@ fn the_first_file_wins_a_name_whole() {
     let loaded = sandbox.load().unwrap();
     assert_eq!(loaded.report().server.value, "https://a");
     assert_eq!(loaded.config().tls_server_name, None);
-    // Merged field by field this user would have two ways to authenticate, an error.
+    // Merged field by field, this user would have two ways to authenticate, which is an error.
     assert_eq!(loaded.report().auth, [AuthMethod::Token]);
 }
 

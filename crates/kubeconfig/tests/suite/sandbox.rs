@@ -1,10 +1,10 @@
-//! A folder of its own for a test, and the surroundings that go with it.
+//! A temporary folder for a test, and an environment that goes with it.
 
 use std::path::{Path, PathBuf};
 
 use kubeconfig::{Environment, Options, ResolvedConfig};
 
-/// Goes away with the test.
+/// Deleted with the test.
 pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,
@@ -14,13 +14,13 @@ impl Sandbox {
     pub(crate) fn new() -> Self {
         let mut sandbox = Self { dir: tempfile::tempdir().unwrap(), variables: Vec::new() };
         sandbox.set("HOME", &sandbox.path("home").display().to_string());
-        // Where the scripts that stand for exec plugins find sh and echo.
+        // Where the scripts that act as exec plugins find sh and echo.
         sandbox.set("PATH", &std::env::var("PATH").unwrap());
         sandbox
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        // Canonical, as a temporary folder may lie behind a symbolic link.
+        // Canonical, because a temporary folder may lie behind a symbolic link.
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
@@ -35,7 +35,7 @@ impl Sandbox {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// A shell script; each run adds a line to `<name>.calls`.
+    /// Writes a shell script. Each run adds a line to `<name>.calls`.
     pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let calls = self.path(&format!("{name}.calls"));
@@ -60,7 +60,7 @@ impl Sandbox {
         self.set("KUBECONFIG", &value);
     }
 
-    /// Makes this a pod: `token`, `ca.crt` and `namespace` as they are in `serviceaccount/`.
+    /// Makes this a pod, with `token`, `ca.crt` and `namespace` in `serviceaccount/`.
     pub(crate) fn pod(&mut self, host: &str, port: u16) {
         self.set("KUBERNETES_SERVICE_HOST", host);
         self.set("KUBERNETES_SERVICE_PORT", &port.to_string());
@@ -85,7 +85,7 @@ impl Sandbox {
     }
 }
 
-/// A whole kubeconfig with one context `ctx`, whose cluster and user have these fields.
+/// A complete kubeconfig with one context `ctx`, whose cluster and user have these fields.
 pub(crate) fn one(cluster: &str, user: &str) -> String {
     format!(
         "current-context: ctx\n\

@@ -1,4 +1,4 @@
-//! A small API server on loopback: real TLS, and it remembers what it was asked. And two proxies.
+//! A small API server on loopback with real TLS, which records its requests. And two proxies.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ impl Ca {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// TLS for these names, which asks for a client certificate of this authority and lives without one.
+    /// TLS for these names. Requests a client certificate of this authority, but does not require one.
     fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
         let (certificate, key) = self.issue(names);
         let mut roots = RootCertStore::empty();
@@ -62,13 +62,13 @@ impl Ca {
     }
 }
 
-/// One request as the server saw it.
+/// A request as the server received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// DER of the client's certificate.
+    /// The client's certificate, DER.
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
@@ -80,7 +80,7 @@ impl Seen {
 
 type Answer = dyn Fn(&Seen) -> StatusCode + Send + Sync;
 
-/// Answers while it lives.
+/// Serves until it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) ca: Ca,
@@ -89,7 +89,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// An https server for the names `localhost`, `api.test` and the address 127.0.0.1.
+    /// An https server for the names `localhost` and `api.test`, and the address 127.0.0.1.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> StatusCode + Send + Sync + 'static) -> Self {
         let ca = Ca::new();
         let acceptor = ca.acceptor(&["localhost", "api.test", "127.0.0.1"]);
@@ -110,7 +110,7 @@ impl Server {
             let (acceptor, answer, seen) = (acceptor.clone(), answer.clone(), remembered.clone());
             async move {
                 let Some(acceptor) = acceptor else { return serve(stream, None, answer, seen).await };
-                // A client that does not trust us ends here.
+                // A client that does not trust us disconnects here.
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let certificate = stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
                 serve(stream, certificate, answer, seen).await;
@@ -123,7 +123,7 @@ impl Server {
         format!("https://{}", self.address)
     }
 
-    /// The fields of a kubeconfig's cluster that make one trust this server.
+    /// The fields of a kubeconfig's cluster that trust this server.
     pub(crate) fn cluster(&self) -> String {
         format!("server: '{}', certificate-authority-data: {}", self.url(), self.ca_data())
     }
@@ -177,11 +177,11 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    // A client that goes away is no failure of the server.
+    // A client that disconnects is not a failure of the server.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Forwards what it is asked to `target`, whatever the name that it was asked for, and remembers the asking.
+/// Forwards requests to `target`, whatever name they are for, and records them.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -194,7 +194,7 @@ impl Proxy {
         Self::start(move |stream, asked| tunnel(stream, asked, target)).await
     }
 
-    /// The same with TLS. Asking with a client certificate ends the test.
+    /// The same with TLS. A client certificate fails the test.
     pub(crate) async fn https(target: SocketAddr, ca: &Ca) -> Self {
         let acceptor = ca.acceptor(&["127.0.0.1"]);
         Self::start(move |stream, asked| {
@@ -269,11 +269,11 @@ where
 
 async fn forward<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, target: SocketAddr) {
     let mut server = TcpStream::connect(target).await.unwrap();
-    // Either side may hang up.
+    // Either side may disconnect.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
 }
 
-/// Accepts until it is dropped, and with it every connection.
+/// Accepts connections until it is dropped, and then closes them.
 fn accept<F>(listener: TcpListener, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> JoinSet<()>
 where
     F: Future<Output = ()> + Send + 'static,

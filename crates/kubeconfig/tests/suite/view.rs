@@ -1,11 +1,11 @@
-//! The merged files are what kubectl makes of them, for a table of odd cases.
+//! The merged files are the same as kubectl's, for a table of odd cases.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
-/// What the files `a` and `b` hold, if they are there.
+/// The content of the files `a` and `b`, if they exist.
 struct Case {
     name: &'static str,
     a: Option<&'static str>,
@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
         "preferences: {colors: true}\n",
     ),
     Case { name: "first file missing", a: None, b: Some("current-context: b\n") },
-    // From here on kubectl refuses.
+    // kubectl refuses everything from here on.
     one("number for a string", "users: [{name: u, user: {token: 123}}]\n"),
     one("boolean for a string", "contexts: [{name: c, context: {user: on}}]\n"),
     one("number for a name", "users: [{name: 12}]\n"),
@@ -135,7 +135,8 @@ fn the_merged_files_are_what_kubectl_makes_of_them() {
             .unwrap();
         let theirs = output.status.success().then(|| {
             let mut view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-            // Older kubectls print it even when it is empty.
+            // Older kubectls print it even if it is empty.
+            //
             if view["preferences"] == serde_json::json!({}) {
                 view.as_object_mut().unwrap().remove("preferences");
             }

@@ -297,7 +297,9 @@ impl Simulation {
                 let whole = (status.resource_version, status.synced);
                 let part = status.namespaces.get(*namespace);
                 let part = part.map_or(whole, |part| (part.resource_version, part.synced));
-                scope.is_some() && part != (server.revision.to_string().parse().ok(), true)
+                // A type that is gone keeps the version that it went at.
+                let gone = matches!(phase(&status, namespace), Phase::TypeGone { .. });
+                scope.is_some() && (gone || part != (server.revision.to_string().parse().ok(), true))
             };
             for _ in 0..50 {
                 if behind(self) {

@@ -10,7 +10,16 @@ use serde_json::Value;
 /// Who may use which crate of the workspace. What is not here may use none, tests aside.
 fn allowed(member: &str) -> &'static [&'static str] {
     match member {
-        "crdctl" => &["blog-api", "kube-embedded", "kube-informer", "kubeconfig"],
+        "kube-selectors" => &["kube-validation"],
+        "kube-tables" => &["kube-selectors", "kube-validation"],
+        "kube-schema" | "kube-patch" => &["kube-validation"],
+        "kube-builtin" => &["kube-selectors", "kube-validation"],
+        "kube-embedded" => {
+            &["kube-builtin", "kube-patch", "kube-schema", "kube-selectors", "kube-tables", "kube-validation"]
+        }
+        "crdctl" => {
+            &["blog-api", "kube-embedded", "kube-informer", "kube-selectors", "kube-tables", "kubeconfig"]
+        }
         "e2e" | "xtask" => &["blog-api", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"],
         "bench" => &["blog-api", "e2e", "kube-embedded", "kube-informer"],
         _ => &[],

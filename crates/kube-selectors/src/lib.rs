@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod field;
+mod json_path;
+mod label;
+
+pub use error::ParseError;
+pub use field::FieldSelector;
+pub use json_path::{EvaluateError, JsonPath};
+pub use label::{LabelSelector, Labels};

@@ -1,0 +1,137 @@
+//! What a schema declares to CEL: the type of each value, and how large it can be in one request.
+//!
+//! As `SchemaDeclType` in `k8s.io/apiserver/pkg/cel/common`. Sizes are in what CEL's `size()` counts, but those of strings
+//! with a `maxLength` in bytes.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::value::escape;
+use crate::schema::{AdditionalProperties, Schema, SchemaType};
+
+/// The largest request that kube-apiserver takes, in bytes.
+pub(super) const REQUEST_MAX: u64 = 3 * 1024 * 1024;
+/// The longest name of an object.
+const NAME_MAX: u64 = 253;
+
+/// A value's declaration.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) kind: Kind,
+    /// How many characters, bytes, items or entries it can have; 0 for what has none.
+    pub(super) max: u64,
+    /// How many bytes of JSON it takes at least.
+    pub(super) min_bytes: u64,
+}
+
+/// The type of a declared value.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Dyn,
+    Bool,
+    Int,
+    Double,
+    String,
+    Bytes,
+    Duration,
+    Timestamp,
+    List(Rc<Declared>),
+    Map(Rc<Declared>),
+    /// By the names that rules use.
+    Object(BTreeMap<String, Rc<Declared>>),
+}
+
+impl Declared {
+    /// The declaration of a schema; none if rules cannot see it. `is_resource` is whether `apiVersion`, `kind` and
+    /// `metadata` are there whatever the schema says.
+    pub(super) fn of(schema: &Schema, is_resource: bool) -> Option<Rc<Self>> {
+        let checks = &schema.checks;
+        if schema.int_or_string {
+            let max = checks.max_length.map_or(REQUEST_MAX - 2, bytes);
+            return Some(Self::new(Kind::Dyn, max, 1));
+        }
+        Some(match schema.kind? {
+            SchemaType::Boolean => Self::new(Kind::Bool, 0, 4),
+            SchemaType::Integer => Self::new(Kind::Int, 0, 1),
+            SchemaType::Number => Self::new(Kind::Double, 0, 1),
+            SchemaType::String => Self::string(schema),
+            SchemaType::Array => {
+                let items = schema.items.as_deref()?;
+                let items = Self::of(items, items.embedded_resource)?;
+                let max = checks.max_items.map_or((REQUEST_MAX - 2) / (items.min_bytes + 1), count);
+                Self::new(Kind::List(items), max, 2)
+            }
+            SchemaType::Object => match &schema.additional_properties {
+                Some(AdditionalProperties::Schema(values)) => {
+                    let values = Self::of(values, values.embedded_resource)?;
+                    let max = checks.max_properties.map_or((REQUEST_MAX - 2) / (values.min_bytes + 6), count);
+                    Self::new(Kind::Map(values), max, 2)
+                }
+                _ => Self::object(schema, is_resource),
+            },
+        })
+    }
+
+    fn new(kind: Kind, max: u64, min_bytes: u64) -> Rc<Self> {
+        Rc::new(Self { kind, max, min_bytes })
+    }
+
+    fn string(schema: &Schema) -> Rc<Self> {
+        let checks = &schema.checks;
+        match checks.format.as_deref() {
+            Some("byte") => Self::new(Kind::Bytes, checks.max_length.map_or(REQUEST_MAX - 2, count), 2),
+            Some("duration") => Self::new(Kind::Duration, 32, 3),
+            Some("date") => Self::new(Kind::Timestamp, 12, 12),
+            Some("date-time") => Self::new(Kind::Timestamp, 32, 21),
+            _ => {
+                let longest =
+                    checks.r#enum.iter().filter_map(|value| value.as_str()).map(|text| text.len() as u64);
+                let max = match checks.max_length {
+                    Some(max) => bytes(max),
+                    None if checks.r#enum.is_empty() => REQUEST_MAX - 2,
+                    None => longest.max().unwrap_or_default(),
+                };
+                Self::new(Kind::String, max, 2)
+            }
+        }
+    }
+
+    fn object(schema: &Schema, is_resource: bool) -> Rc<Self> {
+        let mut fields = BTreeMap::new();
+        let mut min_bytes = 2;
+        for (name, property) in &schema.properties {
+            let Some(field) = Self::of(property, property.embedded_resource) else { continue };
+            if schema.checks.required.contains(name) && property.default.is_none() {
+                min_bytes += name.len() as u64 + field.min_bytes + 4;
+            }
+            fields.insert(escape(name), field);
+        }
+        if is_resource {
+            let string = |max| Self::new(Kind::String, max, 2);
+            let own = |name: &str, max: u64| {
+                let metadata = schema.properties.get("metadata");
+                let field = metadata.and_then(|metadata| metadata.properties.get(name));
+                let given = field.and_then(|field| field.checks.max_length).map_or(max, count);
+                (name.to_owned(), string(4 * given.min(max)))
+            };
+            let names = BTreeMap::from([own("name", NAME_MAX), own("generateName", NAME_MAX - 1)]);
+            fields.insert("apiVersion".to_owned(), string(REQUEST_MAX - 2));
+            fields.insert("kind".to_owned(), string(REQUEST_MAX - 2));
+            fields.insert("metadata".to_owned(), Self::new(Kind::Object(names), 0, 2));
+        }
+        Self::new(Kind::Object(fields), 0, min_bytes)
+    }
+}
+
+/// The declaration of a map's keys.
+pub(super) fn key() -> Rc<Declared> {
+    Declared::new(Kind::String, 0, 2)
+}
+
+fn count(max: i64) -> u64 {
+    u64::try_from(max).unwrap_or_default()
+}
+
+/// A character has up to four bytes.
+fn bytes(max_length: i64) -> u64 {
+    count(max_length).saturating_mul(4)
+}

@@ -1,0 +1,545 @@
+//! CustomResourceDefinitions themselves: their defaults, and what is wrong with them.
+//!
+//! What all versions have alike kube-apiserver holds once, above them, and its errors say so:
+//! `spec.validation.openAPIV3Schema`, `spec.subresources`, `spec.additionalPrinterColumns`, `spec.selectableFields`.
+
+use std::collections::BTreeSet;
+
+use kube_validation::{FieldError, FieldPath, names};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    field_path,
+    json::{flag, list, object, text},
+    metadata as object_meta, parse, read,
+    schema::SchemaType,
+};
+
+type Json = Map<String, Value>;
+
+/// How many fields one version may let clients select by.
+const SELECTABLE_MAX: usize = 8;
+const APPROVED: &str = "api-approved.kubernetes.io";
+/// What a schema with a status subresource may have at its root: `status` is cut out of it.
+const AT_ROOT: [&str; 22] = [
+    "description",
+    "type",
+    "format",
+    "title",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "multipleOf",
+    "required",
+    "items",
+    "properties",
+    "externalDocs",
+    "example",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
+];
+
+/// Fills in `names.singular`, `names.listKind` and `conversion`.
+pub fn apply_defaults(crd: &mut Value) {
+    let Some(spec) = crd.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
+        let kind = text(names, "kind").to_owned();
+        if !kind.is_empty() && text(names, "singular").is_empty() {
+            names.insert("singular".to_owned(), kind.to_lowercase().into());
+        }
+        if !kind.is_empty() && text(names, "listKind").is_empty() {
+            names.insert("listKind".to_owned(), format!("{kind}List").into());
+        }
+    }
+    if spec.get("conversion").is_none_or(Value::is_null) {
+        spec.insert("conversion".to_owned(), json!({"strategy": "None"}));
+    }
+}
+
+/// What is wrong with a defaulted CustomResourceDefinition, its schemas included.
+///
+/// Of its `status`, which is the server's own, only the stored versions are looked at.
+pub fn validate(crd: &Value) -> Vec<FieldError> {
+    let root = FieldPath::Root("");
+    let empty = Json::new();
+    let metadata = crd.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let spec = crd.get("spec").and_then(Value::as_object).unwrap_or(&empty);
+    let mut errors = object_meta::validate(crd, false);
+    let required =
+        format!("{}.{}", text(object(spec, "names").unwrap_or(&empty), "plural"), text(spec, "group"));
+    let name = text(metadata, "name");
+    if !name.is_empty() && name != required {
+        let own = root.child("metadata");
+        let after = errors.iter().take_while(|error| error.field == "metadata.name").count();
+        let error = FieldError::invalid(
+            own.child("name"),
+            &name.into(),
+            "must be spec.names.plural+\".\"+spec.group",
+        );
+        errors.insert(after, error);
+    }
+    validate_spec(spec, &root.child("spec"), &mut errors);
+    validate_stored_versions(crd, spec, &mut errors);
+    validate_approval(metadata, text(spec, "group"), &mut errors);
+    if spec.get("preserveUnknownFields") == Some(&json!(true)) {
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        errors.push(FieldError::invalid("spec.preserveUnknownFields", &true.into(), detail));
+    }
+    errors
+}
+
+/// What is wrong with the change from `old` to `new`; `established` is whether `old` is served.
+pub fn validate_update(new: &Value, old: &Value, established: bool) -> Vec<FieldError> {
+    let mut errors = object_meta::validate_update(new, old);
+    errors.extend(validate(new).into_iter().filter(|error| !error.field.starts_with("metadata.")));
+    let fields: &[(&str, &str)] = if established {
+        &[
+            ("/spec/scope", "spec.scope"),
+            ("/spec/names/kind", "spec.names.kind"),
+            ("/spec/group", "spec.group"),
+            ("/spec/names/plural", "spec.names.plural"),
+        ]
+    } else {
+        &[("/spec/group", "spec.group"), ("/spec/names/plural", "spec.names.plural")]
+    };
+    for (pointer, field) in fields {
+        let value = |crd: &Value| crd.pointer(pointer).cloned().unwrap_or_else(|| "".into());
+        if value(new) != value(old) {
+            errors.push(FieldError::invalid(field, &value(new), "field is immutable"));
+        }
+    }
+    errors
+}
+
+fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let group = text(spec, "group");
+    let wrong = names::dns1123_subdomain(group);
+    if group.is_empty() {
+        errors.push(FieldError::required(path.child("group"), ""));
+    } else if !wrong.is_empty() {
+        errors.push(FieldError::invalid(path.child("group"), &group.into(), &wrong.join(",")));
+    } else if !group.contains('.') {
+        let detail = "should be a domain with at least one dot";
+        errors.push(FieldError::invalid(path.child("group"), &group.into(), detail));
+    }
+    one_of(text(spec, "scope"), &["Cluster", "Namespaced"], &path.child("scope"), errors);
+
+    let versions: Vec<&Json> = list(spec, "versions").iter().filter_map(Value::as_object).collect();
+    let at_versions = path.child("versions");
+    for (index, version) in versions.iter().enumerate() {
+        if schema_of(version).is_none() {
+            let path = at_versions.index(index);
+            errors.push(FieldError::required(path.child("schema").child("openAPIV3Schema"), ""));
+        }
+    }
+    let shared = Shared::of(&versions);
+    let mut seen = BTreeSet::new();
+    let mut unique = true;
+    for (index, version) in versions.iter().enumerate() {
+        let path = at_versions.index(index);
+        let name = text(version, "name");
+        unique &= seen.insert(name);
+        let wrong = names::dns1035_label(name);
+        if !wrong.is_empty() {
+            errors.push(FieldError::invalid(path.child("name"), &name.into(), &wrong.join(",")));
+        }
+        deprecation(version, &path, errors);
+        if !shared.schema {
+            schema(version, &path.child("schema"), errors);
+        }
+        if !shared.subresources {
+            subresources(version, &path, errors);
+        }
+        if !shared.columns {
+            columns(version, &path, errors);
+        }
+        if !shared.selectable_fields {
+            selectable_fields(version, &path, errors);
+        }
+    }
+    if !unique {
+        let detail = "must contain unique version names";
+        errors.push(FieldError::invalid_shown(at_versions, &shown(&versions), detail));
+    }
+    if versions.iter().filter(|version| flag(version, "storage")).count() != 1 {
+        let detail = "must have exactly one version marked as storage version";
+        errors.push(FieldError::invalid_shown(at_versions, &shown(&versions), detail));
+    }
+    // The first version is the old `spec.version` too.
+    let first = versions.first().map(|version| text(version, "name")).unwrap_or_default();
+    let wrong = names::dns1035_label(first);
+    if !first.is_empty() && !wrong.is_empty() {
+        errors.push(FieldError::invalid(path.child("version"), &first.into(), &wrong.join(",")));
+    }
+    validate_names(spec, &path.child("names"), errors);
+    if let Some(version) = versions.first() {
+        if shared.schema {
+            schema(version, &path.child("validation"), errors);
+        }
+        if shared.subresources {
+            subresources(version, path, errors);
+        }
+        if shared.columns {
+            columns(version, path, errors);
+        }
+        if shared.selectable_fields {
+            selectable_fields(version, path, errors);
+        }
+    }
+    conversion(spec, &path.child("conversion"), errors);
+}
+
+/// What all versions have alike.
+struct Shared {
+    schema: bool,
+    subresources: bool,
+    columns: bool,
+    selectable_fields: bool,
+}
+
+impl Shared {
+    fn of(versions: &[&Json]) -> Self {
+        let alike = |field: &str| {
+            let value = |version: &Json| version.get(field).filter(|value| !value.is_null()).cloned();
+            versions.windows(2).all(|pair| value(pair[0]) == value(pair[1]))
+        };
+        Self {
+            schema: alike("schema"),
+            subresources: alike("subresources"),
+            columns: alike("additionalPrinterColumns"),
+            selectable_fields: alike("selectableFields"),
+        }
+    }
+}
+
+fn schema(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let Some(openapi) = schema_of(version) else { return };
+    let path = path.child("openAPIV3Schema");
+    let has_status =
+        object(version, "subresources").is_some_and(|subresources| object(subresources, "status").is_some());
+    if let (true, Some(json)) = (has_status, openapi.as_object()) {
+        let is_zero = |value: &Value| value.is_null() || *value == json!(false) || *value == json!("");
+        let other = json.iter().find(|(field, value)| !is_zero(value) && !AT_ROOT.contains(&field.as_str()));
+        if text(json, "type") != "object" && !text(json, "type").is_empty() {
+            let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+            errors.push(FieldError::invalid(path.child("type"), &json["type"], detail));
+        } else if other.is_some() {
+            let allowed: Vec<_> = AT_ROOT.iter().map(|field| go_name(field)).collect();
+            let detail = format!(
+                "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
+                allowed.join(" ")
+            );
+            errors.push(FieldError::invalid(path, openapi, &detail));
+        }
+    }
+    errors.extend(parse::schema(openapi, &path.to_string()).err().unwrap_or_default());
+}
+
+/// A field of a schema as Go's struct has it: `x-kubernetes-validations` is `XValidations`.
+fn go_name(field: &str) -> String {
+    let upper = |word: &str| {
+        let mut chars = word.chars();
+        chars.next().map(|first| first.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default()
+    };
+    match field.strip_prefix("x-kubernetes-") {
+        Some(name) => format!("X{}", name.split('-').map(upper).collect::<String>()),
+        None => upper(field),
+    }
+}
+
+fn subresources(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let Some(scale) = object(version, "subresources").and_then(|subresources| object(subresources, "scale"))
+    else {
+        return;
+    };
+    let path = path.child("subresources");
+    let fields: [(_, _, &[&str], _); 3] = [
+        ("scale.specReplicasPath", "specReplicasPath", &[".spec."], "should be a json path under .spec"),
+        (
+            "scale.statusReplicasPath",
+            "statusReplicasPath",
+            &[".status."],
+            "should be a json path under .status",
+        ),
+        (
+            "scale.labelSelectorPath",
+            "labelSelectorPath",
+            &[".spec.", ".status."],
+            "should be a json path under either .spec or .status",
+        ),
+    ];
+    for (at, field, below, detail) in fields {
+        let value = text(scale, field);
+        let path = path.child(at);
+        if value.is_empty() {
+            if field != "labelSelectorPath" {
+                errors.push(FieldError::required(path, ""));
+            }
+        } else if !value.starts_with('.') {
+            errors.push(FieldError::invalid(
+                path,
+                &value.into(),
+                "must be a simple json path starting with .",
+            ));
+        } else if !below.iter().any(|prefix| value.starts_with(prefix)) {
+            errors.push(FieldError::invalid(path, &value.into(), detail));
+        }
+    }
+}
+
+fn columns(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let list_path = path.child("additionalPrinterColumns");
+    for (index, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
+        let Value::Object(column) = column else { continue };
+        let path = list_path.index(index);
+        if text(column, "name").is_empty() {
+            errors.push(FieldError::required(path.child("name"), ""));
+        }
+        let kind = text(column, "type");
+        let kinds = "must be one of boolean,date,integer,number,string";
+        if kind.is_empty() {
+            errors.push(FieldError::required(path.child("type"), kinds));
+        } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
+            errors.push(FieldError::invalid(path.child("type"), &kind.into(), kinds));
+        }
+        let format = text(column, "format");
+        let formats = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+        if !format.is_empty() && !formats.contains(&format) {
+            let detail = format!("must be one of {}", formats.join(","));
+            errors.push(FieldError::invalid(path.child("format"), &format.into(), &detail));
+        }
+        let json_path = text(column, "jsonPath");
+        if json_path.is_empty() {
+            errors.push(FieldError::required(path.child("JSONPath"), ""));
+        } else if !json_path.starts_with('.') {
+            let detail = "must be a simple json path starting with .";
+            errors.push(FieldError::invalid(path.child("JSONPath"), &json_path.into(), detail));
+        }
+    }
+}
+
+fn selectable_fields(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let fields = list(version, "selectableFields");
+    let Some(openapi) = schema_of(version).and_then(Value::as_object) else { return };
+    if fields.is_empty() {
+        return;
+    }
+    let schema = read::lenient(openapi);
+    let list_path = path.child("selectableFields");
+    let mut seen = BTreeSet::new();
+    for (index, field) in fields.iter().enumerate() {
+        let path = list_path.index(index);
+        let path = path.child("jsonPath");
+        let json_path = field.get("jsonPath").and_then(Value::as_str).unwrap_or_default();
+        if json_path.is_empty() {
+            errors.push(FieldError::required(path, ""));
+            continue;
+        }
+        let shown = json_path.into();
+        let (resolved, found) = match field_path::resolve(json_path, &schema, false) {
+            Ok(found) => found,
+            Err(error) => {
+                errors.push(FieldError::invalid(path, &shown, &format!("is an invalid path: {error}")));
+                continue;
+            }
+        };
+        if resolved == "metadata" || resolved.starts_with("metadata.") {
+            errors.push(FieldError::invalid(path, &shown, "must not point to fields in metadata"));
+        }
+        if !matches!(found.kind, Some(SchemaType::String | SchemaType::Boolean | SchemaType::Integer)) {
+            let detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with \
+                          formats are allowed.";
+            errors.push(FieldError::invalid(path, &shown, detail));
+        }
+        if !seen.insert(resolved) {
+            errors.push(FieldError::duplicate(path, &shown));
+        }
+    }
+    if seen.len() > SELECTABLE_MAX {
+        errors.push(FieldError::too_many(list_path, seen.len(), SELECTABLE_MAX));
+    }
+}
+
+fn deprecation(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let Some(shown @ Value::String(warning)) = version.get("deprecationWarning") else { return };
+    let path = path.child("deprecationWarning");
+    let mut invalid = |detail: &str| errors.push(FieldError::invalid(path, shown, detail));
+    if !flag(version, "deprecated") {
+        return invalid("can only be set for deprecated versions");
+    }
+    if warning.len() > 256 {
+        invalid("must be <= 256 characters long");
+    }
+    if warning.is_empty() {
+        invalid("must not be an empty string");
+    }
+    if let Some((index, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
+        invalid(&format!(
+            "must only contain printable UTF-8 characters; non-printable character found at index {index}"
+        ));
+    }
+}
+
+fn validate_names(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let empty = Json::new();
+    let names = object(spec, "names").unwrap_or(&empty);
+    for field in ["plural", "singular", "kind", "listKind"] {
+        if text(names, field).is_empty() {
+            errors.push(FieldError::required(path.child(field), ""));
+        }
+    }
+    for field in ["plural", "singular", "kind", "listKind"] {
+        let name = text(names, field);
+        let is_kind = matches!(field, "kind" | "listKind");
+        let wrong = names::dns1035_label(&if is_kind { name.to_lowercase() } else { name.to_owned() });
+        if !name.is_empty() && !wrong.is_empty() {
+            let mixed = if is_kind { "may have mixed case, but should otherwise match: " } else { "" };
+            errors.push(FieldError::invalid(
+                path.child(field),
+                &name.into(),
+                &format!("{mixed}{}", wrong.join(",")),
+            ));
+        }
+    }
+    let mut each = |field: &str| {
+        let path = path.child(field);
+        for (index, name) in list(names, field).iter().enumerate() {
+            let wrong = names::dns1035_label(name.as_str().unwrap_or_default());
+            if !wrong.is_empty() {
+                errors.push(FieldError::invalid(path.index(index), name, &wrong.join(",")));
+            }
+        }
+    };
+    each("shortNames");
+    each("categories");
+    let kind = text(names, "kind");
+    if !kind.is_empty() && kind == text(names, "listKind") {
+        let detail = "kind and listKind may not be the same";
+        errors.push(FieldError::invalid(path.child("listKind"), &kind.into(), detail));
+    }
+}
+
+fn conversion(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let Some(conversion) = object(spec, "conversion") else { return };
+    let strategy = text(conversion, "strategy");
+    one_of(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
+    let webhook = object(conversion, "webhook");
+    let client = webhook.and_then(|webhook| object(webhook, "clientConfig"));
+    let reviews = webhook.map(|webhook| list(webhook, "conversionReviewVersions")).unwrap_or_default();
+    let (at_client, at_reviews) = (path.child("webhookClientConfig"), path.child("conversionReviewVersions"));
+    if strategy != "Webhook" {
+        let detail = "should not be set when strategy is not set to Webhook";
+        if client.is_some() {
+            errors.push(FieldError::forbidden(at_client, detail));
+        }
+        if !reviews.is_empty() {
+            errors.push(FieldError::forbidden(at_reviews, detail));
+        }
+        return;
+    }
+    match client {
+        None => errors.push(FieldError::required(at_client, "required when strategy is set to Webhook")),
+        Some(client) if client.contains_key("url") == client.contains_key("service") => {
+            errors.push(FieldError::required(at_client, "exactly one of url or service is required"));
+        }
+        Some(_) => {}
+    }
+    if reviews.is_empty() {
+        errors.push(FieldError::required(at_reviews, ""));
+    }
+}
+
+/// Objects may be stored in each of the versions that `status` lists: at first, the one that `spec` names.
+fn validate_stored_versions(crd: &Value, spec: &Json, errors: &mut Vec<FieldError>) {
+    const FIELD: &str = "status.storedVersions";
+    let versions = list(spec, "versions");
+    let name = |version: &Value| version["name"].clone();
+    let storage = versions.iter().filter(|version| version["storage"] == true).map(name);
+    let stored = match crd["status"]["storedVersions"].as_array() {
+        Some(stored) => stored.clone(),
+        None => storage.clone().take(1).collect(),
+    };
+    if stored.is_empty() {
+        errors.push(FieldError::invalid(FIELD, &Value::Null, "must have at least one stored version"));
+        return;
+    }
+    for other in storage.filter(|name| !stored.contains(name)) {
+        let detail = format!("must have the storage version {}", other.as_str().unwrap_or_default());
+        errors.push(FieldError::invalid(FIELD, &stored.clone().into(), &detail));
+    }
+    for (index, version) in stored.iter().enumerate() {
+        if !versions.iter().any(|other| name(other) == *version) {
+            let gone = version.as_str().unwrap_or_default();
+            let detail = format!(
+                "missing from spec.versions; {gone} was previously a storage version, and must remain in spec.versions until \
+                 a storage migration ensures no data remains persisted in {gone} and removes {gone} from status.storedVersions"
+            );
+            errors.push(FieldError::invalid(format_args!("{FIELD}[{index}]"), version, &detail));
+        }
+    }
+}
+
+/// Kubernetes' own groups need an approval.
+fn validate_approval(metadata: &Json, group: &str, errors: &mut Vec<FieldError>) {
+    let is_protected = ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|own| group.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
+    if !is_protected {
+        return;
+    }
+    let approval =
+        object(metadata, "annotations").map(|annotations| text(annotations, APPROVED)).unwrap_or_default();
+    let field = format!("metadata.annotations[{APPROVED}]");
+    let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let is_url = approval.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty()
+            && !rest.is_empty()
+            && !rest.starts_with('/')
+            && !approval.contains(char::is_whitespace)
+    });
+    if approval.is_empty() {
+        let detail = format!("protected groups must have approval annotation \"{APPROVED}\", {see}");
+        errors.push(FieldError::required(field, &detail));
+    } else if !approval.starts_with("unapproved") && !is_url {
+        let detail = format!(
+            "protected groups must have approval annotation \"{APPROVED}\" with either a URL or a reason starting with \
+             \"unapproved\", {see}"
+        );
+        errors.push(FieldError::invalid(field, &approval.into(), &detail));
+    }
+}
+
+fn one_of(value: &str, accepted: &[&str], path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else if !accepted.contains(&value) {
+        errors.push(FieldError::not_supported(path, &value.into(), accepted));
+    }
+}
+
+/// The versions as kube-apiserver shows them, without what each may have of its own.
+fn shown(versions: &[&Json]) -> String {
+    let shown = |version: &&Json| {
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":null,\
+             \"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}}",
+            json!(text(version, "name")),
+            flag(version, "served"),
+            flag(version, "storage"),
+            flag(version, "deprecated"),
+            version.get("deprecationWarning").unwrap_or(&Value::Null),
+        )
+    };
+    format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(","))
+}
+
+fn schema_of(version: &Json) -> Option<&Value> {
+    version.get("schema")?.get("openAPIV3Schema").filter(|schema| !schema.is_null())
+}

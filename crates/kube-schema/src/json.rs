@@ -1,0 +1,39 @@
+//! The JSON of a schema. What has the wrong type counts as absent: reading the schema has refused it before.
+
+use serde_json::{Map, Value};
+
+/// The JSON of one schema.
+pub(crate) type Json = Map<String, Value>;
+
+pub(crate) fn text<'a>(schema: &'a Json, field: &str) -> &'a str {
+    schema.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub(crate) fn flag(schema: &Json, field: &str) -> bool {
+    schema.get(field).and_then(Value::as_bool).unwrap_or_default()
+}
+
+pub(crate) fn object<'a>(schema: &'a Json, field: &str) -> Option<&'a Json> {
+    schema.get(field).and_then(Value::as_object)
+}
+
+pub(crate) fn list<'a>(schema: &'a Json, field: &str) -> &'a [Value] {
+    schema.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+pub(crate) fn is_set(schema: &Json, field: &str) -> bool {
+    schema.get(field).is_some_and(|value| !value.is_null())
+}
+
+/// The schemas of the properties, in order of their names.
+pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&str, &Json)> {
+    object(schema, "properties")
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, schema)| Some((name.as_str(), schema.as_object()?)))
+}
+
+/// The schemas in a list, `allOf` say.
+pub(crate) fn schemas<'a>(schema: &'a Json, field: &str) -> impl Iterator<Item = (usize, &'a Json)> {
+    list(schema, field).iter().enumerate().filter_map(|(index, schema)| Some((index, schema.as_object()?)))
+}

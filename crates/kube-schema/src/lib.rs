@@ -1,0 +1,122 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "cel")]
+mod cel;
+#[cfg(not(feature = "cel"))]
+#[path = "without_cel.rs"]
+mod cel;
+pub mod crd;
+mod default;
+mod field_path;
+mod formats;
+mod json;
+mod lists;
+pub mod metadata;
+mod parse;
+mod pattern;
+mod prune;
+mod read;
+mod rules;
+mod schema;
+mod validate;
+
+use kube_validation::{FieldError, FieldErrors, FieldPath, Reason};
+use serde_json::Value;
+
+pub use schema::Schema;
+
+/// What a validation found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validation {
+    /// Why the object is refused, in kube-apiserver's order. Empty when it is valid.
+    pub errors: Vec<FieldError>,
+    /// What kube-apiserver warns of: rules that the stored object breaks already, in fields that did not change (KEP-4008).
+    pub warnings: Vec<String>,
+}
+
+impl Schema {
+    /// Parses `spec.versions[*].schema.openAPIV3Schema` of a CRD, and compiles its rules.
+    ///
+    /// `path` is where the schema is, for the fields of errors: `spec.validation.openAPIV3Schema`, say.
+    ///
+    /// # Errors
+    /// With everything for which kube-apiserver refuses the schema: it is not structural, a default is not valid, a rule does not
+    /// compile or could cost too much.
+    pub fn parse(openapi: &Value, path: &str) -> Result<Self, FieldErrors> {
+        parse::schema(openapi, path).map_err(FieldErrors)
+    }
+
+    /// Removes the fields that the schema does not specify from a whole object; `apiVersion`, `kind` and `metadata` stay.
+    ///
+    /// Returns the paths that were removed, sorted: kube-apiserver warns of them or refuses them, depending on
+    /// `fieldValidation`.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        prune::root(object, self)
+    }
+
+    /// Fills in defaults, and drops each `null` that the schema does not allow. Prune first.
+    pub fn apply_defaults(&self, object: &mut Value) {
+        default::value(object, self);
+    }
+
+    /// Validates a whole object that was pruned and defaulted. `old` is the stored object that it replaces: what was wrong in
+    /// it and did not change is accepted (KEP-4008).
+    ///
+    /// The object's `metadata` is for [`metadata::validate`] and [`metadata::validate_update`].
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Validation {
+        let path = FieldPath::Root("");
+        let mut errors = validate::value(self, new, old, &path);
+        metadata::validate_embedded(new, self, &path, &mut errors);
+        self.lists_and_rules(new, old, errors)
+    }
+
+    /// Validates a whole object of which a request writes only `status`.
+    pub fn validate_status(&self, new: &Value, old: &Value) -> Validation {
+        let errors = match (self.properties.get("status"), new.get("status")) {
+            (Some(schema), Some(status)) => {
+                validate::value(schema, status, old.get("status"), &FieldPath::Root("status"))
+            }
+            _ => Vec::new(),
+        };
+        self.lists_and_rules(new, Some(old), errors)
+    }
+
+    /// Adds duplicates in lists and the errors of rules. Rules are not run when an earlier error breaks what they rely on.
+    fn lists_and_rules(&self, new: &Value, old: Option<&Value>, mut errors: Vec<FieldError>) -> Validation {
+        let path = FieldPath::Root("");
+        let repeated = |value: &Value| {
+            let mut errors = Vec::new();
+            lists::validate(value, self, &path, &mut errors);
+            errors
+        };
+        if old.is_none_or(|old| repeated(old).is_empty()) {
+            errors.extend(repeated(new));
+        }
+        if !self.has_rules {
+            return Validation { errors, warnings: Vec::new() };
+        }
+        let blocks = |error: &FieldError| {
+            matches!(
+                error.reason,
+                Reason::NotSupported
+                    | Reason::Required
+                    | Reason::TooLong
+                    | Reason::TooMany
+                    | Reason::TypeInvalid
+            )
+        };
+        if errors.iter().any(blocks) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            errors.push(FieldError::invalid("<nil>", &Value::Null, detail));
+            return Validation { errors, warnings: Vec::new() };
+        }
+        let found = cel::validate(self, new, old, &path);
+        errors.extend(found.errors);
+        let warnings = found.ratcheted.iter().map(ToString::to_string).collect();
+        Validation { errors, warnings }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! From the JSON of `openAPIV3Schema` to a [`Schema`] that kube-apiserver would accept.
+
+use kube_validation::{FieldError, FieldPath};
+use serde_json::Value;
+
+use crate::{cel, read, rules, schema::Schema};
+
+/// Parses the schema at `path`.
+pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldError>> {
+    let path = FieldPath::Root(path);
+    let (mut schema, wrong_types) = read::schema(openapi, &path);
+    let (Value::Object(json), true) = (openapi, wrong_types.is_empty()) else { return Err(wrong_types) };
+
+    let mut errors = rules::check_structure(json, &path);
+    let is_structural = errors.is_empty();
+    if schema.nullable {
+        errors
+            .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
+    }
+    let unsupported = rules::check_openapi(json, &path);
+    let uncompiled = match is_structural && unsupported.is_empty() {
+        true => cel::compile(&mut schema, &path),
+        false => Vec::new(),
+    };
+    if is_structural {
+        rules::check_defaults(&schema, &path, &mut errors);
+    }
+    errors.extend(unsupported);
+    errors.extend(uncompiled);
+    if errors.is_empty() { Ok(schema) } else { Err(errors) }
+}

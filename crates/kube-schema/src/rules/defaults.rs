@@ -1,0 +1,46 @@
+//! Defaults must be what they default: pruned, and valid.
+
+use kube_validation::{FieldError, FieldPath};
+use serde_json::Value;
+
+use crate::{cel, metadata, prune, schema::Schema, validate};
+
+/// What is wrong with the defaults inside a schema. Those under `additionalProperties` are forbidden where it matters.
+pub(crate) fn check(schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    if let Some(default) = &schema.default {
+        one(schema, default, &path.child("default"), errors);
+    }
+    if let Some(items) = &schema.items {
+        check(items, &path.child("items"), errors);
+    }
+    let below = path.child("properties");
+    for (name, property) in &schema.properties {
+        check(property, &below.key(name), errors);
+    }
+}
+
+fn one(schema: &Schema, default: &Value, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    let mut pruned = default.clone();
+    prune::value(&mut pruned, schema);
+    if pruned != *default {
+        errors.push(FieldError::invalid(path, default, "must not have unknown fields"));
+    }
+    let root = FieldPath::Root("");
+    let mut found = Vec::new();
+    metadata::validate_embedded(default, schema, &root, &mut found);
+    if found.is_empty() {
+        found = validate::value(schema, default, None, &root);
+    }
+    if found.is_empty() {
+        found = cel::validate(schema, default, Some(default), &root).errors;
+    }
+    if found.is_empty() {
+        found = cel::validate(schema, default, None, &root).errors;
+    }
+    // Messages have their paths from the default on, fields from the schema's root.
+    errors.extend(found.into_iter().map(|error| {
+        let field =
+            if error.field == "<nil>" { path.to_string() } else { path.child(&error.field).to_string() };
+        FieldError { field, ..error }
+    }));
+}

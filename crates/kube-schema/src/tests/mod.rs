@@ -1,0 +1,4 @@
+//! Behaviour of schemas, each topic a file.
+
+mod answers;
+mod properties;

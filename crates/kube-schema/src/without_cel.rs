@@ -1,0 +1,42 @@
+//! Stands in for CEL where the feature `cel` is off: a schema with rules is refused, never accepted unchecked.
+
+use kube_validation::{FieldError, FieldPath};
+use serde_json::Value;
+
+use crate::schema::{AdditionalProperties, Schema};
+
+/// What rules found: there are none.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) ratcheted: Vec<FieldError>,
+}
+
+/// Refuses the rules of a schema and of those inside it.
+pub(crate) fn compile(schema: &mut Schema, path: &FieldPath<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    refuse(schema, path, &mut errors);
+    errors
+}
+
+fn refuse(schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+    if !schema.definitions.is_empty() {
+        let detail = "rules in CEL cannot be evaluated: kube-schema was built without its feature `cel`";
+        errors.push(FieldError::forbidden(path.child("x-kubernetes-validations"), detail));
+    }
+    if let Some(AdditionalProperties::Schema(values)) = &schema.additional_properties {
+        refuse(values, &path.child("additionalProperties"), errors);
+    }
+    let properties = path.child("properties");
+    for (name, property) in &schema.properties {
+        refuse(property, &properties.key(name), errors);
+    }
+    if let Some(items) = &schema.items {
+        refuse(items, &path.child("items"), errors);
+    }
+}
+
+/// Finds nothing: a schema with rules does not parse.
+pub(crate) fn validate(_: &Schema, _: &Value, _: Option<&Value>, _: &FieldPath<'_>) -> Found {
+    Found::default()
+}

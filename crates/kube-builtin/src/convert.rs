@@ -1,0 +1,77 @@
+//! One stored object in two API groups: an Event of the core group is one of `events.k8s.io`, whose fields have other names.
+
+use serde_json::Value;
+
+use crate::decode::decode;
+
+const CORE: &str = "v1";
+const EVENTS: &str = "events.k8s.io/v1";
+
+/// The names in the core group and in the other one.
+const NAMES: [(&str, &str); 7] = [
+    ("count", "deprecatedCount"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("involvedObject", "regarding"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+];
+
+/// The group under which a resource's objects are stored: Events of `events.k8s.io` are those of the core group.
+pub fn storage_group<'a>(group: &'a str, plural: &str) -> &'a str {
+    if (group, plural) == ("events.k8s.io", "events") { "" } else { group }
+}
+
+/// Gives an Event of the other group the fields that it has in `api_version`; everything else is as it was.
+pub fn convert(object: &mut Value, api_version: &str) {
+    let from = object["apiVersion"].as_str().unwrap_or_default();
+    let to_core = match (from, api_version) {
+        (EVENTS, CORE) => true,
+        (CORE, EVENTS) => false,
+        _ => return,
+    };
+    if object["kind"] != "Event" {
+        return;
+    }
+    let Some(members) = object.as_object_mut() else { return };
+    for (core, other) in NAMES {
+        let (from, to) = if to_core { (other, core) } else { (core, other) };
+        if let Some(value) = members.remove(from) {
+            members.insert(to.to_owned(), value);
+        }
+    }
+    members.insert("apiVersion".to_owned(), api_version.into());
+    if let Some(Ok(decoded)) = decode(api_version, "Event", object) {
+        *object = decoded.object;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_goes_both_ways() {
+        let core = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a"}, "involvedObject": {"name": "b"}, "message": "c",
+            "source": {"component": "d"}, "reportingComponent": "e", "count": 2,
+        });
+        let core = decode(CORE, "Event", &core).unwrap().unwrap().object;
+        let mut other = core.clone();
+        convert(&mut other, EVENTS);
+        assert_eq!((&other["regarding"]["name"], &other["note"]), (&json!("b"), &json!("c")));
+        assert!(other.get("message").is_none());
+        convert(&mut other, CORE);
+        assert_eq!(other, core);
+    }
+
+    #[test]
+    fn other_objects_stay_as_they_are() {
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "message": "a"});
+        convert(&mut pod, EVENTS);
+        assert_eq!(pod["message"], "a");
+    }
+}

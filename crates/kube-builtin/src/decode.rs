@@ -1,0 +1,383 @@
+//! The JSON of a built-in kind as Go has it once it is decoded into its struct and written again.
+//!
+//! The depth of the recursion is that of the JSON, which its parser bounds.
+
+use kube_validation::{Quantity, go::json_type};
+use serde_json::{Map, Value};
+
+use crate::messages::{Field, FieldType, Message, Messages, Shape};
+use crate::{base64, time};
+
+/// An object in its Go type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The object as Go writes it.
+    pub object: Value,
+    /// The paths of members that are not fields of the type, in order. They are not in the object.
+    pub unknown: Vec<String>,
+}
+
+/// A value has the wrong type. The text is Go's message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TypeMismatch(pub(crate) String);
+
+/// Reads an object of a kind into its Go type and writes it again. `None`: the kind is not built in.
+///
+/// Members that the type does not have are dropped and reported, null counts as absent, what Go never leaves out is added, and
+/// quantities, times and base64 are written in their canonical form.
+///
+/// # Errors
+/// When a value has the wrong type, in the words of `encoding/json`.
+pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<Decoded, TypeMismatch>> {
+    let messages = Messages::get();
+    let message = messages.find(api_version, kind)?;
+    let mut decoder = Decoder { messages, unknown: Vec::new(), mismatch: None };
+    Some(decoder.whole(message, object).map_err(TypeMismatch))
+}
+
+/// The status of a kind before anything is written to it: null, or what Go never leaves out.
+pub fn zero_status(api_version: &str, kind: &str) -> Value {
+    let decoded = decode(api_version, kind, &Value::Object(Map::new()));
+    decoded.and_then(Result::ok).map_or(Value::Null, |mut it| it.object["status"].take())
+}
+
+/// Where a value is: the struct that has it as a field, and the names of the fields above it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    structure: &'a str,
+    /// As Go tells it, without indices.
+    fields: &'a str,
+    /// As a client knows it.
+    path: &'a str,
+}
+
+struct Decoder {
+    messages: &'static Messages,
+    unknown: Vec<String>,
+    /// Go goes on after a value of a wrong type, and tells of the first in the end.
+    mismatch: Option<String>,
+}
+
+impl Decoder {
+    fn whole(&mut self, message: &Message, object: &Value) -> Result<Decoded, String> {
+        let Value::Object(members) = object else {
+            return Err(format!(
+                "json: cannot unmarshal {} into Go value of type {}",
+                json_type(object),
+                message.go_name()
+            ));
+        };
+        let mut out = Map::new();
+        let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
+        rest.retain(|key| !matches!(*key, "apiVersion" | "kind"));
+        self.structure(message, members, Place { structure: "", fields: "", path: "" }, &mut rest, &mut out)?;
+        self.unknown.extend(rest.into_iter().map(str::to_owned));
+        if let Some(mismatch) = self.mismatch.take() {
+            return Err(mismatch);
+        }
+        for kept in ["apiVersion", "kind"] {
+            if let Some(value) = members.get(kept) {
+                out.insert(kept.to_owned(), value.clone());
+            }
+        }
+        let mut unknown = std::mem::take(&mut self.unknown);
+        unknown.sort_by_cached_key(|path| place_in_order(path));
+        Ok(Decoded { object: out.into(), unknown })
+    }
+
+    /// Decodes the fields of a struct, and takes them from `rest`.
+    fn structure<'a>(
+        &mut self,
+        message: &Message,
+        members: &'a Map<String, Value>,
+        place: Place<'_>,
+        rest: &mut Vec<&'a str>,
+        out: &mut Map<String, Value>,
+    ) -> Result<(), String> {
+        for field in &message.fields {
+            let join = |base: &str, name: &str| {
+                if base.is_empty() { name.to_owned() } else { format!("{base}.{name}") }
+            };
+            let Some(name) = &field.json else {
+                // An embedded struct: its fields stand among the others.
+                if let FieldType::Message(index) = field.r#type
+                    && let Some(embedded) = self.messages.at(index)
+                {
+                    let fields = join(place.fields, &field.name);
+                    self.structure(embedded, members, Place { fields: &fields, ..place }, rest, out)?;
+                }
+                continue;
+            };
+            rest.retain(|key| key != name);
+            let place = Place {
+                structure: &message.name,
+                fields: &join(place.fields, name),
+                path: &join(place.path, name),
+            };
+            let value = match members.get(name) {
+                None | Some(Value::Null) => None,
+                Some(value) => self.field(field, value, place)?,
+            };
+            self.put(field, name, value, out);
+        }
+        Ok(())
+    }
+
+    /// Adds a field to an object, as its tag says. None: nil, or what a value is without being set.
+    fn put(&mut self, field: &Field, name: &str, value: Option<Value>, out: &mut Map<String, Value>) {
+        let is_empty = match &value {
+            // Go's nil, and the empty string and the like that `omitempty` leaves out; a struct never is empty.
+            None => field.shape != Shape::Value || !matches!(field.r#type, FieldType::Message(_)),
+            Some(_) if field.shape == Shape::Pointer => false,
+            Some(Value::String(text)) => {
+                text.is_empty() && matches!(field.r#type, FieldType::String | FieldType::Bytes)
+            }
+            Some(Value::Bool(value)) => !value,
+            Some(Value::Number(number)) => {
+                number.as_f64() == Some(0.0) && field.r#type != FieldType::IntOrString
+            }
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(members)) => members.is_empty() && field.shape == Shape::Map,
+            Some(Value::Null) => true,
+        };
+        if field.omit_empty && is_empty && !(value.is_none() && never_empty(field)) {
+            return;
+        }
+        if field.omit_zero && value.is_none() {
+            return;
+        }
+        let value = value.unwrap_or_else(|| match field.shape {
+            Shape::Value => self.zero(field.r#type),
+            Shape::Pointer | Shape::List | Shape::Map => Value::Null,
+        });
+        out.insert(name.to_owned(), value);
+    }
+
+    /// The value of a field; none if it is of the wrong type.
+    fn field(&mut self, field: &Field, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
+        match (field.shape, value) {
+            (Shape::Value | Shape::Pointer, value) => self.value(field.r#type, value, place),
+            (Shape::List, Value::Array(items)) => {
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{}[{index}]", place.path);
+                    list.push(self.element(field.r#type, item, Place { path: &path, ..place })?);
+                }
+                Ok(Some(list.into()))
+            }
+            (Shape::Map, Value::Object(members)) => {
+                let mut map = Map::new();
+                for (key, value) in members {
+                    let path = format!("{}.{key}", place.path);
+                    map.insert(
+                        key.clone(),
+                        self.element(field.r#type, value, Place { path: &path, ..place })?,
+                    );
+                }
+                Ok(Some(map.into()))
+            }
+            (Shape::List, other) => {
+                Ok(self.mismatch(other, place, &format!("[]{}", self.go_name(field.r#type))))
+            }
+            (Shape::Map, other) => {
+                Ok(self.mismatch(other, place, &format!("map[string]{}", self.go_name(field.r#type))))
+            }
+        }
+    }
+
+    fn element(&mut self, r#type: FieldType, value: &Value, place: Place<'_>) -> Result<Value, String> {
+        let decoded = if value.is_null() { None } else { self.value(r#type, value, place)? };
+        Ok(decoded.unwrap_or_else(|| self.zero(r#type)))
+    }
+
+    fn value(&mut self, r#type: FieldType, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
+        let integer = |number: &serde_json::Number, bits: u32| {
+            number.as_i64().is_some_and(|it| bits == 64 || i32::try_from(it).is_ok())
+        };
+        Ok(match (r#type, value) {
+            (FieldType::Message(index), value) => match (self.messages.at(index), value) {
+                (Some(message), Value::Object(members)) => {
+                    let mut out = Map::new();
+                    let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
+                    self.structure(message, members, place, &mut rest, &mut out)?;
+                    self.unknown.extend(rest.into_iter().map(|key| format!("{}.{key}", place.path)));
+                    Some(out.into())
+                }
+                (Some(message), other) => self.mismatch(other, place, &message.go_name()),
+                (None, other) => Some(other.clone()),
+            },
+            (FieldType::String, Value::String(_))
+            | (FieldType::Bool, Value::Bool(_))
+            | (FieldType::Double, Value::Number(_)) => Some(value.clone()),
+            (FieldType::Int32, Value::Number(number)) if integer(number, 32) => Some(value.clone()),
+            (FieldType::Int64, Value::Number(number)) if integer(number, 64) => Some(value.clone()),
+            (FieldType::Bytes, Value::String(text)) => Some(base64::canonical(text)?.into()),
+            (FieldType::Time, Value::String(text)) => Some(time::seconds(text)?.into()),
+            (FieldType::MicroTime, Value::String(text)) => Some(time::micros(text)?.into()),
+            (FieldType::Quantity, Value::String(text)) => Some(quantity(text.trim())?.into()),
+            (FieldType::Quantity, other) => Some(quantity(&other.to_string())?.into()),
+            (FieldType::IntOrString, Value::String(_)) => Some(value.clone()),
+            (FieldType::IntOrString, Value::Number(number)) if integer(number, 32) => Some(value.clone()),
+            (FieldType::Strings, Value::Array(items)) => {
+                let items = items.iter().map(|item| self.element(FieldType::String, item, place));
+                Some(items.collect::<Result<Vec<_>, _>>()?.into())
+            }
+            // What is in these is looked at by those who know them.
+            (
+                FieldType::Json
+                | FieldType::SchemaOrArray
+                | FieldType::SchemaOrBool
+                | FieldType::SchemaOrStrings,
+                value,
+            ) => Some(value.clone()),
+            (other, value) => {
+                let name = self.go_name(other);
+                self.mismatch(value, place, &name)
+            }
+        })
+    }
+
+    /// Notes that a value is of the wrong type.
+    fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &str) -> Option<Value> {
+        let Place { structure, fields, .. } = place;
+        let what = json_type(value);
+        // Which number it is is told where numbers are expected.
+        let what = match value {
+            Value::Number(number) if expected.starts_with("int") => format!("{what} {number}"),
+            _ => what.to_owned(),
+        };
+        self.mismatch.get_or_insert_with(|| {
+            format!(
+                "json: cannot unmarshal {what} into Go struct field {structure}.{fields} of type {expected}"
+            )
+        });
+        None
+    }
+
+    /// What a value is that nobody has set.
+    fn zero(&mut self, r#type: FieldType) -> Value {
+        match r#type {
+            FieldType::String => "".into(),
+            FieldType::Bool => false.into(),
+            FieldType::Int32 | FieldType::Int64 | FieldType::Double | FieldType::IntOrString => 0.into(),
+            FieldType::Quantity => "0".into(),
+            FieldType::Message(index) => {
+                let mut out = Map::new();
+                let Some(message) = self.messages.at(index) else { return Value::Null };
+                let nothing = Map::new();
+                let place = Place { structure: "", fields: "", path: "" };
+                // Of what is not there nothing is of the wrong type.
+                let _ = self.structure(message, &nothing, place, &mut Vec::new(), &mut out);
+                out.into()
+            }
+            _ => Value::Null,
+        }
+    }
+
+    fn go_name(&self, r#type: FieldType) -> String {
+        match r#type {
+            FieldType::String | FieldType::Time | FieldType::MicroTime => "string".to_owned(),
+            FieldType::Bool => "bool".to_owned(),
+            FieldType::Int32 | FieldType::IntOrString => "int32".to_owned(),
+            FieldType::Int64 => "int64".to_owned(),
+            FieldType::Double => "float64".to_owned(),
+            FieldType::Bytes => "[]uint8".to_owned(),
+            FieldType::Strings => "[]string".to_owned(),
+            FieldType::Quantity => "resource.Quantity".to_owned(),
+            FieldType::Message(index) => self.messages.at(index).map(Message::go_name).unwrap_or_default(),
+            FieldType::Json
+            | FieldType::SchemaOrArray
+            | FieldType::SchemaOrBool
+            | FieldType::SchemaOrStrings => String::new(),
+        }
+    }
+}
+
+/// A quantity in its canonical form.
+fn quantity(text: &str) -> Result<String, String> {
+    Quantity::canonicalize(text).map_err(|error| error.to_string())
+}
+
+/// What brings paths into the order of an object whose members are sorted.
+fn place_in_order(path: &str) -> Vec<(String, usize)> {
+    let parts = path.split(['.', '[']);
+    parts
+        .map(|part| match part.strip_suffix(']').map(str::parse) {
+            Some(Ok(index)) => (String::new(), index),
+            _ => (part.to_owned(), 0),
+        })
+        .collect()
+}
+
+/// Whether Go writes a value that nobody has set although its tag says `omitempty`: one of a struct with a text of its own.
+fn never_empty(field: &Field) -> bool {
+    field.shape == Shape::Value
+        && matches!(
+            field.r#type,
+            FieldType::Time | FieldType::MicroTime | FieldType::Quantity | FieldType::IntOrString
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(spec: &Value) -> Result<Decoded, TypeMismatch> {
+        decode("v1", "Pod", &json!({"kind": "Pod", "metadata": {"name": "a"}, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn is_written_as_go_does() {
+        let spec = json!({
+            "containers": [{"name": "a", "stdin": false, "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}],
+            "volumes": null,
+            "nodeSelector": {},
+            "bar": 1,
+            "hostNetwork": true,
+        });
+        let decoded = pod(&spec).unwrap();
+        assert_eq!(decoded.unknown, ["spec.bar"]);
+        let container = json!({"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}});
+        let expected = json!({
+            "kind": "Pod", "metadata": {"name": "a"}, "status": {},
+            "spec": {"containers": [container], "hostNetwork": true},
+        });
+        assert_eq!(decoded.object, expected);
+        assert_eq!(decode("v1", "Pod", &decoded.object).unwrap().unwrap().object, decoded.object);
+    }
+
+    #[test]
+    fn wrong_types_are_told_in_gos_words() {
+        let with = |container: Value| json!({"containers": [container]});
+        for (spec, words) in [
+            (json!(3), "number into Go struct field Pod.spec of type v1.PodSpec"),
+            (
+                json!({"containers": {}}),
+                "object into Go struct field PodSpec.spec.containers of type []v1.Container",
+            ),
+            (
+                with(json!({"ports": [{"containerPort": 1.5}]})),
+                "number 1.5 into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32",
+            ),
+            (
+                with(json!({"livenessProbe": {"httpGet": {"port": []}}})),
+                "array into Go struct field HTTPGetAction.spec.containers.livenessProbe.ProbeHandler.httpGet.port of type \
+                 int32",
+            ),
+            (
+                with(json!({"command": [true]})),
+                "bool into Go struct field Container.spec.containers.command of type string",
+            ),
+        ] {
+            assert_eq!(pod(&spec), Err(TypeMismatch(format!("json: cannot unmarshal {words}"))));
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_none() {
+        assert_eq!(decode("example.com/v1", "Pod", &json!({})), None);
+    }
+}

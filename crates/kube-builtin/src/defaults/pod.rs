@@ -1,0 +1,128 @@
+//! What kube-apiserver fills in of pods and their templates.
+
+use serde_json::{Value, json};
+
+use super::fill::{default, each};
+
+const CONTAINERS: [&str; 3] = ["containers[]", "initContainers[]", "ephemeralContainers[]"];
+
+/// The defaults of a pod's `spec`, in a template too.
+pub(super) fn set_defaults(spec: &mut Value) {
+    // One of the two is the other's old name.
+    for (from, to) in [("serviceAccount", "serviceAccountName"), ("serviceAccountName", "serviceAccount")] {
+        if let Some(name) = spec.get(from).cloned() {
+            default(spec, to, || name);
+        }
+    }
+    default(spec, "dnsPolicy", || "ClusterFirst".into());
+    default(spec, "restartPolicy", || "Always".into());
+    default(spec, "securityContext", || json!({}));
+    default(spec, "terminationGracePeriodSeconds", || 30.into());
+    default(spec, "schedulerName", || "default-scheduler".into());
+    each(spec, "volumes[]", &mut volume);
+    for containers in CONTAINERS {
+        each(spec, containers, &mut container);
+    }
+}
+
+/// What is filled in of a pod, and not of a template.
+pub(super) fn set_pod_defaults(pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        spec["terminationGracePeriodSeconds"] = 1.into();
+    }
+    default(spec, "enableServiceLinks", || true.into());
+    let host_network = spec["hostNetwork"] == true;
+    for containers in &CONTAINERS[..2] {
+        each(spec, containers, &mut |container| {
+            for (name, limit) in container["resources"]["limits"].as_object().cloned().unwrap_or_default() {
+                default(&mut container["resources"], "requests", || json!({}));
+                default(&mut container["resources"]["requests"], &name, || limit);
+            }
+            if host_network {
+                each(container, "ports[]", &mut |port| {
+                    let number = port["containerPort"].clone();
+                    default(port, "hostPort", || number);
+                });
+            }
+        });
+    }
+}
+
+fn container(container: &mut Value) {
+    let image = container["image"].as_str().unwrap_or_default();
+    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    default(container, "imagePullPolicy", || policy.into());
+    default(container, "terminationMessagePath", || "/dev/termination-log".into());
+    default(container, "terminationMessagePolicy", || "File".into());
+    each(container, "ports[]", &mut |port| default(port, "protocol", || "TCP".into()));
+    each(container, "env[].valueFrom.fieldRef", &mut |field| default(field, "apiVersion", || "v1".into()));
+    for hook in ["lifecycle.postStart.httpGet", "lifecycle.preStop.httpGet"] {
+        each(container, hook, &mut http_get);
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        each(container, probe, &mut |probe| {
+            for (field, seconds) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
+                default(probe, field, || seconds.into());
+            }
+            each(probe, "httpGet", &mut http_get);
+            each(probe, "grpc", &mut |grpc| default(grpc, "service", || "".into()));
+        });
+    }
+}
+
+/// Whether an image is the one that is tagged `latest`, in words or by default.
+fn is_latest(image: &str) -> bool {
+    let (name, digest) = image.split_once('@').unwrap_or((image, ""));
+    // A colon before the last slash is of a registry's port.
+    let last = name.rsplit('/').next().unwrap_or_default();
+    match last.split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => digest.is_empty() && !last.is_empty(),
+    }
+}
+
+fn http_get(action: &mut Value) {
+    default(action, "path", || "/".into());
+    default(action, "scheme", || "HTTP".into());
+}
+
+fn volume(volume: &mut Value) {
+    if volume.as_object().is_some_and(|members| members.keys().all(|key| key == "name")) {
+        volume["emptyDir"] = json!({});
+    }
+    for source in ["configMap", "downwardAPI", "projected", "secret"] {
+        each(volume, source, &mut |source| default(source, "defaultMode", || 0o644.into()));
+    }
+    each(volume, "hostPath", &mut |source| default(source, "type", || "".into()));
+    each(volume, "projected.sources[].serviceAccountToken", &mut |token| {
+        default(token, "expirationSeconds", || 3600.into());
+    });
+    for items in ["downwardAPI.items[].fieldRef", "projected.sources[].downwardAPI.items[].fieldRef"] {
+        each(volume, items, &mut |field| default(field, "apiVersion", || "v1".into()));
+    }
+    each(volume, "iscsi", &mut |source| default(source, "iscsiInterface", || "default".into()));
+    each(volume, "ephemeral.volumeClaimTemplate.spec", &mut |spec| {
+        default(spec, "volumeMode", || "Filesystem".into());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_tag_are_the_latest() {
+        for image in ["nginx", "nginx:latest", "a.example.com:5000/nginx"] {
+            assert!(is_latest(image), "{image}");
+        }
+        for image in ["", "nginx:1", "a.example.com:5000/nginx:1", "nginx@sha256:abc"] {
+            assert!(!is_latest(image), "{image}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod base64;
+mod convert;
+mod decode;
+mod defaults;
+mod malformed;
+mod messages;
+pub mod objects;
+pub mod protobuf;
+pub mod resources;
+pub mod schemas;
+mod time;
+pub mod validate;
+mod wire;
+
+pub use convert::{convert, storage_group};
+pub use decode::{Decoded, TypeMismatch, decode, zero_status};
+pub use defaults::apply_defaults;

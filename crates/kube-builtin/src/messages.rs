@@ -1,0 +1,207 @@
+//! The messages of the built-in kinds: of each field its number, its Go name and type, and its `json` tag.
+//!
+//! `cargo xtask protobuf` writes `messages.json` from kubernetes' Go modules.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use crate::wire::WireType;
+
+/// All messages.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    messages: Vec<Message>,
+    /// By API version and name.
+    indices: HashMap<String, usize>,
+}
+
+/// A message: a Go struct.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The version of its API group.
+    version: String,
+    pub(crate) name: String,
+    /// By number.
+    pub(crate) fields: Vec<Field>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) number: i32,
+    /// In Go.
+    pub(crate) name: String,
+    /// The name in JSON; none of an embedded struct, whose fields stand among the others there.
+    pub(crate) json: Option<String>,
+    pub(crate) shape: Shape,
+    pub(crate) r#type: FieldType,
+    /// Whether JSON leaves out an empty value.
+    pub(crate) omit_empty: bool,
+    /// Whether JSON leaves out a zero struct.
+    pub(crate) omit_zero: bool,
+}
+
+/// How Go holds a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Value,
+    Pointer,
+    List,
+    /// By text.
+    Map,
+}
+
+/// Of what a field is, or its elements are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldType {
+    String,
+    Bytes,
+    Bool,
+    Int32,
+    Int64,
+    Double,
+    /// A named slice of strings, as `ExtraValue`: in protobuf a message of its own.
+    Strings,
+    Time,
+    MicroTime,
+    Quantity,
+    IntOrString,
+    /// JSON in a field: `RawExtension`, `FieldsV1`, and apiextensions' `JSON`.
+    Json,
+    SchemaOrArray,
+    SchemaOrBool,
+    SchemaOrStrings,
+    Message(usize),
+}
+
+/// The file: by API version and name of the message, its fields.
+type File = BTreeMap<String, BTreeMap<String, Vec<(i32, String, String, String)>>>;
+
+impl Messages {
+    /// The messages of kubernetes 1.37; the first call reads them.
+    pub(crate) fn get() -> &'static Self {
+        // A test holds that the committed file is read whole.
+        static MESSAGES: LazyLock<Messages> =
+            LazyLock::new(|| Messages::parse(include_str!("../data/messages.json")).unwrap_or_default());
+        &MESSAGES
+    }
+
+    /// The message of a kind. `DeleteOptions` is a kind of every API version.
+    pub(crate) fn find(&self, api_version: &str, kind: &str) -> Option<&Message> {
+        let api_version = if kind == "DeleteOptions" { "meta.k8s.io/v1" } else { api_version };
+        self.indices.get(&format!("{api_version}.{kind}")).and_then(|index| self.messages.get(*index))
+    }
+
+    /// The message that a field is of.
+    pub(crate) fn at(&self, index: usize) -> Option<&Message> {
+        self.messages.get(index)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let file: File = serde_json::from_str(text).ok()?;
+        let names = file
+            .iter()
+            .flat_map(|(version, messages)| messages.keys().map(move |name| format!("{version}.{name}")));
+        let indices: HashMap<_, _> = names.enumerate().map(|(index, name)| (name, index)).collect();
+        let messages = file.into_iter().flat_map(|(version, messages)| {
+            let indices = &indices;
+            messages.into_iter().map(move |(name, rows)| {
+                let fields = rows.into_iter().map(|(number, name, r#type, json)| {
+                    Field::parse(indices, &version, number, name, &r#type, &json)
+                });
+                let mut fields = fields.collect::<Option<Vec<_>>>()?;
+                fields.sort_by_key(|field| field.number);
+                let version = version.rsplit('/').next().unwrap_or_default().to_owned();
+                Some(Message { version, name, fields })
+            })
+        });
+        let messages = messages.collect::<Option<Vec<_>>>()?;
+        Some(Self { messages, indices })
+    }
+}
+
+impl Message {
+    /// As Go names it outside of its package: `v1.Pod`.
+    pub(crate) fn go_name(&self) -> String {
+        format!("{}.{}", self.version, self.name)
+    }
+}
+
+impl Field {
+    fn parse(
+        indices: &HashMap<String, usize>,
+        api_version: &str,
+        number: i32,
+        name: String,
+        r#type: &str,
+        json: &str,
+    ) -> Option<Self> {
+        let shapes = [("[]", Shape::List), ("map[string]", Shape::Map), ("*", Shape::Pointer)];
+        let (element, shape) = shapes
+            .into_iter()
+            .find_map(|(prefix, shape)| Some((r#type.strip_prefix(prefix)?, shape)))
+            .unwrap_or((r#type, Shape::Value));
+        let mut words = json.split(',');
+        let json = words.next().filter(|name| !name.is_empty()).map(str::to_owned);
+        let options: Vec<&str> = words.collect();
+        Some(Self {
+            number,
+            name,
+            json,
+            shape,
+            r#type: FieldType::parse(indices, api_version, element)?,
+            omit_empty: options.contains(&"omitempty"),
+            omit_zero: options.contains(&"omitzero"),
+        })
+    }
+}
+
+impl FieldType {
+    fn parse(indices: &HashMap<String, usize>, api_version: &str, name: &str) -> Option<Self> {
+        Some(match name {
+            "string" => Self::String,
+            "bytes" => Self::Bytes,
+            "bool" => Self::Bool,
+            "int32" => Self::Int32,
+            "int64" => Self::Int64,
+            "double" => Self::Double,
+            "Strings" => Self::Strings,
+            "Time" => Self::Time,
+            "MicroTime" => Self::MicroTime,
+            "Quantity" => Self::Quantity,
+            "IntOrString" => Self::IntOrString,
+            "Json" => Self::Json,
+            "SchemaOrArray" => Self::SchemaOrArray,
+            "SchemaOrBool" => Self::SchemaOrBool,
+            "SchemaOrStrings" => Self::SchemaOrStrings,
+            // With its API version if that is another.
+            message if message.contains('.') => Self::Message(*indices.get(message)?),
+            message => Self::Message(*indices.get(&format!("{api_version}.{message}"))?),
+        })
+    }
+
+    pub(crate) fn wire(self) -> WireType {
+        match self {
+            Self::Bool | Self::Int32 | Self::Int64 => WireType::Varint,
+            Self::Double => WireType::Fixed64,
+            _ => WireType::Bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_messages_are_read() {
+        let messages = Messages::get();
+        let pod = messages.find("v1", "Pod").unwrap();
+        assert_eq!(pod.fields[0].json.as_deref(), Some("metadata"));
+        assert!(messages.find("apps/v1", "DeleteOptions").is_some() && messages.find("v2", "Pod").is_none());
+    }
+
+    #[test]
+    fn a_message_that_is_missing_is_no_file() {
+        assert!(Messages::parse(r#"{"v1": {"A": [[1, "B", "B", "b"]]}}"#).is_none());
+    }
+}

@@ -1,0 +1,180 @@
+//! The errors found so far, and the checks that several kinds share.
+
+use kube_validation::{FieldError, FieldPath, names};
+use serde_json::{Map, Value};
+
+/// The errors found so far.
+#[derive(Default)]
+pub(super) struct Errors(pub(super) Vec<FieldError>);
+
+impl Errors {
+    pub(super) fn push(&mut self, error: FieldError) {
+        self.0.push(error);
+    }
+
+    /// Refuses a number below zero, and says whether there is one above.
+    pub(super) fn not_negative(&mut self, object: &Value, field: &str, path: &FieldPath<'_>) {
+        if object[field].as_f64().is_some_and(|number| number < 0.0) {
+            let detail = "must be greater than or equal to 0";
+            self.push(FieldError::invalid(path.child(field), &object[field], detail));
+        }
+    }
+
+    /// Refuses a number out of a range, if there is one.
+    pub(super) fn within(&mut self, value: &Value, low: i64, high: i64, path: FieldPath<'_>) {
+        if value.as_i64().is_some_and(|number| !(low..=high).contains(&number)) {
+            self.push(FieldError::invalid(
+                path,
+                value,
+                &format!("must be between {low} and {high}, inclusive"),
+            ));
+        }
+    }
+
+    /// Refuses a text that is none of those supported, if there is one.
+    pub(super) fn one_of(&mut self, value: &Value, supported: &[&str], path: FieldPath<'_>) {
+        if value.as_str().is_some_and(|text| !supported.contains(&text)) {
+            self.push(FieldError::not_supported(path, value, supported));
+        }
+    }
+
+    /// Refuses an empty text, and says whether it did.
+    pub(super) fn required(
+        &mut self,
+        object: &Value,
+        field: &str,
+        path: &FieldPath<'_>,
+        detail: &str,
+    ) -> bool {
+        let is_empty = text(object, field).is_empty();
+        if is_empty {
+            self.push(FieldError::required(path.child(field), detail));
+        }
+        is_empty
+    }
+
+    /// Adds what a check has against a text.
+    pub(super) fn named(&mut self, value: &str, check: fn(&str) -> Vec<String>, path: FieldPath<'_>) {
+        for why in check(value) {
+            self.push(FieldError::invalid(path, &value.into(), &why));
+        }
+    }
+
+    pub(super) fn labels(&mut self, labels: &Value, path: FieldPath<'_>) {
+        for (key, value) in members(labels) {
+            self.named(key, names::qualified_name, path);
+            self.named(value.as_str().unwrap_or_default(), names::label_value, path);
+        }
+    }
+
+    /// Refuses a malformed `LabelSelector`.
+    pub(super) fn selector(&mut self, selector: &Value, path: FieldPath<'_>) {
+        self.labels(&selector["matchLabels"], path.child("matchLabels"));
+        let expressions = path.child("matchExpressions");
+        for (index, expression) in items(&selector["matchExpressions"]).iter().enumerate() {
+            let path = expressions.index(index);
+            let empty = items(&expression["values"]).is_empty();
+            match text(expression, "operator") {
+                "In" | "NotIn" if empty => {
+                    let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                    self.push(FieldError::required(path.child("values"), detail));
+                }
+                "Exists" | "DoesNotExist" if !empty => {
+                    let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                    self.push(FieldError::forbidden(path.child("values"), detail));
+                }
+                "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+                _ => {
+                    let detail = "not a valid selector operator";
+                    self.push(FieldError::invalid(path.child("operator"), &expression["operator"], detail));
+                }
+            }
+            self.named(text(expression, "key"), names::qualified_name, path.child("key"));
+        }
+    }
+
+    /// Refuses a field that is not what it was.
+    pub(super) fn immutable(&mut self, new: &Value, old: &Value, path: FieldPath<'_>) {
+        if new != old {
+            self.push(FieldError::invalid(path, new, "field is immutable"));
+        }
+    }
+}
+
+pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+pub(super) fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    value.as_object().into_iter().flat_map(Map::iter).map(|(key, value)| (key.as_str(), value))
+}
+
+/// A port's number.
+pub(super) fn port_number(value: &Value) -> bool {
+    value.as_i64().is_some_and(|port| (1..=65535).contains(&port))
+}
+
+pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
+
+/// What is wrong with the name of a port (RFC 6335).
+pub(super) fn port_name(name: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if name.len() > 15 {
+        wrong.push("must be no more than 15 characters".to_owned());
+    }
+    if !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
+        wrong.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !name.bytes().any(|c| c.is_ascii_lowercase()) {
+        wrong.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if name.contains("--") {
+        wrong.push("must not contain consecutive hyphens".to_owned());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        wrong.push("must not begin or end with a hyphen".to_owned());
+    }
+    wrong
+}
+
+/// A port's number, or the name of one.
+pub(super) fn port_or_name(value: &Value, path: FieldPath<'_>, errors: &mut Errors) {
+    match value {
+        Value::String(name) => errors.named(name, port_name, path),
+        value if port_number(value) => {}
+        value => errors.push(FieldError::invalid(path, value, PORT)),
+    }
+}
+
+/// What is wrong with an address.
+pub(super) fn address(text: &str) -> Vec<String> {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+}
+
+/// What is wrong with the key of a ConfigMap or Secret.
+pub(super) fn config_key(key: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if key.len() > 253 {
+        wrong.push("must be no more than 253 characters".to_owned());
+    }
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+    match key {
+        "." => wrong.push("must not be '.'".to_owned()),
+        ".." => wrong.push("must not be '..'".to_owned()),
+        _ if key.is_empty() || !key.bytes().all(is_plain) => wrong.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+             'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        ),
+        _ if key.starts_with("..") => wrong.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    wrong
+}

@@ -1,0 +1,84 @@
+//! What kube-apiserver refuses of the built-in kinds that programs write most: `pkg/apis/*/validation`, in its order and words.
+//!
+//! Objects have their types and defaults already. Errors of `metadata` come first and are not told here. Where the real
+//! messages show a Go struct, these show what is in the object.
+
+mod core;
+mod cron;
+mod errors;
+mod pod;
+mod rbac;
+mod status;
+mod workload;
+
+use kube_validation::{FieldError, FieldPath};
+use serde_json::Value;
+
+use self::errors::{Errors, items};
+
+/// What is wrong with a new object, beyond its metadata.
+pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    finalizers(object, &mut errors);
+    whole(group, kind, object, &mut errors);
+    errors.0
+}
+
+/// What is wrong with an object that replaces `old`, beyond its metadata.
+pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let e = &mut errors;
+    match (group, kind) {
+        ("", "Pod") => pod::update(new, old, e),
+        ("", "ConfigMap" | "Secret") => {
+            core::update_data(kind, new, old, e);
+            whole(group, kind, new, e);
+        }
+        ("", "Service") => {
+            core::update_service(new, old, e);
+            whole(group, kind, new, e);
+        }
+        ("apps" | "batch", _) => workload::update(kind, new, old, e),
+        ("rbac.authorization.k8s.io", _) => {
+            whole(group, kind, new, e);
+            rbac::update(new, old, e);
+        }
+        _ => whole(group, kind, new, e),
+    }
+    errors.0
+}
+
+/// What is wrong with an object whose status replaces that of `old`.
+pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    if group == "apps" {
+        status::update(kind, new, old, &mut errors);
+    }
+    errors.0
+}
+
+fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
+    match (group, kind) {
+        ("", "ConfigMap") => core::config_map(object, errors),
+        ("", "Secret") => core::secret(object, errors),
+        ("", "Service") => core::service(object, errors),
+        ("", "Namespace") => core::namespace(object, errors),
+        ("", "Pod") => pod::create(object, errors),
+        ("apps" | "batch", _) => workload::create(kind, object, errors),
+        ("coordination.k8s.io", "Lease") => core::lease(object, errors),
+        ("rbac.authorization.k8s.io", _) => rbac::create(kind, object, errors),
+        _ => {}
+    }
+}
+
+/// A finalizer belongs to somebody, or is one of kube-apiserver's.
+fn finalizers(object: &Value, errors: &mut Errors) {
+    let list = FieldPath::Root("metadata.finalizers");
+    for (index, finalizer) in items(&object["metadata"]["finalizers"]).iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        if !name.contains('/') && !["foregroundDeletion", "kubernetes", "orphan"].contains(&name) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(list.index(index), finalizer, detail));
+        }
+    }
+}

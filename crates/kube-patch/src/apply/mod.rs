@@ -1,0 +1,320 @@
+//! Server-side apply: who manages which field, and the structured merge.
+//!
+//! As `k8s.io/apimachinery/pkg/util/managedfields` and `sigs.k8s.io/structured-merge-diff` v6 do it. An apply goes through
+//! [`apply`], any other write through [`track`]. Both are functions of their arguments: a write that is refused leaves no
+//! trace, and one that changes nothing leaves the times as they were.
+
+mod last_applied;
+mod managed;
+mod object;
+mod set;
+mod update;
+mod walk;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use self::managed::{Managed, Manager, Operation};
+use self::object::{describe_object, describe_type, type_of};
+use self::set::{Set, equal};
+use self::update::Update;
+use crate::types::{ObjectType, Source, Type};
+
+/// Who writes, for `managedFields`.
+#[derive(Clone, Debug)]
+pub struct Writer<'a> {
+    /// `fieldManager`, or the user agent's first word.
+    pub manager: &'a str,
+    /// `""` for the object itself.
+    pub subresource: &'a str,
+    /// The version that the request came in.
+    pub api_version: &'a str,
+    /// Now.
+    pub time: Timestamp,
+    /// Paths that this endpoint does not take from its caller (`status` for the main one, say), which it
+    /// therefore never owns.
+    pub reset: &'a [&'a [&'a str]],
+}
+
+/// One field that another manager owns and that the applied configuration would change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// As kube-apiserver words it: `"kubectl" using web.helloworld/v1`, ...
+    pub manager: String,
+    /// `.spec.url`
+    pub field: String,
+}
+
+/// Why an apply was refused. The text is the message of kube-apiserver's `Status`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// 409 `Conflict`: others own fields that the configuration would change, and `force` is not set.
+    #[error("{}", conflict_message(.0))]
+    Conflict(Vec<Conflict>),
+    /// 400 `BadRequest`: the configuration has managed fields, or is of another type than the object.
+    #[error("{0}")]
+    Invalid(String),
+    /// 500 without a reason: the configuration or the live object does not fit the type, or has an item of a set twice.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn conflict_message(conflicts: &[Conflict]) -> String {
+    if let [Conflict { manager, field }] = conflicts {
+        return format!("Apply failed with 1 conflict: conflict with {manager}: {field}");
+    }
+    let mut by_manager: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for conflict in conflicts {
+        by_manager.entry(&conflict.manager).or_default().push(&conflict.field);
+    }
+    let lines = by_manager.into_iter().flat_map(|(manager, fields)| {
+        let fields = fields.into_iter().map(|field| format!("- {field}"));
+        std::iter::once(format!("conflicts with {manager}:")).chain(fields)
+    });
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// The message of the 400 for a configuration of another type than the endpoint's.
+pub fn wrong_type(applied: &Value) -> String {
+    format!("invalid object type: {}", describe_type(applied))
+}
+
+/// Applies a configuration to `live` (none: create): the merged object with its managedFields.
+///
+/// The merged object is not pruned, defaulted or validated, and has what the configuration says at the paths that
+/// [`Writer::reset`] names. When there is no live object the caller has checked `kind`: see [`wrong_type`].
+pub fn apply(
+    types: ObjectType<'_>,
+    live: Option<&Value>,
+    applied: &Value,
+    writer: &Writer<'_>,
+    force: bool,
+) -> Result<Value, ApplyError> {
+    let kind = types.root;
+    let (api_version, name) = type_of(applied);
+    let zero = zero(types, api_version, name);
+    let mut object = live.cloned().unwrap_or_else(|| json!({"apiVersion": api_version, "kind": name}));
+    if type_of(applied) != (writer.api_version, type_of(&object).1) {
+        return Err(ApplyError::Invalid(wrong_type(applied)));
+    }
+    if applied.pointer("/metadata/managedFields").is_some_and(|entries| !entries.is_null()) {
+        return Err(ApplyError::Invalid("metadata.managedFields must be nil".to_owned()));
+    }
+    let entries = managed::take(&mut object);
+    let before = Managed::decode(entries.as_ref())
+        .map_err(|error| ApplyError::Internal(format!("failed to decode managed fields: {error}")))?;
+    let mut managed = before.clone();
+    let writes = ApplyWrite { kind, writer, zero: &zero };
+    let new = match writes.apply(&object, applied, &mut managed, force) {
+        // Who moves from client-side apply with kubectl has no conflicts with what it applied itself.
+        Err(update::Error::Conflicts(conflicts)) if writer.manager == "kubectl" => {
+            let allowed = last_applied::owned(kind, &object, writer.api_version);
+            let rest = last_applied::without(conflicts, &allowed);
+            if rest.is_empty() {
+                managed = before.clone();
+                writes.apply(&object, applied, &mut managed, true)
+            } else {
+                Err(update::Error::Conflicts(rest))
+            }
+        }
+        result => result,
+    };
+    let new = new.map_err(|error| match error {
+        update::Error::Conflicts(conflicts) => ApplyError::Conflict(describe(conflicts)),
+        update::Error::Merge(message) => ApplyError::Internal(message),
+    })?;
+
+    let changed = new.is_some();
+    let mut new = new.unwrap_or_else(|| object.clone());
+    if writer.manager == "kubectl" {
+        last_applied::refresh(&mut new, applied);
+    }
+    if changed {
+        let manager = Manager::new(name_of(writer), Operation::Apply, writer.api_version, writer.subresource);
+        if let Some(owned) = managed.0.get_mut(&manager) {
+            owned.time = Some(managed::format_time(writer.time));
+        }
+    }
+    finish(&mut new, &object, &managed, &before);
+    Ok(new)
+}
+
+/// Keeps `new`'s managedFields up after any other write (create, PUT, patch), before the endpoint takes its part of `new`.
+///
+/// `new` is pruned and defaulted. What it says under `managedFields` counts, as kube-apiserver lets it; where that is nothing,
+/// the live object's entries go on.
+pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
+    let requested = managed::take(new);
+    let is_create = live.is_none();
+    let (api_version, kind) = type_of(new);
+    let mut live = live.cloned().unwrap_or_else(|| zero(types, api_version, kind));
+    let entries = managed::take(&mut live);
+    let of_live = || Managed::decode(entries.as_ref()).unwrap_or_default();
+    // A request may set the entries itself; one that has none, as clients do that know nothing of them, keeps them.
+    let mut managed = if !writer.subresource.is_empty() {
+        of_live()
+    } else if managed::is_reset(requested.as_ref(), types.source == Source::Structural) {
+        Managed::default()
+    } else {
+        match Managed::decode(requested.as_ref()) {
+            Ok(managed) if !managed.0.is_empty() => managed,
+            _ => of_live(),
+        }
+    };
+    let before = of_live();
+    // Once they are gone, only an apply brings entries back.
+    if !managed.0.is_empty() || is_create {
+        let kind = types.root;
+        let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
+        if fits(new) && fits(&live) {
+            let (before, after) = match types.source {
+                Source::OpenApi => (Cow::Owned(kind.decoded(&live)), Cow::Owned(kind.decoded(new))),
+                Source::Structural | Source::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),
+            };
+            record(kind, &before, &after, &mut managed, writer, name_of(writer));
+        } else {
+            managed = before.clone();
+        }
+    }
+    finish(new, &live, &managed, &before);
+}
+
+/// An object of a type that nobody has written to.
+fn zero(types: ObjectType<'_>, api_version: &str, kind: &str) -> Value {
+    let mut zero = match types.source {
+        Source::OpenApi => types.root.zero(),
+        Source::Structural | Source::Deduced => json!({}),
+    };
+    if let Some(members) = zero.as_object_mut() {
+        members.insert("apiVersion".to_owned(), api_version.into());
+        members.insert("kind".to_owned(), kind.into());
+    }
+    zero
+}
+
+/// The steps of an apply that may be done twice.
+struct ApplyWrite<'a> {
+    kind: Type<'a>,
+    writer: &'a Writer<'a>,
+    zero: &'a Value,
+}
+
+impl ApplyWrite<'_> {
+    fn apply(
+        &self,
+        live: &Value,
+        applied: &Value,
+        managed: &mut Managed,
+        force: bool,
+    ) -> Result<Option<Value>, update::Error> {
+        let Self { kind, writer, zero } = *self;
+        // Fields from before there were entries are somebody's.
+        if managed.0.is_empty() {
+            record(kind, zero, live, managed, writer, "before-first-apply");
+        }
+        let unfit = |what: &str, object: &Value, errors: Vec<String>| match errors.as_slice() {
+            [] => Ok(()),
+            [error] => Err(update::Error::Merge(format!(
+                "failed to create typed {what} object ({}): {error}",
+                describe_object(object)
+            ))),
+            errors => Err(update::Error::Merge(format!(
+                "failed to create typed {what} object ({}): errors:\n  {}",
+                describe_object(object),
+                errors.join("\n  ")
+            ))),
+        };
+        unfit("patch", applied, walk::validate(kind, applied, false))?;
+        unfit("live", live, walk::validate(kind, live, true))?;
+        let manager = Manager::new(name_of(writer), Operation::Apply, writer.api_version, writer.subresource);
+        let reset: Set = writer.reset.iter().copied().collect();
+        let update = Update { kind, live, manager: &manager, api_version: writer.api_version, reset: &reset };
+        let new = update.apply(applied, managed, force)?;
+        update::strip(managed, &manager);
+        Ok(new)
+    }
+}
+
+/// Gives the writer what changed from `live` to `new`.
+fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writer: &Writer<'_>, name: &str) {
+    let reset: Set = writer.reset.iter().copied().collect();
+    let current = update::current_operation(writer.api_version);
+    let update = Update { kind, live, manager: &current, api_version: writer.api_version, reset: &reset };
+    update.update(new, managed);
+    update::strip(managed, &current);
+    if let Some(mut owned) = managed.0.remove(&current) {
+        let manager = Manager::new(name, Operation::Update, writer.api_version, writer.subresource);
+        if let Some(previous) = managed.0.remove(&manager) {
+            owned.set.extend(previous.set);
+        }
+        owned.time = Some(managed::format_time(writer.time));
+        managed.0.insert(manager, owned);
+    }
+    managed.cap();
+}
+
+/// Gives the managed fields of `new` the times of those of `live`, if nothing else differs: such a write changes nothing.
+///
+/// [`apply`] and [`track`] have done so already. It is to be done again when defaults are filled in after them, which may give
+/// back what an apply seemed to change. Costs a comparison of the objects.
+pub fn keep_times(live: &Value, new: &mut Value) {
+    if live == new || !same_but_managed_fields(live, new) {
+        return;
+    }
+    let managed = |object: &Value| Managed::decode(object.pointer("/metadata/managedFields"));
+    if let (Ok(before), Ok(after)) = (managed(live), managed(new))
+        && after.same_but_times(&before)
+    {
+        managed::put(new, &before);
+    }
+}
+
+fn same_but_managed_fields(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return equal(a, b) };
+    same_members(a, b, "metadata", |a, b| {
+        match (a.and_then(Value::as_object), b.and_then(Value::as_object)) {
+            // The entries may be all that one of them has.
+            (Some(a), Some(b)) => same_members(a, b, "managedFields", |_, _| true),
+            _ => a.is_some() == b.is_some() && a.zip(b).is_none_or(|(a, b)| equal(a, b)),
+        }
+    })
+}
+
+/// Whether two objects have equal members, but for one that is compared otherwise.
+fn same_members(
+    a: &Map<String, Value>,
+    b: &Map<String, Value>,
+    except: &str,
+    same: impl Fn(Option<&Value>, Option<&Value>) -> bool,
+) -> bool {
+    let others = |members: &Map<String, Value>| members.len() - usize::from(members.contains_key(except));
+    others(a) == others(b)
+        && a.iter()
+            .all(|(name, value)| name == except || b.get(name).is_some_and(|other| equal(value, other)))
+        && same(a.get(except), b.get(except))
+}
+
+/// Puts the entries into `new`, with their former times where nothing else changed.
+fn finish(new: &mut Value, live: &Value, managed: &Managed, before: &Managed) {
+    let unchanged = managed.same_but_times(before) && equal(new, live);
+    managed::put(new, if unchanged { before } else { managed });
+}
+
+fn describe(conflicts: update::Conflicts) -> Vec<Conflict> {
+    let conflicts = conflicts.into_iter().flat_map(|(manager, paths)| {
+        let manager = manager.describe();
+        paths.into_iter().map(move |path| Conflict { manager: manager.clone(), field: set::display(&path) })
+    });
+    conflicts.collect()
+}
+
+fn name_of<'a>(writer: &Writer<'a>) -> &'a str {
+    if writer.manager.is_empty() { "unknown" } else { writer.manager }
+}
+
+#[cfg(test)]
+mod tests;

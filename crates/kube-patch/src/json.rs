@@ -1,0 +1,125 @@
+//! JSON patch, with kube-apiserver's limits and what its library (evanphx/json-patch v4) does beyond RFC 6902.
+
+use json_patch::PatchOperation;
+use kube_validation::go::json_type;
+use serde_json::{Map, Value};
+
+use crate::error::PatchError;
+
+/// `maxJSONPatchOperations` of kube-apiserver.
+const MAX_OPERATIONS: usize = 10_000;
+/// How many bytes all `copy` operations of one patch may add (kube-apiserver's `JSONPatchMaxCopyBytes`).
+const MAX_COPY_BYTES: usize = 3 * 1024 * 1024;
+
+/// Applies a JSON patch (RFC 6902).
+///
+/// Beyond the RFC, as in kube-apiserver's library (evanphx/json-patch v4): a negative index counts from an array's end, a
+/// missing member passes a `test` for null, and an `add` without a value adds null.
+///
+/// # Errors
+/// [`PatchError::BadRequest`] when the patch is malformed, [`PatchError::TooLarge`] when it has more than 10,000 operations, and
+/// [`PatchError::Unprocessable`] when an operation does not fit the object, or `copy` operations add more than 3 MiB.
+pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let operations = match patch {
+        Value::Array(operations) => operations.as_slice(),
+        Value::Null => &[],
+        other => {
+            return Err(PatchError::BadRequest(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                json_type(other)
+            )));
+        }
+    };
+    let operations = operations.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    if operations.len() > MAX_OPERATIONS {
+        let count = operations.len();
+        return Err(PatchError::TooLarge(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
+        )));
+    }
+    let mut patched = object.clone();
+    let mut copied = 0;
+    for operation in operations {
+        apply(&mut patched, operation, &mut copied).ok_or(PatchError::Unprocessable)?;
+    }
+    Ok(patched)
+}
+
+/// An operation whose members are of the right types; whether it makes sense shows when it is applied.
+fn decode(operation: &Value) -> Result<&Map<String, Value>, PatchError> {
+    let Value::Object(members) = operation else {
+        return Err(PatchError::BadRequest(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
+            json_type(operation)
+        )));
+    };
+    for name in ["op", "path", "from"] {
+        match members.get(name) {
+            None | Some(Value::String(_) | Value::Null) => {}
+            Some(other) => {
+                return Err(PatchError::BadRequest(format!(
+                    "error decoding patch: json: cannot unmarshal {} into Go struct field jsonPatchOp.{name} of type string",
+                    json_type(other)
+                )));
+            }
+        }
+    }
+    Ok(members)
+}
+
+/// None: it does not fit the object, which may then be patched by half.
+fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize) -> Option<()> {
+    let mut operation = operation.clone();
+    let op = operation.get("op")?.as_str()?.to_owned();
+    for pointer in ["path", "from"] {
+        if let Some(Value::String(path)) = operation.get(pointer) {
+            let path = from_the_end(
+                object,
+                path,
+                pointer == "path" && matches!(op.as_str(), "add" | "copy" | "move"),
+            );
+            operation.insert(pointer.to_owned(), path.into());
+        }
+    }
+    let value = operation.entry("value").or_insert(Value::Null).clone();
+    let path = operation.get("path")?.as_str()?.to_owned();
+    match op.as_str() {
+        "test" if value.is_null() => {
+            let parent = object.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent))?;
+            return (parent.is_object() || object.pointer(&path).is_some())
+                .then(|| object.pointer(&path).unwrap_or(&Value::Null))
+                .filter(|found| found.is_null())
+                .map(|_| ());
+        }
+        "copy" => {
+            let source = object.pointer(operation.get("from")?.as_str()?)?;
+            *copied = copied.saturating_add(serde_json::to_vec(source).ok()?.len());
+            if *copied > MAX_COPY_BYTES {
+                return None;
+            }
+        }
+        _ => {}
+    }
+    let operation: PatchOperation = serde_json::from_value(Value::Object(operation)).ok()?;
+    json_patch::patch_unsafe(object, &[operation]).ok()
+}
+
+/// The path with a negative last index counted from the end of its array; the part before the first `/` does not matter.
+fn from_the_end(object: &Value, path: &str, inserts: bool) -> String {
+    let Some(start) = path.find('/') else {
+        return path.to_owned();
+    };
+    let path = &path[start..];
+    let Some((parent, last)) = path.rsplit_once('/') else {
+        return path.to_owned();
+    };
+    let length = object.pointer(parent).and_then(Value::as_array).map(Vec::len);
+    // -1 is the place after the last item for what inserts, and else the last item.
+    match (length, last.strip_prefix('-').and_then(|digits| digits.parse::<usize>().ok())) {
+        (Some(length), Some(back)) => match (length + usize::from(inserts)).checked_sub(back) {
+            Some(index) => format!("{parent}/{index}"),
+            None => path.to_owned(),
+        },
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod error;
+mod json;
+mod merge;
+mod strategic;
+mod types;
+
+pub use apply::{ApplyError, Conflict, Writer, apply, keep_times, track, wrong_type};
+pub use error::PatchError;
+pub use json::json_patch;
+pub use merge::merge_patch;
+pub use strategic::strategic_merge_patch;
+pub use types::{Definitions, ObjectType, StructuralType};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! How values merge: structured-merge-diff's `schema.Atom`, and the directives of strategic merge patches.
+//!
+//! Types are data. They are made of OpenAPI documents, as kube-apiserver publishes them ([`Definitions`]), or of the structural
+//! schema of a CRD ([`StructuralType`]), and refer to one another by name, so that they may be recursive.
+
+mod meta;
+mod node;
+mod object;
+mod openapi;
+mod resolved;
+mod structural;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::node::Scalar;
+pub(crate) use self::object::Source;
+pub use self::object::{Definitions, ObjectType, StructuralType};
+pub(crate) use self::resolved::{Atom, List, MemberStrategy, Relation, Type};

@@ -1,0 +1,223 @@
+//! Types as values meet them: with the names that they refer to looked up.
+
+use serde_json::Value;
+
+use super::meta::META;
+use super::node::{ListType, MapType, Node, OwnedRelation, PatchStrategy, Scalar, TypeSet};
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Type<'a> {
+    pub(super) set: &'a TypeSet,
+    pub(super) node: &'a Node,
+}
+
+/// What values a type admits; more than one form where the schema has no `type`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Atom<'a> {
+    pub(crate) scalar: Option<Scalar>,
+    pub(crate) list: Option<List<'a>>,
+    pub(crate) map: Option<Map<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<'a> {
+    pub(crate) relation: Relation<'a>,
+    pub(crate) element: Type<'a>,
+}
+
+/// How the items of a list belong together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Relation<'a> {
+    /// The list is one value.
+    Atomic,
+    /// Each item is one, known by itself.
+    Set,
+    /// Each item is an object, known by these of its fields.
+    Map(&'a [String]),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Map<'a> {
+    pub(crate) atomic: bool,
+    set: &'a TypeSet,
+    /// `None`: values of any type, deduced or atomic.
+    described: Option<&'a MapType>,
+    values: Option<&'a Node>,
+}
+
+/// How a strategic merge patch treats one member of a map.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemberStrategy<'a> {
+    /// The type of the member, or of its items if it is a list. `None`: not known.
+    pub(crate) of: Option<Type<'a>>,
+    pub(crate) patch: PatchStrategy,
+    /// The field by which items of a list are known.
+    pub(crate) merge_key: Option<&'a str>,
+}
+
+impl TypeSet {
+    pub(super) fn get(&self, name: &str) -> Option<Type<'_>> {
+        if let Some(node) = self.types.get(name) {
+            return Some(Type { set: self, node });
+        }
+        META.types.get(name).map(|node| Type { set: &META, node })
+    }
+}
+
+impl<'a> Type<'a> {
+    /// The type that a value shows.
+    pub(crate) fn deduced() -> Self {
+        Self { set: &META, node: &Node::Deduced }
+    }
+
+    /// The type that the name of a reference leads to, itself if it is not one. `None`: the name leads nowhere, or to another
+    /// name, as no document of kube-apiserver does.
+    fn resolved(self) -> Option<Self> {
+        match self.node {
+            Node::Reference { name, .. } => {
+                self.set.get(name).filter(|named| !matches!(named.node, Node::Reference { .. }))
+            }
+            _ => Some(self),
+        }
+    }
+
+    /// All forms that the type admits.
+    pub(crate) fn atom(self) -> Atom<'a> {
+        let set = self.set;
+        match self.node {
+            Node::Scalar(scalar) => Atom { scalar: Some(*scalar), ..Atom::default() },
+            Node::List(list) => Atom { list: Some(List::of(set, list)), ..Atom::default() },
+            Node::Map(map) => Atom { map: Some(Map::of(set, map)), ..Atom::default() },
+            Node::Any(both) => Atom {
+                scalar: Some(Scalar::Any),
+                list: Some(List::of(set, &both.0)),
+                map: Some(Map::of(set, &both.1)),
+            },
+            Node::Deduced => any(set, &Node::Deduced, false),
+            Node::Atomic => any(set, &Node::Atomic, true),
+            Node::Reference { atomic, .. } => match self.resolved() {
+                Some(Self { set, node: Node::Map(map) }) => {
+                    let map = Map { atomic: atomic.unwrap_or(map.atomic), ..Map::of(set, map) };
+                    Atom { map: Some(map), ..Atom::default() }
+                }
+                Some(named) => named.atom(),
+                None => any(set, &Node::Deduced, false),
+            },
+        }
+    }
+
+    /// The form that a value has, if the type admits it; else all, so that validation can report it.
+    pub(crate) fn atom_of(self, value: Option<&Value>) -> Atom<'a> {
+        let atom = self.atom();
+        match value {
+            Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) if atom.scalar.is_some() => {
+                Atom { scalar: atom.scalar, ..Atom::default() }
+            }
+            Some(Value::Array(_)) if atom.list.is_some() => Atom { list: atom.list, ..Atom::default() },
+            Some(Value::Object(_)) if atom.map.is_some() => Atom { map: atom.map, ..Atom::default() },
+            _ => atom,
+        }
+    }
+
+    /// A value of the type before anything is written to it: what Go has there already belongs to nobody once it is written.
+    pub(crate) fn zero(self) -> Value {
+        match self.resolved().map(|it| (it.set, it.node)) {
+            Some((set, Node::Map(map))) if map.values.is_none() => {
+                let embedded = map.embedded(set).map(|(name, field)| (name.to_owned(), field.zero()));
+                let always = map.zero.iter().map(|(name, value)| (name.clone(), value.clone()));
+                Value::Object(embedded.chain(always).collect())
+            }
+            _ => Value::Null,
+        }
+    }
+
+    /// An object as Go has it decoded: its embedded structs are there, and a null is as if it were not there.
+    pub(crate) fn decoded(self, object: &Value) -> Value {
+        let (Node::Map(map), Value::Object(members)) = (self.node, object) else {
+            return object.clone();
+        };
+        let mut members = members.clone();
+        members.retain(|_, value| !value.is_null());
+        for (name, field) in map.embedded(self.set) {
+            if !members.contains_key(name) {
+                members.insert(name.to_owned(), field.zero());
+            }
+        }
+        Value::Object(members)
+    }
+
+    /// How a strategic merge patch treats the member `name`.
+    pub(crate) fn member_strategy(self, name: &str) -> MemberStrategy<'a> {
+        let Some(Self { set, node: Node::Map(map) }) = self.resolved() else {
+            return MemberStrategy::default();
+        };
+        let Some(node) = map.fields.get(name).or(map.values.as_deref()) else {
+            return MemberStrategy::default();
+        };
+        match node {
+            Node::List(list) => MemberStrategy {
+                of: Some(Type { set, node: &list.items }),
+                patch: list.patch,
+                merge_key: list.merge_key.as_deref(),
+            },
+            Node::Reference { patch, .. } => MemberStrategy {
+                of: Some(Type { set, node }),
+                patch: PatchStrategy { merge: false, ..*patch },
+                merge_key: None,
+            },
+            _ => MemberStrategy { of: Some(Type { set, node }), ..MemberStrategy::default() },
+        }
+    }
+}
+
+impl<'a> List<'a> {
+    fn of(set: &'a TypeSet, list: &'a ListType) -> Self {
+        let relation = match &list.relation {
+            OwnedRelation::Atomic => Relation::Atomic,
+            OwnedRelation::Set => Relation::Set,
+            OwnedRelation::Map(keys) => Relation::Map(keys),
+        };
+        Self { relation, element: Type { set, node: &list.items } }
+    }
+}
+
+impl MapType {
+    /// The fields that are structs in Go, and always there.
+    fn embedded<'a>(&'a self, set: &'a TypeSet) -> impl Iterator<Item = (&'a str, Type<'a>)> {
+        let embedded =
+            self.fields.iter().filter(|(_, node)| matches!(node, Node::Reference { embedded: true, .. }));
+        embedded.map(move |(name, node)| (name.as_str(), Type { set, node }))
+    }
+}
+
+impl<'a> Map<'a> {
+    fn of(set: &'a TypeSet, map: &'a MapType) -> Self {
+        Self { atomic: map.atomic, set, described: Some(map), values: map.values.as_deref() }
+    }
+
+    /// The type of the value under `name`, and whether the name is a field's. `None`: there is no such field.
+    pub(crate) fn member(self, name: &str) -> Option<(Type<'a>, bool)> {
+        let field = self.described.and_then(|map| map.fields.get(name)).map(|node| (node, true));
+        let (node, is_field) = field.or(self.values.map(|node| (node, false)))?;
+        Some((Type { set: self.set, node }, is_field))
+    }
+
+    /// What a field is when it is left out.
+    pub(crate) fn default_of(self, name: &str) -> Option<Value> {
+        self.described?.defaults.get(name).cloned()
+    }
+
+    /// Whether it has no fields and takes any value, so that nothing is known of what is atomic in it.
+    pub(crate) fn is_untyped(self) -> bool {
+        matches!(self.values, Some(Node::Deduced)) && self.described.is_none_or(|map| map.fields.is_empty())
+    }
+}
+
+fn any<'a>(set: &'a TypeSet, values: &'a Node, atomic: bool) -> Atom<'a> {
+    Atom {
+        scalar: Some(Scalar::Any),
+        list: Some(List { relation: Relation::Atomic, element: Type { set, node: &Node::Atomic } }),
+        map: Some(Map { atomic, set, described: None, values: Some(values) }),
+    }
+}

@@ -228,12 +228,12 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 fn label_selector(text: &str) -> Result<String, String> {
-    kube_embedded::selector::LabelSelector::parse(text).map_err(|error| error.to_string())?;
+    kube_selectors::LabelSelector::parse(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
 }
 
 fn field_selector(text: &str) -> Result<String, String> {
-    kube_embedded::selector::FieldSelector::parse(text).map_err(|error| error.to_string())?;
+    kube_selectors::FieldSelector::parse(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
 }
 

@@ -7,14 +7,13 @@ use kube::{
     Api,
     core::{ApiResource, DynamicObject},
 };
-use kube_embedded::table;
 use serde_json::{Value, json};
 
 use crate::{connection::Connection, resource::ResourceType};
 
 /// What is shown of an object beside its namespace and name.
 pub(crate) struct Columns {
-    columns: table::Columns,
+    columns: kube_tables::Columns,
     /// Which of them, and under which name.
     shown: Vec<(usize, String)>,
 }
@@ -36,7 +35,7 @@ impl Columns {
             printer_columns
                 .push(json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}));
         }
-        let columns = table::Columns::custom(Some(&Value::Array(printer_columns)));
+        let columns = kube_tables::Columns::custom(Some(&Value::Array(printer_columns)));
         // The first one is the name, which every line has anyway.
         let shown = columns.headers().enumerate().skip(1).filter(|(_, column)| wide || column.priority == 0);
         let shown = shown.map(|(place, column)| (place, column.name.to_owned())).collect();

@@ -1,11 +1,14 @@
 //! What is printed on stdout, one module a format.
 
+mod line;
 mod structured;
 mod table;
 mod writer;
 
-use kube::{ResourceExt as _, core::DynamicObject};
+use kube::ResourceExt as _;
 
+pub(crate) use line::Line;
+use line::cached;
 pub(crate) use writer::Writer;
 
 use crate::{
@@ -14,24 +17,6 @@ use crate::{
     connection::Connection,
     resource::ResourceType,
 };
-
-/// One thing that happened, as `crdctl watch` tells it.
-pub(crate) enum Line<'a> {
-    /// An object is there: of the first list, or new.
-    Added(&'a DynamicObject),
-    /// An object changed.
-    Modified {
-        /// What the cache held before.
-        old: &'a DynamicObject,
-        new: &'a DynamicObject,
-    },
-    /// An object is gone; its last known state.
-    Deleted(&'a DynamicObject),
-    /// Every object of the first list was told.
-    Synced { count: usize, resource_version: &'a str },
-    /// What the cache holds.
-    Cached(&'a [String]),
-}
 
 /// Turns what happens into text, of one format.
 pub(crate) enum Printer {
@@ -75,10 +60,4 @@ impl Printer {
             Self::Yaml => structured::yaml(line),
         }
     }
-}
-
-/// `CACHED  2  blog-sample, second`
-fn cached(names: &[String]) -> String {
-    let list = if names.is_empty() { "(empty)".into() } else { names.join(", ") };
-    format!("CACHED  {}  {list}", names.len())
 }

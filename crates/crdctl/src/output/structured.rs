@@ -3,7 +3,7 @@
 use kube::core::DynamicObject;
 use serde::Serialize;
 
-use super::{Line, cached};
+use super::line::{Line, cached};
 
 /// A line of `-o json`, its fields in the order in which they are printed.
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
 
-use super::{Line, cached};
+use super::line::{Line, cached};
 use crate::{columns::Columns, stdio::printable};
 
 /// Between two columns, as kubectl has it.

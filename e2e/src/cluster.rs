@@ -3,20 +3,21 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use http::HeaderName;
 use kube::{
-    Client, Config,
-    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+    Client,
+    config::{AuthInfo, Kubeconfig},
 };
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
+    clients::{client_for, config_for},
     embedded::Embedded,
     envtest::{Assets, ControlPlane},
     given::{self, Given, Identity},
     go,
     http::Http,
+    need::{Need, Skipped, WatchLists},
     owner::Owner,
     program,
     relay::Relay,
@@ -31,40 +32,6 @@ pub enum Provider {
     Envtest,
     /// A cluster that somebody else owns and the environment describes: kind, k3s, or one that was there before.
     Given,
-}
-
-/// What a test does that not every cluster allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Stops and starts the API server.
-    Restart,
-    /// Makes the server forget its history.
-    Compaction,
-    /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
-    Controllers,
-    /// Counts on none: no admission that fills in ServiceAccounts, and nobody who acts on the objects.
-    NoControllers,
-    /// Changes what the tests share: a cluster of its own.
-    Alone,
-    /// Runs kubectl, of the version whose words the tests expect.
-    Kubectl,
-    /// Runs the program in `e2e/go`.
-    Go,
-    /// Runs pods, with the image of crdctl.
-    Nodes,
-    /// Shows the administrator's client certificate.
-    Certificate,
-    /// Counts on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.
-    WatchLists,
-    /// Counts on a server that refuses them.
-    NoWatchLists,
-}
-
-/// Whether the API server does watch-lists: a server of ours does unless it is told not to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WatchLists {
-    On,
-    Off,
 }
 
 /// A cluster, and a namespace in it that is this test's own. Cheap to clone.
@@ -95,10 +62,6 @@ enum Turn {
     Together(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
 }
-
-/// What a provider lacks, in words: the reason to skip a test.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped(pub String);
 
 impl Provider {
     /// The real API server of this environment: a cluster that is given, else envtest's.
@@ -313,32 +276,10 @@ impl Server {
     }
 }
 
-/// A client for one of the contexts.
-pub(crate) async fn client_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Client> {
-    Ok(Client::try_from(config_for(kubeconfig, context).await?)?)
-}
-
-async fn config_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Config> {
-    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
-    config.default_retry = false;
-    // kube reads `as` and leaves it there.
-    if let Some(user) = &config.auth_info.impersonate {
-        config.headers.push((HeaderName::from_static("impersonate-user"), user.parse()?));
-    }
-    Ok(config)
-}
-
 /// The environment's cluster, if it has what the test needs.
 async fn given_cluster(needs: &[Need]) -> Result<Result<Given, Skipped>> {
     let given = Given::from_env()?;
     Ok(given.lacks(needs).await?.map_or(Ok(given), |reason| Err(Skipped(reason))))
-}
-
-impl WatchLists {
-    fn of(needs: &[Need]) -> WatchLists {
-        if needs.contains(&Need::NoWatchLists) { WatchLists::Off } else { WatchLists::On }
-    }
 }
 
 impl Turn {

@@ -10,8 +10,8 @@ use kube_embedded::{
 };
 
 use crate::{
-    cluster::WatchLists,
     given::{self, Identity},
+    need::WatchLists,
 };
 
 /// A running server.

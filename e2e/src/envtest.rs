@@ -14,12 +14,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    cluster::{self, WatchLists},
-    eventually,
-    given::Identity,
-    supervisor::Supervisor,
-};
+use crate::{clients::client_for, eventually, given::Identity, need::WatchLists, supervisor::Supervisor};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -208,7 +203,7 @@ impl ControlPlane {
     }
 
     async fn ready(&self, server: &str, path: &str) -> Result<()> {
-        let client = cluster::client_for(&self.kubeconfig, "admin").await?;
+        let client = client_for(&self.kubeconfig, "admin").await?;
         let wait = eventually(START, || async {
             let answer = client.request_text(Request::get(path).body(Vec::new())?).await;
             match answer {

@@ -13,11 +13,7 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::{
-    cluster::{self, Need},
-    http::Http,
-    owner::Owner,
-};
+use crate::{clients::client_for, http::Http, need::Need, owner::Owner};
 
 const KUBECONFIG: &str = "E2E_KUBECONFIG";
 const CLUSTER: &str = "E2E_CLUSTER";
@@ -104,14 +100,14 @@ impl Given {
     }
 
     async fn has_watch_lists(&self) -> Result<bool> {
-        let admin = Http::new(cluster::client_for(&self.kubeconfig, "admin").await?);
+        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
         let options = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
         let answer = admin.get(&format!("/api/v1/namespaces?{options}")).await?;
         Ok(answer.code == 200)
     }
 
     async fn has_controllers(&self) -> Result<bool> {
-        let admin = Http::new(cluster::client_for(&self.kubeconfig, "admin").await?);
+        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
         let account = admin.get("/api/v1/namespaces/default/serviceaccounts/default").await?;
         Ok(account.code == 200)
     }

@@ -5,26 +5,9 @@ use std::{env, path::PathBuf, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use tokio::{process::Command, sync::OnceCell};
 
-use crate::{
-    cluster::{Cluster, Skipped},
-    program::{self, Output},
-};
+use crate::need::Skipped;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
-
-impl Cluster {
-    /// Runs a scenario of the program in the test's namespace, as the administrator. Only for tests that need
-    /// [`crate::Need::Go`].
-    ///
-    /// # Errors
-    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
-    pub async fn go(&self, scenario: &str) -> Result<Output> {
-        let program = binary().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
-        let mut command = Command::new(program);
-        command.arg(self.kubeconfig_file()?).args([self.namespace(), scenario]);
-        program::run(command, "").await
-    }
-}
 
 /// The program, built once per process; where it cannot be, why. Nothing is downloaded for it: tests need no network.
 pub(crate) async fn binary() -> Result<Result<PathBuf, Skipped>> {

@@ -14,6 +14,7 @@
 //!
 //! What a test needs and a provider lacks is printed as skipped, by name, and with the reason: [`Need`] lists it.
 
+mod clients;
 mod cluster;
 #[cfg(feature = "containers")]
 pub mod containers;
@@ -26,15 +27,18 @@ mod given;
 mod go;
 pub mod group;
 pub mod http;
+mod need;
 mod owner;
 pub mod program;
+mod programs;
 mod relay;
 mod runner;
 mod supervisor;
 
-pub use cluster::{Cluster, Need, Provider, Skipped};
+pub use cluster::{Cluster, Provider};
 pub use eventually::eventually;
 pub use given::{Handed, Identity};
+pub use need::{Need, Skipped};
 pub use owner::Owner;
 pub use relay::Relay;
 pub use runner::run;

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    ffi::OsStr,
     path::{Path, PathBuf},
     process::Stdio,
     sync::LazyLock,
@@ -10,13 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::{
-    io::AsyncWriteExt as _,
-    process::{Child, Command},
-    time::timeout,
-};
-
-use crate::cluster::Cluster;
+use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 /// How long a program may run.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -54,48 +47,6 @@ fn is_expected(kubectl: &Path) -> bool {
         asked.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
     let version = version.as_ref().and_then(|version| version["clientVersion"]["gitVersion"].as_str());
     version.is_some_and(|version| version.starts_with(&format!("v{KUBECTL_VERSION}.")))
-}
-
-impl Cluster {
-    /// Runs kubectl as the administrator, in the test's namespace. Only for tests that need [`crate::Need::Kubectl`].
-    ///
-    /// # Errors
-    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
-    pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
-        self.kubectl_reading("", arguments).await
-    }
-
-    /// The same with something on stdin.
-    ///
-    /// # Errors
-    /// As [`Cluster::kubectl`].
-    pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Result<Output> {
-        run(self.kubectl_command(arguments)?, input).await
-    }
-
-    /// kubectl in the background, for what it prints as it goes on; ended when the handle is dropped.
-    ///
-    /// # Errors
-    /// When it cannot be run.
-    pub fn kubectl_in_background(&self, arguments: &[&str]) -> Result<Child> {
-        let mut command = self.kubectl_command(arguments)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("run kubectl")
-    }
-
-    fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(kubectl().context("there is no kubectl")?);
-        let (kubeconfig, cache) = (self.kubeconfig_file()?, self.folder().join("kubectl-cache"));
-        let common: [&OsStr; 6] = [
-            "--kubeconfig".as_ref(),
-            kubeconfig.as_os_str(),
-            "--cache-dir".as_ref(),
-            cache.as_os_str(),
-            "--namespace".as_ref(),
-            self.namespace().as_ref(),
-        ];
-        command.args(arguments).args(common).env("TMPDIR", self.folder()).kill_on_drop(true);
-        Ok(command)
-    }
 }
 
 /// Keeps from a command what cargo told this program about its package. To some build scripts (ring's) it matters, so a

@@ -9,8 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{Cluster, Need, Provider},
+    cluster::{Cluster, Provider},
     crdctl,
+    need::Need,
 };
 
 /// No test may take longer; one that hangs says so.

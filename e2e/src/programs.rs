@@ -1,0 +1,66 @@
+//! Programs that a test runs against its cluster: kubectl, and those of Go's clients.
+
+use std::{ffi::OsStr, process::Stdio};
+
+use anyhow::{Context as _, Result};
+use tokio::process::{Child, Command};
+
+use crate::{
+    cluster::Cluster,
+    go,
+    program::{self, Output},
+};
+
+impl Cluster {
+    /// Runs kubectl as the administrator, in the test's namespace. Only for tests that need [`crate::Need::Kubectl`].
+    ///
+    /// # Errors
+    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        self.kubectl_reading("", arguments).await
+    }
+
+    /// The same with something on stdin.
+    ///
+    /// # Errors
+    /// As [`Cluster::kubectl`].
+    pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Result<Output> {
+        program::run(self.kubectl_command(arguments)?, input).await
+    }
+
+    /// kubectl in the background, for what it prints as it goes on; ended when the handle is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn kubectl_in_background(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.kubectl_command(arguments)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("run kubectl")
+    }
+
+    fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program::kubectl().context("there is no kubectl")?);
+        let (kubeconfig, cache) = (self.kubeconfig_file()?, self.folder().join("kubectl-cache"));
+        let common: [&OsStr; 6] = [
+            "--kubeconfig".as_ref(),
+            kubeconfig.as_os_str(),
+            "--cache-dir".as_ref(),
+            cache.as_os_str(),
+            "--namespace".as_ref(),
+            self.namespace().as_ref(),
+        ];
+        command.args(arguments).args(common).env("TMPDIR", self.folder()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs a scenario of the program in the test's namespace, as the administrator. Only for tests that need
+    /// [`crate::Need::Go`].
+    ///
+    /// # Errors
+    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
+    pub async fn go(&self, scenario: &str) -> Result<Output> {
+        let program = go::binary().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
+        let mut command = Command::new(program);
+        command.arg(self.kubeconfig_file()?).args([self.namespace(), scenario]);
+        program::run(command, "").await
+    }
+}

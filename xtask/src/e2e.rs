@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, CommandFactory as _, ValueEnum, error::ErrorKind};
+use clap::{Args, ValueEnum};
 
 /// How the command is called.
 #[derive(Args)]
@@ -57,15 +57,15 @@ struct Surroundings {
     docker: Option<String>,
 }
 
-/// Runs the tests; returns their exit code, or does not return.
+/// Runs the tests; returns their exit code, or does not return. `refuse` is for arguments that exclude one another.
 #[expect(clippy::print_stderr, reason = "says to its user which cluster it is")]
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, refuse: fn(String) -> !) -> Result<ExitCode> {
     let (cluster, why) = match arguments.cluster {
         Some(cluster) => (cluster, "as asked".to_owned()),
         None => choose(&Surroundings::of_this_machine()),
     };
     if let Some(problem) = misuse(arguments, cluster) {
-        crate::Cli::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        refuse(problem);
     }
     eprintln!("e2e: {} ({why})", name(cluster));
     if cluster == Cluster::Envtest

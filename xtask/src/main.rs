@@ -8,7 +8,7 @@ mod protobuf;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 /// The tasks of this workspace.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Task::Builtin(arguments) => builtin::run(&arguments),
         Task::Protobuf(arguments) => protobuf::run(&arguments),
         Task::E2e(arguments) => {
-            return e2e::run(&arguments).unwrap_or_else(|error| {
+            return e2e::run(&arguments, refuse).unwrap_or_else(|error| {
                 eprintln!("error: {error:#}");
                 ExitCode::FAILURE
             });
@@ -62,4 +62,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reports arguments that exclude one another, and ends the process.
+fn refuse(problem: String) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, problem).exit()
 }

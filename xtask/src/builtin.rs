@@ -1,7 +1,7 @@
-//! What kube-embedded knows of the built-in kinds, asked of a kube-apiserver and committed.
+//! What kube-builtin knows of the built-in kinds, asked of a kube-apiserver and committed.
 //!
-//! Its discovery tells the resources, its OpenAPI v3 documents the types of their fields, and a server without history
-//! the objects that are there at start. All is data: what the documents say in prose is left out.
+//! The resources come from its discovery, the types of their fields from its OpenAPI v3 documents, and the objects that a new
+//! cluster has from a server that was just started. All is data: the prose of the documents is left out.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,13 @@ use e2e::{Cluster, Need, Provider, http::Http};
 use serde_json::{Map, Value, json};
 
 /// Where the files are.
-const CRATE: &str = "crates/kube-embedded/src";
+const FOLDER: &str = "crates/kube-builtin/data";
 /// The groups with their versions, the resources of these and their subresources.
-const RESOURCES: &str = "registry/builtin.json";
+const RESOURCES: &str = "resources.json";
 /// The schemas of all types by their names.
-const SCHEMAS: &str = "builtin/schemas.json";
+const SCHEMAS: &str = "schemas.json";
 /// The objects that are there at start, in order of their creation.
-const OBJECTS: &str = "builtin/objects.json";
+const OBJECTS: &str = "objects.json";
 
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const REFERENCE: &str = "#/components/schemas/";
@@ -56,12 +56,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
     for (name, wanted) in files {
-        let path: PathBuf = root.join(CRATE).join(name);
+        let path: PathBuf = root.join(FOLDER).join(name);
         if arguments.check {
             let found = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             if found != wanted {
                 bail!(
-                    "{CRATE}/{name} differs from what kube-apiserver tells; `cargo xtask builtin` mends it"
+                    "{FOLDER}/{name} differs from what kube-apiserver publishes; run `cargo xtask builtin`"
                 );
             }
         } else {

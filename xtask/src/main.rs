@@ -26,9 +26,9 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Write what kube-embedded knows of built-in kinds, asked of the kube-apiserver in KUBEBUILDER_ASSETS
+    /// Write what kube-builtin knows of built-in kinds, asked of the kube-apiserver in KUBEBUILDER_ASSETS
     Builtin(builtin::Arguments),
-    /// Write kube-embedded's protobuf messages from kubernetes' Go modules; skipped where these are not
+    /// Write kube-builtin's protobuf messages from kubernetes' Go modules; skipped where these are not
     Protobuf(protobuf::Arguments),
     /// Run the end-to-end tests on a cluster: kube-embedded, a real API server, kind, k3s, or one that is there
     E2e(e2e::Arguments),

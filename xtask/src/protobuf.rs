@@ -22,9 +22,9 @@ const MODULES: [&str; 4] =
 const VERSION: &str = "v0.37.2";
 
 /// What is written.
-const FILE: &str = "crates/kube-embedded/src/protobuf/messages.json";
+const FILE: &str = "crates/kube-builtin/data/messages.json";
 /// What tells which kinds there are.
-const KINDS: &str = "crates/kube-embedded/src/registry/builtin.json";
+const KINDS: &str = "crates/kube-builtin/data/resources.json";
 
 /// Kinds that are not in discovery: the body of a DELETE.
 const OPTIONS: [(&str, &str); 1] = [("meta.k8s.io/v1", "DeleteOptions")];

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 /// A clock that stands still until it is moved, for tests of what happens after minutes.
 ///
-/// A server that is started with it ([`Builder::clock`](crate::Builder::clock)) takes from it: `creationTimestamp`,
+/// A server that is started with it ([`ServerBuilder::clock`](crate::ServerBuilder::clock)) takes from it: `creationTimestamp`,
 /// `deletionTimestamp` and the times of managed fields and conditions; ages in tables; when a watch gets its bookmarks and
 /// when it ends; how long history (5 minutes) and Events (an hour) are kept; when tokens of ServiceAccounts expire; and
 /// [`Fault::Delay`](crate::faults::Fault::Delay). Limits on

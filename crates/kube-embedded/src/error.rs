@@ -1,66 +1,79 @@
 //! What can go wrong when a server starts or opens a socket.
 
+#[cfg(feature = "listen")]
 use std::io;
+#[cfg(feature = "disk")]
 use std::path::PathBuf;
 
-use crate::store;
+/// Any error that caused one of a server.
+#[cfg(any(feature = "disk", feature = "listen"))]
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a server could not start, or an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Another process listens there already.
+    #[cfg(feature = "listen")]
     #[error("cannot listen on {address}: the port is taken")]
     Taken {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
-        /// What the system said.
+        /// What the system reported.
         source: io::Error,
     },
-    /// The address is none of this machine's, or may not be used.
+    /// The address is not one of this machine's, or may not be used.
+    #[cfg(feature = "listen")]
     #[error("cannot listen on {address}")]
     Listen {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
-        /// What the system said.
+        /// What the system reported.
         source: io::Error,
     },
     /// A key or a certificate could not be made.
+    #[cfg(feature = "listen")]
     #[error("cannot make a certificate")]
-    Certificate(#[source] rcgen::Error),
+    Certificate(#[source] Source),
     /// The certificate could not be used.
+    #[cfg(feature = "listen")]
     #[error("cannot set up TLS")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] Source),
     /// Another server, in this process or in another one, uses the data folder.
+    #[cfg(feature = "disk")]
     #[error("the data folder {} is in use by another server", path.display())]
     DataInUse {
         /// The folder.
         path: PathBuf,
     },
     /// The file in the data folder is another program's, or is not as a server left it. It is left as it is.
-    #[error("{} is no store of this version of kube-embedded, or it is damaged", path.display())]
+    #[cfg(feature = "disk")]
+    #[error("{} is not a store of this version of kube-embedded, or it is damaged", path.display())]
     DataDamaged {
         /// The file.
         path: PathBuf,
         /// What was found.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Source,
     },
     /// The data folder, or the file in it, cannot be made, read or written.
+    #[cfg(feature = "disk")]
     #[error("cannot use {} for data", path.display())]
     Data {
         /// The folder or the file.
         path: PathBuf,
-        /// What the system said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What the system reported.
+        source: Source,
     },
 }
 
-impl From<store::OpenError> for Error {
-    fn from(error: store::OpenError) -> Self {
+#[cfg(feature = "disk")]
+impl From<crate::store::OpenError> for Error {
+    fn from(error: crate::store::OpenError) -> Self {
+        use crate::store::OpenError;
         match error {
-            store::OpenError::InUse(path) => Self::DataInUse { path },
-            store::OpenError::Damaged(path, source) => Self::DataDamaged { path, source },
-            store::OpenError::Unusable(path, source) => Self::Data { path, source },
+            OpenError::InUse(path) => Self::DataInUse { path },
+            OpenError::Damaged(path, source) => Self::DataDamaged { path, source },
+            OpenError::Unusable(path, source) => Self::Data { path, source },
         }
     }
 }

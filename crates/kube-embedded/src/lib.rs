@@ -1,34 +1,27 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod api;
-mod apply;
-mod auth;
-mod authority;
-mod builtin;
 mod clock;
+mod cluster;
 mod controllers;
+#[cfg(feature = "listen")]
 mod endpoint;
 mod error;
-pub mod faults;
-mod field;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod lifecycle;
-mod patch;
-mod protobuf;
-mod rbac;
-mod registry;
-mod schema;
-pub mod selector;
+mod http;
+mod resource;
+mod scheme;
 mod server;
-mod service_account;
 mod status;
 mod store;
 mod strategy;
-pub mod table;
+mod user;
 
 pub use clock::ManualClock;
+#[cfg(feature = "listen")]
 pub use endpoint::Endpoint;
 pub use error::Error;
-pub use server::{Builder, Server};
+pub use http::{Body, Service, faults};
+pub use server::{Server, ServerBuilder};

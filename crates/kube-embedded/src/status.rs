@@ -1,12 +1,9 @@
-//! What goes wrong, as a client hears it: a `Status` in kube-apiserver's words.
+//! Errors as clients receive them: a `Status` in kube-apiserver's words.
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use kube_validation::{FieldError, FieldErrors};
 use serde::Serialize;
 
-use crate::field::FieldError;
-use crate::registry::Resource;
+use crate::resource::{Resource, qualified};
 
 const PAGE_NOT_FOUND: &str = "404 page not found";
 
@@ -88,7 +85,17 @@ impl Status {
         serde_json::to_vec(&wire).unwrap_or_default()
     }
 
-    fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
+    /// Whether it is answered in plain text, as by a server without a handler for the path.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.message == PAGE_NOT_FOUND
+    }
+
+    /// The seconds after which a client may try again.
+    pub(crate) fn retries_after(&self) -> Option<u32> {
+        self.details.as_ref()?.retry_after
+    }
+
+    fn with_details(mut self, group: &str, kind: &str, name: &str) -> Self {
         self.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: group.to_owned(),
@@ -99,12 +106,12 @@ impl Status {
     }
 
     /// With causes.
-    pub(crate) fn because(mut self, causes: Vec<Cause>) -> Self {
+    pub(crate) fn with_causes(mut self, causes: Vec<Cause>) -> Self {
         self.details.get_or_insert_default().causes = causes;
         self
     }
 
-    /// With a time after which to try again, in seconds, also as a header; none: as it is.
+    /// With a number of seconds after which to try again, also as a header. `None` changes nothing.
     pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Self {
         if seconds.is_some() {
             self.details.get_or_insert_default().retry_after = seconds;
@@ -125,29 +132,29 @@ impl Status {
     /// 403 for a path that is not a resource's.
     pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
         let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
-        Self::new(403, "Forbidden", message).because(Vec::new())
+        Self::new(403, "Forbidden", message).with_causes(Vec::new())
     }
 
     /// 403
     pub(crate) fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
-        let what = crate::registry::qualified(plural, group);
+        let what = qualified(plural, group);
         let message = if name.is_empty() {
             format!("{what} is forbidden: {why}")
         } else {
             format!("{what} {name:?} is forbidden: {why}")
         };
-        Self::new(403, "Forbidden", message).about(group, plural, name)
+        Self::new(403, "Forbidden", message).with_details(group, plural, name)
     }
 
     /// 404 for a path that the server does not have.
     pub(crate) fn no_such_path() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource").because(Vec::new())
+        Self::new(404, "NotFound", "the server could not find the requested resource").with_causes(Vec::new())
     }
 
     /// 404
     pub(crate) fn not_found(group: &str, plural: &str, name: &str) -> Self {
-        let message = format!("{} {name:?} not found", crate::registry::qualified(plural, group));
-        Self::new(404, "NotFound", message).about(group, plural, name)
+        let message = format!("{} {name:?} not found", qualified(plural, group));
+        Self::new(404, "NotFound", message).with_details(group, plural, name)
     }
 
     /// 404 for a path below a group that the server does not have.
@@ -158,7 +165,7 @@ impl Status {
     /// 405
     pub(crate) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message).because(Vec::new())
+        Self::new(405, "MethodNotAllowed", message).with_causes(Vec::new())
     }
 
     /// 406
@@ -170,7 +177,7 @@ impl Status {
     /// 409 on a create.
     pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
-        Self::new(409, "AlreadyExists", message).about(&resource.group, &resource.plural, name)
+        Self::new(409, "AlreadyExists", message).with_details(&resource.group, &resource.plural, name)
     }
 
     /// 409 on a create while the object of that name waits for its finalizers.
@@ -190,25 +197,25 @@ impl Status {
     /// 409
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified());
-        Self::new(409, "Conflict", message).about(&resource.group, &resource.plural, name)
+        Self::new(409, "Conflict", message).with_details(&resource.group, &resource.plural, name)
     }
 
     /// 409 on a subresource, as `pods/binding`.
     pub(crate) fn conflict_on(what: &str, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
-        Self::new(409, "Conflict", message).about("", what, name)
+        Self::new(409, "Conflict", message).with_details("", what, name)
     }
 
     /// 409 that names the kind where others name the resource, as kube-apiserver does for preconditions.
     pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
         let message =
             format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
-        Self::new(409, "Conflict", message).about(&resource.group, &resource.kind, name)
+        Self::new(409, "Conflict", message).with_details(&resource.group, &resource.kind, name)
     }
 
     /// 409 with a message of its own.
     pub(crate) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
-        Self::new(409, "Conflict", message).because(causes)
+        Self::new(409, "Conflict", message).with_causes(causes)
     }
 
     /// 410 with a token to go on with, inconsistently.
@@ -244,29 +251,24 @@ impl Status {
 
     /// 415 for a patch of a built-in kind.
     pub(crate) fn unsupported_patch() -> Self {
-        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").because(Vec::new())
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_causes(Vec::new())
     }
 
     /// 422 for an object. `kind` may be a resource, as kube-apiserver has it in places.
-    pub(crate) fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> = errors.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-        let errors_text = match &texts[..] {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        let message =
-            format!("{} {name:?} is invalid: {errors_text}", crate::registry::qualified(kind, group));
+    pub(crate) fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
         let causes = errors.iter().map(|it| Cause {
             reason: it.reason.as_str().to_owned(),
             message: it.message.clone(),
             field: it.field.clone(),
         });
-        Self::new(422, "Invalid", message).about(group, kind, name).because(causes.collect())
+        let causes = causes.collect();
+        let message = format!("{} {name:?} is invalid: {}", qualified(kind, group), FieldErrors(errors));
+        Self::new(422, "Invalid", message).with_details(group, kind, name).with_causes(causes)
     }
 
     /// 422 without an object's name.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
-        Self::new(422, "Invalid", message).because(Vec::new())
+        Self::new(422, "Invalid", message).with_causes(Vec::new())
     }
 
     /// 429
@@ -282,18 +284,19 @@ impl Status {
     }
 
     /// 500
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
+    pub(crate) fn internal_error(message: impl Into<String>) -> Self {
         let message = message.into();
         let cause = Cause { message: message.clone(), ..Cause::default() };
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}")).because(vec![cause])
+        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+            .with_causes(vec![cause])
     }
 
     /// 500 without a reason, which is what kube-apiserver makes of an error that has no code.
-    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
     }
 
-    /// 501 for what a kube-apiserver has and this server has not.
+    /// 501 for a part of kube-apiserver that this server does not have.
     pub(crate) fn not_implemented(what: &str) -> Self {
         Self::new(501, "", format!("the embedded API server does not implement {what}"))
     }
@@ -307,7 +310,7 @@ impl Status {
     /// 504 for a request that takes too long.
     pub(crate) fn timeout() -> Self {
         Self::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
-            .because(Vec::new())
+            .with_causes(Vec::new())
     }
 
     /// 504 for a resourceVersion that the server has not reached.
@@ -318,26 +321,6 @@ impl Status {
             field: String::new(),
         };
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        Self::new(504, "Timeout", message).because(vec![cause]).retry_after(Some(1))
-    }
-}
-
-impl IntoResponse for Status {
-    fn into_response(self) -> Response {
-        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if self.message == PAGE_NOT_FOUND {
-            // Said in plain text, as by a server without a handler for the path.
-            return (code, "404 page not found\n").into_response();
-        }
-        let retry_after = self.details.as_ref().and_then(|details| details.retry_after);
-        let mut response = Response::new(Body::from(self.json()));
-        *response.status_mut() = code;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
+        Self::new(504, "Timeout", message).with_causes(vec![cause]).retry_after(Some(1))
     }
 }

@@ -257,7 +257,7 @@ async fn stopping_ends_watches_and_lets_requests_finish() {
         let maps = maps.clone();
         async move { maps.list(&ListParams::default()).await }
     });
-    tokio::time::timeout(DEADLINE, slow.struck(1)).await.unwrap();
+    tokio::time::timeout(DEADLINE, slow.wait_for_hits(1)).await.unwrap();
     endpoint.stop().await;
     listed.await.unwrap().expect("it was on its way");
     let end = tokio::time::timeout(DEADLINE, watch.try_next()).await.unwrap();

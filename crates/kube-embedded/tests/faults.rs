@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::watcher;
 use kube::{Client, Config, ResourceExt};
+use kube_embedded::Body;
 use kube_embedded::faults::{Fault, Verb};
 use kube_embedded::{ManualClock, Server};
 use serde_json::Value;
@@ -35,7 +35,7 @@ async fn create(maps: &Api<ConfigMap>, name: &str) -> ConfigMap {
 
 /// A request without a client's ideas about it.
 async fn send(server: &Server, uri: &str) -> http::Response<Body> {
-    let request = http::Request::get(uri).body(Body::empty()).expect("a URI");
+    let request = http::Request::get(uri).body(kube::client::Body::empty()).expect("a URI");
     in_time(server.service().oneshot(request)).await.expect("the service has no errors")
 }
 
@@ -80,7 +80,7 @@ async fn requests_fail_as_a_server_in_trouble_fails_them() {
         assert_eq!((status["kind"].as_str(), status["reason"].as_str()), (Some("Status"), Some(reason)));
         let seconds = retry_after.map(|it| it.parse::<u64>().unwrap());
         assert_eq!(status["details"]["retryAfterSeconds"].as_u64(), seconds, "{reason}");
-        assert_eq!(injected.strikes(), 2);
+        assert_eq!(injected.hits(), 2);
         injected.remove();
         assert_eq!(code(maps.list(&ListParams::default()).await), 200);
     }
@@ -108,7 +108,7 @@ async fn a_rule_is_for_its_requests_only() {
     assert_eq!(code(maps.get("one").await), 500);
     assert_eq!(code(maps.get("two").await), 200);
     assert_eq!(code(maps.list(&ListParams::default()).await), 200);
-    assert_eq!(get.strikes(), 1);
+    assert_eq!(get.hits(), 1);
     drop(get);
     assert_eq!(code(maps.get("one").await), 200);
 
@@ -123,7 +123,7 @@ async fn a_rule_is_for_its_requests_only() {
     server.client().apiserver_version().await.expect("discovery is never disturbed");
     server.faults().clear();
     assert_eq!(code(secrets.list(&ListParams::default()).await), 200);
-    assert_eq!(all.strikes(), 1);
+    assert_eq!(all.hits(), 1);
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_group_and_a_subresource_are_named() {
     let of = |path: &str| format!("/apis/apps/v1/namespaces/default/deployments/web{path}");
     assert_eq!(send(&server, &of("")).await.status(), 404);
     assert_eq!(send(&server, &of("/scale")).await.status(), 500);
-    assert_eq!(scale.strikes(), 1);
+    assert_eq!(scale.hits(), 1);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn the_first_rule_with_something_left_takes_a_request() {
         codes.push(code(maps.list(&ListParams::default()).await));
     }
     assert_eq!(codes, [503, 503, 429, 200]);
-    assert_eq!((first.strikes(), watches.strikes(), second.strikes()), (2, 0, 1));
+    assert_eq!((first.hits(), watches.hits(), second.hits()), (2, 0, 1));
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_delayed_request_waits_for_the_clock() {
         let maps = maps.clone();
         async move { create(&maps, "late").await }
     });
-    in_time(delay.struck(1)).await;
+    in_time(delay.wait_for_hits(1)).await;
     clock.advance(Duration::from_secs(29));
     assert_eq!(code(maps.get("late").await), 404, "it is not performed yet");
     clock.advance(Duration::from_secs(1));
@@ -179,7 +179,7 @@ async fn a_silent_request_is_held_until_the_server_ends() {
         let maps = maps.clone();
         async move { maps.create(&PostParams::default(), &ConfigMap::default()).await }
     });
-    in_time(silence.struck(1)).await;
+    in_time(silence.wait_for_hits(1)).await;
     assert_eq!(code(maps.list(&ListParams::default()).await), 200);
     assert!(!creating.is_finished());
     drop(server);
@@ -199,7 +199,7 @@ async fn a_stale_list_is_as_it_was() {
     let list = maps.list(&newest).await.unwrap();
     let names: Vec<_> = list.iter().map(ResourceExt::name_any).collect();
     assert_eq!((names, list.metadata.resource_version), (vec!["one".to_owned()], Some(version.clone())));
-    assert_eq!(stale.strikes(), 1);
+    assert_eq!(stale.hits(), 1);
     assert_eq!(maps.list(&newest).await.unwrap().items[0].name_any(), "two");
 
     let _broken = rule().inject(Fault::StaleList { resource_version: "x&y".into() });
@@ -223,12 +223,12 @@ async fn a_watch_list_is_refused_or_not_understood() {
     assert_eq!(status.code, 422);
     assert!(status.message.contains("sendInitialEvents: Forbidden"), "{}", status.message);
     drop(watch(&maps).await);
-    assert_eq!(refused.strikes(), 1, "a plain watch is no watch-list");
+    assert_eq!(refused.hits(), 1, "a plain watch is no watch-list");
     drop(refused);
 
     let ignored = rule().inject(Fault::WatchListIgnored);
     let mut events = maps.watch(&params, "0").await.unwrap().boxed();
-    assert_eq!(ignored.strikes(), 1);
+    assert_eq!(ignored.hits(), 1);
     create(&maps, "two").await;
     for name in ["one", "two"] {
         let event = in_time(events.try_next()).await.unwrap();
@@ -259,7 +259,7 @@ async fn after_one(fault: Fault) -> Vec<Result<WatchEvent<ConfigMap>, kube::Erro
         let Some(event) = in_time(events.next()).await else { break };
         rest.push(event);
     }
-    assert_eq!(fault.strikes(), 1);
+    assert_eq!(fault.hits(), 1);
     let next = watch(&maps).await.try_next().await.expect("the next watch is healthy");
     assert!(matches!(next, Some(WatchEvent::Added(_))), "the next watch is healthy");
     rest
@@ -315,7 +315,7 @@ async fn a_watch_falls_silent() {
     assert!(in_time(events.try_next()).await.unwrap().is_some());
     create(&maps, "two").await;
     assert!(events.next().now_or_never().is_none(), "the second event is there, and is not sent");
-    assert_eq!(silent.strikes(), 1);
+    assert_eq!(silent.hits(), 1);
     drop(server);
     assert!(in_time(events.try_next()).await.unwrap().is_none());
 }
@@ -337,7 +337,7 @@ async fn kubes_watcher_comes_through() {
         let mut events = watcher(maps.clone(), watcher::Config::default()).boxed();
         let mut number = 0;
         in_time(async {
-            while injected.strikes() < 3 {
+            while injected.hits() < 3 {
                 number += 1;
                 create(&maps, &format!("map-{number:03}")).await;
                 // An error is for the user to see; the watcher goes on.
@@ -371,7 +371,7 @@ async fn faults_are_the_same_over_a_socket() {
     {
         let injected = rule().inject(fault);
         let events: Vec<_> = in_time(watch(&maps).await.try_collect()).await.unwrap();
-        assert_eq!((events.len(), injected.strikes()), (events_before, 1));
+        assert_eq!((events.len(), injected.hits()), (events_before, 1));
     }
 
     let _reset = rule().inject(Fault::ResetAfter(0));
@@ -390,11 +390,11 @@ async fn faults_are_the_same_over_a_socket() {
         .times(1)
         .inject(Fault::InternalError { retry_after: None });
     assert_eq!(code(maps.get("one").await), 500);
-    assert_eq!(unavailable.strikes(), 1);
+    assert_eq!(unavailable.hits(), 1);
 
     let silent = rule().inject(Fault::SilentAfter(0));
     let mut events = watch(&maps).await;
-    in_time(silent.struck(1)).await;
+    in_time(silent.wait_for_hits(1)).await;
     create(&maps, "two").await;
     endpoint.stop().await;
     let last = in_time(events.next()).await;

@@ -32,12 +32,12 @@ async fn a_client_elsewhere_injects_faults() {
     let made = send(&client, "POST", FAULTS, fault.clone()).await.unwrap();
     let mut expected = fault.clone();
     expected["id"] = made["id"].clone();
-    expected["strikes"] = 0.into();
+    expected["hits"] = 0.into();
     assert_eq!(made, expected);
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     assert_eq!(refused(maps.list(&ListParams::default()).await.unwrap_err()).0, 503);
     let one = format!("{FAULTS}/{}", made["id"]);
-    assert_eq!(send(&client, "GET", &one, Value::Null).await.unwrap()["strikes"], 1);
+    assert_eq!(send(&client, "GET", &one, Value::Null).await.unwrap()["hits"], 1);
     send(&client, "DELETE", &one, Value::Null).await.unwrap();
     maps.list(&ListParams::default()).await.expect("it is removed");
     assert_eq!(refused(send(&client, "GET", &one, Value::Null).await.unwrap_err()).0, 404);
@@ -72,7 +72,7 @@ async fn a_client_elsewhere_injects_faults() {
     // What is none is refused, and who may not.
     for wrong in [json!({"verb": "list"}), json!({"verb": "list", "resource": "a", "fault": "nonsense"})] {
         let (code, message) = refused(send(&client, "POST", FAULTS, wrong).await.unwrap_err());
-        assert!(code == 400 && message.starts_with("this is no fault: "), "{message}");
+        assert!(code == 400 && message.starts_with("this is not a fault: "), "{message}");
     }
     let jane = connect(endpoint.kubeconfig_with("jane", &server.add_user("jane", &[]))).await;
     let (code, message) = refused(send(&jane, "POST", FAULTS, fault.clone()).await.unwrap_err());

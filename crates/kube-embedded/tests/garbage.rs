@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
+use kube::client::Body;
 use kube_embedded::Server;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -1,141 +1,281 @@
-//! Garbage collection: objects whose owners are gone go too, before them or after them.
+//! Garbage collection: an object goes when its owners are gone, and an owner may go before, after or without its dependents.
+//!
+//! The rules are those of kube-controller-manager's `pkg/controller/garbagecollector`. An owner is gone only if it is known to be: an
+//! object whose owner's type cannot be resolved stays, and is looked at again when other types are served.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::api::{Api, DeleteOptions, delete_object};
-use crate::lifecycle::{self, is_deleted};
-use crate::registry::Resource;
-use crate::store::{Object, Place};
+use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, ORPHAN, Propagation, Target, Work};
+use crate::resource::Resource;
+use crate::scheme::Scheme;
+use crate::store::{Location, Object};
+use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, remove_finalizer};
 
-/// The finalizer of an object that goes after what it owns.
-pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-/// The finalizer of an object that goes without what it owns.
-pub(crate) const ORPHAN: &str = "orphan";
-
-/// Looks at an object that names owners: it goes if none of these is there.
-pub(super) fn collect(api: &Api, place: &Place) {
-    let Some((resource, object)) = find(api, place) else { return };
-    let value = object.value();
-    let owners = references(&value);
-    if owners.is_empty() || is_deleted(&value) {
-        return;
-    }
-    let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default();
-    let (here, gone): (Vec<&Value>, Vec<&Value>) =
-        owners.iter().partition(|owner| is_there(api, owner, namespace));
-    if here.is_empty() {
-        let name = value["metadata"]["name"].as_str().unwrap_or_default();
-        // One that is gone already is as good as deleted.
-        let _ = delete_object(api, &resource, namespace, name, &DeleteOptions::default());
-    } else if !gone.is_empty() {
-        let gone: Vec<&str> = gone.iter().filter_map(|owner| owner["uid"].as_str()).collect();
-        disown(api, place, &gone);
-    }
+/// What the collector remembers from one piece of work to the next.
+#[derive(Debug, Default)]
+pub(super) struct GarbageCollector {
+    /// Owners that are known to be gone and that objects still name: what tells them from owners whose type is no longer served. Their
+    /// uids, and their namespaces, which are empty for objects of the cluster.
+    gone: HashMap<Box<str>, Box<str>>,
+    /// Owners that go after their dependents, by their uids, where dependents still block them.
+    waiting: HashMap<Box<str>, Location>,
+    /// Objects with an owner whose type is not served, or that are not served themselves.
+    parked: HashSet<Location>,
 }
 
-/// Goes on with an object that is being deleted in an order: its dependents first, or left behind.
-pub(super) fn finalize(api: &Api, place: &Place) {
-    let Some((resource, object)) = find(api, place) else { return };
-    let value = object.value();
-    let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
-    if !is_deleted(&value) {
-        return;
-    }
-    let has = |finalizer: &str| {
-        value["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|it| it == finalizer))
-    };
-    if has(ORPHAN) {
-        for dependent in api.store.dependents(uid) {
-            disown(api, &dependent, &[uid]);
-        }
-        return remove_finalizer(api, &resource, &object, ORPHAN);
-    }
-    if !has(FOREGROUND) {
-        return;
-    }
-    let mut blocked = false;
-    for dependent in api.store.dependents(uid) {
-        let Some((resource, object)) = find(api, &dependent) else { continue };
+/// What has become of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Present,
+    /// It is there, and goes once its dependents have gone.
+    Waiting,
+    Gone,
+}
+
+/// Why it is not known what has become of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    /// Its type is not served.
+    Type,
+    /// An object of the cluster names an owner in a namespace, and does not say in which.
+    Namespace,
+}
+
+impl GarbageCollector {
+    /// Looks at an object that names owners. It goes if none of these is there; those that are gone are no longer named if others are.
+    pub(super) async fn collect(&mut self, cluster: &Cluster, location: &Location) {
+        self.parked.remove(location);
+        let scheme = cluster.scheme();
+        let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
+        let Some(resource) = scheme.by_collection(&location.collection) else {
+            self.parked.insert(location.clone());
+            return;
+        };
         let value = object.value();
-        let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
-        let own_uid = value["metadata"]["uid"].as_str().unwrap_or_default();
-        if !is_deleted(&value) {
-            let options = match api.store.has_dependents(own_uid) {
-                true => DeleteOptions::foreground(),
-                false => DeleteOptions::default(),
-            };
-            // One that is gone already is as good as deleted.
-            let _ = delete_object(api, &resource, namespace, name, &options);
+        let owners = owner_references(&value);
+        if owners.is_empty() || is_deleted(&value) {
+            return;
         }
-        let blocks =
-            references(&value).iter().any(|owner| owner["uid"] == uid && owner["blockOwnerDeletion"] == true);
-        blocked |= blocks && api.store.get(&dependent.0, &dependent.1).is_some();
+        let mut present = false;
+        let (mut going, mut blocked) = (Vec::new(), false);
+        for owner in owners {
+            match self.owner(cluster, &scheme, resource, &object, owner) {
+                Ok(Owner::Present) => present = true,
+                Ok(gone) => {
+                    blocked |= gone == Owner::Waiting;
+                    going.push(owner["uid"].as_str().unwrap_or_default());
+                }
+                Err(Unknown::Type) => {
+                    self.parked.insert(location.clone());
+                    return;
+                }
+                Err(Unknown::Namespace) => return,
+            }
+        }
+        let target = Target::of(resource, &object);
+        if present {
+            if !going.is_empty() {
+                disown(cluster, target, &going);
+            }
+            return;
+        }
+        let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
+        let mut propagation = Propagation::Collected;
+        if blocked && cluster.store.has_dependents(uid) {
+            // Objects that wait for one another in a circle would wait for ever.
+            if any_dependent_waits(cluster, uid) && unblock(cluster, target) {
+                // It is looked at again, as any object whose owner references have changed.
+                return;
+            }
+            propagation = Propagation::Foreground;
+        }
+        let options = DeleteOptions {
+            propagation,
+            uid: Some(uid.to_owned()),
+            resource_version: Some(object.revision.to_string()),
+            ..DeleteOptions::default()
+        };
+        match cluster.delete(target, &options).await {
+            // It has changed, and may have another owner now.
+            Err(status) if status.code == 409 => cluster.work.push(Work::Collect(location.clone())),
+            // One that is gone already is as good as deleted.
+            _ => {}
+        }
     }
-    if !blocked {
-        remove_finalizer(api, &resource, &object, FOREGROUND);
+
+    /// Goes on with an object that is being deleted after its dependents, or leaves them behind.
+    pub(super) async fn finalize(&mut self, cluster: &Cluster, location: &Location) {
+        let scheme = cluster.scheme();
+        let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
+        let Some(resource) = scheme.by_collection(&location.collection) else {
+            self.parked.insert(location.clone());
+            return;
+        };
+        let value = object.value();
+        let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
+        let target = Target::of(resource, &object);
+        if is_deleted(&value) && has_finalizer(&value, ORPHAN) {
+            self.orphan(cluster, &scheme, target, uid);
+        } else if is_deleted(&value) && has_finalizer(&value, FOREGROUND) {
+            self.waiting.insert(uid.into(), location.clone());
+            for dependent in cluster.store.dependents(uid) {
+                self.collect(cluster, &dependent).await;
+            }
+            self.end_unless_blocked(cluster, &scheme, target, uid);
+        }
+    }
+
+    /// Looks at what an object has left behind that is gone.
+    pub(super) async fn owner_gone(&mut self, cluster: &Cluster, uid: Box<str>, namespace: Box<str>) {
+        self.waiting.remove(&uid);
+        self.gone.insert(uid.clone(), namespace);
+        for dependent in cluster.store.dependents(&uid) {
+            self.collect(cluster, &dependent).await;
+        }
+        self.forget(cluster, &uid);
+    }
+
+    /// Looks at an owner that may have waited for a dependent.
+    pub(super) fn disowned(&mut self, cluster: &Cluster, uid: &str) {
+        self.forget(cluster, uid);
+        let scheme = cluster.scheme();
+        if let Some(location) = self.waiting.get(uid)
+            && let Some(owner) = cluster.store.get(&location.collection, &location.key)
+            && let Some(resource) = scheme.by_collection(&location.collection)
+        {
+            self.end_unless_blocked(cluster, &scheme, Target::of(resource, &owner), uid);
+        }
+    }
+
+    /// Other types are served: looks again at what nothing could be said of.
+    pub(super) fn scheme_changed(&mut self, cluster: &Cluster) {
+        for location in self.parked.drain() {
+            cluster.work.push(Work::Collect(location.clone()));
+            cluster.work.push(Work::Finalize(location));
+        }
+    }
+
+    fn forget(&mut self, cluster: &Cluster, uid: &str) {
+        if !cluster.store.has_dependents(uid) {
+            self.gone.remove(uid);
+        }
+    }
+
+    /// What has become of an owner of an object.
+    fn owner(
+        &self,
+        cluster: &Cluster,
+        scheme: &Scheme,
+        resource: &Resource,
+        object: &Object,
+        owner: &Value,
+    ) -> Result<Owner, Unknown> {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        let namespace = self.gone.get(text("uid"));
+        if namespace.is_some_and(|namespace| namespace.is_empty() || **namespace == *object.namespace()) {
+            return Ok(Owner::Gone);
+        }
+        let kind = scheme.by_kind(text("apiVersion"), text("kind")).ok_or(Unknown::Type)?;
+        if kind.namespaced && !resource.namespaced {
+            return Err(Unknown::Namespace);
+        }
+        let found = cluster.store.get(&kind.collection, &kind.key(object.namespace(), text("name")));
+        // Another object of its name is not the owner.
+        let found = found.map(|found| (found.deleted, found.value()));
+        Ok(match found.filter(|(_, found)| found["metadata"]["uid"] == owner["uid"]) {
+            None => Owner::Gone,
+            Some((true, found)) if has_finalizer(&found, FOREGROUND) => Owner::Waiting,
+            Some(_) => Owner::Present,
+        })
+    }
+
+    /// Lets an owner go that no dependent blocks any more.
+    fn end_unless_blocked(&mut self, cluster: &Cluster, scheme: &Scheme, target: Target<'_>, uid: &str) {
+        if !is_blocked(cluster, scheme, uid) {
+            self.waiting.remove(uid);
+            end(cluster, target, uid, FOREGROUND);
+        }
+    }
+
+    /// Leaves the dependents of an object behind, and lets it go.
+    fn orphan(&mut self, cluster: &Cluster, scheme: &Scheme, target: Target<'_>, uid: &str) {
+        for dependent in cluster.store.dependents(uid) {
+            let Some(object) = cluster.store.get(&dependent.collection, &dependent.key) else { continue };
+            let Some(resource) = scheme.by_collection(&dependent.collection) else {
+                // It cannot be written until it is served, and would be collected then: its owner waits for that.
+                self.parked.insert(target.location());
+                return;
+            };
+            disown(cluster, Target::of(resource, &object), &[uid]);
+        }
+        end(cluster, target, uid, ORPHAN);
     }
 }
 
-/// The owners that an object names.
-pub(crate) fn references(object: &Value) -> &[Value] {
-    object["metadata"]["ownerReferences"].as_array().map_or(&[], Vec::as_slice)
+/// Whether an owner still has a dependent that blocks its deletion. Those that are not served do not.
+fn is_blocked(cluster: &Cluster, scheme: &Scheme, uid: &str) -> bool {
+    cluster.store.dependents(uid).iter().any(|dependent| {
+        let served = scheme.by_collection(&dependent.collection).is_some();
+        let object = cluster.store.get(&dependent.collection, &dependent.key).filter(|_| served);
+        object.is_some_and(|object| {
+            let value = object.value();
+            owner_references(&value)
+                .iter()
+                .any(|owner| owner["uid"] == uid && owner["blockOwnerDeletion"] == true)
+        })
+    })
 }
 
-/// Where an owner is, if it is served.
-pub(crate) fn owner_place(api: &Api, owner: &Value, namespace: &str) -> Option<Place> {
-    let (version, kind) = (owner["apiVersion"].as_str()?, owner["kind"].as_str()?);
-    let resource = api.registry(|registry| registry.by_kind(version, kind).cloned())?;
-    let key = resource.key(namespace, owner["name"].as_str()?);
-    Some((Arc::clone(&resource.collection), key.into()))
+/// Whether a dependent of an owner waits for its own dependents.
+fn any_dependent_waits(cluster: &Cluster, uid: &str) -> bool {
+    cluster.store.dependents(uid).iter().any(|dependent| {
+        let object = cluster.store.get(&dependent.collection, &dependent.key);
+        object.is_some_and(|object| object.deleted && has_finalizer(&object.value(), FOREGROUND))
+    })
 }
 
-fn is_there(api: &Api, owner: &Value, namespace: &str) -> bool {
-    let found =
-        owner_place(api, owner, namespace).and_then(|(collection, key)| api.store.get(&collection, &key));
-    found.is_some_and(|found| found.value()["metadata"]["uid"] == owner["uid"])
-}
-
-fn find(api: &Api, place: &Place) -> Option<(Arc<Resource>, Arc<Object>)> {
-    let resource = api.registry(|registry| registry.by_collection(&place.0).cloned())?;
-    Some((resource, api.store.get(&place.0, &place.1)?))
+/// Lets an object no longer block the deletion of its owners. False if it did not.
+fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
+    let mut changed = false;
+    let done = cluster.modify(target, |object| {
+        let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+        let blocking = owners.into_iter().flatten().filter(|owner| owner["blockOwnerDeletion"] == true);
+        changed = false;
+        blocking.for_each(|owner| {
+            owner["blockOwnerDeletion"] = false.into();
+            changed = true;
+        });
+        Ok(())
+    });
+    done.is_ok() && changed
 }
 
 /// Removes owners from an object.
-fn disown(api: &Api, place: &Place, uids: &[&str]) {
-    while let Some((resource, stored)) = find(api, place) {
-        let mut value = resource.value(&stored);
-        let Some(owners) = value["metadata"]["ownerReferences"].as_array_mut() else { return };
+fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
+    // One that is gone already has no owners.
+    let _ = cluster.modify(target, |object| {
+        let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)
+        else {
+            return Ok(());
+        };
         owners.retain(|owner| !owner["uid"].as_str().is_some_and(|uid| uids.contains(&uid)));
-        if owners.is_empty()
-            && let Some(metadata) = value["metadata"].as_object_mut()
-        {
-            metadata.remove("ownerReferences");
+        if owners.is_empty() {
+            metadata(object).remove("ownerReferences");
         }
-        if api.store.update(&place.0, &place.1, stored.revision, &resource.encode(&value)).is_ok() {
-            return;
-        }
-    }
+        Ok(())
+    });
 }
 
-fn remove_finalizer(api: &Api, resource: &Arc<Resource>, object: &Object, finalizer: &str) {
-    let mut value = resource.value(object);
-    if let Some(finalizers) = value["metadata"]["finalizers"].as_array_mut() {
-        finalizers.retain(|it| it != finalizer);
-    }
-    let (namespace, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
-    let finished = lifecycle::is_finished(resource, &value);
-    let written = if finished {
-        api.store.delete(&resource.collection, &object.key, object.revision).map(|_| ())
-    } else {
-        let value = resource.encode(&value);
-        api.store.update(&resource.collection, &object.key, object.revision, &value).map(|_| ())
-    };
-    match written {
-        Ok(()) if finished => lifecycle::removed(api, resource, namespace, name, &value),
-        Ok(()) => lifecycle::written(api, resource, namespace, name, &value),
-        // It changed in between.
-        Err(_) => api.enqueue(super::Work::Finalize((Arc::clone(&resource.collection), object.key.clone()))),
-    }
+/// Removes the finalizer of an object that is being deleted.
+fn end(cluster: &Cluster, target: Target<'_>, uid: &str, finalizer: &str) {
+    // One that is gone already needs no more.
+    let _ = cluster.modify(target, |object| {
+        // Another one of its name is not ours to change.
+        if is_deleted(object) && object["metadata"]["uid"] == uid {
+            remove_finalizer(object, finalizer);
+        }
+        Ok(())
+    });
 }

@@ -1,67 +1,83 @@
 //! What a cluster's controllers do that clients rely on: namespaces and definitions end with what is in them, what is
-//! owned goes with its owner, and each namespace has its ServiceAccount.
+//! owned goes with its owner, each namespace has its ServiceAccount, and Events are forgotten.
 //!
-//! One task does all of it, one piece of work at a time.
+//! One task does all of it, one piece of work at a time, by the operations of the [`Cluster`].
 
-pub(crate) mod definition;
+mod definition;
 mod events;
-pub(crate) mod garbage;
+mod garbage;
 mod namespace;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::coop::consume_budget;
 
-use crate::api::Api;
-use crate::server::Shared;
-use crate::store::Place;
+use self::garbage::GarbageCollector;
+use crate::cluster::{Cluster, Work};
 
-/// How often old history and old events are forgotten.
-const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+/// How often old history and old Events are forgotten.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// Something for a controller to look at. Looking twice does no harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// A namespace that is being deleted.
-    Namespace(String),
-    /// A namespace that needs its `default` ServiceAccount.
-    ServiceAccount(String),
-    /// A definition that is being deleted.
-    Definition(String),
-    /// An object that names owners, some of which may be gone.
-    Collect(Place),
-    /// An object that is being deleted before or without what it owns.
-    Finalize(Place),
-}
-
-/// Does work until the server is dropped.
-pub(crate) async fn run(shared: Arc<Shared>, mut work: UnboundedReceiver<Work>) {
-    let api = &shared.api;
-    let mut expire = api.clock.timer(EXPIRE_EVERY);
+/// Works until the server is dropped. When it ends otherwise, the server fails.
+pub(crate) async fn run(cluster: Arc<Cluster>) {
+    let _guard = Guard(&cluster);
+    let mut garbage = GarbageCollector::default();
+    let mut expire = cluster.clock.timer(EXPIRE_EVERY);
     loop {
         tokio::select! {
-            () = api.ended.cancelled() => return,
-            next = work.recv() => match next {
-                Some(work) => perform(api, work).await,
-                None => return,
-            },
+            () = cluster.ended.cancelled() => return,
+            work = cluster.work.pop() => perform(&cluster, &mut garbage, work).await,
             () = expire.due() => {
-                api.store.expire();
-                events::expire(api).await;
-                expire = api.clock.timer(EXPIRE_EVERY);
+                cluster.store.expire();
+                events::expire(&cluster).await;
+                expire = cluster.clock.timer(EXPIRE_EVERY);
             }
         }
         // A long queue must not hold up the other tasks of a runtime with one thread.
-        tokio::task::yield_now().await;
+        consume_budget().await;
     }
 }
 
-async fn perform(api: &Api, work: Work) {
+async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) {
     match work {
-        Work::Namespace(name) => namespace::finalize(api, &name).await,
-        Work::ServiceAccount(name) => namespace::service_account(api, &name),
-        Work::Definition(name) => definition::finalize(api, &name).await,
-        Work::Collect(place) => garbage::collect(api, &place),
-        Work::Finalize(place) => garbage::finalize(api, &place),
+        Work::Namespace(name) => namespace::finalize(cluster, &name).await,
+        Work::ServiceAccount(name) => namespace::service_account(cluster, &name),
+        Work::Definition(name) => definition::finalize(cluster, &name).await,
+        Work::Collect(location) => garbage.collect(cluster, &location).await,
+        Work::Finalize(location) => garbage.finalize(cluster, &location).await,
+        Work::OwnerGone { uid, namespace } => garbage.owner_gone(cluster, uid, namespace).await,
+        Work::Disowned(uid) => garbage.disowned(cluster, &uid),
+        Work::SchemeChanged => garbage.scheme_changed(cluster),
+        #[cfg(test)]
+        Work::Panic => panic!("as a test wants it"),
+    }
+}
+
+/// Without controllers nothing would end any more, and nobody would know why.
+struct Guard<'a>(&'a Cluster);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a controller has panicked, which is a bug of this server");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_panic_fails_the_server() {
+        let cluster = Arc::new(Cluster::new(Store::new(Clock::default()), Clock::default()));
+        assert_eq!(cluster.settled().await, Ok(()));
+        cluster.work.push(Work::Panic);
+        assert!(tokio::spawn(run(Arc::clone(&cluster))).await.is_err());
+        assert_eq!(cluster.settled().await.unwrap_err().code, 500);
+        assert!(cluster.watches.is_cancelled() && !cluster.ended.is_cancelled());
     }
 }

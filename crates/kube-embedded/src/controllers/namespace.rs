@@ -1,73 +1,55 @@
 //! Namespaces: what is made in each, and how one ends.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::api::{Api, DeleteOptions, delete_object};
-use crate::lifecycle::NAMESPACES;
+use crate::cluster::{Cluster, DeleteOptions, Propagation, Target};
+use crate::resource::NAMESPACES;
 use crate::store::Range;
+use crate::strategy::is_deleted;
 
-/// Deletes what is in a namespace that is being deleted, and then the namespace.
-pub(super) async fn finalize(api: &Api, name: &str) {
-    let Some(namespace) = api.store.get(NAMESPACES, name).filter(|it| it.deleted) else {
+/// The entry of a Namespace's `spec.finalizers` that this removes.
+const FINALIZER: &str = "kubernetes";
+
+/// Deletes what is in a namespace that is being deleted, and then lets the namespace go.
+///
+/// As kube-controller-manager it looks only at resources that are served.
+pub(super) async fn finalize(cluster: &Cluster, name: &str) {
+    if cluster.store.get(NAMESPACES.collection(), name).is_none_or(|it| !it.deleted) {
         return;
-    };
+    }
     let prefix = format!("{name}/");
-    for collection in api.store.collections(&prefix) {
-        let Some(resource) = api.registry(|registry| registry.by_collection(&collection).cloned()) else {
-            continue;
-        };
+    let scheme = cluster.scheme();
+    let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
+    let mut left = false;
+    for collection in cluster.store.collections(&prefix) {
+        let Some(resource) = scheme.by_collection(&collection) else { continue };
         let range = Range { prefix: &prefix, ..Range::default() };
-        let Ok(page) = api.store.list(&collection, range, None) else { continue };
-        for object in page.objects {
+        for object in cluster.store.list(&collection, range, None).unwrap_or_default().objects {
             // One that is gone already is as good as deleted.
-            let _ =
-                delete_object(api, &resource, name, &object.key[prefix.len()..], &DeleteOptions::default());
-            // There may be many.
-            tokio::task::yield_now().await;
+            let _ = cluster.delete(Target::of(resource, &object), &options).await;
         }
+        left |= cluster.store.count(&collection, &prefix) > 0;
     }
-    if !api.store.collections(&prefix).is_empty() {
-        // Objects with finalizers: the namespace is looked at again when they are gone.
+    // Objects that wait for their finalizers: the namespace is looked at again when they are gone.
+    if left {
         return;
     }
-    let mut last = namespace.value();
-    if let Some(finalizers) = last["spec"]["finalizers"].as_array_mut() {
-        finalizers.retain(|finalizer| finalizer != "kubernetes");
-    }
-    let others = [&last["metadata"]["finalizers"], &last["spec"]["finalizers"]];
-    let has_others = others.iter().any(|it| it.as_array().is_some_and(|it| !it.is_empty()));
-    if has_others && last == namespace.value() {
-        // Our part is done; the rest is for them.
-        return;
-    }
-    let key = &namespace.key;
-    let collection = NAMESPACES.into();
-    let done = if has_others {
-        api.store.update(&collection, key, namespace.revision, &last).map(|_| ())
-    } else {
-        api.store.delete(&collection, key, namespace.revision).map(|_| ())
-    };
-    if done.is_err() {
-        // Changed in between.
-        api.enqueue(super::Work::Namespace(name.to_owned()));
-    }
+    let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return };
+    // One that is gone already needs no more.
+    let _ = cluster.modify(Target { resource, namespace: "", name }, |namespace| {
+        // Another one of its name is not ours to change.
+        if is_deleted(namespace)
+            && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
+        {
+            finalizers.retain(|finalizer| finalizer != FINALIZER);
+        }
+        Ok(())
+    });
 }
 
-/// Makes a namespace's `default` ServiceAccount.
-pub(super) fn service_account(api: &Api, namespace: &str) {
-    if api.store.get(NAMESPACES, namespace).is_none_or(|it| it.deleted) {
-        return;
-    }
-    let account = json!({
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {
-            "name": "default",
-            "namespace": namespace,
-            "uid": uuid::Uuid::new_v4().to_string(),
-            "creationTimestamp": api.clock.seconds(),
-        },
-    });
-    // There is one already.
-    let _ = api.store.create(&"/serviceaccounts".into(), &format!("{namespace}/default"), &account);
+/// Makes a namespace's `default` ServiceAccount, if it has none.
+pub(super) fn service_account(cluster: &Cluster, namespace: &str) {
+    cluster.create_unless_there(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
+    }));
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,8 +17,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::api::IsWatch;
-use crate::server::Shared;
+use crate::cluster::Authentication;
+use crate::http::{Body, Handler, IsWatch, Response, authenticate, plain_text, status};
 use crate::status::Status;
 
 /// How long a client may take for the TLS handshake.
@@ -50,7 +48,7 @@ struct Pending(Arc<watch::Sender<usize>>);
 pub(super) async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    shared: Arc<Shared>,
+    handler: Arc<Handler>,
     stop: CancellationToken,
 ) {
     // Events are small and must not wait for more.
@@ -65,19 +63,20 @@ pub(super) async fn serve(
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let holder = certificates.and_then(|chain| shared.holder(chain.first()?));
+    let holder =
+        certificates.and_then(|chain| Authentication::holder(&handler.cluster.store, chain.first()?));
     let pending = Arc::new(watch::Sender::new(0));
     let mut unused = pending.subscribe();
     let stopped = stop.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let request_pending = Pending::new(&pending);
-        let (shared, holder, stop) = (Arc::clone(&shared), holder.clone(), stop.clone());
+        let (handler, holder, stop) = (Arc::clone(&handler), holder.clone(), stop.clone());
         async move {
             let response = match wrong_host(&request) {
-                Some(why) => refuse(why),
-                None => match holder.or_else(|| shared.authenticate(request.headers())) {
-                    Some(user) => shared.api.answer(&user, request.map(Body::new)).await,
-                    None => Status::unauthorized().into_response(),
+                Some(refused) => refused,
+                None => match holder.or_else(|| authenticate(&handler.cluster, request.headers())) {
+                    Some(user) => handler.answer(&user, request.map(Body::new)).await,
+                    None => status(&Status::unauthorized()),
                 },
             };
             Ok::<_, std::convert::Infallible>(answer(response, request_pending, stop))
@@ -116,7 +115,7 @@ async fn idle(pending: &mut watch::Receiver<usize>) {
     loop {
         let unused = pending.wait_for(|requests| *requests == 0).await.is_ok();
         if !unused {
-            // The connection is over, which somebody else hears.
+            // The connection is over, which its task notices by itself.
             return std::future::pending().await;
         }
         if tokio::time::timeout(IDLE, pending.changed()).await.is_err() {
@@ -125,23 +124,21 @@ async fn idle(pending: &mut watch::Receiver<usize>) {
     }
 }
 
-/// What is wrong with the host of a request, which HTTP/1.1 wants once (RFC 9112, 3.2).
-fn wrong_host<B>(request: &http::Request<B>) -> Option<&'static str> {
+/// Go's answer to a request with another number of hosts than HTTP/1.1 wants, which is one (RFC 9112, 3.2). The connection ends after
+/// it.
+fn wrong_host<B>(request: &http::Request<B>) -> Option<Response> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
-    match (request.version(), hosts) {
-        (http::Version::HTTP_11, 0) => Some("missing required Host header"),
-        (http::Version::HTTP_11, 2..) => Some("too many Host headers"),
-        _ => None,
-    }
+    let why = match (request.version(), hosts) {
+        (http::Version::HTTP_11, 0) => "400 Bad Request: missing required Host header",
+        (http::Version::HTTP_11, 2..) => "400 Bad Request: too many Host headers",
+        _ => return None,
+    };
+    let mut response = plain_text(StatusCode::BAD_REQUEST, why);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
 }
 
-/// Go's answer to what is no request, after which the connection ends.
-fn refuse(why: &str) -> Response {
-    let close = [(header::CONNECTION, "close")];
-    (StatusCode::BAD_REQUEST, close, format!("400 Bad Request: {why}")).into_response()
-}
-
-/// The answer, until whose end the request is pending.
+/// An answer whose request is pending until it is sent.
 fn answer(response: Response, request: Pending, stop: CancellationToken) -> Response {
     let is_watch = response.extensions().get::<IsWatch>().is_some();
     let stop = is_watch.then(|| Box::pin(stop.cancelled_owned()));
@@ -163,12 +160,12 @@ impl Drop for Pending {
 
 impl http_body::Body for Answer {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = <Body as http_body::Body>::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(stop) = &mut self.stop
             && stop.as_mut().poll(context).is_ready()
         {

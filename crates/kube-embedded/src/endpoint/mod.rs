@@ -2,6 +2,7 @@
 //!
 //! One task accepts; it owns the tasks of its connections, and ends when these have.
 
+mod authority;
 mod connection;
 
 use std::net::SocketAddr;
@@ -9,17 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use kube::config::{AuthInfo, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authentication, User};
-use crate::authority::Authority;
+pub(crate) use self::authority::Authority;
+use crate::cluster::Authentication;
 use crate::error::Error;
-use crate::server::Shared;
+use crate::http::Handler;
+use crate::user::User;
 
 /// Connections that are open at a time; further ones wait.
 const CONNECTIONS: usize = 10_000;
@@ -27,8 +29,9 @@ const CONNECTIONS: usize = 10_000;
 /// A socket on which a server answers. It closes when it is dropped.
 #[derive(Debug)]
 pub struct Endpoint {
-    shared: Arc<Shared>,
+    handler: Arc<Handler>,
     authority: Arc<Authority>,
+    admin_token: String,
     address: SocketAddr,
     stop: CancellationToken,
     accepting: Option<JoinHandle<()>>,
@@ -36,8 +39,9 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(crate) async fn open(
-        shared: Arc<Shared>,
+        handler: Arc<Handler>,
         authority: Arc<Authority>,
+        admin_token: String,
         address: &str,
     ) -> Result<Self, Error> {
         let failed = |source: std::io::Error| {
@@ -50,41 +54,41 @@ impl Endpoint {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let acceptor = authority.acceptor(local)?;
-        let stop = shared.api.ended.child_token();
-        let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared), stop.clone()));
+        let stop = handler.cluster.ended.child_token();
+        let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&handler), stop.clone()));
         tracing::debug!(address = %local, "listening");
-        Ok(Self { shared, authority, address: local, stop, accepting: Some(accepting) })
+        Ok(Self { handler, authority, admin_token, address: local, stop, accepting: Some(accepting) })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// A kubeconfig of one context, `kube-embedded`, whose user is the cluster's administrator. It has the certificate of
-    /// the server's authority and a bearer token in it, so it is a secret.
+    /// A kubeconfig of one context, `kube-embedded`, whose user is the cluster's administrator. It contains a bearer token, so it is a
+    /// secret.
     #[must_use]
     pub fn kubeconfig(&self) -> Kubeconfig {
-        self.kubeconfig_with("admin", &self.shared.admin_token)
+        self.kubeconfig_with("admin", &self.admin_token)
     }
 
-    /// The same for another user, whose token [`crate::Server::add_user`] gave.
+    /// The same for another user, whose token [`Server::add_user`](crate::Server::add_user) returned.
     #[must_use]
     pub fn kubeconfig_with(&self, user: &str, token: &str) -> Kubeconfig {
         let token = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         self.kubeconfig_of(user, token)
     }
 
-    /// The same for a user who has a certificate instead of a token: one with its name as `CN`, from the server's authority.
-    /// It does not expire. What the user may do is for RBAC to say; the group `system:masters` may do everything.
+    /// The same for a user who has a client certificate instead of a token. It names the user as its `CN`, is issued by the server's
+    /// authority and does not expire. RBAC decides what the user may do; the group `system:masters` may do everything.
     ///
     /// # Errors
-    /// When no certificate can be made, as for a name that cannot be in one.
+    /// When no certificate can be made, as for a name that a certificate cannot hold.
     pub fn kubeconfig_with_certificate(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig, Error> {
         let holder = User::new(user, groups);
         let identity = self.authority.identity(&holder)?;
-        Authentication::hold(&self.shared.api.store, &identity.certificate, &holder);
+        Authentication::hold(&self.handler.cluster.store, &identity.certificate, &holder);
         let encode = |pem: &str| base64::prelude::BASE64_STANDARD.encode(pem);
         let certificate = AuthInfo {
             client_certificate_data: Some(encode(&identity.chain)),
@@ -109,10 +113,10 @@ impl Endpoint {
             kind: Some("Config".to_owned()),
             clusters: vec![NamedCluster {
                 name: name.clone(),
-                cluster: Some(Cluster {
+                cluster: Some(kube::config::Cluster {
                     server: Some(format!("https://{host}")),
                     certificate_authority_data: Some(authority),
-                    ..Cluster::default()
+                    ..kube::config::Cluster::default()
                 }),
                 other: Default::default(),
             }],
@@ -153,8 +157,13 @@ impl Drop for Endpoint {
     }
 }
 
-/// Accepts connections until it is told to stop.
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>, stop: CancellationToken) {
+/// Accepts connections until it is stopped.
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    handler: Arc<Handler>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -170,9 +179,9 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let (acceptor, shared, stop) = (acceptor.clone(), Arc::clone(&shared), stop.clone());
+                let (acceptor, handler, stop) = (acceptor.clone(), Arc::clone(&handler), stop.clone());
                 connections.spawn(async move {
-                    connection::serve(stream, acceptor, shared, stop).await;
+                    connection::serve(stream, acceptor, handler, stop).await;
                     drop(place);
                 });
             }

@@ -1,22 +1,22 @@
 //! The store's copy on disk: a redb database that one thread writes.
 //!
-//! What always holds:
+//! Invariants:
 //! - the database has the writes of the store in their order, up to one of them;
 //! - writes that wait while others are synced are synced together, so that many writers share one fsync;
-//! - nobody is told of a write before it is synced: that is for [`Store::settled`](super::Store::settled) and for the
-//!   signals that come with the records.
+//! - no write is acknowledged before it is synced: [`Store::settled`](super::Store::settled) waits, and the signals that come
+//!   with the records are sent afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
-use super::{Object, Progress, Signal};
+use super::log::{Change, Log, Progress, Record};
+use super::object::Object;
 
 /// The file in the data folder.
 const FILE: &str = "store.redb";
@@ -34,7 +34,7 @@ const BATCH: usize = 4096;
 
 /// Why a store could not be opened.
 #[derive(Debug)]
-pub(crate) enum Error {
+pub(crate) enum OpenError {
     /// Another server has it open.
     InUse(PathBuf),
     /// It is not as this server left it.
@@ -51,60 +51,33 @@ pub(super) struct Loaded {
     pub(super) kept: BTreeMap<String, Vec<u8>>,
 }
 
-/// A change to write, and whom to tell once that is done.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) change: Change,
-    /// Of the store after the change.
-    pub(super) revision: u64,
-    pub(super) tell: Option<(tokio::sync::watch::Sender<Signal>, Signal)>,
-}
-
-#[derive(Debug)]
-pub(super) enum Change {
-    Put(Arc<str>, Arc<Object>),
-    Remove(Arc<str>, Box<str>),
-    /// Removes all objects of a collection.
-    Reset(Arc<str>),
-    Keep(String, Vec<u8>),
-    /// Only tells, in its turn.
-    None,
-}
-
-/// The thread that writes. It ends when all senders of its records are gone.
-#[derive(Debug)]
-pub(super) struct Log {
-    pub(super) records: Sender<Record>,
-    pub(super) thread: JoinHandle<()>,
-}
-
 /// Opens the store in a folder, which is made if it is not there, and starts to write to it.
 ///
 /// Reads and checks all of it.
 pub(super) fn open(
     folder: &Path,
     progress: Arc<tokio::sync::watch::Sender<Progress>>,
-) -> Result<(Loaded, Log), Error> {
+) -> Result<(Loaded, Log), OpenError> {
     let path = folder.join(FILE);
-    make_private(folder, &path).map_err(|error| Error::Unusable(folder.to_owned(), error.into()))?;
+    make_private(folder, &path).map_err(|error| OpenError::Unusable(folder.to_owned(), error.into()))?;
     let mut builder = Database::builder();
     // Without this check redb trusts a file that was closed, and may panic if somebody has changed it since.
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
     let database = builder.create(&path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::InUse(folder.to_owned()),
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.to_owned()),
         DatabaseError::Storage(StorageError::Io(error))
             if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
         {
-            Error::Unusable(path.clone(), error.into())
+            OpenError::Unusable(path.clone(), error.into())
         }
-        other => Error::Damaged(path.clone(), other.into()),
+        other => OpenError::Damaged(path.clone(), other.into()),
     })?;
-    let loaded = load(&database).map_err(|error| Error::Damaged(path.clone(), error))?;
+    let loaded = load(&database).map_err(|error| OpenError::Damaged(path.clone(), error))?;
     let (records, todo) = channel();
     let thread = std::thread::Builder::new()
         .name("kube-embedded-store".to_owned())
         .spawn(move || run(&database, &todo, &progress))
-        .map_err(|error| Error::Unusable(path, error.into()))?;
+        .map_err(|error| OpenError::Unusable(path, error.into()))?;
     Ok((loaded, Log { records, thread }))
 }
 
@@ -151,7 +124,7 @@ fn load(database: &Database) -> Result<Loaded, Box<dyn std::error::Error + Send 
         let (place, bytes) = entry?;
         let (collection, key) = place.value();
         let object = Object::load(key, bytes.value())
-            .ok_or_else(|| format!("{key:?} in {collection:?} is no object"))?;
+            .ok_or_else(|| format!("{key:?} in {collection:?} is not an object"))?;
         loaded.objects.push((collection.into(), object));
     }
     Ok(loaded)
@@ -159,26 +132,29 @@ fn load(database: &Database) -> Result<Loaded, Box<dyn std::error::Error + Send 
 
 /// Writes records until their senders are gone, or a write fails.
 fn run(database: &Database, records: &Receiver<Record>, progress: &tokio::sync::watch::Sender<Progress>) {
-    let _end = End(progress);
+    let _end = EndGuard(progress);
     while let Ok(first) = records.recv() {
         let batch: Vec<Record> = std::iter::once(first).chain(records.try_iter()).take(BATCH).collect();
         if let Err(error) = write(database, &batch) {
-            tracing::error!(error = &*error, "the store cannot be written; the server answers no more");
+            tracing::error!(
+                error = &*error,
+                "the store cannot be written: each request is answered with 500 from now on"
+            );
             return;
         }
         if let Some(last) = batch.last() {
             progress.send_modify(|progress| progress.revision = last.revision);
         }
-        for (signal, told) in batch.into_iter().filter_map(|record| record.tell) {
-            signal.send_replace(told);
+        for (signal, new) in batch.into_iter().filter_map(|record| record.notify) {
+            signal.send_replace(new);
         }
     }
 }
 
-/// Says that nothing more is written, whatever the reason.
-struct End<'a>(&'a tokio::sync::watch::Sender<Progress>);
+/// Notes that nothing more is written, whatever the reason.
+struct EndGuard<'a>(&'a tokio::sync::watch::Sender<Progress>);
 
-impl Drop for End<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|progress| progress.ended = true);
     }
@@ -197,11 +173,6 @@ fn write(database: &Database, batch: &[Record]) -> Result<(), Box<dyn std::error
                 }
                 Change::Remove(collection, key) => {
                     objects.remove((&**collection, &**key))?;
-                }
-                Change::Reset(collection) => {
-                    // No name of a collection ends in NUL, so the range has this one alone.
-                    let next = format!("{collection}\0");
-                    objects.retain_in((&**collection, "")..(&*next, ""), |_, _| false)?;
                 }
                 Change::Keep(name, value) => {
                     server.insert(&**name, &**value)?;

@@ -10,23 +10,55 @@ use serde_json::{Map, Value};
 
 const VERSION: &str = "resourceVersion";
 
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Location {
+    pub(crate) collection: Arc<str>,
+    /// In the collection.
+    pub(crate) key: Box<str>,
+}
+
+/// The content of a write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) value: &'a Value,
+    /// A mark of the writer's, which is in memory only: [`Object::mark`].
+    pub(crate) mark: u32,
+}
+
 /// One state of one object. Nothing changes it once it is stored.
 #[derive(Debug)]
 pub(crate) struct Object {
     /// `namespace/name`, or `name` for objects of the cluster.
     pub(crate) key: Box<str>,
-    /// Of the write that made this state.
+    /// The revision of the write that made this state.
     pub(crate) revision: u64,
     /// The object as JSON with sorted keys.
     pub(crate) bytes: Bytes,
     /// It has a deletionTimestamp.
     pub(crate) deleted: bool,
+    /// [`Content::mark`] of the write, 0 for an object that was read from disk.
+    pub(crate) mark: u32,
     /// The uids of its owners.
     pub(super) owners: Box<[Box<str>]>,
-    /// Where in the bytes its labels are; empty: it has none.
-    labels: Range<usize>,
-    /// Where in the bytes its resourceVersion is, without the quotes; empty: it has no metadata.
-    version: Range<usize>,
+    places: Places,
+}
+
+/// Where the parts of an object are in its bytes. An object that is larger than 4 GiB has none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    /// `metadata.labels`; empty: it has none.
+    labels: Place,
+    /// `metadata.resourceVersion`, without the quotes; empty: it has no metadata.
+    version: Place,
+    /// The members `apiVersion` and `kind` with the commas after them; empty: it has none, or one is the last member.
+    types: [Place; 2],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    start: u32,
+    end: u32,
 }
 
 /// An object that has all but its resourceVersion: what a write can do before it locks the store.
@@ -41,17 +73,46 @@ pub(super) struct ByKey(pub(super) Arc<Object>);
 #[derive(Default)]
 struct Json {
     bytes: Vec<u8>,
-    labels: Range<usize>,
-    version: Range<usize>,
+    places: Places,
+}
+
+impl Place {
+    /// `None`: the range lies beyond 4 GiB.
+    fn new(range: &Range<usize>) -> Option<Self> {
+        Some(Self { start: range.start.try_into().ok()?, end: range.end.try_into().ok()? })
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
 }
 
 impl Object {
+    /// Its namespace, empty for an object of the cluster.
+    pub(crate) fn namespace(&self) -> &str {
+        self.key.rsplit_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.key.rsplit_once('/').map_or(&*self.key, |(_, name)| name)
+    }
+
+    /// Its location in a collection.
+    pub(crate) fn location(&self, collection: &Arc<str>) -> Location {
+        Location { collection: Arc::clone(collection), key: self.key.clone() }
+    }
+
     /// Its labels. Costs parsing them.
     pub(crate) fn labels(&self) -> Map<String, Value> {
-        if self.labels.is_empty() {
+        if self.places.labels.is_empty() {
             return Map::new();
         }
-        serde_json::from_slice(&self.bytes[self.labels.clone()]).unwrap_or_default()
+        serde_json::from_slice(&self.bytes[self.places.labels.range()]).unwrap_or_default()
     }
 
     /// The object as a value.
@@ -60,11 +121,25 @@ impl Object {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// An object from its bytes; none if these are none's.
+    /// Appends its JSON without `apiVersion` and `kind`, as items of a list have it. False where that takes parsing, and
+    /// nothing was appended.
+    pub(crate) fn write_untyped(&self, out: &mut Vec<u8>) -> bool {
+        let [api_version, kind] = self.places.types;
+        if api_version.is_empty() || kind.is_empty() {
+            return false;
+        }
+        let (api_version, kind) = (api_version.range(), kind.range());
+        out.extend_from_slice(&self.bytes[..api_version.start]);
+        out.extend_from_slice(&self.bytes[api_version.end..kind.start]);
+        out.extend_from_slice(&self.bytes[kind.end..]);
+        true
+    }
+
+    /// An object from its bytes. `None` if they are not an object's.
     pub(super) fn load(key: &str, bytes: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(bytes).ok()?;
         let revision = value["metadata"][VERSION].as_str()?.parse().ok()?;
-        Some(Draft::new(key, &value).at(revision))
+        Some(Draft::new(key, Content { value: &value, mark: 0 }).at(revision))
     }
 
     /// Its bytes with another resourceVersion.
@@ -73,10 +148,11 @@ impl Object {
     }
 
     fn with_version(&self, version: &str) -> Bytes {
-        if self.version == (0..0) {
+        if self.places.version == Place::default() {
             return self.bytes.clone();
         }
-        let (before, after) = (&self.bytes[..self.version.start], &self.bytes[self.version.end..]);
+        let place = self.places.version.range();
+        let (before, after) = (&self.bytes[..place.start], &self.bytes[place.end..]);
         // One allocation of the size that is needed: this is what most of a store's memory is.
         [before, version.as_bytes(), after].concat().into()
     }
@@ -84,18 +160,18 @@ impl Object {
 
 impl Draft {
     /// Of a value, whose own resourceVersion does not count.
-    pub(super) fn new(key: &str, value: &Value) -> Self {
-        let metadata = &value["metadata"];
+    pub(super) fn new(key: &str, content: Content<'_>) -> Self {
+        let metadata = &content.value["metadata"];
         let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
-        let Json { bytes, labels, version } = Json::of(value);
+        let Json { bytes, places } = Json::of(content.value);
         Self(Object {
             key: key.into(),
             revision: 0,
             bytes: bytes.into(),
             deleted: metadata["deletionTimestamp"].is_string(),
+            mark: content.mark,
             owners: owners.filter_map(|owner| owner["uid"].as_str()).map(Box::from).collect(),
-            labels,
-            version,
+            places,
         })
     }
 
@@ -103,9 +179,12 @@ impl Draft {
     pub(super) fn at(self, revision: u64) -> Object {
         let text = revision.to_string();
         let bytes = self.0.with_version(&text);
-        let start = self.0.version.start;
-        let version = if start == 0 { 0..0 } else { start..start + text.len() };
-        Object { revision, bytes, version, ..self.0 }
+        let mut places = self.0.places;
+        if places.version.start > 0 {
+            // Labels, `apiVersion` and `kind` all come before it.
+            places.version.end = places.version.start.saturating_add(text.len() as u32);
+        }
+        Object { revision, bytes, places, ..self.0 }
     }
 }
 
@@ -117,14 +196,29 @@ impl Json {
             return json;
         };
         json.bytes.push(b'{');
+        let mut types = [0..0, 0..0];
         for (name, member) in members {
+            let start = json.bytes.len() + usize::from(json.bytes.len() > 1);
             json.name(name);
             match member {
                 Value::Object(metadata) if name == "metadata" => json.metadata(metadata),
                 _ => _ = json.value(member),
             }
+            let place = start..json.bytes.len() + 1;
+            match name.as_str() {
+                "apiVersion" => types[0] = place,
+                "kind" => types[1] = place,
+                _ => {}
+            }
         }
         json.bytes.push(b'}');
+        json.places.types = types.map(|place| match json.bytes.get(place.end.saturating_sub(1)) {
+            Some(b',') => Place::new(&place).unwrap_or_default(),
+            _ => Place::default(),
+        });
+        if u32::try_from(json.bytes.len()).is_err() {
+            json.places = Places::default();
+        }
         json
     }
 
@@ -135,12 +229,12 @@ impl Json {
             self.name(name);
             let place = self.value(member);
             if name == "labels" && member.as_object().is_some_and(|labels| !labels.is_empty()) {
-                self.labels = place;
+                self.places.labels = Place::new(&place).unwrap_or_default();
             }
         }
         self.name(VERSION);
         let quote = self.value("").start;
-        self.version = quote + 1..quote + 1;
+        self.places.version = Place::new(&(quote + 1..quote + 1)).unwrap_or_default();
         for (name, member) in members {
             self.name(name);
             self.value(member);
@@ -149,7 +243,7 @@ impl Json {
     }
 
     fn name(&mut self, name: &str) {
-        // No value ends so.
+        // A value never ends so.
         if !self.bytes.ends_with(b"{") {
             self.bytes.push(b',');
         }
@@ -199,6 +293,17 @@ mod tests {
 
     use super::*;
 
+    fn draft(value: &Value) -> Draft {
+        Draft::new("x", Content { value, mark: 0 })
+    }
+
+    #[test]
+    fn an_object_knows_its_name() {
+        let object = Draft::new("web/blog", Content { value: &json!({}), mark: 0 }).at(2);
+        assert_eq!((object.namespace(), object.name()), ("web", "blog"));
+        assert_eq!((draft(&json!({})).at(2).namespace(), draft(&json!({})).at(2).name()), ("", "x"));
+    }
+
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![".{0,4}", Just("labels".to_owned()), Just(VERSION.to_owned()), Just("{".to_owned())]
     }
@@ -218,10 +323,20 @@ mod tests {
     proptest! {
         #[test]
         fn its_bytes_are_the_value_at_its_revision(
-            metadata in value(), rest in value(), revision in 1..u64::MAX, next in 1..u64::MAX,
+            metadata in value(), rest in value(), api_version in prop::option::of(text()), revision in 1..u64::MAX, next in 1..u64::MAX,
         ) {
             let mut value = json!({"a": rest, "metadata": metadata, "z": rest});
-            let object = Draft::new("x", &value).at(revision);
+            if let Some(text) = api_version {
+                value["apiVersion"] = text.into();
+                value["kind"] = rest.clone();
+            }
+            let object = draft(&value).at(revision);
+            let mut untyped = Vec::new();
+            if object.write_untyped(&mut untyped) {
+                let mut expected = object.value();
+                expected.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
+                prop_assert_eq!(untyped, serde_json::to_vec(&expected).unwrap());
+            }
             let labels = value["metadata"]["labels"].as_object().cloned().unwrap_or_default();
             prop_assert_eq!(object.labels(), labels);
             for (bytes, revision) in [(&object.bytes, revision), (&object.bytes_at(next), next)] {
@@ -237,8 +352,8 @@ mod tests {
     fn it_knows_its_owners_and_whether_it_is_deleted() {
         let owners = json!([{"uid": "u"}, {"uid": "v"}]);
         let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": owners});
-        let object = Draft::new("x", &json!({"metadata": metadata})).at(2);
+        let object = draft(&json!({"metadata": metadata})).at(2);
         assert!(object.deleted && object.owners.iter().map(|it| &**it).eq(["u", "v"]));
-        assert!(!Draft::new("x", &json!({"metadata": {}})).at(2).deleted);
+        assert!(!draft(&json!({"metadata": {}})).at(2).deleted);
     }
 }

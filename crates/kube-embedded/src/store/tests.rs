@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::watch::WatchEnd;
 use super::*;
+use crate::clock::Clock;
 
 fn store() -> Arc<Store> {
     Arc::new(Store::new(Clock::default()))
@@ -12,6 +14,14 @@ fn store() -> Arc<Store> {
 
 fn things() -> Arc<str> {
     "example.com/things".into()
+}
+
+fn create(store: &Store, key: &str, value: &Value) -> Result<Arc<Object>, Error> {
+    store.create(&things(), key, Content { value, mark: 0 }, &[])
+}
+
+fn update(store: &Store, key: &str, seen: u64, value: &Value) -> Result<Arc<Object>, Error> {
+    store.update(&things(), key, seen, Content { value, mark: 0 })
 }
 
 /// What a write of the property tests does to a key.
@@ -31,20 +41,26 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..60)
 }
 
+/// Keys in two namespaces, one of whose names begins the other's.
+fn key_of(number: u8) -> String {
+    let namespace = if number.is_multiple_of(2) { "ns" } else { "ns-2" };
+    format!("{namespace}/{number}")
+}
+
 /// Does a step, and returns whether it wrote.
 fn perform(store: &Store, step: &Step) -> bool {
     let (things, value) = (things(), json!({"metadata": {"labels": {"a": "b"}}}));
     match step {
         Step::Put(key) => {
-            let key = format!("ns/{key}");
+            let key = key_of(*key);
             match store.get(&things, &key) {
-                Some(old) => store.update(&things, &key, old.revision, &value).unwrap(),
-                None => store.create(&things, &key, &value).unwrap(),
+                Some(old) => update(store, &key, old.revision, &value).unwrap(),
+                None => create(store, &key, &value).unwrap(),
             };
             true
         }
         Step::Delete(key) => {
-            let key = format!("ns/{key}");
+            let key = key_of(*key);
             let Some(old) = store.get(&things, &key) else { return false };
             store.delete(&things, &key, old.revision).unwrap();
             true
@@ -108,6 +124,27 @@ proptest! {
     }
 
     #[test]
+    fn a_page_at_a_revision_is_a_part_of_the_list_that_was(
+        steps in steps(), at in 0..60usize, limit in prop::option::of(0..5usize),
+        prefix in prop::sample::select(vec!["", "n", "ns/", "ns-2/", "ns/4", "o"]),
+        after in prop::option::of(prop::sample::select(vec!["", "ns", "ns/2", "ns-2/3", "ns0", "zz"])),
+    ) {
+        let (store, things) = (store(), things());
+        let (before, rest) = steps.split_at(at.min(steps.len()));
+        before.iter().for_each(|step| _ = perform(&store, step));
+        let whole = store.list(&things, Range::default(), None).unwrap();
+        let writes = rest.iter().filter(|step| !matches!(step, Step::Compact));
+        writes.for_each(|step| _ = perform(&store, step));
+        let page = store.list(&things, Range { prefix, after, limit }, Some(whole.revision)).unwrap();
+        let in_range = |key: &str| key.starts_with(prefix) && after.is_none_or(|after| key > after);
+        let expected: Vec<_> = whole.objects.iter().filter(|object| in_range(&object.key)).collect();
+        let shown = limit.unwrap_or(usize::MAX).min(expected.len());
+        prop_assert!(page.objects.iter().map(|it| it.revision).eq(expected[..shown].iter().map(|it| it.revision)));
+        let remaining = if limit.is_some() { expected.len() - shown } else { 0 };
+        prop_assert_eq!(page.remaining, remaining);
+    }
+
+    #[test]
     fn a_watch_turns_any_list_into_the_current_one(steps in steps(), from in 0..60usize) {
         let (store, things) = (store(), things());
         let (before, after) = steps.split_at(from.min(steps.len()));
@@ -136,9 +173,9 @@ proptest! {
 #[test]
 fn an_object_carries_the_revision_of_its_write() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", &json!({"metadata": {"name": "one"}})).unwrap();
+    let one = create(&store, "one", &json!({"metadata": {"name": "one"}})).unwrap();
     assert_eq!(one.value()["metadata"]["resourceVersion"], one.revision.to_string());
-    let two = store.update(&things, "one", one.revision, &one.value()).unwrap();
+    let two = update(&store, "one", one.revision, &one.value()).unwrap();
     assert!(two.revision > one.revision);
     let gone = store.delete(&things, "one", two.revision).unwrap();
     let last: Value = serde_json::from_slice(gone.last()).unwrap();
@@ -149,44 +186,61 @@ fn an_object_carries_the_revision_of_its_write() {
 #[test]
 fn a_write_needs_the_state_that_it_has_seen() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", &json!({})).unwrap();
-    assert_eq!(store.create(&things, "one", &json!({})).unwrap_err(), Error::Exists);
-    store.update(&things, "one", one.revision, &json!({})).unwrap();
-    assert_eq!(store.update(&things, "one", one.revision, &json!({})).unwrap_err(), Error::Changed);
+    let one = create(&store, "one", &json!({})).unwrap();
+    assert_eq!(create(&store, "one", &json!({})).unwrap_err(), Error::Exists);
+    update(&store, "one", one.revision, &json!({})).unwrap();
+    assert_eq!(update(&store, "one", one.revision, &json!({})).unwrap_err(), Error::Changed);
     assert_eq!(store.delete(&things, "one", one.revision).unwrap_err(), Error::Changed);
     assert_eq!(store.delete(&things, "two", one.revision).unwrap_err(), Error::Changed);
 }
 
 #[test]
+fn a_create_needs_others_that_live() {
+    let (store, things) = (store(), things());
+    let within = |value: &Value| {
+        let live = [(&*things, "owner"), (&*things, "other")];
+        store.create(&things, "one", Content { value, mark: 0 }, &live)
+    };
+    create(&store, "other", &json!({})).unwrap();
+    assert_eq!(within(&json!({})).unwrap_err(), Error::NotLive);
+    let owner = create(&store, "owner", &json!({})).unwrap();
+    let ending = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    let owner = update(&store, "owner", owner.revision, &ending).unwrap();
+    assert_eq!(within(&json!({})).unwrap_err(), Error::NotLive);
+    update(&store, "owner", owner.revision, &json!({})).unwrap();
+    within(&json!({})).unwrap();
+}
+
+#[test]
 fn a_watch_that_falls_behind_ends() {
     let (store, things) = (store(), things());
-    store.create(&things, "one", &json!({})).unwrap();
+    create(&store, "one", &json!({})).unwrap();
     let mut watch = store.watch(&things, 1).unwrap();
     store.compact();
-    assert_eq!(watch.ready().unwrap_err(), End::TooSlow);
+    assert_eq!(watch.ready().unwrap_err(), WatchEnd::TooSlow);
     assert_eq!(store.watch(&things, 1).unwrap_err(), Error::Compacted);
 }
 
 #[tokio::test]
-async fn a_watch_of_a_collection_that_ends_hears_its_last_events() {
+async fn a_watch_of_a_renewed_collection_gets_its_last_events() {
     let (store, things) = (store(), things());
-    let one = store.create(&things, "one", &json!({})).unwrap();
+    let one = create(&store, "one", &json!({})).unwrap();
     let mut watch = store.watch(&things, one.revision).unwrap();
     store.delete(&things, "one", one.revision).unwrap();
-    store.reset(&things);
+    store.renew(&things);
     let events = watch.next().await.unwrap();
     assert!(events.len() == 1 && events[0].new.is_none());
-    assert_eq!(watch.next().await.unwrap_err(), End::Removed);
+    assert_eq!(watch.next().await.unwrap_err(), WatchEnd::Removed);
 }
 
 #[test]
 fn dependents_are_found_by_their_owners() {
     let (store, things) = (store(), things());
     let owned = json!({"metadata": {"ownerReferences": [{"uid": "u"}]}});
-    let one = store.create(&things, "one", &owned).unwrap();
-    let two = store.create(&things, "two", &owned).unwrap();
+    let one = create(&store, "one", &owned).unwrap();
+    let two = create(&store, "two", &owned).unwrap();
     assert_eq!(store.dependents("u").len(), 2);
-    store.update(&things, "one", one.revision, &json!({})).unwrap();
+    update(&store, "one", one.revision, &json!({})).unwrap();
     store.delete(&things, "two", two.revision).unwrap();
     assert!(!store.has_dependents("u"));
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Event, Signal, Store, after};
+use super::collection::{Event, Signal, after};
+use super::store::{Error, Store};
 
 /// Events that are taken out of the history at a time.
 const BATCH: usize = 256;
 
 /// Why a watch is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum WatchEnd {
     /// The history no longer has what comes next.
     TooSlow,
     /// The collection is gone.
@@ -25,29 +26,37 @@ pub(crate) struct Watch {
     revision: u64,
 }
 
-impl Watch {
-    pub(super) fn new(
-        store: Arc<Store>,
-        collection: Arc<str>,
-        signal: tokio::sync::watch::Receiver<Signal>,
-        revision: u64,
-    ) -> Self {
-        Self { store, collection, signal, revision }
+impl Store {
+    /// What happens in a collection after `revision`, which may be one to come.
+    pub(crate) fn watch(self: &Arc<Self>, collection: &Arc<str>, revision: u64) -> Result<Watch, Error> {
+        let mut inner = self.lock();
+        let watched = inner.collection(collection);
+        watched.expire(self.clock.now());
+        if revision < watched.floor {
+            return Err(Error::Compacted);
+        }
+        let signal = watched.signal.subscribe();
+        drop(inner);
+        Ok(Watch { store: Arc::clone(self), collection: Arc::clone(collection), signal, revision })
     }
+}
 
+impl Watch {
     /// Everything up to here has been read.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
     /// The next events, without waiting; empty when there are none.
-    pub(crate) fn ready(&mut self) -> Result<Vec<Arc<Event>>, End> {
+    pub(crate) fn ready(&mut self) -> Result<Vec<Arc<Event>>, WatchEnd> {
         // Marked as seen before the history is read: a write after this wakes the next wait.
         let signal = self.signal.borrow_and_update().clone();
         let (events, reached) = match signal {
-            Signal::Written => self.store.events(&self.collection, self.revision, BATCH)?,
+            Signal::Written => {
+                self.store.events(&self.collection, self.revision, BATCH).ok_or(WatchEnd::TooSlow)?
+            }
             Signal::Removed(history) => match after(&history, self.revision, BATCH, u64::MAX) {
-                (events, _) if events.is_empty() => return Err(End::Removed),
+                (events, _) if events.is_empty() => return Err(WatchEnd::Removed),
                 (events, _) => {
                     let reached = events.last().map_or(self.revision, |event| event.revision);
                     (events, reached)
@@ -59,13 +68,13 @@ impl Watch {
     }
 
     /// The next events, at least one.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Arc<Event>>, End> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Arc<Event>>, WatchEnd> {
         loop {
             let events = self.ready()?;
             if !events.is_empty() {
                 return Ok(events);
             }
-            self.signal.changed().await.map_err(|_| End::Removed)?;
+            self.signal.changed().await.map_err(|_| WatchEnd::Removed)?;
         }
     }
 }

@@ -1,0 +1,74 @@
+//! The start of a server: what is stored is served, and what every cluster has is made.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::commit::Target;
+use super::state::Cluster;
+use super::write::set_identity;
+use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
+use crate::store::{Error, Range};
+use crate::strategy;
+
+/// The namespaces that are there from the start.
+const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+impl Cluster {
+    /// Serves what is in the store, gives the controllers what they had left to do, and creates what every cluster has.
+    pub(crate) fn start(&self) {
+        self.resume();
+        for name in FIRST_NAMESPACES {
+            let namespace = json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]},
+                "status": {"phase": "Active"},
+            });
+            self.create_unless_there(namespace);
+        }
+        kube_builtin::objects::initial().into_iter().for_each(|object| self.create_unless_there(object));
+    }
+
+    /// Creates an object of the server's own, whole as it is, unless there is one of its name: somebody's, or from an earlier start.
+    pub(crate) fn create_unless_there(&self, mut object: Value) {
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("/apiVersion"), text("/kind"));
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let Some(resource) = self.scheme().by_kind(&api_version, &kind).cloned() else { return };
+        set_identity(&resource, &mut object, &namespace, &name, &self.clock.seconds());
+        if strategy::has_generation(&resource) {
+            strategy::metadata(&mut object).insert("generation".to_owned(), 1.into());
+        }
+        let target = Target { resource: &resource, namespace: &namespace, name: &name };
+        match self.commit_create(target, &object) {
+            Ok(_) | Err(Error::Exists) => {}
+            // Its namespace is gone, or going: it is not wanted any more.
+            Err(error) => tracing::debug!(%error, kind, namespace, name, "not created"),
+        }
+    }
+
+    fn resume(&self) {
+        // What has instances is served before anything else is looked at.
+        let definitions = CUSTOM_RESOURCE_DEFINITIONS.collection();
+        let definition = self.scheme().by_collection(definitions).cloned();
+        definition.into_iter().for_each(|resource| self.look_at_all(&resource));
+        for collection in self.store.collections("") {
+            if let Some(resource) = self.scheme().by_collection(&collection).cloned()
+                && &*collection != definitions
+            {
+                self.look_at_all(&resource);
+            }
+        }
+    }
+
+    /// Runs the hooks of all objects of a resource, as if they had been written.
+    fn look_at_all(&self, resource: &Arc<Resource>) {
+        let page = self.store.list(&resource.collection, Range::default(), None).unwrap_or_default();
+        for object in page.objects {
+            self.after_write(Target::of(resource, &object), None, &object.value());
+        }
+    }
+}

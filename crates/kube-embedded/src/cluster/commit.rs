@@ -1,0 +1,214 @@
+//! The one place that writes objects to the store. Whatever is written, and whoever writes it, the hooks run.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::definitions::Served;
+use super::deletion::{FOREGROUND, ORPHAN};
+use super::state::Cluster;
+use super::work::Work;
+use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource, SERVICE_ACCOUNTS, SERVICES};
+use crate::status::Status;
+use crate::store::{Content, Error, Event, Location, Object};
+use crate::strategy::{has_finalizer, is_deleted, is_finished, owner_references};
+
+/// Where an object is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) resource: &'a Arc<Resource>,
+    /// Empty for an object of the cluster.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// The object as it is stored now.
+    Stored(Arc<Object>),
+    /// It had been deleted and nothing is left to do for it: the event of its removal.
+    Removed(Arc<Event>),
+}
+
+impl<'a> Target<'a> {
+    /// The target of a stored object.
+    pub(crate) fn of(resource: &'a Arc<Resource>, object: &'a Object) -> Self {
+        Self { resource, namespace: object.namespace(), name: object.name() }
+    }
+
+    /// Where the store has it.
+    pub(crate) fn location(&self) -> Location {
+        Location { collection: Arc::clone(&self.resource.collection), key: self.key().into() }
+    }
+
+    fn key(&self) -> String {
+        self.resource.key(self.namespace, self.name)
+    }
+}
+
+impl Cluster {
+    /// Stores a new object, provided that its namespace and its definition are there and not being deleted.
+    pub(super) fn commit_create(&self, target: Target<'_>, object: &Value) -> Result<Arc<Object>, Error> {
+        let Target { resource, namespace, .. } = target;
+        let of_namespace = (NAMESPACES.collection(), namespace);
+        let definition = resource.custom.as_ref().map(|custom| custom.definition.as_str());
+        let of_definition = definition.map(|name| (CUSTOM_RESOURCE_DEFINITIONS.collection(), name));
+        let live: Vec<_> =
+            resource.namespaced.then_some(of_namespace).into_iter().chain(of_definition).collect();
+        let content = Content { value: &resource.encode(object), mark: resource.mark() };
+        let stored = self.store.create(&resource.collection, &target.key(), content, &live)?;
+        self.after_write(target, None, object);
+        Ok(stored)
+    }
+
+    /// Stores the next state of an object, or removes it if the deletion that it waits for is complete. `old` is the state that
+    /// `seen` is of.
+    pub(super) fn commit_update(
+        &self,
+        target: Target<'_>,
+        seen: u64,
+        old: &Value,
+        new: &Value,
+    ) -> Result<Committed, Error> {
+        let resource = target.resource;
+        if is_finished(resource, new) {
+            return self.commit_delete(target, seen, old).map(Committed::Removed);
+        }
+        let content = Content { value: &resource.encode(new), mark: resource.mark() };
+        let stored = self.store.update(&resource.collection, &target.key(), seen, content)?;
+        self.after_write(target, Some(old), new);
+        Ok(Committed::Stored(stored))
+    }
+
+    /// Removes an object. `old` is the state that `seen` is of.
+    pub(super) fn commit_delete(
+        &self,
+        target: Target<'_>,
+        seen: u64,
+        old: &Value,
+    ) -> Result<Arc<Event>, Error> {
+        let event = self.store.delete(&target.resource.collection, &target.key(), seen)?;
+        self.after_delete(target, old);
+        Ok(event)
+    }
+
+    /// Removes an object whose watchers get its last state, `marked`, before they get its end.
+    pub(super) fn commit_stop(
+        &self,
+        target: Target<'_>,
+        seen: u64,
+        old: &Value,
+        marked: &Value,
+    ) -> Result<Arc<Event>, Error> {
+        let resource = target.resource;
+        let content = Content { value: &resource.encode(marked), mark: resource.mark() };
+        let stopped = self.store.update(&resource.collection, &target.key(), seen, content)?;
+        self.commit_delete(target, stopped.revision, old)
+    }
+
+    /// Changes an object for the server's own purposes: without admission, validation and managed fields. `change` is called again when
+    /// others change the object meanwhile; nothing is written when it changes nothing.
+    ///
+    /// # Errors
+    /// With those of `change`, and 404 when the object is not there.
+    pub(crate) fn modify(
+        &self,
+        target: Target<'_>,
+        mut change: impl FnMut(&mut Value) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let Target { resource, namespace, name } = target;
+        loop {
+            let stored = self.object(resource, namespace, name)?;
+            let old = resource.value(&stored);
+            let mut new = old.clone();
+            change(&mut new)?;
+            if new == old || self.commit_update(target, stored.revision, &old, &new).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the creation of an object, or its change from `old`, means for others.
+    pub(super) fn after_write(&self, target: Target<'_>, old: Option<&Value>, new: &Value) {
+        let Target { resource, name, .. } = target;
+        match resource.stored_as() {
+            CUSTOM_RESOURCE_DEFINITIONS => {
+                self.serve_stored(resource, name);
+                if is_deleted(new) {
+                    self.work.push(Work::Definition(name.to_owned()));
+                }
+            }
+            NAMESPACES if is_deleted(new) => self.work.push(Work::Namespace(name.to_owned())),
+            NAMESPACES => self.work.push(Work::ServiceAccount(name.to_owned())),
+            _ => {}
+        }
+        let (before, owners) = (old.map_or(&[][..], owner_references), owner_references(new));
+        if owners != before {
+            self.work.push(Work::Collect(target.location()));
+            self.push_disowned(before.iter().filter(|owner| !owners.contains(owner)));
+        }
+        if is_deleted(new) && [FOREGROUND, ORPHAN].iter().any(|finalizer| has_finalizer(new, finalizer)) {
+            self.work.push(Work::Finalize(target.location()));
+        }
+    }
+
+    /// What the end of an object means for others.
+    fn after_delete(&self, target: Target<'_>, last: &Value) {
+        let Target { resource, namespace, name } = target;
+        match resource.stored_as() {
+            CUSTOM_RESOURCE_DEFINITIONS => self.serve_stored(resource, name),
+            SERVICES => self.allocations().release(last),
+            SERVICE_ACCOUNTS if name == "default" => {
+                self.work.push(Work::ServiceAccount(namespace.to_owned()));
+            }
+            _ => {}
+        }
+        if let Some(custom) = &resource.custom
+            && self.is_ending(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition)
+        {
+            self.work.push(Work::Definition(custom.definition.clone()));
+        }
+        if !namespace.is_empty() && self.is_ending(NAMESPACES.collection(), namespace) {
+            self.work.push(Work::Namespace(namespace.to_owned()));
+        }
+        let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
+        if self.store.has_dependents(uid) {
+            self.work.push(Work::OwnerGone { uid: uid.into(), namespace: namespace.into() });
+        }
+        self.push_disowned(owner_references(last).iter());
+    }
+
+    fn push_disowned<'a>(&self, owners: impl Iterator<Item = &'a Value>) {
+        for uid in owners.filter_map(|owner| owner["uid"].as_str()) {
+            self.work.push(Work::Disowned(uid.into()));
+        }
+    }
+
+    fn is_ending(&self, collection: &str, key: &str) -> bool {
+        self.store.get(collection, key).is_some_and(|it| it.deleted)
+    }
+
+    /// Serves what is stored of a definition, and what others of its group could not have until now.
+    fn serve_stored(&self, resource: &Arc<Resource>, name: &str) {
+        if self.serve_and_record(resource, name) {
+            let group = name.split_once('.').map_or("", |(_, group)| group);
+            for other in self.unaccepted_definitions(group) {
+                self.serve_and_record(resource, &other);
+            }
+        }
+    }
+
+    /// Serves a definition until its status says how it is served. Returns whether its names have changed.
+    fn serve_and_record(&self, resource: &Arc<Resource>, name: &str) -> bool {
+        let mut names_changed = false;
+        loop {
+            let served = self.serve_definition(resource, name);
+            names_changed |= served.names_changed;
+            let Served { status: Some((seen, new)), .. } = served else { return names_changed };
+            // When it has changed in between it is served again.
+            let content = Content { value: &new, mark: resource.mark() };
+            let _ = self.store.update(&resource.collection, name, seen.revision, content);
+        }
+    }
+}

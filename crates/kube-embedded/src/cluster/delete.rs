@@ -1,0 +1,60 @@
+//! Deletions: of an object, and of what a controller finds is to go.
+
+use bytes::Bytes;
+
+use super::commit::{Committed, Target};
+use super::deletion::{DeleteOptions, before_delete};
+use super::state::Cluster;
+use crate::resource::{PODS, to_json};
+use crate::status::Status;
+use crate::strategy::is_finished;
+
+/// What became of an object.
+#[derive(Debug)]
+pub(crate) enum Deleted {
+    /// It is gone; this was it.
+    Gone(Bytes),
+    /// It is marked, and waits for its finalizers.
+    Marked(Bytes),
+}
+
+impl Cluster {
+    /// Deletes an object, or marks it as deleted if something has to come first.
+    pub(crate) async fn delete(
+        &self,
+        target: Target<'_>,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        self.admit_delete(target).await?;
+        let Target { resource, namespace, name } = target;
+        loop {
+            let stored = self.object(resource, namespace, name)?;
+            let old = resource.value(&stored);
+            options.check(resource, name, &old)?;
+            let mut new = old.clone();
+            before_delete(resource, &mut new, options, self.clock.now());
+            let finished = is_finished(resource, &new);
+            if options.dry_run {
+                return Ok(match finished {
+                    true => Deleted::Gone(resource.bytes(&stored)),
+                    false => Deleted::Marked(to_json(&new)),
+                });
+            }
+            if !finished && new == old {
+                return Ok(Deleted::Marked(resource.bytes(&stored)));
+            }
+            // Those who watch a Pod see that it stops before they see that it is gone.
+            let committed = if finished && resource.stored_as() == PODS && new != old {
+                self.commit_stop(target, stored.revision, &old, &new).map(Committed::Removed)
+            } else {
+                self.commit_update(target, stored.revision, &old, &new)
+            };
+            match committed {
+                Ok(Committed::Removed(event)) => return Ok(Deleted::Gone(resource.last(&event))),
+                Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(resource.bytes(&stored))),
+                // It changed in between: what is asked for holds for the new state too.
+                Err(_) => {}
+            }
+        }
+    }
+}

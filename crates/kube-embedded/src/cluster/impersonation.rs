@@ -1,0 +1,108 @@
+//! Acting as another user: what has to be granted for it.
+
+use std::collections::BTreeMap;
+
+use super::rbac::{Attributes, Rbac};
+use crate::status::Status;
+use crate::store::Store;
+use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, service_account_of};
+
+const AUTHENTICATION: &str = "authentication.k8s.io";
+
+/// Who a request asks to be made as, as its headers have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Impersonation {
+    /// Empty: not given.
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+    /// Empty: not given.
+    pub(crate) uid: String,
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Impersonation {
+    /// The user that a request is made as, if not as its own.
+    ///
+    /// The rules are those of `k8s.io/apiserver/pkg/endpoints/filters/impersonation`: each part has to be granted, and parts without a
+    /// user are refused.
+    pub(crate) fn authorize(self, rbac: &Rbac, store: &Store, by: &User) -> Result<Option<User>, Status> {
+        if self.user.is_empty() {
+            if self == Self::default() {
+                return Ok(None);
+            }
+            return Err(Status::bad_request(format!(
+                "requested {} without impersonating a user name",
+                self.go()
+            )));
+        }
+        let account = service_account_of(&self.user);
+        let require = |attributes: Attributes<'_>| {
+            rbac.require(store, by, &Attributes { verb: "impersonate", ..attributes })
+        };
+        match account {
+            Some((namespace, name)) => {
+                require(Attributes {
+                    resource: "serviceaccounts",
+                    namespace,
+                    name,
+                    ..Attributes::default()
+                })?;
+            }
+            None => require(Attributes { resource: "users", name: &self.user, ..Attributes::default() })?,
+        }
+        for group in &self.groups {
+            require(Attributes { resource: "groups", name: group, ..Attributes::default() })?;
+        }
+        for (key, values) in &self.extra {
+            for value in values {
+                require(Attributes {
+                    group: AUTHENTICATION,
+                    resource: "userextras",
+                    subresource: key,
+                    name: value,
+                    ..Attributes::default()
+                })?;
+            }
+        }
+        if !self.uid.is_empty() {
+            require(Attributes {
+                group: AUTHENTICATION,
+                resource: "uids",
+                name: &self.uid,
+                ..Attributes::default()
+            })?;
+        }
+        let mut groups = match account {
+            Some((namespace, name)) if self.groups.is_empty() => {
+                User::service_account(namespace, name).groups
+            }
+            _ => self.groups,
+        };
+        let has = |groups: &[String], name: &str| groups.iter().any(|group| group == name);
+        if self.user == ANONYMOUS {
+            if !has(&groups, UNAUTHENTICATED) {
+                groups.push(UNAUTHENTICATED.to_owned());
+            }
+        } else if !has(&groups, AUTHENTICATED) && !has(&groups, UNAUTHENTICATED) {
+            groups.push(AUTHENTICATED.to_owned());
+        }
+        Ok(Some(User { name: self.user, uid: self.uid, groups, extra: self.extra }))
+    }
+
+    /// As Go's `%#v` prints it.
+    fn go(&self) -> String {
+        use kube_validation::go::quote;
+        let texts = |texts: &[String]| {
+            let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+            format!("[]string{{{}}}", quoted.join(", "))
+        };
+        let groups = if self.groups.is_empty() { "[]string(nil)".to_owned() } else { texts(&self.groups) };
+        let extra: Vec<String> =
+            self.extra.iter().map(|(key, values)| format!("{}:{}", quote(key), texts(values))).collect();
+        let extra = match extra.is_empty() {
+            true => "map[string][]string(nil)".to_owned(),
+            false => format!("map[string][]string{{{}}}", extra.join(", ")),
+        };
+        format!("&user.DefaultInfo{{Name:\"\", UID:{}, Groups:{groups}, Extra:{extra}}}", quote(&self.uid))
+    }
+}

@@ -1,0 +1,37 @@
+//! The state of a server and the operations on its objects. Knows no HTTP, and is the only caller of the store's writes.
+//!
+//! A write of a client goes through the steps of [`write`]; every write, of the server's controllers too, goes through [`commit`],
+//! which runs the hooks.
+
+mod admission;
+mod authentication;
+mod bootstrap;
+mod commit;
+mod definitions;
+mod delete;
+mod deletion;
+mod impersonation;
+mod pods;
+mod rbac;
+mod request_info;
+mod selection;
+mod service_account;
+mod services;
+mod state;
+mod token_request;
+mod work;
+mod write;
+
+pub(crate) use self::authentication::Authentication;
+pub(crate) use self::commit::Target;
+pub(crate) use self::delete::Deleted;
+pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};
+pub(crate) use self::impersonation::Impersonation;
+pub(crate) use self::rbac::Attributes;
+pub(crate) use self::request_info::RequestInfo;
+pub(crate) use self::selection::Selection;
+pub(crate) use self::service_account::{ALGORITHM, ISSUER};
+pub(crate) use self::state::Cluster;
+pub(crate) use self::token_request::user_info;
+pub(crate) use self::work::Work;
+pub(crate) use self::write::{Decoded, Write, WriteMethod, Written, check_labels, check_type};

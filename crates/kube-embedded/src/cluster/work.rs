@@ -1,0 +1,101 @@
+//! What is left to do for the controllers.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::store::Location;
+
+/// Something for a controller to look at. Looking twice does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Work {
+    /// A namespace that is being deleted.
+    Namespace(String),
+    /// A namespace that needs its `default` ServiceAccount.
+    ServiceAccount(String),
+    /// A definition that is being deleted.
+    Definition(String),
+    /// An object that names owners, some of which may be gone.
+    Collect(Location),
+    /// An object that is being deleted after or without what it owns.
+    Finalize(Location),
+    /// An object is gone that others name as their owner.
+    OwnerGone {
+        uid: Box<str>,
+        /// Empty: it was one of the cluster.
+        namespace: Box<str>,
+    },
+    /// The uid of an owner that an object no longer names as before, or that has one object less: it may have waited for that one.
+    Disowned(Box<str>),
+    /// Other resources are served than before.
+    SchemeChanged,
+    /// Panics.
+    #[cfg(test)]
+    Panic,
+}
+
+/// Work in the order in which it came, each piece once.
+#[derive(Debug, Default)]
+pub(crate) struct WorkQueue {
+    queue: Mutex<Queue>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    order: VecDeque<Work>,
+    waiting: HashSet<Work>,
+}
+
+impl WorkQueue {
+    /// Adds a piece of work, unless it waits already.
+    pub(crate) fn push(&self, work: Work) {
+        let mut queue = self.lock();
+        if queue.waiting.insert(work.clone()) {
+            queue.order.push_back(work);
+            drop(queue);
+            self.added.notify_one();
+        }
+    }
+
+    /// The next piece of work. What is added again while it is done comes again.
+    pub(crate) async fn pop(&self) -> Work {
+        loop {
+            // There is one reader: a notification that comes before this one waits is kept for it.
+            if let Some(work) = self.take() {
+                return work;
+            }
+            self.added.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Work> {
+        let mut queue = self.lock();
+        let work = queue.order.pop_front()?;
+        queue.waiting.remove(&work);
+        Some(work)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_waits_once_and_comes_in_order() {
+        let queue = WorkQueue::default();
+        let namespace = |name: &str| Work::Namespace(name.to_owned());
+        for name in ["a", "b", "a"] {
+            queue.push(namespace(name));
+        }
+        assert_eq!(queue.pop().await, namespace("a"));
+        queue.push(namespace("a"));
+        assert_eq!((queue.pop().await, queue.pop().await), (namespace("b"), namespace("a")));
+        assert_eq!(queue.take(), None);
+    }
+}

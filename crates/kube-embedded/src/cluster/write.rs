@@ -1,0 +1,553 @@
+//! The pipeline of a client's write: decode, mutate, prepare, validate, admit, allocate, store, and the hooks after.
+//!
+//! As kube-apiserver's handlers and the `Store` of `k8s.io/apiserver/pkg/registry/generic/registry` do it together. A write that
+//! loses against another one begins anew with the state that won.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kube_patch::Writer;
+use kube_validation::FieldError;
+use serde_json::{Value, json};
+
+use super::commit::{Committed, Target};
+use super::state::Cluster;
+use crate::resource::{Resource, SERVICE, to_json};
+use crate::status::{Cause, Status};
+use crate::store::{Error, Object};
+use crate::strategy;
+
+/// How often an apply is tried again whose object others keep creating and deleting.
+const ATTEMPTS: usize = 5;
+/// How often a name is generated again that is taken: as kube-apiserver.
+const NAMES: usize = 8;
+
+/// A client's write.
+#[derive(Debug)]
+pub(crate) struct Write<'a> {
+    pub(crate) method: WriteMethod,
+    pub(crate) resource: &'a Arc<Resource>,
+    /// Of the request's path; empty for an object of the cluster.
+    pub(crate) namespace: &'a str,
+    /// Of the request's path; empty where an object is created.
+    pub(crate) name: &'a str,
+    /// Empty: the object itself.
+    pub(crate) subresource: &'a str,
+    /// Who writes, for managed fields.
+    pub(crate) manager: &'a str,
+    pub(crate) dry_run: bool,
+}
+
+/// How a client writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteMethod {
+    /// POST
+    Create,
+    /// PUT
+    Update,
+    /// PATCH, but for apply
+    Patch,
+    /// Server-side apply
+    Apply,
+}
+
+/// What a client wants an object to be.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Makes what a client wants an object to be from what it is now: the decode step of a write to an object that is there.
+pub(crate) type Decode<'a> = &'a (dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync);
+
+/// What a write left behind.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) bytes: Bytes,
+    pub(crate) created: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One attempt at a write, from step to step.
+struct Attempt<'a> {
+    write: &'a Write<'a>,
+    target: Target<'a>,
+    /// The object as it is so far.
+    new: Value,
+    /// The object that it replaces; `None` where it is created.
+    old: Option<Current>,
+    warnings: Vec<String>,
+    /// The object is to be created, and has a resourceVersion.
+    versioned: bool,
+}
+
+/// The object that is there.
+struct Current {
+    stored: Arc<Object>,
+    value: Value,
+}
+
+/// What came of an attempt.
+enum Outcome {
+    Written(Written),
+    /// An object of the name is there already.
+    Taken(Status),
+    /// The object, or what the new one needs, has changed in between.
+    Changed,
+}
+
+/// What a Service was given and is not stored yet. Dropped, it is free again.
+struct Reserved<'a> {
+    cluster: &'a Cluster,
+    /// The Service with it, and the one before.
+    service: Option<(Value, Option<Value>)>,
+}
+
+impl Cluster {
+    /// Stores a new object.
+    pub(crate) async fn create(&self, write: &Write<'_>, mut object: Value) -> Result<Written, Status> {
+        let resource = write.resource;
+        if resource.namespaced && write.namespace.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
+        let text =
+            |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        // What PUT and apply create has lost its version before it gets this far; a text that is not a number is none.
+        let versioned = write.method == WriteMethod::Create
+            && text(&object, "resourceVersion").parse::<u64>().is_ok_and(|version| version != 0);
+        let namespace = text(&object, "namespace");
+        if !namespace.is_empty() && namespace != write.namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        let (given, base) = (text(&object, "name"), text(&object, "generateName"));
+        let generates = given.is_empty() && !base.is_empty();
+        let mut error = Status::already_exists(resource, &given);
+        for _ in 0..NAMES {
+            let name = if generates { generate_name(&base) } else { given.clone() };
+            set_identity(resource, &mut object, write.namespace, &name, &self.clock.seconds());
+            let attempt = Attempt {
+                write,
+                target: Target { resource, namespace: write.namespace, name: &name },
+                new: object.clone(),
+                old: None,
+                warnings: Vec::new(),
+                versioned,
+            };
+            match self.run(attempt).await? {
+                Outcome::Written(written) => return Ok(written),
+                Outcome::Taken(taken) if !generates => return Err(taken),
+                Outcome::Taken(taken) => error = taken,
+                Outcome::Changed => {}
+            }
+        }
+        Err(error)
+    }
+
+    /// Stores the next state of an object, which `decode` makes of the current one.
+    pub(crate) async fn update(&self, write: &Write<'_>, decode: Decode<'_>) -> Result<Written, Status> {
+        let Write { resource, namespace, name, .. } = *write;
+        // Each attempt that is lost is another client's that succeeds.
+        loop {
+            let stored = self.object(resource, namespace, name)?;
+            let mut old = resource.value(&stored);
+            resource.set_type(&mut old);
+            let Decoded { object: mut new, warnings } = decode(&old)?;
+            check_labels(resource, &new)?;
+            check_target(write, &mut new)?;
+            match &resource.custom {
+                Some(_) => check_type(resource, &new)?,
+                None => resource.set_type(&mut new),
+            }
+            check_version(write, &mut new, &old)?;
+            let attempt = Attempt {
+                write,
+                target: Target { resource, namespace, name },
+                new,
+                old: Some(Current { stored, value: old }),
+                warnings,
+                versioned: false,
+            };
+            match self.run(attempt).await? {
+                Outcome::Written(written) => return Ok(written),
+                Outcome::Taken(taken) => return Err(taken),
+                Outcome::Changed => {}
+            }
+        }
+    }
+
+    /// Stores the next state of an object, or a new one where none is there and the resource lets a PUT create it.
+    pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
+        let decode = |_: &Value| Ok(Decoded { object: object.clone(), warnings: Vec::new() });
+        match self.update(write, &decode).await {
+            Err(status)
+                if status.code == 404
+                    && write.subresource.is_empty()
+                    && strategy::allows_create_on_update(write.resource) =>
+            {
+                self.create(write, object).await
+            }
+            other => other,
+        }
+    }
+
+    /// Applies a configuration to the object at the write's path, or creates it.
+    pub(crate) async fn apply(
+        &self,
+        write: &Write<'_>,
+        applied: &Value,
+        force: bool,
+    ) -> Result<Written, Status> {
+        let resource = write.resource;
+        let merge = |old: Option<&Value>| {
+            let writer = self.writer(write, &resource.api_version(), |writer| {
+                kube_patch::apply(resource.merge_type(), old, applied, writer, force)
+            });
+            let mut object = writer.map_err(|error| match error {
+                kube_patch::ApplyError::Conflict(conflicts) => apply_conflict(conflicts),
+                kube_patch::ApplyError::Invalid(message) => Status::bad_request(message),
+                other => Status::internal(other.to_string()),
+            })?;
+            strategy::normalize(resource, &mut object).map_err(|why| {
+                let (version, kind) = (resource.api_version(), &resource.kind);
+                Status::internal(format!(
+                    "failed to convert new object (/{}; {version}, Kind={kind}) to proper version: unable to convert \
+                     unstructured object to {version}, Kind={kind}: {why}",
+                    write.name
+                ))
+            })?;
+            Ok(Decoded { object, warnings: Vec::new() })
+        };
+        let mut written = Err(Status::no_such_path());
+        for _ in 0..ATTEMPTS {
+            written = self.update(write, &|old: &Value| merge(Some(old))).await;
+            match &written {
+                Err(status) if status.code == 404 && write.subresource.is_empty() => {}
+                _ => break,
+            }
+            let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
+            if !uid.is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(Status::conflict(resource, write.name, &why));
+            }
+            written = self.create(write, merge(None)?.object).await;
+            match &written {
+                // Another client created it in between.
+                Err(status) if status.code == 409 => {}
+                _ => break,
+            }
+        }
+        written
+    }
+
+    /// The steps of an attempt, once it is decoded.
+    async fn run(&self, mut attempt: Attempt<'_>) -> Result<Outcome, Status> {
+        self.mutate(&mut attempt).await?;
+        self.prepare(&mut attempt);
+        validate(&mut attempt)?;
+        self.admit(&attempt).await?;
+        let reserved = self.allocate(&mut attempt)?;
+        self.store(attempt, reserved)
+    }
+
+    /// Mutate: managed fields before the server adds what belongs to nobody, and the plugins that change objects.
+    async fn mutate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
+        if tracks_early(attempt.write, attempt.old.is_none()) {
+            self.track(attempt);
+        }
+        match &attempt.old {
+            None => self.mutate_create(attempt.target, &mut attempt.new).await,
+            Some(old) => self.mutate_update(attempt.target, &mut attempt.new, &old.value).await,
+        }
+    }
+
+    /// Prepare: what the client may not write becomes what it was, or what it is at first.
+    fn prepare(&self, attempt: &mut Attempt<'_>) {
+        let Attempt { write, new, .. } = attempt;
+        match &attempt.old {
+            None => strategy::prepare_create(write.resource, new),
+            Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
+        }
+        if !tracks_early(write, attempt.old.is_none()) && write.method != WriteMethod::Apply {
+            self.track(attempt);
+        }
+        if let Some(old) = &attempt.old {
+            kube_patch::keep_times(&old.value, &mut attempt.new);
+        }
+    }
+
+    /// Admit: the last word before the write.
+    async fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Status> {
+        self.admit_write(attempt.target, &attempt.new, attempt.old.as_ref().map(|old| &old.value)).await
+    }
+
+    /// Allocate: gives a Service addresses and ports; other objects need none.
+    fn allocate(&self, attempt: &mut Attempt<'_>) -> Result<Reserved<'_>, Status> {
+        let Target { resource, name, .. } = attempt.target;
+        if resource.group_kind() != SERVICE {
+            return Ok(Reserved { cluster: self, service: None });
+        }
+        let old = attempt.old.as_ref().map(|old| &old.value);
+        self.allocations()
+            .allocate(&mut attempt.new, old)
+            .map_err(|error| Status::invalid(&resource.group, &resource.kind, name, vec![error]))?;
+        Ok(Reserved { cluster: self, service: Some((attempt.new.clone(), old.cloned())) })
+    }
+
+    /// Store: the write itself, with its hooks, unless it is a dry run or changes nothing.
+    fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
+        let Attempt { write, target, new, old, warnings, versioned } = attempt;
+        let resource = write.resource;
+        let shown = |object: &Value| to_json(&resource.decode(resource.encode(object).into_owned()));
+        let written = |bytes, created| Outcome::Written(Written { bytes, created, warnings });
+        let Some(Current { stored, value: old }) = old else {
+            let taken = |other: Option<Arc<Object>>| match other.is_some_and(|other| other.deleted) {
+                true => Outcome::Taken(Status::being_deleted(resource, target.name)),
+                false => Outcome::Taken(Status::already_exists(resource, target.name)),
+            };
+            let other = || self.store.get(&resource.collection, &resource.key(target.namespace, target.name));
+            if write.dry_run {
+                // Only looked at: what stands in the way can be gone a moment later.
+                return Ok(match other() {
+                    None => written(shown(&new), true),
+                    other => taken(other),
+                });
+            }
+            if versioned {
+                return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+            }
+            return Ok(match self.commit_create(target, &new) {
+                Ok(stored) => {
+                    reserved.keep();
+                    written(resource.bytes(&stored), true)
+                }
+                Err(Error::NotLive) => Outcome::Changed,
+                Err(_) => taken(other()),
+            });
+        };
+        // What is stored may be other than what clients get of it.
+        let unchanged = match resource.is_plain(&stored) {
+            true => new == old,
+            false => *resource.encode(&new) == stored.value(),
+        };
+        if unchanged {
+            return Ok(written(resource.bytes(&stored), false));
+        }
+        if write.dry_run {
+            return Ok(written(shown(&new), false));
+        }
+        match self.commit_update(target, stored.revision, &old, &new) {
+            Ok(committed) => {
+                reserved.keep();
+                let bytes = match committed {
+                    Committed::Stored(stored) => resource.bytes(&stored),
+                    Committed::Removed(event) => resource.last(&event),
+                };
+                Ok(written(bytes, false))
+            }
+            Err(_) => Ok(Outcome::Changed),
+        }
+    }
+
+    /// Gives the writer the fields that it changes.
+    fn track(&self, attempt: &mut Attempt<'_>) {
+        let Attempt { write, new, old, .. } = attempt;
+        let old = old.as_ref().map(|old| &old.value);
+        self.writer(write, &write.resource.api_version(), |writer| {
+            kube_patch::track(write.resource.merge_type(), old, new, writer);
+        });
+    }
+
+    fn writer<T>(&self, write: &Write<'_>, api_version: &str, with: impl FnOnce(&Writer<'_>) -> T) -> T {
+        const STATUS: &[&[&str]] = &[&["status"]];
+        let reset = match write.subresource {
+            "" if write.resource.has_status() => STATUS,
+            _ => &[],
+        };
+        let Write { manager, subresource, .. } = *write;
+        with(&Writer { manager, subresource, api_version, time: self.clock.now(), reset })
+    }
+}
+
+/// Validate: what the strategy has against the object, and warnings.
+fn validate(attempt: &mut Attempt<'_>) -> Result<(), Status> {
+    let Attempt { write, target, new, .. } = attempt;
+    let found = match &attempt.old {
+        None => strategy::validate_create(write.resource, new),
+        Some(old) => strategy::validate_update(write.resource, write.subresource, new, &old.value),
+    };
+    if !found.errors.is_empty() {
+        let Target { resource, name, .. } = *target;
+        return Err(Status::invalid(&resource.group, &resource.kind, name, found.errors));
+    }
+    attempt.warnings.extend(found.warnings);
+    Ok(())
+}
+
+/// Whether managed fields are kept up before the strategy prepares the object, and not after: kube-apiserver does so for its own
+/// kinds, and for what is created. An apply keeps them up itself.
+fn tracks_early(write: &Write<'_>, creates: bool) -> bool {
+    write.method != WriteMethod::Apply
+        && (creates || write.resource.custom.is_none() && write.subresource.is_empty())
+}
+
+impl Reserved<'_> {
+    /// It is stored.
+    fn keep(mut self) {
+        self.service = None;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some((service, old)) = &self.service {
+            self.cluster.allocations().undo(service, old.as_ref());
+        }
+    }
+}
+
+/// A name for `metadata.generateName`: it and five random characters, no longer than a name may be.
+fn generate_name(base: &str) -> String {
+    // As apimachinery's: no vowels, so that no words come out.
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LENGTH: usize = 5;
+    const MAX: usize = 63 - LENGTH;
+    let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
+    let random = uuid::Uuid::new_v4();
+    let letters = random
+        .as_bytes()
+        .iter()
+        .take(LENGTH)
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+    base.chars().chain(letters).collect()
+}
+
+/// What tells a new object from all others.
+pub(super) fn set_identity(resource: &Resource, object: &mut Value, namespace: &str, name: &str, now: &str) {
+    let metadata = strategy::metadata(object);
+    for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        metadata.remove(unset);
+    }
+    metadata.insert("name".to_owned(), name.into());
+    if resource.namespaced {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".to_owned(), now.into());
+}
+
+/// Refuses labels and annotations of custom resources that are not text; built-in ones are checked whole.
+pub(crate) fn check_labels(resource: &Resource, object: &Value) -> Result<(), Status> {
+    if resource.custom.is_none() {
+        return Ok(());
+    }
+    for field in ["labels", "annotations"] {
+        let mut values = object["metadata"][field].as_object().into_iter().flatten().map(|(_, value)| value);
+        if let Some(wrong) = values.find(|value| !value.is_string() && !value.is_null()) {
+            let found = kube_validation::go::json_type(wrong);
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {found} into Go struct field \
+                 ObjectMeta.{field} of type string",
+                resource.kind, resource.version, resource.kind
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a custom resource's object of another type, which a patch may have made of it.
+pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if version != resource.api_version() {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            resource.api_version()
+        )));
+    }
+    if kind != resource.kind {
+        let why = format!("must be {}", resource.kind);
+        let error = FieldError::invalid("kind", &kind.into(), &why);
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(Status::invalid(&resource.group, kind, name, vec![error]));
+    }
+    Ok(())
+}
+
+/// Refuses an object with another name or namespace than its path; it may leave out the namespace.
+fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    if name != write.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            write.name
+        )));
+    }
+    let namespace = new["metadata"]["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() && !write.namespace.is_empty() {
+        strategy::metadata(new).insert("namespace".to_owned(), write.namespace.into());
+    } else if namespace != write.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a write whose client has read, or names, another state or another object than the one that is there.
+fn check_version(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+    let Write { resource, namespace, name, .. } = *write;
+    let text = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let number = |text: &str| match text {
+        "" => Ok(0),
+        text => text.parse::<u64>().map_err(|error| {
+            let why = match error.kind() {
+                std::num::IntErrorKind::PosOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Status::internal(format!("strconv.ParseUint: parsing {text:?}: {why}"))
+        }),
+    };
+    let current = &old["metadata"]["resourceVersion"];
+    // 0 is as good as none.
+    let given = number(&text(new))?;
+    if given == 0 {
+        if !strategy::allows_unconditional_update(resource) {
+            let error =
+                FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+            return Err(Status::invalid(&resource.group, &resource.plural, name, vec![error]));
+        }
+    } else if number(&text(old))? != given {
+        return Err(Status::modified(resource, name));
+    }
+    let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
+    let old_uid = old["metadata"]["uid"].as_str().unwrap_or_default();
+    if write.method == WriteMethod::Update && !uid.is_empty() && uid != old_uid {
+        let key = format!(
+            "/registry/{}/{}",
+            resource.collection.trim_start_matches('/'),
+            resource.key(namespace, name)
+        );
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+             failed: UID in precondition: {uid}, UID in object meta: {old_uid}"
+        );
+        return Err(Status::conflict(resource, name, &why));
+    }
+    strategy::metadata(new).insert("resourceVersion".to_owned(), current.clone());
+    Ok(())
+}
+
+fn apply_conflict(conflicts: Vec<kube_patch::Conflict>) -> Status {
+    let causes = conflicts.iter().map(|conflict| Cause {
+        reason: "FieldManagerConflict".to_owned(),
+        message: format!("conflict with {}", conflict.manager),
+        field: conflict.field.clone(),
+    });
+    let causes = causes.collect();
+    Status::apply_conflict(kube_patch::ApplyError::Conflict(conflicts).to_string(), causes)
+}

@@ -1,0 +1,302 @@
+//! What a client sent: an object, a patch or options, in JSON, YAML or, of built-in kinds, protobuf.
+
+use http::{HeaderMap, header};
+use kube_builtin::protobuf;
+use kube_validation::FieldPath;
+use serde::de::DeserializeSeed;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::query::FieldValidation;
+use super::request::Request;
+use crate::cluster::{Decoded, check_labels, check_type};
+use crate::resource::Resource;
+use crate::status::Status;
+use crate::strategy;
+
+/// How a body is written.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// The media type of a body, without its parameters; none if it is not said.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// Whether a body is protobuf.
+pub(super) fn is_protobuf(request: &Request<'_>) -> bool {
+    media_type(request.headers) == Some(protobuf::MEDIA_TYPE)
+}
+
+/// The object of a create or a PUT with its `apiVersion` and `kind`, and what to warn of.
+pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
+    let encoding = encoding(request)?;
+    let resource = request.resource;
+    if matches!(encoding, Encoding::Protobuf) && resource.custom.is_some() {
+        // There is no message of it. kube-apiserver drops the connection.
+        return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
+    }
+    let unrecognized = |why: String| unrecognized(request, &resource.kind, &why);
+    let mut duplicates = Vec::new();
+    let mut object = match encoding {
+        Encoding::Json => parse_json(request.body, &mut duplicates).map_err(|error| {
+            unrecognized(format!("couldn't get version/kind; json parse error: {}", go_json_error(&error)))
+        })?,
+        Encoding::Yaml => {
+            serde_saphyr::from_slice(request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
+        }
+        Encoding::Protobuf => decode_protobuf(request, &resource.api_version(), &resource.kind)?,
+    };
+    if !object.is_object() {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
+        return Err(unrecognized(why.to_owned()));
+    }
+    check_body_type(resource, &mut object, &unrecognized)?;
+    check_labels(resource, &object)?;
+    let unknown = strategy::normalize(resource, &mut object).map_err(|why| {
+        let kind = &resource.kind;
+        Status::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {why}",
+            resource.version
+        ))
+    })?;
+    let mut problems: Vec<String> =
+        duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
+    problems.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Strict if !problems.is_empty() => return Err(strict(resource, &problems)),
+        FieldValidation::Warn | FieldValidation::Strict => problems,
+    };
+    Ok(Decoded { object, warnings })
+}
+
+/// An object in a protobuf body, of the given type if the body does not name one.
+pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
+    protobuf::decode(request.body, api_version, kind).map_err(|error| match error.type_meta {
+        None => unrecognized(request, kind, &error.problem.to_string()),
+        Some((api_version, given)) => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            let why = error.problem;
+            Status::bad_request(format!(
+                "{given} in version {version:?} cannot be handled as a {kind}: {why}"
+            ))
+        }
+    })
+}
+
+/// The object of a POST to a subresource, whose type is not its resource's; the body may leave its type out.
+pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
+    let object = match encoding(request)? {
+        Encoding::Protobuf => decode_protobuf(request, api_version, kind)?,
+        Encoding::Json | Encoding::Yaml => {
+            parse_yaml(request.body).map_err(|why| unrecognized(request, kind, &why))?
+        }
+    };
+    if !object.is_object() {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into an object";
+        return Err(unrecognized(request, kind, why));
+    }
+    let differs = |field: &str, expected: &str| {
+        object[field].as_str().is_some_and(|given| !given.is_empty() && given != expected)
+    };
+    if differs("apiVersion", api_version) || differs("kind", kind) {
+        let given = object["kind"].as_str().filter(|given| !given.is_empty()).unwrap_or(kind);
+        let version = object["apiVersion"].as_str().unwrap_or(api_version);
+        return Err(Status::bad_request(format!(
+            "{given} in version {:?} cannot be handled as a {kind}: no kind {given:?} is registered for version \
+             {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            version.rsplit('/').next().unwrap_or_default(),
+        )));
+    }
+    Ok(object)
+}
+
+/// 400 for what `fieldValidation=Strict` does not allow.
+pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
+    let kind = &resource.kind;
+    Status::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+        resource.version,
+        problems.join(", ")
+    ))
+}
+
+/// Reads JSON; its depth is bounded by serde_json (128).
+pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Tracked { path: &FieldPath::Root(""), duplicates }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads a patch or options, which may be JSON or YAML, as kube-apiserver's YAML decoder does.
+pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
+    serde_saphyr::from_slice(body).map_err(|error| error.to_string())
+}
+
+/// `DeleteOptions` in a body; null if there is none.
+pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    if matches!(encoding(request)?, Encoding::Protobuf) {
+        return protobuf::delete_options(request.body).map_err(|why| Status::bad_request(why.to_string()));
+    }
+    let value = parse_yaml(request.body).map_err(|error| {
+        Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
+    match value {
+        Value::Object(_) | Value::Null => Ok(value),
+        _ => Err(Status::bad_request(
+            "couldn't get version/kind; json parse error: the options are not an object",
+        )),
+    }
+}
+
+/// How a body is written.
+fn encoding(request: &Request<'_>) -> Result<Encoding, Status> {
+    match media_type(request.headers) {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => Ok(Encoding::Json),
+        Some("application/yaml") => Ok(Encoding::Yaml),
+        Some(protobuf::MEDIA_TYPE) => Ok(Encoding::Protobuf),
+        Some(_) => Err(Status::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+            protobuf::MEDIA_TYPE,
+        ])),
+    }
+}
+
+/// 400 for a body that does not tell what it is, with its beginning.
+fn unrecognized(request: &Request<'_>, kind: &str, why: &str) -> Status {
+    let body = request.body;
+    let shown = body.get(..30).unwrap_or(body);
+    let more = if shown.len() < body.len() { " ..." } else { "" };
+    let shown = match shown {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(shown).into_owned(),
+        bytes => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})"
+    ))
+}
+
+/// Refuses an object of another type than the request's; built-in ones may leave theirs out.
+fn check_body_type(
+    resource: &Resource,
+    object: &mut Value,
+    unrecognized: &impl Fn(String) -> Status,
+) -> Result<(), Status> {
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    if resource.custom.is_some() {
+        if kind.is_empty() {
+            return Err(unrecognized(format!("Object 'Kind' is missing in '{object}'")));
+        }
+        return check_type(resource, object);
+    }
+    let matches_kind = kind.is_empty() || kind == resource.kind;
+    let matches_version = version.is_empty() || version == resource.api_version();
+    if !(matches_kind && matches_version) {
+        let kind = if kind.is_empty() { &resource.kind } else { &kind };
+        let full = if version.is_empty() { resource.api_version() } else { version };
+        let short = full.rsplit('/').next().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "{kind} in version {short:?} cannot be handled as a {}: no kind {kind:?} is registered for version {full:?} \
+             in scheme \"pkg/runtime/scheme.go:111\"",
+            resource.kind
+        )));
+    }
+    resource.set_type(object);
+    Ok(())
+}
+
+/// The beginning of Go's words for what is wrong with a JSON text.
+fn go_json_error(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
+}
+
+/// Reads a value, and notes the paths of members that come twice.
+struct Tracked<'a> {
+    path: &'a FieldPath<'a>,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        loop {
+            let path = self.path.index(array.len());
+            match items.next_element_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })? {
+                Some(item) => array.push(item),
+                None => return Ok(Value::Array(array)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let path = self.path.child(&key);
+            let value =
+                members.next_value_seed(Tracked { path: &path, duplicates: &mut *self.duplicates })?;
+            if map.contains_key(&key) {
+                self.duplicates.push(path.to_string());
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,95 @@
+//! DELETE of objects and of collections.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::delete_options::delete_options;
+use super::read::prefix;
+use super::render::{self, Response, warn};
+use super::request::Request;
+use crate::cluster::{DeleteOptions, Deleted, Propagation, Selection, Target, orphans_by_default};
+use crate::resource::Resource;
+use crate::status::Status;
+use crate::store::Range;
+
+/// DELETE of one object.
+pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
+    let options = delete_options(&request)?;
+    let (info, resource) = (request.info, request.resource);
+    let view = request.view()?;
+    let mut response = match request.cluster.delete(request.target(), &options).await? {
+        Deleted::Marked(object) => view.response(StatusCode::OK, &object),
+        Deleted::Gone(last) if returns_object(resource) => view.response(StatusCode::OK, &last),
+        Deleted::Gone(last) => {
+            let last = render::parse(&last);
+            let mut details =
+                json!({"name": info.name, "kind": resource.plural, "uid": last["metadata"]["uid"]});
+            if !resource.group.is_empty() {
+                details["group"] = resource.group.clone().into();
+            }
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+            });
+            render::value_response(StatusCode::OK, request.accept.encoding, &status)
+        }
+    };
+    warn_of_orphans(resource, &options, &mut response);
+    Ok(response)
+}
+
+/// DELETE of all objects of a collection that are selected.
+pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, Status> {
+    let options = delete_options(&request)?;
+    let list = request.query.list_options()?;
+    let (cluster, resource, view) = (request.cluster, request.resource, request.view()?);
+    let selection = Selection::parse(resource, &list.labels, &list.fields)?;
+    let range = Range { prefix: &prefix(request), ..Range::default() };
+    let page = cluster.store.list(&resource.collection, range, None);
+    let page = page.map_err(|error| Status::internal_error(error.to_string()))?;
+    let mut items = Vec::new();
+    for object in page.objects.iter().filter(|object| selection.matches(resource, object)) {
+        match cluster.delete(Target::of(resource, object), &options).await {
+            Ok(_) => items.push(view.item(resource.value(object))),
+            // Another client deleted it.
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let list = view.list(items, json!({"resourceVersion": page.revision.to_string()}));
+    let mut response = render::value_response(StatusCode::OK, request.accept.encoding, &list);
+    warn_of_orphans(resource, &options, &mut response);
+    Ok(response)
+}
+
+/// Warns a client that deletes a Job, and does not say what is to become of its Pods, that they stay.
+fn warn_of_orphans(resource: &Resource, options: &DeleteOptions, response: &mut Response) {
+    if options.propagation == Propagation::Unset && resource.kind == "Job" && orphans_by_default(resource) {
+        let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                       remove them or set propagationPolicy=Orphan to suppress this warning";
+        warn(response.headers_mut(), warning);
+    }
+}
+
+/// Whether the answer to a deletion is the object, and not a `Status`.
+fn returns_object(resource: &Resource) -> bool {
+    let kinds = [
+        "CSIDriver",
+        "CSINode",
+        "DeviceClass",
+        "Namespace",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodTemplate",
+        "ResourceClaim",
+        "ResourceClaimTemplate",
+        "ResourceQuota",
+        "ResourceSlice",
+        "Service",
+        "ServiceAccount",
+        "StorageClass",
+        "VolumeAttachment",
+        "VolumeAttributesClass",
+    ];
+    resource.custom.is_none() && kinds.contains(&resource.kind.as_str())
+}

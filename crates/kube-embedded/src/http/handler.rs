@@ -1,0 +1,237 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::body::Body;
+use super::faults::{Faults, Hit};
+use super::impersonate::impersonation;
+use super::injection::{self, Injections};
+use super::negotiate::Accept;
+use super::query::Query;
+use super::render::{self, Response, plain_text, warn_first};
+use super::request::Request;
+use super::request_info::request_info;
+use super::{components, delete, discovery, faulty, openapi, pods, read, review, scale, token, watch, write};
+use crate::cluster::{Cluster, RequestInfo};
+use crate::scheme::Scheme;
+use crate::status::Status;
+use crate::user::User;
+
+/// Answers the requests of a server.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) faults: Faults,
+    /// Those of clients in other processes, if these may have any.
+    pub(crate) injections: Option<Injections>,
+}
+
+impl Handler {
+    /// Answers a request of a user, with a fault if there is one for it.
+    pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
+        match self.faults.take(request.method(), request.uri()) {
+            None => self.perform(user, request).await,
+            // In a box because it is rare, and would make each request's future larger.
+            Some(hit) => Box::pin(self.answer_faulty(user, request, hit)).await,
+        }
+    }
+
+    async fn answer_faulty(&self, user: &User, mut request: http::Request<Body>, hit: Hit) -> Response {
+        match faulty::before(&self.cluster, &mut request, &hit).await {
+            Some(response) => response,
+            None => faulty::after(&self.cluster, self.perform(user, request).await, hit),
+        }
+    }
+
+    async fn perform(&self, user: &User, request: http::Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        let answer = self.answer_as(user, &parts, body).await;
+        // Refusals say what there is, too.
+        let settled = self.cluster.settled().await;
+        settled.and(answer).unwrap_or_else(|error| render::status(&error))
+    }
+
+    /// Answers a request, which may ask to be made as another user.
+    async fn answer_as(
+        &self,
+        user: &User,
+        parts: &http::request::Parts,
+        body: Body,
+    ) -> Result<Response, Status> {
+        let cluster = &*self.cluster;
+        let other = impersonation(&parts.headers)?.authorize(&cluster.rbac, &cluster.store, user)?;
+        let user = other.as_ref().unwrap_or(user);
+        let query = Query::parse(parts.uri.query());
+        let Some(info) = request_info(&parts.method, parts.uri.path(), query.watch()) else {
+            return self.answer_path(user, parts, body).await;
+        };
+        cluster.rbac.authorize(&cluster.store, user, &info)?;
+        let scheme = cluster.scheme();
+        let resource = scheme.get(&info.group, &info.version, &info.resource);
+        let resource = resource.ok_or_else(|| not_served(&scheme, &info))?;
+        // An object of a namespace is not found outside of one, nor one of the cluster in one.
+        if resource.namespaced == info.namespace.is_empty() && !(resource.namespaced && info.name.is_empty())
+        {
+            return Err(Status::no_such_path());
+        }
+        let accept = Accept::negotiate(&parts.headers).ok_or_else(Status::not_acceptable)?;
+        let body = match parts.method {
+            Method::GET | Method::HEAD => Bytes::new(),
+            _ => body.collect_request().await?,
+        };
+        let request = Request {
+            cluster,
+            user,
+            method: &parts.method,
+            info: &info,
+            query: &query,
+            headers: &parts.headers,
+            body: &body,
+            resource,
+            accept: &accept,
+        };
+        let answer = match info.subresource.as_str() {
+            "" => answer_resource(request).await,
+            _ => answer_subresource(request).await,
+        };
+        let mut response = answer.unwrap_or_else(|error| render::status(&error));
+        let deprecation = match &resource.custom {
+            Some(custom) => custom.deprecation.as_deref(),
+            None => kube_builtin::resources::deprecation_warning(&resource.group, &resource.kind),
+        };
+        if let Some(warning) = deprecation {
+            warn_first(response.headers_mut(), warning);
+        }
+        Ok(response)
+    }
+
+    /// Answers a request for a path that is not a resource's.
+    async fn answer_path(
+        &self,
+        user: &User,
+        parts: &http::request::Parts,
+        body: Body,
+    ) -> Result<Response, Status> {
+        let cluster = &*self.cluster;
+        let (method, path) = (&parts.method, parts.uri.path());
+        if let Some(injections) = &self.injections
+            && let Some(rest) = injection::path(path)
+        {
+            return injections.answer(&self.faults, user, method, rest, body).await;
+        }
+        let verb = method.as_str().to_ascii_lowercase();
+        cluster.rbac.authorize_path(&cluster.store, user, &verb, path)?;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(match path.starts_with("/api") {
+                true => Status::method_not_allowed(),
+                false => Status::no_such_path(),
+            });
+        }
+        let path = path.trim_end_matches('/');
+        if let Some(document) = path.strip_prefix("/openapi/") {
+            let answer = openapi::answer(cluster, document, &parts.headers);
+            return answer.unwrap_or_else(|| Err(Status::no_such_path()));
+        }
+        if is_health(path) {
+            return Ok(plain_text(StatusCode::OK, "ok"));
+        }
+        let answer = token::discovery(cluster, path, &parts.uri, &parts.headers)
+            .or_else(|| discovery::answer(&cluster.scheme(), path, &parts.headers));
+        Ok(answer.unwrap_or_else(|| render::status(&Status::page_not_found())))
+    }
+}
+
+/// Answers a request for objects.
+async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
+    let (info, resource) = (request.info, request.resource);
+    let named = !info.name.is_empty();
+    if *request.method == Method::POST && named {
+        return Err(Status::method_not_allowed());
+    }
+    if !resource.verbs.iter().any(|it| it == info.verb) {
+        return Err(match resource.custom {
+            Some(_) if !named => Status::bad_request("name must be provided"),
+            _ => Status::method_not_allowed(),
+        });
+    }
+    match *request.method {
+        Method::GET | Method::HEAD if components::are(resource) => components::answer(request),
+        Method::GET | Method::HEAD if info.verb == "get" => read::get(request).await,
+        Method::GET | Method::HEAD => {
+            let mut options = request.query.list_options()?;
+            if named {
+                // A watch of one object is one of its collection with a selector.
+                options.fields = format!("metadata.name={}", info.name);
+            }
+            if options.watch {
+                watch::watch(request, &options).await
+            } else {
+                read::list(request, &options).await
+            }
+        }
+        Method::POST if resource.kind == "Binding" && resource.group.is_empty() => pods::bind(request),
+        // What can only be created is a question.
+        Method::POST if resource.verbs.len() == 1 => review::create(request),
+        Method::POST => write::create(request).await,
+        Method::PUT if named => write::update(request).await,
+        Method::PATCH if named => write::patch(request).await,
+        Method::DELETE if named => delete::delete(request).await,
+        Method::DELETE => delete::delete_collection(request).await,
+        Method::PUT | Method::PATCH if resource.custom.is_some() => {
+            Err(Status::bad_request("name must be provided"))
+        }
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Answers a request for a part of an object.
+async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
+    let (info, resource) = (request.info, request.resource);
+    let Some(subresource) = resource.subresource(&info.subresource) else {
+        return Err(match resource.custom {
+            Some(_) => Status::not_found(&resource.group, &resource.plural, &info.name),
+            None => Status::no_such_path(),
+        });
+    };
+    if !subresource.verbs.iter().any(|it| it == info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    match (info.subresource.as_str(), request.method) {
+        ("scale", _) => scale::answer(request).await,
+        ("binding", &Method::POST) => pods::bind(request),
+        ("eviction", &Method::POST) => pods::evict(request).await,
+        ("token", &Method::POST) => token::request(request),
+        (
+            "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
+            &Method::GET | &Method::HEAD,
+        ) => read::get(request).await,
+        ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers", &Method::PUT) => {
+            write::update(request).await
+        }
+        ("status" | "approval" | "resize" | "ephemeralcontainers", &Method::PATCH) => {
+            write::patch(request).await
+        }
+        // Its object is looked for first.
+        _ if request.cluster.object(resource, &info.namespace, &info.name).is_err() => {
+            Err(Status::not_found(&resource.group, &resource.plural, &info.name))
+        }
+        _ => Err(Status::not_implemented(&format!("{}/{}", resource.plural, info.subresource))),
+    }
+}
+
+/// Why a resource is not there.
+fn not_served(scheme: &Scheme, info: &RequestInfo) -> Status {
+    // Where no group is, kube-apiserver has no handler either, and answers in plain text.
+    match scheme.is_builtin(&info.group) || scheme.group_version(&info.group, &info.version).is_some() {
+        true => Status::no_such_path(),
+        false => Status::page_not_found(),
+    }
+}
+
+fn is_health(path: &str) -> bool {
+    let rest = ["/healthz", "/livez", "/readyz"].iter().find_map(|it| path.strip_prefix(it));
+    matches!(rest, Some("" | "/ping"))
+}

@@ -1,0 +1,38 @@
+//! HTTP: requests are parsed, given to the [`Cluster`](crate::cluster::Cluster), and its answers rendered.
+//!
+//! Nothing here knows a socket or writes to the store. A request arrives with the [`User`](crate::user::User) that makes it.
+
+mod authenticate;
+mod body;
+mod components;
+mod decode;
+mod delete;
+mod delete_options;
+mod discovery;
+pub mod faults;
+mod faulty;
+mod handler;
+mod impersonate;
+mod injection;
+mod negotiate;
+mod openapi;
+mod pods;
+mod query;
+mod read;
+mod render;
+mod request;
+mod request_info;
+mod review;
+mod scale;
+mod service;
+mod token;
+mod watch;
+mod write;
+
+pub(crate) use self::authenticate::authenticate;
+pub use self::body::Body;
+pub(crate) use self::handler::Handler;
+pub(crate) use self::injection::Injections;
+pub(crate) use self::render::{Response, plain_text, status};
+pub use self::service::Service;
+pub(crate) use self::watch::IsWatch;

@@ -1,0 +1,121 @@
+//! `/openapi/v3` and `/openapi/v2`: what may be sent to each resource, and the schemas of its objects, for
+//! `kubectl explain` and its like.
+
+mod v2;
+mod v3;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::negotiate::Encoding;
+use super::render::{self, Response};
+use crate::cluster::Cluster;
+use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
+use crate::scheme::Scheme;
+use crate::status::Status;
+
+/// Answers a path below `/openapi/`. `None`: it is not there.
+///
+/// Clients that take only protobuf, as client-go's of version 2, get 406.
+pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
+    if !accepts_json(headers) {
+        return Some(Err(Status::not_acceptable()));
+    }
+    let scheme = cluster.scheme();
+    let document = match path {
+        "v2" => v2(cluster, &scheme),
+        "v3" => index(cluster, &scheme),
+        _ => document(cluster, &scheme, path.strip_prefix("v3/")?)?,
+    };
+    Some(Ok(render::value_response(StatusCode::OK, Encoding::Json, &document)))
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok()).peekable();
+    accepted.peek().is_none()
+        || accepted.flat_map(|it| it.split(',')).any(|it| {
+            matches!(
+                it.split(';').next().unwrap_or_default().trim(),
+                "application/json" | "application/*" | "*/*"
+            )
+        })
+}
+
+/// Which documents there are. A URL changes with its document, so that clients may keep it.
+fn index(cluster: &Cluster, scheme: &Scheme) -> Value {
+    let mut paths = Map::new();
+    for group in scheme.groups() {
+        for (version, resources) in &group.versions {
+            let path = document_path(&group.name, version);
+            let mut hash = DefaultHasher::new();
+            for definition in definitions(cluster, resources) {
+                definition["metadata"]["uid"].as_str().hash(&mut hash);
+                definition["metadata"]["resourceVersion"].as_str().hash(&mut hash);
+            }
+            env!("CARGO_PKG_VERSION").hash(&mut hash);
+            let url = format!("/openapi/v3/{path}?hash={:016X}", hash.finish());
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+    }
+    json!({"paths": paths})
+}
+
+fn document_path(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+fn document(cluster: &Cluster, scheme: &Scheme, path: &str) -> Option<Value> {
+    let (group, version) = match path.split('/').collect::<Vec<_>>()[..] {
+        ["api", version] => ("", version),
+        ["apis", group, version] => (group, version),
+        _ => return None,
+    };
+    let resources = scheme.group_version(group, version)?;
+    let builtin = resources.iter().filter(|resource| resource.custom.is_none());
+    let mut document =
+        v3::document(group, version, builtin.map(AsRef::as_ref), &definitions(cluster, resources));
+    document["info"] = json!({"title": "Kubernetes", "version": "v1.37.2"});
+    Some(document)
+}
+
+/// The documents of all groups as one, in OpenAPI's version 2.
+fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
+    let (mut paths, mut definitions) = (Map::new(), Map::new());
+    for group in scheme.groups() {
+        for (version, _) in &group.versions {
+            let Some(Value::Object(mut document)) =
+                document(cluster, scheme, &document_path(&group.name, version))
+            else {
+                continue;
+            };
+            document = v2::from_v3(document);
+            let mut take = |key: &str| match document.get_mut(key).map(Value::take) {
+                Some(Value::Object(members)) => members,
+                _ => Map::new(),
+            };
+            paths.append(&mut take("paths"));
+            definitions.append(&mut take("definitions"));
+        }
+    }
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "v1.37.2"},
+        "paths": paths,
+        "definitions": definitions,
+    })
+}
+
+/// The definitions of the custom ones among resources.
+fn definitions(cluster: &Cluster, resources: &[Arc<Resource>]) -> Vec<Value> {
+    let custom = resources.iter().filter_map(|resource| resource.custom.as_ref());
+    let stored = custom
+        .filter_map(|custom| cluster.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition));
+    stored.map(|object| object.value()).collect()
+}

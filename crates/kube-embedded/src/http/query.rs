@@ -1,0 +1,227 @@
+//! The options in a request's query: `ListOptions`, `CreateOptions` and the like of meta/v1.
+
+use std::time::Duration;
+
+use kube_validation::FieldError;
+use serde_json::Value;
+
+use crate::status::Status;
+
+/// A query, its names and values decoded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+/// What to do with fields that the schema does not know, and with duplicates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum FieldValidation {
+    Ignore,
+    /// kube-apiserver's default.
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// `resourceVersionMatch`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    Exact,
+    NotOlderThan,
+}
+
+/// Options of lists and watches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ListOptions {
+    pub(super) labels: String,
+    pub(super) fields: String,
+    /// `None`: not given.
+    pub(super) resource_version: Option<u64>,
+    pub(super) version_match: Option<Match>,
+    pub(super) limit: Option<usize>,
+    pub(super) token: String,
+    pub(super) watch: bool,
+    pub(super) bookmarks: bool,
+    pub(super) initial_events: Option<bool>,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Options of creates, updates and patches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WriteOptions {
+    pub(super) dry_run: bool,
+    pub(super) manager: String,
+    pub(super) validation: FieldValidation,
+    pub(super) force: bool,
+}
+
+impl Query {
+    /// Reads the part of a URL after `?`.
+    pub(super) fn parse(query: Option<&str>) -> Self {
+        let query = query.unwrap_or_default();
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// The first value of a name, unless it is empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// A boolean as apimachinery reads it: present and neither `false` nor `0`.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        let (_, value) = self.0.iter().find(|(it, _)| it == name)?;
+        Some(!matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+    }
+
+    /// Whether it asks for a watch.
+    pub(super) fn watch(&self) -> bool {
+        self.flag("watch").unwrap_or(false)
+    }
+
+    /// `dryRun`, whose only value is `All`.
+    pub(super) fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        let values: Vec<_> =
+            self.0.iter().filter(|(name, _)| name == "dryRun").map(|(_, value)| value).collect();
+        match &values[..] {
+            [] => Ok(false),
+            all if all.iter().all(|it| it.is_empty()) => Ok(false),
+            [one] if one.as_str() == "All" => Ok(true),
+            other => Err(invalid_dry_run(options, &Value::from_iter(other.iter().map(|it| it.as_str())))),
+        }
+    }
+
+    /// Options of a list or a watch.
+    pub(super) fn list_options(&self) -> Result<ListOptions, Status> {
+        let text = |name| self.get(name).unwrap_or_default().to_owned();
+        let watch = self.watch();
+        let version = self.get("resourceVersion").map(resource_version).transpose();
+        let version = version.map_err(|error| match watch {
+            true => Status::internal(error),
+            false => Status::bad_request(format!("invalid resource version: {error}")),
+        })?;
+        let asked_match = self.get("resourceVersionMatch");
+        let version_match = match asked_match {
+            Some("Exact") if !watch => Some(Match::Exact),
+            Some("NotOlderThan") => Some(Match::NotOlderThan),
+            _ => None,
+        };
+        let options = ListOptions {
+            labels: text("labelSelector"),
+            fields: text("fieldSelector"),
+            resource_version: version,
+            version_match,
+            limit: self.int("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|it| *it > 0),
+            token: text("continue"),
+            watch,
+            bookmarks: self.flag("allowWatchBookmarks").unwrap_or(false),
+            initial_events: self.flag("sendInitialEvents"),
+            timeout: self
+                .int("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+        };
+        let errors = options.problems(asked_match);
+        if errors.is_empty() { Ok(options) } else { Err(invalid_options("ListOptions", errors)) }
+    }
+
+    /// Options of a write, named by their kind.
+    pub(super) fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
+        let manager = self.get("fieldManager").unwrap_or_default();
+        if manager.len() > 128 {
+            errors.push(FieldError::too_long("fieldManager", 128));
+        }
+        if let Some((at, odd)) = manager.char_indices().find(|(_, char)| char.is_control()) {
+            let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(odd));
+            errors.push(FieldError::invalid("fieldManager", &manager.into(), &detail));
+        }
+        let validation = match self.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                errors.push(FieldError::not_supported("fieldValidation", &other.into(), &supported));
+                FieldValidation::Warn
+            }
+        };
+        if !errors.is_empty() {
+            return Err(invalid_options(kind, errors));
+        }
+        Ok(WriteOptions {
+            dry_run: self.dry_run(kind)?,
+            manager: manager.to_owned(),
+            validation,
+            force: self.flag("force").unwrap_or(false),
+        })
+    }
+
+    pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
+        text.parse().map(Some).map_err(wrong)
+    }
+}
+
+impl ListOptions {
+    /// What is wrong by the rules of apimachinery's `ValidateListOptions`, in its order.
+    fn problems(&self, asked_match: Option<&str>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut forbid = |when: bool, field: &str, why: &str| {
+            if when {
+                errors.push(FieldError::forbidden(field, why));
+            }
+        };
+        let field = "resourceVersionMatch";
+        let with_match = asked_match.is_some();
+        let supported: &[&str] = if self.watch { &["NotOlderThan"] } else { &["Exact", "NotOlderThan", ""] };
+        let unsupported = asked_match
+            .filter(|asked| !supported.contains(asked))
+            .map(|asked| FieldError::not_supported(field, &asked.into(), supported));
+        let with_token = with_match && !self.token.is_empty();
+        let token = "resourceVersionMatch is forbidden when continue is provided";
+        if self.watch {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            forbid(self.initial_events.is_some() && self.version_match.is_none(), field, why);
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            forbid(with_match && self.initial_events.is_none(), field, why);
+            errors.extend(unsupported);
+            if with_token {
+                errors.push(FieldError::forbidden(field, token));
+            }
+            return errors;
+        }
+        let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid(with_match && self.resource_version.is_none(), field, why);
+        forbid(with_token, field, token);
+        errors.extend(unsupported);
+        if self.version_match == Some(Match::Exact) && self.resource_version == Some(0) {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden(field, why));
+        }
+        if self.initial_events.is_some() {
+            errors
+                .push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+        errors
+    }
+}
+
+/// Reads a resourceVersion in a query; the error is in kube-apiserver's words.
+pub(super) fn resource_version(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        )
+    })
+}
+
+/// 422 for options.
+pub(super) fn invalid_options(kind: &str, errors: Vec<FieldError>) -> Status {
+    Status::invalid("meta.k8s.io", kind, "", errors)
+}
+
+/// 422 for a `dryRun` that is not `All`.
+pub(super) fn invalid_dry_run(kind: &str, value: &Value) -> Status {
+    invalid_options(kind, vec![FieldError::not_supported("dryRun", value, &["All"])])
+}

@@ -1,0 +1,182 @@
+//! Answers: objects as a client asked for them, in a version, whole or in part, in JSON or YAML; and errors.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use kube_tables::{IncludeObject, TableOptions, partial_object_metadata};
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::negotiate::{Accept, As, Encoding};
+use crate::resource::{Resource, to_json};
+use crate::status::Status;
+
+/// An answer.
+pub(crate) type Response = http::Response<Body>;
+
+/// How objects of one resource are shown to one client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) resource: &'a Resource,
+    pub(super) accept: &'a Accept,
+    pub(super) include: IncludeObject,
+    pub(super) now: Timestamp,
+}
+
+impl View<'_> {
+    /// Whether an object's stored bytes are what the client gets.
+    pub(super) fn is_stored(&self) -> bool {
+        self.accept.content == As::Object && self.accept.encoding == Encoding::Json
+    }
+
+    /// One object's JSON.
+    pub(super) fn json(&self, stored: &Bytes) -> Bytes {
+        match self.accept.content {
+            As::Object => with_version(&self.resource.api_version(), stored),
+            As::Metadata | As::Table => to_json(&self.value(parse(stored))),
+        }
+    }
+
+    /// One object in the form that is asked for.
+    pub(super) fn value(&self, mut object: Value) -> Value {
+        match self.accept.content {
+            As::Object => {
+                self.resource.set_type(&mut object);
+                object
+            }
+            As::Metadata => partial_object_metadata(object, &self.accept.meta_version),
+            As::Table => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                self.list(vec![self.item(object)], metadata)
+            }
+        }
+    }
+
+    /// One object of a list in the form that is asked for.
+    pub(super) fn item(&self, mut object: Value) -> Value {
+        if self.accept.content == As::Metadata {
+            return self.value(object);
+        }
+        self.resource.set_type(&mut object);
+        match (self.accept.content, &self.resource.custom, &mut object) {
+            (As::Table, ..) => return self.resource.columns.row(object, self.table_options()),
+            // Those of built-in kinds do not repeat their version and kind.
+            (_, None, Value::Object(members)) => {
+                members.remove("apiVersion");
+                members.remove("kind");
+            }
+            _ => {}
+        }
+        object
+    }
+
+    /// A list of what [`View::item`] made.
+    pub(super) fn list(&self, items: Vec<Value>, metadata: Value) -> Value {
+        let (kind, api_version) = match self.accept.content {
+            As::Table => return self.resource.columns.table_of_rows(items, metadata, self.table_options()),
+            As::Metadata => ("PartialObjectMetadataList", self.accept.meta_version.clone()),
+            As::Object => (self.resource.list_kind.as_str(), self.resource.api_version()),
+        };
+        let mut list = json!({"kind": kind, "apiVersion": api_version, "items": items});
+        list["metadata"] = metadata;
+        list
+    }
+
+    /// An answer of one object.
+    pub(super) fn response(&self, code: StatusCode, stored: &Bytes) -> Response {
+        match self.accept.encoding {
+            Encoding::Json => response(code, Encoding::Json, self.json(stored)),
+            Encoding::Yaml => value_response(code, Encoding::Yaml, &self.value(parse(stored))),
+        }
+    }
+
+    fn table_options(&self) -> TableOptions<'_> {
+        TableOptions { include: self.include, group_version: &self.accept.meta_version, now: self.now }
+    }
+}
+
+/// An answer with a body.
+pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// An answer of any value.
+pub(super) fn value_response(code: StatusCode, encoding: Encoding, value: &Value) -> Response {
+    match encoding {
+        Encoding::Json => response(code, encoding, to_json(value)),
+        Encoding::Yaml => match serde_saphyr::to_string(value) {
+            Ok(text) => response(code, encoding, text.into_bytes()),
+            Err(error) => status(&Status::internal_error(error.to_string())),
+        },
+    }
+}
+
+/// An error as an answer.
+pub(crate) fn status(status: &Status) -> Response {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_plain() {
+        return plain_text(code, "404 page not found\n");
+    }
+    let mut response = response(code, Encoding::Json, status.json());
+    if let Some(seconds) = status.retries_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// An answer that is for people.
+pub(crate) fn plain_text(code: StatusCode, text: &'static str) -> Response {
+    let mut response = response(code, Encoding::Json, text);
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// Adds a warning that clients show to their users (RFC 7234, code 299).
+pub(super) fn warn(headers: &mut HeaderMap, text: &str) {
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        headers.append(header::WARNING, value);
+    }
+}
+
+/// Adds a warning before those that are there.
+pub(super) fn warn_first(headers: &mut HeaderMap, text: &str) {
+    let others: Vec<HeaderValue> = match headers.entry(header::WARNING) {
+        header::Entry::Occupied(warnings) => warnings.remove_entry_mult().1.collect(),
+        header::Entry::Vacant(_) => Vec::new(),
+    };
+    warn(headers, text);
+    for other in others {
+        headers.append(header::WARNING, other);
+    }
+}
+
+/// The value of stored bytes, which are the store's own serialisation.
+pub(super) fn parse(stored: &Bytes) -> Value {
+    serde_json::from_slice(stored).unwrap_or_default()
+}
+
+/// Whether stored bytes have this `apiVersion`. False also where that takes parsing them.
+pub(super) fn is_of_version(version: &str, stored: &Bytes) -> bool {
+    // Keys are sorted, so this one is nearly always first.
+    let rest = stored.strip_prefix(b"{\"apiVersion\":\"");
+    rest.and_then(|rest| rest.strip_prefix(version.as_bytes()))
+        .is_some_and(|rest| rest.first() == Some(&b'"'))
+}
+
+/// Stored bytes with an `apiVersion`: the versions of a resource differ only in this, Events aside.
+pub(super) fn with_version(version: &str, stored: &Bytes) -> Bytes {
+    if is_of_version(version, stored) {
+        return stored.clone();
+    }
+    let mut object = parse(stored);
+    kube_builtin::convert(&mut object, version);
+    object["apiVersion"] = version.into();
+    to_json(&object)
+}

@@ -1,0 +1,69 @@
+//! A request for a resource, parsed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
+use kube_tables::IncludeObject;
+
+use super::negotiate::Accept;
+use super::query::{Query, WriteOptions};
+use super::render::View;
+use crate::cluster::{Cluster, RequestInfo, Target, Write, WriteMethod};
+use crate::resource::Resource;
+use crate::status::Status;
+use crate::user::User;
+
+/// A request for a resource that is served, of a user who may make it.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) user: &'a User,
+    pub(super) method: &'a Method,
+    pub(super) info: &'a RequestInfo,
+    pub(super) query: &'a Query,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    pub(super) resource: &'a Arc<Resource>,
+    pub(super) accept: &'a Accept,
+}
+
+impl<'a> Request<'a> {
+    /// How its objects are shown.
+    pub(super) fn view(&self) -> Result<View<'a>, Status> {
+        let include = IncludeObject::parse(self.query.get("includeObject"));
+        Ok(View {
+            resource: self.resource,
+            accept: self.accept,
+            include: include.map_err(|error| Status::bad_request(error.to_string()))?,
+            now: self.cluster.clock.now(),
+        })
+    }
+
+    /// The object at its path.
+    pub(super) fn target(&self) -> Target<'a> {
+        Target { resource: self.resource, namespace: &self.info.namespace, name: &self.info.name }
+    }
+
+    /// The write that it asks for.
+    pub(super) fn write(&self, method: WriteMethod, options: &'a WriteOptions) -> Write<'a> {
+        Write {
+            method,
+            resource: self.resource,
+            namespace: &self.info.namespace,
+            name: &self.info.name,
+            subresource: &self.info.subresource,
+            manager: self.manager(&options.manager),
+            dry_run: options.dry_run,
+        }
+    }
+
+    /// `fieldManager`, or what a client's user agent says before its version.
+    fn manager(&self, given: &'a str) -> &'a str {
+        if !given.is_empty() {
+            return given;
+        }
+        let agent = self.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        agent.and_then(|agent| agent.split('/').next()).filter(|agent| !agent.is_empty()).unwrap_or("unknown")
+    }
+}

@@ -1,0 +1,111 @@
+//! What a request asks for, as apiserver's `RequestInfo` reads it from its path.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::cluster::RequestInfo;
+
+/// Reads a path below `/api/VERSION/` or `/apis/GROUP/VERSION/`. `None`: it is another one, or not UTF-8. `watch` is that of the query.
+pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<RequestInfo> {
+    let parts = path.trim_matches('/').split('/');
+    let parts: Vec<Cow<'_, str>> =
+        parts.map(|part| percent_decode_str(part).decode_utf8()).collect::<Result<_, _>>().ok()?;
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let (group, version, rest) = match &parts[..] {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return None,
+    };
+    // A namespace says where objects are, unless it is itself what is asked for.
+    let (namespace, rest) = match rest {
+        ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => ("", rest),
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        _ => ("", rest),
+    };
+    let (resource, name, subresource) = match rest {
+        [resource] => (*resource, "", ""),
+        [resource, name] => (*resource, *name, ""),
+        [resource, name, subresource] => (*resource, *name, *subresource),
+        _ => return None,
+    };
+    if resource.is_empty() {
+        return None;
+    }
+    Some(RequestInfo {
+        verb: verb(method, name, watch && subresource.is_empty()),
+        group: group.to_owned(),
+        version: version.to_owned(),
+        namespace: namespace.to_owned(),
+        resource: resource.to_owned(),
+        name: name.to_owned(),
+        subresource: subresource.to_owned(),
+    })
+}
+
+fn verb(method: &Method, name: &str, watch: bool) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if name.is_empty() => "deletecollection",
+        Method::DELETE => "delete",
+        _ if watch => "watch",
+        _ if name.is_empty() => "list",
+        _ => "get",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> Option<String> {
+        let it = request_info(&Method::GET, path, false)?;
+        Some([it.group, it.version, it.namespace, it.resource, it.name, it.subresource].join("|"))
+    }
+
+    #[test]
+    fn paths_are_read_as_kube_apiserver_reads_them() {
+        let cases = [
+            ("/api/v1/pods", Some("|v1||pods||")),
+            ("/api/v1/namespaces", Some("|v1||namespaces||")),
+            ("/api/v1/namespaces/a", Some("|v1||namespaces|a|")),
+            ("/api/v1/namespaces/a/finalize", Some("|v1||namespaces|a|finalize")),
+            ("/api/v1/namespaces/a/pods/b/status", Some("|v1|a|pods|b|status")),
+            ("/apis/web.helloworld/v1/blogs", Some("web.helloworld|v1||blogs||")),
+            (
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+                Some("rbac.authorization.k8s.io|v1||clusterroles|system:node|"),
+            ),
+            ("/apis/web.helloworld/v1", None),
+            ("/healthz", None),
+            ("/api/v1/namespaces/a/pods/b/c/d", None),
+            ("/api/v1/pods/%ff", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(read(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn verbs_are_those_of_rbac() {
+        let verb = |method, path, watch| request_info(&method, path, watch).map(|it| it.verb);
+        let (all, one) = ("/api/v1/nodes", "/api/v1/nodes/a");
+        for (method, path, watch, expected) in [
+            (Method::GET, all, false, "list"),
+            (Method::GET, all, true, "watch"),
+            (Method::GET, one, false, "get"),
+            (Method::HEAD, one, false, "get"),
+            (Method::GET, one, true, "watch"),
+            (Method::POST, all, false, "create"),
+            (Method::PUT, one, false, "update"),
+            (Method::PATCH, one, false, "patch"),
+            (Method::DELETE, one, false, "delete"),
+            (Method::DELETE, all, false, "deletecollection"),
+        ] {
+            assert_eq!(verb(method.clone(), path, watch), Some(expected), "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! GET of a collection's changes.
+//!
+//! A stream takes events from the store when its client has room for them. One that falls behind the store's history
+//! ends without an error event, as kube-apiserver's does: its client watches again from where it was.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
+use kube_tables::IncludeObject;
+use serde_json::{Value, json};
+use tokio::task::coop::consume_budget;
+use tokio_util::sync::CancellationToken;
+
+use super::body::Body;
+use super::negotiate::{Accept, As, Encoding};
+use super::query::ListOptions;
+use super::read::{prefix, reach};
+use super::render::{self, Response, View};
+use super::request::Request;
+use crate::clock::{Clock, Timer};
+use crate::cluster::Selection;
+use crate::resource::{Resource, to_json};
+use crate::status::Status;
+use crate::store::{Event, Object, Range, Watch};
+
+/// How often a client that allows bookmarks hears how far the watch is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before the deadline it hears so once more.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// When a watch ends whose client does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+/// Bytes that are sent at a time.
+const PIECE: usize = 64 * 1024;
+
+/// Marks the answer to a watch, which may be ended at any line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsWatch;
+
+/// One client's watch.
+struct Stream {
+    watch: Watch,
+    /// State that is sent before the events.
+    initial: std::vec::IntoIter<Arc<Object>>,
+    /// Whether a bookmark marks the end of that state.
+    end_of_initial: bool,
+    /// Events that have been read and not sent.
+    pending: VecDeque<Arc<Event>>,
+    prefix: String,
+    selection: Selection,
+    writer: Writer,
+    bookmark: Option<Timer>,
+    last_bookmark: Option<Timer>,
+    deadline: Timer,
+    ended: CancellationToken,
+}
+
+/// Writes the lines of a watch.
+struct Writer {
+    resource: Arc<Resource>,
+    accept: Accept,
+    include: IncludeObject,
+    clock: Clock,
+    /// Only the first `Table` has column definitions.
+    columns_sent: bool,
+}
+
+/// Opens a watch.
+pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result<Response, Status> {
+    let Request { cluster, resource, .. } = request;
+    let selection = Selection::parse(resource, &options.labels, &options.fields)?;
+    let prefix = prefix(request);
+    let view = request.view()?;
+    if view.accept.encoding != Encoding::Json {
+        return Err(Status::not_acceptable());
+    }
+    let asked = options.resource_version.filter(|version| *version > 0);
+    let with_state = options.initial_events.unwrap_or(asked.is_none());
+    let collection = &resource.collection;
+    let (initial, from) = if with_state {
+        if let Some(version) = asked {
+            reach(cluster, version).await?;
+        }
+        let range = Range { prefix: &prefix, ..Range::default() };
+        let page = cluster
+            .store
+            .list(collection, range, None)
+            .map_err(|error| Status::internal_error(error.to_string()))?;
+        (page.objects, page.revision)
+    } else {
+        (Vec::new(), asked.unwrap_or_else(|| cluster.store.revision()))
+    };
+    let Ok(watch) = cluster.store.watch(collection, from) else {
+        let gone = Status::expired(format!(
+            "too old resource version: {from} ({})",
+            cluster.store.floor(collection)
+        ));
+        let line = line("ERROR", &gone.json());
+        return Ok(render::response(StatusCode::OK, Encoding::Json, line));
+    };
+    let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let bookmark = |after| options.bookmarks.then(|| cluster.clock.timer(after));
+    let stream = Stream {
+        watch,
+        initial: initial.into_iter(),
+        end_of_initial: options.bookmarks && options.initial_events == Some(true),
+        pending: VecDeque::new(),
+        prefix,
+        selection,
+        writer: Writer {
+            resource: Arc::clone(resource),
+            accept: view.accept.clone(),
+            include: view.include,
+            clock: cluster.clock.clone(),
+            columns_sent: false,
+        },
+        bookmark: bookmark(BOOKMARK_EVERY),
+        last_bookmark: timeout.checked_sub(BOOKMARK_BEFORE_END).and_then(bookmark),
+        deadline: cluster.clock.timer(timeout),
+        ended: cluster.watches.clone(),
+    };
+    let lines = futures_util::stream::unfold(stream, |mut stream| async move {
+        let lines = stream.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(lines), stream))
+    });
+    let mut response = render::response(StatusCode::OK, Encoding::Json, Body::from_stream(lines));
+    response.extensions_mut().insert(IsWatch);
+    Ok(response)
+}
+
+impl Stream {
+    /// The next lines. `None`: the watch is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let lines = self.ready().await?;
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            tokio::select! {
+                // A clock that jumps over several of these moments has the same outcome each time.
+                biased;
+                () = self.ended.cancelled() => return None,
+                () = self.deadline.due() => return None,
+                events = self.watch.next() => self.pending.extend(events.ok()?),
+                () = due(&mut self.bookmark) => {
+                    self.bookmark = Some(self.writer.clock.timer(BOOKMARK_EVERY));
+                    return Some(self.writer.bookmark(self.watch.revision(), false));
+                }
+                () = due(&mut self.last_bookmark) => {
+                    self.last_bookmark = None;
+                    return Some(self.writer.bookmark(self.watch.revision(), false));
+                }
+            }
+        }
+    }
+
+    /// What there is to send already, about a piece at most; empty if there is nothing. `None`: the watch is over.
+    ///
+    /// A client that selects little may have to wait until many events have been looked at; others get their turn meanwhile.
+    async fn ready(&mut self) -> Option<Bytes> {
+        let mut lines = BytesMut::new();
+        if self.ended.is_cancelled() || self.deadline.is_due() {
+            return None;
+        }
+        for object in self.initial.by_ref() {
+            consume_budget().await;
+            if self.selection.matches(&self.writer.resource, &object) {
+                self.writer.event(&mut lines, "ADDED", &self.writer.resource.bytes(&object));
+            }
+            if lines.len() >= PIECE {
+                return Some(lines.freeze());
+            }
+        }
+        if std::mem::take(&mut self.end_of_initial) {
+            lines.put(self.writer.bookmark(self.watch.revision(), true));
+        }
+        loop {
+            if self.pending.is_empty() {
+                match self.watch.ready() {
+                    Ok(events) if events.is_empty() => return Some(lines.freeze()),
+                    Ok(events) => self.pending.extend(events),
+                    Err(_) if lines.is_empty() => return None,
+                    Err(_) => return Some(lines.freeze()),
+                }
+            }
+            while let Some(event) = self.pending.pop_front() {
+                consume_budget().await;
+                self.write(&mut lines, &event);
+                if lines.len() >= PIECE {
+                    return Some(lines.freeze());
+                }
+            }
+        }
+    }
+
+    /// An event as those see it who see only what is selected.
+    fn write(&mut self, lines: &mut BytesMut, event: &Event) {
+        if !event.key().starts_with(&self.prefix) {
+            return;
+        }
+        let selected = |object: &Option<Arc<Object>>| {
+            object.as_ref().is_some_and(|object| self.selection.matches(&self.writer.resource, object))
+        };
+        match (selected(&event.old), &event.new, selected(&event.new)) {
+            (false, Some(new), true) => self.writer.event(lines, "ADDED", &self.writer.resource.bytes(new)),
+            (true, Some(new), true) => self.writer.event(lines, "MODIFIED", &self.writer.resource.bytes(new)),
+            (true, _, _) => self.writer.event(lines, "DELETED", &self.writer.resource.last(event)),
+            _ => {}
+        }
+    }
+}
+
+impl Writer {
+    fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: &Bytes) {
+        let view = View {
+            resource: &self.resource,
+            accept: &self.accept,
+            include: self.include,
+            now: self.clock.now(),
+        };
+        if self.accept.content == As::Table {
+            let mut table = view.value(render::parse(stored));
+            if std::mem::replace(&mut self.columns_sent, true) {
+                table["columnDefinitions"] = Value::Null;
+            }
+            put_line(lines, kind, &to_json(&table));
+        } else {
+            put_line(lines, kind, &view.json(stored));
+        }
+    }
+
+    fn bookmark(&mut self, revision: u64, end_of_initial: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if end_of_initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({
+            "apiVersion": self.resource.api_version(), "kind": self.resource.kind, "metadata": metadata,
+        });
+        let object = match self.accept.content {
+            As::Object => object,
+            As::Metadata => kube_tables::partial_object_metadata(object, &self.accept.meta_version),
+            As::Table => {
+                let definitions = match std::mem::replace(&mut self.columns_sent, true) {
+                    false => json!(self.resource.columns.definitions()),
+                    true => Value::Null,
+                };
+                json!({
+                    "kind": "Table",
+                    "apiVersion": self.accept.meta_version,
+                    "metadata": {"resourceVersion": revision.to_string()},
+                    "columnDefinitions": definitions,
+                    "rows": [{"cells": [], "object": {
+                        "kind": "PartialObjectMetadata",
+                        "apiVersion": self.accept.meta_version,
+                        "metadata": metadata,
+                    }}],
+                })
+            }
+        };
+        line("BOOKMARK", &to_json(&object))
+    }
+}
+
+/// Waits for a timer, for ever if there is none.
+async fn due(timer: &mut Option<Timer>) {
+    match timer {
+        Some(timer) => timer.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One event as a line.
+pub(super) fn line(kind: &str, object: &[u8]) -> Bytes {
+    let mut lines = BytesMut::new();
+    put_line(&mut lines, kind, object);
+    lines.freeze()
+}
+
+fn put_line(lines: &mut BytesMut, kind: &str, object: &[u8]) {
+    lines.reserve(object.len() + 40);
+    lines.put_slice(b"{\"type\":\"");
+    lines.put_slice(kind.as_bytes());
+    lines.put_slice(b"\",\"object\":");
+    lines.put_slice(object);
+    lines.put_slice(b"}\n");
+}

@@ -1,0 +1,151 @@
+//! POST, PUT and PATCH.
+
+use http::StatusCode;
+use kube_patch::PatchError;
+use kube_validation::FieldError;
+use serde_json::Value;
+
+use super::decode;
+use super::query::{FieldValidation, WriteOptions, invalid_options};
+use super::render::{Response, warn};
+use super::request::Request;
+use crate::cluster::{Decoded, WriteMethod, Written};
+use crate::resource::Resource;
+use crate::status::Status;
+use crate::strategy;
+
+/// POST to a collection.
+pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
+    let options = request.query.write_options("CreateOptions")?;
+    let Decoded { object, warnings } = decode::object(&request, options.validation)?;
+    let write = request.write(WriteMethod::Create, &options);
+    answer(request, &warnings, &request.cluster.create(&write, object).await?)
+}
+
+/// PUT of an object or a subresource.
+pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
+    let options = request.query.write_options("UpdateOptions")?;
+    let Decoded { object, warnings } = decode::object(&request, options.validation)?;
+    if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            request.info.name
+        )));
+    }
+    let write = request.write(WriteMethod::Update, &options);
+    answer(request, &warnings, &request.cluster.update_or_create(&write, object).await?)
+}
+
+/// PATCH of an object or a subresource.
+pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
+    let options = request.query.write_options("PatchOptions")?;
+    let media_type = decode::media_type(request.headers).unwrap_or_default();
+    match media_type {
+        "application/apply-patch+yaml" => return apply(request, &options).await,
+        known if patch_types(request.resource).contains(&known) => {}
+        _ if request.resource.custom.is_none() => return Err(Status::unsupported_patch()),
+        _ => return Err(Status::unsupported_media_type(patch_types(request.resource))),
+    }
+    if options.force {
+        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+        return Err(invalid_options("PatchOptions", vec![error]));
+    }
+    let change = decode::parse_json(request.body, &mut Vec::new())
+        .map_err(|_| Status::bad_request("invalid JSON patch"))?;
+    let resource = request.resource;
+    let decode = |old: &Value| {
+        let patched = match media_type {
+            "application/json-patch+json" => kube_patch::json_patch(old, &change),
+            "application/merge-patch+json" => kube_patch::merge_patch(old, &change),
+            _ => kube_patch::strategic_merge_patch(old, &change, resource.merge_type()),
+        };
+        patched.map_err(refused).and_then(|patched| decode_patched(&request, options.validation, patched))
+    };
+    let write = request.write(WriteMethod::Patch, &options);
+    answer(request, &[], &request.cluster.update(&write, &decode).await?)
+}
+
+/// What a patch made of an object, in the form in which it is stored.
+fn decode_patched(
+    request: &Request<'_>,
+    validation: FieldValidation,
+    mut object: Value,
+) -> Result<Decoded, Status> {
+    if !object.is_object() {
+        return Err(Status::unprocessable("the patched object is not an object"));
+    }
+    let refuse = |why: &str| {
+        let shown = String::from_utf8_lossy(request.body);
+        Status::invalid("", "", "", vec![FieldError::invalid("patch", &shown.as_ref().into(), why)])
+    };
+    let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
+    let problems: Vec<String> = unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect();
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Strict if !problems.is_empty() => {
+            return Err(refuse(&format!("strict decoding error: {}", problems.join(", "))));
+        }
+        FieldValidation::Warn | FieldValidation::Strict => problems,
+    };
+    Ok(Decoded { object, warnings })
+}
+
+/// Server-side apply.
+async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response, Status> {
+    if options.manager.is_empty() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        return Err(invalid_options("PatchOptions", vec![error]));
+    }
+    let (info, resource) = (request.info, request.resource);
+    let mut applied = decode::parse_yaml(request.body)
+        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
+    if !applied.is_object() {
+        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+    }
+    if applied["apiVersion"] != resource.api_version() || applied["kind"] != resource.kind {
+        return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
+    }
+    let named = applied["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != info.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({})",
+            info.name
+        )));
+    }
+    let metadata = strategy::metadata(&mut applied);
+    metadata.insert("name".to_owned(), info.name.clone().into());
+    if resource.namespaced {
+        metadata.insert("namespace".to_owned(), info.namespace.clone().into());
+    }
+    let write = request.write(WriteMethod::Apply, options);
+    answer(request, &[], &request.cluster.apply(&write, &applied, options.force).await?)
+}
+
+/// A patch that was refused.
+pub(super) fn refused(error: PatchError) -> Status {
+    match error {
+        PatchError::BadRequest(message) => Status::bad_request(message),
+        PatchError::TooLarge(message) => Status::too_large_because(&message),
+        PatchError::Internal(message) => Status::internal(message),
+        other => Status::unprocessable(other.to_string()),
+    }
+}
+
+fn patch_types(resource: &Resource) -> &'static [&'static str] {
+    let all = &[
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+        "application/strategic-merge-patch+json",
+    ];
+    if resource.custom.is_some() { &all[..3] } else { all }
+}
+
+fn answer(request: Request<'_>, warnings: &[String], written: &Written) -> Result<Response, Status> {
+    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = request.view()?.response(code, &written.bytes);
+    for warning in warnings.iter().chain(&written.warnings) {
+        warn(response.headers_mut(), warning);
+    }
+    Ok(response)
+}

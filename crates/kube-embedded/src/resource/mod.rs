@@ -1,0 +1,18 @@
+//! What a resource is: its names, its types, and how its objects are stored. Knows the store's objects and no request.
+
+mod conversion;
+mod names;
+#[expect(clippy::module_inception, reason = "the resource itself, beside its parts")]
+mod resource;
+mod scale;
+mod versions;
+
+pub(crate) use self::conversion::to_json;
+pub(crate) use self::names::{
+    CUSTOM_RESOURCE_DEFINITION, CUSTOM_RESOURCE_DEFINITIONS, EVENTS, GroupKind, GroupResource, NAMESPACE,
+    NAMESPACES, NODES, POD, POD_DISRUPTION_BUDGETS, PODS, PRIORITY_CLASSES, SECRETS, SERVICE,
+    SERVICE_ACCOUNTS, SERVICES, api_version, qualified,
+};
+pub(crate) use self::resource::{Custom, Resource, Subresource};
+pub(crate) use self::scale::ScalePaths;
+pub(crate) use self::versions::Versions;

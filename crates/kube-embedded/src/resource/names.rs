@@ -1,0 +1,77 @@
+//! Names of groups, resources and kinds.
+
+use std::fmt;
+
+/// A resource whatever its version, as objects are stored by it. It borrows the store's name of the collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupResource<'a>(&'a str);
+
+/// A kind whatever its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupKind<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) kind: &'a str,
+}
+
+/// `CustomResourceDefinition`
+pub(crate) const CUSTOM_RESOURCE_DEFINITION: GroupKind<'static> =
+    GroupKind { group: "apiextensions.k8s.io", kind: "CustomResourceDefinition" };
+/// `Namespace`
+pub(crate) const NAMESPACE: GroupKind<'static> = GroupKind { group: "", kind: "Namespace" };
+/// `Pod`
+pub(crate) const POD: GroupKind<'static> = GroupKind { group: "", kind: "Pod" };
+/// `Service`
+pub(crate) const SERVICE: GroupKind<'static> = GroupKind { group: "", kind: "Service" };
+
+pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
+    GroupResource("apiextensions.k8s.io/customresourcedefinitions");
+/// Those of `events.k8s.io` too.
+pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
+pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");
+pub(crate) const NODES: GroupResource<'static> = GroupResource("/nodes");
+pub(crate) const PODS: GroupResource<'static> = GroupResource("/pods");
+pub(crate) const POD_DISRUPTION_BUDGETS: GroupResource<'static> =
+    GroupResource("policy/poddisruptionbudgets");
+pub(crate) const PRIORITY_CLASSES: GroupResource<'static> =
+    GroupResource("scheduling.k8s.io/priorityclasses");
+pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
+pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
+pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
+
+impl<'a> GroupResource<'a> {
+    /// The resource of a collection, which [`GroupResource::collection_of`] named.
+    pub(crate) fn new(collection: &'a str) -> Self {
+        Self(collection)
+    }
+
+    /// The store's name of the collection of a resource.
+    pub(crate) fn collection_of(group: &str, plural: &str) -> String {
+        format!("{group}/{plural}")
+    }
+
+    /// The store's name of its objects.
+    pub(crate) const fn collection(self) -> &'a str {
+        self.0
+    }
+}
+
+/// `plural.group`, or `plural` in the core group.
+impl fmt::Display for GroupResource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once('/') {
+            Some(("", plural)) => f.write_str(plural),
+            Some((group, plural)) => write!(f, "{plural}.{group}"),
+            None => f.write_str(self.0),
+        }
+    }
+}
+
+/// `group/version`, or `version` in the core group.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// `name.group`, or `name` in the core group.
+pub(crate) fn qualified(name: &str, group: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+}

@@ -1,0 +1,121 @@
+//! A resource, and what its CustomResourceDefinition says of it.
+
+use std::sync::{Arc, LazyLock};
+
+use kube_patch::{Definitions, ObjectType};
+use kube_schema::Schema;
+use kube_tables::Columns;
+
+use super::names::{GroupKind, GroupResource, api_version, qualified};
+use super::scale::ScalePaths;
+use super::versions::Versions;
+
+/// A resource in one of its versions.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) plural: String,
+    pub(crate) singular: String,
+    pub(crate) kind: String,
+    pub(crate) list_kind: String,
+    pub(crate) namespaced: bool,
+    /// As discovery lists them.
+    pub(crate) verbs: Vec<String>,
+    pub(crate) short_names: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) subresources: Vec<Subresource>,
+    /// The store's name for its objects: that of [`Resource::stored_as`].
+    pub(crate) collection: Arc<str>,
+    /// What kubectl prints of its objects.
+    pub(crate) columns: Columns,
+    /// What its CustomResourceDefinition says; `None` for a built-in one.
+    pub(crate) custom: Option<Custom>,
+}
+
+/// What a definition says of one version.
+#[derive(Debug)]
+pub(crate) struct Custom {
+    /// The name of the definition.
+    pub(crate) definition: String,
+    /// This version and the others.
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) scale: Option<ScalePaths>,
+    /// JSON paths that field selectors may name, without the leading dot.
+    pub(crate) selectable: Vec<String>,
+    /// A warning for those who use this version.
+    pub(crate) deprecation: Option<String>,
+}
+
+/// A subresource in discovery.
+#[derive(Clone, Debug)]
+pub(crate) struct Subresource {
+    pub(crate) name: String,
+    /// Of what it takes and returns; empty if as its resource's.
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) verbs: Vec<String>,
+}
+
+impl Resource {
+    /// `group/version`, or `version` in the core group.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(&self.group, &self.version)
+    }
+
+    /// Its group and kind.
+    pub(crate) fn group_kind(&self) -> GroupKind<'_> {
+        GroupKind { group: &self.group, kind: &self.kind }
+    }
+
+    /// The resource that its objects are stored as, which another one may share: Events are those of both of their groups.
+    pub(crate) fn stored_as(&self) -> GroupResource<'_> {
+        GroupResource::new(&self.collection)
+    }
+
+    /// `plural.group`, or `plural` in the core group: how messages name the resource.
+    pub(crate) fn qualified(&self) -> String {
+        qualified(&self.plural, &self.group)
+    }
+
+    /// `Kind.group`, or `Kind` in the core group.
+    pub(crate) fn qualified_kind(&self) -> String {
+        qualified(&self.kind, &self.group)
+    }
+
+    /// Its subresource of this name.
+    pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|it| it.name == name)
+    }
+
+    /// Whether `status` is written by a request of its own only.
+    pub(crate) fn has_status(&self) -> bool {
+        self.subresource("status").is_some()
+    }
+
+    /// The key of an object in its collection.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> String {
+        if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
+    }
+
+    /// How its objects merge.
+    pub(crate) fn merge_type(&self) -> ObjectType<'_> {
+        static BUILTIN: LazyLock<Definitions> =
+            LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
+        let merge_type = match &self.custom {
+            Some(custom) => custom.versions.merge_type(&self.api_version()),
+            None => kube_builtin::schemas::name(&self.api_version(), &self.kind)
+                .and_then(|name| BUILTIN.get(name)),
+        };
+        match merge_type {
+            Some(known) => known,
+            None => ObjectType::deduced(),
+        }
+    }
+
+    /// The schema of a custom resource. `None` for a built-in one.
+    pub(crate) fn schema(&self) -> Option<&Arc<Schema>> {
+        self.custom.as_ref()?.versions.schema(&self.api_version())
+    }
+}

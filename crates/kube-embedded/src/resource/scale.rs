@@ -1,0 +1,32 @@
+//! Where a resource has what `/scale` shows.
+
+use serde_json::Value;
+
+/// `subresources.scale`: simple JSON paths, as `.spec.replicas`.
+#[derive(Clone, Debug)]
+pub(crate) struct ScalePaths {
+    pub(crate) spec_replicas: String,
+    pub(crate) status_replicas: String,
+    pub(crate) label_selector: Option<String>,
+}
+
+impl ScalePaths {
+    /// Those of a definition's version, if it can be scaled.
+    pub(crate) fn parse(scale: &Value) -> Option<Self> {
+        let text = |field: &str| scale[field].as_str().map(str::to_owned);
+        scale.is_object().then(|| Self {
+            spec_replicas: text("specReplicasPath").unwrap_or_default(),
+            status_replicas: text("statusReplicasPath").unwrap_or_default(),
+            label_selector: text("labelSelectorPath"),
+        })
+    }
+
+    /// Those of a built-in kind.
+    pub(crate) fn builtin() -> Self {
+        Self {
+            spec_replicas: ".spec.replicas".to_owned(),
+            status_replicas: ".status.replicas".to_owned(),
+            label_selector: None,
+        }
+    }
+}

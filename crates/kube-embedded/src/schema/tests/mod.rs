@@ -1,5 +1,0 @@
-//! Behaviour of schemas, each topic a file.
-
-mod answers;
-mod openapi;
-mod properties;

@@ -1,0 +1,77 @@
+//! What built-in kinds add to the objects of their clients: `PrepareForCreate` and `PrepareForUpdate` of their strategies, and the
+//! admission plugins that are on by default and look at nothing but the object.
+
+use serde_json::{Value, json};
+
+use super::{pod, service};
+use crate::resource::Resource;
+
+/// How often the template of a DaemonSet has changed.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Readies a new object of a built-in kind.
+pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
+    let is_node = resource.group.is_empty() && resource.kind == "Node";
+    if resource.has_status() && !is_node {
+        let status = kube_builtin::zero_status(&resource.api_version(), &resource.kind);
+        match object.as_object_mut() {
+            Some(members) if status.is_null() => _ = members.remove("status"),
+            _ => object["status"] = status,
+        }
+    }
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Namespace") => {
+            let finalizers = &mut object["spec"]["finalizers"];
+            match finalizers.as_array_mut() {
+                Some(all) if all.iter().any(|it| it == "kubernetes") => {}
+                Some(all) => all.push("kubernetes".into()),
+                None => *finalizers = json!(["kubernetes"]),
+            }
+            object["status"] = json!({"phase": "Active"});
+        }
+        ("", "Node") => {
+            if object["status"]["allocatable"].is_null() && !object["status"]["capacity"].is_null() {
+                object["status"]["allocatable"] = object["status"]["capacity"].clone();
+            }
+            let not_ready = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+            let taints = &mut object["spec"]["taints"];
+            match taints.as_array_mut() {
+                Some(all) if all.contains(&not_ready) => {}
+                Some(all) => all.push(not_ready),
+                None => *taints = json!([not_ready]),
+            }
+        }
+        ("", "PersistentVolume") => {
+            object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": object["metadata"]["creationTimestamp"]});
+        }
+        ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
+        ("batch", "Job") => pod::prepare_job(object),
+        ("", "Pod") => pod::prepare_create(object),
+        ("coordination.k8s.io", "Lease") => drop_disabled(object),
+        _ => {}
+    }
+}
+
+/// The fields of a Lease for coordinated leader election, which is off.
+fn drop_disabled(lease: &mut Value) {
+    if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("strategy");
+        spec.remove("preferredHolder");
+    }
+}
+
+/// Readies an object that replaces `old`.
+pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Service") => service::prepare_update(new, old),
+        ("coordination.k8s.io", "Lease") => drop_disabled(new),
+        ("apps", "DaemonSet") => {
+            let before = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();
+            let count: i64 = before.and_then(|it| it.parse().ok()).unwrap_or(1);
+            let changed = new["spec"]["template"] != old["spec"]["template"];
+            let count = (count + i64::from(changed)).to_string();
+            new["metadata"]["annotations"][TEMPLATE_GENERATION] = count.into();
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,48 @@
+//! What an object's metadata says.
+
+use serde_json::{Map, Value, json};
+
+use crate::resource::{NAMESPACE, Resource};
+
+/// An object's metadata, made if there is none.
+pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    match &mut object["metadata"] {
+        Value::Object(metadata) => metadata,
+        // It was made an object above.
+        _ => unreachable!(),
+    }
+}
+
+/// Whether an object is marked as deleted.
+pub(crate) fn is_deleted(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Whether an object is marked as deleted and nothing is left to do for it: it has no finalizer, and no time to stop.
+pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
+    let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
+    is_deleted(object)
+        && empty(&object["metadata"]["finalizers"])
+        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) <= 0
+        && (resource.group_kind() != NAMESPACE || empty(&object["spec"]["finalizers"]))
+}
+
+/// Whether an object waits for a finalizer.
+pub(crate) fn has_finalizer(object: &Value, finalizer: &str) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|it| it == finalizer))
+}
+
+/// Removes a finalizer.
+pub(crate) fn remove_finalizer(object: &mut Value, finalizer: &str) {
+    if let Some(finalizers) = object.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut) {
+        finalizers.retain(|it| it != finalizer);
+    }
+}
+
+/// The owners that an object names.
+pub(crate) fn owner_references(object: &Value) -> &[Value] {
+    object["metadata"]["ownerReferences"].as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,304 @@
+//! What a write does to an object: which parts of it are the client's to write, what is filled in, and what is checked.
+//!
+//! apiserver calls this a strategy. Custom resources follow their definition; built-in kinds follow the rules that most of them
+//! share, and a few rules of their own. Everything here is a function of objects.
+
+mod builtin;
+pub(crate) mod conditions;
+pub(crate) mod definition;
+mod metadata;
+pub(crate) mod pod;
+mod service;
+
+use kube_schema::Validation;
+use kube_validation::{FieldError, names};
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::metadata::{
+    has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
+};
+use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, Resource};
+
+/// Brings an object into the form in which it is stored: fields that its type does not have are removed, and defaults filled
+/// in. Returns the paths that were removed, or Go's words for a value of the wrong type.
+pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
+    if let Some(schema) = resource.schema() {
+        let removed = schema.prune(object);
+        schema.apply_defaults(object);
+        return Ok(removed);
+    }
+    let Some(decoded) = kube_builtin::decode(&resource.api_version(), &resource.kind, object) else {
+        return Ok(Vec::new());
+    };
+    let kube_builtin::Decoded { object: typed, unknown, .. } = decoded.map_err(|error| error.to_string())?;
+    *object = typed;
+    kube_builtin::apply_defaults(&resource.group, &resource.kind, object);
+    match resource.group_kind() {
+        CUSTOM_RESOURCE_DEFINITION => kube_schema::crd::apply_defaults(object),
+        NAMESPACE if object["metadata"]["name"].is_string() => label_namespace(object),
+        _ => {}
+    }
+    Ok(unknown)
+}
+
+/// Readies an object for its creation.
+pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
+    if resource.custom.is_none() {
+        builtin::prepare_create(resource, object);
+    } else if resource.has_status() {
+        remove(object, "status");
+    }
+    if has_generation(resource) {
+        metadata(object).insert("generation".to_owned(), 1.into());
+    } else {
+        metadata(object).remove("generation");
+    }
+    match resource.group_kind() {
+        NAMESPACE => label_namespace(object),
+        CUSTOM_RESOURCE_DEFINITION => definition::prepare_create(object),
+        _ => {}
+    }
+}
+
+/// Readies an object that replaces `old`, all of it or one of its subresources (`""` is all).
+pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
+    match subresource {
+        "" | "scale" if resource.has_status() => copy(new, old, "status"),
+        "" | "scale" => {}
+        "finalize" => copy(new, old, "status"),
+        "ephemeralcontainers" => {
+            let mut kept = old.clone();
+            copy(&mut kept["spec"], &new["spec"], "ephemeralContainers");
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            *new = kept;
+        }
+        "approval" => {
+            let mut kept = old.clone();
+            if !kept["status"].is_object() {
+                kept["status"] = json!({});
+            }
+            copy(&mut kept["status"], &new["status"], "conditions");
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            *new = kept;
+        }
+        // The rest of the object is not this request's to write; custom resources keep their metadata whole.
+        _ => {
+            let mut kept = old.clone();
+            copy(&mut kept, new, "status");
+            if resource.custom.is_none() {
+                copy(&mut kept, new, "metadata");
+            }
+            copy(&mut kept["metadata"], &new["metadata"], "managedFields");
+            copy(&mut kept["metadata"], &new["metadata"], "resourceVersion");
+            *new = kept;
+        }
+    }
+    if resource.group_kind() == NAMESPACE {
+        label_namespace(new);
+        if subresource.is_empty() {
+            copy(&mut new["spec"], &old["spec"], "finalizers");
+        }
+    }
+    if resource.custom.is_none() && subresource.is_empty() {
+        builtin::prepare_update(resource, new, old);
+    }
+    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && subresource.is_empty() {
+        definition::prepare_update(new);
+    }
+    let generation = old["metadata"]["generation"].as_i64();
+    let metadata = metadata(new);
+    metadata.remove("selfLink");
+    for kept in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        // Another uid is refused, not ignored.
+        let given = kept == "uid" && metadata.get(kept).is_some_and(|uid| uid != "");
+        if !given && !old["metadata"][kept].is_null() {
+            metadata.insert(kept.to_owned(), old["metadata"][kept].clone());
+        }
+    }
+    match generation {
+        Some(generation) => metadata.insert("generation".to_owned(), generation.into()),
+        None => metadata.remove("generation"),
+    };
+    if let Some(generation) = generation
+        && subresource != "status"
+        && changed(resource, new, old)
+    {
+        new["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// What is wrong with a new object, and warnings.
+pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation {
+    let mut errors = kube_schema::metadata::validate(object, resource.namespaced);
+    if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
+        errors.retain(|error| error.field != "metadata.name");
+        errors.splice(0..0, wrong);
+    }
+    let mut warnings = Vec::new();
+    if let Some(schema) = resource.schema() {
+        let found = schema.validate(object, None);
+        errors.extend(found.errors);
+        warnings = found.warnings;
+    }
+    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION {
+        errors.extend(kube_schema::crd::validate(object));
+    }
+    if resource.custom.is_none() {
+        errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
+    }
+    Validation { errors, warnings }
+}
+
+/// What is wrong with an object that replaces `old`, and warnings.
+pub(crate) fn validate_update(
+    resource: &Resource,
+    subresource: &str,
+    new: &Value,
+    old: &Value,
+) -> Validation {
+    let mut errors = match resource.group_kind() {
+        CUSTOM_RESOURCE_DEFINITION if subresource.is_empty() => {
+            kube_schema::crd::validate_update(new, old, definition::is_established(old))
+        }
+        _ => kube_schema::metadata::validate_update(new, old),
+    };
+    if resource.custom.is_none() && matches!(subresource, "" | "scale") {
+        errors.extend(kube_builtin::validate::update(&resource.group, &resource.kind, new, old));
+    }
+    if resource.custom.is_none() && subresource == "status" {
+        errors.extend(kube_builtin::validate::update_status(&resource.group, &resource.kind, new, old));
+    }
+    if subresource == "ephemeralcontainers" {
+        errors.extend(pod::validate_ephemeral_containers(new, old));
+    }
+    let mut warnings = Vec::new();
+    if let Some(schema) = resource.schema() {
+        let found = match subresource {
+            "status" => schema.validate_status(new, old),
+            _ => schema.validate(new, Some(old)),
+        };
+        errors.extend(found.errors);
+        warnings = found.warnings;
+    }
+    Validation { errors, warnings }
+}
+
+/// What is wrong with the name of a built-in kind whose names are not those of most; none for most kinds.
+fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
+    if resource.custom.is_some() || name.is_empty() {
+        return None;
+    }
+    let wrong = match resource.kind.as_str() {
+        "Namespace" => names::dns1123_label(name),
+        "Service" => names::dns1123_label(name),
+        "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => names::path_segment(name),
+        _ => return None,
+    };
+    let value = name.into();
+    Some(wrong.iter().map(|why| FieldError::invalid("metadata.name", &value, why)).collect())
+}
+
+/// Whether a PUT may leave out the resourceVersion: the last writer wins.
+pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
+    let others = [
+        "CSIDriver",
+        "CSINode",
+        "CSIStorageCapacity",
+        "ClusterTrustBundle",
+        "CustomResourceDefinition",
+        "Lease",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PodCertificateRequest",
+        "PodDisruptionBudget",
+        "RuntimeClass",
+        "StorageVersionMigration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    ];
+    resource.custom.is_none() && !others.contains(&resource.kind.as_str())
+}
+
+/// Whether a PUT creates an object that is not there.
+pub(crate) fn allows_create_on_update(resource: &Resource) -> bool {
+    let kinds = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Endpoints",
+        "Event",
+        "Lease",
+        "LimitRange",
+        "Role",
+        "RoleBinding",
+        "RuntimeClass",
+        "Service",
+    ];
+    resource.custom.is_none() && kinds.contains(&resource.kind.as_str())
+}
+
+/// Whether the objects of a resource count the changes of what is asked for.
+pub(crate) fn has_generation(resource: &Resource) -> bool {
+    resource.custom.is_some()
+        || matches!(
+            resource.kind.as_str(),
+            "CustomResourceDefinition"
+                | "CronJob"
+                | "DaemonSet"
+                | "Deployment"
+                | "EndpointSlice"
+                | "FlowSchema"
+                | "HorizontalPodAutoscaler"
+                | "Ingress"
+                | "IngressClass"
+                | "Job"
+                | "MutatingWebhookConfiguration"
+                | "NetworkPolicy"
+                | "Pod"
+                | "PodDisruptionBudget"
+                | "PodTemplate"
+                | "PriorityClass"
+                | "PriorityLevelConfiguration"
+                | "ReplicaSet"
+                | "ReplicationController"
+                | "StatefulSet"
+                | "ValidatingAdmissionPolicy"
+                | "ValidatingWebhookConfiguration"
+        )
+}
+
+/// Whether anything changed that the generation counts: all but the metadata, and the status where that is written
+/// apart.
+fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
+    let counts =
+        |key: &str| !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()));
+    let counted = |object: &Map<String, Value>, other: &Map<String, Value>| {
+        object.iter().any(|(key, value)| counts(key) && other.get(key) != Some(value))
+    };
+    counted(new, old) || counted(old, new)
+}
+
+/// `metadata.name` as a label, which every namespace has.
+fn label_namespace(object: &mut Value) {
+    let name = object["metadata"]["name"].clone();
+    if !object["metadata"]["labels"].is_object() {
+        object["metadata"]["labels"] = json!({});
+    }
+    object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+}
+
+fn remove(object: &mut Value, field: &str) -> Option<Value> {
+    object.as_object_mut()?.remove(field)
+}
+
+/// Makes a field of `to` what it is in `from`, absent if it is absent there.
+fn copy(to: &mut Value, from: &Value, field: &str) {
+    let Some(to) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => to.insert(field.to_owned(), value.clone()),
+        None => to.remove(field),
+    };
+}

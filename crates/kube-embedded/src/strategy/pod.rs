@@ -1,0 +1,137 @@
+//! Pods, and the pods of Jobs.
+
+use kube_validation::{FieldError, Quantity};
+use serde_json::{Map, Value, json};
+
+/// Gives a pod the priority of its class, and that of none if it has no class: the admission plugin Priority.
+pub(crate) fn set_priority(pod: &mut Value, class: Option<&Value>) {
+    let spec = &mut pod["spec"];
+    if let Some(class) = class {
+        spec["priority"] = class["value"].clone();
+        spec["priorityClassName"] = class["metadata"]["name"].clone();
+        if let Some(policy) = class.get("preemptionPolicy") {
+            spec["preemptionPolicy"] = policy.clone();
+        }
+    }
+    for (field, value) in [("priority", json!(0)), ("preemptionPolicy", json!("PreemptLowerPriority"))] {
+        if spec[field].is_null() || spec[field] == "" {
+            spec[field] = value;
+        }
+    }
+}
+
+/// A pod stays for five minutes on a node that is lost, if it does not say how long.
+pub(crate) fn tolerate(spec: &mut Value) {
+    if spec["tolerations"].is_null() {
+        spec["tolerations"] = json!([]);
+    }
+    let Some(tolerations) = spec["tolerations"].as_array_mut() else { return };
+    for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let is_tolerated = |it: &Value| {
+            (it["key"] == taint || it["key"].is_null())
+                && (it["effect"] == "NoExecute" || it["effect"].is_null())
+        };
+        if !tolerations.iter().any(is_tolerated) {
+            tolerations.push(json!({
+                "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
+            }));
+        }
+    }
+}
+
+/// The status of a new pod.
+pub(super) fn prepare_create(pod: &mut Value) {
+    let class = qos_class(&pod["spec"]);
+    pod["status"] = json!({"phase": "Pending", "qosClass": class});
+}
+
+/// How sure a pod is of what it asks for: `ComputePodQOS`.
+fn qos_class(spec: &Value) -> &'static str {
+    let of_each =
+        ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
+    let mut class = None;
+    for resources in of_each.map(|container| &container["resources"]) {
+        let quantity = |kind: &str, name: &str| {
+            let quantity = resources[kind][name].as_str()?.parse::<Quantity>().ok();
+            quantity.filter(|it| !it.is_zero())
+        };
+        let of_resource = |name: &str| match (quantity("requests", name), quantity("limits", name)) {
+            (None, None) => "BestEffort",
+            (Some(request), Some(limit)) if request == limit => "Guaranteed",
+            _ => "Burstable",
+        };
+        let of_container = match (of_resource("cpu"), of_resource("memory")) {
+            (cpu, memory) if cpu == memory => cpu,
+            _ => "Burstable",
+        };
+        match class {
+            _ if of_container == "Burstable" => return of_container,
+            None => class = Some(of_container),
+            Some(other) if other != of_container => return "Burstable",
+            Some(_) => {}
+        }
+    }
+    class.unwrap_or("BestEffort")
+}
+
+/// Readies a new Job: its own label, and that of its pods, by which it knows them.
+pub(super) fn prepare_job(job: &mut Value) {
+    let own = |field: &str| job["metadata"][field].clone();
+    let (uid, name) = (own("uid"), own("name"));
+    let spec = &mut job["spec"];
+    if spec["manualSelector"] == true {
+        return;
+    }
+    let before = spec["template"]["metadata"]["labels"].clone();
+    let labels = &mut spec["template"]["metadata"];
+    if !labels["labels"].is_object() {
+        labels["labels"] = Value::Object(Map::new());
+    }
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        labels["labels"][key] = value.clone();
+    }
+    if !spec["selector"].is_object() {
+        spec["selector"] = json!({});
+    }
+    if !spec["selector"]["matchLabels"].is_object() {
+        spec["selector"]["matchLabels"] = json!({});
+    }
+    spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
+    // Labels that the Job has from its template are the same ones in Go.
+    let labels = spec["template"]["metadata"]["labels"].clone();
+    if job["metadata"]["labels"] == before {
+        job["metadata"]["labels"] = labels;
+    }
+}
+
+/// What is wrong with ephemeral containers: they are added, and stay as they are.
+pub(super) fn validate_ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
+    const FIELD: &str = "spec.ephemeralContainers";
+    fn list<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
+        pod["spec"][field].as_array().map_or(&[], Vec::as_slice)
+    }
+    let (given, kept) = (list(new, "ephemeralContainers"), list(old, "ephemeralContainers"));
+    let mut errors = Vec::new();
+    for (index, container) in given.iter().enumerate() {
+        let name = &container["name"];
+        let others = list(new, "initContainers").iter().chain(list(new, "containers")).chain(&given[..index]);
+        if others.into_iter().any(|other| other["name"] == *name) {
+            errors.push(FieldError::duplicate(format_args!("{FIELD}[{index}].name"), name));
+        }
+    }
+    for old in kept {
+        let name = old["name"].as_str().unwrap_or_default();
+        let why = match given.iter().find(|container| container["name"] == old["name"]) {
+            Some(same) if same == old => continue,
+            Some(_) => format!("existing ephemeral containers {name:?} may not be changed\n"),
+            None => format!("existing ephemeral containers {name:?} may not be removed\n"),
+        };
+        errors.push(FieldError::forbidden(FIELD, &why));
+    }
+    errors
+}

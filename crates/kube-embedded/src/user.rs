@@ -1,0 +1,63 @@
+//! Who a request is from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The group that may do everything.
+pub(crate) const MASTERS: &str = "system:masters";
+/// The group of all users who are authenticated.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of requests without credentials.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The user of requests without credentials.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
+
+/// A user, as RBAC knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// Empty: it has none.
+    #[serde(default)]
+    pub(crate) uid: String,
+    pub(crate) groups: Vec<String>,
+    #[serde(default)]
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// An authenticated user.
+    pub(crate) fn new(name: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().copied().chain([AUTHENTICATED]).map(str::to_owned).collect();
+        Self { name: name.to_owned(), groups, ..Self::default() }
+    }
+
+    /// The user of requests without a socket.
+    pub(crate) fn admin() -> Self {
+        Self::new("admin", &[MASTERS])
+    }
+
+    /// The user of requests without credentials.
+    pub(crate) fn anonymous() -> Self {
+        Self { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Self::default() }
+    }
+
+    /// A ServiceAccount.
+    pub(crate) fn service_account(namespace: &str, name: &str) -> Self {
+        let of_namespace = format!("system:serviceaccounts:{namespace}");
+        let name = format!("system:serviceaccount:{namespace}:{name}");
+        Self::new(&name, &["system:serviceaccounts", &of_namespace])
+    }
+
+    /// Whether it may do everything.
+    pub(crate) fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
+    }
+}
+
+/// The namespace and the name of the ServiceAccount that a user name is of.
+pub(crate) fn service_account_of(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    let is_name = kube_validation::names::dns1123_subdomain(name).is_empty();
+    (kube_validation::names::dns1123_label(namespace).is_empty() && is_name).then_some((namespace, name))
+}

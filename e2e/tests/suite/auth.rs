@@ -1,14 +1,21 @@
 //! Who may do what, and what the refusals say.
 
-use anyhow::Result;
-use e2e::{Cluster, eventually, http::MERGE_PATCH};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Cluster, eventually,
+    http::{Http, MERGE_PATCH, Reply},
+};
 use http::Method;
 use serde_json::json;
-use std::time::Duration;
 
 use crate::widgets::{GROUP, widgets};
 
-e2e::on_each_cluster! { forbidden_by_verb, unknown_token, discovery_is_for_everybody, a_role_allows }
+e2e::on_each_cluster! {
+    forbidden_by_verb, unknown_token, discovery_is_for_everybody, a_role_allows, impersonation,
+    each_part_of_an_impersonation_is_granted [NoControllers]
+}
 
 async fn forbidden_by_verb(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
@@ -108,5 +115,133 @@ async fn a_role_allows(cluster: Cluster) -> Result<()> {
 
     admin.delete(&format!("{rbac}/rolebindings/reader")).await?.code(200)?;
     eventually(Duration::from_secs(10), || async { nobody.get(&widgets.path).await?.code(403) }).await?;
+    Ok(())
+}
+
+/// Who a request is from that asks to be made as somebody else.
+async fn whoami(http: &Http, headers: &[(&str, &str)]) -> Result<Reply> {
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let headers = [&[("content-type", "application/json")], headers].concat();
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    http.send(Method::POST, path, &headers, review.to_string().into()).await
+}
+
+async fn impersonation(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    let user = async |headers: &[(&str, &str)]| {
+        anyhow::Ok(whoami(&admin, headers).await?.code(201)?["status"]["userInfo"].clone())
+    };
+    let bob = json!({"username": "bob", "groups": ["system:authenticated"]});
+    assert_eq!(user(&[("impersonate-user", "bob")]).await?, bob);
+    assert_eq!(user(&[("impersonate-user", "żaneta")]).await?["username"], "żaneta");
+    // Nobody is asked for.
+    let own = user(&[]).await?;
+    assert_eq!(user(&[("impersonate-user", "")]).await?, own);
+    let whole = [
+        ("impersonate-user", "bob"),
+        ("impersonate-group", "one"),
+        ("impersonate-group", "two"),
+        ("impersonate-uid", "u-1"),
+        ("impersonate-extra-example.com%2fscopes", "read"),
+        ("impersonate-extra-example.com%2fscopes", "write"),
+    ];
+    let expected = json!({
+        "username": "bob", "uid": "u-1", "groups": ["one", "two", "system:authenticated"],
+        "extra": {"example.com/scopes": ["read", "write"]},
+    });
+    assert_eq!(user(&whole).await?, expected);
+
+    let account = user(&[("impersonate-user", "system:serviceaccount:web:bot")]).await?;
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:web", "system:authenticated"];
+    assert_eq!(account["groups"], json!(groups));
+    // Who is anonymous is not authenticated, and may not ask.
+    let anonymous = whoami(&admin, &[("impersonate-user", "system:anonymous")]).await?;
+    let message = "selfsubjectreviews.authentication.k8s.io is forbidden: User \"system:anonymous\" cannot create resource \
+                   \"selfsubjectreviews\" in API group \"authentication.k8s.io\" at the cluster scope";
+    anonymous.refused(403, "Forbidden", message)?;
+
+    // Parts of somebody are nobody: the request must not be made with the rights of its own user.
+    for (header, shown) in [
+        ("impersonate-group", r#"UID:"", Groups:[]string{"x"}, Extra:map[string][]string(nil)"#),
+        ("impersonate-uid", r#"UID:"x", Groups:[]string(nil), Extra:map[string][]string(nil)"#),
+        (
+            "impersonate-extra-a",
+            r#"UID:"", Groups:[]string(nil), Extra:map[string][]string{"a":[]string{"x"}}"#,
+        ),
+    ] {
+        let message =
+            format!("requested &user.DefaultInfo{{Name:\"\", {shown}}} without impersonating a user name");
+        whoami(&admin, &[(header, "x")]).await?.refused(400, "BadRequest", &message)?;
+    }
+    let headers = [("impersonate-user", "bob")];
+    assert_eq!(whoami(&cluster.nobody(), &headers).await?.code, 403);
+    Ok(())
+}
+
+async fn each_part_of_an_impersonation_is_granted(cluster: Cluster) -> Result<()> {
+    let (admin, namespace) = (cluster.admin(), cluster.namespace());
+    let (name, user) = (cluster.unique(), format!("system:serviceaccount:{namespace}:actor"));
+    let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "actor"}});
+    admin.post(&accounts, &account).await?.code(201)?;
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let token = admin.post(&format!("{accounts}/actor/token"), &request).await?.code(201)?;
+    let actor = cluster.with_token(token["status"]["token"].as_str().context("a token")?).await?;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = |group: &str, resource: &str, value: &str| json!({"apiGroups": [group], "resources": [resource], "resourceNames": [value], "verbs": ["impersonate"]});
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+        "rules": [
+            rule("", "users", "bob"),
+            rule("", "groups", "devs"),
+            rule("authentication.k8s.io", "userextras/scopes", "read"),
+        ],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "actor"}],
+    });
+    admin.post(&format!("{rbac}/clusterroles"), &role).await?.code(201)?;
+    admin.post(&format!("{rbac}/clusterrolebindings"), &binding).await?.code(201)?;
+
+    let bob = ("impersonate-user", "bob");
+    let (devs, read) = (("impersonate-group", "devs"), ("impersonate-extra-scopes", "read"));
+    eventually(Duration::from_secs(10), || async {
+        whoami(&actor, &[bob, devs, read]).await?.code(201).map(drop)
+    })
+    .await?;
+    let cannot = |what: &str, value: &str, group: &str| {
+        let (plural, _) = what.split_once('/').unwrap_or((what, ""));
+        let qualified = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        format!(
+            "{qualified} {value:?} is forbidden: User {user:?} cannot impersonate resource {what:?} in API group {group:?} at the \
+             cluster scope"
+        )
+    };
+    let refused = async |headers: &[(&str, &str)], message: String| {
+        whoami(&actor, headers).await?.refused(403, "Forbidden", &message)
+    };
+    let authentication = "authentication.k8s.io";
+    refused(&[("impersonate-user", "alice")], cannot("users", "alice", "")).await?;
+    refused(&[bob, devs, ("impersonate-group", "ops")], cannot("groups", "ops", "")).await?;
+    refused(&[bob, ("impersonate-uid", "u-1")], cannot("uids", "u-1", authentication)).await?;
+    refused(
+        &[bob, read, ("impersonate-extra-scopes", "write")],
+        cannot("userextras/scopes", "write", authentication),
+    )
+    .await?;
+    let message = cannot("userextras/other", "read", authentication);
+    refused(&[bob, ("impersonate-extra-other", "read")], message).await?;
+    // A ServiceAccount is not a user of that name.
+    let reply = whoami(&actor, &[("impersonate-user", "system:serviceaccount:web:bot")]).await?;
+    let message = format!(
+        "serviceaccounts \"bot\" is forbidden: User {user:?} cannot impersonate resource \"serviceaccounts\" in API group \"\" in \
+         the namespace \"web\""
+    );
+    ensure!(reply.code == 403 && reply.message() == message, "{reply:?}");
+    for kind in ["clusterrolebindings", "clusterroles"] {
+        admin.delete(&format!("{rbac}/{kind}/{name}")).await?.code(200)?;
+    }
     Ok(())
 }

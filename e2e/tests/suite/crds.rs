@@ -10,7 +10,8 @@ use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, 
 
 e2e::on_each_cluster! {
     established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
-    no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules
+    no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules,
+    kinds_of_any_name, the_last_of_many_updates_is_served
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -327,5 +328,73 @@ async fn cluster_scope(cluster: Cluster) -> Result<()> {
     );
     cluster.nobody().get(&format!("{path}/one")).await?.refused(403, "Forbidden", &forbidden)?;
     admin.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
+    Ok(())
+}
+
+/// A kind of a user's may have the name of a built-in one, which is of another group.
+async fn kinds_of_any_name(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    for kind in ["CustomResourceDefinition", "Namespace", "Pod", "Service", "Event", "Scale"] {
+        let (singular, group) =
+            (kind.to_lowercase(), format!("{}.{}", kind.to_lowercase(), cluster.unique()));
+        let plural = format!("{singular}s");
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}")},
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": {"plural": plural, "singular": singular, "kind": kind, "listKind": format!("{kind}List")},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                    "subresources": {"status": {}},
+                }],
+            },
+        });
+        admin.post(CRDS, &definition).await?.code(201)?;
+        let path = format!("/apis/{group}/v1/namespaces/{}/{plural}", cluster.namespace());
+        eventually(PATIENCE, || async { admin.get(&path).await?.code(200) }).await?;
+        let object = json!({
+            "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "one"}, "spec": {"a": 1},
+        });
+        let created = admin.post(&path, &object).await?.code(201).context(kind)?;
+        assert_eq!((&created["spec"], &created["status"]), (&json!({"a": 1}), &Value::Null), "{kind}");
+        assert_eq!(created["metadata"]["labels"], Value::Null, "{kind}");
+        let one = format!("{path}/one");
+        let patch = json!({"spec": {"a": 2}, "status": {"b": 1}});
+        let patched = admin.patch(&one, e2e::http::MERGE_PATCH, &patch).await?.code(200)?;
+        assert_eq!((&patched["spec"], &patched["status"]), (&json!({"a": 2}), &Value::Null), "{kind}");
+        admin.delete(&one).await?.code(200)?;
+        admin.get(&one).await?.code(404)?;
+        admin.delete(&format!("{CRDS}/{plural}.{group}")).await?.code(200)?;
+    }
+    Ok(())
+}
+
+/// Whoever changes a definition at the same time, its last state is the one that is served.
+async fn the_last_of_many_updates_is_served(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    for round in 0..10 {
+        let patches = (0..8).map(|writer| {
+            let (http, path) = (widgets.http.clone(), path.clone());
+            let columns = json!([{"name": format!("c{round}-{writer}"), "type": "string", "jsonPath": ".spec.size"}]);
+            let patch = json!([{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns", "value": columns}]);
+            tokio::spawn(async move { http.patch(&path, e2e::http::JSON_PATCH, &patch).await?.code(200) })
+        });
+        for patched in patches.collect::<Vec<_>>() {
+            patched.await??;
+        }
+        let stored = widgets.http.get(&path).await?.code(200)?;
+        let last = &stored["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"];
+        eventually(PATIENCE, || async {
+            let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+            let table = widgets.http.get_as(&widgets.path, accept).await?.code(200)?;
+            ensure!(table["columnDefinitions"][1]["name"] == *last, "{last} is stored: {table}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }

@@ -1,0 +1,316 @@
+//! Owners: who goes with whom, who stays, and what happens when it is not known whether an owner is there.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::{
+    Cluster, eventually,
+    http::{Http, MERGE_PATCH},
+};
+use serde_json::{Value, json};
+
+use crate::widgets::{CRDS, crd, widgets_of_existing, widgets_of_group};
+
+e2e::on_each_cluster! {
+    stays_while_its_owners_version_is_not_served [Controllers],
+    stays_while_its_owners_type_is_unknown [Controllers],
+    stays_if_its_owners_namespace_is_not_known [Controllers],
+    goes_with_its_owner_and_the_owners_type [Controllers],
+    goes_with_a_definition [Controllers],
+    goes_with_a_namespace [Controllers],
+    goes_when_the_last_owner_goes [Controllers],
+    is_looked_for_in_its_own_namespace [Controllers],
+    foreground_leaves_to_others_what_they_own_too [Controllers],
+    foreground_waits_for_dependents_that_block [Controllers],
+    foreground_ends_in_a_circle [Controllers],
+    orphans_stay [Controllers],
+}
+
+/// The real controllers look up types anew twice a minute.
+const SOON: Duration = Duration::from_secs(120);
+
+/// ConfigMaps of the test's namespace.
+struct Maps {
+    http: Http,
+    path: String,
+}
+
+impl Maps {
+    fn of(cluster: &Cluster) -> Self {
+        Self { http: cluster.admin(), path: format!("/api/v1/namespaces/{}/configmaps", cluster.namespace()) }
+    }
+
+    fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    async fn create(&self, name: &str, metadata: &Value) -> Result<Value> {
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        map["metadata"]["name"] = name.into();
+        self.http.post(&self.path, &map).await?.code(201)
+    }
+
+    /// One that names owners.
+    async fn owned(&self, name: &str, owners: &[Value]) -> Result<Value> {
+        self.create(name, &json!({"ownerReferences": owners})).await
+    }
+
+    /// The uids of its owners; an error if it is gone or going.
+    async fn owners(&self, name: &str) -> Result<Vec<Value>> {
+        let map = self.http.get(&self.at(name)).await?.code(200)?;
+        ensure!(map["metadata"]["deletionTimestamp"].is_null(), "it is being deleted: {map}");
+        let owners = map["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        Ok(owners.map(|owner| owner["uid"].clone()).collect())
+    }
+
+    async fn goes(&self, name: &str) -> Result<Value> {
+        eventually(SOON, || async { self.http.get(&self.at(name)).await?.code(404) }).await
+    }
+
+    /// Waits until the garbage collector has come by: what it can know to be without an owner is gone.
+    async fn collected(&self) -> Result<()> {
+        for marker in ["marker-1", "marker-2"] {
+            self.owned(marker, &[reference("v1", "ConfigMap", "never", &json!(uuid(marker)))]).await?;
+            self.goes(marker).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A uid that no object has.
+fn uuid(text: &str) -> String {
+    format!("00000000-0000-0000-0000-{:0>12}", text.len())
+}
+
+fn reference(api_version: &str, kind: &str, name: &str, uid: &Value) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid})
+}
+
+fn to(owner: &Value) -> Value {
+    let text = |field: &str| owner[field].as_str().unwrap_or_default();
+    let name = owner["metadata"]["name"].as_str().unwrap_or_default();
+    reference(text("apiVersion"), text("kind"), name, &owner["metadata"]["uid"])
+}
+
+fn blocking(owner: &Value) -> Value {
+    let mut reference = to(owner);
+    reference["blockOwnerDeletion"] = true.into();
+    reference
+}
+
+/// Touches an object, so that a controller looks at it.
+async fn touch(maps: &Maps, name: &str) -> Result<()> {
+    let patch = json!({"metadata": {"labels": {"touched": "yes"}}});
+    maps.http.patch(&maps.at(name), MERGE_PATCH, &patch).await?.code(200)?;
+    Ok(())
+}
+
+async fn stays_while_its_owners_version_is_not_served(cluster: Cluster) -> Result<()> {
+    let (maps, group) = (Maps::of(&cluster), cluster.unique());
+    let mut definition = crd(&group);
+    let mut old = definition["spec"]["versions"][0].clone();
+    old["name"] = "v1beta1".into();
+    old["storage"] = false.into();
+    definition["spec"]["versions"].as_array_mut().into_iter().for_each(|all| all.push(old.clone()));
+    maps.http.post(CRDS, &definition).await?.code(201)?;
+    let widgets = widgets_of_existing(&cluster, &group).await?;
+    let owner = widgets.create("owner").await?;
+    let uid = &owner["metadata"]["uid"];
+    let reference = reference(&format!("{group}/v1beta1"), "Widget", "owner", uid);
+    maps.owned("child", &[reference]).await?;
+
+    let path = format!("{CRDS}/widgets.{group}");
+    let serve = async |served: bool| {
+        let mut versions = definition["spec"]["versions"].clone();
+        versions[1]["served"] = served.into();
+        let patch = json!({"spec": {"versions": versions}});
+        maps.http.patch(&path, MERGE_PATCH, &patch).await?.code(200)
+    };
+    serve(false).await?;
+    let beta = format!("/apis/{group}/v1beta1/widgets");
+    eventually(SOON, || async { maps.http.get(&beta).await?.code(404) }).await?;
+    touch(&maps, "child").await?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?, std::slice::from_ref(uid));
+
+    serve(true).await?;
+    eventually(SOON, || async { maps.http.get(&beta).await?.code(200) }).await?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?, std::slice::from_ref(uid));
+    widgets.delete("owner").await?.code(200)?;
+    maps.goes("child").await?;
+    Ok(())
+}
+
+async fn stays_while_its_owners_type_is_unknown(cluster: Cluster) -> Result<()> {
+    let (maps, group) = (Maps::of(&cluster), cluster.unique());
+    let gone = json!(uuid("gone"));
+    let unknown = reference(&format!("{group}/v1"), "Widget", "owner", &gone);
+    maps.owned("child", std::slice::from_ref(&unknown)).await?;
+    let known = maps.create("known", &json!({})).await?;
+    let both = [unknown, to(&known)];
+    maps.owned("half", &both).await?;
+    maps.http.delete(&maps.at("known")).await?.code(200)?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?, std::slice::from_ref(&gone));
+    assert_eq!(maps.owners("half").await?, [gone, known["metadata"]["uid"].clone()]);
+
+    // The type comes, and no such object is of it.
+    widgets_of_group(&cluster, &group).await?;
+    maps.goes("child").await?;
+    maps.goes("half").await?;
+    Ok(())
+}
+
+async fn stays_if_its_owners_namespace_is_not_known(cluster: Cluster) -> Result<()> {
+    let (maps, roles) = (Maps::of(&cluster), "/apis/rbac.authorization.k8s.io/v1/clusterroles");
+    let name = cluster.unique();
+    let owner = maps.create("owner", &json!({})).await?;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": name, "ownerReferences": [to(&owner)]}, "rules": [],
+    });
+    maps.http.post(roles, &role).await?.code(201)?;
+    maps.http.delete(&maps.at("owner")).await?.code(200)?;
+    maps.collected().await?;
+    let role = maps.http.get(&format!("{roles}/{name}")).await?.code(200)?;
+    maps.http.delete(&format!("{roles}/{name}")).await?.code(200)?;
+    assert_eq!(role["metadata"]["ownerReferences"][0]["uid"], owner["metadata"]["uid"]);
+    Ok(())
+}
+
+async fn goes_with_its_owner_and_the_owners_type(cluster: Cluster) -> Result<()> {
+    let (maps, group) = (Maps::of(&cluster), cluster.unique());
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    // The real garbage collector takes a while to watch a new type.
+    maps.owned("probe", &[to(&widgets.create("watched").await?)]).await?;
+    widgets.delete("watched").await?.code(200)?;
+    maps.goes("probe").await?;
+    let owners = [to(&widgets.create("one").await?), to(&widgets.create("two").await?)];
+    maps.owned("child", &owners).await?;
+    maps.http.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
+    maps.goes("child").await?;
+    Ok(())
+}
+
+async fn goes_with_a_definition(cluster: Cluster) -> Result<()> {
+    let (maps, group) = (Maps::of(&cluster), cluster.unique());
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    let definition = maps.http.get(&path).await?.code(200)?;
+    maps.owned("child", &[to(&definition)]).await?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?.len(), 1);
+    maps.http.delete(&path).await?.code(200)?;
+    maps.goes("child").await?;
+    Ok(())
+}
+
+async fn goes_with_a_namespace(cluster: Cluster) -> Result<()> {
+    let (maps, namespace) = (Maps::of(&cluster), format!("{}-owner", cluster.namespace()));
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let owner = maps.http.post("/api/v1/namespaces", &body).await?.code(201)?;
+    maps.owned("child", &[to(&owner)]).await?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?.len(), 1);
+    maps.http.delete(&format!("/api/v1/namespaces/{namespace}")).await?.code(200)?;
+    maps.goes("child").await?;
+    Ok(())
+}
+
+async fn goes_when_the_last_owner_goes(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let (one, two) = (maps.create("one", &json!({})).await?, maps.create("two", &json!({})).await?);
+    maps.owned("child", &[to(&one), to(&two)]).await?;
+    maps.http.delete(&maps.at("one")).await?.code(200)?;
+    eventually(SOON, || async {
+        let owners = maps.owners("child").await?;
+        ensure!(owners == [two["metadata"]["uid"].clone()], "{owners:?}");
+        Ok(())
+    })
+    .await?;
+    maps.http.delete(&maps.at("two")).await?.code(200)?;
+    maps.goes("child").await?;
+    Ok(())
+}
+
+async fn is_looked_for_in_its_own_namespace(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let elsewhere = Maps { http: cluster.admin(), path: "/api/v1/namespaces/default/configmaps".to_owned() };
+    let name = cluster.namespace();
+    let owner = elsewhere.create(name, &json!({})).await?;
+    maps.owned("child", &[to(&owner)]).await?;
+    let gone = maps.goes("child").await;
+    elsewhere.http.delete(&elsewhere.at(name)).await?.code(200)?;
+    gone.map(drop)
+}
+
+async fn foreground_leaves_to_others_what_they_own_too(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let (one, two) = (maps.create("one", &json!({})).await?, maps.create("two", &json!({})).await?);
+    maps.owned("shared", &[blocking(&one), to(&two)]).await?;
+    maps.owned("own", &[blocking(&one)]).await?;
+    let options = json!({"propagationPolicy": "Foreground"});
+    maps.http.delete_with(&maps.at("one"), &options).await?.code(200)?;
+    maps.goes("own").await?;
+    maps.goes("one").await?;
+    assert_eq!(maps.owners("shared").await?, [two["metadata"]["uid"].clone()]);
+    Ok(())
+}
+
+async fn foreground_waits_for_dependents_that_block(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let owner = maps.create("owner", &json!({})).await?;
+    let held = |owner: Value| json!({"ownerReferences": [owner], "finalizers": ["example.com/hold"]});
+    maps.create("blocks", &held(blocking(&owner))).await?;
+    maps.create("does-not", &held(to(&owner))).await?;
+    let options = json!({"propagationPolicy": "Foreground"});
+    maps.http.delete_with(&maps.at("owner"), &options).await?.code(200)?;
+    eventually(SOON, || async {
+        let marked = maps.http.get(&maps.at("blocks")).await?.code(200)?;
+        ensure!(marked["metadata"]["deletionTimestamp"].is_string(), "{marked}");
+        Ok(())
+    })
+    .await?;
+    maps.collected().await?;
+    maps.http.get(&maps.at("owner")).await?.code(200)?;
+    // It no longer blocks, though it is there.
+    let patch = json!({"metadata": {"ownerReferences": [to(&owner)]}});
+    maps.http.patch(&maps.at("blocks"), MERGE_PATCH, &patch).await?.code(200)?;
+    maps.goes("owner").await?;
+    for name in ["blocks", "does-not"] {
+        let patch = json!({"metadata": {"finalizers": null}});
+        maps.http.patch(&maps.at(name), MERGE_PATCH, &patch).await?.code(200)?;
+        maps.goes(name).await?;
+    }
+    Ok(())
+}
+
+async fn foreground_ends_in_a_circle(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let one = maps.create("one", &json!({})).await?;
+    let two = maps.owned("two", &[blocking(&one)]).await?;
+    let patch = json!({"metadata": {"ownerReferences": [blocking(&two)]}});
+    maps.http.patch(&maps.at("one"), MERGE_PATCH, &patch).await?.code(200)?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("two").await?.len(), 1);
+    let options = json!({"propagationPolicy": "Foreground"});
+    maps.http.delete_with(&maps.at("one"), &options).await?.code(200)?;
+    maps.goes("one").await?;
+    maps.goes("two").await?;
+    Ok(())
+}
+
+async fn orphans_stay(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    let owner = maps.create("owner", &json!({})).await?;
+    maps.owned("child", &[to(&owner)]).await?;
+    maps.collected().await?;
+    let options = json!({"propagationPolicy": "Orphan"});
+    maps.http.delete_with(&maps.at("owner"), &options).await?.code(200)?;
+    maps.goes("owner").await?;
+    maps.collected().await?;
+    assert_eq!(maps.owners("child").await?, [] as [Value; 0]);
+    Ok(())
+}

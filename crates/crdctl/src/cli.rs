@@ -28,8 +28,10 @@ pub(crate) enum Command {
     /// Print each object of a resource type, then each change, the moment it arrives
     Watch(WatchArgs),
     /// Start an API server in this process, with the Blog CRD and a blog, and watch blogs on it
+    #[cfg(feature = "server")]
     Demo(DemoArgs),
     /// Start an API server in this process, and serve until ctrl-c; with --data-dir its objects are there again next time
+    #[cfg(feature = "server")]
     Serve(ServeArgs),
     /// Print, install or check the CustomResourceDefinition of Blog
     Crd {
@@ -100,6 +102,7 @@ pub(crate) struct OutputArgs {
     pub(crate) watch_only: bool,
 }
 
+#[cfg(feature = "server")]
 #[derive(Args)]
 pub(crate) struct DemoArgs {
     /// The port on 127.0.0.1 (default: a free one)
@@ -118,6 +121,7 @@ pub(crate) struct DemoArgs {
     pub(crate) output: OutputArgs,
 }
 
+#[cfg(feature = "server")]
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// Keep everything in this folder, which is made if it is not there (default: in memory, gone at the end)

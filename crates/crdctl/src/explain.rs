@@ -36,7 +36,11 @@ fn one_line(error: &(dyn StdError + 'static)) -> String {
 pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
     if error.is_empty_configuration() {
         let line = one_line(&error);
-        anyhow!("{line}; set KUBECONFIG or --kubeconfig, or try `crdctl demo`, which brings its own cluster")
+        let demo = match cfg!(feature = "server") {
+            true => ", or try `crdctl demo`, which brings its own cluster",
+            false => "",
+        };
+        anyhow!("{line}; set KUBECONFIG or --kubeconfig{demo}")
     } else if error.is_not_defined() {
         let line = one_line(&error);
         anyhow!("{line}; --context chooses another one")

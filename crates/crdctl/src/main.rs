@@ -6,13 +6,16 @@ mod columns;
 mod config;
 mod connection;
 mod crd;
+#[cfg(feature = "server")]
 mod demo;
 mod explain;
 mod health;
+#[cfg(feature = "server")]
 mod kubeconfig_out;
 mod log;
 mod output;
 mod resource;
+#[cfg(feature = "server")]
 mod serve;
 mod shutdown;
 mod stdio;
@@ -42,7 +45,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Watch(args) => watch::run(&cli.cluster, args).await,
+            #[cfg(feature = "server")]
             Command::Demo(args) => demo::run(args).await,
+            #[cfg(feature = "server")]
             Command::Serve(args) => serve::run(args).await,
             Command::Crd { command } => crd::run(&cli.cluster, command).await,
             Command::Config => config::run(&cli.cluster),

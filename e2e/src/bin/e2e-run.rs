@@ -367,7 +367,16 @@ mod containers {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         without_package(&mut cargo);
         // With a target the flag is not for build scripts and macros, which it would break.
-        cargo.args(["build", "--quiet", "--locked", "--package=crdctl", "--target", host, "--target-dir"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package=crdctl",
+            "--no-default-features",
+            "--target",
+            host,
+        ]);
+        cargo.arg("--target-dir");
         cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         ensure!(Group::start(&cargo)?.wait().await?.success(), "crdctl does not build");

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -74,11 +73,11 @@ impl Drop for KubeconfigFile {
     }
 }
 
-/// The first line of a file.
+/// The first line of a file. Other versions of crdctl, and those of other compilers, have to know it too: it does not change.
 fn mark(yaml: &str) -> String {
-    let mut hash = DefaultHasher::new();
-    yaml.hash(&mut hash);
-    format!("# Written by crdctl ({:016x}), which replaces it as long as it is not edited.\n", hash.finish())
+    let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
+    let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("# Written by crdctl ({hash}), which replaces it unless it is edited.\n")
 }
 
 fn written(folder: &Path, content: &str) -> io::Result<NamedTempFile> {
@@ -107,6 +106,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn the_mark_is_the_same_in_every_version() {
+        let expected = "# Written by crdctl (5d060abdde881925), which replaces it unless it is edited.\n";
+        assert_eq!(mark("apiVersion: v1\nkind: Config\n"), expected);
+    }
 
     #[test]
     fn the_kubeconfig_is_private_replaces_only_our_own_and_goes_with_the_command() {

@@ -4,6 +4,9 @@ mod base64;
 mod convert;
 mod decode;
 mod defaults;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod malformed;
 mod messages;
 pub mod objects;

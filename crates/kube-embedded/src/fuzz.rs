@@ -1,5 +1,5 @@
-//! What must hold of any bytes that a client sends. The fuzz targets in `fuzz/` call these functions with bytes that they
-//! invent; the tests below with those of `fuzz/seeds` and with their parts, put together anew.
+//! What must hold of any bytes that a client sends. `fuzz/README.md` of the repository says who calls these
+//! functions.
 //!
 //! The requests go to a server of a few objects, and each write is a dry run: the server is the same for each input.
 
@@ -283,78 +283,39 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
-    use proptest::prelude::*;
-
     use super::*;
 
-    type Check = fn(&[u8]);
+    /// An input makes some hundred requests.
+    const CASES: u32 = 64;
 
-    const TARGETS: [(&str, Check); 4] = [
-        ("selectors", selectors),
-        ("continue_tokens", continue_tokens),
-        ("patches", patches),
-        ("content", content),
-    ];
-
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+    #[test]
+    fn all_selectors() {
+        fuzz::check("selectors", CASES, selectors);
     }
 
     #[test]
-    fn the_seeds_hold() {
-        for (target, check) in TARGETS {
-            let seeds = seeds(target);
-            assert!(!seeds.is_empty());
-            seeds.iter().for_each(|seed| check(seed));
-        }
+    fn all_continue_tokens() {
+        fuzz::check("continue_tokens", CASES, continue_tokens);
+    }
+
+    #[test]
+    fn all_patches() {
+        fuzz::check("patches", CASES, patches);
+    }
+
+    #[test]
+    fn all_content() {
+        fuzz::check("content", CASES, content);
     }
 
     /// What is refused at once would tell a fuzzer little.
     #[test]
     fn the_server_takes_the_seeds() {
         with_cluster(|cluster| {
-            for seed in seeds("content") {
+            for seed in fuzz::seeds("content") {
                 let (path, code, answer) = dry_create(cluster, &seed).unwrap();
                 assert_eq!(code, StatusCode::CREATED, "{path}: {answer}");
             }
         });
-    }
-
-    /// Parts of the seeds in another order, with a byte changed here and there.
-    fn spliced(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
-        let seed = prop::sample::select(seeds(target));
-        let part = (seed, any::<prop::sample::Index>(), 0..200_usize).prop_map(|(seed, from, length)| {
-            let from = from.index(seed.len() + 1);
-            seed[from..(from + length).min(seed.len())].to_vec()
-        });
-        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
-        (prop::collection::vec(part, 1..6), changes).prop_map(|(parts, changes)| {
-            let mut bytes = parts.concat();
-            for (at, byte) in changes {
-                if !bytes.is_empty() {
-                    let at = at.index(bytes.len());
-                    bytes[at] = byte;
-                }
-            }
-            bytes
-        })
-    }
-
-    proptest! {
-        // Each makes some hundred requests.
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn what_is_made_of_the_seeds_holds(
-            inputs in (spliced("selectors"), spliced("continue_tokens"), spliced("patches"), spliced("content")),
-        ) {
-            selectors(&inputs.0);
-            continue_tokens(&inputs.1);
-            patches(&inputs.2);
-            content(&inputs.3);
-        }
     }
 }

@@ -2,6 +2,9 @@
 
 mod apply;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod merge;
 mod strategic;

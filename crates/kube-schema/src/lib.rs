@@ -9,6 +9,9 @@ pub mod crd;
 mod default;
 mod field_path;
 mod formats;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod lists;
 pub mod metadata;

@@ -2,6 +2,9 @@
 
 mod error;
 mod field;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod json_path;
 mod label;
 

@@ -1,0 +1,67 @@
+//! What must hold of any text that a client sends as a selector or a path. `fuzz/README.md` of the repository says who calls this.
+
+use serde_json::{Map, Value, json};
+
+use crate::{FieldSelector, JsonPath, LabelSelector};
+
+/// A label selector prints as itself, and a selector in JSON as one that a text can say.
+pub fn label_selector(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(selector) = LabelSelector::parse(&text) {
+        assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector.clone()));
+        let twice = LabelSelector::parse(&format!("{text},{text}"));
+        for labels in [json!({}), json!({"app": "a", "tier": "1"}), json!({"app": "b", "x/y": ""})] {
+            let labels = labels.as_object();
+            if let Ok(twice) = &twice {
+                assert_eq!(selector.matches(&labels), twice.matches(&labels));
+            }
+        }
+    }
+    if let Ok(object) = serde_json::from_slice::<Value>(input)
+        && let Ok(selector) = LabelSelector::from_object(&object)
+    {
+        let printed = LabelSelector::parse(&selector.to_string()).expect("what is printed is a selector");
+        for labels in [json!({}), json!({"app": "a", "tier": "1"}), json!({"app": "b,c"})] {
+            assert_eq!(selector.matches(&labels.as_object()), printed.matches(&labels.as_object()));
+        }
+    }
+}
+
+/// A field selector is as good with empty parts around it, and asks only for its own fields.
+pub fn field_selector(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Ok(selector) = FieldSelector::parse(&text) else { return };
+    assert_eq!(FieldSelector::parse(&format!(",{text},")), Ok(selector.clone()));
+    let fields: Vec<&str> = selector.fields().collect();
+    selector.matches(|field| {
+        assert!(fields.contains(&field));
+        Some(String::new())
+    });
+}
+
+/// A path, in the first line, finds the same each time it is asked, in any value.
+pub fn json_path(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (path, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let Ok(path) = JsonPath::parse(path) else { return };
+    let value = serde_json::from_str(rest).unwrap_or(Value::Object(Map::new()));
+    assert_eq!(path.find(&value), path.find(&value));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn label_selectors() {
+        fuzz::check("label_selector", 256, super::label_selector);
+    }
+
+    #[test]
+    fn field_selectors() {
+        fuzz::check("field_selector", 256, super::field_selector);
+    }
+
+    #[test]
+    fn json_paths() {
+        fuzz::check("json_path", 256, super::json_path);
+    }
+}

@@ -6,6 +6,7 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ErrorKind},
 };
+use clap_complete::Shell;
 use jiff::SignedDuration;
 
 use crate::stdio::say;
@@ -40,6 +41,14 @@ pub(crate) enum Command {
     },
     /// Show how the cluster is chosen: files, context, server, user, namespace (never a secret)
     Config,
+    /// Print the completion script for a shell; `source <(crdctl completion bash)` loads it
+    Completion { shell: Shell },
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Manual {
+        /// An existing folder, in which files are overwritten
+        folder: PathBuf,
+    },
 }
 
 /// Which cluster.

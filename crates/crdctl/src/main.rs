@@ -9,6 +9,7 @@ mod crd;
 #[cfg(feature = "server")]
 mod demo;
 mod explain;
+mod generate;
 mod health;
 #[cfg(feature = "server")]
 mod kubeconfig_out;
@@ -51,6 +52,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Serve(args) => serve::run(args).await,
             Command::Crd { command } => crd::run(&cli.cluster, command).await,
             Command::Config => config::run(&cli.cluster),
+            Command::Completion { shell } => generate::completion(shell),
+            Command::Manual { folder } => generate::manual(&folder),
         }
     });
     // What still blocks, such as a name that is being resolved, does not hold up the end.

@@ -12,7 +12,7 @@ fn its_help_goes_to_stdout_and_names_every_command() {
     let output = crdctl(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
-    for command in ["watch", "demo", "crd", "config"] {
+    for command in ["watch", "demo", "crd", "config", "completion"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} in {help}");
     }
 }
@@ -23,4 +23,38 @@ fn wrong_usage_is_told_on_stderr_with_code_2() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(said.contains("--no-such-option"), "{said}");
+}
+
+#[test]
+fn each_shell_has_a_completion_script() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = crdctl(&["completion", shell]);
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{shell}");
+        for word in ["watch", "crd", "install", "config", "completion", "field-selector"] {
+            assert!(script.contains(word), "{word} in the script for {shell}");
+        }
+    }
+    assert_eq!(crdctl(&["completion", "csh"]).status.code(), Some(2));
+}
+
+/// bash, the one shell that is on every machine that builds this, reads its script and completes with it.
+#[test]
+fn bash_completes_commands() {
+    let output = crdctl(&["completion", "bash"]);
+    let complete =
+        "COMP_WORDS=(crdctl c); COMP_CWORD=1; _crdctl crdctl c crdctl; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let script = format!("{}\n{complete}\n", String::from_utf8_lossy(&output.stdout));
+    let output = Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let offered = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(offered.lines().collect::<Vec<_>>(), ["crd", "config", "completion"]);
+}
+
+#[test]
+fn a_manual_needs_an_existing_folder() {
+    let output = crdctl(&["manual", "/no/such/folder"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(said.contains("/no/such/folder") && said.lines().count() == 1, "{said}");
 }

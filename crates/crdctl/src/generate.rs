@@ -1,0 +1,58 @@
+//! Completion scripts and manual pages, generated from the definition of the command line so that neither can fall behind
+//! the help.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::{cli::Cli, stdio};
+
+/// Prints the script with which a shell completes this command.
+pub(crate) fn completion(shell: Shell) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
+    stdio::print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes a page for the program and one for each of its commands: `crdctl.1`, `crdctl-watch.1`, `crdctl-crd-print.1`.
+pub(crate) fn manual(folder: &Path) -> Result<ExitCode> {
+    clap_mangen::generate_to(Cli::command(), folder)
+        .with_context(|| format!("writing the manual pages to {}", folder.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+
+    /// The names of the pages for a command and all below it that are not hidden.
+    fn pages(command: &clap::Command, name: &str, names: &mut BTreeSet<String>) {
+        names.insert(format!("{name}.1"));
+        for below in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            pages(below, &format!("{name}-{}", below.get_name()), names);
+        }
+    }
+
+    #[test]
+    fn each_command_has_a_manual_page_that_names_its_options() {
+        let folder = tempfile::tempdir().unwrap();
+        manual(folder.path()).unwrap();
+        let mut expected = BTreeSet::new();
+        pages(&Cli::command(), "crdctl", &mut expected);
+        let written: BTreeSet<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(written, expected);
+        assert!(written.contains("crdctl-crd-install.1"), "{written:?}");
+
+        let watch = fs::read_to_string(folder.path().join("crdctl-watch.1")).unwrap();
+        for option in ["all\\-namespaces", "kubeconfig"] {
+            assert!(watch.contains(option), "{option} in {watch}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod builtin;
 mod crd;
+mod dist;
 mod e2e;
 mod protobuf;
 
@@ -32,6 +33,8 @@ enum Task {
     Protobuf(protobuf::Arguments),
     /// Run the end-to-end tests on a cluster: kube-embedded, a real API server, kind, k3s, or one that is there
     E2e(e2e::Arguments),
+    /// Build what a release hands out: static binaries in archives, SBOMs, checksums, a krew manifest
+    Dist(dist::Arguments),
     /// Measure the caches side by side: `cargo xtask bench --help`
     #[command(disable_help_flag = true)]
     Bench {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             });
         }
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

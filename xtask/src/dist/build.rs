@@ -1,0 +1,202 @@
+//! Building the program for a target, and finding out that it is what it should be.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cargo_metadata::Metadata;
+
+use super::{binary, target::Target};
+
+/// Which of the program's features are built in.
+#[derive(Clone, Copy)]
+pub(crate) enum Features {
+    /// What a user installs.
+    Default,
+    /// What runs in a cluster.
+    None,
+}
+
+/// A program that was built and found to be static.
+pub(crate) struct Program {
+    pub(crate) target: Target,
+    pub(crate) contents: Vec<u8>,
+    /// Where cargo put it: there until the next build for the target.
+    pub(crate) path: PathBuf,
+    /// Whether this machine executes it.
+    pub(crate) runs: bool,
+}
+
+/// Fails, saying what to install, when this machine cannot build for the target.
+pub(crate) fn check(target: Target) -> Result<()> {
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let output = rustc.args(["--print=target-libdir", "--target", target.triple()]).output();
+    let output = output.context("starting rustc")?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    ensure!(
+        output.status.success() && folder.is_dir(),
+        "Rust's standard library for {target} is not installed; `rustup target add {target}` does that"
+    );
+    for tool in [compiler(target, variable), linker(target, variable)] {
+        if !is_program(&tool.name) {
+            bail!(
+                "building for {target} on this machine needs {}, which is not in PATH; Debian's package {} has it, or {} names \
+                 another",
+                tool.name,
+                tool.package,
+                tool.variable,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Builds the program for release, and runs it where that is possible.
+pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: Features) -> Result<Program> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--locked", "--release", "--package", name, "--bin", name]);
+    cargo.args(["--target", target.triple()]);
+    if let Features::None = features {
+        cargo.arg("--no-default-features");
+    }
+    for tool in [compiler(target, variable), linker(target, variable)] {
+        cargo.env(tool.variable, tool.name);
+    }
+    // Panics name source files: from now on not by where these are on the machine that builds. As the whole set of flags,
+    // so that those of the environment do not get into a release.
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("finding cargo's home")?;
+    let prefixes = [(home.as_path(), "/cargo"), (metadata.workspace_root.as_std_path(), "/source")];
+    let flags: Vec<String> =
+        prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    run(cargo)?;
+
+    let path = metadata.target_directory.join(target.triple()).join("release").join(name).into_std_path_buf();
+    let contents = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    binary::check(&contents, target).with_context(|| format!("checking {}", path.display()))?;
+    let version = metadata.packages.iter().find(|package| package.name.as_str() == name);
+    let version =
+        version.with_context(|| format!("the workspace has no package {name}"))?.version.to_string();
+    let runs = runs(&path, &format!("{name} {version}"))?;
+    Ok(Program { target, contents, path, runs })
+}
+
+/// Builds the program for this machine, quickly, and returns its path.
+pub(crate) fn for_this_machine(metadata: &Metadata, name: &str) -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--locked", "--package", name, "--bin", name]);
+    run(cargo)?;
+    Ok(metadata.target_directory.join("debug").join(name).into_std_path_buf())
+}
+
+/// Whether this machine executes the program, which then must say what it is.
+fn runs(path: &Path, expected: &str) -> Result<bool> {
+    /// "Exec format error": a program for another processor, and no emulator is registered.
+    const ENOEXEC: i32 = 8;
+    let output = match Command::new(path).arg("--version").output() {
+        Err(error) if error.raw_os_error() == Some(ENOEXEC) => return Ok(false),
+        output => output.with_context(|| format!("starting {}", path.display()))?,
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success() && said.trim() == expected,
+        "{} --version should say `{expected}`; it said `{}` and ended with {}",
+        path.display(),
+        said.trim(),
+        output.status
+    );
+    Ok(true)
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo xtask` says of its own package is not for the one that is built.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+fn run(mut cargo: Command) -> Result<()> {
+    let status = cargo.status().context("starting cargo")?;
+    ensure!(status.success(), "cargo build ended with {status}");
+    Ok(())
+}
+
+/// A program that the build calls, and the variable by which it is told so.
+#[derive(Debug, PartialEq, Eq)]
+struct Tool {
+    name: String,
+    variable: String,
+    package: &'static str,
+}
+
+/// What compiles the C and the assembly of dependencies (ring, psm). These call no C library, so a compiler for glibc will
+/// do, and musl's own is not needed.
+fn compiler(target: Target, variable: impl Fn(&str) -> Option<String>) -> Tool {
+    tool(target, format!("CC_{}", target.triple().replace('-', "_")), variable)
+}
+
+/// What links. Rust brings musl's libc and its start files with the target.
+fn linker(target: Target, variable: impl Fn(&str) -> Option<String>) -> Tool {
+    let name = target.triple().replace('-', "_").to_uppercase();
+    tool(target, format!("CARGO_TARGET_{name}_LINKER"), variable)
+}
+
+fn tool(target: Target, name: String, variable: impl Fn(&str) -> Option<String>) -> Tool {
+    let (default, package) = if target.is_of_host() {
+        ("cc".to_owned(), "gcc")
+    } else {
+        (target.cross_compiler(), target.cross_package())
+    };
+    Tool { name: variable(&name).unwrap_or(default), variable: name, package }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether there is such a program, in PATH or, with a slash, as a path.
+fn is_program(name: &str) -> bool {
+    // Each compiler and linker knows this option; what it answers does not matter.
+    let started = Command::new(name).arg("--version").output();
+    !matches!(started, Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::script, *};
+
+    #[test]
+    fn another_processor_needs_a_cross_compiler_unless_one_is_named() {
+        let foreign = match Target::of_host().unwrap() {
+            Target::X86_64 => Target::Aarch64,
+            Target::Aarch64 => Target::X86_64,
+        };
+        let nothing = |_: &str| None;
+        assert_eq!(compiler(foreign, nothing).name, foreign.cross_compiler());
+        assert_eq!(linker(foreign, nothing).name, foreign.cross_compiler());
+        let named = |name: &str| Some(format!("the one of {name}"));
+        let triple = foreign.triple().replace('-', "_");
+        assert_eq!(compiler(foreign, named).name, format!("the one of CC_{triple}"));
+        let linker = linker(foreign, named).name;
+        assert_eq!(linker, format!("the one of CARGO_TARGET_{}_LINKER", triple.to_uppercase()));
+    }
+
+    #[test]
+    fn a_program_must_say_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        script::write(&path, "#!/bin/sh\necho program 1.2.3\n");
+        assert!(runs(&path, "program 1.2.3").unwrap());
+        let error = format!("{:#}", runs(&path, "program 1.2.4").unwrap_err());
+        assert!(error.contains("should say `program 1.2.4`; it said `program 1.2.3`"), "{error}");
+        // The first bytes are those of no program that a kernel knows.
+        script::write(&path, "\u{7f}ELF");
+        assert!(!runs(&path, "program 1.2.3").unwrap());
+    }
+}

@@ -6,6 +6,7 @@ mod crd;
 mod dist;
 mod e2e;
 mod protobuf;
+mod release;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -35,6 +36,8 @@ enum Task {
     E2e(e2e::Arguments),
     /// Build what a release hands out: static binaries in archives, SBOMs, checksums, a krew manifest
     Dist(dist::Arguments),
+    /// Check that a tag can be released, and print its notes
+    Release(release::Arguments),
     /// Measure the caches side by side: `cargo xtask bench --help`
     #[command(disable_help_flag = true)]
     Bench {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
             });
         }
         Task::Dist(arguments) => dist::run(&arguments),
+        Task::Release(arguments) => release::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    forbidden_by_verb, unknown_token, discovery_is_for_everybody, a_role_allows, impersonation,
+    forbidden_by_verb, a_selected_name_is_a_name, unknown_token, discovery_is_for_everybody, a_role_allows, impersonation,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -73,6 +73,40 @@ async fn forbidden_by_verb(cluster: Cluster) -> Result<()> {
         "Forbidden",
         "things.unknown.example.com is forbidden: User \"nobody\" cannot list resource \"things\" in API group \"unknown.example.com\" at the cluster scope",
     )?;
+    Ok(())
+}
+
+/// Who may see one object may select it from its collection.
+async fn a_selected_name_is_a_name(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let (admin, nobody) = (cluster.admin(), cluster.nobody());
+    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", cluster.namespace());
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "one"},
+        "rules": [{
+            "apiGroups": [GROUP], "resources": ["widgets"], "resourceNames": ["one"],
+            "verbs": ["get", "list", "watch", "deletecollection"],
+        }],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "one"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "one"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}],
+    });
+    admin.post(&format!("{rbac}/roles"), &role).await?.code(201)?;
+    admin.post(&format!("{rbac}/rolebindings"), &binding).await?.code(201)?;
+    let path = &widgets.path;
+    let one = format!("{path}?fieldSelector=metadata.name%3Done");
+    eventually(Duration::from_secs(10), || async { nobody.get(&one).await?.code(200) }).await?;
+    nobody.watch(&format!("{one}&watch=true")).await?;
+    // GET of an object is no watch, whatever its query says.
+    let object = nobody.get(&format!("{path}/one?watch=true")).await?.code(200)?;
+    assert_eq!(object["metadata"]["name"], "one");
+    for other in [path.clone(), format!("{path}?fieldSelector=metadata.name%3Dtwo"), format!("{one}x")] {
+        nobody.get(&other).await?.code(403)?;
+    }
+    nobody.delete(&one).await?.code(403)?;
     Ok(())
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use kube_selectors::FieldSelector;
+use kube_validation::names::path_segment;
 
 use super::body::Body;
 use super::faults::{Faults, Hit};
@@ -68,7 +70,7 @@ impl Handler {
         let Some(info) = request_info(&parts.method, parts.uri.path(), query.watch()) else {
             return self.answer_path(user, parts, body).await;
         };
-        cluster.rbac.authorize(&cluster.store, user, &info)?;
+        authorize(cluster, user, &info, &query)?;
         let scheme = cluster.scheme();
         let resource = scheme.get(&info.group, &info.version, &info.resource);
         let resource = resource.ok_or_else(|| not_served(&scheme, &info))?;
@@ -161,11 +163,7 @@ async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
         Method::GET | Method::HEAD if components::are(resource) => components::answer(request),
         Method::GET | Method::HEAD if info.verb == "get" => read::get(request).await,
         Method::GET | Method::HEAD => {
-            let mut options = request.query.list_options()?;
-            if named {
-                // A watch of one object is one of its collection with a selector.
-                options.fields = format!("metadata.name={}", info.name);
-            }
+            let options = request.query.list_options()?;
             if options.watch {
                 watch::watch(request, &options).await
             } else {
@@ -219,6 +217,20 @@ async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
             Err(Status::not_found(&resource.group, &resource.plural, &info.name))
         }
         _ => Err(Status::not_implemented(&format!("{}/{}", resource.plural, info.subresource))),
+    }
+}
+
+/// Refuses a request that its user may not make. One that selects a single name is authorized for that name, as by apiserver.
+fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+    let selector = query.get("fieldSelector").filter(|_| matches!(info.verb, "list" | "watch"));
+    let selector = selector.and_then(|selector| FieldSelector::parse(selector).ok());
+    let name = selector.as_ref().and_then(|selector| selector.exact("metadata.name"));
+    match name.filter(|name| path_segment(name).is_empty()) {
+        None => cluster.rbac.authorize(&cluster.store, user, info),
+        Some(name) => {
+            let info = RequestInfo { name: name.to_owned(), ..info.clone() };
+            cluster.rbac.authorize(&cluster.store, user, &info)
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         return None;
     }
     Some(RequestInfo {
-        verb: verb(method, name, watch && subresource.is_empty()),
+        verb: verb(method, name, watch),
         group: group.to_owned(),
         version: version.to_owned(),
         namespace: namespace.to_owned(),
@@ -51,9 +51,9 @@ fn verb(method: &Method, name: &str, watch: bool) -> &'static str {
         Method::PATCH => "patch",
         Method::DELETE if name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
+        _ if !name.is_empty() => "get",
         _ if watch => "watch",
-        _ if name.is_empty() => "list",
-        _ => "get",
+        _ => "list",
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
             (Method::GET, all, true, "watch"),
             (Method::GET, one, false, "get"),
             (Method::HEAD, one, false, "get"),
-            (Method::GET, one, true, "watch"),
+            (Method::GET, one, true, "get"),
             (Method::POST, all, false, "create"),
             (Method::PUT, one, false, "update"),
             (Method::PATCH, one, false, "patch"),

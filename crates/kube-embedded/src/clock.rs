@@ -1,6 +1,6 @@
-//! The one place where the server reads the time of what it stores and of its watches.
+//! The one place where the server reads the time, for everything it stores and for its watches.
 //!
-//! What holds for the network (handshakes, slow bodies, the wait for a resourceVersion to come) is in real time always.
+//! Network limits (handshakes, slow bodies, waiting for a future resourceVersion) always use real time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// A clock that stands still until it is moved, for tests of what happens after minutes.
+/// A clock that stands still until it is advanced, for testing behaviour that takes minutes.
 ///
-/// A server that is started with it ([`ServerBuilder::clock`](crate::ServerBuilder::clock)) takes from it: `creationTimestamp`,
-/// `deletionTimestamp` and the times of managed fields and conditions; ages in tables; when a watch gets its bookmarks and
-/// when it ends; how long history (5 minutes) and Events (an hour) are kept; when tokens of ServiceAccounts expire; and
-/// [`Fault::Delay`](crate::faults::Fault::Delay). Limits on
-/// the network stay in real time, as does the wait of 3 s for a resourceVersion that is still to come.
+/// A server started with it ([`ServerBuilder::clock`](crate::ServerBuilder::clock)) uses it for `creationTimestamp`,
+/// `deletionTimestamp` and the times of managed fields and conditions; ages in tables; when a watch sends its bookmarks
+/// and when it ends; how long history (5 minutes) and Events (an hour) are kept; when tokens of ServiceAccounts expire;
+/// and [`Fault::Delay`](crate::faults::Fault::Delay). Network limits stay in real time, as does the wait of up to 3 s
+/// for a future resourceVersion.
 ///
-/// Clones are the same clock.
+/// Clones are handles to the same clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     now: Arc<watch::Sender<Timestamp>>,
 }
 
-/// What time it is.
+/// The system's clock, or a manual one.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Clock {
     #[default]
@@ -32,7 +32,7 @@ pub(crate) enum Clock {
     Manual(ManualClock),
 }
 
-/// A moment to wait for.
+/// A point in time to wait for.
 #[derive(Debug)]
 pub(crate) enum Timer {
     System(Pin<Box<Sleep>>),
@@ -40,26 +40,27 @@ pub(crate) enum Timer {
 }
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// Creates a clock that shows `start`.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
         Self { now: Arc::new(watch::Sender::new(start)) }
     }
 
-    /// What it shows.
+    /// Returns the time that it shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         *self.now.borrow()
     }
 
-    /// Moves it forward, and wakes what waits for a time that is reached now. At the end of time it stops.
+    /// Advances it, and wakes everything that waits for a time that is now reached. It stops at the latest time that
+    /// can be represented.
     pub fn advance(&self, by: Duration) {
         self.now.send_modify(|now| *now = later(*now, by));
     }
 }
 
 impl Clock {
-    /// Now.
+    /// The current time.
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::now(),
@@ -67,12 +68,12 @@ impl Clock {
         }
     }
 
-    /// Now, as Kubernetes writes it: RFC 3339 in whole seconds.
+    /// The current time as Kubernetes writes it: RFC 3339 in whole seconds.
     pub(crate) fn seconds(&self) -> String {
         seconds(self.now())
     }
 
-    /// A timer that is due after some time from now.
+    /// A timer that is due a given time from now.
     pub(crate) fn timer(&self, after: Duration) -> Timer {
         match self {
             Self::System => Timer::System(Box::pin(tokio::time::sleep(after))),
@@ -92,7 +93,7 @@ impl Timer {
             Self::System(sleep) => sleep.await,
             Self::Manual { at, now } => {
                 if now.wait_for(|now| *now >= *at).await.is_err() {
-                    // The clock is gone, so its time never comes.
+                    // The clock was dropped, so it never reaches that time.
                     std::future::pending::<()>().await;
                 }
             }

@@ -1,37 +1,37 @@
-//! What can go wrong when a server starts or opens a socket.
+//! Errors of starting a server or opening a socket.
 
 #[cfg(feature = "listen")]
 use std::io;
 #[cfg(feature = "disk")]
 use std::path::PathBuf;
 
-/// Any error that caused one of a server.
+/// The source of an error.
 #[cfg(any(feature = "disk", feature = "listen"))]
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a server could not start, or an endpoint could not be opened.
+/// Why a server could not be started, or an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process listens there already.
+    /// Another process is already listening on the address.
     #[cfg(feature = "listen")]
     #[error("cannot listen on {address}: the port is taken")]
     Taken {
         /// The address as it was given.
         address: String,
-        /// What the system reported.
+        /// The system's error.
         source: io::Error,
     },
-    /// The address is not one of this machine's, or may not be used.
+    /// The address is not a local one, or may not be used.
     #[cfg(feature = "listen")]
     #[error("cannot listen on {address}")]
     Listen {
         /// The address as it was given.
         address: String,
-        /// What the system reported.
+        /// The system's error.
         source: io::Error,
     },
-    /// A key or a certificate could not be made.
+    /// A key or a certificate could not be created.
     #[cfg(feature = "listen")]
     #[error("cannot make a certificate")]
     Certificate(#[source] Source),
@@ -39,29 +39,29 @@ pub enum Error {
     #[cfg(feature = "listen")]
     #[error("cannot set up TLS")]
     Tls(#[source] Source),
-    /// Another server, in this process or in another one, uses the data folder.
+    /// The data folder is in use by another server, in this or another process.
     #[cfg(feature = "disk")]
     #[error("the data folder {} is in use by another server", path.display())]
     DataInUse {
         /// The folder.
         path: PathBuf,
     },
-    /// The file in the data folder is another program's, or is not as a server left it. It is left as it is.
+    /// The file in the data folder was not written by this version, or it is damaged. It is left unchanged.
     #[cfg(feature = "disk")]
     #[error("{} is not a store of this version of kube-embedded, or it is damaged", path.display())]
     DataDamaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// What is wrong with it.
         source: Source,
     },
-    /// The data folder, or the file in it, cannot be made, read or written.
+    /// The data folder, or the file in it, cannot be created, read or written.
     #[cfg(feature = "disk")]
     #[error("cannot use {} for data", path.display())]
     Data {
         /// The folder or the file.
         path: PathBuf,
-        /// What the system reported.
+        /// The system's error.
         source: Source,
     },
 }

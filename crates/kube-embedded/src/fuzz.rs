@@ -1,7 +1,8 @@
-//! What must hold of any bytes that a client sends. `fuzz/README.md` of the repository says who calls these
+//! Properties that hold for any bytes a client sends. `fuzz/README.md` in the repository describes who calls these
 //! functions.
 //!
-//! The requests go to a server of a few objects, and each write is a dry run: the server is the same for each input.
+//! The requests go to a server with a few objects, and every write is a dry run, so the server is the same for each
+//! input.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ const BLOGS: &str = "/apis/web.helloworld/v1/namespaces/default/blogs";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
-/// A selector is refused with 400, or selects the same objects in one list and page by page.
+/// A selector is refused with 400, or selects the same objects in one list as page by page.
 pub fn selectors(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     with_cluster(|cluster| {
@@ -49,7 +50,7 @@ pub fn selectors(input: &[u8]) {
     });
 }
 
-/// A continue token is refused with 400 or 410, or goes on after its key.
+/// A continue token is refused with 400 or 410, or the list continues after its key.
 pub fn continue_tokens(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let encode = |token: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(token);
@@ -76,9 +77,9 @@ pub fn continue_tokens(input: &[u8]) {
     });
 }
 
-/// A patch leaves an object whole, and its identity as it was. A dry run changes nothing.
+/// A patch results in a complete object, and does not change its identity. A dry run changes nothing.
 ///
-/// The first byte of the input says which kind of patch the rest is, and of what.
+/// The first byte of the input selects the kind of patch, and the object that it is for.
 pub fn patches(input: &[u8]) {
     let Some((how, body)) = input.split_first() else { return };
     let path = match how & 4 {
@@ -108,9 +109,9 @@ pub fn patches(input: &[u8]) {
     });
 }
 
-/// A body is refused, or what the server makes of it is good as it is: created again, it stays the same.
+/// A body is refused, or the resulting object is valid as it is: creating it again does not change it.
 ///
-/// The first byte of the input says how the rest is written, and the second one of which kind it shall be.
+/// The first byte of the input selects the encoding, and the second one the kind.
 pub fn content(input: &[u8]) {
     with_cluster(|cluster| {
         let Some((path, code, created)) = dry_create(cluster, input) else { return };
@@ -125,7 +126,7 @@ pub fn content(input: &[u8]) {
     });
 }
 
-/// Where an object was to be created, and the answer.
+/// The path of a dry-run create, and the response.
 fn dry_create<'a>(cluster: &'a Cluster, input: &[u8]) -> Option<(&'a str, StatusCode, Value)> {
     let [how, which, body @ ..] = input else { return None };
     let media_type = match how % 3 {
@@ -138,7 +139,7 @@ fn dry_create<'a>(cluster: &'a Cluster, input: &[u8]) -> Option<(&'a str, Status
     Some((path, code, answer))
 }
 
-/// An object without what each one gets anew.
+/// An object without the metadata that is new for each object.
 fn without_identity(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         for field in ["uid", "creationTimestamp", "managedFields"] {
@@ -148,7 +149,7 @@ fn without_identity(mut object: Value) -> Value {
     object
 }
 
-/// The server's keys of a list's objects.
+/// The keys of a list's objects in the server.
 fn keys(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().into_iter().flatten();
     let key = |object: &Value| {
@@ -161,12 +162,12 @@ fn keys(list: &Value) -> Vec<String> {
     items.map(key).collect()
 }
 
-/// Where an object of each kind can be created.
+/// The paths where objects of each kind can be created.
 fn collections() -> Vec<String> {
     let scheme = Scheme::new();
     let resources =
         scheme.groups().iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
-    // What can only be created is a question, and is not kept.
+    // Resources that can only be created are questions, which are not stored.
     let kept = resources.filter(|it| it.verbs.len() > 1 && it.verbs.iter().any(|verb| verb == "create"));
     let path = |resource: &Arc<Resource>| {
         let group = if resource.group.is_empty() { "/api" } else { "/apis" };
@@ -256,7 +257,7 @@ impl Cluster {
         self.request("GET", path, "", query, b"")
     }
 
-    /// The code and the object of the answer.
+    /// Returns the code and the object of the response.
     fn request(
         &self,
         method: &str,
@@ -285,7 +286,7 @@ impl Cluster {
 mod tests {
     use super::*;
 
-    /// An input makes some hundred requests.
+    /// An input causes some hundred requests.
     const CASES: u32 = 64;
 
     #[test]
@@ -308,7 +309,7 @@ mod tests {
         fuzz::check("content", CASES, content);
     }
 
-    /// What is refused at once would tell a fuzzer little.
+    /// A seed that is refused at once would be of little use to a fuzzer.
     #[test]
     fn the_server_takes_the_seeds() {
         with_cluster(|cluster| {

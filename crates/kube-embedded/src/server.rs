@@ -19,17 +19,18 @@ use crate::http::{Handler, Injections, Service};
 use crate::store::Store;
 use crate::user::User;
 
-/// An API server. Its objects are in memory and gone with it, unless it has a data folder: see [`ServerBuilder::data_dir`].
+/// An API server. Its objects are in memory and are lost when it is dropped, unless it has a [data
+/// folder](ServerBuilder::data_dir).
 ///
-/// Dropping it ends its controllers, its watches and its endpoints, and closes its data folder. A client that is left over
-/// can still read.
+/// Dropping it ends its controllers, watches and endpoints, and closes its data folder. Remaining clients can still
+/// read.
 #[derive(Debug)]
 pub struct Server {
     handler: Arc<Handler>,
     controllers: JoinHandle<()>,
     #[cfg(feature = "listen")]
     admin_token: String,
-    /// Made when the server first listens.
+    /// Created when the server first listens.
     #[cfg(feature = "listen")]
     authority: Mutex<Option<Arc<Authority>>>,
 }
@@ -45,28 +46,32 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Makes the server take its time from a clock that stands still until it is advanced. The default is the system's clock.
+    /// Makes the server take its time from a clock that stands still until it is advanced. The default is the system's
+    /// clock.
     pub fn clock(mut self, clock: &ManualClock) -> Self {
         self.clock = Clock::Manual(clock.clone());
         self
     }
 
-    /// Keeps the server's state in a folder: its objects, its certificate authority, and the users of [`Server::add_user`] with their
-    /// tokens. The folder is a secret. It is created if it does not exist, readable only by its owner.
+    /// Keeps the server's state in a folder: its objects, its certificate authority, and the users of
+    /// [`Server::add_user`] with their tokens. The folder must be kept secret. It is created if it does not exist, and
+    /// is readable only by its owner.
     ///
-    /// A write is acknowledged, and visible to others, once it is synced, so it survives a crash, `kill -9` and loss of power. Writes in
-    /// flight share one fsync: many clients together write faster than one. History from before a start is forgotten: lists and watches
-    /// at a resourceVersion from then are answered with 410 `Expired`, as after a compaction. All objects are in memory too.
+    /// A write is acknowledged, and visible to others, once it is synced, so it survives a crash, `kill -9` and loss of
+    /// power. Writes in flight share one fsync: many clients together write faster than one. The history from before a
+    /// start is lost: lists and watches at an earlier resourceVersion are answered with 410 `Expired`, as after a
+    /// compaction. All objects are kept in memory, too.
     ///
-    /// When the disk fails, the server answers each request with 500 from then on, as it cannot know what is kept.
+    /// When the disk fails, the server answers every request with 500 from then on, because it cannot know what was
+    /// stored.
     #[cfg(feature = "disk")]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
         self
     }
 
-    /// Lets administrators inject faults over HTTP, below `/kube-embedded/faults`: see [`faults`](crate::faults). By default that path
-    /// does not exist.
+    /// Lets administrators inject faults over HTTP, below `/kube-embedded/faults`: see [`faults`](crate::faults). By
+    /// default, that path does not exist.
     pub fn faults_over_http(mut self) -> Self {
         self.faults_over_http = true;
         self
@@ -75,10 +80,11 @@ impl ServerBuilder {
     /// Starts the server. With a data folder it reads and checks everything in it, which blocks.
     ///
     /// # Errors
-    /// When another server uses the data folder, when it is damaged, and when it cannot be read or written. Never without a data folder.
+    /// Fails if the data folder is in use by another server, is damaged, or cannot be read or written. Without a data
+    /// folder, this never fails.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    /// Panics outside of a tokio runtime, as [`tokio::spawn`] does.
     pub fn start(self) -> Result<Server, Error> {
         let store = self.store()?;
         let injections = self.faults_over_http.then(Injections::default);
@@ -95,11 +101,11 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Starts a server with the namespaces `default`, `kube-node-lease`, `kube-public` and `kube-system`. Takes
-    /// milliseconds; no socket is opened.
+    /// Starts a server with the namespaces `default`, `kube-node-lease`, `kube-public` and `kube-system`. This takes
+    /// milliseconds and opens no socket.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    /// Panics outside of a tokio runtime, as [`tokio::spawn`] does.
     #[must_use]
     pub fn start() -> Self {
         let clock = Clock::default();
@@ -111,21 +117,22 @@ impl Server {
         ServerBuilder::default()
     }
 
-    /// A client of this server that needs no socket. Its user is the cluster's administrator, its namespace `default`.
+    /// Returns a client of this server that needs no socket. Its user is the cluster's administrator, its namespace
+    /// `default`.
     #[must_use]
     pub fn client(&self) -> kube::Client {
         kube::Client::new(self.service(), "default")
     }
 
-    /// The server as a service of HTTP requests, each of which is made as the cluster's administrator.
+    /// Returns the server as a service of HTTP requests, which are made as the cluster's administrator.
     #[must_use]
     pub fn service(&self) -> Service {
         Service::new(Arc::clone(&self.handler))
     }
 
-    /// Adds a user without any rights: RoleBindings and ClusterRoleBindings grant them. Returns the user's bearer token, for
-    /// [`Endpoint::kubeconfig_with`](crate::Endpoint::kubeconfig_with). A user with this name and these groups who exists already keeps
-    /// the token.
+    /// Adds a user without any rights: RoleBindings and ClusterRoleBindings grant them. Returns the user's bearer
+    /// token, for [`Endpoint::kubeconfig_with`](crate::Endpoint::kubeconfig_with). If a user with this name and these
+    /// groups already exists, returns the existing token.
     pub fn add_user(&self, name: &str, groups: &[&str]) -> String {
         let cluster = &self.handler.cluster;
         cluster.authentication.issue(&cluster.store, User::new(name, groups))
@@ -137,21 +144,21 @@ impl Server {
     /// authority and its tokens, so kubeconfigs stay valid.
     ///
     /// # Errors
-    /// When the address cannot be resolved or is taken, or a certificate cannot be made.
+    /// Fails if the address cannot be resolved or is in use, or if a certificate cannot be created.
     #[cfg(feature = "listen")]
     pub async fn listen(&self, address: &str) -> Result<Endpoint, Error> {
         let (handler, authority) = (Arc::clone(&self.handler), self.authority()?);
         Endpoint::open(handler, authority, self.admin_token.clone(), address).await
     }
 
-    /// The server's faults. There are none at first.
+    /// Returns the server's faults. There are none at first.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.handler.faults
     }
 
-    /// Forgets the history of all objects, as etcd's compaction does: continue tokens and resourceVersions from before
-    /// are answered with 410 `Expired`.
+    /// Forgets the history of all objects, as etcd's compaction does: requests with earlier continue tokens and
+    /// resourceVersions are answered with 410 `Expired`.
     pub fn compact(&self) {
         self.handler.cluster.store.compact();
     }
@@ -171,7 +178,7 @@ impl Server {
 
     #[cfg(feature = "listen")]
     fn authority(&self) -> Result<Arc<Authority>, Error> {
-        // Held until it is there, so that there is one.
+        // Locked until it is created, so that there is only one.
         let mut authority = self.authority.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(authority) = &*authority {
             return Ok(Arc::clone(authority));

@@ -1,4 +1,4 @@
-//! Errors as clients receive them: a `Status` in kube-apiserver's words.
+//! Errors as clients receive them: a `Status`, with kube-apiserver's wording.
 
 use kube_validation::{FieldError, FieldErrors};
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub(crate) struct Status {
     token: Option<Box<str>>,
 }
 
-/// A `Status` as it is written.
+/// The JSON form of a `Status`.
 #[derive(Serialize)]
 struct Wire<'a> {
     kind: &'static str,
@@ -40,7 +40,7 @@ struct Metadata<'a> {
     token: Option<&'a str>,
 }
 
-/// `details` of a `Status`.
+/// The `details` of a `Status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 struct Details {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -85,7 +85,7 @@ impl Status {
         serde_json::to_vec(&wire).unwrap_or_default()
     }
 
-    /// Whether it is answered in plain text, as by a server without a handler for the path.
+    /// Whether it is sent as plain text, as a server without a handler for the path would.
     pub(crate) fn is_plain(&self) -> bool {
         self.message == PAGE_NOT_FOUND
     }
@@ -105,13 +105,13 @@ impl Status {
         self
     }
 
-    /// With causes.
+    /// Adds causes.
     pub(crate) fn with_causes(mut self, causes: Vec<Cause>) -> Self {
         self.details.get_or_insert_default().causes = causes;
         self
     }
 
-    /// With a number of seconds after which to try again, also as a header. `None` changes nothing.
+    /// Sets the number of seconds after which to retry, also as a header. `None` changes nothing.
     pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Self {
         if seconds.is_some() {
             self.details.get_or_insert_default().retry_after = seconds;
@@ -129,7 +129,7 @@ impl Status {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// 403 for a path that is not a resource's.
+    /// 403 for a non-resource path.
     pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
         let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
         Self::new(403, "Forbidden", message).with_causes(Vec::new())
@@ -180,7 +180,7 @@ impl Status {
         Self::new(409, "AlreadyExists", message).with_details(&resource.group, &resource.plural, name)
     }
 
-    /// 409 on a create while the object of that name waits for its finalizers.
+    /// 409 for a create while the object of that name is being deleted.
     pub(crate) fn being_deleted(resource: &Resource, name: &str) -> Self {
         let mut status = Self::already_exists(resource, name);
         status.message.insert_str(0, "object is being deleted: ");
@@ -200,13 +200,13 @@ impl Status {
         Self::new(409, "Conflict", message).with_details(&resource.group, &resource.plural, name)
     }
 
-    /// 409 on a subresource, as `pods/binding`.
+    /// 409 for a subresource such as `pods/binding`.
     pub(crate) fn conflict_on(what: &str, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
         Self::new(409, "Conflict", message).with_details("", what, name)
     }
 
-    /// 409 that names the kind where others name the resource, as kube-apiserver does for preconditions.
+    /// 409 that names the kind rather than the resource, as kube-apiserver does for preconditions.
     pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
         let message =
             format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
@@ -218,7 +218,7 @@ impl Status {
         Self::new(409, "Conflict", message).with_causes(causes)
     }
 
-    /// 410 with a token to go on with, inconsistently.
+    /// 410 with a token to continue inconsistently.
     pub(crate) fn expired_token(message: impl Into<String>, token: String) -> Self {
         let mut status = Self::expired(message);
         status.token = Some(token.into());
@@ -235,7 +235,7 @@ impl Status {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
-    /// 413 that says why.
+    /// 413 with a message.
     pub(crate) fn too_large_because(message: &str) -> Self {
         Self::new(413, "RequestEntityTooLarge", message)
     }
@@ -254,7 +254,7 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_causes(Vec::new())
     }
 
-    /// 422 for an object. `kind` may be a resource, as kube-apiserver has it in places.
+    /// 422 for an object. `kind` may be a resource, as in some of kube-apiserver's errors.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
         let causes = errors.iter().map(|it| Cause {
             reason: it.reason.as_str().to_owned(),
@@ -277,7 +277,7 @@ impl Status {
         Self::new(429, "TooManyRequests", message).retry_after(retry_after)
     }
 
-    /// 429 of an eviction.
+    /// 429 for an eviction.
     pub(crate) fn too_many_disruptions() -> Self {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
         Self::new(429, "TooManyRequests", message)
@@ -291,7 +291,7 @@ impl Status {
             .with_causes(vec![cause])
     }
 
-    /// 500 without a reason, which is what kube-apiserver makes of an error that has no code.
+    /// 500 without a reason, as kube-apiserver answers for an error that has no code.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
     }

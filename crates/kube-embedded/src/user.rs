@@ -1,23 +1,23 @@
-//! Who a request is from.
+//! The user who makes a request.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The group that may do everything.
+/// The group that is allowed to do everything.
 pub(crate) const MASTERS: &str = "system:masters";
-/// The group of all users who are authenticated.
+/// The group of all authenticated users.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of requests without credentials.
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The user of requests without credentials.
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
 
-/// A user, as RBAC knows it.
+/// A user in RBAC's sense.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) name: String,
-    /// Empty: it has none.
+    /// Empty: none.
     #[serde(default)]
     pub(crate) uid: String,
     pub(crate) groups: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// An authenticated user.
+    /// Creates an authenticated user.
     pub(crate) fn new(name: &str, groups: &[&str]) -> Self {
         let groups = groups.iter().copied().chain([AUTHENTICATED]).map(str::to_owned).collect();
         Self { name: name.to_owned(), groups, ..Self::default() }
@@ -49,13 +49,13 @@ impl User {
         Self::new(&name, &["system:serviceaccounts", &of_namespace])
     }
 
-    /// Whether it may do everything.
+    /// Whether the user is allowed to do everything.
     pub(crate) fn is_master(&self) -> bool {
         self.groups.iter().any(|group| group == MASTERS)
     }
 }
 
-/// The namespace and the name of the ServiceAccount that a user name is of.
+/// Splits the user name of a ServiceAccount into its namespace and name.
 pub(crate) fn service_account_of(user: &str) -> Option<(&str, &str)> {
     let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
     let is_name = kube_validation::names::dns1123_subdomain(name).is_empty();

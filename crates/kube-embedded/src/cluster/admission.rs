@@ -1,8 +1,8 @@
-//! Admission: what a cluster has to say to a write, beyond the type of its object. The plugins that are on by default and
-//! that a server without nodes and webhooks has something to do for.
+//! Admission: checks and changes of a write that depend on the cluster, not only on the object's type. This implements
+//! the plugins that are on by default and have an effect on a server without nodes and webhooks.
 //!
-//! The steps are asynchronous, as those that ask others have to be. Each takes its part of tokio's budget, so that a client that
-//! writes without a pause lets others have their turn.
+//! The steps are asynchronous, because steps that call other services would have to be. Each consumes some of tokio's
+//! task budget, so that a client that writes without a pause does not starve the others.
 
 use serde_json::Value;
 use tokio::task::coop::consume_budget;
@@ -14,11 +14,11 @@ use crate::status::{Cause, Status};
 use crate::store::Range;
 use crate::strategy;
 
-/// The namespaces that a cluster cannot be without.
+/// The namespaces that cannot be deleted.
 const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 impl Cluster {
-    /// Changes a new object before its strategy does, or refuses it.
+    /// Changes or refuses a new object, before its strategy prepares it.
     pub(super) async fn mutate_create(&self, target: Target<'_>, object: &mut Value) -> Result<(), Status> {
         self.admit_place(target)?;
         if target.resource.group_kind() == POD {
@@ -30,7 +30,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Changes an object that replaces another one, before its strategy does.
+    /// Changes an object that replaces another one, before its strategy prepares it.
     pub(super) async fn mutate_update(
         &self,
         target: Target<'_>,
@@ -38,7 +38,7 @@ impl Cluster {
         old: &Value,
     ) -> Result<(), Status> {
         if target.resource.group_kind() == POD {
-            // Who gives another one is refused.
+            // A request that sets a different value is refused later.
             for field in ["priority", "preemptionPolicy"] {
                 if new["spec"][field].is_null() && !old["spec"][field].is_null() {
                     new["spec"][field] = old["spec"][field].clone();
@@ -50,8 +50,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses an object that is about to be stored. Of kube-apiserver's plugins that only refuse, those that are on by default need
-    /// nodes, quotas, webhooks or policies, which are not here.
+    /// Refuses an object that is about to be stored. kube-apiserver's validating plugins that are on by default need
+    /// nodes, quotas, webhooks or policies, which this server does not have.
     pub(super) async fn admit_write(
         &self,
         _target: Target<'_>,
@@ -76,7 +76,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses a new object whose namespace or definition is not there, or will not be for long.
+    /// Refuses a new object whose namespace or definition does not exist, or is being deleted.
     pub(super) fn admit_place(&self, target: Target<'_>) -> Result<(), Status> {
         let Target { resource, namespace, name } = target;
         if let Some(custom) = &resource.custom {

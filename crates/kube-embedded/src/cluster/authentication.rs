@@ -1,4 +1,4 @@
-//! Tokens and certificates, and whose they are.
+//! Tokens and certificates, and the users they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,12 +10,12 @@ use super::service_account::{Claims, Error, ISSUER, Signer};
 use crate::store::Store;
 use crate::user::User;
 
-/// What the store keeps the tokens under.
+/// The prefix of the tokens' names in the store.
 const KEPT: &str = "token/";
-/// What the store keeps the holders of certificates under, by the SHA-256 of these.
+/// The prefix of the names under which the store keeps the holders of certificates, each by its certificate's SHA-256.
 const KEPT_HOLDER: &str = "certificate/";
 
-/// Who the users of a server are.
+/// Identifies the users of a server.
 #[derive(Debug)]
 pub(crate) struct Authentication {
     tokens: Mutex<Tokens>,
@@ -27,13 +27,13 @@ pub(crate) struct Authentication {
 struct Tokens(HashMap<String, User>);
 
 impl Tokens {
-    /// Those that a store keeps.
+    /// Loads the tokens that a store keeps.
     fn load(store: &Store) -> Self {
         let kept = store.kept_under(KEPT).into_iter();
         Self(kept.filter_map(|(token, user)| Some((token, serde_json::from_slice(&user).ok()?))).collect())
     }
 
-    /// The token of a user: the one that it has, or a new one of 244 random bits, which the store keeps.
+    /// Returns the token of a user: the existing one, or a new one of 244 random bits, which the store then keeps.
     fn issue(&mut self, store: &Store, user: User) -> String {
         if let Some((token, _)) = self.0.iter().find(|(_, it)| **it == user) {
             return token.clone();
@@ -49,27 +49,27 @@ impl Tokens {
 }
 
 impl Authentication {
-    /// That of a store's users.
+    /// Loads the users of a store.
     pub(crate) fn new(store: &Store) -> Self {
         Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new() }
     }
 
-    /// The token of a user, which a new one gets.
+    /// Returns the token of a user, and issues one to a new user.
     pub(crate) fn issue(&self, store: &Store, user: User) -> String {
         self.lock().issue(store, user)
     }
 
-    /// A token for a ServiceAccount; none if the system has no random numbers.
+    /// Issues a token for a ServiceAccount. `None` if the system has no random numbers.
     pub(crate) fn sign(&self, store: &Store, claims: &Claims<'_>) -> Option<String> {
         self.signer(store)?.sign(claims)
     }
 
-    /// The key by which others verify the tokens of ServiceAccounts; none if the system has no random numbers.
+    /// The key with which others verify the tokens of ServiceAccounts. `None` if the system has no random numbers.
     pub(crate) fn public_key(&self, store: &Store) -> Option<serde_json::Value> {
         Some(self.signer(store)?.public_key())
     }
 
-    /// Whose a token is, and for which of the audiences that are asked for it is good.
+    /// Returns the user of a token, and the requested audiences for which it is valid.
     pub(crate) fn whose(
         &self,
         store: &Store,
@@ -77,22 +77,22 @@ impl Authentication {
         token: &str,
         asked: &[String],
     ) -> Result<(User, Vec<String>), Error> {
-        // Looked up by its hash, so the time that it takes says nothing of the tokens that there are.
+        // Looked up by its hash, so the time this takes reveals nothing about the existing tokens.
         let known = self.lock().0.get(token).cloned();
         match known {
-            // It is for this server, whatever else is asked for.
+            // Such a token is valid for this server only, whatever else is requested.
             Some(user) if asked.iter().any(|it| it == ISSUER) => Ok((user, vec![ISSUER.to_owned()])),
             Some(_) => Err(Error::Unknown),
             None => self.signer(store).ok_or(Error::Unknown)?.authenticate(store, now, token, asked),
         }
     }
 
-    /// Remembers who has a certificate.
+    /// Records the holder of a certificate.
     pub(crate) fn hold(store: &Store, certificate: &[u8], user: &User) {
         store.keep(&holder_key(certificate), serde_json::to_vec(user).unwrap_or_default());
     }
 
-    /// Who has a certificate.
+    /// Returns the holder of a certificate.
     pub(crate) fn holder(store: &Store, certificate: &[u8]) -> Option<User> {
         serde_json::from_slice(&store.kept(&holder_key(certificate))?).ok()
     }
@@ -123,7 +123,7 @@ mod tests {
         let token = users.issue(&store, User::new("jane", &["devs"]));
         assert_eq!(users.issue(&store, User::new("jane", &["devs"])), token);
         assert_ne!(users.issue(&store, User::new("jane", &[])), token);
-        // The store keeps it.
+        // The store has kept it.
         let users = Authentication::new(&store);
         let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, &[ISSUER.to_owned()]);
         assert_eq!(whose(&token).unwrap().0, User::new("jane", &["devs"]));

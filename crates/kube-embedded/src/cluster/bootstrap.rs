@@ -1,4 +1,4 @@
-//! The start of a server: what is stored is served, and what every cluster has is made.
+//! Starting a server: serves the stored resources, and creates the objects that every cluster has.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::store::{Error, Range};
 use crate::strategy;
 
-/// The namespaces that are there from the start.
+/// The namespaces that exist from the start.
 const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 impl Cluster {
-    /// Serves what is in the store, gives the controllers what they had left to do, and creates what every cluster has.
+    /// Serves the stored resources, gives the controllers the work that was left to do, and creates the objects that
+    /// every cluster has.
     pub(crate) fn start(&self) {
         self.resume();
         for name in FIRST_NAMESPACES {
@@ -31,7 +32,8 @@ impl Cluster {
         kube_builtin::objects::initial().into_iter().for_each(|object| self.create_unless_there(object));
     }
 
-    /// Creates an object of the server's own, whole as it is, unless there is one of its name: somebody's, or from an earlier start.
+    /// Creates an object of the server's own as it is, unless one of this name exists, from a client or an earlier
+    /// start.
     pub(crate) fn create_unless_there(&self, mut object: Value) {
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -45,13 +47,13 @@ impl Cluster {
         let target = Target { resource: &resource, namespace: &namespace, name: &name };
         match self.commit_create(target, &object) {
             Ok(_) | Err(Error::Exists) => {}
-            // Its namespace is gone, or going: it is not wanted any more.
+            // Its namespace was deleted or is being deleted, so the object is not needed any more.
             Err(error) => tracing::debug!(%error, kind, namespace, name, "not created"),
         }
     }
 
     fn resume(&self) {
-        // What has instances is served before anything else is looked at.
+        // Definitions come first, so that the resources of all other objects are served.
         let definitions = CUSTOM_RESOURCE_DEFINITIONS.collection();
         let definition = self.scheme().by_collection(definitions).cloned();
         definition.into_iter().for_each(|resource| self.look_at_all(&resource));
@@ -64,7 +66,7 @@ impl Cluster {
         }
     }
 
-    /// Runs the hooks of all objects of a resource, as if they had been written.
+    /// Runs the hooks for all objects of a resource, as if they had just been written.
     fn look_at_all(&self, resource: &Arc<Resource>) {
         let page = self.store.list(&resource.collection, Range::default(), None).unwrap_or_default();
         for object in page.objects {

@@ -1,4 +1,4 @@
-//! The one place that writes objects to the store. Whatever is written, and whoever writes it, the hooks run.
+//! The only place that writes objects to the store. The hooks run after every write, whoever makes it.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::status::Status;
 use crate::store::{Content, Error, Event, Location, Object};
 use crate::strategy::{has_finalizer, is_deleted, is_finished, owner_references};
 
-/// Where an object is to be written.
+/// Where an object is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) resource: &'a Arc<Resource>,
-    /// Empty for an object of the cluster.
+    /// Empty for a cluster-scoped object.
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Debug)]
 pub(crate) enum Committed {
     /// The object as it is stored now.
     Stored(Arc<Object>),
-    /// It had been deleted and nothing is left to do for it: the event of its removal.
+    /// It was marked as deleted and nothing was left to do for it: the event of its removal.
     Removed(Arc<Event>),
 }
 
@@ -37,7 +37,7 @@ impl<'a> Target<'a> {
         Self { resource, namespace: object.namespace(), name: object.name() }
     }
 
-    /// Where the store has it.
+    /// Its location in the store.
     pub(crate) fn location(&self) -> Location {
         Location { collection: Arc::clone(&self.resource.collection), key: self.key().into() }
     }
@@ -48,7 +48,7 @@ impl<'a> Target<'a> {
 }
 
 impl Cluster {
-    /// Stores a new object, provided that its namespace and its definition are there and not being deleted.
+    /// Stores a new object, provided that its namespace and its definition exist and are not being deleted.
     pub(super) fn commit_create(&self, target: Target<'_>, object: &Value) -> Result<Arc<Object>, Error> {
         let Target { resource, namespace, .. } = target;
         let of_namespace = (NAMESPACES.collection(), namespace);
@@ -62,8 +62,8 @@ impl Cluster {
         Ok(stored)
     }
 
-    /// Stores the next state of an object, or removes it if the deletion that it waits for is complete. `old` is the state that
-    /// `seen` is of.
+    /// Stores the next state of an object, or removes it if it is marked as deleted and nothing is left to wait for.
+    /// `old` is the state at revision `seen`.
     pub(super) fn commit_update(
         &self,
         target: Target<'_>,
@@ -81,7 +81,7 @@ impl Cluster {
         Ok(Committed::Stored(stored))
     }
 
-    /// Removes an object. `old` is the state that `seen` is of.
+    /// Removes an object. `old` is the state at revision `seen`.
     pub(super) fn commit_delete(
         &self,
         target: Target<'_>,
@@ -93,7 +93,7 @@ impl Cluster {
         Ok(event)
     }
 
-    /// Removes an object whose watchers get its last state, `marked`, before they get its end.
+    /// Removes an object, and sends its watchers its last state, `marked`, before the deletion.
     pub(super) fn commit_stop(
         &self,
         target: Target<'_>,
@@ -107,11 +107,11 @@ impl Cluster {
         self.commit_delete(target, stopped.revision, old)
     }
 
-    /// Changes an object for the server's own purposes: without admission, validation and managed fields. `change` is called again when
-    /// others change the object meanwhile; nothing is written when it changes nothing.
+    /// Changes an object for the server's own purposes, without admission, validation and managed fields. `change` is
+    /// called again if the object was changed concurrently. If it changes nothing, nothing is written.
     ///
     /// # Errors
-    /// With those of `change`, and 404 when the object is not there.
+    /// Fails with the errors of `change`, and with 404 if the object does not exist.
     pub(crate) fn modify(
         &self,
         target: Target<'_>,
@@ -129,7 +129,7 @@ impl Cluster {
         }
     }
 
-    /// What the creation of an object, or its change from `old`, means for others.
+    /// The hooks that run after an object was created, or changed from `old`.
     pub(super) fn after_write(&self, target: Target<'_>, old: Option<&Value>, new: &Value) {
         let Target { resource, name, .. } = target;
         match resource.stored_as() {
@@ -153,7 +153,7 @@ impl Cluster {
         }
     }
 
-    /// What the end of an object means for others.
+    /// The hooks that run after an object was removed.
     fn after_delete(&self, target: Target<'_>, last: &Value) {
         let Target { resource, namespace, name } = target;
         match resource.stored_as() {
@@ -189,7 +189,7 @@ impl Cluster {
         self.store.get(collection, key).is_some_and(|it| it.deleted)
     }
 
-    /// Serves what is stored of a definition, and what others of its group could not have until now.
+    /// Serves the stored state of a definition, and other definitions of its group that waited for its names.
     fn serve_stored(&self, resource: &Arc<Resource>, name: &str) {
         if self.serve_and_record(resource, name) {
             let group = name.split_once('.').map_or("", |(_, group)| group);
@@ -199,14 +199,14 @@ impl Cluster {
         }
     }
 
-    /// Serves a definition until its status says how it is served. Returns whether its names have changed.
+    /// Serves a definition until its status describes how it is served. Returns whether its names have changed.
     fn serve_and_record(&self, resource: &Arc<Resource>, name: &str) -> bool {
         let mut names_changed = false;
         loop {
             let served = self.serve_definition(resource, name);
             names_changed |= served.names_changed;
             let Served { status: Some((seen, new)), .. } = served else { return names_changed };
-            // When it has changed in between it is served again.
+            // If it has changed in the meantime, it is served again.
             let content = Content { value: &new, mark: resource.mark() };
             let _ = self.store.update(&resource.collection, name, seen.revision, content);
         }

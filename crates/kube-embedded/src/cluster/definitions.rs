@@ -1,4 +1,4 @@
-//! From definitions to the resources that are served.
+//! From CustomResourceDefinitions to the resources that are served.
 
 use std::sync::{Arc, PoisonError};
 
@@ -12,18 +12,19 @@ use crate::scheme::{Scheme, custom_resources};
 use crate::store::Object;
 use crate::strategy::definition;
 
-/// What serving a definition leaves to do.
+/// What is left to do after a definition was served.
 pub(super) struct Served {
-    /// The definition as it was read and with its new status, if that differs.
+    /// The definition as it was read, and with its new status. `None`: the status does not change.
     pub(super) status: Option<(Arc<Object>, Value)>,
-    /// Others of its group may have waited for names that it no longer has.
+    /// Other definitions of its group may have waited for names that this one has given up.
     pub(super) names_changed: bool,
 }
 
 impl Cluster {
-    /// Serves what a definition defines, as the store has it now, or withdraws it if it is gone.
+    /// Serves what a definition defines, according to the store's current state, or stops serving it if the definition
+    /// was deleted.
     ///
-    /// What is served last is what was stored last, however many do this at a time.
+    /// The last state stored is the last one served, even if this runs concurrently.
     pub(super) fn serve_definition(&self, resource: &Resource, name: &str) -> Served {
         let _one_at_a_time = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stored) = self.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), name) else {
@@ -54,7 +55,7 @@ impl Cluster {
         Served { status: Some((stored, new)), names_changed }
     }
 
-    /// Serves resources of a definition in place of those before. Returns whether they have other names.
+    /// Replaces the served resources of a definition. Returns whether their names have changed.
     fn serve(&self, name: &str, resources: Vec<Arc<Resource>>) -> bool {
         let scheme = self.scheme();
         let before = scheme.defined(name);
@@ -76,7 +77,7 @@ impl Cluster {
         let collection =
             resources.first().or(before.first()).map(|resource| Arc::clone(&resource.collection));
         self.set_scheme(scheme.with(name, resources));
-        // Those who watch objects of another definition watch again, from now on.
+        // The watches of the previous resources end, and their clients open new ones, starting from now.
         if let Some(collection) = collection.filter(|_| !same) {
             self.store.renew(&collection);
         }
@@ -96,7 +97,7 @@ impl Cluster {
     }
 }
 
-/// Which of a definition's names another one of its group has: the condition's reason and message.
+/// The name of a definition that another definition of its group already has: the condition's reason and message.
 fn conflict(scheme: &Scheme, definition: &str, object: &Value) -> Option<(&'static str, String)> {
     let spec = &object["spec"];
     let group = spec["group"].as_str().unwrap_or_default();

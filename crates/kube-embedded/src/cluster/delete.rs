@@ -1,4 +1,4 @@
-//! Deletions: of an object, and of what a controller finds is to go.
+//! Deletes an object, for a client or a controller.
 
 use bytes::Bytes;
 
@@ -9,17 +9,17 @@ use crate::resource::{PODS, to_json};
 use crate::status::Status;
 use crate::strategy::is_finished;
 
-/// What became of an object.
+/// The result of a deletion.
 #[derive(Debug)]
 pub(crate) enum Deleted {
-    /// It is gone; this was it.
+    /// It was removed; this was its last state.
     Gone(Bytes),
-    /// It is marked, and waits for its finalizers.
+    /// It is marked as deleted, and waits for its finalizers or its grace period.
     Marked(Bytes),
 }
 
 impl Cluster {
-    /// Deletes an object, or marks it as deleted if something has to come first.
+    /// Deletes an object, or marks it as deleted if something has to be done first.
     pub(crate) async fn delete(
         &self,
         target: Target<'_>,
@@ -43,7 +43,7 @@ impl Cluster {
             if !finished && new == old {
                 return Ok(Deleted::Marked(resource.bytes(&stored)));
             }
-            // Those who watch a Pod see that it stops before they see that it is gone.
+            // Watchers of a Pod see that it stops before they see that it is gone.
             let committed = if finished && resource.stored_as() == PODS && new != old {
                 self.commit_stop(target, stored.revision, &old, &new).map(Committed::Removed)
             } else {
@@ -52,7 +52,7 @@ impl Cluster {
             match committed {
                 Ok(Committed::Removed(event)) => return Ok(Deleted::Gone(resource.last(&event))),
                 Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(resource.bytes(&stored))),
-                // It changed in between: what is asked for holds for the new state too.
+                // It has changed in the meantime. The request applies to the new state too.
                 Err(_) => {}
             }
         }

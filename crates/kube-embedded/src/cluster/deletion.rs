@@ -1,6 +1,6 @@
-//! What a deletion makes of an object: when it ends, and by finalizers what has to come first.
+//! How a deletion changes an object: when it ends, and which finalizers have to be removed first.
 //!
-//! The rules are those of `BeforeDelete` and of the store in `k8s.io/apiserver/pkg/registry`.
+//! The rules are those of `BeforeDelete` and the store in `k8s.io/apiserver/pkg/registry`.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -10,42 +10,42 @@ use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Resource};
 use crate::status::Status;
 use crate::strategy::{self, definition};
 
-/// The finalizer of an object that goes after what it owns.
+/// The finalizer of an object that is deleted after its dependents.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-/// The finalizer of an object that goes without what it owns.
+/// The finalizer of an object that is deleted without its dependents.
 pub(crate) const ORPHAN: &str = "orphan";
 
-/// `DeleteOptions`, those that matter here.
+/// The fields of `DeleteOptions` that matter here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeleteOptions {
     pub(crate) dry_run: bool,
-    /// How many seconds a Pod gets to stop.
+    /// How many seconds a Pod has to stop.
     pub(crate) grace: Option<i64>,
     pub(crate) propagation: Propagation,
-    /// A precondition: the uid of the object.
+    /// A precondition: the object's uid.
     pub(crate) uid: Option<String>,
-    /// A precondition: the state of the object.
+    /// A precondition: the object's resourceVersion.
     pub(crate) resource_version: Option<String>,
 }
 
-/// What happens to the objects that an object owns.
+/// What happens to the dependents of a deleted object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Propagation {
-    /// What its finalizers say, else as background: how this server deletes.
+    /// As its finalizers demand, otherwise as in the background: how this server itself deletes.
     #[default]
     Collected,
-    /// The client does not say: what its finalizers say, else as is usual for the kind.
+    /// Not set by the client: as its finalizers demand, otherwise the default of the kind.
     Unset,
-    /// They go after it.
+    /// They are deleted after it.
     Background,
-    /// They go before it.
+    /// They are deleted before it.
     Foreground,
-    /// They stay.
+    /// They are kept.
     Orphan,
 }
 
 impl DeleteOptions {
-    /// Refuses to delete an object that is not the one, or not in the state, that is asked for.
+    /// Refuses to delete an object that does not match the preconditions.
     pub(crate) fn check(&self, resource: &Resource, name: &str, object: &Value) -> Result<(), Status> {
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default();
@@ -116,8 +116,8 @@ pub(super) fn before_delete(
     }
 }
 
-/// Whether objects of this kind leave behind what they own when nobody says otherwise: those that did so before there
-/// was garbage collection.
+/// Whether objects of this kind orphan their dependents by default: the kinds that did so before there was garbage
+/// collection.
 pub(crate) fn orphans_by_default(resource: &Resource) -> bool {
     matches!(
         (resource.group.as_str(), resource.version.as_str(), resource.kind.as_str()),
@@ -125,7 +125,7 @@ pub(crate) fn orphans_by_default(resource: &Resource) -> bool {
     )
 }
 
-/// How many seconds a Pod gets to stop: none, unless there is a node that runs it.
+/// How many seconds a Pod has to stop: 0 unless it runs on a node.
 fn grace(pod: &Value, asked: Option<i64>) -> i64 {
     let nowhere = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
     if nowhere || matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded")) {
@@ -138,18 +138,18 @@ fn grace(pod: &Value, asked: Option<i64>) -> i64 {
     }
 }
 
-/// Moves the end of a Pod that stops to an earlier time, though not into the past.
+/// Moves the end of a stopping Pod to an earlier time, but not into the past.
 fn shorten(pod: &mut Value, left: i64, asked: i64, now: Timestamp) {
     let end = pod["metadata"]["deletionTimestamp"].as_str().and_then(|end| end.parse().ok()).unwrap_or(now);
     let earlier = after(end, asked - left);
-    // Who runs it still has to see a second of it, unless nobody is to wait.
+    // The kubelet still has to see one second of it, unless the request does not want to wait at all.
     let seconds = if earlier < now && asked != 0 { 1 } else { asked };
     let metadata = strategy::metadata(pod);
     metadata.insert("deletionTimestamp".to_owned(), clock::seconds(earlier.max(now)).into());
     metadata.insert("deletionGracePeriodSeconds".to_owned(), seconds.into());
 }
 
-/// The object's finalizers, and what of its dependents has to be done before it is gone.
+/// The object's finalizers, plus the one for its dependents.
 fn finalizers(resource: &Resource, object: &Value, propagation: Propagation) -> Vec<Value> {
     let old = &object["metadata"]["finalizers"];
     let mut finalizers = old.as_array().cloned().unwrap_or_default();
@@ -171,7 +171,7 @@ fn finalizers(resource: &Resource, object: &Value, propagation: Propagation) -> 
     finalizers
 }
 
-/// Some seconds later; at the end of time, then.
+/// A time some seconds later, or the same time if the later one cannot be represented.
 fn after(time: Timestamp, seconds: i64) -> Timestamp {
     time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(time)
 }

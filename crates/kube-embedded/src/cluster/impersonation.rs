@@ -1,4 +1,4 @@
-//! Acting as another user: what has to be granted for it.
+//! Acting as another user, and the permissions that this requires.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, service_accou
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
-/// Who a request asks to be made as, as its headers have it.
+/// The user that a request asks to act as, according to its headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Impersonation {
-    /// Empty: not given.
+    /// Empty: not set.
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
-    /// Empty: not given.
+    /// Empty: not set.
     pub(crate) uid: String,
     pub(crate) extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Impersonation {
-    /// The user that a request is made as, if not as its own.
+    /// Returns the user that the request acts as, or `None` for its own user.
     ///
-    /// The rules are those of `k8s.io/apiserver/pkg/endpoints/filters/impersonation`: each part has to be granted, and parts without a
-    /// user are refused.
+    /// The rules are those of `k8s.io/apiserver/pkg/endpoints/filters/impersonation`: each part requires a permission,
+    /// and other parts without a user are refused.
     pub(crate) fn authorize(self, rbac: &Rbac, store: &Store, by: &User) -> Result<Option<User>, Status> {
         if self.user.is_empty() {
             if self == Self::default() {
@@ -89,7 +89,7 @@ impl Impersonation {
         Ok(Some(User { name: self.user, uid: self.uid, groups, extra: self.extra }))
     }
 
-    /// As Go's `%#v` prints it.
+    /// Formatted as Go's `%#v` does.
     fn go(&self) -> String {
         use kube_validation::go::quote;
         let texts = |texts: &[String]| {

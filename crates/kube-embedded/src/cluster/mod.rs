@@ -1,7 +1,8 @@
-//! The state of a server and the operations on its objects. Knows no HTTP, and is the only caller of the store's writes.
+//! The state of a server and the operations on its objects. Does not depend on HTTP, and is the only caller of the
+//! store's write methods.
 //!
-//! A write of a client goes through the steps of [`write`]; every write, of the server's controllers too, goes through [`commit`],
-//! which runs the hooks.
+//! A client's write goes through the steps of [`write`]. Every write, including those of the server's controllers, goes
+//! through [`commit`], which runs the hooks.
 
 mod admission;
 mod authentication;

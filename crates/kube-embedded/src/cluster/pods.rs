@@ -1,4 +1,4 @@
-//! What a scheduler and `kubectl drain` do to a Pod: `pods/binding` and `pods/eviction`.
+//! Operations of schedulers and `kubectl drain` on a Pod: `pods/binding` and `pods/eviction`.
 
 use kube_selectors::LabelSelector;
 use serde_json::{Map, Value, json};
@@ -11,11 +11,11 @@ use crate::status::{Cause, Status};
 use crate::store::Range;
 use crate::strategy::{self, conditions, is_deleted};
 
-/// Evictions of a budget that nobody has confirmed, at most.
+/// How many evictions of a budget may be unconfirmed at most.
 const MAX_DISRUPTED: usize = 2000;
 
 impl Cluster {
-    /// Binds a Pod to a node, once. `target` and `metadata` are those of a `Binding`.
+    /// Binds a Pod to a node, which is possible once. `target` and `metadata` are those of a `Binding`.
     pub(crate) fn bind(
         &self,
         namespace: &str,
@@ -55,7 +55,7 @@ impl Cluster {
         })
     }
 
-    /// Deletes a Pod, unless a PodDisruptionBudget does not allow it.
+    /// Deletes a Pod, unless a PodDisruptionBudget forbids it.
     pub(crate) async fn evict(
         &self,
         namespace: &str,
@@ -67,7 +67,7 @@ impl Cluster {
         };
         let pod = self.object(&pods, namespace, name)?.value();
         options.check(&pods, name, &pod)?;
-        // The end of a Pod that runs nothing disrupts nothing.
+        // Ending a Pod that runs nothing disrupts nothing.
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if !matches!(phase, "Succeeded" | "Failed" | "Pending") && !is_deleted(&pod) {
             self.use_budget(namespace, name, &pod, options.dry_run)?;
@@ -82,7 +82,7 @@ impl Cluster {
                 conditions::set(pod, condition.clone(), &self.clock.seconds());
                 Ok(())
             })?;
-            // It was for the state before the condition.
+            // It was the version before the condition was set.
             options.resource_version = None;
         }
         self.delete(Target { resource: &pods, namespace, name }, &options).await?;
@@ -105,7 +105,7 @@ impl Cluster {
         self.modify(Target { resource: &pods, namespace, name }, change)
     }
 
-    /// Counts one disruption more on the budget of a Pod, if it has one, or refuses it.
+    /// Counts one more disruption against the budget of a Pod, if it has one, or refuses it.
     ///
     /// `checkAndDecrement` of kubernetes' `pkg/registry/core/pod/storage/eviction.go`.
     fn use_budget(&self, namespace: &str, name: &str, pod: &Value, dry_run: bool) -> Result<(), Status> {
@@ -153,7 +153,7 @@ impl Cluster {
     }
 }
 
-/// Refuses a disruption that a budget does not allow now.
+/// Refuses a disruption that a budget does not currently allow.
 fn check_budget(budget: &Value) -> Result<(), Status> {
     let name = budget["metadata"]["name"].as_str().unwrap_or_default();
     let status = &budget["status"];
@@ -202,7 +202,7 @@ fn check_budget(budget: &Value) -> Result<(), Status> {
     ))
 }
 
-/// Whether a budget is for Pods with these labels; one without a selector is for none.
+/// Whether a budget selects Pods with these labels. A budget without a selector selects none.
 fn selects(budget: &Value, labels: Option<&Map<String, Value>>) -> bool {
     let selector = &budget["spec"]["selector"];
     selector.is_object()

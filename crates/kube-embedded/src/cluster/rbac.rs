@@ -1,4 +1,4 @@
-//! Who may do what: the Roles, ClusterRoles and their bindings in the store, evaluated as RBAC does.
+//! Authorization: evaluates the Roles, ClusterRoles and their bindings in the store as RBAC does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ const ROLES: &str = "rbac.authorization.k8s.io/roles";
 const CLUSTER_ROLES: &str = "rbac.authorization.k8s.io/clusterroles";
 const ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/rolebindings";
 const CLUSTER_ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/clusterrolebindings";
-/// How many ClusterRoles may aggregate one another: admin has edit, which has view.
+/// How deep ClusterRoles may aggregate one another: admin aggregates edit, which aggregates view.
 const AGGREGATIONS: usize = 8;
 
 /// What a user wants to do.
@@ -27,15 +27,15 @@ pub(crate) struct Attributes<'a> {
     pub(crate) subresource: &'a str,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
-    /// Of a request for no resource; the fields about resources are then empty.
+    /// The path of a non-resource request; the fields about resources are then empty.
     pub(crate) path: &'a str,
 }
 
-/// The policy in a store. It is read again when a role or a binding has been written.
+/// The policy in a store. It is read again after a role or a binding was written.
 #[derive(Debug, Default)]
 pub(crate) struct Rbac(Mutex<Option<Arc<Policy>>>);
 
-/// All bindings as they were when the collections were last written at these revisions.
+/// All bindings with their rules, as of the last writes to their collections.
 #[derive(Debug)]
 struct Policy {
     written: [u64; 4],
@@ -55,9 +55,9 @@ enum Subject {
 }
 
 impl Rbac {
-    /// Refuses a request for a resource that its user may not make.
+    /// Refuses a request for a resource that its user is not authorized to make.
     pub(crate) fn authorize(&self, store: &Store, user: &User, request: &RequestInfo) -> Result<(), Status> {
-        // What is in a namespace, and the namespace itself, are granted there.
+        // Permissions for the contents of a namespace, and for the namespace itself, can be granted in that namespace.
         let namespace = match (request.group.as_str(), request.resource.as_str()) {
             ("", "namespaces") => &request.name,
             _ => &request.namespace,
@@ -74,7 +74,7 @@ impl Rbac {
         self.require(store, user, &attributes)
     }
 
-    /// Refuses what a user may not do with a resource.
+    /// Refuses an action on a resource that a user is not authorized for.
     pub(crate) fn require(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), Status> {
         if self.allows(store, user, wanted) {
             return Ok(());
@@ -94,7 +94,8 @@ impl Rbac {
         Err(Status::forbidden(wanted.group, wanted.resource, wanted.name, &why))
     }
 
-    /// Refuses a request for another path that its user may not make. `verb` is the method in lower case.
+    /// Refuses a request for a non-resource path that its user is not authorized to make. `verb` is the method in lower
+    /// case.
     pub(crate) fn authorize_path(
         &self,
         store: &Store,
@@ -109,8 +110,8 @@ impl Rbac {
         }
     }
 
-    /// Whether a user may do something. Costs a look at the rules that the user and its groups are bound to, and the reading of all
-    /// roles and bindings when one of them has been written since the last time.
+    /// Whether a user is authorized for an action. Visits the rules that the user and its groups are bound to; reads
+    /// all roles and bindings first if one of them was written since the last call.
     pub(crate) fn allows(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> bool {
         if user.is_master() {
             return true;
@@ -119,7 +120,7 @@ impl Rbac {
         policy.rules(user, wanted.namespace).any(|rule| rule_allows(rule, wanted))
     }
 
-    /// The rules that hold for a user in a namespace, or in the whole cluster (`""`).
+    /// The rules that apply to a user in a namespace, or in the whole cluster (`""`).
     pub(crate) fn rules(&self, store: &Store, user: &User, namespace: &str) -> Vec<Value> {
         let policy = self.policy(store);
         policy.rules(user, namespace).cloned().collect()
@@ -127,7 +128,7 @@ impl Rbac {
 
     fn policy(&self, store: &Store) -> Arc<Policy> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before the objects are read: a write in between is read twice, never missed.
+        // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
         let written = store.last_writes([ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS]);
         match &*last {
             Some(policy) if policy.written == written => Arc::clone(policy),
@@ -200,8 +201,8 @@ fn bind(bindings: &mut Bindings, binding: &Value, rules: &[Value]) {
     }
 }
 
-/// The rules of a ClusterRole: its own, or those of the ones that it aggregates. kube-controller-manager writes these into the
-/// object; here they are looked up.
+/// The rules of a ClusterRole: its own, or those of the ClusterRoles that it aggregates. kube-controller-manager writes
+/// the latter into the object; here they are looked up.
 fn cluster_rules(all: &[Value], role: &Value, depth: usize) -> Vec<Value> {
     let Some(selectors) = role["aggregationRule"]["clusterRoleSelectors"].as_array() else {
         return role["rules"].as_array().cloned().unwrap_or_default();
@@ -209,7 +210,7 @@ fn cluster_rules(all: &[Value], role: &Value, depth: usize) -> Vec<Value> {
     if depth == 0 {
         return Vec::new();
     }
-    // A selector that is malformed selects nothing.
+    // A malformed selector selects nothing.
     let selectors: Vec<_> = selectors.iter().filter_map(|it| LabelSelector::from_object(it).ok()).collect();
     let aggregated = all.iter().filter(|other| {
         let labels = other["metadata"]["labels"].as_object();

@@ -1,15 +1,15 @@
-//! What a request asks for, in the words of RBAC: apiserver's `RequestInfo`.
+//! The attributes of a request, in RBAC's terms: apiserver's `RequestInfo`.
 
-/// A request for a resource, an object of it, or a part of an object.
+/// A request for a resource, one of its objects, or a subresource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestInfo {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub(crate) verb: &'static str,
     pub(crate) group: String,
     pub(crate) version: String,
-    /// Empty: all namespaces, or none.
+    /// Empty: all namespaces, or a cluster-scoped resource.
     pub(crate) namespace: String,
-    /// In the plural.
+    /// The plural name.
     pub(crate) resource: String,
     /// Empty: the collection.
     pub(crate) name: String,

@@ -15,7 +15,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Reads the texts of a label selector and a field selector.
+    /// Parses a label selector and a field selector.
     pub(crate) fn parse(resource: &Resource, labels: &str, fields: &str) -> Result<Self, Status> {
         let refused = |error: kube_selectors::ParseError| Status::bad_request(error.to_string());
         let labels = LabelSelector::parse(labels).map_err(refused)?;
@@ -30,7 +30,7 @@ impl Selection {
         });
         match unsupported {
             None => Ok(Self { labels, fields }),
-            // The kinds without fields of their own have no conversion, whose words these are.
+            // Kinds without fields of their own have no conversion function, so the message is the default one.
             Some(field) if resource.custom.is_none() && known.is_empty() => {
                 Err(Status::bad_request(format!(
                     "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
@@ -46,12 +46,12 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// The one name that it selects, if it names one.
+    /// The only name that it selects, if it requires one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")
     }
 
-    /// Whether an object of a resource is selected. Without field selectors this does not parse it.
+    /// Whether it selects an object of a resource. Without field selectors, the object is not parsed.
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
         if !self.labels.is_empty() && !self.labels.matches(&object.labels()) {
             return false;
@@ -64,7 +64,7 @@ impl Selection {
             "metadata.name" => Some(object.name().to_owned()),
             "metadata.namespace" => Some(object.namespace().to_owned()),
             other => {
-                // An Event has the names of both of its groups.
+                // An Event can be selected by the field names of both of its groups.
                 let events = other.starts_with("regarding.") || other == "reportingController";
                 let version = if events { "events.k8s.io/v1" } else { "v1" };
                 let value = || {
@@ -82,7 +82,7 @@ impl Selection {
     }
 }
 
-/// The text of a field, as `spec.nodeName`; numbers and booleans as they are written.
+/// The text of a field such as `spec.nodeName`; numbers and booleans in their JSON form.
 fn text_at(object: &Value, field: &str) -> Option<String> {
     match field.split('.').try_fold(object, |value, part| value.get(part))? {
         Value::String(text) => Some(text.clone()),
@@ -91,7 +91,8 @@ fn text_at(object: &Value, field: &str) -> Option<String> {
     }
 }
 
-/// What a built-in kind is selected by: Go's zero for what is absent, and names that are not those of the object.
+/// The text by which a built-in kind is selected. Absent fields have Go's zero value, and some names differ from those
+/// of the object.
 fn builtin_text(kind: &str, object: &Value, field: &str) -> Option<String> {
     let or = |field: &str, zero: &str| Some(text_at(object, field).unwrap_or_else(|| zero.to_owned()));
     match (kind, field) {
@@ -105,7 +106,7 @@ fn builtin_text(kind: &str, object: &Value, field: &str) -> Option<String> {
     }
 }
 
-/// The fields that a built-in kind can be selected by, beside its name and namespace.
+/// The fields by which a built-in kind can be selected, in addition to its name and namespace.
 fn builtin_fields(group: &str, kind: &str) -> &'static [&'static str] {
     match kind {
         "Event" if group == "events.k8s.io" => &[

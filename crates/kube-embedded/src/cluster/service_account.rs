@@ -1,5 +1,5 @@
-//! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519) that the server signs with a key of its own (ES256) and that it
-//! accepts as long as they have not expired and what they are bound to is there.
+//! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519) that the server signs with its own key (ES256). It accepts
+//! them until they expire or an object that they are bound to is deleted.
 
 use std::collections::BTreeMap;
 
@@ -21,24 +21,24 @@ use crate::user::User;
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
 /// ECDSA with P-256 and SHA-256 (RFC 7518).
 pub(crate) const ALGORITHM: &str = "ES256";
-/// Bytes of one of a point's two numbers.
+/// The size in bytes of each of a point's two coordinates.
 const COORDINATE: usize = 32;
-/// What comes before the point in a `SubjectPublicKeyInfo` (RFC 5480).
+/// The bytes before the point in a `SubjectPublicKeyInfo` (RFC 5480).
 const P256_KEY_INFO: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// What the store keeps the key under.
+/// The name under which the store keeps the key.
 const KEPT: &str = "service-account/key";
 
-/// Signs tokens, and knows its own.
+/// Signs tokens, and verifies those that it has signed.
 #[derive(Debug)]
 pub(crate) struct Signer {
     key: EcdsaKeyPair,
     random: SystemRandom,
 }
 
-/// What a token is bound to beside its ServiceAccount: it is no longer good when that is gone.
+/// An object, in addition to its ServiceAccount, that a token is bound to: the token is invalid once it is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     /// `pod`, `secret` or `node`
@@ -47,7 +47,7 @@ pub(crate) struct Bound {
     pub(crate) uid: String,
 }
 
-/// What a new token says.
+/// The content of a new token.
 #[derive(Debug)]
 pub(crate) struct Claims<'a> {
     pub(crate) namespace: &'a str,
@@ -55,30 +55,32 @@ pub(crate) struct Claims<'a> {
     pub(crate) uid: &'a str,
     pub(crate) audiences: &'a [String],
     pub(crate) issued: Timestamp,
-    /// From then on.
+    /// The lifetime, from then on.
     pub(crate) seconds: i64,
     pub(crate) bound: Option<&'a Bound>,
 }
 
-/// Why a token is not accepted. What a `TokenReview` says of it is its text.
+/// Why a token is not accepted. `TokenReview` reports the message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// It is none of this server's.
+    /// It was not issued by this server.
     #[error("invalid bearer token")]
     Unknown,
-    /// Its time is over.
+    /// It has expired.
     #[error("[invalid bearer token, service account token has expired]")]
     Expired,
-    /// It is for others.
+    /// It is meant for other audiences.
     #[error("[invalid bearer token, token audiences {} is invalid for the target audiences {}]", go(.token), go(.asked))]
     Audience { token: Vec<String>, asked: Vec<String> },
-    /// The ServiceAccount or what the token is bound to is gone, or another one of that name.
+    /// The ServiceAccount, or an object that the token is bound to, was deleted or replaced by another one of that
+    /// name.
     #[error("[invalid bearer token, service account token has been invalidated]")]
     Gone,
 }
 
 impl Signer {
-    /// The signer with the key that a store keeps, made if there is none; none if the system has no random numbers.
+    /// The signer with the key that a store keeps; a new key is created if there is none. `None` if the system has no
+    /// random numbers.
     pub(crate) fn of(store: &Store) -> Option<Self> {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -94,7 +96,7 @@ impl Signer {
         Some(Self { key, random })
     }
 
-    /// A token.
+    /// Signs a token.
     pub(crate) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
         let issued = claims.issued.as_second();
         let mut private = json!({
@@ -121,10 +123,10 @@ impl Signer {
         Some(format!("{signed}.{}", encode(signature.as_ref())))
     }
 
-    /// The public key, as a JSON Web Key (RFC 7517) with which others verify tokens.
+    /// The public key with which others verify tokens, as a JSON Web Key (RFC 7517).
     pub(crate) fn public_key(&self) -> Value {
         let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
-        // An uncompressed point: a byte that says so, and two numbers.
+        // An uncompressed point: a byte that marks it as such, and two coordinates.
         let point = self.key.public_key().as_ref();
         let number = |from: usize| point.get(from..from + COORDINATE).unwrap_or_default();
         json!({
@@ -133,17 +135,17 @@ impl Signer {
         })
     }
 
-    /// As kube-apiserver makes it: the digest of the public key's DER.
+    /// The key's id as kube-apiserver derives it: the digest of the public key's DER.
     fn key_id(&self) -> String {
         let key = [P256_KEY_INFO, self.key.public_key().as_ref()].concat();
         BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &key))
     }
 
-    /// What a token of this server says.
+    /// The content of a token that this server has signed.
     fn read(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        // The header is ours if the signature is, so the algorithm is not for the token to say.
+        // The signature covers the header, so a verified header is ours: the token does not choose the algorithm.
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref())
             .verify(signed.as_bytes(), &signature)
             .ok()?;
@@ -151,7 +153,7 @@ impl Signer {
         serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
     }
 
-    /// Who has a token that is good now for one of these audiences, and for which of them.
+    /// Returns the user of a token that is valid now for one of these audiences, and the audiences for which it is.
     pub(crate) fn authenticate(
         &self,
         store: &Store,
@@ -210,7 +212,7 @@ fn texts(value: &Value) -> Vec<String> {
     values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// As Go's `%q` writes them.
+/// Formatted as Go's `%q` does.
 fn go(texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| kube_validation::go::quote(text)).collect();
     format!("[{}]", quoted.join(" "))
@@ -255,7 +257,7 @@ mod tests {
             ["system:serviceaccounts", "system:serviceaccounts:web", "system:authenticated"]
         );
         assert_eq!(at(1600, &signer), Err(Error::Expired));
-        // The key is the store's.
+        // The store has kept the key.
         at(1599, &Signer::of(&store).unwrap()).unwrap();
         let other = Signer::of(&Store::new(Clock::default())).unwrap();
         assert_eq!(at(1599, &other), Err(Error::Unknown));
@@ -306,7 +308,7 @@ mod tests {
         let account = store.get(&accounts, "web/bot").unwrap();
         store.delete(&accounts, "web/bot", account.revision).unwrap();
         assert_eq!(user(), Err(Error::Gone));
-        // Another one of the same name has tokens of its own.
+        // A new account of the same name does not inherit the tokens.
         create(&store, SERVICE_ACCOUNTS, "web/bot", "u2");
         assert_eq!(user(), Err(Error::Gone));
     }

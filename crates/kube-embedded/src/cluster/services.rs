@@ -1,6 +1,6 @@
-//! The addresses and ports of Services: what is asked for is reserved, and what is not said is given.
+//! The addresses and ports of Services: requested ones are reserved, missing ones are allocated.
 //!
-//! Addresses are given in order, so that a test finds the same ones each time; kube-apiserver gives any.
+//! Addresses are allocated in order, so that a test gets the same ones each time; kube-apiserver chooses at random.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -8,32 +8,32 @@ use std::net::Ipv4Addr;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
 
-/// `10.96.0.0/16`, of which the first address is the `kubernetes` Service's.
+/// `10.96.0.0/16`. The first address belongs to the Service `kubernetes`.
 const RANGE: [u32; 2] = [0x0a60_0000, 0x0a60_ffff];
 const NODE_PORTS: [u16; 2] = [30000, 32767];
-/// The beginning of both ranges is left to those who ask for one: KEP-3070.
+/// The beginning of both ranges is reserved for Services that request a specific value: KEP-3070.
 const RESERVED_ADDRESSES: u32 = 256;
 const RESERVED_PORTS: u16 = 86;
 
-/// What is in use.
+/// The addresses and ports in use.
 #[derive(Debug, Default)]
 pub(crate) struct Allocations {
     addresses: HashSet<u32>,
-    /// By protocol, so that a port may be the same of two.
+    /// By protocol: two protocols may use the same port number.
     ports: HashSet<(String, u16)>,
-    /// Where the search for the next ones begins.
+    /// Where the search for the next one begins.
     next_address: u32,
     next_port: u16,
 }
 
 impl Allocations {
-    /// Notes what a stored Service has.
+    /// Marks the addresses and ports of a stored Service as used.
     pub(crate) fn note(&mut self, service: &Value) {
         self.addresses.extend(addresses(service));
         self.ports.extend(node_ports(service));
     }
 
-    /// Frees what a Service had that is gone, or has no more.
+    /// Releases the addresses and ports that a Service had.
     pub(crate) fn release(&mut self, service: &Value) {
         for address in addresses(service) {
             self.addresses.remove(&address);
@@ -43,8 +43,8 @@ impl Allocations {
         }
     }
 
-    /// Gives a Service what it needs and does not have; what it asks for must be free, or its own before (`old`). Who then
-    /// does not store the Service says so with [`Allocations::undo`].
+    /// Allocates whatever a Service needs and does not have. Requested values must be free, or belong to its previous
+    /// state (`old`). If the Service is then not stored, call [`Allocations::undo`].
     pub(crate) fn allocate(&mut self, service: &mut Value, old: Option<&Value>) -> Result<(), FieldError> {
         if let Some(old) = old {
             self.release(old);
@@ -58,7 +58,7 @@ impl Allocations {
         result
     }
 
-    /// Takes an allocation back.
+    /// Reverts an allocation.
     pub(crate) fn undo(&mut self, service: &Value, old: Option<&Value>) {
         self.release(service);
         if let Some(old) = old {
@@ -119,7 +119,7 @@ impl Allocations {
                 return Ipv4Addr::from(address).to_string();
             }
         }
-        // More Services than addresses: none is given.
+        // All addresses are in use.
         "None".to_owned()
     }
 

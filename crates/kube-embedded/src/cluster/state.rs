@@ -1,4 +1,4 @@
-//! The state of a server, apart from its sockets, its HTTP and its tasks.
+//! The state of a server, except for its sockets, HTTP and tasks.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::store::{Object, Range, Store};
 
-/// What a server is: its objects, and which resources they are of. Its methods are the operations on objects.
+/// The state of a server: its objects, and the resources they belong to. Its methods are the operations on objects.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) clock: Clock,
@@ -22,23 +22,23 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<Store>,
     pub(crate) authentication: Authentication,
     pub(crate) rbac: Rbac,
-    /// For the controllers.
+    /// Work for the controllers.
     pub(crate) work: WorkQueue,
     /// Cancelled when the server is dropped.
     pub(crate) ended: CancellationToken,
     /// Cancelled with `ended`, and when the server fails: ends watches.
     pub(crate) watches: CancellationToken,
     scheme: RwLock<Arc<Scheme>>,
-    /// Held while a definition is brought into the scheme, so that what the store has last is served last.
+    /// Held while a definition is brought into the scheme, so that the last state stored is the last one served.
     pub(super) definitions: Mutex<()>,
-    /// What Services have; read from the store when it is first asked for.
+    /// The addresses and ports of Services, read from the store on first use.
     services: OnceLock<Mutex<Allocations>>,
-    /// Why the server has given up.
+    /// Why the server has failed.
     failure: OnceLock<&'static str>,
 }
 
 impl Cluster {
-    /// A server with the objects of a store.
+    /// Creates a server with the objects of a store.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
         let ended = CancellationToken::new();
         Self {
@@ -61,12 +61,12 @@ impl Cluster {
         Arc::clone(&self.scheme.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Serves other resources from now on.
+    /// Replaces the resources that are served.
     pub(super) fn set_scheme(&self, scheme: Scheme) {
         *self.scheme.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scheme);
     }
 
-    /// The addresses and ports of Services. Nothing is awaited while it is held.
+    /// The addresses and ports of Services. Do not await while holding the guard.
     pub(super) fn allocations(&self) -> MutexGuard<'_, Allocations> {
         let all = self.services.get_or_init(|| {
             let mut all = Allocations::default();
@@ -77,7 +77,7 @@ impl Cluster {
         all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An object, or the 404 for it.
+    /// Returns an object, or a 404.
     pub(crate) fn object(
         &self,
         resource: &Resource,
@@ -88,18 +88,18 @@ impl Cluster {
         found.ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))
     }
 
-    /// Gives up, since a part of the server has failed that it cannot do without: from now on each request is answered with 500, and
-    /// watches end.
+    /// Fails the server, because a part that it cannot do without has failed: from now on every request is answered
+    /// with 500, and watches end.
     pub(crate) fn fail(&self, why: &'static str) {
-        // The first reason is the one that counts.
+        // The first reason is kept.
         let _ = self.failure.set(why);
         self.watches.cancel();
     }
 
-    /// Waits until all that was written before is safe to acknowledge.
+    /// Waits until everything written so far is safe to acknowledge.
     ///
     /// # Errors
-    /// 500 when it never will be, or when the server has failed otherwise.
+    /// Fails with 500 if that can never happen, or if the server has failed for another reason.
     pub(crate) async fn settled(&self) -> Result<(), Status> {
         if self.store.settled().await.is_err() {
             return Err(Status::internal_error("the server's data cannot be written to disk"));

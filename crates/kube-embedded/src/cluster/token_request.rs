@@ -1,4 +1,5 @@
-//! Tokens of ServiceAccounts: `serviceaccounts/token`, where one gets its tokens, and `TokenReview`, which says whose one is.
+//! Tokens of ServiceAccounts: `serviceaccounts/token`, which issues them, and `TokenReview`, which identifies their
+//! user.
 
 use jiff::SignedDuration;
 use kube_validation::FieldError;
@@ -12,11 +13,11 @@ use crate::status::Status;
 use crate::user::User;
 
 const GROUP: &str = "authentication.k8s.io";
-/// Seconds, of a token whose request does not say.
+/// The lifetime in seconds of a token whose request does not set one.
 const DEFAULT_SECONDS: i64 = 3600;
 
 impl Cluster {
-    /// Gives a ServiceAccount a token. Returns the `TokenRequest` with it; a dry run makes none.
+    /// Issues a token for a ServiceAccount. Returns the `TokenRequest` with it; a dry run issues none.
     pub(crate) fn request_token(
         &self,
         accounts: &Resource,
@@ -85,7 +86,7 @@ impl Cluster {
         })
     }
 
-    /// What a token is to be bound to.
+    /// The object that a token is to be bound to.
     fn bound(&self, namespace: &str, account: &str, reference: &Value) -> Result<Option<Bound>, Status> {
         if !reference.is_object() {
             return Ok(None);
@@ -137,7 +138,7 @@ pub(crate) fn user_info(user: &User) -> Value {
     info
 }
 
-/// Those that are asked for, or this server.
+/// The requested audiences, or this server.
 fn audiences(asked: &Value) -> Vec<String> {
     let given = asked.as_array().map_or(&[][..], Vec::as_slice);
     let given: Vec<String> = given.iter().filter_map(Value::as_str).map(str::to_owned).collect();

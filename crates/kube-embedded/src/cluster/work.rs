@@ -1,4 +1,4 @@
-//! What is left to do for the controllers.
+//! The work that the controllers have to do.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::store::Location;
 
-/// Something for a controller to look at. Looking twice does no harm.
+/// Something for a controller to look at. Looking at it twice does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
     /// A namespace that is being deleted.
@@ -18,15 +18,16 @@ pub(crate) enum Work {
     Definition(String),
     /// An object that names owners, some of which may be gone.
     Collect(Location),
-    /// An object that is being deleted after or without what it owns.
+    /// An object that is being deleted after its dependents, or without them.
     Finalize(Location),
-    /// An object is gone that others name as their owner.
+    /// An object was removed that others name as their owner.
     OwnerGone {
         uid: Box<str>,
-        /// Empty: it was one of the cluster.
+        /// Empty: it was cluster-scoped.
         namespace: Box<str>,
     },
-    /// The uid of an owner that an object no longer names as before, or that has one object less: it may have waited for that one.
+    /// The uid of an owner that an object no longer references in the same way, or one of whose dependents was removed.
+    /// It may have waited for that dependent.
     Disowned(Box<str>),
     /// Other resources are served than before.
     SchemeChanged,
@@ -35,7 +36,7 @@ pub(crate) enum Work {
     Panic,
 }
 
-/// Work in the order in which it came, each piece once.
+/// A queue of work without duplicates.
 #[derive(Debug, Default)]
 pub(crate) struct WorkQueue {
     queue: Mutex<Queue>,
@@ -49,7 +50,7 @@ struct Queue {
 }
 
 impl WorkQueue {
-    /// Adds a piece of work, unless it waits already.
+    /// Adds a piece of work, unless it is already queued.
     pub(crate) fn push(&self, work: Work) {
         let mut queue = self.lock();
         if queue.waiting.insert(work.clone()) {
@@ -59,10 +60,10 @@ impl WorkQueue {
         }
     }
 
-    /// The next piece of work. What is added again while it is done comes again.
+    /// Takes the next piece of work. If it is added again while it is being done, it is returned again.
     pub(crate) async fn pop(&self) -> Work {
         loop {
-            // There is one reader: a notification that comes before this one waits is kept for it.
+            // There is one reader: a notification that arrives before it waits is kept for it.
             if let Some(work) = self.take() {
                 return work;
             }

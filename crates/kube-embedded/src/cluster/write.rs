@@ -1,7 +1,8 @@
-//! The pipeline of a client's write: decode, mutate, prepare, validate, admit, allocate, store, and the hooks after.
+//! The pipeline of a client's write: decode, mutate, prepare, validate, admit, allocate and store, followed by the
+//! hooks.
 //!
-//! As kube-apiserver's handlers and the `Store` of `k8s.io/apiserver/pkg/registry/generic/registry` do it together. A write that
-//! loses against another one begins anew with the state that won.
+//! This combines kube-apiserver's handlers with the `Store` of `k8s.io/apiserver/pkg/registry/generic/registry`. A
+//! write that loses a race starts over from the state that won.
 
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
 
-/// How often an apply is tried again whose object others keep creating and deleting.
+/// How often an apply is retried if other clients keep creating and deleting its object.
 const ATTEMPTS: usize = 5;
-/// How often a name is generated again that is taken: as kube-apiserver.
+/// How often a new name is generated if it is taken, as in kube-apiserver.
 const NAMES: usize = 8;
 
 /// A client's write.
@@ -27,41 +28,41 @@ const NAMES: usize = 8;
 pub(crate) struct Write<'a> {
     pub(crate) method: WriteMethod,
     pub(crate) resource: &'a Arc<Resource>,
-    /// Of the request's path; empty for an object of the cluster.
+    /// From the request's path. Empty for a cluster-scoped object.
     pub(crate) namespace: &'a str,
-    /// Of the request's path; empty where an object is created.
+    /// From the request's path. Empty for a create.
     pub(crate) name: &'a str,
     /// Empty: the object itself.
     pub(crate) subresource: &'a str,
-    /// Who writes, for managed fields.
+    /// The field manager.
     pub(crate) manager: &'a str,
     pub(crate) dry_run: bool,
 }
 
-/// How a client writes.
+/// The kind of a client's write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteMethod {
     /// POST
     Create,
     /// PUT
     Update,
-    /// PATCH, but for apply
+    /// PATCH, except for apply
     Patch,
     /// Server-side apply
     Apply,
 }
 
-/// What a client wants an object to be.
+/// The object that a client wants.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) object: Value,
     pub(crate) warnings: Vec<String>,
 }
 
-/// Makes what a client wants an object to be from what it is now: the decode step of a write to an object that is there.
+/// Makes the object that a client wants from the current one: the decode step of a write to an existing object.
 pub(crate) type Decode<'a> = &'a (dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync);
 
-/// What a write left behind.
+/// The result of a write.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) bytes: Bytes,
@@ -69,38 +70,38 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
 }
 
-/// One attempt at a write, from step to step.
+/// One attempt at a write, passed from step to step.
 struct Attempt<'a> {
     write: &'a Write<'a>,
     target: Target<'a>,
-    /// The object as it is so far.
+    /// The object so far.
     new: Value,
-    /// The object that it replaces; `None` where it is created.
+    /// The object that it replaces. `None` for a create.
     old: Option<Current>,
     warnings: Vec<String>,
-    /// The object is to be created, and has a resourceVersion.
+    /// The request would create an object that has a resourceVersion.
     versioned: bool,
 }
 
-/// The object that is there.
+/// The existing object.
 struct Current {
     stored: Arc<Object>,
     value: Value,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 enum Outcome {
     Written(Written),
-    /// An object of the name is there already.
+    /// An object of this name already exists.
     Taken(Status),
-    /// The object, or what the new one needs, has changed in between.
+    /// The object, or one that a new object needs, has changed in the meantime.
     Changed,
 }
 
-/// What a Service was given and is not stored yet. Dropped, it is free again.
+/// Allocations for a Service that is not stored yet. Dropping this releases them.
 struct Reserved<'a> {
     cluster: &'a Cluster,
-    /// The Service with it, and the one before.
+    /// The Service with its allocations, and its previous state.
     service: Option<(Value, Option<Value>)>,
 }
 
@@ -113,7 +114,7 @@ impl Cluster {
         }
         let text =
             |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        // What PUT and apply create has lost its version before it gets this far; a text that is not a number is none.
+        // The version was removed from objects that PUT and apply create; a text that is not a number is no version.
         let versioned = write.method == WriteMethod::Create
             && text(&object, "resourceVersion").parse::<u64>().is_ok_and(|version| version != 0);
         let namespace = text(&object, "namespace");
@@ -149,7 +150,7 @@ impl Cluster {
     /// Stores the next state of an object, which `decode` makes of the current one.
     pub(crate) async fn update(&self, write: &Write<'_>, decode: Decode<'_>) -> Result<Written, Status> {
         let Write { resource, namespace, name, .. } = *write;
-        // Each attempt that is lost is another client's that succeeds.
+        // Each attempt that loses a race means that another client's write has succeeded.
         loop {
             let stored = self.object(resource, namespace, name)?;
             let mut old = resource.value(&stored);
@@ -178,7 +179,8 @@ impl Cluster {
         }
     }
 
-    /// Stores the next state of an object, or a new one where none is there and the resource lets a PUT create it.
+    /// Stores the next state of an object, or creates it if it does not exist and the resource lets a PUT create
+    /// objects.
     pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
         let decode = |_: &Value| Ok(Decoded { object: object.clone(), warnings: Vec::new() });
         match self.update(write, &decode).await {
@@ -236,7 +238,7 @@ impl Cluster {
             }
             written = self.create(write, merge(None)?.object).await;
             match &written {
-                // Another client created it in between.
+                // Another client created it in the meantime.
                 Err(status) if status.code == 409 => {}
                 _ => break,
             }
@@ -244,7 +246,7 @@ impl Cluster {
         written
     }
 
-    /// The steps of an attempt, once it is decoded.
+    /// Runs the steps after decoding.
     async fn run(&self, mut attempt: Attempt<'_>) -> Result<Outcome, Status> {
         self.mutate(&mut attempt).await?;
         self.prepare(&mut attempt);
@@ -254,7 +256,8 @@ impl Cluster {
         self.store(attempt, reserved)
     }
 
-    /// Mutate: managed fields before the server adds what belongs to nobody, and the plugins that change objects.
+    /// Mutate: updates managed fields before the server adds fields that nobody owns, and runs the plugins that change
+    /// objects.
     async fn mutate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
         if tracks_early(attempt.write, attempt.old.is_none()) {
             self.track(attempt);
@@ -265,7 +268,7 @@ impl Cluster {
         }
     }
 
-    /// Prepare: what the client may not write becomes what it was, or what it is at first.
+    /// Prepare: resets the fields that the client may not write to their previous or initial values.
     fn prepare(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, .. } = attempt;
         match &attempt.old {
@@ -280,12 +283,12 @@ impl Cluster {
         }
     }
 
-    /// Admit: the last word before the write.
+    /// Admit: the last check before the write.
     async fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Status> {
         self.admit_write(attempt.target, &attempt.new, attempt.old.as_ref().map(|old| &old.value)).await
     }
 
-    /// Allocate: gives a Service addresses and ports; other objects need none.
+    /// Allocate: gives a Service its addresses and ports. Other objects need none.
     fn allocate(&self, attempt: &mut Attempt<'_>) -> Result<Reserved<'_>, Status> {
         let Target { resource, name, .. } = attempt.target;
         if resource.group_kind() != SERVICE {
@@ -298,7 +301,7 @@ impl Cluster {
         Ok(Reserved { cluster: self, service: Some((attempt.new.clone(), old.cloned())) })
     }
 
-    /// Store: the write itself, with its hooks, unless it is a dry run or changes nothing.
+    /// Store: writes the object and runs the hooks, unless it is a dry run or changes nothing.
     fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
         let Attempt { write, target, new, old, warnings, versioned } = attempt;
         let resource = write.resource;
@@ -311,7 +314,7 @@ impl Cluster {
             };
             let other = || self.store.get(&resource.collection, &resource.key(target.namespace, target.name));
             if write.dry_run {
-                // Only looked at: what stands in the way can be gone a moment later.
+                // Only checked: by the time of a real write, the object in the way may be gone.
                 return Ok(match other() {
                     None => written(shown(&new), true),
                     other => taken(other),
@@ -329,7 +332,7 @@ impl Cluster {
                 Err(_) => taken(other()),
             });
         };
-        // What is stored may be other than what clients get of it.
+        // Clients may get something other than what is stored.
         let unchanged = match resource.is_plain(&stored) {
             true => new == old,
             false => *resource.encode(&new) == stored.value(),
@@ -353,7 +356,7 @@ impl Cluster {
         }
     }
 
-    /// Gives the writer the fields that it changes.
+    /// Records the writer as the manager of the fields that it changes.
     fn track(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, old, .. } = attempt;
         let old = old.as_ref().map(|old| &old.value);
@@ -373,7 +376,7 @@ impl Cluster {
     }
 }
 
-/// Validate: what the strategy has against the object, and warnings.
+/// Validate: collects the strategy's errors and warnings.
 fn validate(attempt: &mut Attempt<'_>) -> Result<(), Status> {
     let Attempt { write, target, new, .. } = attempt;
     let found = match &attempt.old {
@@ -388,15 +391,15 @@ fn validate(attempt: &mut Attempt<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-/// Whether managed fields are kept up before the strategy prepares the object, and not after: kube-apiserver does so for its own
-/// kinds, and for what is created. An apply keeps them up itself.
+/// Whether managed fields are updated before the strategy prepares the object rather than after. kube-apiserver does so
+/// for its own kinds, and for creates. An apply updates them itself.
 fn tracks_early(write: &Write<'_>, creates: bool) -> bool {
     write.method != WriteMethod::Apply
         && (creates || write.resource.custom.is_none() && write.subresource.is_empty())
 }
 
 impl Reserved<'_> {
-    /// It is stored.
+    /// Keeps the allocations, because the Service is stored.
     fn keep(mut self) {
         self.service = None;
     }
@@ -410,9 +413,9 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// A name for `metadata.generateName`: it and five random characters, no longer than a name may be.
+/// A name for `metadata.generateName`: the base and five random characters, within the length limit of names.
 fn generate_name(base: &str) -> String {
-    // As apimachinery's: no vowels, so that no words come out.
+    // As in apimachinery: no vowels, so that no words come out.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     const LENGTH: usize = 5;
     const MAX: usize = 63 - LENGTH;
@@ -426,7 +429,7 @@ fn generate_name(base: &str) -> String {
     base.chars().chain(letters).collect()
 }
 
-/// What tells a new object from all others.
+/// Sets the metadata that identifies a new object.
 pub(super) fn set_identity(resource: &Resource, object: &mut Value, namespace: &str, name: &str, now: &str) {
     let metadata = strategy::metadata(object);
     for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
@@ -440,7 +443,7 @@ pub(super) fn set_identity(resource: &Resource, object: &mut Value, namespace: &
     metadata.insert("creationTimestamp".to_owned(), now.into());
 }
 
-/// Refuses labels and annotations of custom resources that are not text; built-in ones are checked whole.
+/// Refuses labels and annotations of custom resources that are not strings. Built-in objects are checked as a whole.
 pub(crate) fn check_labels(resource: &Resource, object: &Value) -> Result<(), Status> {
     if resource.custom.is_none() {
         return Ok(());
@@ -459,7 +462,7 @@ pub(crate) fn check_labels(resource: &Resource, object: &Value) -> Result<(), St
     Ok(())
 }
 
-/// Refuses a custom resource's object of another type, which a patch may have made of it.
+/// Refuses a custom resource whose type was changed, which a patch can do.
 pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
     let text = |field: &str| object[field].as_str().unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
@@ -478,7 +481,7 @@ pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Stat
     Ok(())
 }
 
-/// Refuses an object with another name or namespace than its path; it may leave out the namespace.
+/// Refuses an object whose name or namespace differs from its path. It may leave out the namespace.
 fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
     if name != write.name {
@@ -498,7 +501,7 @@ fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Refuses a write whose client has read, or names, another state or another object than the one that is there.
+/// Refuses a write based on another state of the object, or meant for another object, than the existing one.
 fn check_version(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
     let Write { resource, namespace, name, .. } = *write;
     let text = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
@@ -513,7 +516,7 @@ fn check_version(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), 
         }),
     };
     let current = &old["metadata"]["resourceVersion"];
-    // 0 is as good as none.
+    // 0 counts as no version.
     let given = number(&text(new))?;
     if given == 0 {
         if !strategy::allows_unconditional_update(resource) {

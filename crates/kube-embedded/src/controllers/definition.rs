@@ -1,11 +1,11 @@
-//! CustomResourceDefinitions that are being deleted end after their instances.
+//! CustomResourceDefinitions that are being deleted are removed after their instances.
 
 use crate::cluster::{Cluster, DeleteOptions, Target};
 use crate::resource::CUSTOM_RESOURCE_DEFINITIONS;
 use crate::store::Range;
 use crate::strategy::{definition, is_deleted, remove_finalizer};
 
-/// Deletes the instances of a definition that is being deleted, and then lets the definition go.
+/// Deletes the instances of a definition that is being deleted, and then removes the definition.
 pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     let definitions = CUSTOM_RESOURCE_DEFINITIONS.collection();
     if cluster.store.get(definitions, name).is_none_or(|it| !it.deleted) {
@@ -16,18 +16,18 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         for object in
             cluster.store.list(&resource.collection, Range::default(), None).unwrap_or_default().objects
         {
-            // One that is gone already is as good as deleted.
+            // An instance that no longer exists counts as deleted.
             let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default()).await;
         }
-        // Instances that wait for their finalizers: the definition is looked at again when they are gone.
+        // Some instances wait for their finalizers. The definition is looked at again when they are removed.
         if cluster.store.count(&resource.collection, "") > 0 {
             return;
         }
     }
     let Some(resource) = scheme.by_collection(definitions) else { return };
-    // One that is gone already needs no more.
+    // If it no longer exists, nothing is left to do.
     let _ = cluster.modify(Target { resource, namespace: "", name }, |last| {
-        // Another one of its name is not ours to change.
+        // A new definition of the same name is not touched.
         if is_deleted(last) {
             remove_finalizer(last, definition::FINALIZER);
         }

@@ -1,4 +1,4 @@
-//! Events are forgotten an hour after they were last written: kube-apiserver's `--event-ttl`.
+//! Deletes Events an hour after they were last written, as kube-apiserver's `--event-ttl` does.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -10,24 +10,24 @@ use crate::store::Range;
 /// How long an Event is kept.
 const TTL: SignedDuration = SignedDuration::from_hours(1);
 
-/// Deletes the Events whose time is over.
+/// Deletes the Events that have expired.
 pub(super) async fn expire(cluster: &Cluster) {
     let now = cluster.clock.now();
     let scheme = cluster.scheme();
     let Some(resource) = scheme.by_collection(EVENTS.collection()) else { return };
     let page = cluster.store.list(EVENTS.collection(), Range::default(), None).unwrap_or_default();
     for object in page.objects {
-        // There may be many.
+        // There may be many Events.
         tokio::task::coop::consume_budget().await;
         let written = last_written(&object.value());
         if written.is_some_and(|written| now.duration_since(written) >= TTL) {
-            // One that is gone already is as good as deleted.
+            // An Event that no longer exists counts as deleted.
             let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default()).await;
         }
     }
 }
 
-/// When an object was last written, by its managed fields; or else when it was created.
+/// When an object was last written according to its managed fields, or else when it was created.
 fn last_written(object: &Value) -> Option<Timestamp> {
     let metadata = &object["metadata"];
     let managed = metadata["managedFields"].as_array().into_iter().flatten().map(|entry| &entry["time"]);

@@ -1,7 +1,9 @@
-//! Garbage collection: an object goes when its owners are gone, and an owner may go before, after or without its dependents.
+//! Garbage collection: an object is deleted when its owners are gone, and an owner may be deleted before, after or
+//! without its dependents.
 //!
-//! The rules are those of kube-controller-manager's `pkg/controller/garbagecollector`. An owner is gone only if it is known to be: an
-//! object whose owner's type cannot be resolved stays, and is looked at again when other types are served.
+//! The rules are those of kube-controller-manager's `pkg/controller/garbagecollector`. An owner counts as gone only if
+//! that is known: an object whose owner's type cannot be resolved stays, and is looked at again when other types are
+//! served.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,38 +15,39 @@ use crate::scheme::Scheme;
 use crate::store::{Location, Object};
 use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, remove_finalizer};
 
-/// What the collector remembers from one piece of work to the next.
+/// What the collector remembers between two pieces of work.
 #[derive(Debug, Default)]
 pub(super) struct GarbageCollector {
-    /// Owners that are known to be gone and that objects still name: what tells them from owners whose type is no longer served. Their
-    /// uids, and their namespaces, which are empty for objects of the cluster.
+    /// Owners that are known to be gone but still named by objects: this distinguishes them from owners whose type is
+    /// no longer served. Maps their uids to their namespaces, which are empty for cluster-scoped objects.
     gone: HashMap<Box<str>, Box<str>>,
-    /// Owners that go after their dependents, by their uids, where dependents still block them.
+    /// Owners that are deleted after their dependents and still blocked by some of them, by uid.
     waiting: HashMap<Box<str>, Location>,
-    /// Objects with an owner whose type is not served, or that are not served themselves.
+    /// Objects that are not served, or have an owner whose type is not served.
     parked: HashSet<Location>,
 }
 
-/// What has become of an owner.
+/// The state of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Present,
-    /// It is there, and goes once its dependents have gone.
+    /// It exists, and will be removed once its dependents are gone.
     Waiting,
     Gone,
 }
 
-/// Why it is not known what has become of an owner.
+/// Why the state of an owner is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unknown {
     /// Its type is not served.
     Type,
-    /// An object of the cluster names an owner in a namespace, and does not say in which.
+    /// A cluster-scoped object names a namespaced owner, without its namespace.
     Namespace,
 }
 
 impl GarbageCollector {
-    /// Looks at an object that names owners. It goes if none of these is there; those that are gone are no longer named if others are.
+    /// Looks at an object that names owners. It is deleted if none of them is left. If some are left, references to the
+    /// others are removed.
     pub(super) async fn collect(&mut self, cluster: &Cluster, location: &Location) {
         self.parked.remove(location);
         let scheme = cluster.scheme();
@@ -84,9 +87,9 @@ impl GarbageCollector {
         let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
         let mut propagation = Propagation::Collected;
         if blocked && cluster.store.has_dependents(uid) {
-            // Objects that wait for one another in a circle would wait for ever.
+            // Objects that wait for one another in a circle would wait forever.
             if any_dependent_waits(cluster, uid) && unblock(cluster, target) {
-                // It is looked at again, as any object whose owner references have changed.
+                // It is looked at again, like any object whose owner references have changed.
                 return;
             }
             propagation = Propagation::Foreground;
@@ -100,12 +103,12 @@ impl GarbageCollector {
         match cluster.delete(target, &options).await {
             // It has changed, and may have another owner now.
             Err(status) if status.code == 409 => cluster.work.push(Work::Collect(location.clone())),
-            // One that is gone already is as good as deleted.
+            // An object that no longer exists counts as deleted.
             _ => {}
         }
     }
 
-    /// Goes on with an object that is being deleted after its dependents, or leaves them behind.
+    /// Continues the deletion of an object that is deleted after its dependents, or orphans them.
     pub(super) async fn finalize(&mut self, cluster: &Cluster, location: &Location) {
         let scheme = cluster.scheme();
         let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
@@ -127,7 +130,7 @@ impl GarbageCollector {
         }
     }
 
-    /// Looks at what an object has left behind that is gone.
+    /// Looks at the dependents of an owner that was removed.
     pub(super) async fn owner_gone(&mut self, cluster: &Cluster, uid: Box<str>, namespace: Box<str>) {
         self.waiting.remove(&uid);
         self.gone.insert(uid.clone(), namespace);
@@ -149,7 +152,7 @@ impl GarbageCollector {
         }
     }
 
-    /// Other types are served: looks again at what nothing could be said of.
+    /// Other types are served: looks again at the objects that could not be decided.
     pub(super) fn scheme_changed(&mut self, cluster: &Cluster) {
         for location in self.parked.drain() {
             cluster.work.push(Work::Collect(location.clone()));
@@ -163,7 +166,7 @@ impl GarbageCollector {
         }
     }
 
-    /// What has become of an owner of an object.
+    /// The state of an object's owner.
     fn owner(
         &self,
         cluster: &Cluster,
@@ -182,7 +185,7 @@ impl GarbageCollector {
             return Err(Unknown::Namespace);
         }
         let found = cluster.store.get(&kind.collection, &kind.key(object.namespace(), text("name")));
-        // Another object of its name is not the owner.
+        // Another object of that name is not the owner.
         let found = found.map(|found| (found.deleted, found.value()));
         Ok(match found.filter(|(_, found)| found["metadata"]["uid"] == owner["uid"]) {
             None => Owner::Gone,
@@ -191,7 +194,7 @@ impl GarbageCollector {
         })
     }
 
-    /// Lets an owner go that no dependent blocks any more.
+    /// Removes an owner that no dependent blocks any more.
     fn end_unless_blocked(&mut self, cluster: &Cluster, scheme: &Scheme, target: Target<'_>, uid: &str) {
         if !is_blocked(cluster, scheme, uid) {
             self.waiting.remove(uid);
@@ -199,12 +202,13 @@ impl GarbageCollector {
         }
     }
 
-    /// Leaves the dependents of an object behind, and lets it go.
+    /// Orphans the dependents of an object, and removes it.
     fn orphan(&mut self, cluster: &Cluster, scheme: &Scheme, target: Target<'_>, uid: &str) {
         for dependent in cluster.store.dependents(uid) {
             let Some(object) = cluster.store.get(&dependent.collection, &dependent.key) else { continue };
             let Some(resource) = scheme.by_collection(&dependent.collection) else {
-                // It cannot be written until it is served, and would be collected then: its owner waits for that.
+                // This dependent cannot be written until it is served, and would be collected then. Its owner waits for
+                // that.
                 self.parked.insert(target.location());
                 return;
             };
@@ -214,7 +218,7 @@ impl GarbageCollector {
     }
 }
 
-/// Whether an owner still has a dependent that blocks its deletion. Those that are not served do not.
+/// Whether an owner still has a dependent that blocks its deletion. Dependents that are not served do not block it.
 fn is_blocked(cluster: &Cluster, scheme: &Scheme, uid: &str) -> bool {
     cluster.store.dependents(uid).iter().any(|dependent| {
         let served = scheme.by_collection(&dependent.collection).is_some();
@@ -228,7 +232,7 @@ fn is_blocked(cluster: &Cluster, scheme: &Scheme, uid: &str) -> bool {
     })
 }
 
-/// Whether a dependent of an owner waits for its own dependents.
+/// Whether a dependent of an owner waits for dependents of its own.
 fn any_dependent_waits(cluster: &Cluster, uid: &str) -> bool {
     cluster.store.dependents(uid).iter().any(|dependent| {
         let object = cluster.store.get(&dependent.collection, &dependent.key);
@@ -236,7 +240,7 @@ fn any_dependent_waits(cluster: &Cluster, uid: &str) -> bool {
     })
 }
 
-/// Lets an object no longer block the deletion of its owners. False if it did not.
+/// Stops an object from blocking the deletion of its owners. Returns false if it did not block any.
 fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
     let mut changed = false;
     let done = cluster.modify(target, |object| {
@@ -252,9 +256,9 @@ fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
     done.is_ok() && changed
 }
 
-/// Removes owners from an object.
+/// Removes references to some owners from an object.
 fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
-    // One that is gone already has no owners.
+    // If it no longer exists, nothing is left to do.
     let _ = cluster.modify(target, |object| {
         let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)
         else {
@@ -268,11 +272,11 @@ fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
     });
 }
 
-/// Removes the finalizer of an object that is being deleted.
+/// Removes a finalizer from an object that is being deleted.
 fn end(cluster: &Cluster, target: Target<'_>, uid: &str, finalizer: &str) {
-    // One that is gone already needs no more.
+    // If it no longer exists, nothing is left to do.
     let _ = cluster.modify(target, |object| {
-        // Another one of its name is not ours to change.
+        // A new object of the same name is not touched.
         if is_deleted(object) && object["metadata"]["uid"] == uid {
             remove_finalizer(object, finalizer);
         }

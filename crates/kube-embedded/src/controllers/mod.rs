@@ -1,7 +1,7 @@
-//! What a cluster's controllers do that clients rely on: namespaces and definitions end with what is in them, what is
-//! owned goes with its owner, each namespace has its ServiceAccount, and Events are forgotten.
+//! The controllers that clients rely on: namespaces and definitions are removed with their contents, dependents with
+//! their owners, each namespace gets its `default` ServiceAccount, and Events expire.
 //!
-//! One task does all of it, one piece of work at a time, by the operations of the [`Cluster`].
+//! One task does all the work, one piece at a time, with the operations of the [`Cluster`].
 
 mod definition;
 mod events;
@@ -16,10 +16,10 @@ use tokio::task::coop::consume_budget;
 use self::garbage::GarbageCollector;
 use crate::cluster::{Cluster, Work};
 
-/// How often old history and old Events are forgotten.
+/// How often old history and old Events are removed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// Works until the server is dropped. When it ends otherwise, the server fails.
+/// Works until the server is dropped. If it panics, the server fails.
 pub(crate) async fn run(cluster: Arc<Cluster>) {
     let _guard = Guard(&cluster);
     let mut garbage = GarbageCollector::default();
@@ -34,7 +34,7 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
                 expire = cluster.clock.timer(EXPIRE_EVERY);
             }
         }
-        // A long queue must not hold up the other tasks of a runtime with one thread.
+        // A long queue must not starve the other tasks of a single-threaded runtime.
         consume_budget().await;
     }
 }
@@ -54,7 +54,7 @@ async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) 
     }
 }
 
-/// Without controllers nothing would end any more, and nobody would know why.
+/// Fails the server if a controller panics. Otherwise deletions would never complete, and nobody would know why.
 struct Guard<'a>(&'a Cluster);
 
 impl Drop for Guard<'_> {

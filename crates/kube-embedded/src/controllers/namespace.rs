@@ -1,4 +1,4 @@
-//! Namespaces: what is made in each, and how one ends.
+//! Namespaces: creates their `default` ServiceAccount, and removes them with their contents.
 
 use serde_json::{Value, json};
 
@@ -7,12 +7,12 @@ use crate::resource::NAMESPACES;
 use crate::store::Range;
 use crate::strategy::is_deleted;
 
-/// The entry of a Namespace's `spec.finalizers` that this removes.
+/// The entry of a Namespace's `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
 
-/// Deletes what is in a namespace that is being deleted, and then lets the namespace go.
+/// Deletes the contents of a namespace that is being deleted, and then removes the namespace.
 ///
-/// As kube-controller-manager it looks only at resources that are served.
+/// Like kube-controller-manager, it only looks at resources that are served.
 pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     if cluster.store.get(NAMESPACES.collection(), name).is_none_or(|it| !it.deleted) {
         return;
@@ -25,19 +25,19 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         let Some(resource) = scheme.by_collection(&collection) else { continue };
         let range = Range { prefix: &prefix, ..Range::default() };
         for object in cluster.store.list(&collection, range, None).unwrap_or_default().objects {
-            // One that is gone already is as good as deleted.
+            // An object that no longer exists counts as deleted.
             let _ = cluster.delete(Target::of(resource, &object), &options).await;
         }
         left |= cluster.store.count(&collection, &prefix) > 0;
     }
-    // Objects that wait for their finalizers: the namespace is looked at again when they are gone.
+    // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
     if left {
         return;
     }
     let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return };
-    // One that is gone already needs no more.
+    // If it no longer exists, nothing is left to do.
     let _ = cluster.modify(Target { resource, namespace: "", name }, |namespace| {
-        // Another one of its name is not ours to change.
+        // A new namespace of the same name is not touched.
         if is_deleted(namespace)
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {
@@ -47,7 +47,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     });
 }
 
-/// Makes a namespace's `default` ServiceAccount, if it has none.
+/// Creates a namespace's `default` ServiceAccount, if it does not exist.
 pub(super) fn service_account(cluster: &Cluster, namespace: &str) {
     cluster.create_unless_there(json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},

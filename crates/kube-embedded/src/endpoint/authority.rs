@@ -1,4 +1,4 @@
-//! The server's certificate authority: for its own certificate, and for those of clients.
+//! The server's certificate authority, which issues the server's own certificate and those of clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::user::User;
 
-/// What the store keeps the authority under.
+/// The name under which the store keeps the key.
 const KEPT_KEY: &str = "authority/key";
 const KEPT_CERTIFICATE: &str = "authority/certificate";
 
-/// A certificate authority that lives as long as its server's store.
+/// A certificate authority that lives as long as the server's store.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, as PEM.
+    /// Its certificate in PEM.
     certificate: String,
 }
 
-/// A client's certificate and its key.
+/// A client's certificate and key.
 pub(crate) struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
-    /// As PEM.
+    /// In PEM.
     pub(crate) chain: String,
-    /// As PEM.
+    /// In PEM.
     pub(crate) key: String,
 }
 
 impl Authority {
-    /// The one that a store keeps, made if there is none.
+    /// Loads the authority that a store keeps, or creates one.
     pub(crate) fn of(store: &Store) -> Result<Self, Error> {
         let text = |name| store.kept(name).and_then(|kept| String::from_utf8(kept).ok());
         let mut params = CertificateParams::default();
@@ -56,17 +56,17 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    /// Its certificate, as PEM.
+    /// Its certificate in PEM.
     pub(crate) fn pem(&self) -> &str {
         &self.certificate
     }
 
-    /// A certificate for a user. It does not expire.
+    /// Issues a certificate for a user. It does not expire.
     pub(crate) fn identity(&self, user: &User) -> Result<Identity, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, &*user.name);
         if let Some(group) = user.groups.first() {
-            // rcgen has one value of each type; the server knows all groups by the certificate itself.
+            // rcgen allows one value of each type. The server finds the groups by the certificate itself.
             params.distinguished_name.push(DnType::OrganizationName, &**group);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -79,7 +79,7 @@ impl Authority {
         })
     }
 
-    /// TLS for an address of this machine. Clients may have a certificate, and those that have one must have it from here.
+    /// TLS for a local address. Client certificates are optional, but must be issued by this authority.
     pub(crate) fn acceptor(&self, address: SocketAddr) -> Result<TlsAcceptor, Error> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         if !address.ip().is_unspecified() && !address.ip().is_loopback() {

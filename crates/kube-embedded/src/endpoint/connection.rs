@@ -1,4 +1,4 @@
-//! One connection: TLS, the user of each request, and an end in good order.
+//! One connection: TLS, the user of each request, and an orderly end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,33 +25,33 @@ use crate::status::Status;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take for the head of a request over HTTP/1.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long a connection stays open without a request: as kube-apiserver's.
+/// How long a connection stays open without a request, as in kube-apiserver.
 const IDLE: Duration = Duration::from_secs(90);
 /// How long requests have to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often a silent HTTP/2 client is asked whether it is there.
+/// How often a silent HTTP/2 client is pinged.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// The longest head of a request.
+/// The maximum size of a request's head.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// An answer's body, which counts as a request until it is sent; a watch's ends when the server stops.
+/// A response body. Its request is pending until it is sent. The body of a watch ends when the server stops.
 struct Answer {
     body: Body,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _request: Pending,
 }
 
-/// A request that is not answered whole.
+/// A request whose response is not completely sent.
 struct Pending(Arc<watch::Sender<usize>>);
 
-/// Serves one connection until its client closes it, nobody uses it, or the server stops.
+/// Serves a connection until its client closes it, it has been idle for too long, or the server stops.
 pub(super) async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     handler: Arc<Handler>,
     stop: CancellationToken,
 ) {
-    // Events are small and must not wait for more.
+    // Events are small and should be sent at once.
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => accepted,
@@ -110,12 +110,12 @@ pub(super) async fn serve(
     }
 }
 
-/// Waits until no request has been there for [`IDLE`].
+/// Waits until no request has been pending for [`IDLE`].
 async fn idle(pending: &mut watch::Receiver<usize>) {
     loop {
         let unused = pending.wait_for(|requests| *requests == 0).await.is_ok();
         if !unused {
-            // The connection is over, which its task notices by itself.
+            // The connection is closed; its task notices that by itself.
             return std::future::pending().await;
         }
         if tokio::time::timeout(IDLE, pending.changed()).await.is_err() {
@@ -124,8 +124,8 @@ async fn idle(pending: &mut watch::Receiver<usize>) {
     }
 }
 
-/// Go's answer to a request with another number of hosts than HTTP/1.1 wants, which is one (RFC 9112, 3.2). The connection ends after
-/// it.
+/// Go's response to an HTTP/1.1 request that does not have exactly one host (RFC 9112, 3.2). The connection is closed
+/// afterwards.
 fn wrong_host<B>(request: &http::Request<B>) -> Option<Response> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     let why = match (request.version(), hosts) {
@@ -138,7 +138,7 @@ fn wrong_host<B>(request: &http::Request<B>) -> Option<Response> {
     Some(response)
 }
 
-/// An answer whose request is pending until it is sent.
+/// A response whose request is pending until it is sent.
 fn answer(response: Response, request: Pending, stop: CancellationToken) -> Response {
     let is_watch = response.extensions().get::<IsWatch>().is_some();
     let stop = is_watch.then(|| Box::pin(stop.cancelled_owned()));

@@ -1,6 +1,6 @@
 //! HTTPS on a socket: TLS with the server's own certificate authority, and a user for each request.
 //!
-//! One task accepts; it owns the tasks of its connections, and ends when these have.
+//! One task accepts connections. It owns their tasks, and ends after them.
 
 mod authority;
 mod connection;
@@ -23,10 +23,10 @@ use crate::error::Error;
 use crate::http::Handler;
 use crate::user::User;
 
-/// Connections that are open at a time; further ones wait.
+/// The maximum number of open connections. Further ones wait.
 const CONNECTIONS: usize = 10_000;
 
-/// A socket on which a server answers. It closes when it is dropped.
+/// A socket on which a server listens. Dropping it closes the socket.
 #[derive(Debug)]
 pub struct Endpoint {
     handler: Arc<Handler>,
@@ -60,31 +60,33 @@ impl Endpoint {
         Ok(Self { handler, authority, admin_token, address: local, stop, accepting: Some(accepting) })
     }
 
-    /// The address at which it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// A kubeconfig of one context, `kube-embedded`, whose user is the cluster's administrator. It contains a bearer token, so it is a
-    /// secret.
+    /// Returns a kubeconfig with one context, `kube-embedded`, whose user is the cluster's administrator. It contains a
+    /// bearer token, so treat it as a secret.
     #[must_use]
     pub fn kubeconfig(&self) -> Kubeconfig {
         self.kubeconfig_with("admin", &self.admin_token)
     }
 
-    /// The same for another user, whose token [`Server::add_user`](crate::Server::add_user) returned.
+    /// As [`kubeconfig`](Self::kubeconfig), for another user, with the token that
+    /// [`Server::add_user`](crate::Server::add_user) returned.
     #[must_use]
     pub fn kubeconfig_with(&self, user: &str, token: &str) -> Kubeconfig {
         let token = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         self.kubeconfig_of(user, token)
     }
 
-    /// The same for a user who has a client certificate instead of a token. It names the user as its `CN`, is issued by the server's
-    /// authority and does not expire. RBAC decides what the user may do; the group `system:masters` may do everything.
+    /// As [`kubeconfig`](Self::kubeconfig), for a user with a client certificate instead of a token. The certificate
+    /// names the user in its `CN`, is issued by the server's authority, and does not expire. RBAC decides what the user
+    /// may do; the group `system:masters` may do everything.
     ///
     /// # Errors
-    /// When no certificate can be made, as for a name that a certificate cannot hold.
+    /// Fails if the certificate cannot be created, for example because it cannot hold the name.
     pub fn kubeconfig_with_certificate(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig, Error> {
         let holder = User::new(user, groups);
         let identity = self.authority.identity(&holder)?;
@@ -140,12 +142,12 @@ impl Endpoint {
         }
     }
 
-    /// Closes the socket and its connections, and returns when they are closed: watches end at once, other requests have a
-    /// second to finish.
+    /// Closes the socket and its connections, and returns when they are closed. Watches end at once; other requests
+    /// have a second to finish.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(accepting) = self.accepting.take() {
-            // It ends by itself; a panic in it has been reported by tokio.
+            // It ends by itself. A panic in it has been reported by tokio.
             let _ = accepting.await;
         }
     }
@@ -157,7 +159,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// Accepts connections until it is stopped.
+/// Accepts connections until the endpoint is stopped.
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -186,7 +188,7 @@ async fn accept(
                 });
             }
             Err(error) => {
-                // Out of file descriptors, say: others may be closed by then.
+                // For example, there are no file descriptors left: others may be closed soon.
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -1,11 +1,11 @@
-//! Whose a request is, by its bearer token.
+//! Identifies the user of a request by its bearer token.
 
 use http::{HeaderMap, header};
 
 use crate::cluster::{Cluster, ISSUER};
 use crate::user::User;
 
-/// The user of a request, which is anonymous without credentials. `None`: its credentials are not good.
+/// Returns the user of a request, who is anonymous without credentials. `None`: the credentials are not valid.
 pub(crate) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Option<User> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Some(User::anonymous()) };
     let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;

@@ -13,20 +13,20 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 
 use crate::status::Status;
 
-/// kube-apiserver's limit of a request's body.
+/// kube-apiserver's limit for request bodies.
 const MAX_REQUEST: usize = 3 * 1024 * 1024;
-/// How long a client may take to send the body of a request.
+/// How long a client may take to send a request's body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Any error that ends a body early.
+/// An error that ends a body early.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The body of a request or a response of the [`Service`](crate::Service), whatever it is made of.
+/// The body of a request or a response of the [`Service`](crate::Service), of any origin.
 #[derive(Debug)]
 pub struct Body(UnsyncBoxBody<Bytes, BoxError>);
 
 impl Body {
-    /// A body that is another one.
+    /// Wraps another body.
     pub(crate) fn new<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -35,7 +35,7 @@ impl Body {
         Self(UnsyncBoxBody::new(body.map_err(Into::into)))
     }
 
-    /// A body that arrives in pieces.
+    /// Creates a body that arrives in pieces.
     pub(crate) fn from_stream<S, E>(pieces: S) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
@@ -44,10 +44,10 @@ impl Body {
         Self::new(StreamBody::new(pieces.map_ok(Frame::data)))
     }
 
-    /// All of a request's body.
+    /// Reads a request's whole body.
     ///
     /// # Errors
-    /// 413 when it is larger than kube-apiserver accepts, 504 when it takes too long, and 400 when it breaks off.
+    /// Fails with 413 if it is larger than kube-apiserver accepts, 504 if it takes too long, and 400 if it breaks off.
     pub(crate) async fn collect_request(self) -> Result<Bytes, Status> {
         let body = Limited::new(self, MAX_REQUEST).collect();
         match tokio::time::timeout(REQUEST_TIMEOUT, body).await.map_err(|_| Status::timeout())? {

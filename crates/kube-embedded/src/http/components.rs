@@ -1,4 +1,5 @@
-//! `componentstatuses`: how the parts of a control plane are, by an API that has long been deprecated. No store has them.
+//! `componentstatuses`: the health of a control plane's parts, through an API that has long been deprecated. They are
+//! not stored.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,12 +9,12 @@ use super::request::Request;
 use crate::resource::{GroupKind, Resource, to_json};
 use crate::status::Status;
 
-/// Whether the resource is this one.
+/// Whether this is the resource `componentstatuses`.
 pub(super) fn are(resource: &Resource) -> bool {
     resource.group_kind() == GroupKind { group: "", kind: "ComponentStatus" }
 }
 
-/// GET of one or of all.
+/// GET of one component, or of all.
 pub(super) fn answer(request: Request<'_>) -> Result<Response, Status> {
     let (view, name) = (request.view()?, &request.info.name);
     if !name.is_empty() {
@@ -25,7 +26,7 @@ pub(super) fn answer(request: Request<'_>) -> Result<Response, Status> {
     Ok(render::value_response(StatusCode::OK, request.accept.encoding, &list))
 }
 
-/// Those that kube-apiserver asks. Here the store answers, and the others are not there.
+/// The components that kube-apiserver checks. This server has a store, but not the others.
 fn all() -> [Value; 3] {
     let component = |name: &str, healthy: &str, message: &str| {
         let condition = json!({"type": "Healthy", "status": healthy, "message": message});

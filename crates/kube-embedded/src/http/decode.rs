@@ -1,4 +1,4 @@
-//! What a client sent: an object, a patch or options, in JSON, YAML or, of built-in kinds, protobuf.
+//! Decodes the object, patch or options that a client sent, in JSON, YAML or, for built-in kinds, protobuf.
 
 use http::{HeaderMap, header};
 use kube_builtin::protobuf;
@@ -14,7 +14,7 @@ use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
 
-/// How a body is written.
+/// The encoding of a body.
 #[derive(Clone, Copy)]
 enum Encoding {
     Json,
@@ -22,7 +22,7 @@ enum Encoding {
     Protobuf,
 }
 
-/// The media type of a body, without its parameters; none if it is not said.
+/// The media type of a body, without its parameters. `None`: not set.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
@@ -33,12 +33,12 @@ pub(super) fn is_protobuf(request: &Request<'_>) -> bool {
     media_type(request.headers) == Some(protobuf::MEDIA_TYPE)
 }
 
-/// The object of a create or a PUT with its `apiVersion` and `kind`, and what to warn of.
+/// Decodes the object of a create or a PUT, with its `apiVersion` and `kind`, and collects warnings.
 pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
     let encoding = encoding(request)?;
     let resource = request.resource;
     if matches!(encoding, Encoding::Protobuf) && resource.custom.is_some() {
-        // There is no message of it. kube-apiserver drops the connection.
+        // There is no message type for it. kube-apiserver drops the connection.
         return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
     }
     let unrecognized = |why: String| unrecognized(request, &resource.kind, &why);
@@ -76,7 +76,7 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     Ok(Decoded { object, warnings })
 }
 
-/// An object in a protobuf body, of the given type if the body does not name one.
+/// Decodes the object in a protobuf body. It has the given type if the body does not name one.
 pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
     protobuf::decode(request.body, api_version, kind).map_err(|error| match error.type_meta {
         None => unrecognized(request, kind, &error.problem.to_string()),
@@ -90,7 +90,7 @@ pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &s
     })
 }
 
-/// The object of a POST to a subresource, whose type is not its resource's; the body may leave its type out.
+/// Decodes the object of a POST to a subresource, whose type differs from its resource's. The body may omit the type.
 pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
     let object = match encoding(request)? {
         Encoding::Protobuf => decode_protobuf(request, api_version, kind)?,
@@ -117,7 +117,7 @@ pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) 
     Ok(object)
 }
 
-/// 400 for what `fieldValidation=Strict` does not allow.
+/// 400 for problems that `fieldValidation=Strict` does not allow.
 pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
     let kind = &resource.kind;
     Status::bad_request(format!(
@@ -127,7 +127,7 @@ pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
     ))
 }
 
-/// Reads JSON; its depth is bounded by serde_json (128).
+/// Parses JSON. serde_json bounds the depth (128).
 pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Tracked { path: &FieldPath::Root(""), duplicates }.deserialize(&mut deserializer)?;
@@ -135,7 +135,7 @@ pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Va
     Ok(value)
 }
 
-/// Reads a patch or options, which may be JSON or YAML, as kube-apiserver's YAML decoder does.
+/// Parses a patch or options, in JSON or YAML, as kube-apiserver's YAML decoder does.
 pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
     if let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
@@ -143,7 +143,7 @@ pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
     serde_saphyr::from_slice(body).map_err(|error| error.to_string())
 }
 
-/// `DeleteOptions` in a body; null if there is none.
+/// The `DeleteOptions` in a body, or null.
 pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     if request.body.is_empty() {
         return Ok(Value::Null);
@@ -162,7 +162,7 @@ pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     }
 }
 
-/// How a body is written.
+/// The encoding of a body.
 fn encoding(request: &Request<'_>) -> Result<Encoding, Status> {
     match media_type(request.headers) {
         None | Some("application/json" | "application/x-www-form-urlencoded") => Ok(Encoding::Json),
@@ -176,7 +176,7 @@ fn encoding(request: &Request<'_>) -> Result<Encoding, Status> {
     }
 }
 
-/// 400 for a body that does not tell what it is, with its beginning.
+/// 400 for a body whose type cannot be determined, with the beginning of the body.
 fn unrecognized(request: &Request<'_>, kind: &str, why: &str) -> Status {
     let body = request.body;
     let shown = body.get(..30).unwrap_or(body);
@@ -191,7 +191,7 @@ fn unrecognized(request: &Request<'_>, kind: &str, why: &str) -> Status {
     ))
 }
 
-/// Refuses an object of another type than the request's; built-in ones may leave theirs out.
+/// Refuses an object of another type than the request's. Built-in objects may omit theirs.
 fn check_body_type(
     resource: &Resource,
     object: &mut Value,
@@ -221,12 +221,12 @@ fn check_body_type(
     Ok(())
 }
 
-/// The beginning of Go's words for what is wrong with a JSON text.
+/// The beginning of Go's message for a JSON error.
 fn go_json_error(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
-/// Reads a value, and notes the paths of members that come twice.
+/// Parses a value, and records the paths of duplicate members.
 struct Tracked<'a> {
     path: &'a FieldPath<'a>,
     duplicates: &'a mut Vec<String>,

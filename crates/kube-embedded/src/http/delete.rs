@@ -37,7 +37,7 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
     Ok(response)
 }
 
-/// DELETE of all objects of a collection that are selected.
+/// DELETE of the selected objects of a collection.
 pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, Status> {
     let options = delete_options(&request)?;
     let list = request.query.list_options()?;
@@ -50,7 +50,7 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
     for object in page.objects.iter().filter(|object| selection.matches(resource, object)) {
         match cluster.delete(Target::of(resource, object), &options).await {
             Ok(_) => items.push(view.item(resource.value(object))),
-            // Another client deleted it.
+            // Another client has deleted it.
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
@@ -61,7 +61,7 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
     Ok(response)
 }
 
-/// Warns a client that deletes a Job, and does not say what is to become of its Pods, that they stay.
+/// Warns a client that deletes a Job without a propagation policy that its Pods are kept.
 fn warn_of_orphans(resource: &Resource, options: &DeleteOptions, response: &mut Response) {
     if options.propagation == Propagation::Unset && resource.kind == "Job" && orphans_by_default(resource) {
         let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
@@ -70,7 +70,7 @@ fn warn_of_orphans(resource: &Resource, options: &DeleteOptions, response: &mut 
     }
 }
 
-/// Whether the answer to a deletion is the object, and not a `Status`.
+/// Whether a deletion is answered with the object, rather than with a `Status`.
 fn returns_object(resource: &Resource) -> bool {
     let kinds = [
         "CSIDriver",

@@ -1,4 +1,4 @@
-//! `DeleteOptions`: what a client asks of a deletion, in the body or in the query.
+//! `DeleteOptions`, in the body or the query of a deletion.
 
 use kube_validation::{FieldError, go};
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub(super) fn delete_options(request: &Request<'_>) -> Result<DeleteOptions, Sta
     Ok(options)
 }
 
-/// The options in an object. Absent ones ask for nothing; one of the wrong type is refused.
+/// Reads the options from an object. Missing fields have no effect; one of the wrong type is refused.
 pub(super) fn parse(options: &Value) -> Result<DeleteOptions, Status> {
     let dry_run = typed(options, "DeleteOptions.dryRun", "[]string", Value::as_array)?;
     let dry_run = dry_run.map_or(&[][..], Vec::as_slice);
@@ -73,7 +73,7 @@ fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Propagation
     }
 }
 
-/// A field of an object, named as Go names it, if it is there.
+/// Returns a field of an object, if it exists. Errors name the field as Go does.
 fn typed<'a, T>(
     object: &'a Value,
     field: &str,
@@ -88,7 +88,7 @@ fn typed<'a, T>(
 
 fn wrong_type(value: &Value, field: &str, expected: &str) -> Status {
     let found = match value {
-        // Go names the number where it expects one of another kind.
+        // Go names the value if it expects a number of another type.
         Value::Number(number) if expected == "int64" => format!("number {number}"),
         other => go::json_type(other).to_owned(),
     };

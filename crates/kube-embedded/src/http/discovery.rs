@@ -1,4 +1,4 @@
-//! Which resources there are, in the two forms in which clients ask: list by list, and all at once.
+//! Discovery of the served resources, in its two forms: one list per group and version, and all at once.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::scheme::{Group, Scheme};
 /// The content type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// Answers a path. `None`: it is not one of discovery's.
+/// Answers a discovery request. `None`: the path is not one of discovery's.
 pub(super) fn answer(scheme: &Scheme, path: &str, headers: &HeaderMap) -> Option<Response> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let groups = scheme.groups();
@@ -54,7 +54,7 @@ fn version() -> Value {
         "emulationMinor": "37",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "36",
-        // The Kubernetes version that it behaves as; the build is this crate's.
+        // The Kubernetes version whose behaviour this server has; the build is this crate's version.
         "gitVersion": concat!("v1.37.2+kube-embedded.", env!("CARGO_PKG_VERSION")),
         "gitCommit": "",
         "gitTreeState": "clean",
@@ -168,7 +168,7 @@ fn aggregate<'a>(groups: impl Iterator<Item = &'a Group>) -> Response {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // Built-in kinds leave out their group and version, as kube-apiserver's do.
+    // Built-in kinds omit their group and version, as kube-apiserver's do.
     let (group, version) = match resource.custom {
         Some(_) => (resource.group.as_str(), resource.version.as_str()),
         None => ("", ""),

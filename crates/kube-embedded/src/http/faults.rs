@@ -1,6 +1,6 @@
-//! Faults on demand: what a client must bear and a healthy server does not show.
+//! Faults on demand: failures that clients must handle, but that a healthy server does not show.
 //!
-//! A rule says which requests it is for, and what happens to them:
+//! A rule selects requests, and injects a fault into them:
 //!
 //! ```
 //! use k8s_openapi::api::core::v1::ConfigMap;
@@ -23,31 +23,31 @@
 //!     assert!(matches!(error, kube::Error::Api(status) if status.code == 503));
 //! }
 //! assert_eq!(outage.hits(), 2);
-//! maps.list(&Default::default()).await?; // it was for two requests
+//! maps.list(&Default::default()).await?; // the fault was for two requests
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # From another process
 //!
-//! A server that is started with [`ServerBuilder::faults_over_http`](crate::ServerBuilder::faults_over_http) (`crdctl serve --faults`)
-//! takes the same rules as JSON, from users in `system:masters`. Verbs are RBAC's, `*` is any; faults have the names of
-//! [`Fault`] in camel case, and times are milliseconds:
+//! A server started with [`ServerBuilder::faults_over_http`](crate::ServerBuilder::faults_over_http) (`crdctl serve
+//! --faults`) accepts the same rules as JSON from users in `system:masters`. Verbs are RBAC's, and `*` is any verb.
+//! Faults have the names of [`Fault`] in camel case. Times are in milliseconds:
 //!
 //! ```sh
 //! faults=https://127.0.0.1:6443/kube-embedded/faults   # with the token and the authority of the kubeconfig
 //! curl $faults -d '{"verb": "list", "resource": "configmaps", "times": 2, "fault": {"serviceUnavailable": {"retryAfter": 1}}}'
 //! curl $faults -d '{"verb": "watch", "resource": "blogs.web.helloworld", "fault": {"endAfter": 3}}'
 //! curl $faults -d '{"verb": "*", "resource": "*", "namespace": "default", "fault": {"delay": 1500}}'
-//! curl $faults                      # {"items": [...]}: each with its id and its hits
+//! curl $faults                      # {"items": [...]}, each with its id and its hits
 //! curl $faults/0                    # one of them
 //! curl -X DELETE $faults/0          # removes it
-//! curl -X DELETE $faults            # removes all that came over HTTP
+//! curl -X DELETE $faults            # removes all that were added over HTTP
 //! ```
 //!
-//! Rules are asked in the order in which they were made, and only the first one that is for a request takes it. Rules see requests for
-//! resources, with and without a socket; discovery, health, OpenAPI and the server's own controllers are never disturbed.
-//! Authentication comes before the faults, authorization after them.
+//! Rules are checked in the order in which they were created, and only the first one that matches a request takes it.
+//! They apply to requests for resources, with and without a socket; discovery, health checks, OpenAPI and the server's
+//! own controllers are never affected. Authentication precedes the faults, authorization follows them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,7 +61,7 @@ use super::request_info::request_info;
 use crate::cluster::RequestInfo;
 use crate::resource::qualified;
 
-/// What a request does, by RBAC's verbs.
+/// The action of a request, by RBAC's verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -72,13 +72,13 @@ pub enum Verb {
     Get,
     /// Reads a collection.
     List,
-    /// Follows a collection or an object.
+    /// Watches a collection or an object.
     Watch,
     /// `POST`
     Create,
     /// `PUT`
     Update,
-    /// `PATCH`, server-side apply too.
+    /// `PATCH`, including server-side apply.
     Patch,
     /// Deletes one object.
     Delete,
@@ -88,57 +88,58 @@ pub enum Verb {
 
 /// What happens to a request.
 ///
-/// Those that end in `After` are for watches and happen once a watch has sent that many events, bookmarks included; with 0 they
-/// happen at once.
+/// The faults whose names end in `After` are for watches. They happen once a watch has sent that many events, including
+/// bookmarks; with 0, they happen at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Fault {
-    /// 429, not performed.
+    /// Answers with 429, and does not perform the request.
     TooManyRequests {
-        /// Seconds, in the `Retry-After` header and in the `Status`. `None`: neither has any.
+        /// Seconds, for the `Retry-After` header and the `Status`. `None`: neither has a value.
         retry_after: Option<u32>,
     },
-    /// 500, not performed.
+    /// Answers with 500, and does not perform the request.
     InternalError {
-        /// As of [`Fault::TooManyRequests`].
+        /// As for [`Fault::TooManyRequests`].
         retry_after: Option<u32>,
     },
-    /// 503, not performed.
+    /// Answers with 503, and does not perform the request.
     ServiceUnavailable {
-        /// As of [`Fault::TooManyRequests`].
+        /// As for [`Fault::TooManyRequests`].
         retry_after: Option<u32>,
     },
-    /// 410 `Expired`, not performed: for a list or a watch that is opened.
+    /// Answers a list, or the opening of a watch, with 410 `Expired`, and does not perform it.
     Expired,
-    /// The request is performed and answered, but only after this time by the server's clock.
+    /// Performs and answers the request, but only after this time by the server's clock.
     Delay(#[serde(with = "milliseconds")] Duration),
-    /// The request is not performed and never answered: no byte comes and nothing is closed. It ends when its client gives up
-    /// or the server is dropped. Over HTTP/2 the connection itself still answers pings.
+    /// Neither performs nor answers the request: no byte is sent and the connection stays open. This ends when the
+    /// client gives up or the server is dropped. Over HTTP/2 the connection itself still answers pings.
     Silence,
-    /// A list is answered as of this resourceVersion, as by a server that lags behind, whatever the client asked for: with 410 when the
-    /// version is no longer remembered, with 400 when it is not a version. Further pages are left alone, since their token names the
-    /// version.
+    /// Answers a list as of this resourceVersion, like a server that lags behind, whatever the client requested: with
+    /// 410 if the history no longer has the version, with 400 if it is not a version. Further pages are not affected,
+    /// because their token names the version.
     StaleList {
         /// As in the `metadata` of an object or a list.
         resource_version: String,
     },
-    /// A watch with `sendInitialEvents` is 422, as of a server without the feature `WatchList`.
+    /// Refuses a watch with `sendInitialEvents` with 422, like a server without the feature `WatchList`.
     WatchListRefused,
-    /// A watch with `sendInitialEvents` is answered as without it, as of a server that does not know the parameter: no bookmark marks the
-    /// end of the initial events.
+    /// Ignores `sendInitialEvents`, like a server that does not know the parameter: no bookmark marks the end of the
+    /// initial events.
     WatchListIgnored,
-    /// The watch ends as at its timeout.
+    /// Ends the watch, as its timeout does.
     EndAfter(usize),
-    /// The watch breaks off with an error of its connection. Over a socket, what was sent just before may be lost with it.
+    /// Ends the watch with a connection error. Over a socket, the last bytes sent may be lost, too.
     ResetAfter(usize),
-    /// The next event is sent up to its middle, then the watch ends.
+    /// Sends the first half of the next event, then ends the watch.
     TruncateAfter(usize),
-    /// The watch ends with an `ERROR` event of 410 `Expired`.
+    /// Ends the watch with an `ERROR` event of 410 `Expired`.
     ExpiredAfter(usize),
-    /// The next event has `metadata.labels` that are not a map, so that no client can decode it; the watch goes on.
+    /// Sends the next event with `metadata.labels` that are not a map, so that no client can decode it. The watch
+    /// continues.
     UndecodableAfter(usize),
-    /// Nothing more is sent and the watch stays open, until its client closes it or the server is dropped. Over HTTP/2 the
+    /// Sends nothing more. The watch stays open until the client closes it or the server is dropped. Over HTTP/2 the
     /// connection itself still answers pings.
     SilentAfter(usize),
 }
@@ -149,7 +150,7 @@ pub struct Faults {
     rules: Arc<Mutex<Rules>>,
 }
 
-/// Which requests a fault is for.
+/// Selects the requests that a fault is for.
 #[derive(Clone, Debug)]
 #[must_use = "a rule does nothing until a fault is injected"]
 pub struct Rule {
@@ -158,7 +159,7 @@ pub struct Rule {
     times: Option<u64>,
 }
 
-/// A fault that is in force until this is removed or dropped. Requests that it has taken by then stay taken.
+/// A fault that is active until this is removed or dropped. Requests that it has already taken are still affected.
 #[derive(Debug)]
 #[must_use = "the fault ends when this is dropped"]
 pub struct Injection {
@@ -177,7 +178,7 @@ pub(super) struct Hit {
 #[derive(Debug, Default)]
 struct Rules {
     next: u64,
-    /// In the order in which they were made.
+    /// In the order in which they were created.
     active: Vec<Active>,
 }
 
@@ -186,7 +187,7 @@ struct Active {
     id: u64,
     scope: Scope,
     fault: Fault,
-    /// Requests to take. `None`: any number.
+    /// The number of requests that it still takes. `None`: unlimited.
     left: Option<u64>,
     hits: Arc<watch::Sender<u64>>,
 }
@@ -200,10 +201,11 @@ struct Scope {
 }
 
 impl Faults {
-    /// A rule for a verb and a resource.
+    /// Returns a rule for a verb and a resource.
     ///
-    /// The resource is named as kubectl accepts it, `configmaps` or `deployments.apps`. A subresource is a resource of its own, after a
-    /// slash: `deployments.apps/scale`. `*` is every resource and subresource. The resource need not be served yet.
+    /// The resource is named as kubectl accepts it: `configmaps` or `deployments.apps`. A subresource is a resource of
+    /// its own, after a slash: `deployments.apps/scale`. `*` is every resource and subresource. The resource need not
+    /// be served yet.
     pub fn on(&self, verb: Verb, resource: &str) -> Rule {
         let scope = Scope { verb, resource: resource.to_owned(), namespace: None, name: None };
         Rule { faults: self.clone(), scope, times: None }
@@ -214,7 +216,7 @@ impl Faults {
         self.lock().active.clear();
     }
 
-    /// The fault that takes a request, if any does.
+    /// The fault that takes a request, if any.
     pub(super) fn take(&self, method: &Method, uri: &Uri) -> Option<Hit> {
         let mut rules = self.lock();
         if rules.active.is_empty() {
@@ -235,26 +237,26 @@ impl Faults {
 }
 
 impl Rule {
-    /// Only for requests in this namespace: not for those of all namespaces.
+    /// Restricts the rule to requests in this namespace. Requests for all namespaces do not match.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.scope.namespace = Some(namespace.to_owned());
         self
     }
 
-    /// Only for requests whose path names this object, which that of a create or a list does not.
+    /// Restricts the rule to requests whose path names this object. Creates and lists do not match.
     pub fn name(mut self, name: &str) -> Self {
         self.scope.name = Some(name.to_owned());
         self
     }
 
-    /// Only for the next `requests` of these. Without this, until the fault is removed.
+    /// Restricts the rule to the next `requests` matching requests. By default it applies until the fault is removed.
     pub fn times(mut self, requests: u64) -> Self {
         self.times = Some(requests);
         self
     }
 
-    /// Lets a fault happen to these requests from now on. Only requests that it can happen to are taken and counted: a fault of watches
-    /// takes no list.
+    /// Injects a fault into these requests from now on. Requests that cannot have the fault are neither taken nor
+    /// counted: a fault of watches does not take a list.
     pub fn inject(self, fault: Fault) -> Injection {
         let hits = Arc::new(watch::Sender::new(0));
         let mut rules = self.faults.lock();
@@ -268,24 +270,24 @@ impl Rule {
 }
 
 impl Injection {
-    /// Its number among the faults of its server.
+    /// Its id among the server's faults.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
-    /// How often it has happened. That of a watch happens once the watch has sent its events.
+    /// Returns how often the fault has happened. A fault of a watch happens once the watch has sent its events.
     #[must_use]
     pub fn hits(&self) -> u64 {
         *self.hits.borrow()
     }
 
-    /// Waits until it has happened this often in all.
+    /// Waits until the fault has happened this many times in total.
     pub async fn wait_for_hits(&self, hits: u64) {
         // The sender is in `self`, so the wait cannot fail.
         let _ = self.hits.subscribe().wait_for(|counted| *counted >= hits).await;
     }
 
-    /// Ends it, as dropping it does.
+    /// Removes the fault. Dropping this has the same effect.
     pub fn remove(self) {}
 }
 
@@ -296,7 +298,7 @@ impl Drop for Injection {
 }
 
 impl Hit {
-    /// Counts it: the fault happens now.
+    /// Counts a hit: the fault happens now.
     pub(super) fn happens(&self) {
         self.hits.send_modify(|hits| *hits += 1);
     }
@@ -329,7 +331,7 @@ impl Verb {
 }
 
 impl Fault {
-    /// Whether it can happen to a request.
+    /// Whether a request can have this fault.
     fn is_for(&self, verb: &str, query: &Query) -> bool {
         match self {
             Self::TooManyRequests { .. }
@@ -352,7 +354,7 @@ impl Fault {
     }
 }
 
-/// A time as a number.
+/// A duration as a number of milliseconds.
 mod milliseconds {
     use std::time::Duration;
 

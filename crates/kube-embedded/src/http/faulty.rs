@@ -1,4 +1,4 @@
-//! What happens to a request that a fault has taken.
+//! Applies a fault to the request that it has taken.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -17,10 +17,10 @@ use crate::cluster::Cluster;
 use crate::resource::to_json;
 use crate::status::Status;
 
-/// A watch that goes wrong after some events.
+/// A watch with a fault after some events.
 struct Faulty {
     body: BodyDataStream<Body>,
-    /// Read from the body and not sent.
+    /// Bytes that were read from the body and not sent yet.
     read: BytesMut,
     /// Events to send before the fault.
     left: usize,
@@ -31,15 +31,15 @@ struct Faulty {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The fault is to come.
+    /// The fault has not happened yet.
     Armed,
-    /// It has happened and the watch goes on.
+    /// The fault has happened, and the watch continues.
     Passed,
-    /// It was the end.
+    /// The watch has ended.
     Over,
 }
 
-/// What a fault does to a request before it is performed: it changes the request, waits, or answers in its place.
+/// Applies a fault before a request is performed: changes the request, waits, or returns a response in its place.
 pub(super) async fn before<B>(
     cluster: &Cluster,
     request: &mut http::Request<B>,
@@ -97,7 +97,7 @@ pub(super) async fn before<B>(
     Some(render::status(&refused))
 }
 
-/// What a fault does to the answer of a request that was performed: one of a watch happens to its events.
+/// Applies a fault to the response to a request. A fault of a watch happens among its events.
 pub(super) fn after(cluster: &Cluster, response: Response, hit: Hit) -> Response {
     let (Fault::EndAfter(left)
     | Fault::ResetAfter(left)
@@ -162,7 +162,7 @@ impl Faulty {
                 Some(Ok(watch::line("ERROR", &expired().json())))
             }
             Fault::ResetAfter(_) => {
-                // What has been sent gets its chance to leave the process.
+                // Gives the bytes sent so far a chance to leave the process.
                 tokio::task::yield_now().await;
                 self.hit(State::Over);
                 Some(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
@@ -184,7 +184,7 @@ impl Faulty {
         self.hit.happens();
     }
 
-    /// The next event with its line end. `None`: the watch has ended by itself.
+    /// The next event, with its line ending. `None`: the watch has ended by itself.
     async fn line(&mut self) -> Option<Result<Bytes, BoxError>> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
@@ -203,7 +203,7 @@ fn expired() -> Status {
     Status::expired("The resourceVersion for the provided watch is too old.")
 }
 
-/// The line of an event, whose object no client can decode.
+/// The line of an event, with an object that no client can decode.
 fn undecodable(line: &[u8]) -> Bytes {
     let mut event: Value = serde_json::from_slice(line).unwrap_or_default();
     event["object"]["metadata"]["labels"] = "none".into();
@@ -211,7 +211,7 @@ fn undecodable(line: &[u8]) -> Bytes {
     watch::line(kind, &to_json(object))
 }
 
-/// A URI without some parameters and with others.
+/// A URI with some parameters removed and others added.
 fn with_query(uri: &Uri, without: &[&str], with: &[(&str, &str)]) -> Uri {
     let old = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let query = form_urlencoded::Serializer::new(String::new())
@@ -219,7 +219,7 @@ fn with_query(uri: &Uri, without: &[&str], with: &[(&str, &str)]) -> Uri {
         .extend_pairs(with)
         .finish();
     let mut parts = uri.clone().into_parts();
-    // Both parts are valid by themselves, so that what they make is.
+    // Both parts are valid, and so is their combination.
     parts.path_and_query = uri::PathAndQuery::try_from(format!("{}?{query}", uri.path())).ok();
     Uri::from_parts(parts).unwrap_or_default()
 }

@@ -27,16 +27,16 @@ use crate::user::User;
 pub(crate) struct Handler {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) faults: Faults,
-    /// Those of clients in other processes, if these may have any.
+    /// The faults of clients in other processes, if they are allowed to inject any.
     pub(crate) injections: Option<Injections>,
 }
 
 impl Handler {
-    /// Answers a request of a user, with a fault if there is one for it.
+    /// Answers a user's request, with a fault if one takes it.
     pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
         match self.faults.take(request.method(), request.uri()) {
             None => self.perform(user, request).await,
-            // In a box because it is rare, and would make each request's future larger.
+            // Boxed because it is rare, and would make the future of every request larger.
             Some(hit) => Box::pin(self.answer_faulty(user, request, hit)).await,
         }
     }
@@ -51,12 +51,12 @@ impl Handler {
     async fn perform(&self, user: &User, request: http::Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
         let answer = self.answer_as(user, &parts, body).await;
-        // Refusals say what there is, too.
+        // Error responses also reveal the current state, so they wait, too.
         let settled = self.cluster.settled().await;
         settled.and(answer).unwrap_or_else(|error| render::status(&error))
     }
 
-    /// Answers a request, which may ask to be made as another user.
+    /// Answers a request, which may impersonate another user.
     async fn answer_as(
         &self,
         user: &User,
@@ -74,7 +74,7 @@ impl Handler {
         let scheme = cluster.scheme();
         let resource = scheme.get(&info.group, &info.version, &info.resource);
         let resource = resource.ok_or_else(|| not_served(&scheme, &info))?;
-        // An object of a namespace is not found outside of one, nor one of the cluster in one.
+        // Namespaced objects are only found in a namespace, and cluster-scoped ones only outside of one.
         if resource.namespaced == info.namespace.is_empty() && !(resource.namespaced && info.name.is_empty())
         {
             return Err(Status::no_such_path());
@@ -110,7 +110,7 @@ impl Handler {
         Ok(response)
     }
 
-    /// Answers a request for a path that is not a resource's.
+    /// Answers a request for a non-resource path.
     async fn answer_path(
         &self,
         user: &User,
@@ -171,7 +171,7 @@ async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
             }
         }
         Method::POST if resource.kind == "Binding" && resource.group.is_empty() => pods::bind(request),
-        // What can only be created is a question.
+        // A resource that can only be created is a question.
         Method::POST if resource.verbs.len() == 1 => review::create(request),
         Method::POST => write::create(request).await,
         Method::PUT if named => write::update(request).await,
@@ -185,7 +185,7 @@ async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
     }
 }
 
-/// Answers a request for a part of an object.
+/// Answers a request for a subresource of an object.
 async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
     let (info, resource) = (request.info, request.resource);
     let Some(subresource) = resource.subresource(&info.subresource) else {
@@ -212,7 +212,7 @@ async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
         ("status" | "approval" | "resize" | "ephemeralcontainers", &Method::PATCH) => {
             write::patch(request).await
         }
-        // Its object is looked for first.
+        // A missing object is reported first.
         _ if request.cluster.object(resource, &info.namespace, &info.name).is_err() => {
             Err(Status::not_found(&resource.group, &resource.plural, &info.name))
         }
@@ -220,7 +220,8 @@ async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
     }
 }
 
-/// Refuses a request that its user may not make. One that selects a single name is authorized for that name, as by apiserver.
+/// Refuses a request that its user is not authorized to make. A list or watch that selects a single name is authorized for
+/// that name, as kube-apiserver does.
 fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) -> Result<(), Status> {
     let selector = query.get("fieldSelector").filter(|_| matches!(info.verb, "list" | "watch"));
     let selector = selector.and_then(|selector| FieldSelector::parse(selector).ok());
@@ -234,9 +235,9 @@ fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) 
     }
 }
 
-/// Why a resource is not there.
+/// The error for a resource that is not served.
 fn not_served(scheme: &Scheme, info: &RequestInfo) -> Status {
-    // Where no group is, kube-apiserver has no handler either, and answers in plain text.
+    // For an unknown group, kube-apiserver has no handler and answers in plain text.
     match scheme.is_builtin(&info.group) || scheme.group_version(&info.group, &info.version).is_some() {
         true => Status::no_such_path(),
         false => Status::page_not_found(),

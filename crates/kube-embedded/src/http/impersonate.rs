@@ -1,4 +1,4 @@
-//! The headers by which a request asks to be made as another user.
+//! The headers with which a request impersonates another user.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,14 @@ use crate::status::Status;
 
 const EXTRA: &str = "impersonate-extra-";
 
-/// Who a request asks to be made as.
+/// Returns the user that a request asks to act as.
 ///
 /// # Errors
-/// 400 when a value is not UTF-8: a name that cannot be read must not become another one, nor none.
+/// Fails with 400 if a value is not UTF-8: a name that cannot be read must not be replaced by another name, or be
+/// ignored.
 pub(super) fn impersonation(headers: &HeaderMap) -> Result<Impersonation, Status> {
     let mut asked = Impersonation::default();
-    // Most requests have none of them.
+    // Most requests have no such headers.
     if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
         return Ok(asked);
     }

@@ -1,5 +1,5 @@
-//! Faults over HTTP, for clients in other processes: [`PATH`] is there only where the server was started so, and only for
-//! who is in `system:masters`.
+//! Faults over HTTP, for clients in other processes. [`PATH`] exists only if the server was started with this option,
+//! and only for users in `system:masters`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,14 +16,14 @@ use super::render::{self, Response};
 use crate::status::Status;
 use crate::user::User;
 
-/// Where they are.
+/// The path of the faults.
 const PATH: &str = "/kube-embedded/faults";
 
 /// The faults that were injected over HTTP, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Injections(Mutex<BTreeMap<u64, (Rule, Injection)>>);
 
-/// A rule and its fault, as a client sends them.
+/// A rule and its fault, as sent by a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
@@ -38,7 +38,7 @@ struct Rule {
     fault: Fault,
 }
 
-/// What a path has after [`PATH`]: an id, or nothing. `None`: it is another path.
+/// The part of a path after [`PATH`]: an id, or nothing. `None`: it is another path.
 pub(super) fn path(path: &str) -> Option<&str> {
     match path.strip_prefix(PATH)? {
         "" => Some(""),
@@ -47,7 +47,7 @@ pub(super) fn path(path: &str) -> Option<&str> {
 }
 
 impl Injections {
-    /// Answers a request for faults.
+    /// Answers a request about faults.
     pub(super) async fn answer(
         &self,
         faults: &Faults,

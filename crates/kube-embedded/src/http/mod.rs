@@ -1,6 +1,7 @@
-//! HTTP: requests are parsed, given to the [`Cluster`](crate::cluster::Cluster), and its answers rendered.
+//! HTTP: parses requests, passes them to the [`Cluster`](crate::cluster::Cluster), and renders the responses.
 //!
-//! Nothing here knows a socket or writes to the store. A request arrives with the [`User`](crate::user::User) that makes it.
+//! Nothing here knows sockets or writes to the store. A request arrives with the [`User`](crate::user::User) who makes
+//! it.
 
 mod authenticate;
 mod body;

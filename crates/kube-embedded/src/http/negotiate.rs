@@ -1,4 +1,4 @@
-//! In which form a client wants its answer: `Accept` as apiserver negotiates it.
+//! The form in which a client wants its response: `Accept`, as apiserver negotiates it.
 
 use http::{HeaderMap, header};
 
@@ -7,20 +7,20 @@ use http::{HeaderMap, header};
 pub(super) enum As {
     /// All of it.
     Object,
-    /// A `PartialObjectMetadata`, or a list of these.
+    /// A `PartialObjectMetadata`, or a list of them.
     Metadata,
     /// A `Table`.
     Table,
 }
 
-/// How it is written.
+/// The encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Json,
     Yaml,
 }
 
-/// What a client accepts and the server has.
+/// A form that the client accepts and the server supports.
 #[derive(Clone, Debug)]
 pub(super) struct Accept {
     pub(super) content: As,
@@ -37,7 +37,7 @@ struct MediaType<'a> {
 }
 
 impl Accept {
-    /// The first of what the client accepts, in its order, that the server has. `None`: it has nothing of it.
+    /// Returns the first form, in the client's order, that the server supports. `None`: it supports none of them.
     pub(super) fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let accepted = media_types(headers);
         if accepted.trim().is_empty() {
@@ -71,7 +71,7 @@ impl Accept {
 }
 
 impl Encoding {
-    /// The `Content-Type` of an answer.
+    /// The `Content-Type` of a response.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -93,7 +93,7 @@ impl<'a> MediaType<'a> {
     }
 }
 
-/// Whether a client wants aggregated discovery rather than the plain one.
+/// Whether a client wants aggregated discovery.
 pub(super) fn aggregated_discovery(headers: &HeaderMap) -> bool {
     let accepted = media_types(headers);
     let first = accepted.split(',').map(MediaType::parse).find(|it| {

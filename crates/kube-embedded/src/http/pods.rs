@@ -8,7 +8,7 @@ use super::request::Request;
 use super::{decode, delete_options};
 use crate::status::Status;
 
-/// POST of a `Binding`: the node of a Pod is chosen, once.
+/// POST of a `Binding`: assigns a Pod to a node, which is possible once.
 pub(super) fn bind(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
     let binding = decode::subresource(&request, "v1", "Binding")?;
@@ -17,7 +17,7 @@ pub(super) fn bind(request: Request<'_>) -> Result<Response, Status> {
     Ok(success(request))
 }
 
-/// POST of an `Eviction`: the Pod is deleted, unless a PodDisruptionBudget does not allow it.
+/// POST of an `Eviction`: deletes the Pod, unless a PodDisruptionBudget forbids it.
 pub(super) async fn evict(request: Request<'_>) -> Result<Response, Status> {
     let dry_run = request.query.write_options("CreateOptions")?.dry_run;
     let eviction = decode::subresource(&request, "policy/v1", "Eviction")?;

@@ -1,4 +1,4 @@
-//! The options in a request's query: `ListOptions`, `CreateOptions` and the like of meta/v1.
+//! The options in a request's query: `ListOptions`, `CreateOptions` and similar types of meta/v1.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::status::Status;
 
-/// A query, its names and values decoded.
+/// A query, with decoded names and values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
 
-/// What to do with fields that the schema does not know, and with duplicates.
+/// How to treat unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FieldValidation {
     Ignore,
@@ -33,7 +33,7 @@ pub(super) enum Match {
 pub(super) struct ListOptions {
     pub(super) labels: String,
     pub(super) fields: String,
-    /// `None`: not given.
+    /// `None`: not set.
     pub(super) resource_version: Option<u64>,
     pub(super) version_match: Option<Match>,
     pub(super) limit: Option<usize>,
@@ -54,25 +54,25 @@ pub(super) struct WriteOptions {
 }
 
 impl Query {
-    /// Reads the part of a URL after `?`.
+    /// Parses the part of a URL after `?`.
     pub(super) fn parse(query: Option<&str>) -> Self {
         let query = query.unwrap_or_default();
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// The first value of a name, unless it is empty.
+    /// The first value of a parameter, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str());
         value.filter(|value| !value.is_empty())
     }
 
-    /// A boolean as apimachinery reads it: present and neither `false` nor `0`.
+    /// A boolean, as apimachinery parses it: true if present and neither `false` nor `0`.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         let (_, value) = self.0.iter().find(|(it, _)| it == name)?;
         Some(!matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
-    /// Whether it asks for a watch.
+    /// Whether a watch is requested.
     pub(super) fn watch(&self) -> bool {
         self.flag("watch").unwrap_or(false)
     }
@@ -124,7 +124,7 @@ impl Query {
         if errors.is_empty() { Ok(options) } else { Err(invalid_options("ListOptions", errors)) }
     }
 
-    /// Options of a write, named by their kind.
+    /// Options of a write. Errors name their kind.
     pub(super) fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
         let manager = self.get("fieldManager").unwrap_or_default();
@@ -164,7 +164,7 @@ impl Query {
 }
 
 impl ListOptions {
-    /// What is wrong by the rules of apimachinery's `ValidateListOptions`, in its order.
+    /// Checks the rules of apimachinery's `ValidateListOptions`, in its order.
     fn problems(&self, asked_match: Option<&str>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut forbid = |when: bool, field: &str, why: &str| {
@@ -207,7 +207,7 @@ impl ListOptions {
     }
 }
 
-/// Reads a resourceVersion in a query; the error is in kube-apiserver's words.
+/// Parses a resourceVersion in a query. Errors have kube-apiserver's wording.
 pub(super) fn resource_version(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| {
         format!(

@@ -23,12 +23,12 @@ use crate::store::{Error, Object, Page, Range};
 
 /// How long a read waits for a resourceVersion that the server has not reached.
 const REACH: Duration = Duration::from_secs(3);
-/// About how many bytes of a list are sent at a time.
+/// The approximate number of bytes of a list that are sent at a time.
 const PIECE: usize = 256 * 1024;
-/// How many objects are taken at a time when a selector decides which ones fill a page.
+/// How many objects are read at a time if a selector decides which ones fill a page.
 const CHUNK: usize = 1000;
 
-/// What a continue token says, in the format of kube-apiserver's.
+/// The content of a continue token, in kube-apiserver's format.
 #[derive(Serialize, Deserialize)]
 struct Token {
     v: String,
@@ -58,7 +58,7 @@ pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<
         if let Some(version) = version {
             reach(cluster, version).await?;
         }
-        // A page of a version that is asked for without a match is of exactly that version.
+        // A page at a given version is of exactly that version by default.
         let exact = match options.version_match {
             Some(Match::Exact) => true,
             Some(Match::NotOlderThan) => false,
@@ -74,9 +74,9 @@ pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<
         let (at, after) = read_token(&options.token)?;
         (at, Some(format!("{prefix}{after}")))
     };
-    // As kube-apiserver's cache, which answers for "any version" whole.
+    // Like kube-apiserver's cache, which answers a request for any version with the complete list.
     let limit = options.limit.filter(|_| version != Some(0));
-    // An object that is selected by its name is found by its key.
+    // An object that is selected by name is found by its key.
     let start = match selection.name() {
         Some(name) if !request.resource.namespaced || !prefix.is_empty() => format!("{prefix}{name}"),
         _ => prefix.clone(),
@@ -108,14 +108,14 @@ pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<
     }
     let mut items = Vec::with_capacity(page.objects.len());
     for object in page.objects {
-        // There may be many.
+        // There may be many objects.
         consume_budget().await;
         items.push(view.item(resource.value(&object)));
     }
     Ok(render::value_response(StatusCode::OK, view.accept.encoding, &view.list(items, metadata)))
 }
 
-/// What the keys of a request's objects begin with.
+/// The prefix of the keys of a request's objects.
 pub(super) fn prefix(request: Request<'_>) -> String {
     match request.info.namespace.as_str() {
         "" => String::new(),
@@ -123,14 +123,14 @@ pub(super) fn prefix(request: Request<'_>) -> String {
     }
 }
 
-/// Waits for a resourceVersion that a client has from elsewhere.
+/// Waits until the server has reached a resourceVersion that a client got elsewhere.
 pub(super) async fn reach(cluster: &Cluster, version: u64) -> Result<(), Status> {
     tokio::time::timeout(REACH, cluster.store.reach(version))
         .await
         .map_err(|_| Status::too_large_resource_version(version, cluster.store.revision()))
 }
 
-/// The first objects of a range that are selected.
+/// The first objects in a range that are selected.
 async fn list_selected(
     cluster: &Cluster,
     resource: &Resource,
@@ -138,7 +138,7 @@ async fn list_selected(
     at: Option<u64>,
     selection: &Selection,
 ) -> Result<Page, Error> {
-    // One more than the page shows tells whether there is another page.
+    // One more than the page shows, to find out whether there is another page.
     let wanted = range.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
     let chunk = range.limit.map(|_| CHUNK);
     let mut selected: Vec<Arc<Object>> = Vec::new();
@@ -189,7 +189,7 @@ fn token(revision: u64, last: &str) -> Result<String, Status> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
-/// The revision of a token, none for "now", and the key that its page starts after.
+/// The revision of a token, `None` for "now", and the key after which its page starts.
 fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
     let refuse =
         |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
@@ -204,7 +204,7 @@ fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
     if token.start.is_empty() {
         return Err(refuse(": encoded start key empty (version meta.k8s.io/v1)"));
     }
-    // What Go's `path.Clean` would change.
+    // A key that Go's `path.Clean` would change is refused.
     let key = token.start.strip_prefix('/').unwrap_or(&token.start);
     if !key.is_empty() && key.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(refuse(&format!(": {}", token.start)));
@@ -213,14 +213,14 @@ fn read_token(text: &str) -> Result<(Option<u64>, String), Status> {
     Ok((u64::try_from(token.rv).ok(), after))
 }
 
-/// A list as it is stored, in pieces, so that a long one is never in memory twice.
+/// A list of stored bytes, in pieces, so that a long list is never in memory twice.
 struct Pieces {
     resource: Arc<Resource>,
     api_version: String,
     objects: std::vec::IntoIter<Arc<Object>>,
-    /// What comes before the items.
+    /// The text before the items.
     head: String,
-    /// What comes after them. `None`: it has been given out.
+    /// The text after the items. `None`: it was sent.
     tail: Option<String>,
     separator: bool,
 }
@@ -249,7 +249,7 @@ impl Pieces {
         }
     }
 
-    /// The whole of a short list, the stream of a long one.
+    /// A short list as a whole, a long one as a stream.
     fn body(mut self) -> Body {
         let first = self.next().unwrap_or_default();
         if self.tail.is_none() {
@@ -259,7 +259,7 @@ impl Pieces {
         Body::from_stream(futures_util::stream::iter(pieces))
     }
 
-    /// About how many bytes are left, if these are fewer than a piece.
+    /// The approximate number of bytes left, if they are fewer than a piece.
     fn size(&self) -> usize {
         let mut sizes = self.objects.as_slice().iter().map(|object| object.bytes.len() + 1);
         sizes

@@ -1,4 +1,5 @@
-//! Answers: objects as a client asked for them, in a version, whole or in part, in JSON or YAML; and errors.
+//! Renders responses: objects in the form that the client requested, with its version, whole or in part, in JSON or
+//! YAML; and errors.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,10 +12,10 @@ use super::negotiate::{Accept, As, Encoding};
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
 
-/// An answer.
+/// A response.
 pub(crate) type Response = http::Response<Body>;
 
-/// How objects of one resource are shown to one client.
+/// How objects of a resource are shown to a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) resource: &'a Resource,
@@ -24,12 +25,12 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Whether an object's stored bytes are what the client gets.
+    /// Whether clients get the stored bytes of an object.
     pub(super) fn is_stored(&self) -> bool {
         self.accept.content == As::Object && self.accept.encoding == Encoding::Json
     }
 
-    /// One object's JSON.
+    /// An object as JSON.
     pub(super) fn json(&self, stored: &Bytes) -> Bytes {
         match self.accept.content {
             As::Object => with_version(&self.resource.api_version(), stored),
@@ -37,7 +38,7 @@ impl View<'_> {
         }
     }
 
-    /// One object in the form that is asked for.
+    /// An object in the requested form.
     pub(super) fn value(&self, mut object: Value) -> Value {
         match self.accept.content {
             As::Object => {
@@ -52,7 +53,7 @@ impl View<'_> {
         }
     }
 
-    /// One object of a list in the form that is asked for.
+    /// An object of a list in the requested form.
     pub(super) fn item(&self, mut object: Value) -> Value {
         if self.accept.content == As::Metadata {
             return self.value(object);
@@ -60,7 +61,7 @@ impl View<'_> {
         self.resource.set_type(&mut object);
         match (self.accept.content, &self.resource.custom, &mut object) {
             (As::Table, ..) => return self.resource.columns.row(object, self.table_options()),
-            // Those of built-in kinds do not repeat their version and kind.
+            // Items of built-in kinds do not repeat their version and kind.
             (_, None, Value::Object(members)) => {
                 members.remove("apiVersion");
                 members.remove("kind");
@@ -70,7 +71,7 @@ impl View<'_> {
         object
     }
 
-    /// A list of what [`View::item`] made.
+    /// A list of the results of [`View::item`].
     pub(super) fn list(&self, items: Vec<Value>, metadata: Value) -> Value {
         let (kind, api_version) = match self.accept.content {
             As::Table => return self.resource.columns.table_of_rows(items, metadata, self.table_options()),
@@ -82,7 +83,7 @@ impl View<'_> {
         list
     }
 
-    /// An answer of one object.
+    /// A response with one object.
     pub(super) fn response(&self, code: StatusCode, stored: &Bytes) -> Response {
         match self.accept.encoding {
             Encoding::Json => response(code, Encoding::Json, self.json(stored)),
@@ -95,7 +96,7 @@ impl View<'_> {
     }
 }
 
-/// An answer with a body.
+/// A response with a body.
 pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = code;
@@ -105,7 +106,7 @@ pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Bod
     response
 }
 
-/// An answer of any value.
+/// A response with any value.
 pub(super) fn value_response(code: StatusCode, encoding: Encoding, value: &Value) -> Response {
     match encoding {
         Encoding::Json => response(code, encoding, to_json(value)),
@@ -116,7 +117,7 @@ pub(super) fn value_response(code: StatusCode, encoding: Encoding, value: &Value
     }
 }
 
-/// An error as an answer.
+/// A response with an error.
 pub(crate) fn status(status: &Status) -> Response {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_plain() {
@@ -129,7 +130,7 @@ pub(crate) fn status(status: &Status) -> Response {
     response
 }
 
-/// An answer that is for people.
+/// A response for humans.
 pub(crate) fn plain_text(code: StatusCode, text: &'static str) -> Response {
     let mut response = response(code, Encoding::Json, text);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -145,7 +146,7 @@ pub(super) fn warn(headers: &mut HeaderMap, text: &str) {
     }
 }
 
-/// Adds a warning before those that are there.
+/// Adds a warning before the existing ones.
 pub(super) fn warn_first(headers: &mut HeaderMap, text: &str) {
     let others: Vec<HeaderValue> = match headers.entry(header::WARNING) {
         header::Entry::Occupied(warnings) => warnings.remove_entry_mult().1.collect(),
@@ -157,12 +158,12 @@ pub(super) fn warn_first(headers: &mut HeaderMap, text: &str) {
     }
 }
 
-/// The value of stored bytes, which are the store's own serialisation.
+/// Parses stored bytes, which are the store's own serialisation.
 pub(super) fn parse(stored: &Bytes) -> Value {
     serde_json::from_slice(stored).unwrap_or_default()
 }
 
-/// Whether stored bytes have this `apiVersion`. False also where that takes parsing them.
+/// Whether stored bytes have this `apiVersion`. Also returns false if finding out would require parsing them.
 pub(super) fn is_of_version(version: &str, stored: &Bytes) -> bool {
     // Keys are sorted, so this one is nearly always first.
     let rest = stored.strip_prefix(b"{\"apiVersion\":\"");
@@ -170,7 +171,7 @@ pub(super) fn is_of_version(version: &str, stored: &Bytes) -> bool {
         .is_some_and(|rest| rest.first() == Some(&b'"'))
 }
 
-/// Stored bytes with an `apiVersion`: the versions of a resource differ only in this, Events aside.
+/// Stored bytes with another `apiVersion`. The versions of a resource differ only in this, except for Events.
 pub(super) fn with_version(version: &str, stored: &Bytes) -> Bytes {
     if is_of_version(version, stored) {
         return stored.clone();

@@ -14,7 +14,7 @@ use crate::resource::Resource;
 use crate::status::Status;
 use crate::user::User;
 
-/// A request for a resource that is served, of a user who may make it.
+/// A request for a served resource, by a user who is authorized to make it.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) cluster: &'a Cluster,
@@ -40,12 +40,12 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The object at its path.
+    /// The object that its path names.
     pub(super) fn target(&self) -> Target<'a> {
         Target { resource: self.resource, namespace: &self.info.namespace, name: &self.info.name }
     }
 
-    /// The write that it asks for.
+    /// The write that it requests.
     pub(super) fn write(&self, method: WriteMethod, options: &'a WriteOptions) -> Write<'a> {
         Write {
             method,
@@ -58,7 +58,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// `fieldManager`, or what a client's user agent says before its version.
+    /// `fieldManager`, or the part of the client's user agent before its version.
     fn manager(&self, given: &'a str) -> &'a str {
         if !given.is_empty() {
             return given;

@@ -1,4 +1,4 @@
-//! What a request asks for, as apiserver's `RequestInfo` reads it from its path.
+//! Reads the attributes of a request from its path, like apiserver's `RequestInfo`.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::cluster::RequestInfo;
 
-/// Reads a path below `/api/VERSION/` or `/apis/GROUP/VERSION/`. `None`: it is another one, or not UTF-8. `watch` is that of the query.
+/// Parses a path below `/api/VERSION/` or `/apis/GROUP/VERSION/`. `None`: it is another path, or not UTF-8. `watch` is
+/// the query's.
 pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<RequestInfo> {
     let parts = path.trim_matches('/').split('/');
     let parts: Vec<Cow<'_, str>> =
@@ -18,7 +19,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return None,
     };
-    // A namespace says where objects are, unless it is itself what is asked for.
+    // A namespace contains the requested objects, unless it is itself the requested object.
     let (namespace, rest) = match rest {
         ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => ("", rest),
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),

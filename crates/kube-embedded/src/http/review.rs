@@ -1,4 +1,4 @@
-//! Reviews: questions that are asked by a POST, and leave nothing behind.
+//! Reviews: questions that are asked with a POST and not stored.
 
 use http::StatusCode;
 use serde_json::{Value, json};

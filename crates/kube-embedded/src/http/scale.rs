@@ -1,4 +1,4 @@
-//! `/scale`: replicas of an object, whatever its kind.
+//! `/scale`: the replicas of an object of any kind.
 
 use http::{Method, StatusCode};
 use kube_selectors::LabelSelector;
@@ -55,7 +55,7 @@ fn scaled(old: &Value, paths: &ScalePaths, scale: &Value, name: &str) -> Result<
         }
     };
     set(&mut new, &paths.spec_replicas, replicas);
-    // Absent: the write does not depend on what was read.
+    // If absent, the write does not depend on the version that was read.
     new["metadata"]["resourceVersion"] = match &scale["metadata"]["resourceVersion"] {
         Value::String(version) if !version.is_empty() => version.as_str().into(),
         _ => old["metadata"]["resourceVersion"].clone(),
@@ -103,7 +103,7 @@ fn builtin_selector(resource: &Resource, object: &Value) -> Option<Value> {
         return None;
     }
     let selector = at(object, ".spec.selector")?;
-    // That of a ReplicationController has only labels.
+    // The selector of a ReplicationController only has labels.
     let selector = match resource.kind.as_str() {
         "ReplicationController" => LabelSelector::from_object(&json!({"matchLabels": selector})),
         _ => LabelSelector::from_object(selector),
@@ -111,7 +111,7 @@ fn builtin_selector(resource: &Resource, object: &Value) -> Option<Value> {
     Some(selector.ok()?.to_string().into())
 }
 
-/// The value at a simple JSON path, as `.spec.replicas`.
+/// The value at a simple JSON path such as `.spec.replicas`.
 fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').filter(|part| !part.is_empty()).try_fold(object, |value, part| value.get(part))
 }

@@ -12,8 +12,8 @@ use super::body::{Body, BoxError};
 use super::handler::Handler;
 use crate::user::User;
 
-/// A server as a [`tower_service::Service`] of HTTP requests, each of which is made as the cluster's administrator: for clients in
-/// this process. Clones are the same service, which is always ready and never fails.
+/// A server as a [`tower_service::Service`] of HTTP requests, for clients in the same process. Every request is made as
+/// the cluster's administrator. Clones are handles to the same service. It is always ready and never fails.
 #[derive(Clone, Debug)]
 pub struct Service(Arc<Handler>);
 

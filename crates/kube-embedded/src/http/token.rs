@@ -1,4 +1,4 @@
-//! POST of a `TokenRequest`, and the documents by which others verify tokens.
+//! POST of a `TokenRequest`, and the documents with which others verify tokens.
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
@@ -10,11 +10,11 @@ use super::request::Request;
 use crate::cluster::{ALGORITHM, Cluster, ISSUER};
 use crate::status::Status;
 
-/// Where the public keys are.
+/// The path of the public keys.
 const KEYS: &str = "/openid/v1/jwks";
 
-/// GET of what others need to verify tokens: OpenID Connect Discovery 1.0, section 4, and a JSON Web Key Set (RFC 7517). `None`: it is
-/// another path.
+/// GET of the documents that others need to verify tokens: OpenID Connect Discovery 1.0, section 4, and a JSON Web Key
+/// Set (RFC 7517). `None`: it is another path.
 pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     let (kind, value) = match path {
         "/.well-known/openid-configuration" => {

@@ -1,7 +1,7 @@
-//! GET of a collection's changes.
+//! Watches: GET of a collection's changes.
 //!
-//! A stream takes events from the store when its client has room for them. One that falls behind the store's history
-//! ends without an error event, as kube-apiserver's does: its client watches again from where it was.
+//! A stream takes events from the store when its client is ready for them. If it falls behind the store's history, it
+//! ends without an error event, as kube-apiserver's does: the client opens a new watch from where it was.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,27 +26,27 @@ use crate::resource::{Resource, to_json};
 use crate::status::Status;
 use crate::store::{Event, Object, Range, Watch};
 
-/// How often a client that allows bookmarks hears how far the watch is.
+/// How often a client that allows bookmarks receives one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// How long before the deadline it hears so once more.
+/// How long before the deadline it receives a last one.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// When a watch ends whose client does not say.
+/// When a watch ends if its client does not set a timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
-/// Bytes that are sent at a time.
+/// The number of bytes that are sent at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Marks the answer to a watch, which may be ended at any line.
+/// Marks the response to a watch, which may be ended after any line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IsWatch;
 
-/// One client's watch.
+/// A client's watch.
 struct Stream {
     watch: Watch,
-    /// State that is sent before the events.
+    /// The objects that are sent before the events.
     initial: std::vec::IntoIter<Arc<Object>>,
-    /// Whether a bookmark marks the end of that state.
+    /// Whether a bookmark marks the end of these objects.
     end_of_initial: bool,
-    /// Events that have been read and not sent.
+    /// Events that were read and not sent yet.
     pending: VecDeque<Arc<Event>>,
     prefix: String,
     selection: Selection,
@@ -63,7 +63,7 @@ struct Writer {
     accept: Accept,
     include: IncludeObject,
     clock: Clock,
-    /// Only the first `Table` has column definitions.
+    /// Whether a `Table` was sent: only the first one has column definitions.
     columns_sent: bool,
 }
 
@@ -139,7 +139,7 @@ impl Stream {
                 return Some(lines);
             }
             tokio::select! {
-                // A clock that jumps over several of these moments has the same outcome each time.
+                // If a clock skips several of these moments, the outcome is always the same.
                 biased;
                 () = self.ended.cancelled() => return None,
                 () = self.deadline.due() => return None,
@@ -156,9 +156,9 @@ impl Stream {
         }
     }
 
-    /// What there is to send already, about a piece at most; empty if there is nothing. `None`: the watch is over.
+    /// The lines that are ready to be sent, about a piece at most; empty if there are none. `None`: the watch is over.
     ///
-    /// A client that selects little may have to wait until many events have been looked at; others get their turn meanwhile.
+    /// If a client selects few objects, many events may have to be checked first. Other tasks run in the meantime.
     async fn ready(&mut self) -> Option<Bytes> {
         let mut lines = BytesMut::new();
         if self.ended.is_cancelled() || self.deadline.is_due() {
@@ -195,7 +195,7 @@ impl Stream {
         }
     }
 
-    /// An event as those see it who see only what is selected.
+    /// Writes an event as seen by a client that sees only selected objects.
     fn write(&mut self, lines: &mut BytesMut, event: &Event) {
         if !event.key().starts_with(&self.prefix) {
             return;
@@ -264,7 +264,7 @@ impl Writer {
     }
 }
 
-/// Waits for a timer, for ever if there is none.
+/// Waits for a timer; without one, forever.
 async fn due(timer: &mut Option<Timer>) {
     match timer {
         Some(timer) => timer.due().await,
@@ -272,7 +272,7 @@ async fn due(timer: &mut Option<Timer>) {
     }
 }
 
-/// One event as a line.
+/// An event as a line.
 pub(super) fn line(kind: &str, object: &[u8]) -> Bytes {
     let mut lines = BytesMut::new();
     put_line(&mut lines, kind, object);

@@ -65,7 +65,7 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
     answer(request, &[], &request.cluster.update(&write, &decode).await?)
 }
 
-/// What a patch made of an object, in the form in which it is stored.
+/// Decodes a patched object into the form in which it is stored.
 fn decode_patched(
     request: &Request<'_>,
     validation: FieldValidation,
@@ -121,7 +121,7 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
     answer(request, &[], &request.cluster.apply(&write, &applied, options.force).await?)
 }
 
-/// A patch that was refused.
+/// The error for a patch that was refused.
 pub(super) fn refused(error: PatchError) -> Status {
     match error {
         PatchError::BadRequest(message) => Status::bad_request(message),

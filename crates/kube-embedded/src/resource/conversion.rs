@@ -1,4 +1,4 @@
-//! Objects between the store and the clients of one version of their resource.
+//! Converts objects between the store and the clients of one version of their resource.
 
 use std::borrow::Cow;
 
@@ -9,24 +9,24 @@ use super::resource::Resource;
 use crate::store::{Event, Object};
 
 impl Resource {
-    /// Whether a stored object is, but for its `apiVersion`, what this version's clients get.
+    /// Whether a stored object is what this version's clients get, except for its `apiVersion`.
     pub(crate) fn is_plain(&self, object: &Object) -> bool {
         let versions = self.custom.as_ref().map(|custom| &custom.versions);
         versions.is_none_or(|versions| versions.plain == Some(object.mark))
     }
 
-    /// The mark of an object that is written through this resource.
+    /// The mark of objects that are written through this resource.
     pub(crate) fn mark(&self) -> u32 {
         self.custom.as_ref().and_then(|custom| custom.versions.plain).unwrap_or(0)
     }
 
-    /// A stored object as this version's clients get it; its `apiVersion` may be another one.
+    /// A stored object as this version's clients get it, except that its `apiVersion` may differ.
     pub(crate) fn value(&self, object: &Object) -> Value {
         let value = object.value();
         if self.is_plain(object) { value } else { self.decode(value) }
     }
 
-    /// The JSON of [`Resource::value`]; without a copy where that is what is stored.
+    /// The JSON of [`Resource::value`], without a copy if the stored bytes can be used.
     pub(crate) fn bytes(&self, object: &Object) -> Bytes {
         if self.is_plain(object) {
             return object.bytes.clone();
@@ -34,7 +34,7 @@ impl Resource {
         to_json(&self.decode(object.value()))
     }
 
-    /// The last content of an object that is gone, with the resourceVersion of its end.
+    /// The last content of a removed object, with the resourceVersion of its removal.
     pub(crate) fn last(&self, event: &Event) -> Bytes {
         match &event.old {
             Some(old) if !self.is_plain(old) => {
@@ -46,7 +46,7 @@ impl Resource {
         }
     }
 
-    /// What is stored of an object of a client.
+    /// Converts a client's object to the form in which it is stored.
     pub(crate) fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         match &self.custom {
             Some(custom) => custom.versions.encode(object),
@@ -54,7 +54,7 @@ impl Resource {
         }
     }
 
-    /// What clients get of what is stored.
+    /// Converts a stored object to the form that clients get.
     pub(crate) fn decode(&self, mut stored: Value) -> Value {
         if let Some(custom) = &self.custom {
             custom.versions.decode(&mut stored, &self.api_version());
@@ -62,7 +62,8 @@ impl Resource {
         stored
     }
 
-    /// Gives an object this resource's `apiVersion` and `kind`, and an Event of the other group the fields of this one.
+    /// Sets an object's `apiVersion` and `kind` to this resource's, and converts the fields of an Event of the other
+    /// group.
     pub(crate) fn set_type(&self, object: &mut Value) {
         let api_version = self.api_version();
         kube_builtin::convert(object, &api_version);
@@ -73,7 +74,7 @@ impl Resource {
     }
 }
 
-/// A value's JSON, as the store has it: with sorted keys.
+/// The JSON of a value as the store has it, with sorted keys.
 pub(crate) fn to_json(value: &Value) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }

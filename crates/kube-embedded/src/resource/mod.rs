@@ -1,8 +1,9 @@
-//! What a resource is: its names, its types, and how its objects are stored. Knows the store's objects and no request.
+//! Resources: their names, their types, and how their objects are stored. Depends on the store's objects, but not on
+//! requests.
 
 mod conversion;
 mod names;
-#[expect(clippy::module_inception, reason = "the resource itself, beside its parts")]
+#[expect(clippy::module_inception, reason = "the resource itself, next to its parts")]
 mod resource;
 mod scale;
 mod versions;

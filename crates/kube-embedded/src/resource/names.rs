@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// A resource whatever its version, as objects are stored by it. It borrows the store's name of the collection.
+/// A resource in any version, which is how objects are stored. Borrows the store's name of the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupResource<'a>(&'a str);
 
-/// A kind whatever its version.
+/// A kind in any version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupKind<'a> {
     pub(crate) group: &'a str,
@@ -25,7 +25,7 @@ pub(crate) const SERVICE: GroupKind<'static> = GroupKind { group: "", kind: "Ser
 
 pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
     GroupResource("apiextensions.k8s.io/customresourcedefinitions");
-/// Those of `events.k8s.io` too.
+/// Includes the Events of `events.k8s.io`.
 pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
 pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");
 pub(crate) const NODES: GroupResource<'static> = GroupResource("/nodes");
@@ -39,17 +39,17 @@ pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
 
 impl<'a> GroupResource<'a> {
-    /// The resource of a collection, which [`GroupResource::collection_of`] named.
+    /// The resource of a collection, as named by [`GroupResource::collection_of`].
     pub(crate) fn new(collection: &'a str) -> Self {
         Self(collection)
     }
 
-    /// The store's name of the collection of a resource.
+    /// The store's name for the collection of a resource.
     pub(crate) fn collection_of(group: &str, plural: &str) -> String {
         format!("{group}/{plural}")
     }
 
-    /// The store's name of its objects.
+    /// The store's name for its objects.
     pub(crate) const fn collection(self) -> &'a str {
         self.0
     }

@@ -1,4 +1,4 @@
-//! A resource, and what its CustomResourceDefinition says of it.
+//! A resource, and what its CustomResourceDefinition defines.
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,15 +25,15 @@ pub(crate) struct Resource {
     pub(crate) short_names: Vec<String>,
     pub(crate) categories: Vec<String>,
     pub(crate) subresources: Vec<Subresource>,
-    /// The store's name for its objects: that of [`Resource::stored_as`].
+    /// The store's name for its objects, from [`Resource::stored_as`].
     pub(crate) collection: Arc<str>,
-    /// What kubectl prints of its objects.
+    /// The columns that kubectl prints.
     pub(crate) columns: Columns,
-    /// What its CustomResourceDefinition says; `None` for a built-in one.
+    /// From its CustomResourceDefinition. `None` for a built-in resource.
     pub(crate) custom: Option<Custom>,
 }
 
-/// What a definition says of one version.
+/// What a definition defines for one version.
 #[derive(Debug)]
 pub(crate) struct Custom {
     /// The name of the definition.
@@ -41,9 +41,9 @@ pub(crate) struct Custom {
     /// This version and the others.
     pub(crate) versions: Arc<Versions>,
     pub(crate) scale: Option<ScalePaths>,
-    /// JSON paths that field selectors may name, without the leading dot.
+    /// The JSON paths that field selectors may use, without the leading dot.
     pub(crate) selectable: Vec<String>,
-    /// A warning for those who use this version.
+    /// The warning for clients that use this version.
     pub(crate) deprecation: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Custom {
 #[derive(Clone, Debug)]
 pub(crate) struct Subresource {
     pub(crate) name: String,
-    /// Of what it takes and returns; empty if as its resource's.
+    /// The type that it takes and returns; empty if it is its resource's.
     pub(crate) group: String,
     pub(crate) version: String,
     pub(crate) kind: String,
@@ -69,12 +69,13 @@ impl Resource {
         GroupKind { group: &self.group, kind: &self.kind }
     }
 
-    /// The resource that its objects are stored as, which another one may share: Events are those of both of their groups.
+    /// The resource as which its objects are stored. Another resource may share it: the Events of both groups are
+    /// stored together.
     pub(crate) fn stored_as(&self) -> GroupResource<'_> {
         GroupResource::new(&self.collection)
     }
 
-    /// `plural.group`, or `plural` in the core group: how messages name the resource.
+    /// `plural.group`, or `plural` in the core group: the resource's name in messages.
     pub(crate) fn qualified(&self) -> String {
         qualified(&self.plural, &self.group)
     }
@@ -84,12 +85,12 @@ impl Resource {
         qualified(&self.kind, &self.group)
     }
 
-    /// Its subresource of this name.
+    /// Its subresource with this name.
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|it| it.name == name)
     }
 
-    /// Whether `status` is written by a request of its own only.
+    /// Whether `status` can only be written through its subresource.
     pub(crate) fn has_status(&self) -> bool {
         self.subresource("status").is_some()
     }
@@ -99,7 +100,7 @@ impl Resource {
         if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
     }
 
-    /// How its objects merge.
+    /// How its objects are merged.
     pub(crate) fn merge_type(&self) -> ObjectType<'_> {
         static BUILTIN: LazyLock<Definitions> =
             LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));

@@ -1,8 +1,8 @@
-//! Where a resource has what `/scale` shows.
+//! The fields of a resource that `/scale` shows.
 
 use serde_json::Value;
 
-/// `subresources.scale`: simple JSON paths, as `.spec.replicas`.
+/// `subresources.scale`: simple JSON paths such as `.spec.replicas`.
 #[derive(Clone, Debug)]
 pub(crate) struct ScalePaths {
     pub(crate) spec_replicas: String,
@@ -11,7 +11,7 @@ pub(crate) struct ScalePaths {
 }
 
 impl ScalePaths {
-    /// Those of a definition's version, if it can be scaled.
+    /// The paths of a definition's version. `None` if it cannot be scaled.
     pub(crate) fn parse(scale: &Value) -> Option<Self> {
         let text = |field: &str| scale[field].as_str().map(str::to_owned);
         scale.is_object().then(|| Self {
@@ -21,7 +21,7 @@ impl ScalePaths {
         })
     }
 
-    /// Those of a built-in kind.
+    /// The paths of a built-in kind.
     pub(crate) fn builtin() -> Self {
         Self {
             spec_replicas: ".spec.replicas".to_owned(),

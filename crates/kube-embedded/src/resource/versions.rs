@@ -1,7 +1,9 @@
-//! What becomes of a custom resource's object on its way between the store and a client's version of it.
+//! Converts a custom resource's objects between the store and the version of a client.
 //!
-//! As in kube-apiserver with the conversion strategy None. An object is stored in the storage version, pruned by that one's
-//! schema. A read prunes it and fills in defaults by the schema of the version in which it was stored, and then prunes it by
+//! This works as in kube-apiserver with the conversion strategy None. An object is stored in the storage version,
+//! pruned by the schema of that version. A read prunes it and adds defaults by the schema of the version in which it
+//! was stored, and then prunes it by the schema of the requested version. A change of the definition therefore also
+//! affects objects that were not written since.
 //! that of the version that is asked for. So a change of the definition shows in objects that nobody has written since.
 
 use std::borrow::Cow;
@@ -16,14 +18,14 @@ use serde_json::{Value, json};
 /// All versions of a definition.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    /// What they were made of: the specification and the accepted names.
+    /// The part of the definition that they are derived from: the specification and the accepted names.
     source: Value,
     /// The `apiVersion` in which objects are stored.
     storage: String,
-    /// By `apiVersion`; those that are not served too.
+    /// By `apiVersion`, including versions that are not served.
     types: BTreeMap<String, Type>,
-    /// The mark of objects that are in the store as any version has them: those written through these versions. `None` where
-    /// schemas differ, and no object is.
+    /// The mark of objects that were written through these versions, and are therefore stored in the form that any
+    /// version has. `None` if schemas differ, so that no object is.
     pub(super) plain: Option<u32>,
 }
 
@@ -35,9 +37,9 @@ struct Type {
 }
 
 impl Versions {
-    /// The versions of a definition. Those whose schemas do not parse are left out.
+    /// Parses the versions of a definition. Versions whose schemas are invalid are left out.
     pub(crate) fn new(definition: &Value) -> Self {
-        // No two versions that differ have one mark, so an object that was written through a definition as it was before does not
+        // Different versions never share a mark, so an object that was written through an earlier definition does not
         // pass for one that was written through this one.
         static MARKS: AtomicU32 = AtomicU32::new(1);
         let spec = &definition["spec"];
@@ -58,7 +60,7 @@ impl Versions {
         }
     }
 
-    /// Whether they are those of a definition.
+    /// Whether these are the versions of a definition.
     pub(crate) fn are_of(&self, definition: &Value) -> bool {
         self.source == source(definition)
     }
@@ -68,12 +70,12 @@ impl Versions {
         Some(&self.types.get(api_version)?.schema)
     }
 
-    /// How objects of a version merge.
+    /// How objects of a version are merged.
     pub(super) fn merge_type(&self, api_version: &str) -> Option<ObjectType<'_>> {
         Some(self.types.get(api_version)?.merge.object())
     }
 
-    /// An object of a client as it is stored.
+    /// Converts a client's object to the form in which it is stored.
     pub(super) fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         if object["apiVersion"] == self.storage.as_str() {
             return Cow::Borrowed(object);
@@ -83,7 +85,7 @@ impl Versions {
         Cow::Owned(object)
     }
 
-    /// An object of the store in a version.
+    /// Converts a stored object to a version.
     pub(super) fn decode(&self, object: &mut Value, api_version: &str) {
         let stored_in = object["apiVersion"].as_str().and_then(|version| self.schema(version));
         if let Some(schema) = stored_in {
@@ -103,7 +105,7 @@ impl Versions {
     }
 }
 
-/// What a change of which makes other versions of a definition.
+/// The part of a definition that determines its versions.
 fn source(definition: &Value) -> Value {
     json!([definition["spec"], definition["status"]["acceptedNames"]])
 }

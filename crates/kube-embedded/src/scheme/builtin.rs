@@ -1,4 +1,4 @@
-//! The resources that the server has without any definition.
+//! The built-in resources.
 
 use std::sync::Arc;
 

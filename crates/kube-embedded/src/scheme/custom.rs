@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use crate::resource::{Custom, GroupResource, Resource, ScalePaths, Subresource, Versions, api_version};
 
-/// The resources of a definition, one for each version that is served. A version whose schema does not parse is left out: its
+/// The resources of a definition, one for each served version. A version whose schema is invalid is left out: its
 /// creation was refused.
 ///
-/// `before` are the versions that were served until now: where they are the same, they stay.
+/// `before` are the versions that were served until now. They are reused if they are the same.
 pub(crate) fn resources(definition: &Value, before: Option<&Arc<Versions>>) -> Vec<Arc<Resource>> {
     let all = match before {
         Some(before) if before.are_of(definition) => Arc::clone(before),
         _ => Arc::new(Versions::new(definition)),
     };
     let spec = &definition["spec"];
-    // The accepted names are served; those in the specification may conflict with another definition's.
+    // The accepted names are served; the names in the specification may conflict with another definition.
     let names = &definition["status"]["acceptedNames"];
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -52,10 +52,11 @@ pub(crate) fn resources(definition: &Value, before: Option<&Arc<Versions>>) -> V
         .collect()
 }
 
-/// In the order in which kube-apiserver lists them.
+/// In kube-apiserver's order.
 const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 
-/// Versions as Kubernetes prefers them: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then the others by name.
+/// The order in which Kubernetes prefers versions: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then the others by
+/// name.
 pub(super) fn version_order(a: &str, b: &str) -> Ordering {
     match (parse_version(a), parse_version(b)) {
         (Some(a), Some(b)) => b.cmp(&a),
@@ -65,7 +66,7 @@ pub(super) fn version_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// How stable (2 for GA), the major and the minor number.
+/// The stability (2 for GA), the major and the minor number.
 fn parse_version(version: &str) -> Option<(u8, u64, u64)> {
     let rest = version.strip_prefix('v')?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -116,7 +117,7 @@ fn deprecation(version: &Value, spec: &Value) -> Option<String> {
     let name = |version: &Value| text(&version["name"]);
     let (group, kind) = (text(&spec["group"]), text(&spec["names"]["kind"]));
     let old = name(version);
-    // The best one that is better.
+    // The most preferred version that is better than this one.
     let others = spec["versions"].as_array().map_or(&[][..], Vec::as_slice).iter();
     let better = others
         .filter(|other| other["served"] == true && other["deprecated"] != true)

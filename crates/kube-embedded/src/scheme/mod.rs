@@ -1,11 +1,12 @@
-//! Which resources are served: those that are built in, and those that CustomResourceDefinitions add.
+//! The served resources: built-in ones, and those that CustomResourceDefinitions add.
 //!
-//! A [`Scheme`] does not change. A definition that comes or goes makes another one, so whoever holds one has a consistent view.
+//! A [`Scheme`] is immutable. Adding or removing a definition creates a new one, so the holder of a scheme has a
+//! consistent view.
 
 mod builtin;
 mod custom;
 mod group;
-#[expect(clippy::module_inception, reason = "the scheme itself, beside its parts")]
+#[expect(clippy::module_inception, reason = "the scheme itself, next to its parts")]
 mod scheme;
 
 pub(crate) use self::custom::resources as custom_resources;

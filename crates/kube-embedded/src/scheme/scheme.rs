@@ -1,4 +1,4 @@
-//! All resources that are served, at one time.
+//! All served resources at one moment.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::custom::version_order;
 use super::group::Group;
 use crate::resource::{Resource, Versions};
 
-/// All resources that are served.
+/// All served resources.
 #[derive(Debug)]
 pub(crate) struct Scheme {
     builtin: Arc<Vec<Group>>,
@@ -22,12 +22,12 @@ pub(crate) struct Scheme {
 }
 
 impl Scheme {
-    /// The built-in resources.
+    /// Creates a scheme with the built-in resources.
     pub(crate) fn new() -> Self {
         Self::of(&Arc::new(builtin::groups()), BTreeMap::new())
     }
 
-    /// The same with what a definition defines in place of what it defined before.
+    /// Returns a copy in which the resources of a definition are replaced.
     pub(crate) fn with(&self, definition: &str, resources: Vec<Arc<Resource>>) -> Self {
         let mut custom = self.custom.clone();
         if resources.is_empty() {
@@ -38,7 +38,7 @@ impl Scheme {
         Self::of(&self.builtin, custom)
     }
 
-    /// Whether a group is one that the server has without any definition.
+    /// Whether a group is built in.
     pub(crate) fn is_builtin(&self, group: &str) -> bool {
         self.builtin.iter().any(|it| it.name == group)
     }
@@ -48,7 +48,7 @@ impl Scheme {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
-    /// A resource by the store's name of its objects, in whichever of its versions is preferred.
+    /// A resource, in its preferred version, by the store's name for its objects.
     pub(crate) fn by_collection(&self, collection: &str) -> Option<&Arc<Resource>> {
         self.by_collection.get(collection)
     }
@@ -58,17 +58,17 @@ impl Scheme {
         self.by_kind.get(&(api_version.to_owned(), kind.to_owned()))
     }
 
-    /// What a definition defines.
+    /// The resources of a definition.
     pub(crate) fn defined(&self, definition: &str) -> &[Arc<Resource>] {
         self.custom.get(definition).map_or(&[], Vec::as_slice)
     }
 
-    /// The versions of a definition, if one is served.
+    /// The versions of a definition, if it is served.
     pub(crate) fn versions(&self, definition: &str) -> Option<&Arc<Versions>> {
         Some(&self.defined(definition).first()?.custom.as_ref()?.versions)
     }
 
-    /// What other definitions than this one define in a group.
+    /// The resources of a group that other definitions than this one define.
     pub(crate) fn custom_of_group(&self, group: &str, except: &str) -> impl Iterator<Item = &Resource> {
         let others = self.custom.iter().filter(move |(name, _)| *name != except);
         others.flat_map(|(_, resources)| resources).map(Arc::as_ref).filter(move |it| it.group == group)

@@ -1,4 +1,4 @@
-//! The objects of one resource, and the history of what happened to them.
+//! The objects of one resource, and the history of their changes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -9,19 +9,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::object::{ByKey, Object};
 
-/// Events that a collection remembers at most.
+/// The maximum number of events that a collection remembers.
 const HISTORY_EVENTS: usize = 50_000;
-/// How long a collection remembers an event: etcd's default under kube-apiserver.
+/// How long a collection remembers an event. kube-apiserver compacts etcd at this interval by default.
 const HISTORY_AGE: SignedDuration = SignedDuration::from_mins(5);
 
-/// One write.
+/// A write.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// Of this write.
+    /// The revision of this write.
     pub(crate) revision: u64,
-    /// The state before; none when it created the object.
+    /// The previous state. `None` if it created the object.
     pub(crate) old: Option<Arc<Object>>,
-    /// The state after; none when it deleted the object.
+    /// The new state. `None` if it deleted the object.
     pub(crate) new: Option<Arc<Object>>,
     pub(super) time: Timestamp,
     pub(super) last: OnceLock<Bytes>,
@@ -32,20 +32,20 @@ pub(crate) struct Event {
 pub(crate) struct Page {
     /// In the order of their keys.
     pub(crate) objects: Vec<Arc<Object>>,
-    /// Of the whole list.
+    /// The revision of the whole list.
     pub(crate) revision: u64,
-    /// How many more there are after these.
+    /// How many objects follow.
     pub(crate) remaining: usize,
 }
 
-/// Which objects of a collection to list.
+/// The range of a collection to list.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Range<'a> {
-    /// What their keys begin with: `namespace/`, or nothing.
+    /// The prefix of their keys: `namespace/`, or nothing.
     pub(crate) prefix: &'a str,
-    /// Only those after this key.
+    /// Only objects after this key.
     pub(crate) after: Option<&'a str>,
-    /// No more than this many.
+    /// At most this many objects.
     pub(crate) limit: Option<usize>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Range<'a> {
 pub(super) struct Collection {
     pub(super) objects: BTreeSet<ByKey>,
     pub(super) history: VecDeque<Arc<Event>>,
-    /// The last revision of which an event may be missing from the history.
+    /// The last revision whose event may be missing from the history.
     pub(super) floor: u64,
     /// The revision of the last write.
     pub(super) last_write: u64,
@@ -62,17 +62,17 @@ pub(super) struct Collection {
     pub(super) signal: tokio::sync::watch::Sender<Signal>,
 }
 
-/// What watchers of a collection hear.
+/// What watchers of a collection are notified of.
 #[derive(Clone, Debug)]
 pub(super) enum Signal {
-    /// There may be more in the history.
+    /// The history may have new events.
     Written,
-    /// The collection is gone; this was its history.
+    /// The collection was removed; this was its history.
     Removed(Arc<VecDeque<Arc<Event>>>),
 }
 
 impl Event {
-    /// The previous content with this event's resourceVersion, with which clients hear that an object is gone.
+    /// The previous content with this event's resourceVersion, which clients receive with the deletion.
     pub(crate) fn last(&self) -> &Bytes {
         self.last.get_or_init(|| {
             let old = self.old.as_ref();
@@ -104,7 +104,7 @@ impl Collection {
         }
     }
 
-    /// The objects of a range, whose limit does not count here.
+    /// The objects in a range, ignoring its limit.
     pub(super) fn range<'a>(&'a self, range: Range<'_>) -> impl Iterator<Item = &'a Arc<Object>> {
         let start = match range.after {
             Some(after) if after >= range.prefix => Bound::Excluded(after),
@@ -112,7 +112,7 @@ impl Collection {
         };
         let end = end_of(range.prefix);
         let end = match (end.as_deref(), range.after) {
-            // Beyond the prefix there is nothing.
+            // There is nothing after the prefix.
             (Some(end), Some(after)) if after >= end => Bound::Included(after),
             (Some(end), _) => Bound::Excluded(end),
             (None, _) => Bound::Unbounded,
@@ -120,7 +120,7 @@ impl Collection {
         self.objects.range::<str, _>((start, end)).map(|ByKey(object)| object)
     }
 
-    /// The events after `revision` in a range, undone: what each object that they touched was before them.
+    /// Reverts the events in a range after `revision`: the previous state of each object that they changed.
     fn undone(&self, range: Range<'_>, revision: u64) -> BTreeMap<&str, Option<&Arc<Object>>> {
         let since = self.history.iter().rev().take_while(|event| event.revision > revision);
         since
@@ -132,7 +132,7 @@ impl Collection {
     pub(super) fn page(&self, range: Range<'_>, revision: u64) -> Page {
         let undone = self.undone(range, revision);
         let limit = range.limit.unwrap_or(usize::MAX);
-        // Both in the order of their keys: what is as it was then, and what was there in its place.
+        // Both are sorted by key: the objects that have not changed since, and the previous states of the others.
         let mut unchanged = self.range(range).filter(|object| !undone.contains_key(&*object.key)).peekable();
         let mut changed = undone.values().filter_map(|old| *old).peekable();
         let mut objects: Vec<Arc<Object>> = Vec::new();
@@ -150,7 +150,7 @@ impl Collection {
         Page { objects, revision, remaining }
     }
 
-    /// How many objects a range had before some events.
+    /// How many objects a range had before these events.
     fn count_at(&self, range: Range<'_>, undone: &BTreeMap<&str, Option<&Arc<Object>>>) -> usize {
         let undone = undone.iter().filter(|(key, _)| range.contains(key));
         undone.fold(self.range(range).count(), |count, (key, old)| {
@@ -160,18 +160,18 @@ impl Collection {
 }
 
 impl Range<'_> {
-    /// Whether a key is in it.
+    /// Whether it contains a key.
     fn contains(&self, key: &str) -> bool {
         key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
     }
 }
 
-/// The least text that is greater than all with a prefix. `None`: there is none.
+/// The smallest string that is greater than all strings with a prefix. `None` if there is none.
 fn end_of(prefix: &str) -> Option<String> {
     let mut end = prefix.to_owned();
     while let Some(last) = end.pop() {
         let next = u32::from(last) + 1;
-        // Surrogates are no characters: what follows the last one before them is the first one after.
+        // Surrogates are not characters: the last character before them is followed by the first one after them.
         if let Some(next) = char::from_u32(next).or_else(|| char::from_u32(next + 0x800)) {
             end.push(next);
             return Some(end);
@@ -180,8 +180,8 @@ fn end_of(prefix: &str) -> Option<String> {
     None
 }
 
-/// The events of a history after `revision` and up to `visible`, at most `limit`, and the revision that these bring a
-/// reader to, which is `visible` after the last of them.
+/// The events of a history after `revision` and up to `visible`, at most `limit`, and the revision that the reader has
+/// reached with them: `visible` if there are no more.
 pub(super) fn after(
     history: &VecDeque<Arc<Event>>,
     revision: u64,

@@ -1,10 +1,10 @@
-//! The store's copy on disk: a redb database that one thread writes.
+//! The store's copy on disk: a redb database with one writer thread.
 //!
 //! Invariants:
-//! - the database has the writes of the store in their order, up to one of them;
+//! - the database contains the store's writes in their order, up to one of them;
 //! - writes that wait while others are synced are synced together, so that many writers share one fsync;
-//! - no write is acknowledged before it is synced: [`Store::settled`](super::Store::settled) waits, and the signals that come
-//!   with the records are sent afterwards.
+//! - no write is acknowledged before it is synced: [`Store::settled`](super::Store::settled) waits, and the
+//!   notifications that come with the records are sent afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,16 +20,16 @@ use super::object::Object;
 
 /// The file in the data folder.
 const FILE: &str = "store.redb";
-/// By collection and key, the object's JSON.
+/// The JSON of each object, by collection and key.
 const OBJECTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("objects");
-/// What the server keeps beside objects, and about the store itself.
+/// What the server keeps in addition to objects, and metadata of the store itself.
 const SERVER: TableDefinition<&str, &[u8]> = TableDefinition::new("server");
 const FORMAT: &str = "store/format";
 const FORMAT_1: &[u8] = b"kube-embedded 1";
 const REVISION: &str = "store/revision";
 /// Most of a store is in memory anyway.
 const CACHE: usize = 16 * 1024 * 1024;
-/// Records that are synced together at most.
+/// The maximum number of records that are synced together.
 const BATCH: usize = 4096;
 
 /// Why a store could not be opened.
@@ -37,13 +37,13 @@ const BATCH: usize = 4096;
 pub(crate) enum OpenError {
     /// Another server has it open.
     InUse(PathBuf),
-    /// It is not as this server left it.
+    /// It is not in the state in which this server left it.
     Damaged(PathBuf, Box<dyn std::error::Error + Send + Sync>),
-    /// The system does not let it be read or written.
+    /// The system does not allow reading or writing it.
     Unusable(PathBuf, Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A store as it was found.
+/// The store that was found.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) revision: u64,
@@ -51,9 +51,9 @@ pub(super) struct Loaded {
     pub(super) kept: BTreeMap<String, Vec<u8>>,
 }
 
-/// Opens the store in a folder, which is made if it is not there, and starts to write to it.
+/// Opens the store in a folder, which is created if it does not exist, and starts the thread that writes to it.
 ///
-/// Reads and checks all of it.
+/// Reads and checks the whole store.
 pub(super) fn open(
     folder: &Path,
     progress: Arc<tokio::sync::watch::Sender<Progress>>,
@@ -61,7 +61,7 @@ pub(super) fn open(
     let path = folder.join(FILE);
     make_private(folder, &path).map_err(|error| OpenError::Unusable(folder.to_owned(), error.into()))?;
     let mut builder = Database::builder();
-    // Without this check redb trusts a file that was closed, and may panic if somebody has changed it since.
+    // Without this check, redb trusts a file that was closed, and may panic if somebody has changed it since.
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
     let database = builder.create(&path).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.to_owned()),
@@ -81,7 +81,7 @@ pub(super) fn open(
     Ok((loaded, Log { records, thread }))
 }
 
-/// Makes the folder and an empty file, for this user alone.
+/// Creates the folder and an empty file, accessible only to this user.
 fn make_private(folder: &Path, path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     let mut options = fs::OpenOptions::new();
@@ -94,14 +94,14 @@ fn make_private(folder: &Path, path: &Path) -> io::Result<()> {
     }
     builder.recursive(true).create(folder)?;
     options.open(path)?;
-    // The file's name has to outlive a crash too.
+    // The name of the file has to survive a crash, too.
     fs::File::open(folder)?.sync_all()
 }
 
 fn load(database: &Database) -> Result<Loaded, Box<dyn std::error::Error + Send + Sync>> {
     let read = database.begin_read()?;
     if read.list_tables()?.next().is_none() {
-        // New, or nothing was ever written to it.
+        // The file is new, or nothing was ever written to it.
         return Ok(Loaded { revision: 1, ..Loaded::default() });
     }
     let server = read.open_table(SERVER)?;
@@ -130,7 +130,7 @@ fn load(database: &Database) -> Result<Loaded, Box<dyn std::error::Error + Send 
     Ok(loaded)
 }
 
-/// Writes records until their senders are gone, or a write fails.
+/// Writes records until their senders are dropped, or a write fails.
 fn run(database: &Database, records: &Receiver<Record>, progress: &tokio::sync::watch::Sender<Progress>) {
     let _end = EndGuard(progress);
     while let Ok(first) = records.recv() {
@@ -151,7 +151,7 @@ fn run(database: &Database, records: &Receiver<Record>, progress: &tokio::sync::
     }
 }
 
-/// Notes that nothing more is written, whatever the reason.
+/// Records that nothing more will be written, for whatever reason.
 struct EndGuard<'a>(&'a tokio::sync::watch::Sender<Progress>);
 
 impl Drop for EndGuard<'_> {
@@ -160,7 +160,7 @@ impl Drop for EndGuard<'_> {
     }
 }
 
-/// Writes records in one transaction, which is synced when this returns.
+/// Writes records in one transaction. It is synced when this returns.
 fn write(database: &Database, batch: &[Record]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let transaction = database.begin_write()?;
     {

@@ -1,5 +1,5 @@
-//! What goes from the store to the thread that writes its copy on disk.
-#![cfg_attr(not(feature = "disk"), expect(dead_code, reason = "there is no such thread"))]
+//! The messages from the store to the thread that writes its copy on disk.
+#![cfg_attr(not(feature = "disk"), expect(dead_code, reason = "only used by that thread"))]
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 use super::collection::Signal;
 use super::object::Object;
 
-/// How far a store is.
+/// The progress of a store.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// The last write that may be seen.
+    /// The last write that may be visible.
     pub(super) revision: u64,
-    /// No further one will be: the copy on disk is closed or broken.
+    /// No more writes will become visible: the copy on disk is closed or broken.
     pub(super) ended: bool,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) change: Change,
-    /// Of the store after the change.
+    /// The store's revision after the change.
     pub(super) revision: u64,
     pub(super) notify: Option<(tokio::sync::watch::Sender<Signal>, Signal)>,
 }
@@ -31,11 +31,11 @@ pub(super) enum Change {
     Put(Arc<str>, Arc<Object>),
     Remove(Arc<str>, Box<str>),
     Keep(String, Vec<u8>),
-    /// Only notifies, in its turn.
+    /// Changes nothing, but notifies watches in order.
     None,
 }
 
-/// The thread that writes. It ends when all senders of its records are gone.
+/// The writer thread. It ends when all senders of its records are dropped.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) records: Sender<Record>,

@@ -1,21 +1,21 @@
-//! The revisioned store: every write of any object raises one counter, as etcd's does.
+//! The revisioned store: every write of any object increments one counter, as in etcd.
 //!
 //! Invariants:
 //! - an object's `metadata.resourceVersion` is the revision of the write that stored it;
-//! - a collection's history has every event after its floor, in order, so that a reader at any revision from the
-//!   floor on can go on from there, and the collection can be listed as it was at that revision;
-//! - the lock is held for one object, one page or one batch of events, never across an await;
-//! - with a copy on disk, no write is acknowledged before it is synced: answers wait for [`Store::settled`], and watches
-//!   see events up to there.
+//! - a collection's history has every event after its floor, in order, so that a reader at any revision from the floor
+//!   on can continue from there, and the collection can be listed as of that revision;
+//! - the lock is held for one object, one page or one batch of events, and never across an await;
+//! - with a copy on disk, no write is acknowledged before it is synced: responses wait for [`Store::settled`], and
+//!   watches only see the events up to there.
 //!
-//! The store knows neither resources nor HTTP. [`crate::cluster`] is the only caller of its writes.
+//! The store knows neither resources nor HTTP. [`crate::cluster`] is the only caller of its write methods.
 
 mod collection;
 #[cfg(feature = "disk")]
 mod disk;
 mod log;
 mod object;
-#[expect(clippy::module_inception, reason = "the store itself, beside its parts")]
+#[expect(clippy::module_inception, reason = "the store itself, next to its parts")]
 mod store;
 mod watch;
 

@@ -1,4 +1,4 @@
-//! An object as the store holds it: its JSON, once, and where in it the parts are that the server looks at most.
+//! An object as the store holds it: its JSON, stored once, and the places of the parts that the server often looks at.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 const VERSION: &str = "resourceVersion";
 
-/// Where an object is.
+/// The location of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location {
     pub(crate) collection: Arc<str>,
-    /// In the collection.
+    /// The key in the collection.
     pub(crate) key: Box<str>,
 }
 
@@ -22,36 +22,36 @@ pub(crate) struct Location {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Content<'a> {
     pub(crate) value: &'a Value,
-    /// A mark of the writer's, which is in memory only: [`Object::mark`].
+    /// A mark set by the writer, which is only kept in memory: [`Object::mark`].
     pub(crate) mark: u32,
 }
 
-/// One state of one object. Nothing changes it once it is stored.
+/// One state of an object. It is immutable once it is stored.
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// `namespace/name`, or `name` for objects of the cluster.
+    /// `namespace/name`, or `name` for cluster-scoped objects.
     pub(crate) key: Box<str>,
-    /// The revision of the write that made this state.
+    /// The revision of the write that stored this state.
     pub(crate) revision: u64,
     /// The object as JSON with sorted keys.
     pub(crate) bytes: Bytes,
-    /// It has a deletionTimestamp.
+    /// Whether it has a deletionTimestamp.
     pub(crate) deleted: bool,
-    /// [`Content::mark`] of the write, 0 for an object that was read from disk.
+    /// The [`Content::mark`] of the write. 0 for an object that was read from disk.
     pub(crate) mark: u32,
     /// The uids of its owners.
     pub(super) owners: Box<[Box<str>]>,
     places: Places,
 }
 
-/// Where the parts of an object are in its bytes. An object that is larger than 4 GiB has none.
+/// Where the parts of an object are in its bytes. All are empty for an object larger than 4 GiB.
 #[derive(Clone, Copy, Debug, Default)]
 struct Places {
-    /// `metadata.labels`; empty: it has none.
+    /// `metadata.labels`. Empty: absent.
     labels: Place,
-    /// `metadata.resourceVersion`, without the quotes; empty: it has no metadata.
+    /// `metadata.resourceVersion`, without the quotes. Empty: the object has no metadata.
     version: Place,
-    /// The members `apiVersion` and `kind` with the commas after them; empty: it has none, or one is the last member.
+    /// The members `apiVersion` and `kind` with the commas after them. Empty: absent, or the last member.
     types: [Place; 2],
 }
 
@@ -61,15 +61,15 @@ struct Place {
     end: u32,
 }
 
-/// An object that has all but its resourceVersion: what a write can do before it locks the store.
+/// An object without its resourceVersion: the part of a write that needs no lock.
 #[derive(Debug)]
 pub(super) struct Draft(Object);
 
-/// An object in a set, by its key.
+/// An object in a set, ordered by its key.
 #[derive(Debug)]
 pub(super) struct ByKey(pub(super) Arc<Object>);
 
-/// The JSON of an object while it is written.
+/// The JSON of an object under construction.
 #[derive(Default)]
 struct Json {
     bytes: Vec<u8>,
@@ -77,7 +77,7 @@ struct Json {
 }
 
 impl Place {
-    /// `None`: the range lies beyond 4 GiB.
+    /// `None`: the range is beyond 4 GiB.
     fn new(range: &Range<usize>) -> Option<Self> {
         Some(Self { start: range.start.try_into().ok()?, end: range.end.try_into().ok()? })
     }
@@ -92,7 +92,7 @@ impl Place {
 }
 
 impl Object {
-    /// Its namespace, empty for an object of the cluster.
+    /// Its namespace. Empty for a cluster-scoped object.
     pub(crate) fn namespace(&self) -> &str {
         self.key.rsplit_once('/').map_or("", |(namespace, _)| namespace)
     }
@@ -107,7 +107,7 @@ impl Object {
         Location { collection: Arc::clone(collection), key: self.key.clone() }
     }
 
-    /// Its labels. Costs parsing them.
+    /// Its labels, which are parsed by each call.
     pub(crate) fn labels(&self) -> Map<String, Value> {
         if self.places.labels.is_empty() {
             return Map::new();
@@ -121,8 +121,8 @@ impl Object {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// Appends its JSON without `apiVersion` and `kind`, as items of a list have it. False where that takes parsing, and
-    /// nothing was appended.
+    /// Appends its JSON without `apiVersion` and `kind`, as in the items of a list. Returns false and appends nothing
+    /// if that would require parsing.
     pub(crate) fn write_untyped(&self, out: &mut Vec<u8>) -> bool {
         let [api_version, kind] = self.places.types;
         if api_version.is_empty() || kind.is_empty() {
@@ -135,7 +135,7 @@ impl Object {
         true
     }
 
-    /// An object from its bytes. `None` if they are not an object's.
+    /// Parses an object from its bytes. `None` if they are not an object's.
     pub(super) fn load(key: &str, bytes: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(bytes).ok()?;
         let revision = value["metadata"][VERSION].as_str()?.parse().ok()?;
@@ -153,13 +153,13 @@ impl Object {
         }
         let place = self.places.version.range();
         let (before, after) = (&self.bytes[..place.start], &self.bytes[place.end..]);
-        // One allocation of the size that is needed: this is what most of a store's memory is.
+        // One allocation of the exact size: these bytes make up most of a store's memory.
         [before, version.as_bytes(), after].concat().into()
     }
 }
 
 impl Draft {
-    /// Of a value, whose own resourceVersion does not count.
+    /// Serialises a value, whose own resourceVersion is ignored.
     pub(super) fn new(key: &str, content: Content<'_>) -> Self {
         let metadata = &content.value["metadata"];
         let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
@@ -175,13 +175,13 @@ impl Draft {
         })
     }
 
-    /// The object of the write at this revision.
+    /// The object as written at this revision.
     pub(super) fn at(self, revision: u64) -> Object {
         let text = revision.to_string();
         let bytes = self.0.with_version(&text);
         let mut places = self.0.places;
         if places.version.start > 0 {
-            // Labels, `apiVersion` and `kind` all come before it.
+            // Labels, `apiVersion` and `kind` all precede it.
             places.version.end = places.version.start.saturating_add(text.len() as u32);
         }
         Object { revision, bytes, places, ..self.0 }
@@ -243,7 +243,7 @@ impl Json {
     }
 
     fn name(&mut self, name: &str) {
-        // A value never ends so.
+        // A value never ends this way.
         if !self.bytes.ends_with(b"{") {
             self.bytes.push(b',');
         }
@@ -251,10 +251,10 @@ impl Json {
         self.bytes.push(b':');
     }
 
-    /// Writes a value; returns where it is.
+    /// Writes a value, and returns its place.
     fn value(&mut self, value: &(impl serde::Serialize + ?Sized)) -> Range<usize> {
         let start = self.bytes.len();
-        // Text and values have no way to fail.
+        // Serialising strings and values cannot fail.
         let _ = serde_json::to_writer(&mut self.bytes, value);
         start..self.bytes.len()
     }

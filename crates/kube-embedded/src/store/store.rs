@@ -1,4 +1,4 @@
-//! All objects of a server, and the one lock that they are behind.
+//! All objects of a server, behind one lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[cfg(feature = "disk")]
@@ -12,19 +12,19 @@ use super::log::{Change, Log, Progress, Record};
 use super::object::{ByKey, Content, Draft, Location, Object};
 use crate::clock::Clock;
 
-/// Why a write or a list did nothing.
+/// Why a write or a list was not performed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// A create found an object.
+    /// The object to create exists.
     #[error("the object exists")]
     Exists,
-    /// An object that a new one needs is gone, or is being deleted.
+    /// An object that the new one needs does not exist, or is being deleted.
     #[error("an object that this one needs is gone, or is being deleted")]
     NotLive,
-    /// An update or a delete found another state than the caller has seen, or none.
+    /// The object to update or delete does not exist, or not in the state that the caller has seen.
     #[error("the object has changed")]
     Changed,
-    /// The collection at this revision is forgotten.
+    /// The history of the collection no longer has this revision.
     #[error("the revision is compacted")]
     Compacted,
     /// The revision has not been reached.
@@ -35,12 +35,12 @@ pub(crate) enum Error {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     revision: u64,
-    /// There is no history of any collection up to here.
+    /// No collection has history up to here.
     floor: u64,
     collections: HashMap<Arc<str>, Collection>,
     /// The objects that name an owner, by its uid.
     dependents: HashMap<Box<str>, BTreeSet<Location>>,
-    /// What the server keeps beside objects.
+    /// What the server keeps in addition to objects.
     kept: BTreeMap<String, Vec<u8>>,
     /// The copy on disk, until it is closed.
     log: Option<Log>,
@@ -56,12 +56,12 @@ pub(crate) struct Store {
     durable: bool,
 }
 
-/// A store that can no longer keep what is written.
+/// The store can no longer keep what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
 impl Store {
-    /// An empty store at revision 1, as an etcd that has not been written to.
+    /// Creates an empty store at revision 1, like an etcd that has not been written to.
     pub(crate) fn new(clock: Clock) -> Self {
         let inner = Inner { revision: 1, ..Inner::default() };
         let progress = Progress { revision: 1, ended: false };
@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    /// The store in a folder, which is made if it is not there. History from before is forgotten.
+    /// Opens the store in a folder, which is created if it does not exist. Earlier history is lost.
     #[cfg(feature = "disk")]
     pub(crate) fn open(clock: Clock, folder: &Path) -> Result<Self, OpenError> {
         let progress = Arc::new(tokio::sync::watch::Sender::new(Progress::default()));
@@ -92,7 +92,7 @@ impl Store {
         Ok(Self { clock, inner: Mutex::new(inner), progress, durable: true })
     }
 
-    /// Waits until everything that was written before is on disk, where that is wanted.
+    /// Waits until everything written so far is on disk, if the store is durable.
     pub(crate) async fn settled(&self) -> Result<(), Broken> {
         if !self.durable {
             return Ok(());
@@ -103,29 +103,29 @@ impl Store {
         if self.visible() >= revision { Ok(()) } else { Err(Broken) }
     }
 
-    /// Writes what is left to the disk and closes the file; of further writes nobody is told. Blocks for that long.
+    /// Writes the remaining records to disk and closes the file. Blocks until then. Later writes notify no watches.
     pub(crate) fn close(&self) {
         let log = self.lock().log.take();
         if let Some(Log { records, thread }) = log {
             drop(records);
-            // A panic there has been reported, and its progress has ended.
+            // A panic of the thread was reported, and has ended the progress.
             let _ = thread.join();
         }
     }
 
-    /// What the server keeps under a name beside its objects.
+    /// Returns what the server keeps under a name, in addition to its objects.
     pub(crate) fn kept(&self, name: &str) -> Option<Vec<u8>> {
         self.lock().kept.get(name).cloned()
     }
 
-    /// All that the server keeps under names that begin so: the rest of the names, and the values.
+    /// Returns everything that the server keeps under names with a prefix: the rest of each name, and the value.
     pub(crate) fn kept_under(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let inner = self.lock();
         let all = inner.kept.iter();
         all.filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
     }
 
-    /// Keeps something; on disk it is before any later write of an object.
+    /// Keeps a value. On disk it precedes every later write of an object.
     pub(crate) fn keep(&self, name: &str, value: Vec<u8>) {
         let mut inner = self.lock();
         inner.kept.insert(name.to_owned(), value.clone());
@@ -148,7 +148,8 @@ impl Store {
         self.lock().current(collection, key)
     }
 
-    /// Stores a new object, provided that those at `live`, by collection and key, are there and not being deleted.
+    /// Stores a new object, provided that the objects at `live`, given by collection and key, exist and are not being
+    /// deleted.
     pub(crate) fn create(
         &self,
         collection: &Arc<str>,
@@ -171,7 +172,7 @@ impl Store {
         Ok(object)
     }
 
-    /// Stores the next state of the object whose state at `seen` the caller has read.
+    /// Stores the next state of an object, provided that its current state is at revision `seen`.
     pub(crate) fn update(
         &self,
         collection: &Arc<str>,
@@ -187,17 +188,17 @@ impl Store {
         Ok(object)
     }
 
-    /// Removes the object whose state at `seen` the caller has read; returns the event.
+    /// Removes an object, provided that its current state is at revision `seen`. Returns the event.
     pub(crate) fn delete(&self, collection: &Arc<str>, key: &str, seen: u64) -> Result<Arc<Event>, Error> {
         let inner = self.lock();
         let old = inner.current(collection, key).filter(|old| old.revision == seen).ok_or(Error::Changed)?;
         Ok(self.commit(inner, collection, Some(old), None))
     }
 
-    /// Lists a collection, now or as it was at a revision.
+    /// Lists a collection, as of now or of a revision.
     ///
-    /// The first costs time in proportion to the page, and to the objects after it, which are counted if there is a limit; the second
-    /// also in proportion to the events of the collection since then.
+    /// A list as of now takes time in proportion to the page, and, if there is a limit, to the objects after the page,
+    /// which are counted. A list as of a revision also takes time in proportion to the collection's events since then.
     pub(crate) fn list(&self, collection: &str, range: Range<'_>, at: Option<u64>) -> Result<Page, Error> {
         let mut inner = self.lock();
         if at.is_some_and(|at| at > inner.revision) {
@@ -235,13 +236,13 @@ impl Store {
             .map_or(0, |collection| collection.range(Range { prefix, ..Range::default() }).count())
     }
 
-    /// The revisions of the last writes to some collections, 0 for one without a write since the start.
+    /// The revisions of the last writes to some collections. 0 for a collection that was not written since the start.
     pub(crate) fn last_writes<const N: usize>(&self, collections: [&str; N]) -> [u64; N] {
         let inner = self.lock();
         collections.map(|name| inner.collections.get(name).map_or(0, |collection| collection.last_write))
     }
 
-    /// Where the objects are that name `uid` as an owner.
+    /// The locations of the objects that name `uid` as an owner.
     pub(crate) fn dependents(&self, uid: &str) -> Vec<Location> {
         self.lock().dependents.get(uid).into_iter().flatten().cloned().collect()
     }
@@ -259,7 +260,7 @@ impl Store {
         inner.collections.iter().filter(|(_, it)| with(it)).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Ends the watches of a collection, once they have read its history, and forgets that; its objects stay.
+    /// Ends the watches of a collection after they have read its history, and forgets the history. The objects stay.
     pub(crate) fn renew(&self, collection: &Arc<str>) {
         let mut inner = self.lock();
         let revision = inner.revision;
@@ -271,7 +272,7 @@ impl Store {
         self.record(inner, Change::None, Some(notify));
     }
 
-    /// Forgets all history: lists and watches from before now are `Expired`.
+    /// Forgets all history: lists and watches at earlier revisions are `Expired`.
     pub(crate) fn compact(&self) {
         let mut inner = self.lock();
         let revision = inner.revision;
@@ -282,7 +283,7 @@ impl Store {
         }
     }
 
-    /// Forgets events that are older than the server remembers.
+    /// Forgets events that are too old.
     pub(crate) fn expire(&self) {
         let now = self.clock.now();
         for collection in self.lock().collections.values_mut() {
@@ -290,8 +291,8 @@ impl Store {
         }
     }
 
-    /// The events after `revision`, at most `limit`, and the revision that these bring the reader to. `None`: the history no
-    /// longer has them.
+    /// The events after `revision`, at most `limit`, and the revision that the reader has reached with them. `None`:
+    /// the history no longer has them.
     pub(super) fn events(
         &self,
         collection: &str,
@@ -346,7 +347,8 @@ impl Store {
         event
     }
 
-    /// Notifies watches of a change, on a durable store once it is on disk. The lock is released first: there may be thousands.
+    /// Notifies watches of a change; in a durable store, once it is on disk. The lock is released first, because there
+    /// may be thousands of watches.
     fn record(
         &self,
         inner: MutexGuard<'_, Inner>,
@@ -356,13 +358,13 @@ impl Store {
         let revision = inner.revision;
         if self.durable {
             if let Some(log) = &inner.log {
-                // A log whose thread has ended has ended the progress too, which wakes those who wait for it.
+                // If the log's thread has ended, the progress has ended too, which wakes everything that waits for it.
                 let _ = log.records.send(Record { change, revision, notify });
             }
             return;
         }
         drop(inner);
-        // Others may have published later changes in between.
+        // Later changes may have been published in the meantime.
         self.progress.send_modify(|progress| progress.revision = progress.revision.max(revision));
         if let Some((signal, new)) = notify {
             signal.send_modify(|last| {
@@ -373,13 +375,13 @@ impl Store {
         }
     }
 
-    /// The last revision that may be told.
+    /// The last revision that may be visible.
     fn visible(&self) -> u64 {
         self.progress.borrow().revision
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing below panics half way through a change.
+        // Nothing that holds the lock panics in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

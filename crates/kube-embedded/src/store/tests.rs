@@ -24,7 +24,7 @@ fn update(store: &Store, key: &str, seen: u64, value: &Value) -> Result<Arc<Obje
     store.update(&things(), key, seen, Content { value, mark: 0 })
 }
 
-/// What a write of the property tests does to a key.
+/// A write to a key in the property tests.
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8),
@@ -41,13 +41,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..60)
 }
 
-/// Keys in two namespaces, one of whose names begins the other's.
+/// Keys in two namespaces. The name of one is a prefix of the other's.
 fn key_of(number: u8) -> String {
     let namespace = if number.is_multiple_of(2) { "ns" } else { "ns-2" };
     format!("{namespace}/{number}")
 }
 
-/// Does a step, and returns whether it wrote.
+/// Performs a step, and returns whether it wrote.
 fn perform(store: &Store, step: &Step) -> bool {
     let (things, value) = (things(), json!({"metadata": {"labels": {"a": "b"}}}));
     match step {
@@ -72,7 +72,7 @@ fn perform(store: &Store, step: &Step) -> bool {
     }
 }
 
-/// The revisions of the objects that a list has, by key.
+/// The revisions of the objects in a list, by key.
 fn listed(page: &Page) -> BTreeMap<String, u64> {
     page.objects.iter().map(|object| (object.key.to_string(), object.revision)).collect()
 }
@@ -116,7 +116,7 @@ proptest! {
             if page.remaining == 0 {
                 break;
             }
-            // What is written between pages is not in them.
+            // Writes between two pages do not affect the list.
             perform(&store, &Step::Put(7));
         }
         let keys = |objects: &[Arc<Object>]| objects.iter().map(|it| it.revision).collect::<Vec<_>>();

@@ -1,19 +1,19 @@
-//! A reader of a collection's history: it holds a position, not a queue, so a slow one costs nothing.
+//! A reader of a collection's history. It holds a position, not a queue, so a slow reader costs nothing.
 
 use std::sync::Arc;
 
 use super::collection::{Event, Signal, after};
 use super::store::{Error, Store};
 
-/// Events that are taken out of the history at a time.
+/// The number of events that are read from the history at a time.
 const BATCH: usize = 256;
 
-/// Why a watch is over.
+/// Why a watch has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WatchEnd {
-    /// The history no longer has what comes next.
+    /// The history no longer has the next events.
     TooSlow,
-    /// The collection is gone.
+    /// The collection was removed.
     Removed,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Watch {
 }
 
 impl Store {
-    /// What happens in a collection after `revision`, which may be one to come.
+    /// Watches a collection after `revision`, which may be a future one.
     pub(crate) fn watch(self: &Arc<Self>, collection: &Arc<str>, revision: u64) -> Result<Watch, Error> {
         let mut inner = self.lock();
         let watched = inner.collection(collection);
@@ -42,14 +42,14 @@ impl Store {
 }
 
 impl Watch {
-    /// Everything up to here has been read.
+    /// The revision up to which everything was read.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The next events, without waiting; empty when there are none.
+    /// The next events, without waiting. Empty if there are none.
     pub(crate) fn ready(&mut self) -> Result<Vec<Arc<Event>>, WatchEnd> {
-        // Marked as seen before the history is read: a write after this wakes the next wait.
+        // Marked as seen before the history is read, so that a later write wakes the next wait.
         let signal = self.signal.borrow_and_update().clone();
         let (events, reached) = match signal {
             Signal::Written => {
@@ -67,7 +67,7 @@ impl Watch {
         Ok(events)
     }
 
-    /// The next events, at least one.
+    /// Waits for the next events. There is at least one.
     pub(crate) async fn next(&mut self) -> Result<Vec<Arc<Event>>, WatchEnd> {
         loop {
             let events = self.ready()?;

@@ -1,5 +1,5 @@
-//! What built-in kinds add to the objects of their clients: `PrepareForCreate` and `PrepareForUpdate` of their strategies, and the
-//! admission plugins that are on by default and look at nothing but the object.
+//! Changes that built-in kinds make to their clients' objects: `PrepareForCreate` and `PrepareForUpdate` of their
+//! strategies, and the admission plugins that are on by default and only look at the object.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::resource::Resource;
 /// How often the template of a DaemonSet has changed.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-/// Readies a new object of a built-in kind.
+/// Prepares a new object of a built-in kind.
 pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
     let is_node = resource.group.is_empty() && resource.kind == "Node";
     if resource.has_status() && !is_node {
@@ -52,7 +52,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// The fields of a Lease for coordinated leader election, which is off.
+/// Removes the fields of a Lease for coordinated leader election, which is off.
 fn drop_disabled(lease: &mut Value) {
     if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("strategy");
@@ -60,7 +60,7 @@ fn drop_disabled(lease: &mut Value) {
     }
 }
 
-/// Readies an object that replaces `old`.
+/// Prepares an object that replaces `old`.
 pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),

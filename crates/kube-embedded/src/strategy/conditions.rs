@@ -8,7 +8,8 @@ pub(crate) fn is(object: &Value, kind: &str, status: &str) -> bool {
     conditions.iter().any(|it| it["type"] == kind && it["status"] == status)
 }
 
-/// Puts a condition in the place of the one of its type. `lastTransitionTime` is `now`, or what it was if the status stays.
+/// Sets a condition, in place of the existing one of its type. `lastTransitionTime` is `now`, or is kept if the status
+/// does not change.
 pub(crate) fn set(object: &mut Value, mut condition: Value, now: &str) {
     let conditions = &mut object["status"]["conditions"];
     if !conditions.is_array() {

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::conditions;
 
-/// The finalizer that keeps a definition until its instances are gone.
+/// The finalizer that keeps a definition until its instances are removed.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// The status of a new definition.
+/// Sets the initial status of a definition.
 pub(super) fn prepare_create(definition: &mut Value) {
     let storage = definition["spec"]["versions"]
         .as_array()
@@ -20,7 +20,7 @@ pub(super) fn prepare_create(definition: &mut Value) {
     });
 }
 
-/// A definition's storage version is one that objects may have been stored in.
+/// Adds the storage version to the stored versions of a definition, because objects may be stored in it.
 pub(super) fn prepare_update(definition: &mut Value) {
     let versions = definition["spec"]["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let Some(storage) = versions.iter().find(|version| version["storage"] == true) else { return };
@@ -37,7 +37,7 @@ pub(crate) fn is_established(definition: &Value) -> bool {
     conditions::is(definition, "Established", "True")
 }
 
-/// Accepts the names of a definition, or says why not: the reason and the message of the condition.
+/// Accepts the names of a definition, or records the conflict: the reason and the message of the condition.
 pub(crate) fn set_names_accepted(definition: &mut Value, conflict: Option<(&str, String)>, now: &str) {
     match conflict {
         None => {

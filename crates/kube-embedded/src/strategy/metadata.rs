@@ -1,17 +1,17 @@
-//! What an object's metadata says.
+//! The metadata of an object.
 
 use serde_json::{Map, Value, json};
 
 use crate::resource::{NAMESPACE, Resource};
 
-/// An object's metadata, made if there is none.
+/// Returns an object's metadata, which is created if there is none.
 pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
     match &mut object["metadata"] {
         Value::Object(metadata) => metadata,
-        // It was made an object above.
+        // It was set to an object above.
         _ => unreachable!(),
     }
 }
@@ -21,7 +21,7 @@ pub(crate) fn is_deleted(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// Whether an object is marked as deleted and nothing is left to do for it: it has no finalizer, and no time to stop.
+/// Whether an object is marked as deleted and nothing is left to wait for: no finalizer and no grace period.
 pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
     let empty = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
     is_deleted(object)
@@ -30,7 +30,7 @@ pub(crate) fn is_finished(resource: &Resource, object: &Value) -> bool {
         && (resource.group_kind() != NAMESPACE || empty(&object["spec"]["finalizers"]))
 }
 
-/// Whether an object waits for a finalizer.
+/// Whether an object has a finalizer.
 pub(crate) fn has_finalizer(object: &Value, finalizer: &str) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|it| it == finalizer))
 }

@@ -1,7 +1,7 @@
-//! What a write does to an object: which parts of it are the client's to write, what is filled in, and what is checked.
+//! How a write changes an object: which parts the client may write, which are filled in, and which are checked.
 //!
-//! apiserver calls this a strategy. Custom resources follow their definition; built-in kinds follow the rules that most of them
-//! share, and a few rules of their own. Everything here is a function of objects.
+//! apiserver calls this a strategy. Custom resources follow their definition. Built-in kinds follow the rules that most
+//! of them share, and a few rules of their own. Everything here is a pure function of objects.
 
 mod builtin;
 pub(crate) mod conditions;
@@ -19,8 +19,8 @@ pub(crate) use self::metadata::{
 };
 use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, Resource};
 
-/// Brings an object into the form in which it is stored: fields that its type does not have are removed, and defaults filled
-/// in. Returns the paths that were removed, or Go's words for a value of the wrong type.
+/// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
+/// Returns the removed paths, or an error in Go's wording if a value has the wrong type.
 pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
     if let Some(schema) = resource.schema() {
         let removed = schema.prune(object);
@@ -41,7 +41,7 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
     Ok(unknown)
 }
 
-/// Readies an object for its creation.
+/// Prepares a new object.
 pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
     if resource.custom.is_none() {
         builtin::prepare_create(resource, object);
@@ -60,7 +60,7 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// Readies an object that replaces `old`, all of it or one of its subresources (`""` is all).
+/// Prepares an object that replaces `old`, in whole or by one of its subresources (`""` for the whole).
 pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
     match subresource {
         "" | "scale" if resource.has_status() => copy(new, old, "status"),
@@ -81,7 +81,7 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
             copy(&mut kept["metadata"], &new["metadata"], "managedFields");
             *new = kept;
         }
-        // The rest of the object is not this request's to write; custom resources keep their metadata whole.
+        // This request may not write the rest of the object. Custom resources keep all of their metadata.
         _ => {
             let mut kept = old.clone();
             copy(&mut kept, new, "status");
@@ -109,7 +109,7 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
     let metadata = metadata(new);
     metadata.remove("selfLink");
     for kept in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        // Another uid is refused, not ignored.
+        // A different uid is refused later, not ignored.
         let given = kept == "uid" && metadata.get(kept).is_some_and(|uid| uid != "");
         if !given && !old["metadata"][kept].is_null() {
             metadata.insert(kept.to_owned(), old["metadata"][kept].clone());
@@ -127,7 +127,7 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
     }
 }
 
-/// What is wrong with a new object, and warnings.
+/// Validates a new object. Returns errors and warnings.
 pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation {
     let mut errors = kube_schema::metadata::validate(object, resource.namespaced);
     if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
@@ -149,7 +149,7 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation
     Validation { errors, warnings }
 }
 
-/// What is wrong with an object that replaces `old`, and warnings.
+/// Validates an object that replaces `old`. Returns errors and warnings.
 pub(crate) fn validate_update(
     resource: &Resource,
     subresource: &str,
@@ -183,7 +183,7 @@ pub(crate) fn validate_update(
     Validation { errors, warnings }
 }
 
-/// What is wrong with the name of a built-in kind whose names are not those of most; none for most kinds.
+/// The errors in the name of an object of a kind that has its own rules for names. `None` for most kinds.
 fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     if resource.custom.is_some() || name.is_empty() {
         return None;
@@ -198,7 +198,7 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     Some(wrong.iter().map(|why| FieldError::invalid("metadata.name", &value, why)).collect())
 }
 
-/// Whether a PUT may leave out the resourceVersion: the last writer wins.
+/// Whether a PUT may omit the resourceVersion, so that the last write wins.
 pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
     let others = [
         "CSIDriver",
@@ -222,7 +222,7 @@ pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
     resource.custom.is_none() && !others.contains(&resource.kind.as_str())
 }
 
-/// Whether a PUT creates an object that is not there.
+/// Whether a PUT creates an object that does not exist.
 pub(crate) fn allows_create_on_update(resource: &Resource) -> bool {
     let kinds = [
         "ClusterRole",
@@ -239,7 +239,7 @@ pub(crate) fn allows_create_on_update(resource: &Resource) -> bool {
     resource.custom.is_none() && kinds.contains(&resource.kind.as_str())
 }
 
-/// Whether the objects of a resource count the changes of what is asked for.
+/// Whether the objects of a resource have a `generation`, which counts the changes of the desired state.
 pub(crate) fn has_generation(resource: &Resource) -> bool {
     resource.custom.is_some()
         || matches!(
@@ -269,8 +269,8 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
         )
 }
 
-/// Whether anything changed that the generation counts: all but the metadata, and the status where that is written
-/// apart.
+/// Whether anything changed that the generation counts: everything except the metadata, and except the status if it has
+/// a subresource.
 fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
     let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
     let counts =
@@ -281,7 +281,7 @@ fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
     counted(new, old) || counted(old, new)
 }
 
-/// `metadata.name` as a label, which every namespace has.
+/// Adds `metadata.name` as a label, which every namespace has.
 fn label_namespace(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     if !object["metadata"]["labels"].is_object() {
@@ -294,7 +294,7 @@ fn remove(object: &mut Value, field: &str) -> Option<Value> {
     object.as_object_mut()?.remove(field)
 }
 
-/// Makes a field of `to` what it is in `from`, absent if it is absent there.
+/// Copies a field from `from` to `to`, or removes it if it is absent.
 fn copy(to: &mut Value, from: &Value, field: &str) {
     let Some(to) = to.as_object_mut() else { return };
     match from.get(field) {

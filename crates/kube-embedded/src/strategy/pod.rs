@@ -1,9 +1,10 @@
-//! Pods, and the pods of Jobs.
+//! Pods, including those of Jobs.
 
 use kube_validation::{FieldError, Quantity};
 use serde_json::{Map, Value, json};
 
-/// Gives a pod the priority of its class, and that of none if it has no class: the admission plugin Priority.
+/// Sets a pod's priority to that of its class, or to the default without a class, as the admission plugin Priority
+/// does.
 pub(crate) fn set_priority(pod: &mut Value, class: Option<&Value>) {
     let spec = &mut pod["spec"];
     if let Some(class) = class {
@@ -20,7 +21,7 @@ pub(crate) fn set_priority(pod: &mut Value, class: Option<&Value>) {
     }
 }
 
-/// A pod stays for five minutes on a node that is lost, if it does not say how long.
+/// Lets a pod stay on a lost node for five minutes, unless it has its own tolerations for this.
 pub(crate) fn tolerate(spec: &mut Value) {
     if spec["tolerations"].is_null() {
         spec["tolerations"] = json!([]);
@@ -39,13 +40,13 @@ pub(crate) fn tolerate(spec: &mut Value) {
     }
 }
 
-/// The status of a new pod.
+/// Sets the initial status of a pod.
 pub(super) fn prepare_create(pod: &mut Value) {
     let class = qos_class(&pod["spec"]);
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
 }
 
-/// How sure a pod is of what it asks for: `ComputePodQOS`.
+/// The QoS class of a pod: `ComputePodQOS`.
 fn qos_class(spec: &Value) -> &'static str {
     let of_each =
         ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
@@ -74,7 +75,7 @@ fn qos_class(spec: &Value) -> &'static str {
     class.unwrap_or("BestEffort")
 }
 
-/// Readies a new Job: its own label, and that of its pods, by which it knows them.
+/// Prepares a new Job: adds the labels by which it finds its pods, and the selector.
 pub(super) fn prepare_job(job: &mut Value) {
     let own = |field: &str| job["metadata"][field].clone();
     let (uid, name) = (own("uid"), own("name"));
@@ -102,14 +103,14 @@ pub(super) fn prepare_job(job: &mut Value) {
         spec["selector"]["matchLabels"] = json!({});
     }
     spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
-    // Labels that the Job has from its template are the same ones in Go.
+    // In Go, labels that the Job has copied from its template are the same map.
     let labels = spec["template"]["metadata"]["labels"].clone();
     if job["metadata"]["labels"] == before {
         job["metadata"]["labels"] = labels;
     }
 }
 
-/// What is wrong with ephemeral containers: they are added, and stay as they are.
+/// The errors in an update of ephemeral containers, which can be added but not changed.
 pub(super) fn validate_ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
     const FIELD: &str = "spec.ephemeralContainers";
     fn list<'a>(pod: &'a Value, field: &str) -> &'a [Value] {

@@ -1,13 +1,13 @@
-//! What an update of a Service leaves out of what it was given.
+//! Fields that an update of a Service omits, although they were allocated.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-/// Readies a Service that replaces `old`: what it leaves out of what was given stays.
+/// Prepares a Service that replaces `old`: allocated fields that the update omits are kept.
 pub(super) fn prepare_update(new: &mut Value, old: &Value) {
     let (spec, before) = (&mut new["spec"], &old["spec"]);
-    // The two tell the same; a client that does not know the list changes the first alone.
+    // Both fields hold the same address. A client that does not know the list only changes the first field.
     if spec["clusterIPs"] == before["clusterIPs"] && spec["clusterIP"] != before["clusterIP"] {
         spec["clusterIPs"] = match spec["clusterIP"].as_str() {
             Some(address) if !address.is_empty() => json!([address]),
@@ -52,7 +52,7 @@ pub(super) fn prepare_update(new: &mut Value, old: &Value) {
     }
 }
 
-/// What only Services of the old type have goes, unless the client has changed it too.
+/// Removes the fields that only Services of the old type have, unless the client has changed them too.
 fn drop_fields_of_type(spec: &mut Value, before: &Value) {
     let ported = |spec: &Value| matches!(spec["type"].as_str(), Some("LoadBalancer" | "NodePort"));
     let balanced = |spec: &Value| spec["type"] == "LoadBalancer";

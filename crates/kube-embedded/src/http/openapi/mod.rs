@@ -1,5 +1,5 @@
-//! `/openapi/v3` and `/openapi/v2`: what may be sent to each resource, and the schemas of its objects, for
-//! `kubectl explain` and its like.
+//! `/openapi/v3` and `/openapi/v2`: the parameters of requests and the schemas of objects, for `kubectl explain` and
+//! similar clients.
 
 mod v2;
 mod v3;
@@ -21,9 +21,9 @@ use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::scheme::Scheme;
 use crate::status::Status;
 
-/// Answers a path below `/openapi/`. `None`: it is not there.
+/// Answers a path below `/openapi/`. `None`: it does not exist.
 ///
-/// Clients that take only protobuf, as client-go's of version 2, get 406.
+/// Clients that only accept protobuf, such as client-go's for version 2, get 406.
 pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
     if !accepts_json(headers) {
         return Some(Err(Status::not_acceptable()));
@@ -48,7 +48,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Which documents there are. A URL changes with its document, so that clients may keep it.
+/// The index of the documents. A URL changes with its document, so that clients can cache it.
 fn index(cluster: &Cluster, scheme: &Scheme) -> Value {
     let mut paths = Map::new();
     for group in scheme.groups() {
@@ -85,7 +85,7 @@ fn document(cluster: &Cluster, scheme: &Scheme, path: &str) -> Option<Value> {
     Some(document)
 }
 
-/// The documents of all groups as one, in OpenAPI's version 2.
+/// The documents of all groups, as one document of OpenAPI version 2.
 fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     for group in scheme.groups() {
@@ -112,7 +112,7 @@ fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
     })
 }
 
-/// The definitions of the custom ones among resources.
+/// The definitions of the custom resources among these resources.
 fn definitions(cluster: &Cluster, resources: &[Arc<Resource>]) -> Vec<Value> {
     let custom = resources.iter().filter_map(|resource| resource.custom.as_ref());
     let stored = custom

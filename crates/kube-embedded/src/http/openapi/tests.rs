@@ -1,5 +1,6 @@
-//! The OpenAPI document that a real kube-apiserver (1.37.2) published for one CustomResourceDefinition, without what ours
-//! leaves out on purpose: descriptions of parameters and of apimachinery's types, and the groups that have `DeleteOptions`.
+//! Compares with the OpenAPI document that a real kube-apiserver (1.37.2) published for one CustomResourceDefinition,
+//! without the parts that ours omits on purpose: descriptions of parameters and of apimachinery's types, and the groups
+//! that have `DeleteOptions`.
 
 use kube_schema::crd::apply_defaults;
 use serde_json::Value;
@@ -24,7 +25,7 @@ fn a_version_that_is_not_served_has_no_document() {
     assert_eq!(document["paths"], serde_json::json!({}));
 }
 
-/// Names the places that differ.
+/// Collects the paths that differ.
 fn compare(path: &str, real: &Value, ours: &Value, wrong: &mut Vec<String>) {
     if let (Value::Object(real), Value::Object(ours)) = (real, ours) {
         let names: std::collections::BTreeSet<_> = real.keys().chain(ours.keys()).collect();

@@ -1,5 +1,5 @@
-//! An OpenAPI document of version 3 in version 2, as kube-openapi's `schemaconv` does it: what version 2 has no words for
-//! is left out.
+//! Converts an OpenAPI document from version 3 to version 2, as kube-openapi's `schemaconv` does. Whatever version 2
+//! cannot express is omitted.
 
 use serde_json::{Map, Value, json};
 
@@ -51,7 +51,7 @@ fn operation(operation: &mut Map<String, Value>) {
     operation.insert("produces".to_owned(), produces.into());
 }
 
-/// The type of a parameter stands beside its name.
+/// Moves the type of a parameter next to its name.
 fn parameter(parameter: &mut Value) {
     let Some(parameter) = parameter.as_object_mut() else { return };
     if let Some(Value::Object(schema)) = parameter.remove("schema") {
@@ -59,10 +59,10 @@ fn parameter(parameter: &mut Value) {
     }
 }
 
-/// A schema; the depth is the schema's, which is bounded.
+/// Converts a schema. The depth is the schema's, which is bounded.
 fn schema(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
-    // A reference has nothing beside it but a description.
+    // A reference may only have a description next to it.
     let reference = members.get("allOf").map_or(Value::Null, |parts| parts[0]["$ref"].clone());
     for absent in ["allOf", "anyOf", "nullable", "not", "oneOf"] {
         members.remove(absent);

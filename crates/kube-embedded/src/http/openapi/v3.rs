@@ -1,8 +1,8 @@
-//! The OpenAPI v3 document of one version of a group, as `/openapi/v3/apis/GROUP/VERSION` serves it.
+//! The OpenAPI v3 document of one version of a group, as served at `/openapi/v3/apis/GROUP/VERSION`.
 //!
-//! Clients read it for the fields of a kind (`kubectl explain`), for what a request may carry (`fieldValidation`), and
-//! for the types of server-side apply. It has the paths, types and extensions that kube-apiserver's has; the descriptions
-//! of parameters, of built-in types and of the fields of `ObjectMeta` and its like are left out.
+//! Clients read the fields of a kind from it (`kubectl explain`), the parameters of requests (`fieldValidation`), and
+//! the types for server-side apply. It has the same paths, types and extensions as kube-apiserver's; the descriptions
+//! of parameters, of built-in types and of the fields of `ObjectMeta` and similar types are omitted.
 
 use kube_builtin::schemas;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,7 @@ const LIST_PARAMETERS: [&str; 10] = [
     "watch",
 ];
 
-/// The document for `version` of `group`, of the built-in resources and of those of the CustomResourceDefinitions that
+/// The document for `version` of `group`, with the built-in resources and those of the CustomResourceDefinitions that
 /// serve it.
 pub(super) fn document<'a>(
     group: &str,
@@ -70,7 +70,7 @@ struct Document {
     schemas: Map<String, Value>,
 }
 
-/// One kind in one version.
+/// A kind in one version.
 struct Kind<'a> {
     group: &'a str,
     version: &'a str,
@@ -78,7 +78,7 @@ struct Kind<'a> {
     kind: &'a str,
     list_kind: &'a str,
     namespaced: bool,
-    /// The version in its CustomResourceDefinition; null of a built-in one.
+    /// The version in its CustomResourceDefinition. Null for a built-in kind.
     definition: &'a Value,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Kind<'a> {
         self.definition.is_null()
     }
 
-    /// The path of its objects in all namespaces, and where they are written.
+    /// The path of its objects in all namespaces, and the path where they are written.
     fn roots(&self) -> (String, String) {
         let base = match self.group {
             "" => format!("/api/{}", self.version),
@@ -127,7 +127,7 @@ impl<'a> Kind<'a> {
         (all, root)
     }
 
-    /// The group as operations name it.
+    /// The group as named in operations.
     fn group_name(&self) -> &'a str {
         match self.group {
             "" => "core",
@@ -226,7 +226,7 @@ impl Document {
         }
     }
 
-    /// The paths of a kind's objects, whose schema is `one`, and that of their lists `many`.
+    /// Adds the paths of a kind. `one` is the schema of an object, `many` that of a list.
     fn add_paths(&mut self, kind: &Kind<'_>, one: &str, many: &str) {
         let (all, root) = kind.roots();
         let prefix = if kind.namespaced { "Namespaced" } else { "" };
@@ -272,7 +272,7 @@ impl Document {
     }
 }
 
-/// Reading and writing one object, or a part of it.
+/// Reading and writing an object or a subresource.
 fn item(kind: &Kind<'_>, schema: &str, part: &str, suffix: &str) -> Value {
     let prefix = if kind.namespaced { "Namespaced" } else { "" };
     let name = |verb: &str| format!("{verb}{prefix}{}{suffix}", kind.kind);
@@ -298,7 +298,7 @@ fn item(kind: &Kind<'_>, schema: &str, part: &str, suffix: &str) -> Value {
 fn operation(kind: &Kind<'_>, verb: &str, name: &str, action: &str, schema: &str, queries: &[&str]) -> Value {
     let group: String = kind.group_name().split('.').map(capitalized).collect();
     let version = capitalized(kind.version);
-    // `listThing` is `listExampleComV1Thing`, the verb being in lower case.
+    // `listThing` becomes `listExampleComV1Thing`: the verb is the part in lower case.
     let verb_end = name.find(|c: char| c.is_ascii_uppercase()).unwrap_or(name.len());
     let (lower, rest) = name.split_at(verb_end);
     let responses = match action {
@@ -378,7 +378,7 @@ fn path_parameters(kind: &Kind<'_>, named: bool) -> Value {
     names.into_iter().map(parameter).collect()
 }
 
-/// The schema of the CRD, with what every resource has.
+/// The CRD's schema, with the fields that every resource has.
 fn object_schema(kind: &Kind<'_>) -> Value {
     let mut schema = kind.definition["schema"]["openAPIV3Schema"].clone();
     if !schema.is_object() {
@@ -422,8 +422,8 @@ fn list_schema(kind: &Kind<'_>, item: &str) -> Value {
     schema
 }
 
-/// Gives embedded resources their fields, and spells `x-kubernetes-int-or-string` out; the depth is the schema's, which
-/// is bounded.
+/// Adds the fields of embedded resources, and expands `x-kubernetes-int-or-string`. The depth is the schema's, which is
+/// bounded.
 fn embed(schema: &mut Value) {
     let Value::Object(map) = schema else { return };
     for below in ["items", "additionalProperties"] {

@@ -125,6 +125,7 @@ impl Status {
     }
 
     /// 401
+    #[cfg(feature = "listen")]
     pub(crate) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }

@@ -38,6 +38,7 @@ impl User {
     }
 
     /// The user of requests without credentials.
+    #[cfg(feature = "listen")]
     pub(crate) fn anonymous() -> Self {
         Self { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! Tokens and certificates, and the users they belong to.
+//! Tokens, and the users they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,8 +12,6 @@ use crate::user::User;
 
 /// The prefix of the tokens' names in the store.
 const KEPT: &str = "token/";
-/// The prefix of the names under which the store keeps the holders of certificates, each by its certificate's SHA-256.
-const KEPT_HOLDER: &str = "certificate/";
 
 /// Identifies the users of a server.
 #[derive(Debug)]
@@ -87,16 +85,6 @@ impl Authentication {
         }
     }
 
-    /// Records the holder of a certificate.
-    pub(crate) fn hold(store: &Store, certificate: &[u8], user: &User) {
-        store.keep(&holder_key(certificate), serde_json::to_vec(user).unwrap_or_default());
-    }
-
-    /// Returns the holder of a certificate.
-    pub(crate) fn holder(store: &Store, certificate: &[u8]) -> Option<User> {
-        serde_json::from_slice(&store.kept(&holder_key(certificate))?).ok()
-    }
-
     fn signer(&self, store: &Store) -> Option<&Signer> {
         self.signer.get_or_init(|| Signer::of(store)).as_ref()
     }
@@ -104,11 +92,6 @@ impl Authentication {
     fn lock(&self) -> MutexGuard<'_, Tokens> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn holder_key(certificate: &[u8]) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, certificate);
-    format!("{KEPT_HOLDER}{}", base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 mod admission;
 mod authentication;
 mod bootstrap;
+#[cfg(feature = "listen")]
+mod certificates;
 mod commit;
 mod definitions;
 mod delete;
@@ -23,7 +25,8 @@ mod token_request;
 mod work;
 mod write;
 
-pub(crate) use self::authentication::Authentication;
+#[cfg(feature = "listen")]
+pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::Target;
 pub(crate) use self::delete::Deleted;
 pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};

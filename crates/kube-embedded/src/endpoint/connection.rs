@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::cluster::Authentication;
+use crate::cluster::certificate_holder;
 use crate::http::{Body, Handler, IsWatch, Response, authenticate, plain_text, status};
 use crate::status::Status;
 
@@ -63,8 +63,7 @@ pub(super) async fn serve(
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let holder =
-        certificates.and_then(|chain| Authentication::holder(&handler.cluster.store, chain.first()?));
+    let holder = certificates.and_then(|chain| certificate_holder(&handler.cluster.store, chain.first()?));
     let pending = Arc::new(watch::Sender::new(0));
     let mut unused = pending.subscribe();
     let stopped = stop.clone();

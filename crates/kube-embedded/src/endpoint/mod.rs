@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authority::Authority;
-use crate::cluster::Authentication;
+use crate::cluster::hold_certificate;
 use crate::error::Error;
 use crate::http::Handler;
 use crate::user::User;
@@ -90,7 +90,7 @@ impl Endpoint {
     pub fn kubeconfig_with_certificate(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig, Error> {
         let holder = User::new(user, groups);
         let identity = self.authority.identity(&holder)?;
-        Authentication::hold(&self.handler.cluster.store, &identity.certificate, &holder);
+        hold_certificate(&self.handler.cluster.store, &identity.certificate, &holder);
         let encode = |pem: &str| base64::prelude::BASE64_STANDARD.encode(pem);
         let certificate = AuthInfo {
             client_certificate_data: Some(encode(&identity.chain)),

@@ -3,6 +3,7 @@
 //! Nothing here knows sockets or writes to the store. A request arrives with the [`User`](crate::user::User) who makes
 //! it.
 
+#[cfg(feature = "listen")]
 mod authenticate;
 mod body;
 mod components;
@@ -30,10 +31,13 @@ mod token;
 mod watch;
 mod write;
 
+#[cfg(feature = "listen")]
 pub(crate) use self::authenticate::authenticate;
 pub use self::body::Body;
 pub(crate) use self::handler::Handler;
 pub(crate) use self::injection::Injections;
+#[cfg(feature = "listen")]
 pub(crate) use self::render::{Response, plain_text, status};
 pub use self::service::Service;
+#[cfg(feature = "listen")]
 pub(crate) use self::watch::IsWatch;

@@ -136,6 +136,7 @@ impl Object {
     }
 
     /// Parses an object from its bytes. `None` if they are not an object's.
+    #[cfg(feature = "disk")]
     pub(super) fn load(key: &str, bytes: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(bytes).ok()?;
         let revision = value["metadata"][VERSION].as_str()?.parse().ok()?;

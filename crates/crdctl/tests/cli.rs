@@ -12,8 +12,12 @@ fn its_help_goes_to_stdout_and_names_every_command() {
     let output = crdctl(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
-    for command in ["watch", "demo", "crd", "config", "completion"] {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} in {help}");
+    let lists = |command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
+    for command in ["watch", "crd", "config", "completion"] {
+        assert!(lists(command), "{command} in {help}");
+    }
+    for command in ["demo", "serve"] {
+        assert_eq!(lists(command), cfg!(feature = "server"), "{command} in {help}");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Serves an API server until ctrl-c, and writes a kubeconfig for it:
+//! Runs an API server until ctrl-c, and writes a kubeconfig for it:
 //!
 //! ```text
 //! cargo run -p kube-embedded --example serve -- 127.0.0.1:6443 /tmp/kubeconfig
 //! kubectl --kubeconfig /tmp/kubeconfig get namespaces
 //! ```
 //!
-//! A second file name gets the kubeconfig of `nobody`, a user without rights.
+//! With a second file name, it also writes a kubeconfig for `nobody`, a user without rights.
 
 use std::error::Error;
 use std::path::Path;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a kubeconfig that appears whole, and that its owner alone can read.
+/// Writes a kubeconfig atomically, readable only by its owner.
 fn write(path: &str, kubeconfig: &kube::config::Kubeconfig) -> Result<(), Box<dyn Error>> {
     let folder = Path::new(path).parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

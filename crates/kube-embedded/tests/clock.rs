@@ -1,4 +1,4 @@
-//! What a server does with time, on a clock that the test moves.
+//! Time-dependent behaviour of a server, on a clock that the test advances.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn objects_are_as_old_as_the_clock_says() {
 }
 
 #[tokio::test]
-async fn a_watch_has_a_bookmark_each_minute_and_before_its_end() {
+async fn a_watch_sends_a_bookmark_each_minute_and_before_its_end() {
     let (_server, clock, maps) = start();
     let one = create(&maps, "one").await;
     let version = one.resource_version().unwrap();
@@ -58,7 +58,7 @@ async fn a_watch_has_a_bookmark_each_minute_and_before_its_end() {
         assert!(matches!(event, Some(WatchEvent::Bookmark(_))), "after {seconds} s more: {event:?}");
     }
     clock.advance(Duration::from_secs(2));
-    assert!(next().await.is_none(), "it has its timeout");
+    assert!(next().await.is_none(), "its timeout has passed");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn an_event_is_forgotten_an_hour_after_it_was_written() {
     events.patch("again", &PatchParams::default(), &seen).await.unwrap();
     clock.advance(Duration::from_secs(19 * 60));
     assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 2);
-    // The server looks once a minute.
+    // The server checks once a minute.
     let gone = async |name: &str| {
         while events.get_opt(name).await.unwrap().is_some() {
             clock.advance(Duration::from_secs(60));

@@ -1,5 +1,5 @@
-//! A server whose state is in a folder: what a restart keeps, what it forgets, and files that are not its own. That an
-//! acknowledged write survives `kill -9` is for the end-to-end tests of `crdctl serve`.
+//! A server that keeps its state in a folder: the data that survives a restart, the data that does not, and foreign
+//! files. The end-to-end tests of `crdctl serve` check that an acknowledged write survives `kill -9`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn code(error: kube::Error) -> u16 {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_objects_and_goes_on_with_their_versions() {
+async fn a_restart_keeps_objects_and_continues_their_versions() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     let first = create(&server, "first").await;
@@ -58,7 +58,7 @@ async fn a_restart_keeps_objects_and_goes_on_with_their_versions() {
     let last: u64 = last.unwrap().parse().unwrap();
     drop(server);
 
-    // A client that is left over holds up nobody, and can still read.
+    // A client of the dropped server does not block the new one, and can still read.
     let server = start(folder.path());
     maps.get("first").await.unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
@@ -109,7 +109,7 @@ async fn a_restart_serves_definitions_and_their_instances() {
     let refused = things.create(&PostParams::default(), &object("two", 4)).await.unwrap_err();
     assert_eq!(code(refused), 422, "the schema holds");
 
-    // And it ends as others do, with its instances.
+    // And it can be deleted, together with its instances.
     let definitions: Api<CustomResourceDefinition> = Api::all(server.client());
     definitions.delete("things.example.com", &DeleteParams::default()).await.unwrap();
     drop(server);
@@ -117,7 +117,7 @@ async fn a_restart_serves_definitions_and_their_instances() {
     let definitions: Api<CustomResourceDefinition> = Api::all(server.client());
     let uid = definition.uid().unwrap();
     let waited = await_condition(definitions, "things.example.com", conditions::is_deleted(&uid));
-    tokio::time::timeout(DEADLINE, waited).await.expect("the controllers go on").unwrap();
+    tokio::time::timeout(DEADLINE, waited).await.expect("the controllers continue").unwrap();
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn history_from_before_a_restart_is_expired() {
     // A collection that has never had an object has no history either.
     let empty = format!("/api/v1/endpoints?resourceVersion={old}&resourceVersionMatch=Exact");
     assert_eq!(code(server.client().request_text(request(empty)).await.unwrap_err()), 410);
-    // Whoever has seen everything has lost nothing.
+    // A client that is up to date can continue its watch.
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let latest = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
     assert!(latest.parse::<u64>().unwrap() >= now);
@@ -145,7 +145,7 @@ async fn history_from_before_a_restart_is_expired() {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_stays_good() {
+async fn a_kubeconfig_stays_valid() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
@@ -181,7 +181,7 @@ async fn many_writers_at_once_are_all_kept() {
 }
 
 #[tokio::test]
-async fn a_folder_has_one_server() {
+async fn a_folder_has_only_one_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     let error = Server::builder().data_dir(folder.path()).start().unwrap_err();
@@ -193,7 +193,7 @@ async fn a_folder_has_one_server() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_refused_and_left_alone() {
+async fn a_foreign_file_is_refused_and_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.redb");
     for foreign in [&b"#!/bin/sh\n"[..], &[0; 10_000], b"redb\x1a\x0a\xa9\x0d\x0a"] {
@@ -223,7 +223,7 @@ async fn a_damaged_store_is_refused() {
         damaged[at..end].fill(0xa5);
         std::fs::write(&file, &damaged).unwrap();
         match Server::builder().data_dir(folder.path()).start() {
-            // Not every page is in use: then everything is there.
+            // Not every page is in use. If the damaged one is not, all objects are still there.
             Ok(server) => {
                 let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
                 assert_eq!(maps.list(&ListParams::default()).await.unwrap().items.len(), 20, "at {at}");
@@ -238,7 +238,7 @@ async fn a_damaged_store_is_refused() {
 }
 
 #[tokio::test]
-async fn a_store_is_for_its_user_alone() {
+async fn a_store_is_private_to_its_user() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("new/data");
     drop(start(&data));

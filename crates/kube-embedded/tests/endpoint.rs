@@ -28,7 +28,7 @@ async fn client(kubeconfig: Kubeconfig) -> Client {
     Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
 }
 
-/// TLS without HTTP, for clients that misbehave.
+/// Opens a TLS connection without HTTP, for clients that misbehave.
 async fn connect(endpoint: &Endpoint) -> TlsStream<TcpStream> {
     let kubeconfig = endpoint.kubeconfig();
     let cluster = kubeconfig.clusters[0].cluster.as_ref().expect("a cluster");
@@ -60,7 +60,7 @@ async fn a_kubeconfig_outlives_a_restart() {
     let map = serde_json::from_value(json!({"metadata": {"name": "m"}})).unwrap();
     maps.create(&PostParams::default(), &map).await.unwrap();
     endpoint.stop().await;
-    assert!(TcpStream::connect(&address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(&address).await.is_err(), "the port is closed");
 
     let _endpoint = server.listen(&address).await.unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(client(kubeconfig).await);
@@ -111,7 +111,7 @@ async fn each_request_has_a_user() {
 }
 
 #[tokio::test]
-async fn only_who_may_speaks_for_others() {
+async fn impersonation_requires_permission() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
     let list = async |mut kubeconfig: Kubeconfig| {
@@ -130,26 +130,27 @@ async fn only_who_may_speaks_for_others() {
 }
 
 #[tokio::test]
-async fn garbage_on_the_port_hurts_nobody() {
+async fn garbage_on_the_port_is_harmless() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
-    // One that says nothing, for as long as the test takes.
+    // A client that sends nothing during the whole test.
     let _silent = TcpStream::connect(endpoint.addr()).await.unwrap();
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"\x16\x03\x01\xff\xff"] {
         let mut stream = TcpStream::connect(endpoint.addr()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // The server may reset the connection: that too is an end.
+        // The server may also reset the connection.
         let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
         assert!(read.is_ok(), "the connection ends");
     }
     client(endpoint.kubeconfig()).await.apiserver_version().await.unwrap();
 }
 
-/// Requests of which one reader sees one and another two: what follows each of them must not be taken for a request.
+/// Request smuggling: parsers may disagree on where such a request ends, so the bytes that follow it must not be read as a
+/// second request.
 #[tokio::test]
-async fn a_request_hides_no_other() {
+async fn no_request_is_smuggled() {
     const SHAPES: [&str; 14] = [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
@@ -177,7 +178,7 @@ async fn a_request_hides_no_other() {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // How it closes does not matter.
+        // It does not matter how the connection is closed.
         let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with("HTTP/1.1 400"), "{shape:?}: {answer}");
@@ -186,7 +187,7 @@ async fn a_request_hides_no_other() {
 }
 
 #[tokio::test]
-async fn who_is_slow_holds_up_nobody() {
+async fn slow_clients_do_not_block_others() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
     let token = server.add_user("slow", &["system:masters"]);
@@ -213,7 +214,7 @@ async fn who_is_slow_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_a_user_too() {
+async fn a_client_certificate_authenticates_a_user() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::builder().data_dir(folder.path()).start().unwrap();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
@@ -231,14 +232,14 @@ async fn a_certificate_is_a_user_too() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client(root).await);
     maps.list(&ListParams::default()).await.unwrap();
 
-    // Another server's certificates are nobody's here.
+    // Certificates of another server are not accepted.
     let other = Server::start();
     let elsewhere = other.listen("127.0.0.1:0").await.unwrap();
     let mut stranger = jane.clone();
     stranger.auth_infos = elsewhere.kubeconfig_with_certificate("jane", &[]).unwrap().auth_infos;
     assert!(review(stranger).await.is_err());
 
-    // It is known after a restart.
+    // The certificate is still valid after a restart.
     endpoint.stop().await;
     drop(server);
     let server = Server::builder().data_dir(folder.path()).start().unwrap();
@@ -259,13 +260,13 @@ async fn stopping_ends_watches_and_lets_requests_finish() {
     });
     tokio::time::timeout(DEADLINE, slow.wait_for_hits(1)).await.unwrap();
     endpoint.stop().await;
-    listed.await.unwrap().expect("it was on its way");
+    listed.await.unwrap().expect("it was in flight");
     let end = tokio::time::timeout(DEADLINE, watch.try_next()).await.unwrap();
     assert!(matches!(end, Ok(None)), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_is_cut_off() {
+async fn silent_clients_are_disconnected() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
     let ends = async |mut stream: TlsStream<TcpStream>| {
@@ -289,7 +290,7 @@ async fn who_says_nothing_is_cut_off() {
 }
 
 #[tokio::test]
-async fn what_grows_when_it_is_read_is_refused() {
+async fn bodies_that_expand_when_parsed_are_refused() {
     let server = Server::start();
     let endpoint = server.listen("127.0.0.1:0").await.unwrap();
     let client = client(endpoint.kubeconfig()).await;
@@ -312,7 +313,7 @@ async fn what_grows_when_it_is_read_is_refused() {
     assert_eq!(send("POST", maps, "application/yaml", deep).await, 400);
     let mut stream = connect(&endpoint).await;
     let head = format!("GET /api/v1/{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
-    // The server may have closed the connection before it has read all of it.
+    // The server may close the connection before it has read everything.
     let _ = stream.write_all(head.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");

@@ -1,4 +1,4 @@
-//! Each fault, as a client meets it.
+//! Each fault, as a client observes it.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn create(maps: &Api<ConfigMap>, name: &str) -> ConfigMap {
     maps.create(&PostParams::default(), &map).await.expect("it is new")
 }
 
-/// A request without a client's ideas about it.
+/// Sends a request without a client that interprets the response.
 async fn send(server: &Server, uri: &str) -> http::Response<Body> {
     let request = http::Request::get(uri).body(kube::client::Body::empty()).expect("a URI");
     in_time(server.service().oneshot(request)).await.expect("the service has no errors")
@@ -52,7 +52,7 @@ fn code<T>(answer: Result<T, kube::Error>) -> u16 {
     }
 }
 
-/// A watch of ConfigMaps from the beginning.
+/// Opens a watch of ConfigMaps at resourceVersion 0.
 async fn watch(
     maps: &Api<ConfigMap>,
 ) -> futures_util::stream::BoxStream<'static, Result<WatchEvent<ConfigMap>, kube::Error>> {
@@ -60,7 +60,7 @@ async fn watch(
 }
 
 #[tokio::test]
-async fn requests_fail_as_a_server_in_trouble_fails_them() {
+async fn requests_fail_as_on_an_overloaded_server() {
     let (server, maps) = start();
     let cases = [
         (Fault::TooManyRequests { retry_after: Some(7) }, 429, "TooManyRequests", Some("7")),
@@ -96,7 +96,7 @@ async fn a_failed_write_is_not_performed() {
 }
 
 #[tokio::test]
-async fn a_rule_is_for_its_requests_only() {
+async fn a_rule_affects_only_matching_requests() {
     let (server, maps) = start();
     create(&maps, "one").await;
     create(&maps, "two").await;
@@ -120,14 +120,14 @@ async fn a_rule_is_for_its_requests_only() {
 
     let all = server.faults().on(Verb::List, "*").inject(fault);
     assert_eq!(code(secrets.list(&ListParams::default()).await), 500);
-    server.client().apiserver_version().await.expect("discovery is never disturbed");
+    server.client().apiserver_version().await.expect("discovery is never affected");
     server.faults().clear();
     assert_eq!(code(secrets.list(&ListParams::default()).await), 200);
     assert_eq!(all.hits(), 1);
 }
 
 #[tokio::test]
-async fn a_group_and_a_subresource_are_named() {
+async fn a_rule_can_name_a_group_and_a_subresource() {
     let (server, _) = start();
     let fault = Fault::InternalError { retry_after: None };
     let scale = server.faults().on(Verb::Get, "deployments.apps/scale").inject(fault);
@@ -138,11 +138,11 @@ async fn a_group_and_a_subresource_are_named() {
 }
 
 #[tokio::test]
-async fn the_first_rule_with_something_left_takes_a_request() {
+async fn the_first_rule_that_is_not_used_up_takes_a_request() {
     let (server, maps) = start();
     let rule = || server.faults().on(Verb::List, "configmaps");
     let first = rule().times(2).inject(Fault::ServiceUnavailable { retry_after: None });
-    // Not for lists, so it takes none.
+    // This fault applies only to watches, so it takes no lists.
     let watches = rule().inject(Fault::EndAfter(0));
     let second = rule().times(1).inject(Fault::TooManyRequests { retry_after: None });
     let mut codes = Vec::new();
@@ -172,7 +172,7 @@ async fn a_delayed_request_waits_for_the_clock() {
 }
 
 #[tokio::test]
-async fn a_silent_request_is_held_until_the_server_ends() {
+async fn a_silent_request_is_held_until_the_server_is_dropped() {
     let (server, maps) = start();
     let silence = server.faults().on(Verb::Create, "configmaps").inject(Fault::Silence);
     let creating = tokio::spawn({
@@ -223,7 +223,7 @@ async fn a_watch_list_is_refused_or_not_understood() {
     assert_eq!(status.code, 422);
     assert!(status.message.contains("sendInitialEvents: Forbidden"), "{}", status.message);
     drop(watch(&maps).await);
-    assert_eq!(refused.hits(), 1, "a plain watch is no watch-list");
+    assert_eq!(refused.hits(), 1, "a plain watch is not a watch-list");
     drop(refused);
 
     let ignored = rule().inject(Fault::WatchListIgnored);
@@ -243,7 +243,7 @@ async fn a_watch_can_be_refused_as_expired() {
     assert_eq!(code(maps.watch(&WatchParams::default(), "1").await.map(|_| ())), 410);
 }
 
-/// Opens a watch with a fault after one of three objects; returns what follows that one.
+/// Opens a watch with a fault after the first of three objects, and returns what follows this object.
 async fn after_one(fault: Fault) -> Vec<Result<WatchEvent<ConfigMap>, kube::Error>> {
     let (server, maps) = start();
     for name in ["a", "b", "c"] {
@@ -254,7 +254,7 @@ async fn after_one(fault: Fault) -> Vec<Result<WatchEvent<ConfigMap>, kube::Erro
     let first = in_time(events.try_next()).await.expect("the fault comes later");
     assert!(matches!(&first, Some(WatchEvent::Added(it)) if it.name_any() == "a"), "{first:?}");
     let mut rest = vec![];
-    // A watch that goes on has two more events, and no end.
+    // A watch that continues has two more events, and does not end.
     while rest.len() < 2 {
         let Some(event) = in_time(events.next()).await else { break };
         rest.push(event);
@@ -301,9 +301,9 @@ async fn a_watch_expires() {
 #[tokio::test]
 async fn an_event_does_not_decode() {
     let rest = after_one(Fault::UndecodableAfter(1)).await;
-    // kube reads a line that is no event of its type as an empty Status.
+    // kube reads a line that is not an event of its type as an empty Status.
     let [Err(_), Ok(WatchEvent::Added(last))] = &rest[..] else { panic!("{rest:?}") };
-    assert_eq!(last.name_any(), "c", "and the watch goes on");
+    assert_eq!(last.name_any(), "c", "and the watch continues");
 }
 
 #[tokio::test]
@@ -314,14 +314,14 @@ async fn a_watch_falls_silent() {
     create(&maps, "one").await;
     assert!(in_time(events.try_next()).await.unwrap().is_some());
     create(&maps, "two").await;
-    assert!(events.next().now_or_never().is_none(), "the second event is there, and is not sent");
+    assert!(events.next().now_or_never().is_none(), "the second event is not sent");
     assert_eq!(silent.hits(), 1);
     drop(server);
     assert!(in_time(events.try_next()).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn kubes_watcher_comes_through() {
+async fn kubes_watcher_recovers() {
     let faults = [
         Fault::Expired,
         Fault::EndAfter(0),
@@ -340,7 +340,7 @@ async fn kubes_watcher_comes_through() {
             while injected.hits() < 3 {
                 number += 1;
                 create(&maps, &format!("map-{number:03}")).await;
-                // An error is for the user to see; the watcher goes on.
+                // The watcher reports errors and continues.
                 let _ = events.next().await.expect("a watcher has no end");
             }
             create(&maps, "last").await;
@@ -376,7 +376,7 @@ async fn faults_are_the_same_over_a_socket() {
 
     let _reset = rule().inject(Fault::ResetAfter(0));
     let error = in_time(maps.watch(&WatchParams::default(), "0").map(|opened| match opened {
-        // The head of the answer may be lost with the connection.
+        // The response's head may be lost with the connection.
         Err(error) => futures_util::stream::once(async { Err(error) }).boxed(),
         Ok(events) => events.boxed(),
     }))

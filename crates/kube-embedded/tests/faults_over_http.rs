@@ -1,4 +1,4 @@
-//! Faults that a client in another process injects.
+//! Faults that are injected over HTTP, as by a client in another process.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
@@ -7,7 +7,7 @@ use kube_embedded::Server;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_client_elsewhere_injects_faults() {
+async fn a_remote_client_injects_faults() {
     const FAULTS: &str = "/kube-embedded/faults";
     let server = Server::builder().faults_over_http().start().expect("it has no data folder");
     let endpoint = server.listen("127.0.0.1:0").await.expect("a free port");
@@ -42,7 +42,7 @@ async fn a_client_elsewhere_injects_faults() {
     maps.list(&ListParams::default()).await.expect("it is removed");
     assert_eq!(refused(send(&client, "GET", &one, Value::Null).await.unwrap_err()).0, 404);
 
-    // All of them are understood, and told as they came.
+    // All faults are accepted, and returned as they were sent.
     let faults = [
         json!("silence"),
         json!("expired"),
@@ -69,7 +69,7 @@ async fn a_client_elsewhere_injects_faults() {
     send(&client, "DELETE", FAULTS, Value::Null).await.unwrap();
     assert_eq!(send(&client, "GET", FAULTS, Value::Null).await.unwrap(), json!({"items": []}));
 
-    // What is none is refused, and who may not.
+    // Invalid faults and users without permission are refused.
     for wrong in [json!({"verb": "list"}), json!({"verb": "list", "resource": "a", "fault": "nonsense"})] {
         let (code, message) = refused(send(&client, "POST", FAULTS, wrong).await.unwrap_err());
         assert!(code == 400 && message.starts_with("this is not a fault: "), "{message}");
@@ -80,5 +80,5 @@ async fn a_client_elsewhere_injects_faults() {
     assert_eq!((code, message.as_str()), (403, said));
     let other = Server::start();
     let error = send(&other.client(), "POST", FAULTS, fault).await.unwrap_err();
-    assert_eq!(refused(error).0, 404, "it is off where nobody asked for it");
+    assert_eq!(refused(error).0, 404, "it is off by default");
 }

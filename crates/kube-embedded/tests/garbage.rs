@@ -1,4 +1,4 @@
-//! Whatever a client sends, it gets an answer, and the server goes on.
+//! Whatever a client sends, it gets a response, and the server keeps running.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tower::ServiceExt;
 const DEADLINE: Duration = Duration::from_secs(20);
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-/// What is nearly right: a client that is wrong by a byte finds more than noise does.
+/// Valid bodies to damage: input that is wrong by a few bytes finds more bugs than noise does.
 const TEXTS: &[&str] = &[
     r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m","labels":{"a":"b"}},"data":{"x":"y"}}"#,
     "apiVersion: v1\nkind: ConfigMap\nmetadata: &m\n  name: m\n  labels: {a: b}\ndata: {x: 'y'}\n",
@@ -36,7 +36,7 @@ const SELECTORS: &[&str] =
     &["a=b,c!=d", "a in (b,c),d notin (e)", "!a,b", "metadata.name=m", "a > 1,,(", "a\\=b"];
 const TOKEN: &str = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NSwic3RhcnQiOiJtXHUwMDAwIn0";
 
-/// Bytes put in the place of others, anywhere.
+/// Replaces bytes at arbitrary places.
 fn damaged(whole: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let whole = whole.to_vec();
     let cut = (any::<Index>(), 0..8_usize, proptest::collection::vec(any::<u8>(), 0..8));
@@ -60,14 +60,14 @@ fn texts(of: &'static [&'static str]) -> impl Strategy<Value = String> {
     damaged.prop_map(|bytes| form_urlencoded::byte_serialize(&bytes).collect())
 }
 
-/// One for all cases, which also tells whether it survives them.
+/// One server for all cases, which also shows whether it survives them.
 static SERVER: LazyLock<(Runtime, Server)> = LazyLock::new(|| {
     let runtime = Runtime::new().expect("a runtime");
     let server = runtime.block_on(async { Server::start() });
     (runtime, server)
 });
 
-/// Sends requests; each has to be answered.
+/// Sends requests, and checks that each is answered.
 fn answered(requests: Vec<Request<Vec<u8>>>) {
     let (runtime, server) = &*SERVER;
     runtime.block_on(async {
@@ -82,7 +82,7 @@ fn answered(requests: Vec<Request<Vec<u8>>>) {
             let code = tokio::time::timeout(DEADLINE, answer).await.expect("an answer");
             assert!(code.as_u16() != 501, "{code}: {shown}");
         }
-        server.client().apiserver_version().await.expect("the server goes on");
+        server.client().apiserver_version().await.expect("the server keeps running");
     });
 }
 

@@ -4,19 +4,19 @@ use kube::Client;
 use kube_embedded::Server;
 use serde_json::{Value, json};
 
-/// A field of bytes, fewer than 128.
+/// Encodes a length-delimited field of fewer than 128 bytes.
 fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
     [&[number << 3 | 2, u8::try_from(value.len()).expect("a short value")], value].concat()
 }
 
-/// An object of a type in apimachinery's envelope.
+/// Wraps an encoded object in apimachinery's protobuf envelope.
 fn body(api_version: &str, kind: &str, object: &[u8]) -> Vec<u8> {
     let types = [field(1, api_version), field(2, kind)].concat();
     [b"k8s\0".to_vec(), field(1, types), field(2, object)].concat()
 }
 
-/// The answer, or the code and the message of the refusal.
+/// Sends a request. Returns the response's body, or the code and message of the error.
 async fn send(client: &Client, method: &str, path: &str, body: Vec<u8>) -> Result<Value, (u16, String)> {
     let request = http::Request::builder()
         .method(method)
@@ -62,7 +62,8 @@ async fn an_object_is_created_scaled_and_deleted() {
     assert_eq!(deleted["status"], "Success");
 }
 
-/// As a kube-apiserver 1.37 answers the same bytes, the last aside: there it drops the connection.
+/// Each message is the one that kube-apiserver 1.37 sends for the same bytes, except for the last case, where it drops
+/// the connection.
 #[tokio::test]
 async fn malformed_bodies_are_refused_in_kube_apiservers_words() {
     let server = Server::start();

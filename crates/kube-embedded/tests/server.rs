@@ -92,7 +92,7 @@ async fn a_new_server_has_its_namespaces_and_their_accounts() {
 }
 
 #[tokio::test]
-async fn servers_are_apart() {
+async fn servers_are_isolated() {
     let (one, two) = (Server::start(), Server::start());
     install_blogs(&one.client()).await;
     let definitions: Api<CustomResourceDefinition> = Api::all(two.client());
@@ -100,7 +100,7 @@ async fn servers_are_apart() {
 }
 
 #[tokio::test]
-async fn a_definition_becomes_a_resource_and_goes_with_its_objects() {
+async fn a_definition_is_served_and_deleted_with_its_objects() {
     let server = Server::start();
     let client = server.client();
     let blogs = install_blogs(&client).await;
@@ -124,7 +124,7 @@ async fn a_definition_becomes_a_resource_and_goes_with_its_objects() {
 }
 
 #[tokio::test]
-async fn a_namespace_goes_with_what_is_in_it() {
+async fn a_namespace_is_deleted_with_its_objects() {
     let server = Server::start();
     let client = server.client();
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -149,7 +149,7 @@ async fn a_namespace_goes_with_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn what_is_owned_goes_with_its_owner() {
+async fn dependents_follow_the_deletion_policy_of_their_owner() {
     let server = Server::start();
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let make = async |value: Value| {
@@ -190,7 +190,7 @@ async fn a_secret_is_written_as_text_and_read_encoded() {
 }
 
 #[tokio::test]
-async fn kubes_watcher_follows_changes_over_a_compaction() {
+async fn kubes_watcher_follows_changes_across_a_compaction() {
     let server = Server::start();
     let client = server.client();
     let blogs = install_blogs(&client).await;
@@ -230,9 +230,9 @@ async fn a_long_list_is_sent_whole() {
     assert_eq!(names, expected);
 }
 
-/// The ClusterRole `edit` has its rules from others, and so has a role that adds to it.
+/// The ClusterRole `edit` aggregates the rules of other roles, including roles that are created later.
 #[tokio::test]
-async fn roles_aggregate_others() {
+async fn cluster_roles_are_aggregated() {
     let server = Server::start();
     let client = server.client();
     let post = |path: &str, body: Value| {
@@ -253,7 +253,7 @@ async fn roles_aggregate_others() {
         answer["status"]["allowed"].clone()
     };
     assert_eq!(allowed("create", "", "configmaps").await, true);
-    // Of `view`, which `edit` aggregates.
+    // This rule comes from `view`, which `edit` aggregates.
     assert_eq!(allowed("list", "apps", "deployments").await, true);
     assert_eq!(allowed("create", "rbac.authorization.k8s.io", "roles").await, false);
     assert_eq!(allowed("list", "web.helloworld", "blogs").await, false);

@@ -1,4 +1,4 @@
-//! Many watches of one type at a time, and one that nobody reads.
+//! Many concurrent watches of one type, and one that is not read.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const WATCHES: usize = 1000;
 const EVENTS: usize = 20;
 
-/// The lines of a watch of the config maps in the namespace `default`, from a version on.
+/// Watches the ConfigMaps in the namespace `default` from a version on, and returns the lines.
 async fn watch(client: Client, version: String) -> impl Stream<Item = std::io::Result<String>> + Unpin {
     let path = format!("/api/v1/namespaces/default/configmaps?watch=true&resourceVersion={version}");
     let request = Request::get(path).body(Vec::new()).expect("the path is one");
     client.request_stream(request).await.expect("the watch is opened").lines()
 }
 
-/// The type of an event, and its object.
+/// Returns an event's type and its object.
 fn event(line: &str) -> (String, Value) {
     let mut event: Value = serde_json::from_str(line).expect("a line is an event");
     (event["type"].as_str().unwrap_or_default().to_owned(), event["object"].take())
 }
 
 #[tokio::test]
-async fn each_of_a_thousand_watches_hears_each_event_and_a_slow_one_holds_up_nobody() {
+async fn a_thousand_watches_get_each_event_and_a_slow_one_does_not_block_them() {
     let server = Server::start();
     let client = server.client();
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
@@ -41,7 +41,7 @@ async fn each_of_a_thousand_watches_hears_each_event_and_a_slow_one_holds_up_nob
         let mut lines = watch(client.clone(), start.clone()).await;
         watches.spawn(async move {
             for number in 0..EVENTS {
-                let (kind, object) = event(&lines.try_next().await.unwrap().expect("the watch goes on"));
+                let (kind, object) = event(&lines.try_next().await.unwrap().expect("the watch continues"));
                 assert_eq!(
                     (kind.as_str(), &object["metadata"]["name"]),
                     ("ADDED", &json!(format!("map-{number}")))
@@ -60,7 +60,7 @@ async fn each_of_a_thousand_watches_hears_each_event_and_a_slow_one_holds_up_nob
     };
     tokio::time::timeout(DEADLINE, all).await.expect("an event is lost");
 
-    // What comes next for the slow one is forgotten: it ends without an error, and its client hears of that when it
+    // The next events of the slow watch are compacted away: it ends without an error, and its client gets a 410 when it
     // watches again.
     server.compact();
     let ended = tokio::time::timeout(DEADLINE, slow.try_next()).await.expect("the watch ends");

@@ -7,7 +7,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-/// A client for one of the contexts.
+/// Creates a client for one of the contexts.
 pub(crate) async fn client_for(kubeconfig: &Kubeconfig, context: &str) -> Result<Client> {
     Ok(Client::try_from(config_for(kubeconfig, context).await?)?)
 }
@@ -16,7 +16,7 @@ pub(crate) async fn config_for(kubeconfig: &Kubeconfig, context: &str) -> Result
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
     config.default_retry = false;
-    // kube reads `as` and leaves it there.
+    // kube reads `as`, but does not act on it.
     if let Some(user) = &config.auth_info.impersonate {
         config.headers.push((HeaderName::from_static("impersonate-user"), user.parse()?));
     }

@@ -1,4 +1,4 @@
-//! The cluster that a test is given.
+//! The cluster that a test runs on.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,13 +28,13 @@ use crate::{
 pub enum Provider {
     /// kube-embedded, in this process.
     Embedded,
-    /// kube-apiserver and etcd, whose programs the environment names.
+    /// kube-apiserver and etcd, from the programs that the environment names.
     Envtest,
-    /// A cluster that somebody else owns and the environment describes: kind, k3s, or one that was there before.
+    /// A cluster that somebody else owns and that the environment describes: kind, k3s, or an existing one.
     Given,
 }
 
-/// A cluster, and a namespace in it that is this test's own. Cheap to clone.
+/// A cluster, and a namespace in it that only this test uses. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -57,19 +57,19 @@ enum Server {
     Given(Box<Given>),
 }
 
-/// A test's turn on a cluster that all tests share: one that needs to be alone waits for the others, and they for it.
+/// A test's turn on a cluster that all tests share: a test that needs to be alone waits for the others, and they for it.
 enum Turn {
     Together(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
 }
 
 impl Provider {
-    /// The real API server of this environment: a cluster that is given, else envtest's.
+    /// Returns the real API server of this environment: the given cluster, or else envtest's.
     pub fn real() -> Provider {
         if Given::is_there() { Provider::Given } else { Provider::Envtest }
     }
 
-    /// What this environment has: the real API server if there is one, else the embedded one.
+    /// Returns the real API server of this environment if there is one, or else the embedded one.
     fn from_env() -> Result<Provider> {
         Ok(match Provider::real() {
             Provider::Envtest if Assets::from_env()?.is_none() => Provider::Embedded,
@@ -79,21 +79,21 @@ impl Provider {
 }
 
 impl Cluster {
-    /// The cluster of this environment, with a new namespace: the one that `cargo xtask e2e` started, else envtest's
-    /// where its programs are named, else kube-embedded.
+    /// Connects to the cluster of this environment, and creates a namespace: the cluster that `cargo xtask e2e` started,
+    /// or else envtest's if its programs are named, or else kube-embedded.
     ///
     /// # Errors
-    /// When it cannot be reached or does not start.
+    /// Fails if it cannot be reached or does not start.
     pub async fn from_env() -> Result<Cluster> {
         let started = Cluster::start(Provider::from_env()?, &[]).await?;
         started.map_err(|reason| anyhow!(reason.0))
     }
 
-    /// A cluster that has what the test needs, with a new namespace. A control plane is shared by the tests of this
-    /// process; a test that stops, compacts or changes the server gets one of its own, which takes 4 s.
+    /// Starts a cluster that meets the test's needs, and creates a namespace. The tests of this process share a control
+    /// plane; a test that stops, compacts or changes the server gets its own, which takes 4 s.
     ///
     /// # Errors
-    /// When the cluster should be there and does not start; that it cannot be there is [`Skipped`].
+    /// Fails if the cluster does not start. A need that it cannot meet is not an error but [`Skipped`].
     pub async fn start(provider: Provider, needs: &[Need]) -> Result<Result<Cluster, Skipped>> {
         if needs.contains(&Need::Kubectl) && program::kubectl().is_none() {
             let wanted = program::KUBECTL_VERSION;
@@ -134,27 +134,27 @@ impl Cluster {
         Ok(Ok(Cluster { inner: Arc::new(inner) }))
     }
 
-    /// A client that may do everything. It does not retry, so that a test sees each answer.
+    /// Returns a client that may do everything. It does not retry, so that a test sees each response.
     pub fn client(&self) -> Client {
         self.inner.admin.clone()
     }
 
-    /// Raw requests of the user that may do everything.
+    /// Sends raw requests as the user that may do everything.
     pub fn admin(&self) -> Http {
         Http::new(self.inner.admin.clone())
     }
 
-    /// Raw requests of a user named `nobody` who has no rights.
+    /// Sends raw requests as the user `nobody`, who has no rights.
     pub fn nobody(&self) -> Http {
         Http::new(self.inner.nobody.clone())
     }
 
-    /// A client of the user `nobody`.
+    /// Returns a client for the user `nobody`.
     pub fn nobody_client(&self) -> Client {
         self.inner.nobody.clone()
     }
 
-    /// The server through connections that the test can break.
+    /// Starts a relay to the server, whose connections the test can break.
     pub async fn behind_a_relay(&self) -> Result<Relay> {
         let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
         let server =
@@ -166,42 +166,42 @@ impl Cluster {
         .await
     }
 
-    /// Raw requests with a bearer token of the test's choice.
+    /// Sends raw requests with a bearer token of the test's choice.
     pub async fn with_token(&self, token: &str) -> Result<Http> {
         let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
-        // A client certificate would go before the token.
+        // A client certificate would take precedence over the token.
         config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         Ok(Http::new(Client::try_from(config)?))
     }
 
-    /// The contexts `admin` (current) and `nobody`.
+    /// Returns a kubeconfig with the contexts `admin` (current) and `nobody`.
     pub fn kubeconfig(&self) -> &Kubeconfig {
         &self.inner.kubeconfig
     }
 
-    /// The kubeconfig as a file, for programs. It is removed with the cluster.
+    /// Writes the kubeconfig to a file, for programs. It is removed with the cluster.
     pub fn kubeconfig_file(&self) -> Result<PathBuf> {
         let path = self.inner.folder.path().join("kubeconfig");
         std::fs::write(&path, serde_json::to_vec(&self.inner.kubeconfig)?)?;
         Ok(path)
     }
 
-    /// A folder for this test's files. It is removed with the cluster.
+    /// Returns a folder for this test's files. It is removed with the cluster.
     pub fn folder(&self) -> &std::path::Path {
         self.inner.folder.path()
     }
 
-    /// A namespace that this test alone uses; removed after it.
+    /// Returns the namespace that only this test uses. It is removed after the test.
     pub fn namespace(&self) -> &str {
         &self.inner.namespace
     }
 
-    /// A name that no other test uses, for things without a namespace: also good as an API group.
+    /// Returns a name that no other test uses, for cluster-scoped objects. It is also valid as an API group.
     pub fn unique(&self) -> String {
         format!("{}.example.com", self.inner.namespace)
     }
 
-    /// Stops the API server: connections break, new ones are refused. Only for tests that need [`Need::Restart`].
+    /// Stops the API server: connections break, and new ones are refused. Only for tests that need [`Need::Restart`].
     pub async fn stop(&self) -> Result<()> {
         match &self.inner.server {
             Server::Embedded(server) => server.stop().await,
@@ -210,7 +210,7 @@ impl Cluster {
         }
     }
 
-    /// Starts the API server on the same port with the same data.
+    /// Starts the API server again, on the same port and with the same data.
     pub async fn resume(&self) -> Result<()> {
         match &self.inner.server {
             Server::Embedded(server) => server.resume().await,
@@ -225,8 +225,8 @@ impl Cluster {
         self.resume().await
     }
 
-    /// Makes the server forget what was before now: older versions are answered with 410. A real server restarts for
-    /// that. Only for tests that need [`Need::Compaction`].
+    /// Makes the server forget its history: requests for older versions get 410. A real server is restarted for this.
+    /// Only for tests that need [`Need::Compaction`].
     pub async fn compact(&self) -> Result<()> {
         match &self.inner.server {
             Server::Embedded(server) => {
@@ -238,10 +238,10 @@ impl Cluster {
         }
     }
 
-    /// A client certificate of the user that may do everything. Only for tests that need [`Need::Certificate`].
+    /// Returns a client certificate of the user that may do everything. Only for tests that need [`Need::Certificate`].
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if there is none.
     pub fn certificate(&self) -> Result<Identity> {
         match &self.inner.server {
             Server::Embedded(server) => Ok(server.administrator().clone()),
@@ -252,10 +252,10 @@ impl Cluster {
         }
     }
 
-    /// The image of crdctl that the nodes have. Only for tests that need [`Need::Nodes`].
+    /// Returns the image of crdctl that is loaded on the nodes. Only for tests that need [`Need::Nodes`].
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if there is none.
     pub fn image(&self) -> Result<String> {
         given::image()
     }
@@ -276,7 +276,7 @@ impl Server {
     }
 }
 
-/// The environment's cluster, if it has what the test needs.
+/// Returns the environment's cluster, if it meets the test's needs.
 async fn given_cluster(needs: &[Need]) -> Result<Result<Given, Skipped>> {
     let given = Given::from_env()?;
     Ok(given.lacks(needs).await?.map_or(Ok(given), |reason| Err(Skipped(reason))))
@@ -293,9 +293,9 @@ impl Turn {
     }
 }
 
-/// One control plane for all tests of this process, but one of its own for a test that stops it.
+/// Starts one control plane for all tests of this process, or a separate one for a test that stops or changes it.
 async fn envtest(needs: &[Need]) -> Result<Result<Arc<ControlPlane>, Skipped>> {
-    // A plane that did not start will not start for the next test either, and each attempt takes its time.
+    // If it did not start, it will not start for the next test either, and each attempt takes a while.
     static SHARED: OnceCell<Result<Arc<ControlPlane>, String>> = OnceCell::const_new();
 
     let Some(assets) = Assets::from_env()? else {

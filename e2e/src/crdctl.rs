@@ -1,4 +1,4 @@
-//! The real `crdctl`, as a user runs it.
+//! Runs the real `crdctl` program, as a user does.
 
 use std::{
     env,
@@ -19,15 +19,15 @@ use tokio::{
 
 use crate::program::{self, Output};
 
-/// How long a line or an end may take.
+/// How long the next line, or the program's end, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A call of crdctl in surroundings of its own: a home folder, and no variable of the caller's that it would read.
+/// A call of crdctl in an isolated environment: its own home folder, and none of the caller's variables that it reads.
 pub struct Crdctl {
     command: Command,
 }
 
-/// A crdctl that runs; killed when this is dropped.
+/// A running crdctl, killed on drop.
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -35,10 +35,10 @@ pub struct Running {
 }
 
 impl Crdctl {
-    /// With `home` as its home folder.
+    /// Prepares a call with `home` as its home folder.
     ///
     /// # Errors
-    /// When there is no program and it cannot be built.
+    /// Fails if the program is missing or outdated and cannot be built.
     pub async fn new(home: &Path) -> Result<Crdctl> {
         let mut command = Command::new(binary().await?);
         for variable in ["KUBECONFIG", "NAMESPACE", "POD_NAMESPACE", "RUST_LOG", "KUBERNETES_SERVICE_HOST"] {
@@ -48,13 +48,13 @@ impl Crdctl {
         Ok(Crdctl { command })
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.command.env(name, value.into());
         self
     }
 
-    /// Adds arguments, divided by blanks.
+    /// Adds arguments, separated by whitespace.
     pub fn args(mut self, arguments: &str) -> Self {
         self.command.args(arguments.split_whitespace());
         self
@@ -63,7 +63,7 @@ impl Crdctl {
     /// Runs it to its end.
     ///
     /// # Errors
-    /// When it takes longer than a minute.
+    /// Fails if it takes longer than a minute.
     pub async fn run(self) -> Result<Output> {
         program::run(self.command, "").await
     }
@@ -71,7 +71,7 @@ impl Crdctl {
     /// Starts it.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// Fails if it cannot be run.
     pub fn start(mut self) -> Result<Running> {
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = self.command.spawn().context("run crdctl")?;
@@ -82,10 +82,10 @@ impl Crdctl {
 }
 
 impl Running {
-    /// The next line of stdout.
+    /// Returns the next line of stdout.
     ///
     /// # Errors
-    /// When it ends, or none comes in 30 s; what it said on stderr is in the message.
+    /// Fails if the output ends, or no line arrives within 30 s. The message contains the program's stderr.
     pub async fn line(&mut self) -> Result<String> {
         let next = timeout(PATIENCE, self.lines.next_line()).await;
         match next.context("no line in time").and_then(|line| line?.context("it ended")) {
@@ -99,10 +99,10 @@ impl Running {
         }
     }
 
-    /// Waits for a line of stdout that has these words; others before it are passed over.
+    /// Waits for a line of stdout that has these words, and skips other lines.
     ///
     /// # Errors
-    /// As [`Running::line`].
+    /// Fails as [`Running::line`] does.
     pub async fn line_with(&mut self, words: &[&str]) -> Result<String> {
         loop {
             let line = self.line().await.with_context(|| format!("waiting for {words:?}"))?;
@@ -115,7 +115,7 @@ impl Running {
     /// Waits for a line of stderr that contains a text.
     ///
     /// # Errors
-    /// When it ends, or there is no such line in 30 s.
+    /// Fails if the output ends, or no such line arrives within 30 s.
     pub async fn complaint(&mut self, text: &str) -> Result<String> {
         let find = async {
             while let Some(line) = self.stderr.next_line().await? {
@@ -132,22 +132,22 @@ impl Running {
             .with_context(|| format!("waiting for {text}"))
     }
 
-    /// Sends a signal by name, as `INT`.
+    /// Sends a signal by name, such as `INT`.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// Fails if it has ended already.
     pub async fn signal(&self, name: &str) -> Result<()> {
         let process = self.child.id().context("crdctl has ended")?;
-        // The shell's own `kill`: std can send SIGKILL only.
+        // This uses the shell's `kill`, because std can send only SIGKILL.
         let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().await?;
         ensure!(sent.success(), "kill -{name} {process}");
         Ok(())
     }
 
-    /// Its exit status and what is left of stderr, when it ends within `limit`.
+    /// Waits for its end. Returns its exit status and the rest of stderr.
     ///
     /// # Errors
-    /// When it does not.
+    /// Fails if it does not end within `limit`.
     pub async fn ends_within(mut self, limit: Duration) -> Result<(ExitStatus, String)> {
         let status = timeout(limit, self.child.wait()).await.context("crdctl still runs")??;
         let mut said = String::new();
@@ -155,34 +155,34 @@ impl Running {
         Ok((status, said))
     }
 
-    /// Closes the pipe that it prints to.
+    /// Closes the pipe that its stdout is connected to.
     pub fn close_stdout(self) -> Closed {
         drop(self.lines);
         Closed { child: self.child, _stderr: self.stderr }
     }
 }
 
-/// A crdctl that nobody reads from.
+/// A running crdctl whose stdout is closed.
 pub struct Closed {
     child: Child,
     _stderr: Lines<BufReader<ChildStderr>>,
 }
 
 impl Closed {
-    /// Its exit status.
+    /// Waits for its end, and returns its exit status.
     ///
     /// # Errors
-    /// When it does not end in 30 s.
+    /// Fails if it does not end within 30 s.
     pub async fn ends(mut self) -> Result<ExitStatus> {
         Ok(timeout(PATIENCE, self.child.wait()).await.context("crdctl still runs")??)
     }
 }
 
-/// When this process began to look for the program or to build it, and when it had it.
+/// When this process began to look for the program or to build it, and when that was done.
 static BUILD: (OnceLock<Instant>, OnceLock<Instant>) = (OnceLock::new(), OnceLock::new());
 
-/// The program next to this one in the target folder; built first, once per process, if it is not there or older than
-/// a file that it is made of. `cargo test --workspace` has built it already.
+/// Returns the program next to this one in the target folder. Builds it, at most once per process, if it is missing or
+/// older than one of its source files. `cargo test --workspace` has already built it.
 async fn binary() -> Result<PathBuf> {
     static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
     BUILD.0.get_or_init(Instant::now);
@@ -191,7 +191,7 @@ async fn binary() -> Result<PathBuf> {
     program
 }
 
-/// How long tests of this process have waited for the program.
+/// Returns how long the tests of this process have waited for the program.
 pub(crate) fn build_time() -> Duration {
     let Some(begun) = BUILD.0.get() else { return Duration::ZERO };
     BUILD.1.get().map_or_else(|| begun.elapsed(), |done| done.duration_since(*begun))
@@ -222,12 +222,12 @@ async fn find_or_build() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Whether cargo's list of the files that it was made of names no newer one.
+/// Reports whether none of the source files that cargo lists for the program is newer than it.
 fn is_fresh(program: &Path) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let newer = |path: &str, than: SystemTime| modified(Path::new(path)).is_none_or(|time| time > than);
     let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
     let Some((built, (_, sources))) = modified(program).zip(sources.split_once(": ")) else { return false };
-    // Blanks in paths are escaped there; such a path is not found, and cargo is asked.
+    // Spaces in paths are escaped in this list. Such a path is not found, so cargo decides.
     !sources.split_whitespace().any(|path| newer(path, built))
 }

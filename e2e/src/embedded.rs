@@ -1,4 +1,4 @@
-//! kube-embedded behind a real socket: each test has a server of its own, which takes milliseconds.
+//! kube-embedded behind a real socket. Each test starts its own server, which takes milliseconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,12 +47,12 @@ impl Embedded {
         })
     }
 
-    /// For the users `admin` (the current context) and `nobody`.
+    /// Returns a kubeconfig for the users `admin` (the current context) and `nobody`.
     pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
     }
 
-    /// What its administrator may show instead of a token.
+    /// Returns the client certificate that its administrator may use instead of a token.
     pub(crate) fn administrator(&self) -> &Identity {
         &self.administrator
     }
@@ -80,7 +80,7 @@ impl Embedded {
     }
 }
 
-/// The same with its one context under this name, and current.
+/// Renames the kubeconfig's only context, and makes it the current one.
 fn with_context(name: &str, mut kubeconfig: Kubeconfig) -> Kubeconfig {
     for context in &mut kubeconfig.contexts {
         name.clone_into(&mut context.name);

@@ -1,7 +1,7 @@
-//! A real control plane: etcd, kube-apiserver and, where it is there, kube-controller-manager with the controllers
-//! that tests of custom resources meet (garbage collector, namespaces, ServiceAccounts).
+//! A real control plane: etcd, kube-apiserver and, if available, kube-controller-manager with the controllers that matter
+//! to tests of custom resources (garbage collector, namespaces, ServiceAccounts).
 //!
-//! Everything is on free loopback ports and in a folder of its own, and ends with this process.
+//! It uses free loopback ports and a folder of its own, and ends with this process.
 
 use std::{env, net::TcpListener, path::PathBuf, time::Duration};
 
@@ -37,11 +37,11 @@ pub(crate) struct ControlPlane {
 }
 
 impl Assets {
-    /// As envtest finds them: by `TEST_ASSET_KUBE_APISERVER` and `TEST_ASSET_ETCD`, else in `KUBEBUILDER_ASSETS`.
-    /// `None` if the environment names none.
+    /// Finds them as envtest does: by `TEST_ASSET_KUBE_APISERVER` and `TEST_ASSET_ETCD`, or else in `KUBEBUILDER_ASSETS`.
+    /// Returns `None` if these variables are not set.
     ///
     /// # Errors
-    /// When the environment names a file that is not there.
+    /// Fails if the environment names a file that does not exist.
     pub(crate) fn from_env() -> Result<Option<Assets>> {
         let folder = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let find = |name: &str| folder.as_ref().map(|folder| folder.join(name));
@@ -65,9 +65,9 @@ impl Assets {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until it is ready: about 4 s.
+    /// Starts a control plane and waits until it is ready, which takes about 4 s.
     pub(crate) async fn start(assets: &Assets, watch_lists: WatchLists) -> Result<ControlPlane> {
-        // Between the choice of a port and the server's bind somebody else may take it.
+        // Another process may take a port after it was chosen and before the server binds it.
         let mut attempts = 3;
         loop {
             attempts -= 1;
@@ -160,22 +160,22 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    /// For the users `admin` (the current context) and `nobody`.
+    /// Returns a kubeconfig for the users `admin` (the current context) and `nobody`.
     pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
     }
 
-    /// What its administrator may show instead of a token.
+    /// Returns the client certificate that its administrator may use instead of a token.
     pub(crate) fn administrator(&self) -> &Identity {
         &self.administrator
     }
 
-    /// Whether the garbage collector, the namespace and the ServiceAccount controller run.
+    /// Reports whether the garbage collector, the namespace controller and the ServiceAccount controller run.
     pub(crate) fn has_controllers(&self) -> bool {
         self.controllers
     }
 
-    /// Starts the API server on its port, with what etcd holds.
+    /// Starts the API server on its port, with the data in etcd.
     pub(crate) async fn start_api_server(&self) -> Result<()> {
         self.supervisor.start("kube-apiserver", &self.api_server)?;
         self.ready("kube-apiserver", "/readyz").await?;
@@ -187,10 +187,11 @@ impl ControlPlane {
         self.supervisor.stop("kube-apiserver").await
     }
 
-    /// Makes the present revision the oldest. The API server remembers events by itself, so it starts anew.
+    /// Compacts the history up to the current revision. The API server caches events itself, so it is restarted.
     pub(crate) async fn compact(&self) -> Result<()> {
         let present = self.ask_etcd("/v3/kv/range", &json!({"key": "AA=="})).await?;
-        let revision = present["header"]["revision"].as_str().context("etcd told no revision")?.to_owned();
+        let revision =
+            present["header"]["revision"].as_str().context("etcd returned no revision")?.to_owned();
         self.stop_api_server().await?;
         self.ask_etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).await?;
         self.start_api_server().await
@@ -221,8 +222,8 @@ impl ControlPlane {
     }
 }
 
-/// A certificate for the API server and a key for ServiceAccount tokens; returns the CA's certificate in PEM, and the
-/// administrator's.
+/// Writes a certificate for the API server and a key for ServiceAccount tokens. Returns the CA's certificate in PEM, and
+/// the administrator's certificate.
 fn write_certificates(supervisor: &Supervisor) -> Result<(String, Identity)> {
     let file = |name: &str| supervisor.folder().join(name);
     let ca_key = KeyPair::generate()?;
@@ -276,7 +277,7 @@ fn arguments(program: &std::path::Path, flags: &[(&str, &str)]) -> Vec<String> {
     std::iter::once(program.display().to_string()).chain(flags).collect()
 }
 
-/// Ports that nobody listens on at the moment; all held at once so that they differ.
+/// Returns ports that are currently free. They are all bound at the same time, so that they differ.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let listeners: Vec<TcpListener> =
         (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;

@@ -1,14 +1,14 @@
-//! Waiting for a condition instead of for a time.
+//! Waits for a condition instead of for a fixed time.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::time::{Instant, sleep};
 
-/// Calls `probe` until it succeeds and returns what it returned.
+/// Calls `probe` until it succeeds, and returns its result.
 ///
 /// # Errors
-/// When it has not succeeded within `limit`: its last error. A probe that hangs is not interrupted.
+/// Fails with the probe's last error if it does not succeed within `limit`. A probe that hangs is not interrupted.
 pub async fn eventually<T, F, Fut>(limit: Duration, mut probe: F) -> Result<T>
 where
     F: FnMut() -> Fut,
@@ -20,7 +20,7 @@ where
         match probe().await {
             Ok(value) => return Ok(value),
             Err(error) if Instant::now() >= deadline => {
-                return Err(error).with_context(|| format!("still so after {limit:?}"));
+                return Err(error).with_context(|| format!("still failing after {limit:?}"));
             }
             Err(_) => sleep(pause).await,
         }

@@ -1,4 +1,4 @@
-//! The cluster that is there already: the current context of the user's kubeconfig.
+//! An existing cluster: the current context of the user's kubeconfig.
 
 use std::net::IpAddr;
 
@@ -8,9 +8,9 @@ use url::{Host, Url};
 
 use crate::given::contexts;
 
-/// The user's cluster, as the tests get it.
+/// The user's cluster, as it is passed to the tests.
 pub struct Existing {
-    /// With the contexts `admin` and `nobody`.
+    /// A kubeconfig with the contexts `admin` and `nobody`.
     pub kubeconfig: Kubeconfig,
     /// The name of the user's context.
     pub context: String,
@@ -19,10 +19,10 @@ pub struct Existing {
 }
 
 impl Existing {
-    /// By `KUBECONFIG`, else `~/.kube/config`.
+    /// Reads the kubeconfig from `KUBECONFIG`, or else from `~/.kube/config`.
     ///
     /// # Errors
-    /// When there is none, or its current context names nothing.
+    /// Fails if there is no kubeconfig, or its current context does not resolve to a cluster and a user.
     pub fn current() -> Result<Existing> {
         let kubeconfig = Kubeconfig::read()
             .context("read the kubeconfig: the current context of KUBECONFIG or ~/.kube/config is used")?;
@@ -35,7 +35,7 @@ impl Existing {
         Ok(Existing { kubeconfig, context, server })
     }
 
-    /// Whether the server is on this machine: by an address that can be nowhere else, or the name of one.
+    /// Reports whether the server is on this machine, according to its URL: a loopback address or a localhost name.
     pub fn is_local(&self) -> bool {
         let Ok(url) = Url::parse(&self.server) else { return false };
         match url.host() {

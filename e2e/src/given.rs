@@ -1,10 +1,10 @@
 //! A cluster that somebody else owns, as the environment describes it. `cargo xtask e2e` sets these variables:
 //!
-//! | variable | what |
+//! | variable | meaning |
 //! |---|---|
-//! | `E2E_KUBECONFIG` | a file with the contexts `admin` and `nobody` |
-//! | `E2E_CLUSTER` | what the cluster is: `kind`, `k3s` or `existing` |
-//! | `E2E_IMAGE` | the image of crdctl that its nodes have; without it no test runs pods |
+//! | `E2E_KUBECONFIG` | a kubeconfig file with the contexts `admin` and `nobody` |
+//! | `E2E_CLUSTER` | the type of the cluster: `kind`, `k3s` or `existing` |
+//! | `E2E_IMAGE` | the image of crdctl that is loaded on its nodes; without it, no test runs pods |
 
 use std::{env, ffi::OsString, io::Write as _, path::Path};
 
@@ -22,25 +22,25 @@ const IMAGE: &str = "E2E_IMAGE";
 /// A client certificate and its key, both as PEM.
 #[derive(Clone)]
 pub struct Identity {
-    /// With what is between it and the authority, if anything is.
+    /// Including intermediate certificates, if there are any.
     pub certificate: String,
     /// Its private key.
     pub key: String,
 }
 
-/// What the environment says.
+/// The cluster that the environment describes.
 pub(crate) struct Given {
     name: String,
     kubeconfig: Kubeconfig,
 }
 
 impl Given {
-    /// Whether the environment describes a cluster.
+    /// Reports whether the environment describes a cluster.
     pub(crate) fn is_there() -> bool {
         env::var_os(KUBECONFIG).is_some()
     }
 
-    /// Reads the description; asks the cluster nothing.
+    /// Reads the description, without a request to the cluster.
     pub(crate) fn from_env() -> Result<Given> {
         let path = env::var_os(KUBECONFIG).with_context(|| format!("{KUBECONFIG} is not set"))?;
         let kubeconfig =
@@ -49,12 +49,12 @@ impl Given {
         Ok(Given { name, kubeconfig })
     }
 
-    /// With the contexts `admin` (current) and `nobody`.
+    /// Returns a kubeconfig with the contexts `admin` (current) and `nobody`.
     pub(crate) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
     }
 
-    /// What a test needs and this cluster does not have, or must not suffer.
+    /// Returns why this cluster cannot meet the test's needs: something is missing, or must not be done to this cluster.
     pub(crate) async fn lacks(&self, needs: &[Need]) -> Result<Option<String>> {
         for need in needs {
             let lacking = match need {
@@ -62,7 +62,7 @@ impl Given {
                     Some(format!("the server of a {} cluster is neither stopped nor compacted", self.name))
                 }
                 Need::Alone if self.name == "existing" => {
-                    Some("it would change what others of an existing cluster may use".to_owned())
+                    Some("it would change objects that others on an existing cluster may use".to_owned())
                 }
                 Need::Nodes if env::var_os(IMAGE).is_none() => {
                     Some(format!("{IMAGE} names no image of crdctl that the nodes have"))
@@ -74,13 +74,13 @@ impl Given {
                     Some("controllers and admission change what was recorded without them".to_owned())
                 }
                 Need::Certificate if identity(&self.kubeconfig).is_none() => {
-                    Some("its administrator shows no certificate".to_owned())
+                    Some("its administrator has no client certificate in the kubeconfig".to_owned())
                 }
                 Need::WatchLists if !self.has_watch_lists().await? => {
-                    Some("the server does no watch-lists".to_owned())
+                    Some("the server does not support watch-lists".to_owned())
                 }
                 Need::NoWatchLists if self.has_watch_lists().await? => {
-                    Some("the server does watch-lists".to_owned())
+                    Some("the server supports watch-lists".to_owned())
                 }
                 Need::Certificate
                 | Need::WatchLists
@@ -113,19 +113,19 @@ impl Given {
     }
 }
 
-/// A cluster as its owner hands it over: the variables, and the file that they name, which is removed with this.
+/// A cluster as its owner passes it on: the variables, and the file that they name, which is removed on drop.
 pub struct Handed {
     file: NamedTempFile,
     variables: Vec<(&'static str, OsString)>,
 }
 
 impl Handed {
-    /// Of a cluster that is called `name`; `image` is that of crdctl, where its nodes have it.
+    /// Describes the cluster called `name`; `image` is the image of crdctl, if it is loaded on the nodes.
     ///
     /// # Errors
-    /// When the kubeconfig has no current context, or the file cannot be written.
+    /// Fails if the kubeconfig has no current context, or the file cannot be written.
     pub fn new(owner: &Owner, name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
-        // Readable for this user alone, as tempfile's files are.
+        // tempfile creates files that only this user can read.
         let mut file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(owner.folder())?;
         file.write_all(&serde_json::to_vec(&contexts(kubeconfig)?)?).context("write the kubeconfig")?;
         let path = file.path().as_os_str().to_owned();
@@ -135,27 +135,27 @@ impl Handed {
         Ok(Handed { file, variables })
     }
 
-    /// For the environment of a program.
+    /// Returns the variables, for the environment of a program.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, OsString)> {
         self.variables.iter().cloned()
     }
 
-    /// Leaves the kubeconfig under another path.
+    /// Copies the kubeconfig to a path where it stays.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if it cannot be written.
     pub fn keep(&self, path: &Path) -> Result<()> {
         let copied = std::fs::copy(self.file.path(), path);
         copied.map(drop).with_context(|| format!("write {}", path.display()))
     }
 }
 
-/// The image of crdctl that the nodes have.
+/// Returns the image of crdctl that is loaded on the nodes.
 pub(crate) fn image() -> Result<String> {
     env::var(IMAGE).with_context(|| format!("{IMAGE} names no image: the test needs Nodes"))
 }
 
-/// The certificate of the user `admin`, where it is in the kubeconfig itself.
+/// Returns the client certificate of the user `admin`, if the kubeconfig itself contains it.
 pub(crate) fn identity(kubeconfig: &Kubeconfig) -> Option<Identity> {
     use base64::Engine as _;
     let kubeconfig = serde_json::to_value(kubeconfig).ok()?;
@@ -168,11 +168,11 @@ pub(crate) fn identity(kubeconfig: &Kubeconfig) -> Option<Identity> {
     Some(Identity { certificate: pem("client-certificate-data")?, key: pem("client-key-data")? })
 }
 
-/// What the tests get of a kubeconfig: its current context under the name `admin`, and `nobody`, whom the same user
-/// impersonates, so that the cluster needs to know nobody.
+/// Makes the tests' kubeconfig from another one: its current context under the name `admin`, and the context `nobody`,
+/// in which the same user impersonates `nobody`, so that the cluster does not need to have such a user.
 ///
 /// # Errors
-/// When there is no current context, or what it names is not there.
+/// Fails if there is no current context, or its cluster or user is missing.
 pub(crate) fn contexts(kubeconfig: &Kubeconfig) -> Result<Kubeconfig> {
     let whole = serde_json::to_value(kubeconfig)?;
     let current = whole["current-context"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The program in `e2e/go`: client-go and controller-runtime, used as their users use them.
+//! Builds the program in `e2e/go`: client-go and controller-runtime, used as their users use them.
 
 use std::{env, path::PathBuf, process::Stdio};
 
@@ -9,14 +9,15 @@ use crate::need::Skipped;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
-/// The program, built once per process; where it cannot be, why. Nothing is downloaded for it: tests need no network.
+/// Builds the program, once per process, or returns why that is not possible. Nothing is downloaded for it, so the tests
+/// need no network.
 pub(crate) async fn binary() -> Result<Result<PathBuf, Skipped>> {
     static BINARY: OnceCell<Result<PathBuf, Skipped>> = OnceCell::const_new();
     BINARY.get_or_try_init(build).await.cloned()
 }
 
 async fn build() -> Result<Result<PathBuf, Skipped>> {
-    // Fails where a module is missing and where Go is too old for one.
+    // This fails if a module is missing or requires a newer Go.
     let Ok(listed) = go(&["list", "-deps", "."]).output().await else {
         return Ok(Err(Skipped("`go` is not on PATH".to_owned())));
     };

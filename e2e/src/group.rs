@@ -1,4 +1,4 @@
-//! A program and all that it starts, ended together.
+//! Ends a program together with everything that it starts.
 
 use std::process::{self, ExitStatus, Stdio};
 
@@ -6,20 +6,20 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// A program in a process group of its own: a ctrl-c in the terminal goes to its owner, who drops this. All of the group
-/// is killed then, and also when the owner itself is killed. The program's stdin is empty.
+/// A program in its own process group: a ctrl-c in the terminal goes only to its owner, who drops this. The whole group is
+/// killed on drop, and also when the owner itself is killed. The program's stdin is empty.
 pub struct Group {
     child: Child,
     leader: Option<Pid>,
-    /// Closes with this process, however it ends.
+    /// Closed when this process ends, however it ends.
     _pipe: Option<ChildStdin>,
 }
 
 impl Group {
-    /// Starts it. One that cannot be run ends with exit code 126 or 127, as in a shell.
+    /// Starts a program. If it cannot be run, the exit code is 126 or 127, as in a shell.
     ///
     /// # Errors
-    /// When there is no shell.
+    /// Fails if there is no shell.
     pub fn start(command: &process::Command) -> Result<Group> {
         let mut shell = Command::new("sh");
         shell
@@ -46,16 +46,16 @@ impl Group {
     /// Waits for its end.
     ///
     /// # Errors
-    /// When the system cannot tell.
+    /// Fails if the system cannot report it.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
-        // tokio closes the stdin of a child that is waited for; this one's is held here.
+        // tokio closes a child's stdin before it waits for it; this one was taken out of the child.
         self.child.wait().await.context("wait for a program")
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Also after the leader's end: what it started may still run. If nothing does there is nothing to kill.
+        // Also after the leader has ended: processes that it started may still run. If none does, this has no effect.
         if let Some(leader) = self.leader {
             let _ = kill_process_group(leader, Signal::KILL);
         }

@@ -1,7 +1,7 @@
 # Runs a command for a process that may die at any moment: `sh -c "$(cat group.sh)" group COMMAND ARGUMENT...`.
 #
-# This shell leads a process group, and its stdin is a pipe from the owner. When that closes, be it that the owner was
-# killed, the whole group is. The command reads nothing.
+# This shell leads a process group, and its stdin is a pipe from the owner. When the pipe closes, for example because the
+# owner was killed, the whole group is killed. The command's stdin is empty.
 exec 3<&0 </dev/null
 "$@" 3<&- &
 command=$!

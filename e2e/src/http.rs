@@ -1,4 +1,4 @@
-//! Requests as they go over the wire, for tests that care for codes, headers and exact words.
+//! Raw HTTP requests, for tests that check codes, headers and exact messages.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::client::{Body, Client};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long an answer, or the next event of a watch, may take.
+/// How long a response, or the next event of a watch, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// JSON patch (RFC 6902).
@@ -21,16 +21,16 @@ pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 /// Server-side apply.
 pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
-/// Sends requests as one user and judges nothing: a refusal is a [`Reply`] too.
+/// Sends requests as one user. An error status is not an error here but a [`Reply`].
 #[derive(Clone)]
 pub struct Http {
     client: Client,
 }
 
-/// What the server answered.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
-    /// Method and path, for messages.
+    /// Method and path of the request, for messages.
     pub request: String,
     /// The HTTP status code.
     pub code: u16,
@@ -61,46 +61,46 @@ impl Http {
         Http { client }
     }
 
-    /// GET for JSON.
+    /// Sends a GET request for JSON.
     pub async fn get(&self, path: &str) -> Result<Reply> {
         self.get_as(path, "application/json").await
     }
 
-    /// GET with an `Accept` header.
+    /// Sends a GET request with an `Accept` header.
     pub async fn get_as(&self, path: &str, accept: &str) -> Result<Reply> {
         self.send(Method::GET, path, &[("accept", accept)], Vec::new()).await
     }
 
-    /// POST of a JSON body.
+    /// Sends a POST request with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Reply> {
         self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string().into()).await
     }
 
-    /// PUT of a JSON body.
+    /// Sends a PUT request with a JSON body.
     pub async fn put(&self, path: &str, body: &Value) -> Result<Reply> {
         self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string().into()).await
     }
 
-    /// PATCH with the content type of the patch's kind.
+    /// Sends a PATCH request with the content type of the patch format.
     pub async fn patch(&self, path: &str, content_type: &str, body: &Value) -> Result<Reply> {
         self.send(Method::PATCH, path, &[("content-type", content_type)], body.to_string().into()).await
     }
 
-    /// DELETE without options.
+    /// Sends a DELETE request without options.
     pub async fn delete(&self, path: &str) -> Result<Reply> {
         self.send(Method::DELETE, path, &[], Vec::new()).await
     }
 
-    /// DELETE with `DeleteOptions`.
+    /// Sends a DELETE request with `DeleteOptions`.
     pub async fn delete_with(&self, path: &str, options: &Value) -> Result<Reply> {
         let headers = [("content-type", "application/json")];
         self.send(Method::DELETE, path, &headers, options.to_string().into()).await
     }
 
-    /// Any request.
+    /// Sends a request.
     ///
     /// # Errors
-    /// When there is no answer within 30 s; any status code is an answer.
+    /// Fails if there is no response within 30 s, whatever its status code.
     pub async fn send(
         &self,
         method: Method,
@@ -125,10 +125,10 @@ impl Http {
             .with_context(|| request.clone())
     }
 
-    /// Opens a watch; the path has its `watch=true`.
+    /// Opens a watch. The path must contain `watch=true`.
     ///
     /// # Errors
-    /// When the server answers with anything but 200, with that answer in the message.
+    /// Fails if the status code is not 200. The message contains the response.
     pub async fn watch(&self, path: &str) -> Result<Watch> {
         self.watch_as(path, "application/json").await
     }
@@ -136,7 +136,7 @@ impl Http {
     /// Opens a watch with an `Accept` header.
     ///
     /// # Errors
-    /// As [`Http::watch`].
+    /// Fails as [`Http::watch`] does.
     pub async fn watch_as(&self, path: &str, accept: &str) -> Result<Watch> {
         let request = format!("watch {path}");
         let headers = [("accept", accept)];
@@ -169,28 +169,28 @@ impl Http {
 }
 
 impl Reply {
-    /// The body, if the request succeeded.
+    /// Returns the body if the request succeeded.
     ///
     /// # Errors
-    /// Unless the code is 2xx.
+    /// Fails unless the code is 2xx.
     pub fn ok(self) -> Result<Value> {
         ensure!((200..300).contains(&self.code), "{}: {}: {}", self.request, self.code, self.body);
         Ok(self.body)
     }
 
-    /// The body, if the code is this one.
+    /// Returns the body if the status code is `code`.
     ///
     /// # Errors
-    /// When it is another.
+    /// Fails if it is another code.
     pub fn code(self, code: u16) -> Result<Value> {
         ensure!(self.code == code, "{}: {}, not {code}: {}", self.request, self.code, self.body);
         Ok(self.body)
     }
 
-    /// The `Status` body, if it has exactly this code, reason and message.
+    /// Returns the `Status` body if it has exactly this code, reason and message.
     ///
     /// # Errors
-    /// When one of them differs.
+    /// Fails if one of them differs.
     pub fn refused(self, code: u16, reason: &str, message: &str) -> Result<Value> {
         let request = &self.request;
         let got = (self.code, self.body["reason"].as_str().unwrap_or_default(), self.message());
@@ -207,12 +207,12 @@ impl Reply {
         Ok(self.body)
     }
 
-    /// The message of a `Status`.
+    /// Returns the message of a `Status`.
     pub fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }
 
-    /// The texts of the `Warning` headers.
+    /// Returns the texts of the `Warning` headers.
     pub fn warnings(&self) -> Vec<String> {
         let quoted = self.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
         let texts = quoted.filter_map(|value| value.strip_prefix("299 - \"")?.strip_suffix('"'));
@@ -221,19 +221,19 @@ impl Reply {
 }
 
 impl Watch {
-    /// The next event.
+    /// Returns the next event.
     ///
     /// # Errors
-    /// When none comes within 30 s, the stream ends, or a line is not an event.
+    /// Fails if no event arrives within 30 s, the stream ends, or a line is not an event.
     pub async fn next(&mut self) -> Result<Event> {
         let request = self.request.clone();
         self.try_next().await?.with_context(|| format!("{request}: the stream ended"))
     }
 
-    /// The next event; `None` at the end of the stream.
+    /// Returns the next event, or `None` at the end of the stream.
     ///
     /// # Errors
-    /// When nothing happens within 30 s, the connection breaks, or a line is not an event.
+    /// Fails if nothing happens within 30 s, the connection breaks, or a line is not an event.
     pub async fn try_next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
@@ -253,10 +253,10 @@ impl Watch {
         }
     }
 
-    /// The next event, if it is of this kind and about an object of this name: its object.
+    /// Returns the object of the next event, which must be of this kind and about an object of this name.
     ///
     /// # Errors
-    /// When it is another, and as [`Watch::next`].
+    /// Fails if it is another event, and as [`Watch::next`] does.
     pub async fn expect(&mut self, kind: &str, name: &str) -> Result<Value> {
         let event = self.next().await?;
         let got = (event.kind.as_str(), event.object["metadata"]["name"].as_str().unwrap_or_default());

@@ -1,18 +1,18 @@
-//! End-to-end tests: each takes a [`Cluster`] and does not know which.
+//! End-to-end tests: each takes a [`Cluster`], and works on any.
 //!
-//! The embedded server is always there. A real control plane (etcd and kube-apiserver, started by the tests and ended
-//! with them) joins in when `KUBEBUILDER_ASSETS` names its folder, as for envtest: it is the referee, and where the two
-//! differ the embedded server is wrong. `cargo xtask e2e` has it be a kind cluster instead, or another that is there.
+//! The tests always run on the embedded server. If `KUBEBUILDER_ASSETS` names its folder, as for envtest, they also run on
+//! a real control plane (etcd and kube-apiserver), which the tests start and stop. It is the reference: where the two
+//! differ, the embedded server is wrong. `cargo xtask e2e` can use a kind cluster or an existing cluster instead.
 //! [`on_each_cluster!`] makes two tests of an `async fn`, `embedded` and `real`.
 //!
 //! ```sh
 //! cargo test -p e2e                                       # the embedded server
 //! KUBEBUILDER_ASSETS=/path/to/programs cargo test -p e2e  # and kube-apiserver with etcd
 //! cargo test -p e2e -- watches::                          # one topic, see tests/suite
-//! cargo test -p e2e -- ::real                             # the real one alone
+//! cargo test -p e2e -- ::real                             # only the real one
 //! ```
 //!
-//! What a test needs and a provider lacks is printed as skipped, by name, and with the reason: [`Need`] lists it.
+//! A test that a provider cannot run is skipped, and its name and the reason are printed: see [`Need`].
 
 mod clients;
 mod cluster;

@@ -1,40 +1,40 @@
-//! What a test needs of its cluster.
+//! The needs of a test, which a cluster may or may not meet.
 
-/// What a test does that not every cluster allows.
+/// Something that a test does or relies on, and that not every cluster supports or allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Stops and starts the API server.
     Restart,
     /// Makes the server forget its history.
     Compaction,
-    /// Counts on controllers: namespaces that end, default ServiceAccounts, garbage collection.
+    /// Relies on controllers: namespace deletion, default ServiceAccounts, garbage collection.
     Controllers,
-    /// Counts on none: no admission that fills in ServiceAccounts, and nobody who acts on the objects.
+    /// Relies on the absence of controllers that change the objects, and of admission that fills in ServiceAccounts.
     NoControllers,
-    /// Changes what the tests share: a cluster of its own.
+    /// Changes state that the tests share: the test needs the cluster to itself.
     Alone,
-    /// Runs kubectl, of the version whose words the tests expect.
+    /// Runs kubectl, in the version whose messages the tests expect.
     Kubectl,
     /// Runs the program in `e2e/go`.
     Go,
-    /// Runs pods, with the image of crdctl.
+    /// Runs pods with the image of crdctl.
     Nodes,
-    /// Shows the administrator's client certificate.
+    /// Uses the administrator's client certificate.
     Certificate,
-    /// Counts on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.
+    /// Relies on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.
     WatchLists,
-    /// Counts on a server that refuses them.
+    /// Relies on a server that refuses watch-lists.
     NoWatchLists,
 }
 
-/// Whether the API server does watch-lists: a server of ours does unless it is told not to.
+/// Whether an API server that we start supports watch-lists. It does by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WatchLists {
     On,
     Off,
 }
 
-/// What a provider lacks, in words: the reason to skip a test.
+/// The reason to skip a test: what the provider lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped(pub String);
 

@@ -1,9 +1,10 @@
-//! Who the things of a run belong to, so that what a killed run left can be told from what another run uses.
+//! The ownership of a run's files and containers. It distinguishes leftovers of a killed run from resources that another
+//! run is using.
 //!
-//! An owner is a folder in the temporary one, with a file that its process holds a lock on. What a run writes is in the
-//! folder, and its containers carry the file's path as a label. The kernel lets go of the lock when the process ends,
-//! however it ends: what belongs to an owner whose file can be locked, or is gone, is nobody's any more. Process ids
-//! would not do: they are given again.
+//! An owner is a folder in the temporary folder, with a file that its process holds a lock on. A run writes its files to
+//! this folder, and its containers carry the lock file's path as a label. The kernel releases the lock when the process
+//! ends, however it ends: if an owner's file can be locked, or does not exist, its resources are leftovers. Process ids
+//! would not work, because they are reused.
 
 use std::{
     env, fs,
@@ -20,10 +21,10 @@ use crate::{eventually, supervisor};
 
 const PREFIX: &str = "e2e-run-";
 const LOCK: &str = "owner";
-/// After this time a folder without a lock is not about to get one.
+/// A folder that has no lock file after this time will not get one.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// This process as an owner. Dropped, it owns nothing any more, and its folder is gone.
+/// This process as an owner. Its lock is released and its folder is removed on drop.
 #[derive(Debug)]
 pub struct Owner {
     folder: TempDir,
@@ -31,14 +32,14 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Of this process. First removes the folders of those that were killed.
+    /// Creates an owner for this process. First removes the folders of owners that were killed.
     ///
     /// # Errors
-    /// When the temporary folder cannot be written to.
+    /// Fails if the temporary folder cannot be written to.
     pub fn new() -> Result<Owner> {
         sweep(&env::temp_dir());
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().context("make the run's folder")?;
-        // Under its name only once it is locked.
+        // The file gets its final name only once it is locked.
         let new = folder.path().join("new");
         let lock = File::create_new(&new).context("write the owner's file")?;
         lock.lock().context("lock the owner's file")?;
@@ -46,7 +47,7 @@ impl Owner {
         Ok(Owner { folder, _lock: lock })
     }
 
-    /// The one that the tests of this process share for as long as one of them needs it.
+    /// Returns the owner that the tests of this process share while any of them needs it.
     pub(crate) fn shared() -> Result<Arc<Owner>> {
         static SHARED: Mutex<Weak<Owner>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,22 +59,22 @@ impl Owner {
         Ok(owner)
     }
 
-    /// What it writes is in here.
+    /// Returns the folder for the run's files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What a container's label says.
+    /// Returns the value of a container's owner label.
     #[cfg(feature = "containers")]
     pub(crate) fn label(&self) -> String {
         self.folder.path().join(LOCK).display().to_string()
     }
 
-    /// Removes the folder, in which programs that were just killed may still write, and servers that are still to be
-    /// killed: those end with their folders.
+    /// Removes the folder. Programs that were just killed may still write to it, so removal is retried. Servers that are
+    /// still to be killed are waited for: they are gone when their folders are.
     ///
     /// # Errors
-    /// When it does not go within 20 s.
+    /// Fails if the folder cannot be removed within 20 s.
     pub async fn close(self) -> Result<()> {
         const LIMIT: Duration = Duration::from_secs(10);
         let folder = self.folder.path();
@@ -81,7 +82,7 @@ impl Owner {
             ensure!(!has_servers(folder), "servers run");
             Ok(())
         });
-        // Else they are not those of a shell that ends them.
+        // If folders remain after this time, there is no shell left that would end their servers.
         let _ = servers.await;
         eventually(LIMIT, || async {
             match fs::remove_dir_all(folder) {
@@ -99,7 +100,7 @@ fn has_servers(folder: &Path) -> bool {
     entries.any(|entry| entry.file_name().to_string_lossy().starts_with(supervisor::PREFIX))
 }
 
-/// Whether the process that this label names has ended.
+/// Reports whether the process that this label names has ended.
 pub(crate) fn is_gone(label: &str) -> bool {
     match File::open(Path::new(label)) {
         Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
@@ -107,7 +108,7 @@ pub(crate) fn is_gone(label: &str) -> bool {
     }
 }
 
-/// Removes what killed owners have left in a folder. What cannot be removed is left: it is somebody else's.
+/// Removes the folders of killed owners. A folder that cannot be removed stays: it belongs to another user.
 fn sweep(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let owners = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_is_there_until_it_is_dropped() {
+    fn an_owner_exists_until_it_is_dropped() {
         let owner = Owner::new().unwrap();
         let (folder, lock) = (owner.folder().to_owned(), owner.folder().join(LOCK));
         assert!(!is_gone(&lock.to_string_lossy()));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_owners_left_is_swept_and_nothing_else() {
+    fn only_leftovers_of_killed_owners_are_swept() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = |name: &str| {
             let folder = temporary.path().join(name);

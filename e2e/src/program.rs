@@ -1,4 +1,4 @@
-//! Programs that a test runs against its cluster.
+//! Runs programs to completion, and finds kubectl.
 
 use std::{
     env,
@@ -14,22 +14,22 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 /// How long a program may run.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a program did.
+/// The outcome of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained.
+    /// Its standard error.
     pub stderr: String,
 }
 
-/// The version of kubectl whose words the tests expect; they differ from release to release.
+/// The version of kubectl whose messages the tests expect; they differ between releases.
 pub(crate) const KUBECTL_VERSION: &str = "1.37";
 
-/// The kubectl of the environment: `TEST_ASSET_KUBECTL`, that of `KUBEBUILDER_ASSETS`, or one on `PATH`; the first that is
-/// of [`KUBECTL_VERSION`].
+/// Finds kubectl: the first of `TEST_ASSET_KUBECTL`, the one in `KUBEBUILDER_ASSETS`, and those on `PATH` that has
+/// [`KUBECTL_VERSION`].
 pub(crate) fn kubectl() -> Option<&'static Path> {
     static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let named = env::var_os("TEST_ASSET_KUBECTL").map(PathBuf::from);
@@ -49,8 +49,8 @@ fn is_expected(kubectl: &Path) -> bool {
     version.is_some_and(|version| version.starts_with(&format!("v{KUBECTL_VERSION}.")))
 }
 
-/// Keeps from a command what cargo told this program about its package. To some build scripts (ring's) it matters, so a
-/// cargo that saw it would build all over again what depends on them.
+/// Removes the variables that describe this program's package from a command's environment. Some build scripts (ring's)
+/// depend on them, so a cargo that inherited them would rebuild these crates and their dependents.
 pub fn without_package(command: &mut std::process::Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -60,17 +60,17 @@ pub fn without_package(command: &mut std::process::Command) {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, with `input` as its stdin.
 ///
 /// # Errors
-/// When it cannot be run, or takes longer than a minute.
+/// Fails if it cannot be run, or takes longer than a minute.
 pub async fn run(mut command: Command, input: &str) -> Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let program = format!("{:?}", command.as_std());
     let mut child = command.spawn().with_context(|| program.clone())?;
     let mut stdin = child.stdin.take().context("stdin")?;
     let finish = async {
-        // A program that does not read is no error.
+        // It is not an error if the program does not read its stdin.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         child.wait_with_output().await
@@ -84,10 +84,10 @@ pub async fn run(mut command: Command, input: &str) -> Result<Output> {
 }
 
 impl Output {
-    /// What it printed, if it succeeded.
+    /// Returns its standard output, if it succeeded.
     ///
     /// # Errors
-    /// When its exit code is not 0.
+    /// Fails if its exit code is not 0.
     pub fn ok(self) -> Result<String> {
         ensure!(self.code == Some(0), "{self:?}");
         Ok(self.stdout)

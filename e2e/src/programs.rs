@@ -1,4 +1,4 @@
-//! Programs that a test runs against its cluster: kubectl, and those of Go's clients.
+//! Runs programs against a test's cluster: kubectl, and the program in `e2e/go`.
 
 use std::{ffi::OsStr, process::Stdio};
 
@@ -15,23 +15,23 @@ impl Cluster {
     /// Runs kubectl as the administrator, in the test's namespace. Only for tests that need [`crate::Need::Kubectl`].
     ///
     /// # Errors
-    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
+    /// Fails if it cannot be run or takes longer than a minute. A kubectl that fails is not an error but an [`Output`].
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
         self.kubectl_reading("", arguments).await
     }
 
-    /// The same with something on stdin.
+    /// Runs kubectl with `input` as its stdin.
     ///
     /// # Errors
-    /// As [`Cluster::kubectl`].
+    /// Fails as [`Cluster::kubectl`] does.
     pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Result<Output> {
         program::run(self.kubectl_command(arguments)?, input).await
     }
 
-    /// kubectl in the background, for what it prints as it goes on; ended when the handle is dropped.
+    /// Starts kubectl in the background, to read its output while it runs. It is killed when the handle is dropped.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// Fails if it cannot be run.
     pub fn kubectl_in_background(&self, arguments: &[&str]) -> Result<Child> {
         let mut command = self.kubectl_command(arguments)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("run kubectl")
@@ -52,11 +52,11 @@ impl Cluster {
         Ok(command)
     }
 
-    /// Runs a scenario of the program in the test's namespace, as the administrator. Only for tests that need
+    /// Runs a scenario of the program in `e2e/go`, as the administrator, in the test's namespace. Only for tests that need
     /// [`crate::Need::Go`].
     ///
     /// # Errors
-    /// When it cannot be run or takes longer than a minute; that it fails is an [`Output`].
+    /// Fails if it cannot be run or takes longer than a minute. A scenario that fails is not an error but an [`Output`].
     pub async fn go(&self, scenario: &str) -> Result<Output> {
         let program = go::binary().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
         let mut command = Command::new(program);

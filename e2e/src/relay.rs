@@ -1,4 +1,4 @@
-//! A way to the server that can be cut, or that breaks all the time: a test's network.
+//! A network connection to the server that a test can cut, or make unreliable.
 
 use std::{
     net::SocketAddr,
@@ -19,8 +19,8 @@ use tokio::{
     time::sleep,
 };
 
-/// Passes connections on to a server, as well as the weather lets it. A connection lasts no longer than the weather in
-/// which it began. Ends when it is dropped.
+/// Forwards connections to a server, subject to the weather. A connection is closed when the weather changes. The relay
+/// stops on drop.
 pub struct Relay {
     client: Client,
     weather: Arc<watch::Sender<Weather>>,
@@ -31,20 +31,20 @@ pub struct Relay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
     Fair,
-    /// No connection comes about.
+    /// All connections are dropped.
     Cut,
-    /// Each connection has a fault, drawn with this seed.
+    /// Each connection has a random fault, drawn with this seed.
     Storm(u64),
 }
 
-/// What is wrong with a connection.
+/// A connection's fault.
 #[derive(Debug)]
 struct Fault {
-    /// After so many bytes from the server it breaks; mostly in the middle of a line.
+    /// The connection breaks after this many bytes from the server, mostly in the middle of a line.
     after: usize,
-    /// Before it breaks, nothing comes for so long.
+    /// Before it breaks, it is silent for this long.
     silence: Duration,
-    /// Each piece from the server comes so much later.
+    /// Each chunk from the server is delayed by this much.
     delay: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Relay {
         Ok(Relay { client, weather, broken, _accepting: accepting })
     }
 
-    /// A client whose connections go through here.
+    /// Returns a client whose connections go through the relay.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -73,8 +73,8 @@ impl Relay {
         self.weather.send_replace(Weather::Cut);
     }
 
-    /// Breaks all connections, and each new one after a while: refused, cut after some bytes, silent before it is cut, or
-    /// slow. The same seed gives the same faults in the order in which connections come.
+    /// Breaks all connections, and each new one after a while: it is closed at once or after some bytes, and may be slow,
+    /// or silent before it breaks. The same seed gives the same faults, in the order in which connections are accepted.
     pub fn storm(&self, seed: u64) {
         self.weather.send_replace(Weather::Storm(seed));
     }
@@ -84,7 +84,7 @@ impl Relay {
         self.weather.send_replace(Weather::Fair);
     }
 
-    /// How many connections a storm has broken.
+    /// Returns how many connections storms have broken.
     pub fn broken(&self) -> usize {
         self.broken.load(Ordering::Relaxed)
     }
@@ -94,9 +94,9 @@ impl Fault {
     fn draw(random: &mut fastrand::Rng) -> Fault {
         let after = match random.u8(0..10) {
             0 => 0,
-            // In the handshake, or soon after it.
+            // During the handshake, or soon after it.
             1 | 2 => random.usize(0..6_000),
-            // In a list, or among the first events.
+            // During a list, or among the first events.
             3..6 => random.usize(6_000..60_000),
             // Later.
             _ => random.usize(60_000..300_000),
@@ -107,7 +107,7 @@ impl Fault {
         Fault { after, silence, delay }
     }
 
-    /// Passes on what comes from the server, until the fault shows.
+    /// Forwards data from the server until the fault occurs.
     async fn deliver(
         &self,
         server: &mut (impl io::AsyncRead + Unpin),
@@ -152,7 +152,7 @@ async fn accept(
         };
         let broken = Arc::clone(&broken);
         connections.spawn(async move {
-            // Dropping both sockets is what a client sees as a broken connection.
+            // The client sees a broken connection when both sockets are dropped.
             tokio::select! {
                 () = pass(inbound, server, fault.as_ref()), if began != Weather::Cut => {
                     broken.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
@@ -164,7 +164,7 @@ async fn accept(
     }
 }
 
-/// Passes a connection on until it ends. That the other side is gone is no error here.
+/// Forwards a connection until it ends. It is not an error if the other side is gone.
 async fn pass(mut inbound: TcpStream, server: SocketAddr, fault: Option<&Fault>) {
     let Ok(mut outbound) = TcpStream::connect(server).await else { return };
     let Some(fault) = fault else {

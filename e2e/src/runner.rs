@@ -1,4 +1,4 @@
-//! One test on one cluster.
+//! Runs one test on one cluster.
 
 use std::{io::Write as _, panic::resume_unwind, pin::pin, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     need::Need,
 };
 
-/// No test may take longer; one that hangs says so.
+/// How long a test may take, so that one that hangs fails.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Makes `name::embedded` and `name::real` of each `async fn name(cluster: Cluster) -> Result<()>`, with what it
-/// needs in brackets:
+/// Makes the tests `name::embedded` and `name::real` from each `async fn name(cluster: Cluster) -> Result<()>`. A test's
+/// needs are listed in brackets:
 ///
 /// ```
 /// use anyhow::Result;
@@ -55,10 +55,10 @@ macro_rules! on_each_cluster {
     )+};
 }
 
-/// Runs a test, or says by name why it is skipped.
+/// Runs a test, or prints its name and why it is skipped.
 ///
 /// # Errors
-/// When the cluster cannot be had, the test fails, or it takes longer than two minutes.
+/// Fails if the cluster does not start, the test fails, or it takes longer than two minutes.
 pub fn run<F, Fut>(provider: Provider, test: &str, needs: &[Need], body: F) -> Result<()>
 where
     F: FnOnce(Cluster) -> Fut,
@@ -69,7 +69,7 @@ where
         let cluster = match Cluster::start(provider, needs).await.context("start the cluster")? {
             Ok(cluster) => cluster,
             Err(reason) => {
-                // Past the test harness, which shows the output of failed tests only.
+                // This bypasses the test harness, which shows only the output of failed tests.
                 let name = test.split_once("::").map_or(test, |(_, name)| name);
                 writeln!(std::io::stderr(), "skipped: {name} on {provider:?}: {}", reason.0)?;
                 return Ok(());
@@ -88,7 +88,7 @@ where
     })
 }
 
-/// Ends a test that takes too long. The time does not count in which crdctl is built, which a test may find to do.
+/// Ends a test that takes too long. The time to build crdctl, which a test may have to do first, does not count.
 async fn in_time(test: impl Future<Output = Result<()>>) -> Result<()> {
     let begun = Instant::now();
     let mut test = pin!(test);

@@ -1,12 +1,12 @@
 # Runs servers for a process that may die at any moment: `sh -c "$(cat supervise.sh)" supervise DIR`.
 #
-# Commands come in on stdin, one a line: `start NAME PROGRAM ARGUMENT...` and `stop NAME`, quoted as for a shell.
-# DIR/NAME.log gets what the server prints, DIR/NAME.exit its exit code once it has ended. When stdin ends, be it that
-# the owner closed it, returned, panicked or was killed, every server is killed and DIR removed. Killed, not asked: their
-# data goes too, and kube-apiserver waits for an etcd that is gone. Nothing of that counts on DIR: somebody may be
-# removing it.
+# Commands are read from stdin, one per line: `start NAME PROGRAM ARGUMENT...` and `stop NAME`, quoted as for a shell.
+# DIR/NAME.log gets the server's output, and DIR/NAME.exit its exit code once it has ended. When stdin ends, because the
+# owner closed it, returned, panicked or was killed, every server is killed and DIR is removed. The servers are killed
+# rather than terminated: their data is removed anyway, and kube-apiserver would wait for an etcd that has ended. None of
+# this relies on DIR, which somebody may be removing.
 dir=$1
-# NAME:PROCESS of each that was started last under its name.
+# NAME:PROCESS of the server that was last started under each name.
 servers=
 trap '' HUP INT TERM
 
@@ -17,7 +17,7 @@ start() {
   for server in $servers; do
     case $server in "$name":*) ;; *) others="$others $server" ;; esac
   done
-  # The process id comes by the pipe of the substitution; who waits for the server goes on without it.
+  # The process id is passed through the pipe of the substitution; the subshell that waits for the server closes it.
   process=$(
     (
       "$@" </dev/null >>"$dir/$name.log" 2>&1 &

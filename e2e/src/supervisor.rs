@@ -1,9 +1,9 @@
 //! Child processes that end with this process, however it ends.
 //!
-//! The servers are children of a shell whose stdin is a pipe from here. The kernel closes the pipe when this process
-//! is gone, also when it was killed, and the shell then ends the servers and removes their folder. Nothing else works
-//! everywhere without `unsafe`: a destructor does not run on SIGKILL, and a parent-death signal has to be asked for
-//! between fork and exec.
+//! The servers are children of a shell whose stdin is a pipe from this process. The kernel closes the pipe when this
+//! process ends, even if it is killed, and the shell then kills the servers and removes their folder. Nothing else works
+//! everywhere without `unsafe`: a destructor does not run on SIGKILL, and a parent-death signal must be requested between
+//! fork and exec.
 
 use std::{
     fmt::Write as _,
@@ -19,10 +19,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::eventually;
 
-/// Of the names of the servers' folders.
+/// The prefix of the names of the servers' folders.
 pub(crate) const PREFIX: &str = "e2e-control-plane-";
 
-/// Servers and their folder; both are gone when this is dropped.
+/// Servers and their folder. On drop, the servers are killed and the folder is removed.
 pub(crate) struct Supervisor {
     folder: PathBuf,
     shell: Child,
@@ -39,7 +39,7 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A ctrl-c in the terminal goes to this process; the shell acts on its end.
+            // A ctrl-c in the terminal goes only to this process; the shell reacts when this process ends.
             .process_group(0)
             .spawn()
             .context("start the shell that supervises the servers")?;
@@ -47,14 +47,14 @@ impl Supervisor {
         Ok(Supervisor { folder: folder.keep(), shell, commands })
     }
 
-    /// Where the servers keep their files.
+    /// Returns the folder for the servers' files.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Starts a server under a name of one word.
+    /// Starts a server under a name, which must be a single word.
     pub(crate) fn start(&self, name: &str, command: &[String]) -> Result<()> {
-        // Not left to the shell, which reads its commands a little later: `exited` is about this start from now on.
+        // The shell does not do this, because it reads its commands later: from now on, `exited` is about this start.
         match std::fs::remove_file(self.exit_file(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -67,7 +67,7 @@ impl Supervisor {
         self.tell(&line)
     }
 
-    /// Kills a server and waits until it is gone.
+    /// Kills a server and waits until it has ended.
     pub(crate) async fn stop(&self, name: &str) -> Result<()> {
         self.tell(&format!("stop {name}"))?;
         eventually(Duration::from_secs(10), || async {
@@ -77,7 +77,7 @@ impl Supervisor {
         .await
     }
 
-    /// Whether a server that was started has ended.
+    /// Reports whether a server that was started has ended.
     pub(crate) fn exited(&self, name: &str) -> bool {
         self.exit_file(name).exists()
     }
@@ -86,7 +86,7 @@ impl Supervisor {
         self.folder.join(format!("{name}.exit"))
     }
 
-    /// The last lines that a server printed.
+    /// Returns the last lines that a server printed.
     pub(crate) fn log_tail(&self, name: &str) -> String {
         let log = std::fs::read(self.folder.join(format!("{name}.log"))).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -104,7 +104,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         drop(self.commands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-        // It kills the servers, so this is a matter of milliseconds. A failure leaves nothing to do.
+        // The shell kills the servers, so this takes milliseconds. Nothing can be done about a failure.
         let _ = self.shell.wait();
     }
 }

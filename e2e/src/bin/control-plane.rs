@@ -1,4 +1,4 @@
-//! Runs a real control plane for as long as its stdin is open, and prints where its kubeconfig is.
+//! Runs a real control plane while stdin is open, and prints the path of its kubeconfig.
 
 use std::io::{Read as _, Write as _, stdin, stdout};
 

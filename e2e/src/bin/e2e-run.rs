@@ -1,11 +1,11 @@
-//! Runs a command with a cluster, and removes the cluster afterwards: what `cargo xtask e2e` does. The command finds a
-//! cluster that is started for it, and that of the user's kubeconfig, by `KUBECONFIG`, and the tests by the variables
-//! that `given` lists; embedded servers and control planes the tests start by themselves.
+//! Runs a command with a cluster, and removes the cluster afterwards, for `cargo xtask e2e`. A cluster that is started for
+//! the command, or that of the user's kubeconfig, is passed to it in `KUBECONFIG`, and to the tests in the variables that
+//! `given` lists. Embedded servers and envtest control planes are started by the tests themselves.
 //!
-//! Whatever ends this process, SIGKILL too, ends the command and all that it started. What is left on disk and in the
-//! engine is the [`Owner`]'s, and the next run removes it.
+//! However this process ends, even by SIGKILL, the command and everything that it started ends too. Leftovers on disk and
+//! in the engine belong to the [`Owner`], and the next run removes them.
 
-#![expect(clippy::print_stderr, reason = "a command tells its user what it does")]
+#![expect(clippy::print_stderr, reason = "a command reports its progress to its user")]
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use e2e::{Handed, Owner, existing::Existing, group::Group, program::without_package};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Run a command with a cluster, which is gone afterwards.
+/// Run a command with a cluster, and remove the cluster afterwards
 #[derive(Parser)]
 #[command(disable_help_subcommand = true)]
 struct Cli {
@@ -27,28 +27,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Which {
-    /// None is started: the tests have kube-embedded
+    /// Start no cluster: the tests use kube-embedded
     Embedded {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// None is started: the tests start kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
+    /// Start no cluster: the tests start kube-apiserver and etcd from KUBEBUILDER_ASSETS
     Envtest {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// The current context of the kubeconfig
+    /// Use the current context of the kubeconfig
     Existing {
-        /// Also when the server is not on this machine
+        /// Use it even if the server is not on this machine
         #[arg(long)]
         yes: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// A kind cluster, by the Docker engine
+    /// Start a kind cluster in the Docker engine
     #[cfg(feature = "containers")]
     Kind(containers::Options),
-    /// A k3s cluster, by the Docker engine
+    /// Start a k3s cluster in the Docker engine
     #[cfg(feature = "containers")]
     K3s(containers::Options),
 }
@@ -56,7 +56,7 @@ enum Which {
 /// How a run ended.
 enum End {
     Command(ExitStatus),
-    /// By a signal to us, of this number.
+    /// This process received the signal of this number.
     Signal(u8),
 }
 
@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the command with what it starts by itself, whatever cluster a caller's environment describes.
+/// Runs the command without a cluster, even if the caller's environment describes one.
 async fn alone(owner: &Owner, command: Vec<OsString>) -> Result<ExitStatus> {
     run_command(owner, command, |command| {
         command.env_remove("E2E_KUBECONFIG");
@@ -97,8 +97,8 @@ async fn existing(owner: &Owner, yes: bool, command: Vec<OsString>) -> Result<Ex
     let Existing { context, server, .. } = &existing;
     ensure!(
         yes || existing.is_local(),
-        "the context {context:?} is of {server}, which is not on this machine: the tests install CRDs and make \
-         namespaces there; --yes runs them"
+        "the server of the context {context:?}, {server}, is not on this machine: the tests would install CRDs and create \
+         namespaces there; --yes allows that"
     );
     eprintln!("e2e: the context {context:?}, {server}");
     let handed = Handed::new(owner, "existing", &existing.kubeconfig, None)?;
@@ -126,7 +126,7 @@ async fn run_command(
     Group::start(&command)?.wait().await
 }
 
-/// Runs to the end, or until a signal ends it: the work is dropped then, and what it started with it.
+/// Runs the work to its end, or until a signal arrives: then the work is dropped, which ends everything that it started.
 async fn until_signal(
     work: impl AsyncFnOnce(&Owner, Vec<OsString>) -> Result<ExitStatus>,
     command: Vec<OsString>,
@@ -138,12 +138,12 @@ async fn until_signal(
         number = signals.next() => Ok(End::Signal(number)),
     };
     let closed = owner.close().await;
-    // Of two errors the first is told.
+    // If there are two errors, the first is reported.
     let end = end?;
     closed.map(|()| end)
 }
 
-/// The signals that ask for the end.
+/// The signals that ask the process to end.
 struct Signals {
     hangup: Signal,
     interrupt: Signal,
@@ -160,7 +160,7 @@ impl Signals {
         })
     }
 
-    /// The number of the next one.
+    /// Waits for the next signal, and returns its number.
     async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.hangup.recv() => 1,
@@ -172,7 +172,7 @@ impl Signals {
 
 #[cfg(feature = "containers")]
 mod containers {
-    //! Clusters that are started and removed.
+    //! Clusters in containers, which are started and removed.
 
     use std::{
         env,
@@ -187,7 +187,7 @@ mod containers {
 
     use super::*;
 
-    /// How the cluster is to be.
+    /// The options for a cluster in a container.
     #[derive(Args)]
     pub(crate) struct Options {
         /// The image of the node
@@ -199,14 +199,14 @@ mod containers {
         /// Leave the cluster running
         #[arg(long)]
         keep: bool,
-        /// Build the image of crdctl and give it to the node
+        /// Build the image of crdctl, and load it on the node
         #[arg(long)]
         crdctl: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     }
 
-    /// Runs the command; whatever happens, what is not kept is removed.
+    /// Runs the command. Whatever happens, everything that is not kept is removed.
     pub(crate) async fn run(distribution: Distribution, options: Options) -> Result<End> {
         let mut signals = Signals::new()?;
         let cluster = format!("e2e-{:x}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
@@ -226,7 +226,7 @@ mod containers {
         let tag = options.crdctl.then(|| format!("localhost/crdctl:{cluster}"));
         let run = Run { engine: &engine, owner: &owner, cluster, tag: tag.clone() };
 
-        // A panic comes by here too.
+        // The cleanup also runs after a panic.
         let end = AssertUnwindSafe(run.until_signal(plan, options, &mut signals)).catch_unwind().await;
         let kept = matches!(&end, Ok(Ok((_, true))));
         if let Ok(Ok((End::Signal(number), _))) = &end {
@@ -245,22 +245,22 @@ mod containers {
             removed = removed => removed,
             _ = signals.next() => Ok(()),
         };
-        // Of two errors the first is told.
+        // If there are two errors, the first is reported.
         let (end, _) = end.unwrap_or_else(|panic| resume_unwind(panic))?;
         removed.map(|()| end)
     }
 
-    /// What a run has from its beginning on.
+    /// The state of a run that is known from its beginning.
     struct Run<'a> {
         engine: &'a Engine,
         owner: &'a Owner,
         cluster: String,
-        /// Of the image of crdctl, if one is wanted.
+        /// The tag of the image of crdctl, if one is requested.
         tag: Option<String>,
     }
 
     impl Run<'_> {
-        /// Runs to the end or to a signal; tells whether the cluster is kept.
+        /// Runs to the end or until a signal arrives. Also returns whether the cluster is kept.
         async fn until_signal(
             &self,
             plan: Plan,
@@ -272,8 +272,8 @@ mod containers {
                 number = signals.next() => return Ok((End::Signal(number), false)),
             };
             eprintln!("e2e: starting {}", plan.image());
-            // A signal waits for it, for a minute at most: the engine would go on, and make a container that is
-            // removed already.
+            // A signal does not interrupt this, which takes at most a minute: the engine would continue, and create a
+            // container after its removal.
             let node = plan.start(self.engine, self.owner).await?;
             tokio::select! {
                 status = self.drive(&node, image.as_deref(), options.keep, options.command) => {
@@ -283,7 +283,7 @@ mod containers {
             }
         }
 
-        /// Sees to the images; returns that of crdctl.
+        /// Pulls the node's image if it is missing. Builds the image of crdctl if it is requested, and returns it.
         async fn prepare(&self, plan: &Plan) -> Result<Option<Vec<u8>>> {
             let image = match &self.tag {
                 Some(tag) => image(self.engine, self.owner, tag).await?,
@@ -295,7 +295,7 @@ mod containers {
             Ok(image)
         }
 
-        /// Makes a cluster of the node and runs the command with it.
+        /// Sets up the cluster on the node, and runs the command with it.
         async fn drive(
             &self,
             node: &RunningNode,
@@ -338,20 +338,20 @@ mod containers {
         Ok(kubeconfig)
     }
 
-    /// Collects the logs and tells where they are.
+    /// Collects the logs, and returns a message that says where they are.
     async fn logs(node: &RunningNode, cluster: &str) -> Result<String> {
         let folder = folder()?.join(format!("{cluster}-logs"));
         node.collect_logs(&folder).await?;
         Ok(format!("the node's logs are in {}", folder.display()))
     }
 
-    /// The image of crdctl; none where the programs of this machine are not those of a node.
+    /// Builds the image of crdctl, or returns `None` if programs of this machine cannot run on a node.
     async fn image(engine: &Engine, owner: &Owner, tag: &str) -> Result<Option<Vec<u8>>> {
         if !cfg!(target_os = "linux") {
             eprintln!("e2e: no image of crdctl is built here: that needs Linux");
             return Ok(None);
         }
-        eprintln!("e2e: building crdctl as one static file, for its image");
+        eprintln!("e2e: building crdctl as a static binary, for its image");
         let program = build_crdctl().await?;
         let containerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Containerfile");
         let files = [("Containerfile", containerfile.as_path()), ("crdctl", &program)];
@@ -362,11 +362,11 @@ mod containers {
         let rustc = tokio::process::Command::new("rustc").arg("-vV").output().await.context("run rustc")?;
         let version = String::from_utf8_lossy(&rustc.stdout);
         let host =
-            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
+            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc reports no host")?;
         let target = target()?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         without_package(&mut cargo);
-        // With a target the flag is not for build scripts and macros, which it would break.
+        // With an explicit target, the flag does not apply to build scripts and macros, which it would break.
         cargo.args([
             "build",
             "--quiet",
@@ -383,14 +383,14 @@ mod containers {
         Ok(target.join(host).join("debug/crdctl"))
     }
 
-    /// Where what a run leaves goes.
+    /// Returns the folder for the files that a run leaves behind.
     fn folder() -> Result<PathBuf> {
         let folder = target()?.join("e2e");
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// cargo's target folder, in which this program lies.
+    /// Returns cargo's target folder, which contains this program.
     fn target() -> Result<PathBuf> {
         let this = env::current_exe()?;
         Ok(this.ancestors().nth(2).context("a program outside of a target folder")?.to_owned())

@@ -1,5 +1,5 @@
-//! The Docker engine: containers by testcontainers, and by the engine's own API what that does not have (copying into
-//! a running container, building and saving images, finding what others left).
+//! The Docker engine. Containers are started through testcontainers; what it does not support (copying into a running
+//! container, building and saving images, finding leftovers of other runs) uses the engine's API directly.
 
 use std::{collections::HashMap, mem::ManuallyDrop, path::Path, time::Duration};
 
@@ -32,32 +32,34 @@ use crate::{
     program::Output,
 };
 
-/// How long a command in a container may run: kubeadm gives up by itself after less.
+/// How long a command in a container may run. kubeadm itself gives up sooner.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// A Docker engine that answers.
+/// A connection to a Docker engine.
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
     cgroup_v1: bool,
 }
 
-/// A running container. Its end is [`Engine::remove`], or with its owner's the next run's [`Engine::sweep`].
+/// A running container. It is removed by [`Engine::remove`], or, once its owner has ended, by the next run's
+/// [`Engine::sweep`].
 pub(crate) struct Container {
-    /// Never dropped: its destructor would block the thread that listens for signals, and remove what is kept.
+    /// Never dropped: its destructor would block the thread that listens for signals, and remove containers that are to be
+    /// kept.
     inner: ManuallyDrop<ContainerAsync<GenericImage>>,
     docker: Docker,
-    /// In the engine's network.
+    /// Its address in the engine's network.
     pub(crate) address: String,
-    /// On 127.0.0.1.
+    /// Its published port on 127.0.0.1.
     pub(crate) port: u16,
 }
 
 impl Engine {
-    /// The engine that `DOCKER_HOST` names, else the one on the usual sockets.
+    /// Connects to the engine that `DOCKER_HOST` names, or else to the one on the usual sockets.
     ///
     /// # Errors
-    /// When none answers, with what to do about it.
+    /// Fails if no engine answers. The message says what to do about it.
     pub async fn connect() -> Result<Engine> {
         let advice = "no Docker engine answers: start one, or let DOCKER_HOST name it (`--cluster embedded` needs none)";
         let docker = docker_client_instance().await.context(advice)?;
@@ -65,16 +67,16 @@ impl Engine {
         Ok(Engine { docker, cgroup_v1: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1) })
     }
 
-    /// Whether containers have cgroup v1.
+    /// Reports whether containers use cgroup v1.
     pub(crate) fn has_cgroup_v1(&self) -> bool {
         self.cgroup_v1
     }
 
-    /// Removes the containers and images of owners that have ended without removing them, as after SIGKILL; tells their
-    /// names.
+    /// Removes the containers and images of owners that have ended without removing them, for example after SIGKILL.
+    /// Returns their names.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// Fails if the engine refuses.
     pub async fn sweep(&self) -> Result<Vec<String>> {
         let filters = HashMap::from([("label", vec![OWNER_LABEL])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -102,13 +104,13 @@ impl Engine {
         Ok(swept)
     }
 
-    /// Removes a container and its volumes, running or not; one that is not there is no error.
+    /// Removes a container and its volumes, whether it runs or not. It is not an error if it does not exist.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// Fails if the engine refuses.
     pub async fn remove(&self, name: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        // Somebody else may be removing it, and is asked until it is gone.
+        // If another process is already removing it, this is retried until it is gone.
         eventually(Duration::from_secs(30), || async {
             match self.docker.remove_container(name, Some(options.clone())).await {
                 Ok(()) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
@@ -118,10 +120,10 @@ impl Engine {
         .await
     }
 
-    /// Pulls an image that is not there; tells whether it did.
+    /// Pulls an image if it is missing, and returns whether it did so.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// Fails if the image cannot be pulled.
     pub async fn pull_missing(&self, image: &str) -> Result<bool> {
         match self.docker.inspect_image(image).await {
             Ok(_) => return Ok(false),
@@ -131,14 +133,14 @@ impl Engine {
         let (repository, tag) = split_image(image);
         let pulled = GenericImage::new(repository, tag).pull_image().await;
         pulled.map(|_| true).with_context(|| {
-            format!("pull {image}: if that cannot be here, --image names another that can or is there")
+            format!("pull {image}: if that is not possible here, use --image to name a local image or one that can be pulled")
         })
     }
 
-    /// Removes an image; one that is not there is no error.
+    /// Removes an image. It is not an error if it does not exist.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// Fails if the engine refuses.
     pub async fn remove_image(&self, name: &str) -> Result<()> {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         match self.docker.remove_image(name, Some(options), None).await {
@@ -147,11 +149,11 @@ impl Engine {
         }
     }
 
-    /// Builds an image of these files, `Containerfile` among them, and returns it as `docker save` does; the engine
-    /// forgets it again.
+    /// Builds an image from files, which must include `Containerfile`, and returns it as an archive, as `docker save` does.
+    /// The image is then removed from the engine.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// Fails if the engine refuses.
     pub async fn build_image(&self, owner: &Owner, tag: &str, files: &[(&str, &Path)]) -> Result<Vec<u8>> {
         let mut context = Builder::new(Vec::new());
         for (name, path) in files {
@@ -170,14 +172,14 @@ impl Engine {
             }
         }
         let archive = self.docker.export_image(tag).map_ok(|chunk| chunk.to_vec()).try_concat().await;
-        // Of use to nobody once it is saved.
+        // The image is not needed once it is saved.
         let removed = self.remove_image(tag).await;
         let archive = archive.with_context(|| format!("save the image {tag}"))?;
         removed?;
         Ok(archive)
     }
 
-    /// Starts a container, of an image that is there.
+    /// Starts a container. Its image must be present.
     pub(crate) async fn start(&self, settings: &Settings) -> Result<Container> {
         let Settings { image, name, port, .. } = settings;
         let (repository, tag) = split_image(image);
@@ -240,7 +242,7 @@ impl Container {
         let mut running = self.inner.exec(ExecCommand::new(command.iter().copied())).await?;
         let stdout = running.stdout_to_vec().await?;
         let stderr = running.stderr_to_vec().await?;
-        // The engine tells the code a moment after the end of the output.
+        // The engine reports the exit code a moment after the end of the output.
         let code = eventually(Duration::from_secs(10), || async {
             running.exit_code().await?.context("the command has closed its output and still runs")
         });
@@ -252,7 +254,7 @@ impl Container {
     }
 }
 
-/// The part of the settings that testcontainers has no method for, or another opinion of.
+/// The settings for which testcontainers has no method, or a different default.
 #[derive(Clone)]
 struct HostSettings {
     tmpfs: HashMap<String, String>,
@@ -261,7 +263,7 @@ struct HostSettings {
 }
 
 fn host_config(settings: &Settings) -> HostSettings {
-    // Of the type volume and without a source: a named one would stay behind.
+    // An anonymous volume, without a source: a named volume would not be removed with the container.
     let volume = |target: &String| Mount {
         typ: Some(MountType::VOLUME),
         target: Some(target.clone()),

@@ -1,4 +1,4 @@
-//! A k3s cluster of one node, for comparison with kind: another distribution, the same API.
+//! A single-node k3s cluster, for comparison with kind: another distribution of the same API.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use super::{
 };
 use crate::eventually;
 
-/// How long k3s may take until it has written its kubeconfig, and until its node is Ready.
+/// How long k3s may take to write its kubeconfig, and then for its node to become Ready.
 const READY: Duration = Duration::from_secs(180);
 
-/// Releases by the minor version of Kubernetes.
+/// Known releases, by the minor version of Kubernetes.
 const IMAGES: [(u32, &str); 2] = [(33, "rancher/k3s:v1.33.13-k3s2"), (37, "rancher/k3s:v1.37.1-k3s1")];
 
-/// The image of a Kubernetes version: `1.33` and `1.37` mean a release that is known, `1.35.8` its first build.
+/// Returns the image for a Kubernetes version: `1.33` and `1.37` select a known release, `1.35.8` the first k3s build of
+/// that version.
 ///
 /// # Errors
-/// When the version is none, is not supported, or is a minor one of which no release is known.
+/// Fails if the version is malformed or not supported, or if it is a minor version without a known release.
 pub(crate) fn image(version: Option<&str>) -> Result<String> {
     let version = version.unwrap_or("1.37").trim_start_matches('v');
     let minor = kubeadm::minor(version)?;
@@ -39,7 +40,7 @@ pub(crate) fn image(version: Option<&str>) -> Result<String> {
     })
 }
 
-/// How the container is started: with no folder of the host, and without what the tests do not use.
+/// Returns the container's settings: without folders of the host, and without components that the tests do not use.
 pub(crate) fn settings(cluster: &str, image: &str, keep: Keep<'_>) -> Settings {
     let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     Settings {
@@ -56,10 +57,10 @@ pub(crate) fn settings(cluster: &str, image: &str, keep: Keep<'_>) -> Settings {
     }
 }
 
-/// Waits until a container that was just started is a cluster.
+/// Waits until the cluster in a container that was just started is ready.
 ///
 /// # Errors
-/// When it takes too long.
+/// Fails if it takes too long.
 pub(crate) async fn bring_up(node: &impl Node, port: u16, say: impl Fn(&str)) -> Result<Kubeconfig> {
     let written = eventually(READY, || run(node, &["cat", "/etc/rancher/k3s/k3s.yaml"])).await;
     let written = written.context("k3s has written no kubeconfig")?;
@@ -68,7 +69,7 @@ pub(crate) async fn bring_up(node: &impl Node, port: u16, say: impl Fn(&str)) ->
         cluster.server = Some(format!("https://127.0.0.1:{port}"));
     }
     say("k3s answers");
-    // The node registers itself a little later; there is nothing to wait for before.
+    // The node registers itself a little later. Until then, `kubectl wait` fails, and is retried.
     let ready = ["kubectl", "wait", "--for=condition=Ready", "node", "--all", "--timeout=5s"];
     eventually(READY, || run(node, &ready)).await.context("the node is not Ready")?;
     let account = ["kubectl", "--namespace=default", "get", "serviceaccount", "default"];
@@ -77,16 +78,16 @@ pub(crate) async fn bring_up(node: &impl Node, port: u16, say: impl Fn(&str)) ->
     Ok(kubeconfig)
 }
 
-/// Loads an image, as the engine saves it, into k3s's containerd.
+/// Loads an image archive, as the engine saves it, into k3s's containerd.
 ///
 /// # Errors
-/// When containerd does not take it.
+/// Fails if containerd does not accept it.
 pub(crate) async fn load_image(node: &impl Node, archive: &[u8]) -> Result<()> {
     let file = "/var/lib/rancher/k3s/image.tar";
     node.upload(file, archive).await.context("copy the image")?;
     run(node, &["ctr", "--namespace=k8s.io", "images", "import", file])
         .await
-        .context("containerd does not take the image")?;
+        .context("containerd does not accept the image")?;
     run(node, &["rm", file]).await.map(drop)
 }
 

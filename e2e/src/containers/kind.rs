@@ -1,10 +1,10 @@
-//! A kind cluster of one node: what kind's command does between `docker run` and `Ready`, in its order.
+//! A single-node kind cluster: the steps of kind's command between `docker run` and `Ready`, in the same order.
 //!
-//! Read beside kind's sources: `pkg/cluster/internal/providers/docker/provision.go` (how the container is started),
+//! It follows kind's sources: `pkg/cluster/internal/providers/docker/provision.go` (how the container is started),
 //! `pkg/cluster/internal/kubeadm/config.go` (the configuration), `pkg/cluster/internal/create/actions` (the steps); last
-//! with v0.33.0. What it does besides is left out: a network of its own (the node is alone), proxies (the node pulls
-//! nothing), what rootless engines, user namespaces, Btrfs and ZFS ask for, a restart with the engine, and
-//! `CONTROL_PLANE_ENDPOINT` for kindnet, which without it finds the API server as soon as kube-proxy runs.
+//! compared with v0.33.0. It leaves out a separate network (there is only one node), proxies (the node pulls nothing),
+//! support for rootless engines, user namespaces, Btrfs and ZFS, a restart with the engine, and `CONTROL_PLANE_ENDPOINT` for
+//! kindnet, which without it finds the API server as soon as kube-proxy runs.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::eventually;
 
-/// How long systemd may take.
+/// How long systemd may take to boot the node.
 const BOOT: Duration = Duration::from_secs(60);
-/// How long the node may take to be Ready once kubeadm is done.
+/// How long the node may take to become Ready once kubeadm is done.
 const READY: Duration = Duration::from_secs(180);
 
-/// kind's images of the Kubernetes versions that are supported, as its release notes name them (1.33 those of v0.32, the
-/// others those of v0.33): by digest, because a tag may come to mean another build.
+/// kind's images for the supported Kubernetes versions, as listed in its release notes (v0.32 for 1.33, v0.33 for the
+/// others). They are pinned by digest, because a tag may be moved to another build.
 const IMAGES: [(u32, &str); 5] = [
     (33, "kindest/node:v1.33.12@sha256:3f5c8443c620245e4d355cfe09e96a91ead32ceaa569d3f1ca9edf0cb2fe2ff4"),
     (34, "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"),
@@ -33,7 +33,7 @@ const IMAGES: [(u32, &str); 5] = [
     (37, "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"),
 ];
 
-/// Where the API server is, seen from outside and from inside.
+/// Where the API server is reached, from outside and from inside the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The cluster's name.
@@ -47,10 +47,11 @@ pub(crate) struct Place {
     pub(crate) cgroup_v1: bool,
 }
 
-/// The image of a Kubernetes version: `1.37` means the one that kind released, `v1.37.2` that tag.
+/// Returns the image for a Kubernetes version: `1.37` selects the image that kind released, `v1.37.2` the image with that
+/// tag.
 ///
 /// # Errors
-/// When the version is none, or not supported.
+/// Fails if the version is malformed or not supported.
 pub(crate) fn image(version: Option<&str>) -> Result<String> {
     let newest = format!("1.{}", kubeadm::SUPPORTED.end());
     let version = version.unwrap_or(&newest).trim_start_matches('v');
@@ -68,8 +69,8 @@ pub(crate) fn image(version: Option<&str>) -> Result<String> {
     })
 }
 
-/// How the node's container is started. A cluster that is kept carries kind's own labels, so that `kind get clusters`
-/// and `kind delete cluster` know it.
+/// Returns the settings of the node's container. A cluster that is kept carries kind's own labels, so that
+/// `kind get clusters` and `kind delete cluster` find it.
 pub(crate) fn settings(cluster: &str, image: &str, keep: Keep<'_>, host_has_modules: bool) -> Settings {
     let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     Settings {
@@ -80,24 +81,25 @@ pub(crate) fn settings(cluster: &str, image: &str, keep: Keep<'_>, host_has_modu
         arguments: Vec::new(),
         tmpfs: text(&["/run", "/tmp"]),
         volumes: text(&["/var"]),
-        // The engine would make the folder where the host has none.
+        // If the host did not have the folder, the engine would create it.
         host_folders: if host_has_modules { text(&["/lib/modules"]) } else { Vec::new() },
         security: text(&["seccomp=unconfined", "apparmor=unconfined"]),
         port: 6443,
     }
 }
 
-/// kind's name for the one node of a cluster.
+/// Returns kind's name for the only node of a cluster.
 pub(crate) fn node_name(cluster: &str) -> String {
     format!("{cluster}-control-plane")
 }
 
-/// Makes a cluster of a container that was just started, and waits until it is Ready. Tells each step to `say`.
+/// Sets up the cluster in a container that was just started, and waits until its node is Ready. Reports each step to `say`.
 ///
 /// # Errors
-/// When a step fails or takes too long; which one is in the message.
+/// Fails if a step fails or takes too long. The message names the step.
 pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)) -> Result<Kubeconfig> {
-    // Without a terminal systemd says nothing, so it is asked. The first time there may be no systemd to ask.
+    // Without a terminal systemd prints nothing, so its state is polled. The first attempts may fail, because systemd does
+    // not run yet.
     eventually(BOOT, || run(node, &["systemctl", "is-active", "multi-user.target"]))
         .await
         .context("the node does not boot")?;
@@ -114,7 +116,7 @@ pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)
     node.upload("/kind/kubeadm.conf", kubeadm::config(&machine)?.as_bytes())
         .await
         .context("write kubeadm's configuration")?;
-    // Preflight looks at the host rather than the node: swap, modules, cgroups.
+    // The preflight checks would inspect the host rather than the node: swap, modules, cgroups.
     let init =
         ["kubeadm", "init", "--config=/kind/kubeadm.conf", "--skip-phases=preflight", "--skip-token-print"];
     run(node, &init).await.context("kubeadm failed")?;
@@ -128,7 +130,7 @@ pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)
     run(node, &["kubectl", "apply", "--filename=/kind/manifests/default-storage.yaml"])
         .await
         .context("no default storage")?;
-    // The one node has to run everything.
+    // The only node has to run everything.
     let taint = "node-role.kubernetes.io/control-plane-";
     run(node, &["kubectl", "taint", "nodes", "--all", taint]).await.context("the taint stays")?;
     let label = "node.kubernetes.io/exclude-from-external-load-balancers-";
@@ -146,36 +148,36 @@ pub(crate) async fn bring_up(node: &impl Node, place: &Place, say: impl Fn(&str)
     Ok(kubeconfig)
 }
 
-/// Loads an image, as the engine saves it, into the node's containerd.
+/// Loads an image archive, as the engine saves it, into the node's containerd.
 ///
 /// # Errors
-/// When containerd does not take it.
+/// Fails if containerd does not accept it.
 pub(crate) async fn load_image(node: &impl Node, archive: &[u8]) -> Result<()> {
-    // An exec has no standard input here.
+    // `Node::exec` provides no stdin, so the archive goes through a file.
     let file = "/kind/image.tar";
     node.upload(file, archive).await.context("copy the image")?;
     let configuration = run(node, &["containerd", "config", "dump"]).await?;
     let snapshotter = format!("--snapshotter={}", snapshotter(&configuration));
     let import =
         ["ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests", &snapshotter, file];
-    run(node, &import).await.context("containerd does not take the image")?;
+    run(node, &import).await.context("containerd does not accept the image")?;
     run(node, &["rm", file]).await.map(drop)
 }
 
-/// The snapshotter of pods' images, by containerd's configuration. Its dump is in the order of the alphabet: that of the
-/// images comes first, those of runtimes, which are mostly empty, later.
+/// Returns the snapshotter for the images of pods from containerd's configuration. The dump is sorted alphabetically: the
+/// snapshotter for images comes first, and those of the runtimes, which are mostly empty, later.
 fn snapshotter(configuration: &str) -> &str {
     let named = configuration.lines().filter_map(|line| line.trim().strip_prefix("snapshotter = "));
     let mut names = named.map(|name| name.trim_matches(['"', '\'']));
     names.find(|name| !name.is_empty()).unwrap_or("overlayfs")
 }
 
-/// The manifest is a Go template with this one variable.
+/// Renders the manifest, a Go template with this one variable.
 fn with_pod_subnet(manifest: &str) -> String {
     manifest.replace("{{ .PodSubnet }}", POD_SUBNET).replace("{{.PodSubnet}}", POD_SUBNET)
 }
 
-/// The administrator's kubeconfig with the server where the engine has published it.
+/// Parses the administrator's kubeconfig, and replaces the server by the address that the engine has published.
 fn from_outside(kubeconfig: &str, port: u16) -> Result<Kubeconfig> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).context("the node's kubeconfig")?;
     ensure!(

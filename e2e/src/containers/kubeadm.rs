@@ -3,29 +3,29 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-/// The addresses of pods.
+/// The address range of pods.
 pub(crate) const POD_SUBNET: &str = "10.244.0.0/16";
-/// The addresses of Services.
+/// The address range of Services.
 pub(crate) const SERVICE_SUBNET: &str = "10.96.0.0/16";
 
-/// The oldest Kubernetes that is supported, and the newest: those that k8s-openapi knows.
+/// The oldest and the newest supported minor version of Kubernetes: those that k8s-openapi supports.
 pub(crate) const SUPPORTED: std::ops::RangeInclusive<u32> = 33..=37;
 
-/// What the configuration tells about the node.
+/// The properties of the node that the configuration depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Machine {
     pub(crate) cluster: String,
     pub(crate) name: String,
     pub(crate) address: String,
-    /// As `/kind/version` has it: `v1.37.0`.
+    /// As in `/kind/version`: `v1.37.0`.
     pub(crate) version: String,
     pub(crate) cgroup_v1: bool,
 }
 
-/// The documents, divided as in YAML; each is JSON.
+/// Returns the configuration's documents as JSON, separated as in YAML.
 ///
 /// # Errors
-/// When the version is not one of Kubernetes 1.33 to 1.37.
+/// Fails if the version is not one of Kubernetes 1.33 to 1.37.
 pub(crate) fn config(machine: &Machine) -> Result<String> {
     let Machine { cluster, name, address, version, cgroup_v1 } = machine;
     let minor = minor(version)?;
@@ -43,7 +43,7 @@ pub(crate) fn config(machine: &Machine) -> Result<String> {
         "kind": "ClusterConfiguration",
         "kubernetesVersion": version,
         "clusterName": cluster,
-        // kind has the name here, which the engine's own network would not resolve.
+        // kind uses the name here, which the engine's default network would not resolve.
         "controlPlaneEndpoint": format!("{address}:6443"),
         "apiServer": {"certSANs": ["localhost", "127.0.0.1", address]},
         "controllerManager": {"extraArgs": arguments(minor, &json!({"enable-hostpath-provisioner": "true"}))},
@@ -67,7 +67,7 @@ pub(crate) fn config(machine: &Machine) -> Result<String> {
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
     });
-    // From 1.35 on the kubelet refuses cgroup v1 unless it is told to run there.
+    // From 1.35 on the kubelet refuses to run on cgroup v1 unless this is set.
     if *cgroup_v1 {
         kubelet["failCgroupV1"] = json!(false);
     }
@@ -76,14 +76,14 @@ pub(crate) fn config(machine: &Machine) -> Result<String> {
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
         "iptables": {"minSyncPeriod": "1s"},
-        // The limits of nf_conntrack are the host's, and read-only here.
+        // The limits of nf_conntrack belong to the host, and are read-only here.
         "conntrack": {"maxPerCore": 0},
     });
     let documents = [of_cluster, init, kubelet, proxy].map(|document| format!("{document:#}\n"));
     Ok(documents.join("---\n"))
 }
 
-/// Extra arguments of a component: a list in v1beta4, a map before.
+/// Converts extra arguments of a component: they are a list in v1beta4, and a map before.
 fn arguments(minor: u32, arguments: &Value) -> Value {
     match arguments.as_object() {
         Some(map) if minor >= 36 => {
@@ -93,7 +93,7 @@ fn arguments(minor: u32, arguments: &Value) -> Value {
     }
 }
 
-/// The 37 of `v1.37.0`.
+/// Returns the minor version: 37 for `v1.37.0`.
 pub(crate) fn minor(version: &str) -> Result<u32> {
     let parts = version.trim_start_matches('v').strip_prefix("1.");
     let minor =

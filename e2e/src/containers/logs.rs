@@ -1,4 +1,4 @@
-//! What a node can tell about a run that failed.
+//! Collects a node's logs after a failed run.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::node::{Node, run};
 
-/// Files by name, and the command whose output they have.
+/// The names of the files, and the commands whose output they contain.
 const FILES: [(&str, &[&str]); 5] = [
     ("journal.log", &["journalctl", "--no-pager"]),
     ("kubelet.log", &["journalctl", "--no-pager", "--unit=kubelet.service"]),
@@ -15,13 +15,14 @@ const FILES: [(&str, &[&str]); 5] = [
     ("events.txt", &["kubectl", "get", "events", "--all-namespaces", "--output=wide"]),
 ];
 
-/// Where a node keeps the logs of its pods: a folder a pod, in it one a container.
+/// The folder with the logs of pods: one folder per pod, which contains one folder per container.
 const PODS: &str = "/var/log/pods";
 
-/// Writes what there is into a new folder. What cannot be had is left out: a node may have failed before it had it.
+/// Writes the available logs to a new folder. Logs that cannot be read are left out: the node may have failed before they
+/// existed.
 ///
 /// # Errors
-/// When the folder cannot be written to.
+/// Fails if the folder cannot be written to.
 pub(crate) async fn collect(node: &impl Node, folder: &Path) -> Result<()> {
     let write = |name: &str, content: &str| {
         let path = folder.join(name);

@@ -1,7 +1,7 @@
-//! Clusters in containers of a Docker engine: kind and k3s, without their commands.
+//! Clusters in containers of a Docker engine: kind and k3s, without their command-line tools.
 //!
-//! What happens inside a container is written against [`node::Node`] and tested with one that records; what the engine
-//! is told is [`settings::Settings`], plain data. [`engine`] is the shell that drives both.
+//! The steps inside a container are written against [`node::Node`], and tested with a recording implementation. The
+//! container's settings are plain data, [`settings::Settings`]. [`engine`] is the imperative shell that drives both.
 
 mod engine;
 mod k3s;
@@ -26,7 +26,7 @@ use settings::Keep;
 
 use crate::Owner;
 
-/// Which cluster.
+/// The distribution of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
     /// `kindest/node`.
@@ -35,7 +35,7 @@ pub enum Distribution {
     K3s,
 }
 
-/// A cluster that is still to be started.
+/// A cluster that has not been started yet.
 #[derive(Debug, Clone)]
 pub struct Plan {
     distribution: Distribution,
@@ -44,17 +44,17 @@ pub struct Plan {
     keep: bool,
 }
 
-/// A node that runs. Its end is [`Engine::remove`], or after its owner's end [`Engine::sweep`].
+/// A running node. It is removed by [`Engine::remove`], or, once its owner has ended, by [`Engine::sweep`].
 pub struct RunningNode {
     plan: Plan,
     container: Container,
 }
 
 impl Plan {
-    /// Of a cluster with a name of its own; `image` goes before `kubernetes`.
+    /// Plans a cluster, whose name must be unique; `image` takes precedence over `kubernetes`.
     ///
     /// # Errors
-    /// When there is no image of that Kubernetes version.
+    /// Fails if there is no image for that Kubernetes version.
     pub fn new(
         distribution: Distribution,
         cluster: &str,
@@ -70,12 +70,12 @@ impl Plan {
         Ok(Plan { distribution, cluster: cluster.to_owned(), image, keep })
     }
 
-    /// The image of the node.
+    /// Returns the image of the node.
     pub fn image(&self) -> &str {
         &self.image
     }
 
-    /// The name of the node's container.
+    /// Returns the name of the node's container.
     pub fn container(&self) -> String {
         match self.distribution {
             Distribution::Kind => kind::node_name(&self.cluster),
@@ -83,10 +83,11 @@ impl Plan {
         }
     }
 
-    /// Starts the node's container; it is no cluster yet. The image is there ([`Engine::pull_missing`]).
+    /// Starts the node's container, in which the cluster is not set up yet. The image must be present
+    /// ([`Engine::pull_missing`]).
     ///
     /// # Errors
-    /// When the engine refuses, or is not done within a minute.
+    /// Fails if the engine refuses, or takes longer than a minute.
     pub async fn start(self, engine: &Engine, owner: &Owner) -> Result<RunningNode> {
         let label = owner.label();
         let keep = if self.keep { Keep::Kept } else { Keep::Owned(&label) };
@@ -102,7 +103,7 @@ impl Plan {
 }
 
 impl RunningNode {
-    /// What it is, in a word.
+    /// Returns the distribution's name.
     pub fn distribution(&self) -> &'static str {
         match self.plan.distribution {
             Distribution::Kind => "kind",
@@ -110,10 +111,10 @@ impl RunningNode {
         }
     }
 
-    /// Makes a cluster of it, and waits until it is Ready. Each step is told to `say`.
+    /// Sets up the cluster, and waits until its node is Ready. Reports each step to `say`.
     ///
     /// # Errors
-    /// When a step fails or takes too long.
+    /// Fails if a step fails or takes too long.
     pub async fn bring_up(&self, engine: &Engine, say: impl Fn(&str)) -> Result<Kubeconfig> {
         match self.plan.distribution {
             Distribution::Kind => {
@@ -130,10 +131,10 @@ impl RunningNode {
         }
     }
 
-    /// Gives the node an image, as [`Engine::build_image`] returned it.
+    /// Loads an image that [`Engine::build_image`] returned onto the node.
     ///
     /// # Errors
-    /// When its containerd does not take it.
+    /// Fails if the node's containerd does not accept it.
     pub async fn load_image(&self, archive: &[u8]) -> Result<()> {
         match self.plan.distribution {
             Distribution::Kind => kind::load_image(&self.container, archive).await,
@@ -141,16 +142,16 @@ impl RunningNode {
         }
     }
 
-    /// Writes journal, kubelet's and pods' logs into a new folder.
+    /// Writes the journal and the logs of the kubelet and of pods to a new folder.
     ///
     /// # Errors
-    /// When the folder cannot be written to.
+    /// Fails if the folder cannot be written to.
     pub async fn collect_logs(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         logs::collect(&self.container, folder).await
     }
 
-    /// The commands that remove a cluster that is kept.
+    /// Returns the commands that remove a cluster that is kept. Each of them is sufficient.
     pub fn removal(&self) -> Vec<String> {
         let by_docker = format!("docker rm --force --volumes {}", self.plan.container());
         match self.plan.distribution {

@@ -1,5 +1,5 @@
-//! A container as the bring-up of a cluster sees it: something to run commands in and to put files into. The engine's
-//! is one; the tests have another, which records.
+//! A container as the bring-up of a cluster sees it: something to run commands in and to copy files to. The engine's
+//! containers implement it, and so does the tests' recording node.
 
 use anyhow::{Context as _, Result, bail};
 
@@ -10,21 +10,21 @@ pub(crate) trait Node {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// When it cannot be run; that it fails is an [`Output`].
+    /// Fails if it cannot be run. A command that fails is not an error but an [`Output`].
     async fn exec(&self, command: &[&str]) -> Result<Output>;
 
-    /// Writes a file. Its folder is there, and below neither `/tmp` nor `/run`: these are mounted over what is written.
+    /// Writes a file. Its folder must exist, and must not be below `/tmp` or `/run`: their mounts would hide the file.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// Fails if the engine refuses.
     async fn upload(&self, path: &str, content: &[u8]) -> Result<()>;
 }
 
-/// What a command printed, if it succeeded.
+/// Runs a command, and returns its stdout if it succeeds.
 ///
 /// # Errors
-/// When it did not: the command, its exit code, and what it complained of in one line: its last error, else its last
-/// words. kubeadm says after its error how to see more of it.
+/// Fails if the command fails. The message contains the command, its exit code, and one line of its output: the last that
+/// begins with "error", or else the last. (kubeadm prints advice after its error.)
 pub(crate) async fn run(node: &impl Node, command: &[&str]) -> Result<String> {
     let text = command.join(" ");
     let output = node.exec(command).await.with_context(|| format!("run `{text}`"))?;

@@ -1,4 +1,4 @@
-//! A node that writes down what is done to it, and fails where a test wants it to.
+//! A node that records the steps performed on it, and fails where a test wants it to.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::node::Node;
 use crate::program::Output;
 
-/// The tests' node.
+/// The recording node.
 #[derive(Default)]
 pub(crate) struct Recording {
     answers: Vec<(&'static str, String)>,
@@ -15,7 +15,7 @@ pub(crate) struct Recording {
     steps: Mutex<Vec<Step>>,
 }
 
-/// One thing that was done.
+/// A recorded step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Exec(String),
@@ -23,31 +23,31 @@ pub(crate) enum Step {
 }
 
 impl Recording {
-    /// A command that begins like this prints that; others print nothing.
+    /// Makes commands that begin with `command` print `answer`. Other commands print nothing.
     pub(crate) fn answering(mut self, command: &'static str, answer: &str) -> Recording {
         self.answers.push((command, answer.to_owned()));
         self
     }
 
-    /// A step of this name fails, each time.
+    /// Makes the step of this name fail each time.
     pub(crate) fn failing(self, step: &str) -> Recording {
         self.failing_with(step, "first line\nwhat is wrong\n")
     }
 
-    /// A step of this name fails, each time, and says this.
+    /// Makes the step of this name fail each time, and print `said`.
     pub(crate) fn failing_with(mut self, step: &str, said: &'static str) -> Recording {
         self.fails = Some((step.to_owned(), said));
         self
     }
 
-    /// The names of what was done: a command as it is, a file as `upload PATH`. What was tried again is there once.
+    /// Returns the names of the steps: commands verbatim, files as `upload PATH`. Retries are not repeated.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.steps().iter().map(Step::name).collect();
         names.dedup();
         names
     }
 
-    /// What a file was given.
+    /// Returns the content of an uploaded file.
     pub(crate) fn uploaded(&self, wanted: &str) -> String {
         let found = self.steps().into_iter().find_map(|step| match step {
             Step::Upload { path, content } if path == wanted => Some(content),
@@ -60,7 +60,7 @@ impl Recording {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes it down; what it says if it fails.
+    /// Records a step. Returns what it prints if it is to fail.
     fn record(&self, step: Step) -> Option<&'static str> {
         let fails = self.fails.as_ref().filter(|(fails, _)| *fails == step.name()).map(|(_, said)| *said);
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);

@@ -1,11 +1,11 @@
-//! How a container is started: all that the engine is told, as plain data.
+//! How a container is started: everything that is passed to the engine, as plain data.
 
 use std::collections::BTreeMap;
 
-/// The label of a container that its owner removes: the path of [`crate::Owner`]'s file.
+/// The label of a container that its owner removes. Its value is the path of [`crate::Owner`]'s lock file.
 pub(crate) const OWNER_LABEL: &str = "e2e.owner";
 
-/// A privileged container with one port, published on 127.0.0.1 alone.
+/// A privileged container with one port, published only on 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `name:tag`, `name@digest`, or `name:tag@digest`.
@@ -18,9 +18,9 @@ pub(crate) struct Settings {
     pub(crate) arguments: Vec<String>,
     /// Folders in memory.
     pub(crate) tmpfs: Vec<String>,
-    /// Folders on a volume without a name, which goes with the container.
+    /// Folders on anonymous volumes, which are removed with the container.
     pub(crate) volumes: Vec<String>,
-    /// The host's folders, read-only, under the same path.
+    /// Folders of the host, mounted read-only under the same path.
     pub(crate) host_folders: Vec<String>,
     pub(crate) security: Vec<String>,
     /// The container's port.
@@ -30,14 +30,14 @@ pub(crate) struct Settings {
 /// Whether the cluster outlives the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep<'a> {
-    /// It stays, and others' tools may know it.
+    /// It stays, and other tools may find it.
     Kept,
-    /// It goes with this owner.
+    /// It is removed with this owner.
     Owned(&'a str),
 }
 
 impl Keep<'_> {
-    /// The owner's label, or those by which a tool finds what was kept.
+    /// Returns the owner's label, or the labels by which a tool finds a kept cluster.
     pub(crate) fn labels(self, of_kept: &[(&str, &str)]) -> BTreeMap<String, String> {
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         match self {
@@ -47,7 +47,7 @@ impl Keep<'_> {
     }
 }
 
-/// `name:tag` and `name@digest` as the two parts that testcontainers puts a colon between.
+/// Splits `name:tag` or `name@digest` into the two parts that testcontainers joins with a colon.
 pub(crate) fn split_image(image: &str) -> (&str, &str) {
     if let Some((name, digest)) = image.split_once("@sha256:") {
         return (&image[..name.len() + "@sha256".len()], digest);

@@ -52,7 +52,7 @@ fn no_folder_of_the_host_is_mounted() {
 }
 
 #[test]
-fn releases_are_named_by_the_version() {
+fn releases_are_selected_by_version() {
     assert_eq!(image(None).unwrap(), "rancher/k3s:v1.37.1-k3s1");
     assert_eq!(image(Some("1.33")).unwrap(), "rancher/k3s:v1.33.13-k3s2");
     assert_eq!(image(Some("v1.35.8")).unwrap(), "rancher/k3s:v1.35.8-k3s1");

@@ -34,13 +34,13 @@ fn node(version: &str) -> Recording {
         .answering("find /var/log/pods", "/var/log/pods/default_p_1/c/0.log\n")
 }
 
-/// The documents of a kubeadm configuration.
+/// Parses the documents of a kubeadm configuration.
 fn documents(text: &str) -> Vec<Value> {
     text.split("---\n").map(|document| serde_json::from_str(document).unwrap()).collect()
 }
 
 #[tokio::test]
-async fn the_steps_are_kinds() {
+async fn the_steps_are_those_of_kind() {
     for version in ["v1.33.12", "v1.37.0"] {
         let node = node(version);
         let kubeconfig = bring_up(&node, &place(), |_| {}).await.unwrap();
@@ -69,7 +69,7 @@ async fn the_steps_are_kinds() {
 }
 
 #[tokio::test]
-async fn kubeadm_is_told_what_kind_tells_it() {
+async fn kubeadm_is_configured_as_by_kind() {
     let node = node("v1.37.0");
     bring_up(&node, &place(), |_| {}).await.unwrap();
     assert_eq!(
@@ -111,7 +111,7 @@ async fn kubeadm_is_told_what_kind_tells_it() {
 }
 
 #[tokio::test]
-async fn an_older_kubeadm_reads_v1beta3() {
+async fn older_versions_use_v1beta3() {
     for (version, api_version) in [
         ("v1.33.12", "kubeadm.k8s.io/v1beta3"),
         ("v1.35.8", "kubeadm.k8s.io/v1beta3"),
@@ -128,13 +128,13 @@ async fn an_older_kubeadm_reads_v1beta3() {
 }
 
 #[tokio::test]
-async fn a_kubelet_on_cgroup_v1_is_told_to_run() {
+async fn the_kubelet_is_allowed_to_run_on_cgroup_v1() {
     let node = node("v1.37.0");
     bring_up(&node, &Place { cgroup_v1: true, ..place() }, |_| {}).await.unwrap();
     assert_eq!(documents(&node.uploaded("/kind/kubeadm.conf"))[2]["failCgroupV1"], false);
 }
 
-/// Each step in turn fails, and keeps failing: the error tells which, and nothing comes after it.
+/// Each step in turn fails, and keeps failing: the error names the step, and no other step follows.
 #[tokio::test(start_paused = true)]
 async fn a_failure_at_each_step_ends_it_there() {
     let all = {
@@ -155,7 +155,7 @@ async fn a_failure_at_each_step_ends_it_there() {
 }
 
 #[tokio::test]
-async fn kubeadms_error_is_told_and_not_its_advice() {
+async fn kubeadms_error_is_reported_without_its_advice() {
     let init = "kubeadm init --config=/kind/kubeadm.conf --skip-phases=preflight --skip-token-print";
     let said = "W1123 warning\nerror: error execution phase wait-control-plane: it is not healthy\n\
                 To see the stack trace of this error execute with --v=5 or higher\n";
@@ -168,7 +168,7 @@ async fn kubeadms_error_is_told_and_not_its_advice() {
 }
 
 #[tokio::test]
-async fn another_kubernetes_is_refused_by_its_version() {
+async fn unsupported_kubernetes_versions_are_refused() {
     for version in ["v1.32.0", "v1.38.0", "v2.0.0", "latest", ""] {
         let error = bring_up(&node(version), &place(), |_| {}).await.unwrap_err();
         assert!(format!("{error:#}").contains(version), "{error:#}");
@@ -176,7 +176,7 @@ async fn another_kubernetes_is_refused_by_its_version() {
 }
 
 #[tokio::test]
-async fn an_image_goes_to_containerd() {
+async fn an_image_is_loaded_into_containerd() {
     let node = node("v1.37.0");
     load_image(&node, b"archive").await.unwrap();
     assert_eq!(
@@ -216,7 +216,7 @@ fn the_container_is_started_as_kind_starts_it() {
 }
 
 #[test]
-fn a_minor_version_is_the_image_that_kind_released() {
+fn a_minor_version_selects_the_image_that_kind_released() {
     let newest = image(None).unwrap();
     assert!(newest.starts_with("kindest/node:v1.37.0@sha256:"), "{newest}");
     assert_eq!(image(Some("1.37")).unwrap(), newest);
@@ -229,7 +229,7 @@ fn a_minor_version_is_the_image_that_kind_released() {
 }
 
 #[test]
-fn the_snapshotter_is_the_configurations() {
+fn the_snapshotter_is_read_from_the_configuration() {
     assert_eq!(snapshotter("a\n  snapshotter = 'fuse-overlayfs'\n"), "fuse-overlayfs");
     assert_eq!(snapshotter("snapshotter = \"native\""), "native");
     let dump =
@@ -240,9 +240,9 @@ fn the_snapshotter_is_the_configurations() {
 }
 
 #[tokio::test]
-async fn logs_are_what_the_node_has() {
+async fn available_logs_are_collected() {
     let folder = tempfile::tempdir().unwrap();
-    // A node may fail before it has a kubectl that answers.
+    // A node may fail before its kubectl works.
     let node = node("v1.37.0")
         .answering("journalctl --no-pager --unit=kubelet", "the kubelet says\n")
         .answering("cat /var/log/pods/default_p_1/c/0.log", "the pod says\n")

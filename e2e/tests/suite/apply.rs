@@ -1,4 +1,4 @@
-//! Server-side apply, and the managedFields that every write keeps.
+//! Server-side apply, and the managedFields that every write updates.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Cluster, http::APPLY_PATCH};
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
-    creates_then_nothing_changes, conflicts, force_takes_over, giving_up_removes, shared_fields,
+    creates_then_nothing_changes, conflicts, force_takes_over, fields_given_up_are_removed, shared_fields,
     associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests, typed_problems, yaml,
-    dry_run, recreates_nothing, creates_no_named_uid
+    dry_run, an_outdated_version_conflicts, an_unknown_uid_conflicts
 }
 
-/// Manager, operation and fields of each entry, without their times.
+/// Returns the manager, operation and fields of each entry, without its time.
 fn owners(object: &Value) -> Result<Vec<Value>> {
     let entries = object["metadata"]["managedFields"].as_array().context("managedFields")?;
     let owner = |entry: &Value| {
@@ -33,7 +33,7 @@ async fn creates_then_nothing_changes(cluster: Cluster) -> Result<()> {
     widget["metadata"]["labels"] = json!({"x": "1"});
     let path = format!("{}?fieldManager=ann", widgets.at("one"));
     let created = widgets.http.patch(&path, APPLY_PATCH, &widget).await?.code(201)?;
-    // What the server filled in is nobody's.
+    // Defaulted fields have no owner.
     assert_eq!(created["spec"], json!({"size": "small", "mode": "fast", "replicas": 1}));
     assert_eq!(
         owners(&created)?,
@@ -60,7 +60,7 @@ async fn conflicts(cluster: Cluster) -> Result<()> {
     let message = "Apply failed with 2 conflicts: conflicts with \"ann\":\n- .spec.mode\n- .spec.size";
     reply.refused(409, "Conflict", message)?;
 
-    // Who wrote with PUT or PATCH is a manager too, named by program or by choice.
+    // A client that writes with PUT or PATCH is a manager too, named by `fieldManager` or after the program.
     widgets.merge("one?fieldManager=editor", &json!({"spec": {"replicas": 3}})).await?.code(200)?;
     let reply = widgets.apply("one", "fieldManager=bob", &json!({"replicas": 4})).await?;
     let message = reply.message().to_owned();
@@ -90,12 +90,12 @@ async fn force_takes_over(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn giving_up_removes(cluster: Cluster) -> Result<()> {
+async fn fields_given_up_are_removed(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let all = json!({"size": "small", "replicas": 3, "extra": {"a": 1}});
     widgets.apply("one", "fieldManager=ann", &all).await?.code(201)?;
     widgets.apply("one", "fieldManager=bob", &json!({"size": "small"})).await?.code(200)?;
-    // Hers alone goes, and a default comes back; what bob has too stays.
+    // Fields that only ann owns are removed, and a default is restored. The field that bob also owns stays.
     let one = widgets.apply("one", "fieldManager=ann", &json!({})).await?.code(200)?;
     assert_eq!(one["spec"], json!({"size": "small", "replicas": 1}));
     Ok(())
@@ -168,7 +168,7 @@ async fn updates_own_fields(cluster: Cluster) -> Result<()> {
             json!({"manager": "putter", "operation": "Update", "fields": {"f:spec": {"f:size": {}}}}),
         ]
     );
-    // Without a name it is the program's.
+    // Without `fieldManager`, the manager is named after the program.
     let headers = [("content-type", "application/merge-patch+json"), ("user-agent", "writer/v1.2 (linux)")];
     let patch = json!({"spec": {"size": "medium"}}).to_string().into_bytes();
     let one = widgets.http.send(Method::PATCH, &widgets.at("one"), &headers, patch).await?.code(200)?;
@@ -273,7 +273,7 @@ async fn dry_run(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn recreates_nothing(cluster: Cluster) -> Result<()> {
+async fn an_outdated_version_conflicts(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let one = widgets.apply("one", "fieldManager=ann", &json!({"size": "small"})).await?.code(201)?;
     let mut widget = widgets.draft("one", &json!({"size": "large"}));
@@ -287,7 +287,7 @@ async fn recreates_nothing(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn creates_no_named_uid(cluster: Cluster) -> Result<()> {
+async fn an_unknown_uid_conflicts(cluster: Cluster) -> Result<()> {
     let path = format!("/api/v1/namespaces/{}/configmaps/c?fieldManager=ann", cluster.namespace());
     let map = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
     let message = "Operation cannot be fulfilled on configmaps \"c\": uid mismatch: the provided object specified uid u, and no existing object was found";

@@ -1,4 +1,4 @@
-//! Who may do what, and what the refusals say.
+//! Authorization, and the messages of refused requests.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    forbidden_by_verb, a_selected_name_is_a_name, unknown_token, discovery_is_for_everybody, a_role_allows, impersonation,
+    forbidden_by_verb, selecting_one_name_is_authorized_for_that_name, unknown_token, everybody_may_use_discovery,
+    a_role_allows, impersonation,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -67,7 +68,7 @@ async fn forbidden_by_verb(cluster: Cluster) -> Result<()> {
         "Forbidden",
         "forbidden: User \"nobody\" cannot get path \"/metrics\"",
     )?;
-    // Who may not even list learns nothing about which types there are.
+    // A user without permission to list does not learn which types exist.
     nobody.get("/apis/unknown.example.com/v1/things").await?.refused(
         403,
         "Forbidden",
@@ -76,8 +77,8 @@ async fn forbidden_by_verb(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Who may see one object may select it from its collection.
-async fn a_selected_name_is_a_name(cluster: Cluster) -> Result<()> {
+/// A user that may list one object by name may select it from its collection.
+async fn selecting_one_name_is_authorized_for_that_name(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     widgets.create("one").await?;
     let (admin, nobody) = (cluster.admin(), cluster.nobody());
@@ -100,7 +101,7 @@ async fn a_selected_name_is_a_name(cluster: Cluster) -> Result<()> {
     let one = format!("{path}?fieldSelector=metadata.name%3Done");
     eventually(Duration::from_secs(10), || async { nobody.get(&one).await?.code(200) }).await?;
     nobody.watch(&format!("{one}&watch=true")).await?;
-    // GET of an object is no watch, whatever its query says.
+    // A GET of a single object is not a watch, whatever its query contains.
     let object = nobody.get(&format!("{path}/one?watch=true")).await?.code(200)?;
     assert_eq!(object["metadata"]["name"], "one");
     for other in [path.clone(), format!("{path}?fieldSelector=metadata.name%3Dtwo"), format!("{one}x")] {
@@ -119,7 +120,7 @@ async fn unknown_token(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn discovery_is_for_everybody(cluster: Cluster) -> Result<()> {
+async fn everybody_may_use_discovery(cluster: Cluster) -> Result<()> {
     for path in ["/api", "/apis", "/api/v1", "/apis/apps/v1", "/version", "/healthz", "/readyz", "/livez"] {
         cluster.nobody().get(path).await?.code(200)?;
     }
@@ -142,7 +143,7 @@ async fn a_role_allows(cluster: Cluster) -> Result<()> {
     admin.post(&format!("{rbac}/roles"), &role).await?.code(201)?;
     admin.post(&format!("{rbac}/rolebindings"), &binding).await?.code(201)?;
 
-    // The authorizer reads its own cache.
+    // A real server's authorizer reads from a cache.
     eventually(Duration::from_secs(10), || async { nobody.get(&widgets.path).await?.code(200) }).await?;
     assert_eq!(nobody.get(&format!("{}?watch=true", widgets.path)).await?.code, 403);
     assert_eq!(nobody.send(Method::DELETE, &widgets.path, &[], Vec::new()).await?.code, 403);
@@ -152,7 +153,7 @@ async fn a_role_allows(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Who a request is from that asks to be made as somebody else.
+/// Asks the server which user it takes for the sender of a request with these headers.
 async fn whoami(http: &Http, headers: &[(&str, &str)]) -> Result<Reply> {
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let headers = [&[("content-type", "application/json")], headers].concat();
@@ -168,7 +169,7 @@ async fn impersonation(cluster: Cluster) -> Result<()> {
     let bob = json!({"username": "bob", "groups": ["system:authenticated"]});
     assert_eq!(user(&[("impersonate-user", "bob")]).await?, bob);
     assert_eq!(user(&[("impersonate-user", "żaneta")]).await?["username"], "żaneta");
-    // Nobody is asked for.
+    // An empty header is ignored.
     let own = user(&[]).await?;
     assert_eq!(user(&[("impersonate-user", "")]).await?, own);
     let whole = [
@@ -188,13 +189,13 @@ async fn impersonation(cluster: Cluster) -> Result<()> {
     let account = user(&[("impersonate-user", "system:serviceaccount:web:bot")]).await?;
     let groups = ["system:serviceaccounts", "system:serviceaccounts:web", "system:authenticated"];
     assert_eq!(account["groups"], json!(groups));
-    // Who is anonymous is not authenticated, and may not ask.
+    // The anonymous user is not in `system:authenticated`, and may not create this review.
     let anonymous = whoami(&admin, &[("impersonate-user", "system:anonymous")]).await?;
     let message = "selfsubjectreviews.authentication.k8s.io is forbidden: User \"system:anonymous\" cannot create resource \
                    \"selfsubjectreviews\" in API group \"authentication.k8s.io\" at the cluster scope";
     anonymous.refused(403, "Forbidden", message)?;
 
-    // Parts of somebody are nobody: the request must not be made with the rights of its own user.
+    // A group, UID or extra without a user must not be ignored: the request would get the rights of its own user.
     for (header, shown) in [
         ("impersonate-group", r#"UID:"", Groups:[]string{"x"}, Extra:map[string][]string(nil)"#),
         ("impersonate-uid", r#"UID:"x", Groups:[]string(nil), Extra:map[string][]string(nil)"#),

@@ -1,7 +1,8 @@
-//! What the server makes of built-in kinds: types, defaults and validation, in the answers to recorded requests.
+//! How the server treats built-in kinds: types, defaults and validation, in the responses to recorded requests.
 //!
-//! `requests.json` has the bodies of creates, dry runs unless there are merge patches (if only none), and `answers.json` what
-//! kube-apiserver said, with what kubectl prints of an object that was made. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::real`.
+//! `requests.json` contains the bodies of create requests. They are dry runs, unless the request has a list of merge patches,
+//! which may be empty. `answers.json` contains kube-apiserver's responses and, for objects that are really created, the cells
+//! that kubectl prints. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::real`.
 
 use std::{env, fs, path::Path, time::Duration};
 
@@ -32,7 +33,7 @@ async fn answers(cluster: Cluster) -> Result<()> {
         return fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))).context("write the answers");
     }
     let recorded: Vec<Value> = serde_json::from_str(include_str!("builtins/answers.json"))?;
-    ensure!(recorded.len() == requests.len(), "the answers are of other requests");
+    ensure!(recorded.len() == requests.len(), "the recorded answers are for other requests");
     let mut wrong = Vec::new();
     for ((request, recorded), line) in requests.iter().zip(&recorded).zip(&lines) {
         let found: Value = serde_json::from_str(line)?;
@@ -44,7 +45,7 @@ async fn answers(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The answers to a create and to the patches of what it made.
+/// Sends a create request, and the patches of the created object. Returns the responses.
 async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Value>> {
     let path = request["path"].as_str().context("a path")?;
     let path = path.replace("/namespaces/default/", &format!("/namespaces/{namespace}/"));
@@ -66,7 +67,7 @@ async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Va
     Ok(answers)
 }
 
-/// The columns and the cells of a Table of one object; ages aside.
+/// Returns the columns and cells of a Table with one object, without times.
 fn printed(table: &Value, namespace: &str) -> Result<Value> {
     let columns = table["columnDefinitions"].as_array().context("columns")?.iter();
     let cells = table["rows"][0]["cells"].as_array().context("cells")?.iter();
@@ -82,7 +83,7 @@ fn printed(table: &Value, namespace: &str) -> Result<Value> {
     Ok(row)
 }
 
-/// An answer without what each server makes up, and what a failure says.
+/// Returns a response without the values that each server generates. Of an error, it keeps the message, reason and causes.
 fn plain(reply: &Reply, namespace: &str) -> Value {
     let mut body = reply.body.clone();
     if let Some(metadata) = body["metadata"].as_object_mut() {
@@ -103,7 +104,7 @@ fn plain(reply: &Reply, namespace: &str) -> Value {
     answer
 }
 
-/// Replaces addresses and ports that were given, uids and the test's namespace.
+/// Replaces allocated addresses and ports, UIDs and the test's namespace.
 fn made_up(value: &mut Value, namespace: &str) {
     match value {
         Value::Object(members) => {
@@ -124,7 +125,7 @@ fn made_up(value: &mut Value, namespace: &str) {
             if text.starts_with("10.96.") && *text != "10.96.7.7" {
                 *text = "given".to_owned();
             }
-            // A difference of Go structs follows on the next lines.
+            // A diff of Go structs follows on the next lines.
             let first = text.lines().next().unwrap_or_default().replace(namespace, "default");
             *text = without_uids(&first);
             // A port and its node port, as kubectl prints them.
@@ -177,7 +178,7 @@ async fn allocations(cluster: Cluster) -> Result<()> {
             "Service \"two\" is invalid: spec.ports[0].nodePort: Invalid value: {port}: provided port is already allocated"
         ),
     )?;
-    // A PUT that leaves them out keeps them, and they are free once it is gone.
+    // A PUT without them keeps them, and they are free again once the Service is deleted.
     let mut next = service("one", json!({"type": "NodePort", "ports": ports}));
     next["metadata"]["resourceVersion"] = one["metadata"]["resourceVersion"].clone();
     let kept = http.put(&format!("{path}/one"), &next).await?.code(200)?;
@@ -188,7 +189,7 @@ async fn allocations(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// An Event is in both of its groups, with the fields that it has there.
+/// An Event is served in both of its groups, with the fields of each.
 async fn events(cluster: Cluster) -> Result<()> {
     let (http, namespace) = (cluster.admin(), cluster.namespace());
     let core = format!("/api/v1/namespaces/{namespace}/events");
@@ -242,7 +243,7 @@ async fn start_objects(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The roles that everybody has say what `nobody` may do, and no more.
+/// `nobody` has the rights of the roles that are bound to everybody, and no others.
 async fn roles(cluster: Cluster) -> Result<()> {
     let nobody = cluster.nobody();
     nobody.get("/api").await?.code(200)?;

@@ -1,4 +1,4 @@
-//! Other people's clients: the scenarios of `e2e/go`, where what each of them expects is written.
+//! Third-party clients: the scenarios of `e2e/go`, which define what each of them expects.
 
 use anyhow::Result;
 use e2e::Cluster;

@@ -1,4 +1,4 @@
-//! What the server says about versions that it has forgotten.
+//! Requests for versions that have been compacted away.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::widgets::{names, version, widgets};
 
 e2e::on_each_cluster! { watch_expires [Compaction], pages_expire [Compaction], survives_a_restart [Restart] }
 
-/// A real server has started anew and answers 429 while it fills its caches.
+/// A real server was restarted, and responds with 429 until its caches are filled.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn watch_expires(cluster: Cluster) -> Result<()> {
@@ -29,7 +29,7 @@ async fn watch_expires(cluster: Cluster) -> Result<()> {
     ensure!(message.starts_with(&format!("too old resource version: {} (", version(&one))), "{message}");
     assert_eq!(watch.try_next().await?, None);
 
-    // The present is there, and a watch from it too.
+    // The current state can still be listed and watched.
     let list = widgets.http.get(&widgets.path).await?.code(200)?;
     assert_eq!(names(&list), ["one", "three", "two"]);
     let path = format!("{}?watch=true&resourceVersion={}", widgets.path, version(&list));
@@ -54,8 +54,8 @@ async fn pages_expire(cluster: Cluster) -> Result<()> {
         "Expired",
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     )?;
-    // The rest, of the present.
-    let token = status["metadata"]["continue"].as_str().context("a token to go on with")?;
+    // The rest, at the current version.
+    let token = status["metadata"]["continue"].as_str().context("a token to continue with")?;
     let path = format!("{}?continue={token}", widgets.path);
     let rest = eventually(PATIENCE, || async { widgets.http.get(&path).await?.code(200) }).await?;
     assert_eq!(names(&rest), ["b", "c", "d"]);

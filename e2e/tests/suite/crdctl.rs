@@ -1,4 +1,4 @@
-//! The real `crdctl`: what it prints, how it ends, and what it says when something is wrong.
+//! The real `crdctl`: its output, its exit codes, and its error messages.
 
 use std::{path::Path, time::Duration};
 
@@ -26,13 +26,13 @@ e2e::on_each_cluster! {
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blogs.web.helloworld";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// crdctl with the cluster's kubeconfig.
+/// Prepares a call of crdctl with the cluster's kubeconfig.
 async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
     let kubeconfig = cluster.kubeconfig_file()?;
     Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).args(arguments))
 }
 
-/// Installs the CRD. For a second or two a real server answers 429 to whoever watches; that is crdctl's affair.
+/// Installs the CRD. For a second or two afterwards, a real server may respond to watches with 429, which crdctl handles.
 pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     crdctl(cluster, "crd install").await?.run().await?.ok()?;
     Ok(())
@@ -58,12 +58,12 @@ pub(crate) async fn delete(cluster: &Cluster, name: &str) -> Result<Value> {
     cluster.admin().delete(&format!("{}/{name}", blogs(cluster))).await?.code(200)
 }
 
-/// `crdctl watch` of the test's namespace.
+/// Starts `crdctl watch` in the test's namespace.
 async fn watch(cluster: &Cluster, arguments: &str) -> Result<Running> {
     crdctl(cluster, &format!("watch {arguments} -n {}", cluster.namespace())).await?.start()
 }
 
-/// The next line, words with one blank between them, the namespace as `NS` and the age as `AGE`.
+/// Checks the next line. Words are separated by single spaces, the namespace is `NS`, and ages are `AGE`.
 async fn expect(running: &mut Running, cluster: &Cluster, expected: &str) -> Result<()> {
     let line = running.line().await.with_context(|| format!("waiting for {expected}"))?;
     let is_age = |word: &str| word.strip_suffix('s').is_some_and(|age| age.parse::<u32>().is_ok());
@@ -76,7 +76,7 @@ async fn expect(running: &mut Running, cluster: &Cluster, expected: &str) -> Res
 
 async fn crd_commands(cluster: Cluster) -> Result<()> {
     let run = async |arguments: &str| crdctl(&cluster, arguments).await?.run().await;
-    // On a shared cluster other tests have installed it.
+    // On a shared cluster, other tests may have installed it.
     eventually(PATIENCE, || async {
         let gone = cluster.admin().delete(CRD).await?;
         ensure!(gone.code == 404, "{gone:?}");
@@ -87,14 +87,14 @@ async fn crd_commands(cluster: Cluster) -> Result<()> {
     ensure!(absent.code == Some(1) && absent.stderr.contains("is not installed"), "{absent:?}");
     let printed = run("crd print").await?.ok()?;
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crd/blogs.web.helloworld.yaml");
-    // The file also says who writes it.
+    // The file's first line says how it is generated.
     let committed = std::fs::read_to_string(committed)?;
     assert_eq!(committed.split_once('\n').map(|(_, crd)| crd), Some(&*printed));
 
     run("crd install").await?.ok()?;
     run("crd install").await?.ok()?;
     run("crd check").await?.ok()?;
-    // What was printed is what was installed.
+    // The printed CRD equals the installed one.
     let headers = [("content-type", APPLY_PATCH)];
     let path = format!("{CRD}?fieldManager=other&dryRun=All");
     let same =
@@ -121,7 +121,7 @@ async fn crd_commands(cluster: Cluster) -> Result<()> {
 
 async fn crd_upgrade(cluster: Cluster) -> Result<()> {
     let run = async |arguments: &str| crdctl(&cluster, arguments).await?.run().await;
-    // An older crdctl knew neither the URL's rules nor a column for it.
+    // The CRD of an older crdctl had neither validation rules nor a column for the URL.
     let mut older: Value = serde_saphyr::from_str(&run("crd print").await?.ok()?)?;
     let version = &mut older["spec"]["versions"][0];
     version.as_object_mut().context("a version")?.remove("additionalPrinterColumns");
@@ -140,12 +140,13 @@ async fn crd_upgrade(cluster: Cluster) -> Result<()> {
     let mut watching = watch(&cluster, "blogs -o name").await?;
     watching.line_with(&["blog.web.helloworld/kept"]).await?;
 
-    ensure!(run("crd check").await?.code == Some(1), "an older CRD passes for ours");
+    ensure!(run("crd check").await?.code == Some(1), "an older CRD is reported as ours");
     run("crd install").await?.ok()?;
     run("crd check").await?.ok()?;
     let installed = cluster.admin().get(CRD).await?.code(200)?;
     assert_eq!(installed["metadata"]["generation"], 2);
-    // The same objects, also those that the new rules refuse, with the new columns; and new ones by the new rules.
+    // Existing objects stay unchanged, even if the new rules would refuse them, and get the new columns. New objects have to
+    // follow the new rules.
     assert_eq!(cluster.admin().get(&format!("{}/kept", blogs(&cluster))).await?.code(200)?, kept);
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     eventually(PATIENCE, || async {
@@ -167,7 +168,7 @@ async fn crd_upgrade(cluster: Cluster) -> Result<()> {
     worse["metadata"]["name"] = json!("worse");
     eventually(PATIENCE, || async { cluster.admin().post(&blogs(&cluster), &worse).await?.code(422) })
         .await?;
-    // Who watched is told of what comes, without a change of its own.
+    // A client that was watching sees new objects without any action of its own.
     create(&cluster, "new", &json!({})).await?;
     watching.line_with(&["blog.web.helloworld/new"]).await?;
     Ok(())
@@ -266,7 +267,7 @@ async fn other_outputs(cluster: Cluster) -> Result<()> {
     let mut names = watch(&cluster, "blogs -o name").await?;
     assert_eq!(names.line().await?, "blog.web.helloworld/one");
     let mut only_changes = watch(&cluster, "blog/one --watch-only -o name --every 100ms").await?;
-    // Lines that are no names are comments; the first object is not printed.
+    // Lines that are not names are comments; the existing object is not printed.
     let first = only_changes.line().await?;
     assert!(first.starts_with("# CACHED"), "{first}");
     patch(&cluster, "one", &json!({"metadata": {"annotations": {"a": "b"}}})).await?;
@@ -293,7 +294,7 @@ async fn signals(cluster: Cluster) -> Result<()> {
 }
 
 async fn second_signal(cluster: Cluster) -> Result<()> {
-    // More than a pipe holds, so that it waits for its reader.
+    // The output exceeds the capacity of a pipe, so that crdctl blocks on its reader.
     let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
     for name in ["a", "b", "c"] {
         let map = json!({
@@ -311,7 +312,7 @@ async fn second_signal(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What a path of `--health-addr` is answered with: the code and the body.
+/// Requests a path from the address of `--health-addr`, and returns the code and the body.
 async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await?;
@@ -322,7 +323,7 @@ async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
     Ok((code, body.to_owned()))
 }
 
-/// An address that nobody listens on at the moment.
+/// Returns an address with a port that is currently free.
 fn free_address() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
@@ -335,7 +336,7 @@ async fn health(cluster: Cluster) -> Result<()> {
     running.line_with(&["ADDED", "one"]).await?;
     assert_eq!(ask(&address, "/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(ask(&address, "/readyz").await?, (200, "ok\n".to_owned()));
-    // The port is taken for a second one.
+    // A second crdctl cannot use the same port.
     let second = crdctl(&cluster, &format!("watch blogs --health-addr {address}")).await?;
     fails(second, 1, &["--health-addr", &address]).await?;
     fails(crdctl(&cluster, "watch blogs --health-addr 8080").await?, 2, &["8080"]).await
@@ -385,7 +386,7 @@ async fn thousands(cluster: Cluster) -> Result<()> {
     };
     assert_eq!((count, names.len()), (json!(COUNT), COUNT));
     ensure!(names.is_sorted() && names.first().is_some_and(|name| name == "m0000"), "{:?}", names.first());
-    // One by one: a loaded server may not be done with all of them while it may think about one request.
+    // These are separate requests: a loaded server may not delete all objects within the time limit of one request.
     let delete = |name: String| {
         let (http, path) = (cluster.admin(), format!("{maps}/{name}"));
         async move { http.delete(&path).await?.code(200).map(drop) }
@@ -415,7 +416,7 @@ async fn restart(cluster: Cluster) -> Result<()> {
     let mut running = watch(&cluster, "blogs").await?;
     running.line_with(&["ADDED", "one"]).await?;
     cluster.stop().await?;
-    // It says that it lost the server, keeps trying, and goes on.
+    // It reports that it has lost the server, retries, and continues.
     running.complaint("WARN").await?;
     cluster.resume().await?;
     eventually(PATIENCE, || async { create(&cluster, "two", &json!({})).await }).await?;
@@ -453,13 +454,13 @@ async fn any_resource(cluster: Cluster) -> Result<()> {
         expect(&mut running, &cluster, "EVENT NAMESPACE NAME AGE").await?;
         running.line_with(&["ADDED", "settings"]).await?;
     }
-    // A type without a namespace ignores it.
+    // For a cluster-scoped type, the namespace is ignored.
     let mut running = watch(&cluster, &format!("namespace/{}", cluster.namespace())).await?;
     running.line_with(&["ADDED", cluster.namespace()]).await?;
     Ok(())
 }
 
-/// One line on stderr that has all of these, nothing on stdout.
+/// Checks that the command fails with one line on stderr that contains all of `parts`, and prints nothing on stdout.
 async fn fails(command: Crdctl, code: i32, parts: &[&str]) -> Result<()> {
     let output = command.run().await?;
     ensure!(output.code == Some(code) && output.stdout.is_empty(), "{output:?}");
@@ -487,7 +488,7 @@ async fn errors_of_the_cluster(cluster: Cluster) -> Result<()> {
     fails(with(&server, "watch blogs").await?, 1, &["https://127.0.0.1:1", "cannot be reached"]).await?;
     let token = changed(&|config| {
         for user in config["users"].as_array_mut().into_iter().flatten() {
-            // Alone: a client certificate would go before it.
+            // The token must be the only credential, because a client certificate would take precedence.
             user["user"] = json!({"token": "not-a-token"});
         }
     })?;
@@ -509,7 +510,7 @@ async fn errors_of_the_cluster(cluster: Cluster) -> Result<()> {
 
 async fn errors_of_the_configuration(cluster: Cluster) -> Result<()> {
     let new = async || Crdctl::new(cluster.folder()).await;
-    // Before any connection: there is no cluster in these surroundings.
+    // These errors occur before any connection: the environment has no cluster.
     fails(new().await?.args("watch blogs -l a=b=c"), 2, &["a=b=c"]).await?;
     fails(new().await?.args("watch"), 2, &["RESOURCE"]).await?;
     fails(new().await?.args("watch blogs --every never"), 2, &["never"]).await?;
@@ -576,7 +577,7 @@ async fn namespace_of_the_context(cluster: Cluster) -> Result<()> {
     let new = async || anyhow::Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", &path));
     new().await?.args("watch blogs").start()?.line_with(&["ADDED", "one"]).await?;
     new().await?.args("watch blogs -A").start()?.line_with(&["ADDED", cluster.namespace(), "one"]).await?;
-    // The variable goes before the context.
+    // The variable takes precedence over the context.
     let mut elsewhere =
         new().await?.env("NAMESPACE", "default").args("watch configmaps --every 100ms").start()?;
     elsewhere.line_with(&["CACHED"]).await?;

@@ -1,4 +1,4 @@
-//! The life of a CustomResourceDefinition.
+//! The lifecycle of a CustomResourceDefinition.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn removal(cluster: Cluster) -> Result<()> {
     let mut watch =
         widgets.http.watch(&format!("{}?watch=true&resourceVersion={}", widgets.path, version(&two))).await?;
     widgets.http.delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
-    // Each object's end is told, and then the stream's.
+    // The watch sends the deletion of each object, and then ends.
     let mut deleted = Vec::new();
     while let Some(event) = watch.try_next().await? {
         ensure!(event.kind == "DELETED", "{event:?}");
@@ -230,12 +230,12 @@ async fn expensive_rules(cluster: Cluster) -> Result<()> {
         }
         list
     };
-    // Nobody says how many.
+    // The list has no limit.
     refused(list(None), &[rule(&at, "more than 100x"), contributed(&at), total("more than 100x")]).await?;
-    // A limit bounds it, if it is low enough.
+    // A limit bounds the cost, which must be low enough.
     refused(list(Some(1200)), &[rule(&at, "1.152720x")]).await?;
     cluster.admin().post(&format!("{CRDS}?dryRun=All"), &with(&list(Some(100)))).await?.code(201)?;
-    // It counts how often a value may be there.
+    // The cost counts how often a value may occur.
     let rated = json!({
         "type": "array", "maxItems": 2000,
         "items": {"type": "string", "maxLength": 1000, "x-kubernetes-validations": [{"rule": "self.contains('abcdefghij' + self)"}]},
@@ -245,7 +245,7 @@ async fn expensive_rules(cluster: Cluster) -> Result<()> {
         &[rule(&format!("{at}.items"), "32.2x"), contributed(&format!("{at}.items")), total("3.2x")],
     )
     .await?;
-    // A message costs too.
+    // A messageExpression also has a cost.
     let message = json!({
         "type": "string",
         "x-kubernetes-validations": [{"rule": "self == 'a'", "messageExpression": "self.contains(self) ? self : 'b'"}],
@@ -271,7 +271,7 @@ async fn no_status_subresource(cluster: Cluster) -> Result<()> {
     widget["status"] = json!({"phase": "Kept"});
     let one = widgets.http.post(&widgets.path, &widget).await?.code(201)?;
     assert_eq!(one["status"], json!({"phase": "Kept"}));
-    // There, a status is contents like any other.
+    // Without the subresource, the status is an ordinary field.
     let one = widgets.merge("one", &json!({"status": {"phase": "Changed"}})).await?.code(200)?;
     assert_eq!((&one["status"]["phase"], &one["metadata"]["generation"]), (&json!("Changed"), &json!(2)));
     widgets.http.get(&format!("{}/status", widgets.at("one"))).await?.code(404)?;
@@ -331,7 +331,7 @@ async fn cluster_scope(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A kind of a user's may have the name of a built-in one, which is of another group.
+/// A custom kind may have the name of a built-in kind of another group.
 async fn kinds_of_any_name(cluster: Cluster) -> Result<()> {
     let admin = cluster.admin();
     for kind in ["CustomResourceDefinition", "Namespace", "Pod", "Service", "Event", "Scale"] {
@@ -371,7 +371,7 @@ async fn kinds_of_any_name(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Whoever changes a definition at the same time, its last state is the one that is served.
+/// When several clients change a definition concurrently, its last state is the one that is served.
 async fn the_last_of_many_updates_is_served(cluster: Cluster) -> Result<()> {
     let group = cluster.unique();
     let widgets = widgets_of_group(&cluster, &group).await?;

@@ -1,4 +1,4 @@
-//! POST: names, generated names, dry runs, and bodies that are none.
+//! POST: names, generated names, dry runs, and malformed bodies.
 
 use anyhow::{Result, ensure};
 use e2e::Cluster;
@@ -9,7 +9,7 @@ use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
-    wrong_types, yaml_in_and_out, not_in_that_namespace, secret_string_data, with_a_version
+    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -42,7 +42,7 @@ async fn already_exists(cluster: Cluster) -> Result<()> {
     let reply = widgets.post("one", &json!({"size": "small"})).await?;
     let status = reply.refused(409, "AlreadyExists", &message)?;
     assert_eq!(status["details"], json!({"name": "one", "group": GROUP, "kind": "widgets"}));
-    // A field that is wrong is told first.
+    // Invalid fields are reported first.
     widgets.post("one", &json!({"size": ""})).await?.code(422)?;
     Ok(())
 }
@@ -56,7 +56,7 @@ async fn generate_name(cluster: Cluster) -> Result<()> {
         let created = widgets.http.post(&widgets.path, &widget).await?.code(201)?;
         assert_eq!(created["metadata"]["generateName"], "gen-");
         let name = created["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        // client-go's alphabet: no vowels, nothing that looks like another letter.
+        // client-go's alphabet has no vowels and no characters that are easily confused.
         let suffix = name.strip_prefix("gen-").unwrap_or_default();
         ensure!(
             suffix.len() == 5 && suffix.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c)),
@@ -154,7 +154,7 @@ async fn dry_run(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The store refuses a version, after all else was found right.
+/// The store refuses a resourceVersion, after all other checks.
 async fn with_a_version(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let create = async |name: &str, size: &str, version: &str, query: &str| {
@@ -166,11 +166,11 @@ async fn with_a_version(cluster: Cluster) -> Result<()> {
     create("one", "small", "5", "").await?.refused(500, "", message)?;
     create("one", "", "5", "").await?.code(422)?;
     create("one", "small", "5", "?dryRun=All").await?.code(201)?;
-    // Neither is a version.
+    // Neither of these values is a version.
     create("one", "small", "0", "").await?.code(201)?;
     create("two", "small", "abc", "").await?.code(201)?;
     create("one", "small", "5", "").await?.refused(500, "", message)?;
-    // What PUT creates has lost it.
+    // PUT ignores the version of an object that it creates.
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l", "resourceVersion": "5"}});
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/l", cluster.namespace());
     cluster.admin().put(&path, &lease).await?.code(201)?;
@@ -247,7 +247,7 @@ async fn yaml_in_and_out(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn not_in_that_namespace(cluster: Cluster) -> Result<()> {
+async fn wrong_namespaces(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let mut widget = widgets.draft("one", &json!({"size": "small"}));
     widget["metadata"]["namespace"] = json!("other");
@@ -260,7 +260,7 @@ async fn not_in_that_namespace(cluster: Cluster) -> Result<()> {
     let reply = widgets.http.post(&nowhere, &widgets.draft("one", &json!({"size": "small"}))).await?;
     let status = reply.refused(404, "NotFound", "namespaces \"nowhere\" not found")?;
     assert_eq!(status["details"], json!({"name": "nowhere", "kind": "namespaces"}));
-    // Reading is another matter: there is nothing there.
+    // Reading is not refused: the list is empty.
     assert_eq!(widgets.http.get(&nowhere).await?.code(200)?["items"], json!([]));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who a client is, by what its kubeconfig and its surroundings say, and what it may.
+//! A client's credentials, from its kubeconfig or its environment, and the rights that they give it.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use crate::{
 };
 
 e2e::on_each_cluster! {
-    exec_plugin, client_certificate [Certificate], strangers_certificate [Certificate], token_file_is_replaced,
+    exec_plugin, client_certificate [Certificate], foreign_certificates [Certificate], token_file_is_replaced,
     in_cluster, forbidden_then_allowed, informer_forbidden_then_allowed,
     a_server_that_does_not_answer
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The cluster's kubeconfig with another user in place of the administrator.
+/// Writes the cluster's kubeconfig with another user in place of the administrator.
 fn kubeconfig_of(cluster: &Cluster, user: &Value) -> Result<PathBuf> {
     let mut kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
     for named in kubeconfig["users"].as_array_mut().context("users")? {
@@ -40,7 +40,7 @@ fn kubeconfig_of(cluster: &Cluster, user: &Value) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What the administrator shows: a token, or a certificate with its key.
+/// Returns the administrator's credentials: a token, or a certificate with its key.
 fn admin(cluster: &Cluster) -> Result<Value> {
     let kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
     let context = &kubeconfig["contexts"][0]["context"]["user"];
@@ -96,7 +96,7 @@ async fn client_certificate(cluster: Cluster) -> Result<()> {
         let kubeconfig = kubeconfig_of(&cluster, user)?;
         watch(&cluster, &kubeconfig, "blogs").await?.start()?.line_with(&["ADDED", "one"]).await
     };
-    // Inline; by files, whose paths start at the kubeconfig's folder; and one of each.
+    // Inline; as files, whose paths are relative to the kubeconfig's folder; and one of each.
     let base64 = |pem: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
     sees_it(&json!({"client-certificate-data": base64(&certificate), "client-key-data": base64(&key)}))
         .await?;
@@ -105,13 +105,13 @@ async fn client_certificate(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn strangers_certificate(cluster: Cluster) -> Result<()> {
+async fn foreign_certificates(cluster: Cluster) -> Result<()> {
     let stranger = rcgen::generate_simple_self_signed(["admin".to_owned()])?;
     let base64 = |pem: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
     let Identity { certificate, key } = cluster.certificate()?;
     let [unknown, unfit] = [
         (stranger.cert.pem(), stranger.signing_key.serialize_pem()),
-        // Of the right authority, with a key that is not its own.
+        // From the right authority, but with a key that does not match.
         (certificate, stranger.signing_key.serialize_pem()),
     ];
     for (certificate, key_of_it) in [&unknown, &unfit] {
@@ -140,8 +140,8 @@ async fn token_file_is_replaced(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A pod's service account, as the kubelet mounts it: files that are links into a folder, which is a link that is
-/// turned to a new one.
+/// A pod's service account, as the kubelet mounts it: the files are symlinks into `..data`, which is itself a symlink that
+/// is switched to a new folder for each update.
 struct Mounted {
     folder: PathBuf,
     written: u32,
@@ -195,14 +195,14 @@ async fn in_cluster(cluster: Cluster) -> Result<()> {
     let refused = timeout(PATIENCE, informer.synced()).await?.err().context("the token is good")?;
     ensure!(refused.code() == Some(401), "{refused:?}");
 
-    // The kubelet brings a new one, and nobody starts anew.
+    // The kubelet updates the token, and the informer uses it without a restart.
     mounted.write(&files(&token(&cluster).await?))?;
     timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
     assert_eq!(informer.snapshot()?.len(), 1);
     Ok(())
 }
 
-/// A token that may list and watch: the administrator's, or that of a ServiceAccount.
+/// Returns a token that may list and watch: the administrator's, or that of a ServiceAccount.
 async fn token(cluster: &Cluster) -> Result<String> {
     match admin(cluster)?["token"].as_str() {
         Some(token) => Ok(token.to_owned()),
@@ -210,7 +210,7 @@ async fn token(cluster: &Cluster) -> Result<String> {
     }
 }
 
-/// The token of a ServiceAccount that may do in its namespace what it wants.
+/// Creates a ServiceAccount that may list and watch in its namespace, and returns its token.
 async fn token_of_an_account(cluster: &Cluster) -> Result<String> {
     let http = cluster.admin();
     let namespace = cluster.namespace();
@@ -224,7 +224,7 @@ async fn token_of_an_account(cluster: &Cluster) -> Result<String> {
     Ok(made["status"]["token"].as_str().context("a token")?.to_owned())
 }
 
-/// Lets somebody handle blogs and widgets of the test's namespace.
+/// Grants a subject these verbs on blogs and widgets in the test's namespace.
 pub(crate) async fn bind(cluster: &Cluster, role: &str, verbs: &[&str], subject: &Value) -> Result<()> {
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", cluster.namespace());
     let rules = json!({
@@ -253,7 +253,7 @@ async fn forbidden_then_allowed(cluster: Cluster) -> Result<()> {
     let refused = run().await?.run().await?;
     ensure!(refused.code == Some(1) && refused.stderr.contains("User \"nobody\" cannot"), "{refused:?}");
     bind(&cluster, "watcher", &["list", "watch"], &nobody()).await?;
-    // The authorizer reads its own cache.
+    // A real server's authorizer reads from a cache.
     eventually(PATIENCE, || async {
         let mut running = run().await?.start()?;
         ensure!(running.line().await? == "blog.web.helloworld/one");
@@ -270,14 +270,14 @@ async fn informer_forbidden_then_allowed(cluster: Cluster) -> Result<()> {
     let error = timeout(PATIENCE, informer.synced()).await?.err().context("nobody may list")?;
     ensure!(error.is_forbidden(), "{error:?}");
     bind(&cluster, "watcher", &["list", "watch"], &nobody()).await?;
-    // It asks again by itself.
+    // It retries by itself.
     timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
     assert_eq!(informer.snapshot()?.len(), 1);
     Ok(())
 }
 
 async fn a_server_that_does_not_answer(cluster: Cluster) -> Result<()> {
-    // The system takes connections for it; nobody reads from them.
+    // The kernel accepts connections, and nothing reads from them.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let mut kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
     kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", silent.local_addr()?));

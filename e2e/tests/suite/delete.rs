@@ -11,8 +11,8 @@ use crate::widgets::{GROUP, names, version, widgets};
 
 e2e::on_each_cluster! {
     answers_with_a_status, finalizers, preconditions, options, collection, foreground,
-    owned_objects [Controllers], jobs_leave_what_they_own [Controllers], pods_get_time_to_stop [NoControllers],
-    pods_that_run_nowhere
+    owned_objects [Controllers], jobs_orphan_their_dependents [Controllers], pods_have_a_grace_period [NoControllers],
+    unscheduled_pods_have_no_grace_period
 }
 
 async fn answers_with_a_status(cluster: Cluster) -> Result<()> {
@@ -37,7 +37,7 @@ async fn finalizers(cluster: Cluster) -> Result<()> {
     let metadata = &marked["metadata"];
     assert!(metadata["deletionTimestamp"].is_string(), "{marked}");
     assert_eq!((&metadata["deletionGracePeriodSeconds"], &metadata["generation"]), (&json!(0), &json!(2)));
-    // Again is the same.
+    // Another deletion changes nothing.
     assert_eq!(widgets.delete("one").await?.code(200)?, marked);
     assert_eq!(widgets.get("one").await?.code(200)?, marked);
 
@@ -49,7 +49,7 @@ async fn finalizers(cluster: Cluster) -> Result<()> {
     let message = format!("object is being deleted: widgets.{GROUP} \"one\" already exists");
     let again = widgets.post("one", &json!({"size": "small"})).await?;
     again.refused(409, "AlreadyExists", &message)?;
-    // Other changes still work, and the last finalizer's removal is the end.
+    // Other changes still work, and the object is removed with its last finalizer.
     widgets.merge("one", &json!({"metadata": {"labels": {"a": "b"}}})).await?.code(200)?;
     widgets.merge("one", &json!({"metadata": {"finalizers": []}})).await?.code(200)?;
     widgets.get("one").await?.code(404)?;
@@ -99,7 +99,7 @@ async fn options(cluster: Cluster) -> Result<()> {
             &invalid(problem),
         )?;
     }
-    // None is passed over because of its type: the object would go that was not meant.
+    // An option of the wrong type must not be ignored: the wrong object could be deleted.
     for (options, found, field) in [
         (json!({"gracePeriodSeconds": "5"}), "string", "DeleteOptions.gracePeriodSeconds of type int64"),
         (json!({"gracePeriodSeconds": 1.5}), "number 1.5", "DeleteOptions.gracePeriodSeconds of type int64"),
@@ -133,7 +133,7 @@ async fn options(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn jobs_leave_what_they_own(cluster: Cluster) -> Result<()> {
+async fn jobs_orphan_their_dependents(cluster: Cluster) -> Result<()> {
     let (admin, namespace) = (cluster.admin(), cluster.namespace());
     let jobs = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
     let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
@@ -167,7 +167,7 @@ async fn jobs_leave_what_they_own(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn pods_get_time_to_stop(cluster: Cluster) -> Result<()> {
+async fn pods_have_a_grace_period(cluster: Cluster) -> Result<()> {
     let (admin, pods) = (cluster.admin(), format!("/api/v1/namespaces/{}/pods", cluster.namespace()));
     let spec = json!({"nodeName": "nowhere", "containers": [{"name": "c", "image": "i"}]});
     let pod = admin.post(&pods, &json!({"metadata": {"name": "p"}, "spec": spec})).await?.code(201)?;
@@ -182,25 +182,25 @@ async fn pods_get_time_to_stop(cluster: Cluster) -> Result<()> {
     let (at, seconds) = end(&stops)?;
     assert_eq!(seconds, 30);
     assert_eq!(stops["metadata"]["generation"], pod["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
-    // Again, or for longer, changes nothing.
+    // Another deletion, even with a longer period, changes nothing.
     assert_eq!(admin.delete(&path).await?.code(200)?["metadata"], stops["metadata"]);
     assert_eq!(
         admin.delete(&format!("{path}?gracePeriodSeconds=60")).await?.code(200)?["metadata"],
         stops["metadata"]
     );
-    // A shorter time counts from the same moment.
+    // A shorter period counts from the same moment.
     let sooner = admin.delete(&format!("{path}?gracePeriodSeconds=25")).await?.code(200)?;
     assert_eq!(end(&sooner)?, (at - 5, 25));
     assert_eq!(admin.get(&path).await?.code(200)?["metadata"], sooner["metadata"]);
     let message = "strconv.ParseInt: parsing \"x\": invalid syntax";
     admin.delete(&format!("{path}?gracePeriodSeconds=x")).await?.refused(400, "BadRequest", message)?;
-    // A kubelet has the last word.
+    // This is how a kubelet removes the Pod in the end.
     admin.delete_with(&path, &json!({"gracePeriodSeconds": 0})).await?.code(200)?;
     admin.get(&path).await?.code(404)?;
     Ok(())
 }
 
-async fn pods_that_run_nowhere(cluster: Cluster) -> Result<()> {
+async fn unscheduled_pods_have_no_grace_period(cluster: Cluster) -> Result<()> {
     let (admin, pods) = (cluster.admin(), format!("/api/v1/namespaces/{}/pods", cluster.namespace()));
     let spec = json!({"schedulerName": "nobody", "containers": [{"name": "c", "image": "i"}]});
     let pod = admin.post(&pods, &json!({"metadata": {"name": "p"}, "spec": spec})).await?.code(201)?;

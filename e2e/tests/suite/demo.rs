@@ -1,4 +1,4 @@
-//! `crdctl demo`, as somebody with nothing but Rust tries it.
+//! `crdctl demo`, as a user without a cluster runs it.
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
@@ -39,7 +39,7 @@ async fn transcript() -> Result<()> {
     demo.line_with(&["ADDED", "default", "blog-sample"]).await?;
     assert_eq!(demo.line_with(&["CACHED"]).await?, "CACHED  1  blog-sample");
 
-    // From outside, as with kubectl.
+    // Access from outside, as with kubectl.
     let client = connect(&path).await?;
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     assert_eq!(crds.get("blogs.web.helloworld").await?.name_any(), "blogs.web.helloworld");
@@ -68,7 +68,7 @@ async fn options() -> Result<()> {
     assert_eq!((&synced["type"], &synced["count"]), (&json!("SYNCED"), &json!(0)));
     assert_eq!(demo.line().await?, r#"{"type":"CACHED","count":0,"names":[]}"#);
 
-    // Its port is taken for a second one.
+    // A second demo cannot use the same port.
     let kubeconfig = Kubeconfig::read_from(&path)?;
     let server = kubeconfig.clusters[0].cluster.as_ref().and_then(|cluster| cluster.server.clone());
     let server = server.context("a server")?;

@@ -1,4 +1,5 @@
-//! What is in `deploy/`: the server takes it, and where there are nodes it runs with the rights that it names.
+//! The manifests in `deploy/`: the server accepts them, and on clusters with nodes they run with only the rights that they
+//! name.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -15,10 +16,10 @@ e2e::on_each_cluster! {
     manifests [Kubectl], samples [Kubectl], watcher [Nodes], names_are_resolved_in_a_pod [Nodes]
 }
 
-/// Pods have to be scheduled, and images to be unpacked.
+/// Pods have to be scheduled, and images have to be unpacked.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A kustomization of `deploy/default` that shares no name with another test's; its folder.
+/// Writes a kustomization of `deploy/default` whose names no other test uses, and returns its folder.
 fn overlay(cluster: &Cluster, image: &str) -> Result<String> {
     let folder = cluster.folder().join("overlay");
     fs::create_dir_all(&folder)?;
@@ -40,7 +41,7 @@ fn deploy(part: &str) -> Result<String> {
     Ok(folder.display().to_string())
 }
 
-/// kustomize takes no absolute path.
+/// Makes a path relative, because kustomize accepts no absolute paths.
 fn relative(from: &Path, to: &str) -> String {
     let up = from.components().count() - 1;
     format!("{}{}", "../".repeat(up), to.trim_start_matches('/'))
@@ -73,10 +74,10 @@ async fn samples(cluster: Cluster) -> Result<()> {
 }
 
 async fn watcher(cluster: Cluster) -> Result<()> {
-    // The CRD is there before the pod, which would start again and again without it.
+    // The CRD is installed before the pod, which would otherwise restart repeatedly.
     install(&cluster).await?;
     let admin = cluster.admin();
-    // As kubectl does, and without one, so that this runs wherever there are nodes.
+    // This applies the objects as kubectl does, but does not need kubectl, so that it runs wherever there are nodes.
     for mut object in objects(&deploy("default")?)? {
         if object["kind"] == "Deployment" {
             object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(cluster.image()?);
@@ -90,7 +91,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     let found = found.code(200)?;
     let pod = found["items"][0]["metadata"]["name"].as_str().context("no pod")?.to_owned();
 
-    // Ready only once synced, and by its own account.
+    // The pod is ready only once it has synced. Its own endpoint reports that too.
     let ask = async |path: &str| admin.get(&format!("{pods}/{pod}:8080/proxy{path}")).await;
     assert_eq!(ask("/readyz").await?.code(200)?, "ok\n");
     ask("/healthz").await?.code(200)?;
@@ -103,7 +104,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     delete(&cluster, "one").await?;
     logs(&cluster, &log, &["DELETED", cluster.namespace(), "one"]).await?;
 
-    // What it may that another account of its namespace may not.
+    // The rights that it has in addition to those of another account of its namespace.
     let mut rights = rights(&cluster, "blog-watcher").await?;
     let of_all = self::rights(&cluster, "default").await?;
     rights.retain(|right| !of_all.contains(right));
@@ -118,7 +119,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     ensure!(rights.len() == 2 && expected.iter().all(|right| rights.contains(right)), "{rights:?}");
     viewers_see_blogs(&cluster).await?;
 
-    // A rollout asks the old pod to end, and it does, by itself and with success.
+    // A rollout asks the old pod to end, and it exits by itself and successfully.
     let mut watch = admin.watch(&format!("{pods}?watch=true&fieldSelector=metadata.name={pod}")).await?;
     let restart = json!({"spec": {"template": {"metadata": {"annotations": {"restarted": "once"}}}}});
     admin.patch(DEPLOYMENT, MERGE_PATCH, &restart).await?.code(200)?;
@@ -133,7 +134,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     let ended = (&state["exitCode"], &state["reason"]);
     assert_eq!(ended, (&json!(0), &json!("Completed")), "{}", last["status"]);
 
-    // What other tests count on stays.
+    // The CRD stays, because other tests rely on it.
     for object in objects(&deploy("default")?)?.iter().rev() {
         if object["kind"] != "CustomResourceDefinition" {
             admin.delete(&path(object)?).await?.ok()?;
@@ -145,7 +146,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
 const NAMESPACE: &str = "blog-system";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/blog-system/deployments/blog-watcher";
 
-/// The objects of a kustomization, those of its parts too, in their order.
+/// Returns the objects of a kustomization and of the kustomizations that it includes, in order.
 fn objects(folder: &str) -> Result<Vec<Value>> {
     let read = |path: &Path| -> Result<Value> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -162,7 +163,7 @@ fn objects(folder: &str) -> Result<Vec<Value>> {
             objects.push(read(&path)?);
         }
     }
-    // As kustomize: a namespace comes before what is in it.
+    // As with kustomize, a namespace comes before its objects.
     objects.sort_by_key(|object| object["kind"] != "Namespace");
     Ok(objects)
 }
@@ -178,7 +179,7 @@ fn path(object: &Value) -> Result<String> {
     Ok(format!("{group}{namespace}/{}s/{name}", kind.to_lowercase()))
 }
 
-/// Waits until the Deployment's one pod is of its present template, and ready.
+/// Waits until the Deployment's only pod has the current template, and is ready.
 async fn rolled_out(cluster: &Cluster) -> Result<()> {
     eventually(PATIENCE, || async {
         let deployment = cluster.admin().get(DEPLOYMENT).await?.code(200)?;
@@ -192,7 +193,7 @@ async fn rolled_out(cluster: &Cluster) -> Result<()> {
     .await
 }
 
-/// What a ServiceAccount of the Deployment's namespace may do, as the server says it.
+/// Returns the rights of a ServiceAccount in the Deployment's namespace, according to the server.
 async fn rights(cluster: &Cluster, account: &str) -> Result<Vec<Value>> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
@@ -218,7 +219,7 @@ async fn rights(cluster: &Cluster, account: &str) -> Result<Vec<Value>> {
     Ok(rights)
 }
 
-/// Who has the ClusterRole `view` in a namespace sees its blogs, once the controller has put the roles together.
+/// A user with the ClusterRole `view` in a namespace can list its blogs, once the controller has aggregated the roles.
 async fn viewers_see_blogs(cluster: &Cluster) -> Result<()> {
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", cluster.namespace());
     let binding = json!({
@@ -237,7 +238,7 @@ async fn names_are_resolved_in_a_pod(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
     let admin = cluster.admin();
     let namespace = cluster.namespace();
-    // In-cluster configuration has an address; this has a name, which only the cluster's DNS knows.
+    // In-cluster configuration contains an address. This kubeconfig has a name that only the cluster's DNS resolves.
     let mounted = "/var/run/secrets/kubernetes.io/serviceaccount";
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -272,12 +273,12 @@ async fn names_are_resolved_in_a_pod(cluster: Cluster) -> Result<()> {
         },
     });
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
-    // The ServiceAccount comes a moment after its namespace.
+    // The ServiceAccount is created a moment after its namespace.
     eventually(PATIENCE, || async { admin.post(&pods, &pod).await?.code(201) }).await?;
     logs(&cluster, &format!("{pods}/by-name/log"), &["ADDED", namespace, "kubeconfig"]).await
 }
 
-/// Waits until a pod has logged a line that has these words.
+/// Waits until a pod has logged a line with these words.
 async fn logs(cluster: &Cluster, path: &str, words: &[&str]) -> Result<()> {
     eventually(PATIENCE, || async {
         let log = cluster.admin().get(path).await?.ok()?;

@@ -1,4 +1,4 @@
-//! How clients learn what a server has.
+//! Discovery: how clients find the resources of a server.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn resources(cluster: Cluster) -> Result<()> {
         (&json!("APIResourceList"), &json!(format!("{GROUP}/v1")))
     );
     for resource in list["resources"].as_array_mut().context("resources")? {
-        // Opaque by contract.
+        // The hash is opaque.
         resource.as_object_mut().context("a resource")?.remove("storageVersionHash");
     }
     assert_eq!(
@@ -152,13 +152,13 @@ async fn unknown_paths(cluster: Cluster) -> Result<()> {
         let reply = cluster.admin().get(&path).await?;
         let (code, body) = (reply.code, reply.body);
         ensure!(code == 404, "{path}: {code}");
-        // Not a Status: a client tells "no such type" from "no such object" by that.
+        // Outside of the server's own groups, a plain text body rather than a Status tells clients that the type is missing.
         ensure!(body == "404 page not found\n" || body["reason"] == "NotFound", "{path}: {body}");
     }
     let reply =
         widgets.http.get(&format!("/apis/{GROUP}/v2/namespaces/{}/widgets", cluster.namespace())).await?;
     assert_eq!((reply.code, reply.body), (404, json!("404 page not found\n")));
-    // The server's own groups answer for versions that they do not have.
+    // For the server's own groups, unknown versions get a Status.
     for path in ["/api/v2/pods", "/apis/apps/v9/deployments"] {
         let reply = cluster.admin().get(path).await?;
         reply.refused(404, "NotFound", "the server could not find the requested resource")?;

@@ -1,4 +1,4 @@
-//! kube-informer on a live server: what its users see when the world changes under it.
+//! kube-informer on a live server: its behaviour when objects, the server and the network change.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -30,7 +30,7 @@ fn start(client: Client, group: &str, namespace: &str) -> Informer<DynamicObject
     Informers::new(client).dynamic(&widget_type(group)).namespace(namespace).start()
 }
 
-/// The next event in a few words.
+/// Returns the next event in a few words.
 async fn next(events: &mut Subscription<DynamicObject>) -> Result<String> {
     let event = timeout(PATIENCE, events.next()).await.context("no event in time")?.context("the end")?;
     let size = |object: &DynamicObject| object.data["spec"]["size"].as_str().unwrap_or_default().to_owned();
@@ -151,7 +151,7 @@ async fn unknown_type(cluster: Cluster) -> Result<()> {
     let informer = start(cluster.client(), &group, cluster.namespace());
     let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("there is such a type") };
     ensure!(error.is_unknown_type(), "{error:?}");
-    // It keeps trying, and the type comes.
+    // It retries until the type is served.
     let widgets = widgets_of_group(&cluster, &group).await?;
     widgets.create("one").await?;
     timeout(PATIENCE, informer.status().wait_for(|status| status.synced)).await??;
@@ -175,7 +175,7 @@ async fn restart(cluster: Cluster) -> Result<()> {
     cluster.stop().await?;
     let mut status = informer.status();
     timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::Retrying { .. }))).await??;
-    // What it knows stays there to be read.
+    // Its cache can still be read.
     assert_eq!(cached(&informer)?, ["goes", "stays"]);
     cluster.resume().await?;
     eventually(PATIENCE, || async { widgets.delete("goes").await?.code(200) }).await?;
@@ -204,7 +204,7 @@ async fn compaction(cluster: Cluster) -> Result<()> {
         expect(&mut events, expected).await?;
     }
     let before = informer.snapshot()?;
-    // Away while an object goes, one changes, and then the history that tells of it.
+    // This one is disconnected while one object is deleted, another is created, and the history is compacted.
     let behind = cluster.behind_a_relay().await?;
     let away = start(behind.client(), GROUP, cluster.namespace());
     timeout(PATIENCE, away.synced()).await??;
@@ -221,7 +221,8 @@ async fn compaction(cluster: Cluster) -> Result<()> {
     news.sort();
     assert_eq!(news, ["added comes small", "deleted goes small MissedWhileAway"]);
     assert_eq!(cached(&away)?, ["comes", "stays"]);
-    // Who was not away has it from the watch, or from a list if the server started anew; the same in the end.
+    // An informer that was connected gets the changes from its watch, or from a list if the server was restarted. The result
+    // is the same.
     eventually(PATIENCE, || async {
         ensure!(cached(&informer)? == ["comes", "stays"]);
         Ok(())
@@ -283,7 +284,7 @@ async fn many_pages(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What is known of each widget: uid and version.
+/// The UID and version of each widget by name.
 type Known = BTreeMap<String, (String, String)>;
 
 fn identity(object: &DynamicObject) -> (String, String) {
@@ -293,7 +294,7 @@ fn identity(object: &DynamicObject) -> (String, String) {
     )
 }
 
-/// What a subscriber knows, each change checked against what it was told before.
+/// The state that follows from a subscriber's events. Each change is checked against the previous events.
 struct Follower {
     events: Subscription<DynamicObject>,
     known: Known,
@@ -336,12 +337,12 @@ impl Follower {
     }
 }
 
-/// Whatever the network does, in the end the cache is what the server has, and what was told adds up to it. That it
-/// falls silent for minutes is left to virtual time.
+/// Whatever the network does, in the end the cache equals the server's state, and replaying a subscriber's events yields
+/// the cache. Silence of several minutes is left to tests in virtual time.
 async fn breaking_connections(cluster: Cluster) -> Result<()> {
     const NAMES: usize = 30;
     const WRITES: u64 = 150;
-    /// How many connections have to break.
+    /// How many connections have to break during the test.
     const ENOUGH: usize = 9;
     let widgets = widgets(&cluster).await?;
     let network = cluster.behind_a_relay().await?;
@@ -365,7 +366,7 @@ async fn breaking_connections(cluster: Cluster) -> Result<()> {
             }
             ensure!(Instant::now() < deadline, "the network broke {} times only", network.broken());
             let name = format!("w{}", random.usize(0..NAMES));
-            // So large that it takes several TLS records: a line can break anywhere.
+            // Large objects span several TLS records, so that a connection can break within a line.
             let padding = "x".repeat(random.usize(0..6_000));
             let changed =
                 json!({"metadata": {"annotations": {"padding": padding, "write": write.to_string()}}});
@@ -379,7 +380,7 @@ async fn breaking_connections(cluster: Cluster) -> Result<()> {
     };
     let mut writes = std::pin::pin!(writes);
     loop {
-        // One reads all the time, the others when it is over.
+        // One subscriber reads continuously, the others only at the end.
         tokio::select! {
             written = &mut writes => break written?,
             heard = followers[0].hear() => heard?,
@@ -442,7 +443,7 @@ async fn slow_subscriber(cluster: Cluster) -> Result<()> {
     for expected in ["initially changes small", "initially goes small", "synced 2"] {
         expect(&mut slow, expected).await?;
     }
-    // It reads nothing while much happens.
+    // It reads no events while many changes happen.
     let mut last = String::new();
     for change in 0..CHANGES {
         let size = if change + 1 == CHANGES { "last" } else { ["small", "large"][change % 2] };
@@ -456,7 +457,7 @@ async fn slow_subscriber(cluster: Cluster) -> Result<()> {
         Ok(())
     })
     .await?;
-    // What waited is one change an object, from what it was told last to what is.
+    // The waiting changes were merged into one per object, from the state in its last event to the current state.
     let mut news = [next(&mut slow).await?, next(&mut slow).await?];
     news.sort();
     assert_eq!(news, ["deleted goes small Deleted", "updated changes small to last"]);
@@ -479,7 +480,7 @@ async fn many_namespaces(cluster: Cluster) -> Result<()> {
         let widget = widgets.draft("same", &json!({"size": "small"}));
         admin.post(&path(namespace), &widget).await?.code(201)?;
     }
-    // One name in each of them: an informer of all, and one of each.
+    // Each namespace has an object of the same name. There is one informer for all namespaces, and one for each.
     let informers = Informers::new(cluster.client());
     let all = informers.dynamic(&widget_type(&group)).start();
     assert_eq!(timeout(PATIENCE, all.synced()).await??.count, namespaces.len());
@@ -495,12 +496,12 @@ async fn many_namespaces(cluster: Cluster) -> Result<()> {
     remove_type(&widgets, &group).await
 }
 
-/// An informer of a user who may watch, and not list.
+/// Starts an informer as a user who may watch but not list.
 async fn of_a_watcher(cluster: &Cluster) -> Result<Informer<DynamicObject>> {
     bind(cluster, "may-watch", &["watch"], &nobody()).await?;
     let widgets = widgets(cluster).await?;
     widgets.create("one").await?;
-    // The authorizer reads its own cache.
+    // A real server's authorizer reads from a cache.
     let watched = format!("{}?watch=true&timeoutSeconds=1", widgets.path);
     eventually(PATIENCE, || async { cluster.nobody().watch(&watched).await }).await?;
     cluster.nobody().get(&widgets.path).await?.code(403)?;
@@ -508,7 +509,7 @@ async fn of_a_watcher(cluster: &Cluster) -> Result<Informer<DynamicObject>> {
 }
 
 async fn watch_list(cluster: Cluster) -> Result<()> {
-    // It needs no list, so it has asked for none.
+    // A watch-list needs no permission to list.
     let informer = of_a_watcher(&cluster).await?;
     assert_eq!(timeout(PATIENCE, informer.synced()).await??.count, 1);
     assert_eq!(cached(&informer)?, ["one"]);
@@ -517,7 +518,7 @@ async fn watch_list(cluster: Cluster) -> Result<()> {
 
 async fn no_watch_list(cluster: Cluster) -> Result<()> {
     let informer = of_a_watcher(&cluster).await?;
-    // The server refuses to send the present state, and the user may not list it.
+    // The server refuses to send the current state in a watch, and the user may not list it.
     let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("nobody may list") };
     ensure!(error.is_forbidden(), "{error:?}");
     bind(&cluster, "may-list", &["list"], &nobody()).await?;

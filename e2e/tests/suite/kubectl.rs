@@ -1,4 +1,4 @@
-//! What people type: kubectl's own words on either server.
+//! kubectl commands and their output, which must be the same on either server.
 
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ spec:
   size: small
 ";
 
-/// Installs the type and lets kubectl find it: discovery lags behind the CRD.
+/// Installs the type, and waits until kubectl finds it, because discovery lags behind the CRD.
 async fn ready(cluster: &Cluster) -> Result<()> {
     widgets(cluster).await?;
     eventually(Duration::from_secs(20), || async { cluster.kubectl(&["get", "wd"]).await?.ok() }).await?;
     Ok(())
 }
 
-/// Words with one space between them, ages as `AGE`, the namespace as `NS`.
+/// Normalizes the lines of a text: single spaces between words, ages as `AGE`, the namespace as `NS`.
 fn normal(cluster: &Cluster, text: &str) -> Vec<String> {
     let is_age = |word: &str| {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -47,7 +47,7 @@ fn normal(cluster: &Cluster, text: &str) -> Vec<String> {
     text.lines().map(line).collect()
 }
 
-/// Runs a command and compares its exit code and all that it prints, lines joined by ` | `.
+/// Runs commands, and compares the exit code and the whole output of each, with lines joined by ` | `.
 async fn session(cluster: &Cluster, steps: &[(&str, &str, i32, &str)]) -> Result<()> {
     for (input, command, code, expected) in steps {
         let arguments: Vec<&str> = command.split(' ').map(|word| word.trim_matches('\'')).collect();
@@ -274,7 +274,7 @@ async fn watch(cluster: Cluster) -> Result<()> {
 
 async fn explain(cluster: Cluster) -> Result<()> {
     ready(&cluster).await?;
-    // The documents are put together in the background.
+    // A real server builds the OpenAPI documents in the background.
     eventually(Duration::from_secs(30), || async {
         cluster.kubectl(&["explain", "wd.spec.size"]).await?.ok()
     })
@@ -344,7 +344,7 @@ async fn built_in_kinds(cluster: Cluster) -> Result<()> {
     .await
 }
 
-/// The commands that send built-in kinds by client-go's typed clients.
+/// Commands that send built-in kinds through client-go's typed clients.
 async fn protobuf_bodies(cluster: Cluster) -> Result<()> {
     session(
         &cluster,

@@ -1,4 +1,4 @@
-//! Lists: selectors, pages, and what a resource version asks for.
+//! Lists: selectors, pages, and the meaning of resource versions.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn field_selectors(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Numbers and booleans are selected by Go's zero where an object has none.
+/// A number or boolean that an object does not have is selected by Go's zero value.
 async fn fields_that_are_absent(cluster: Cluster) -> Result<()> {
     let (admin, namespace) = (cluster.admin(), cluster.namespace());
     let pod = json!({"containers": [{"name": "c", "image": "i"}]});
@@ -160,7 +160,7 @@ async fn pages(cluster: Cluster) -> Result<()> {
     );
     let token = first["metadata"]["continue"].as_str().context("a token")?.to_owned();
 
-    // The pages are of one moment.
+    // All pages show the state at the same version.
     widgets.create("seven").await?;
     widgets.delete("two").await?.code(200)?;
     let second = page(&format!("limit=1&continue={token}")).await?;
@@ -171,7 +171,7 @@ async fn pages(cluster: Cluster) -> Result<()> {
     assert!(third["metadata"]["continue"].as_str().unwrap_or_default().is_empty(), "{}", third["metadata"]);
     assert!(third["metadata"].get("remainingItemCount").is_none());
 
-    // How many remain is not known under a selector.
+    // With a selector, the number of remaining items is not known.
     let first = page("limit=1&labelSelector=app%20notin%20(z)").await?;
     assert!(first["metadata"].get("remainingItemCount").is_none());
     assert!(first["metadata"]["continue"].as_str().is_some_and(|token| !token.is_empty()));
@@ -221,10 +221,10 @@ async fn versions(cluster: Cluster) -> Result<()> {
         "resourceVersion=".to_owned(),
         format!("resourceVersion={then}&resourceVersionMatch=NotOlderThan"),
         format!("resourceVersion={then}"),
-        // A page of anything but the present is not to be had from "0": the whole list comes.
+        // For "0", the limit is ignored.
         "resourceVersion=0&limit=1".to_owned(),
     ] {
-        // Of these some are from a cache, which may lag.
+        // Some of these are served from a cache, which may lag.
         eventually(Duration::from_secs(5), || async {
             let found = names(&list(&query).await?);
             ensure!(found == all, "{query}: {found:?}");
@@ -300,7 +300,7 @@ async fn get_at_a_version(cluster: Cluster) -> Result<()> {
     let widgets = three(&cluster).await?;
     let one = widgets.get("one").await?.code(200)?;
     for query in ["resourceVersion=0".to_owned(), format!("resourceVersion={}", version(&one))] {
-        // Not older than that; the present is.
+        // The result must not be older than this version. The current state is not.
         let got = widgets.http.get(&format!("{}?{query}", widgets.at("one"))).await?;
         assert_eq!(got.code(200)?, one);
     }

@@ -1,4 +1,5 @@
-//! The behaviour of the cluster and of what we build on it: one program, so that it links once; a module a topic.
+//! Tests of a cluster's behaviour, and of the programs and libraries that we build on it. They are one program, so that it
+//! is linked only once, with a module per topic.
 
 mod apply;
 mod auth;

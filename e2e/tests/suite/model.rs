@@ -1,7 +1,9 @@
-//! Clients that do at the same time whatever they like with objects, their owners, definitions and namespaces. When they have stopped and
-//! the controllers are done, what is served is what is stored, nothing outlives its owners, and nothing is gone that nobody deleted.
+//! Clients that concurrently make random changes to objects, their owners, definitions and namespaces. Once they have stopped
+//! and the controllers are done, the served definitions are the stored ones, no object outlives its owners, and nothing was
+//! removed that nobody deleted.
 //!
-//! What each client does follows from a seed; what comes of it, with the others in between, is recorded and compared with a model.
+//! The actions of each client follow from a seed. Their results, which depend on how the clients interleave, are recorded and
+//! compared with a model.
 
 use std::{
     collections::BTreeMap,
@@ -19,20 +21,20 @@ use serde_json::{Value, json};
 
 use crate::widgets::{CRDS, condition, crd};
 
-e2e::on_each_cluster! { what_is_left_is_what_the_model_says [Controllers] }
+e2e::on_each_cluster! { the_final_state_matches_the_model [Controllers] }
 
-/// Seeds against the embedded server, and against a real one, whose namespaces take seconds to end.
+/// The number of seeds for the embedded server, and for a real one, where deleting a namespace takes seconds.
 const SEEDS: [u64; 2] = [24, 1];
 const CLIENTS: u64 = 4;
 const STEPS: usize = 50;
-/// The real controllers look up types anew twice a minute.
+/// The real controllers refresh their list of types only twice a minute.
 const SOON: Duration = Duration::from_secs(120);
 
-/// Where objects are, and of which kind.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     ConfigMap,
-    /// Of one of the definitions.
+    /// An instance of the definition with this index.
     Widget(usize),
 }
 
@@ -44,28 +46,28 @@ struct Object {
     name: String,
     uid: String,
     owners: Vec<Owner>,
-    /// When the request was sent, and when it was answered.
+    /// When the request was sent, and when the response arrived.
     created: [u64; 2],
-    /// When its deletion was asked for, and how.
+    /// When its deletion was requested, and with which policy.
     deleted: Option<(u64, &'static str)>,
 }
 
 #[derive(Clone, Debug)]
 enum Owner {
-    /// By its uid.
+    /// The UID of one of the clients' objects.
     Object(String),
-    /// Which one, and when it was looked up.
+    /// Its index, and when it was looked up.
     Namespace(usize, u64),
     Definition(usize, u64),
 }
 
-/// What the clients know of what they have done.
+/// A record of the clients' actions.
 #[derive(Debug, Default)]
 struct World {
-    /// Counts what happens.
+    /// A logical clock.
     now: u64,
     objects: BTreeMap<String, Object>,
-    /// When a namespace, or a definition, was there again after it was deleted.
+    /// When each namespace, and each definition, was last created.
     namespaces: [u64; 2],
     definitions: [u64; 2],
 }
@@ -76,7 +78,7 @@ impl World {
         self.now
     }
 
-    /// Whether nothing but a deletion that a client asks for can have ended an object.
+    /// Reports whether only a deletion that a client requested can have removed the object.
     fn is_stable(&self, object: &Object) -> bool {
         let [sent, answered] = object.created;
         let in_place = self.namespaces[object.namespace] < sent
@@ -89,7 +91,7 @@ impl World {
             Owner::Definition(definition, seen) => self.definitions[*definition] < *seen,
             Owner::Object(uid) => self.must_exist(&self.objects[uid]),
         };
-        // It was there when all of its owners were deleted in a way that leaves it.
+        // The object already existed when this owner was deleted with the policy Orphan.
         let orphaned = |owner: &Owner| match owner {
             Owner::Object(uid) => {
                 let owner = &self.objects[uid];
@@ -107,7 +109,7 @@ impl World {
     }
 }
 
-/// The clients, and where they act.
+/// The state that the clients share, and the names that they use.
 struct Arena {
     http: Http,
     namespaces: [String; 2],
@@ -115,7 +117,7 @@ struct Arena {
     world: Mutex<World>,
 }
 
-async fn what_is_left_is_what_the_model_says(cluster: Cluster) -> Result<()> {
+async fn the_final_state_matches_the_model(cluster: Cluster) -> Result<()> {
     let version = cluster.admin().get("/version").await?.code(200)?;
     let embedded = version["gitVersion"].as_str().is_some_and(|it| it.contains("kube-embedded"));
     for seed in 0..SEEDS[usize::from(!embedded)] {
@@ -192,7 +194,7 @@ impl Arena {
         }
     }
 
-    /// An object that nobody has deleted yet.
+    /// Picks a random object that no client has deleted yet.
     fn any(&self, rng: &mut Rng, namespace: Option<usize>) -> Option<Object> {
         let world = self.world();
         let known = world.objects.values().filter(|object| object.deleted.is_none());
@@ -236,7 +238,7 @@ impl Arena {
         }
         let sent = self.tick();
         let reply = self.http.post(&self.path(kind, namespace), &object).await?;
-        // Its namespace or its definition is gone, or going.
+        // Its namespace or its definition was deleted or is being deleted.
         if reply.code != 201 {
             ensure!(matches!(reply.code, 403 | 404 | 429 | 503), "{reply:?}");
             return Ok(());
@@ -299,7 +301,7 @@ impl Arena {
         }
         let path = format!("{}/{}", self.path(object.kind, object.namespace), object.name);
         let options = json!({"propagationPolicy": how, "preconditions": {"uid": object.uid}});
-        // A real server does not answer while it changes to another state of a definition.
+        // A real server may fail requests while it reloads a changed definition.
         eventually(SOON, || async {
             let reply = self.http.delete_with(&path, &options).await?;
             ensure!(matches!(reply.code, 200 | 404 | 409), "{reply:?}");
@@ -308,7 +310,7 @@ impl Arena {
         .await
     }
 
-    /// Another column, and a second version that is served or not.
+    /// Changes the name of a column, and whether the second version is served.
     async fn change_definition(&self, rng: &mut Rng, name: &str) -> Result<()> {
         let path = format!("{CRDS}/widgets.{}", self.groups[rng.usize(..2)]);
         let patch = json!([
@@ -339,7 +341,7 @@ impl Arena {
         let path = format!("{CRDS}/widgets.{}", self.groups[which]);
         eventually(SOON, || async {
             let reply = self.http.get(&path).await?;
-            // Gone again, by another client.
+            // Another client may have deleted it again.
             ensure!(reply.code == 404 || condition(&reply.body, "Established") == "True", "{reply:?}");
             Ok(())
         })
@@ -355,7 +357,7 @@ impl Arena {
         self.create_namespace(which).await
     }
 
-    /// Deletes an object, and waits until it is gone, or another one of its name is there.
+    /// Deletes an object, and waits until it is gone or replaced by a new one of the same name.
     async fn end(&self, path: &str) -> Result<()> {
         self.http.delete(path).await?;
         eventually(SOON, || async {
@@ -377,7 +379,7 @@ impl Arena {
         Ok(())
     }
 
-    /// What holds once all is quiet.
+    /// Checks the invariants that hold once the controllers are done.
     async fn check(&self) -> Result<()> {
         let mut there = BTreeMap::new();
         for which in 0..2 {
@@ -424,7 +426,7 @@ impl Arena {
         Ok(())
     }
 
-    /// The definition that is stored is the one that is served.
+    /// Checks that the stored definition is the one that is served.
     async fn check_served(&self, group: &str, definition: &Value) -> Result<()> {
         let versions = definition["spec"]["versions"].as_array().context("versions")?;
         for version in versions {

@@ -1,4 +1,4 @@
-//! Namespaces: how they start and how they end.
+//! Namespaces: their creation and deletion.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn protected(cluster: Cluster) -> Result<()> {
         let reply = cluster.admin().delete(&format!("/api/v1/namespaces/{name}")).await?;
         reply.refused(403, "Forbidden", &message)?;
     }
-    // There is no deletion of all namespaces at once.
+    // Namespaces cannot be deleted as a collection.
     cluster.admin().delete("/api/v1/namespaces").await?.refused(
         405,
         "MethodNotAllowed",
@@ -89,7 +89,7 @@ async fn end_with_contents(cluster: Cluster) -> Result<()> {
         }])
     );
     eventually(Duration::from_secs(30), || async { widgets.get("free").await?.code(404) }).await?;
-    // One after the other.
+    // The objects are deleted one after the other.
     eventually(Duration::from_secs(30), || async {
         let held = widgets.get("held").await?.code(200)?;
         ensure!(held["metadata"]["deletionTimestamp"].is_string(), "{held}");

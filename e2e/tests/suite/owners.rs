@@ -1,4 +1,4 @@
-//! Owners: who goes with whom, who stays, and what happens when it is not known whether an owner is there.
+//! Owner references: which dependents are deleted, which stay, and what happens if it is not known whether an owner exists.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::widgets::{CRDS, crd, widgets_of_existing, widgets_of_group};
 e2e::on_each_cluster! {
     stays_while_its_owners_version_is_not_served [Controllers],
     stays_while_its_owners_type_is_unknown [Controllers],
-    stays_if_its_owners_namespace_is_not_known [Controllers],
-    goes_with_its_owner_and_the_owners_type [Controllers],
-    goes_with_a_definition [Controllers],
-    goes_with_a_namespace [Controllers],
-    goes_when_the_last_owner_goes [Controllers],
-    is_looked_for_in_its_own_namespace [Controllers],
-    foreground_leaves_to_others_what_they_own_too [Controllers],
+    stays_if_its_owners_namespace_is_unknown [Controllers],
+    is_deleted_with_its_owners_type [Controllers],
+    is_deleted_with_an_owning_definition [Controllers],
+    is_deleted_with_an_owning_namespace [Controllers],
+    is_deleted_with_its_last_owner [Controllers],
+    owners_are_looked_up_in_the_dependents_namespace [Controllers],
+    foreground_keeps_dependents_with_other_owners [Controllers],
     foreground_waits_for_dependents_that_block [Controllers],
-    foreground_ends_in_a_circle [Controllers],
+    foreground_resolves_cycles [Controllers],
     orphans_stay [Controllers],
 }
 
-/// The real controllers look up types anew twice a minute.
+/// The real controllers refresh their list of types only twice a minute.
 const SOON: Duration = Duration::from_secs(120);
 
-/// ConfigMaps of the test's namespace.
+/// The ConfigMaps of the test's namespace.
 struct Maps {
     http: Http,
     path: String,
@@ -50,12 +50,12 @@ impl Maps {
         self.http.post(&self.path, &map).await?.code(201)
     }
 
-    /// One that names owners.
+    /// Creates a ConfigMap with owners.
     async fn owned(&self, name: &str, owners: &[Value]) -> Result<Value> {
         self.create(name, &json!({"ownerReferences": owners})).await
     }
 
-    /// The uids of its owners; an error if it is gone or going.
+    /// Returns the UIDs of a ConfigMap's owners. Fails if it was deleted or is being deleted.
     async fn owners(&self, name: &str) -> Result<Vec<Value>> {
         let map = self.http.get(&self.at(name)).await?.code(200)?;
         ensure!(map["metadata"]["deletionTimestamp"].is_null(), "it is being deleted: {map}");
@@ -67,7 +67,7 @@ impl Maps {
         eventually(SOON, || async { self.http.get(&self.at(name)).await?.code(404) }).await
     }
 
-    /// Waits until the garbage collector has come by: what it can know to be without an owner is gone.
+    /// Waits for the garbage collector, after which all objects whose owners are known to be gone are deleted.
     async fn collected(&self) -> Result<()> {
         for marker in ["marker-1", "marker-2"] {
             self.owned(marker, &[reference("v1", "ConfigMap", "never", &json!(uuid(marker)))]).await?;
@@ -77,7 +77,7 @@ impl Maps {
     }
 }
 
-/// A uid that no object has.
+/// Returns a UID that no object has.
 fn uuid(text: &str) -> String {
     format!("00000000-0000-0000-0000-{:0>12}", text.len())
 }
@@ -98,7 +98,7 @@ fn blocking(owner: &Value) -> Value {
     reference
 }
 
-/// Touches an object, so that a controller looks at it.
+/// Changes an object, so that the controllers process it.
 async fn touch(maps: &Maps, name: &str) -> Result<()> {
     let patch = json!({"metadata": {"labels": {"touched": "yes"}}});
     maps.http.patch(&maps.at(name), MERGE_PATCH, &patch).await?.code(200)?;
@@ -155,14 +155,14 @@ async fn stays_while_its_owners_type_is_unknown(cluster: Cluster) -> Result<()> 
     assert_eq!(maps.owners("child").await?, std::slice::from_ref(&gone));
     assert_eq!(maps.owners("half").await?, [gone, known["metadata"]["uid"].clone()]);
 
-    // The type comes, and no such object is of it.
+    // Once the type is served, it is known that the owner does not exist.
     widgets_of_group(&cluster, &group).await?;
     maps.goes("child").await?;
     maps.goes("half").await?;
     Ok(())
 }
 
-async fn stays_if_its_owners_namespace_is_not_known(cluster: Cluster) -> Result<()> {
+async fn stays_if_its_owners_namespace_is_unknown(cluster: Cluster) -> Result<()> {
     let (maps, roles) = (Maps::of(&cluster), "/apis/rbac.authorization.k8s.io/v1/clusterroles");
     let name = cluster.unique();
     let owner = maps.create("owner", &json!({})).await?;
@@ -179,7 +179,7 @@ async fn stays_if_its_owners_namespace_is_not_known(cluster: Cluster) -> Result<
     Ok(())
 }
 
-async fn goes_with_its_owner_and_the_owners_type(cluster: Cluster) -> Result<()> {
+async fn is_deleted_with_its_owners_type(cluster: Cluster) -> Result<()> {
     let (maps, group) = (Maps::of(&cluster), cluster.unique());
     let widgets = widgets_of_group(&cluster, &group).await?;
     // The real garbage collector takes a while to watch a new type.
@@ -193,7 +193,7 @@ async fn goes_with_its_owner_and_the_owners_type(cluster: Cluster) -> Result<()>
     Ok(())
 }
 
-async fn goes_with_a_definition(cluster: Cluster) -> Result<()> {
+async fn is_deleted_with_an_owning_definition(cluster: Cluster) -> Result<()> {
     let (maps, group) = (Maps::of(&cluster), cluster.unique());
     let widgets = widgets_of_group(&cluster, &group).await?;
     widgets.create("one").await?;
@@ -207,7 +207,7 @@ async fn goes_with_a_definition(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn goes_with_a_namespace(cluster: Cluster) -> Result<()> {
+async fn is_deleted_with_an_owning_namespace(cluster: Cluster) -> Result<()> {
     let (maps, namespace) = (Maps::of(&cluster), format!("{}-owner", cluster.namespace()));
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     let owner = maps.http.post("/api/v1/namespaces", &body).await?.code(201)?;
@@ -219,7 +219,7 @@ async fn goes_with_a_namespace(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn goes_when_the_last_owner_goes(cluster: Cluster) -> Result<()> {
+async fn is_deleted_with_its_last_owner(cluster: Cluster) -> Result<()> {
     let maps = Maps::of(&cluster);
     let (one, two) = (maps.create("one", &json!({})).await?, maps.create("two", &json!({})).await?);
     maps.owned("child", &[to(&one), to(&two)]).await?;
@@ -235,7 +235,7 @@ async fn goes_when_the_last_owner_goes(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn is_looked_for_in_its_own_namespace(cluster: Cluster) -> Result<()> {
+async fn owners_are_looked_up_in_the_dependents_namespace(cluster: Cluster) -> Result<()> {
     let maps = Maps::of(&cluster);
     let elsewhere = Maps { http: cluster.admin(), path: "/api/v1/namespaces/default/configmaps".to_owned() };
     let name = cluster.namespace();
@@ -246,7 +246,7 @@ async fn is_looked_for_in_its_own_namespace(cluster: Cluster) -> Result<()> {
     gone.map(drop)
 }
 
-async fn foreground_leaves_to_others_what_they_own_too(cluster: Cluster) -> Result<()> {
+async fn foreground_keeps_dependents_with_other_owners(cluster: Cluster) -> Result<()> {
     let maps = Maps::of(&cluster);
     let (one, two) = (maps.create("one", &json!({})).await?, maps.create("two", &json!({})).await?);
     maps.owned("shared", &[blocking(&one), to(&two)]).await?;
@@ -275,7 +275,7 @@ async fn foreground_waits_for_dependents_that_block(cluster: Cluster) -> Result<
     .await?;
     maps.collected().await?;
     maps.http.get(&maps.at("owner")).await?.code(200)?;
-    // It no longer blocks, though it is there.
+    // It still exists, but no longer blocks.
     let patch = json!({"metadata": {"ownerReferences": [to(&owner)]}});
     maps.http.patch(&maps.at("blocks"), MERGE_PATCH, &patch).await?.code(200)?;
     maps.goes("owner").await?;
@@ -287,7 +287,7 @@ async fn foreground_waits_for_dependents_that_block(cluster: Cluster) -> Result<
     Ok(())
 }
 
-async fn foreground_ends_in_a_circle(cluster: Cluster) -> Result<()> {
+async fn foreground_resolves_cycles(cluster: Cluster) -> Result<()> {
     let maps = Maps::of(&cluster);
     let one = maps.create("one", &json!({})).await?;
     let two = maps.owned("two", &[blocking(&one)]).await?;

@@ -1,4 +1,4 @@
-//! PATCH: JSON, merge, strategic merge; what each refuses.
+//! PATCH: JSON patches, merge patches and strategic merge patches, and their errors.
 
 use anyhow::Result;
 use e2e::{
@@ -23,7 +23,7 @@ async fn merge(cluster: Cluster) -> Result<()> {
         .code(201)?;
     let patch = json!({"spec": {"size": "large", "tags": ["c"], "extra": {"x": {"z": 2}, "w": null}}});
     let one = widgets.merge("one", &patch).await?.code(200)?;
-    // Objects are merged, arrays replaced, null removes.
+    // Objects are merged, arrays are replaced, and null removes a field.
     let merged = json!({"size": "large", "replicas": 1, "tags": ["c"], "extra": {"x": {"y": 1, "z": 2}}});
     assert_eq!(one["spec"], merged);
     let one = widgets.merge("one", &json!({"spec": {"extra": null, "tags": null}})).await?.code(200)?;
@@ -62,7 +62,7 @@ async fn json_patch_refused(cluster: Cluster) -> Result<()> {
         let message = "the server rejected our request due to an error in our request";
         assert_eq!(reply.refused(422, "Invalid", message)?["details"], json!({}));
     }
-    // All of it or nothing.
+    // Patches are atomic.
     assert_eq!(widgets.get("one").await?.code(200)?, one);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `e2e-run`: a command ends with its run, however that ends, and nothing of it stays.
+//! `e2e-run`: the command ends with its run, however that ends, and nothing is left behind.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A run with a temporary folder of its own.
+/// Prepares a run with its own temporary folder.
 fn run(temporary: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-run"));
     command.args(arguments).env("TMPDIR", temporary).env_remove("KUBECONFIG");
@@ -31,7 +31,7 @@ async fn a_command_ends_with_its_run() -> Result<()> {
         [(Signal::HUP, Some(129)), (Signal::INT, Some(130)), (Signal::TERM, Some(143)), (Signal::KILL, None)];
     for (signal, code) in signals {
         let temporary = tempfile::tempdir()?;
-        // A child of the command's own, as cargo has the tests.
+        // The command starts a child process, as cargo starts the tests.
         let script = "touch $TMPDIR/left; sleep 1000 & echo started; wait";
         let mut running = run(temporary.path(), &["embedded", "--", "sh", "-c", script])
             .stdout(Stdio::piped())
@@ -47,7 +47,7 @@ async fn a_command_ends_with_its_run() -> Result<()> {
         kill_process(process, signal)?;
         let status = timeout(PATIENCE, running.wait()).await.context("it still runs")??;
         assert_eq!(status.code(), code, "{signal:?}");
-        // All that could print is gone.
+        // The output ends only once all processes have ended.
         let rest = timeout(PATIENCE, printed.read_to_string(&mut line)).await;
         rest.with_context(|| format!("the command still runs after {signal:?}"))??;
         if signal == Signal::KILL {
@@ -59,7 +59,7 @@ async fn a_command_ends_with_its_run() -> Result<()> {
 }
 
 #[tokio::test]
-async fn its_exit_code_is_the_commands() -> Result<()> {
+async fn the_exit_code_is_that_of_the_command() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     for (command, code) in [("true", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("no-such-program", 127)] {
         let output =
@@ -74,7 +74,7 @@ async fn its_exit_code_is_the_commands() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_elsewhere_is_left_alone_unless_told() -> Result<()> {
+async fn a_remote_server_is_used_only_on_request() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("kubeconfig");

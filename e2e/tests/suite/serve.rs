@@ -1,4 +1,4 @@
-//! `crdctl serve`, with and without a data folder; what it has acknowledged survives `kill -9`.
+//! `crdctl serve`, with and without a data folder. Acknowledged writes survive `kill -9`.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::json;
 
-/// Starts it, and waits until it has said where its kubeconfig is.
+/// Starts the server, and waits until it has reported the path of its kubeconfig.
 async fn start(folder: &Path, arguments: &str) -> Result<(Running, PathBuf)> {
     let mut running = Crdctl::new(folder).await?.args("serve").args(arguments).start()?;
     let line = running.complaint("kubeconfig: ").await?;
@@ -32,7 +32,7 @@ async fn connect(path: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The port that a kubeconfig names.
+/// Returns the server's port from a kubeconfig.
 fn port(path: &Path) -> Result<String> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     let cluster = kubeconfig.clusters.into_iter().next().and_then(|cluster| cluster.cluster);
@@ -57,12 +57,12 @@ async fn in_memory_until_a_signal() -> Result<()> {
     server.signal("TERM").await?;
     let (status, said) = server.ends_within(Duration::from_secs(2)).await?;
     ensure!(status.code() == Some(0) && said.contains("received SIGTERM"), "{status}: {said}");
-    assert!(!path.exists(), "its kubeconfig is good for nothing");
+    assert!(!path.exists(), "its kubeconfig is still there");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_data_folder_is_there_again_with_its_kubeconfig() -> Result<()> {
+async fn a_restart_keeps_the_data_and_the_kubeconfig() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (server, path) = start(folder.path(), "--port 0 --data-dir data").await?;
     assert_eq!(path, folder.path().join("data/kubeconfig"));
@@ -70,7 +70,7 @@ async fn a_data_folder_is_there_again_with_its_kubeconfig() -> Result<()> {
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let one = maps.create(&PostParams::default(), &map("one")).await?;
 
-    // Nobody else gets at it meanwhile.
+    // A second server cannot use the folder at the same time.
     let second = Crdctl::new(folder.path()).await?.args("serve --port 0 --data-dir data").run().await?;
     ensure!(second.code == Some(1) && second.stderr.contains("is in use by another server"), "{second:?}");
 
@@ -80,15 +80,15 @@ async fn a_data_folder_is_there_again_with_its_kubeconfig() -> Result<()> {
     let arguments = format!("--port {} --data-dir data", port(&path)?);
     let (_server, same) = start(folder.path(), &arguments).await?;
     assert_eq!(same, path);
-    // The client from before, with the certificate and the token from before.
+    // The earlier client still works, because the certificate and the token are the same.
     assert_eq!(maps.get("one").await?, one);
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_survives_kill_9() -> Result<()> {
+async fn acknowledged_writes_survive_kill_9() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    // By name: the state that was acknowledged last; none: deleted.
+    // The last acknowledged state of each object by name. `None`: it was deleted.
     let mut acknowledged: BTreeMap<String, Option<ConfigMap>> = BTreeMap::new();
     let mut last = 0;
     for round in 0..6 {
@@ -106,7 +106,8 @@ async fn what_is_acknowledged_survives_kill_9() -> Result<()> {
             }
         }
 
-        // Many at once, each on an object of its own; the kill comes after some number of answers, at any of their steps.
+        // Concurrent writers, each with its own object. The server is killed after some number of responses, at an arbitrary
+        // step of the other writers.
         let mut writes: FuturesUnordered<_> =
             (0..16).map(|writer| write(maps.clone(), format!("map-{round}-{writer}"))).collect();
         let mut answers = 0;
@@ -133,8 +134,8 @@ async fn what_is_acknowledged_survives_kill_9() -> Result<()> {
     Ok(())
 }
 
-/// Creates an object, and changes or deletes it; what was acknowledged last, and whether all of it was. Of a write that was
-/// not answered nothing is known, so an object with one counts for nothing.
+/// Creates an object, and replaces or deletes it. Returns its name, its last state, and whether all writes were acknowledged.
+/// The result of a write without a response is unknown, so an object with such a write is not checked.
 async fn write(maps: Api<ConfigMap>, name: String) -> (String, Option<ConfigMap>, bool) {
     let Ok(mut created) = maps.create(&PostParams::default(), &map(&name)).await else {
         return (name, None, false);

@@ -1,4 +1,4 @@
-//! Subresources of built-in kinds that schedulers, `kubectl drain` and token sources stand on.
+//! Subresources of built-in kinds that schedulers, `kubectl drain` and token sources rely on.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
     tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others,
-    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_nothing,
+    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_missing_objects,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -28,7 +28,7 @@ fn accounts(cluster: &Cluster) -> String {
 }
 
 async fn create_pod(cluster: &Cluster, name: &str, more: &Value) -> Result<Value> {
-    // Where there are nodes nobody puts it on one.
+    // No scheduler assigns it to a node, even if the cluster has nodes.
     let mut spec = json!({"containers": [{"name": "c", "image": "i"}], "schedulerName": "nobody"});
     for (field, value) in more.as_object().context("fields")? {
         spec[field] = value.clone();
@@ -39,7 +39,7 @@ async fn create_pod(cluster: &Cluster, name: &str, more: &Value) -> Result<Value
     cluster.admin().post(&pods(cluster), &pod).await?.ok()
 }
 
-/// As a kubelet says it.
+/// Reports a Pod as ready, as a kubelet does.
 async fn make_ready(cluster: &Cluster, name: &str) -> Result<()> {
     let ready = json!({
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
@@ -75,7 +75,7 @@ async fn binding(cluster: Cluster) -> Result<()> {
     let status = reply.refused(409, "Conflict", message)?;
     assert_eq!(status["details"], json!({"name": "p", "kind": "pods/binding"}));
 
-    // The older way, which schedulers in other languages use.
+    // The older endpoint, which schedulers in other languages use.
     create_pod(&cluster, "q", &json!({})).await?;
     let bindings = format!("/api/v1/namespaces/{}/bindings", cluster.namespace());
     let other = json!({
@@ -154,7 +154,7 @@ async fn eviction_within_a_budget(cluster: Cluster) -> Result<()> {
     let refused = "Cannot evict pod as it would violate the pod's disruption budget.";
     let cause = |message: &str| json!([{"reason": "DisruptionBudget", "message": message}]);
 
-    // Nobody has looked at it yet.
+    // No controller has processed the budget yet.
     let reply = evict("").await?;
     assert_eq!(reply.headers.get("retry-after").context("a header")?, "10");
     let status = reply.refused(429, "TooManyRequests", refused)?;
@@ -264,7 +264,7 @@ async fn tokens_of_service_accounts(cluster: Cluster) -> Result<()> {
     ]);
     assert_eq!(user["groups"], groups);
 
-    // A right that it gets by its name.
+    // It gets a right through a binding to its name.
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"},
@@ -280,7 +280,7 @@ async fn tokens_of_service_accounts(cluster: Cluster) -> Result<()> {
     let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
     e2e::eventually(Duration::from_secs(10), || async { bot.get(&maps).await?.code(200) }).await?;
 
-    // For others it is no token of this server's.
+    // The server does not accept a token for another audience.
     let other = token(&cluster, "bot", json!({"audiences": ["vault"], "expirationSeconds": 700})).await?;
     assert_eq!(other["spec"]["expirationSeconds"], 700);
     let stranger = cluster.with_token(text(&other["status"]["token"])?).await?;
@@ -377,7 +377,7 @@ async fn token_reviews(cluster: Cluster) -> Result<()> {
     let status = review(spec).await?.ok()?["status"].clone();
     assert_eq!((&status["authenticated"], &status["audiences"]), (&json!(true), &json!(["vault"])));
     let status = review(json!({"token": made["status"]["token"]})).await?.ok()?["status"].clone();
-    // A token that names no audience is for the server.
+    // A token that is requested without an audience is for the server.
     let own = token(&cluster, "bot", json!({})).await?["spec"]["audiences"][0].clone();
     let error = format!(
         "[invalid bearer token, token audiences [\"vault\"] is invalid for the target audiences [{own}]]"
@@ -408,7 +408,7 @@ async fn approval(cluster: Cluster) -> Result<()> {
     object["spec"]["signerName"] = "example.com/other".into();
     let approved = admin.put(&format!("{path}/{name}/approval"), &object).await?.ok()?;
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
-    assert!(approved["status"].get("certificate").is_none(), "that is for the status: {approved}");
+    assert!(approved["status"].get("certificate").is_none(), "only `status` sets it: {approved}");
     assert_eq!(approved["spec"]["signerName"], "example.com/test");
     admin.delete(&format!("{path}/{name}")).await?.code(200)?;
     Ok(())
@@ -438,7 +438,7 @@ async fn finalize(cluster: Cluster) -> Result<()> {
     made["metadata"]["labels"]["not"] = "its".into();
     let written = admin.put(&format!("{path}/finalize"), &made).await?.ok()?;
     assert_eq!(written["spec"]["finalizers"], json!(["kubernetes", "example.com/mine"]));
-    // What people do to a namespace that does not end: by then nobody waits for anything.
+    // This is how users remove a namespace whose deletion hangs: without finalizers, it is removed at once.
     made = admin.delete(&path).await?.ok()?;
     assert_eq!(made["status"]["phase"], "Terminating");
     made["spec"]["finalizers"] = json!([]);
@@ -448,7 +448,7 @@ async fn finalize(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn of_nothing(cluster: Cluster) -> Result<()> {
+async fn of_missing_objects(cluster: Cluster) -> Result<()> {
     for below in ["log", "status", "exec"] {
         let reply = cluster.admin().get(&format!("{}/nothing/{below}", pods(&cluster))).await?;
         reply.refused(404, "NotFound", "pods \"nothing\" not found")?;

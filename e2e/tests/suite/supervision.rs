@@ -1,4 +1,4 @@
-//! A real control plane ends with the process that started it, however that ends.
+//! A real control plane ends with the process that started it, however that process ends.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, stderr},
@@ -41,7 +41,7 @@ fn start() -> Result<Option<Owner>> {
     Ok(Some(Owner { process, folder, server }))
 }
 
-/// What the servers keep: gone with them.
+/// Returns the servers' folder, which is removed when they end.
 fn control_plane_folder(folder: &Path) -> Result<Option<PathBuf>> {
     let mut entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
     let is_control_plane = |path: &PathBuf| path.to_string_lossy().contains("e2e-control-plane-");
@@ -70,10 +70,10 @@ async fn ends_when_its_owner_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn ends_also_when_its_folder_is_taken_away() -> Result<()> {
+async fn ends_even_if_its_folder_was_removed() -> Result<()> {
     let Some(mut owner) = start()? else { return Ok(()) };
     let folder = control_plane_folder(owner.folder.path())?.context("no folder")?;
-    // The servers go on writing, so some of it may stay.
+    // The servers continue to write, so some files may remain.
     let _ = std::fs::remove_dir_all(folder);
     owner.process.kill()?;
     owner.process.wait()?;
@@ -85,7 +85,7 @@ async fn ends_when_its_owner_returns() -> Result<()> {
     let Some(mut owner) = start()? else { return Ok(()) };
     drop(owner.process.stdin.take());
     ensure!(owner.process.wait()?.success(), "the owner failed");
-    // It has waited for its servers.
+    // It has waited for its servers to end.
     ensure!(TcpStream::connect(owner.server).is_err(), "the API server still listens");
     let left = std::fs::read_dir(owner.folder.path())?.count();
     ensure!(left == 0, "{left} files are left");

@@ -1,4 +1,4 @@
-//! What kubectl asks for instead of objects: Table and PartialObjectMetadata.
+//! The representations that kubectl requests instead of objects: Table and PartialObjectMetadata.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::Cluster;
@@ -8,12 +8,12 @@ use crate::widgets::{version, widgets};
 
 e2e::on_each_cluster! {
     of_a_list, of_one, objects_in_rows, built_in, of_the_cluster [NoControllers], watch, falls_back,
-    refusals_are_no_tables, partial_metadata, component_statuses
+    errors_are_not_tables, partial_metadata, component_statuses
 }
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/// Name, type, format and priority of each column.
+/// Returns the name, type, format and priority of each column.
 fn columns(table: &Value) -> Result<Vec<Value>> {
     let columns = table["columnDefinitions"].as_array().context("columnDefinitions")?;
     Ok(columns
@@ -91,7 +91,7 @@ async fn built_in(cluster: Cluster) -> Result<()> {
 
 async fn of_the_cluster(cluster: Cluster) -> Result<()> {
     let (admin, name) = (cluster.admin(), cluster.namespace());
-    // An object, its status, and its cells but for its age.
+    // The path, an object with its status, and its cells without its name and age.
     let cases = [
         (
             "/api/v1/nodes",
@@ -180,7 +180,7 @@ async fn watch(cluster: Cluster) -> Result<()> {
     assert_eq!(columns(&event.object)?.len(), 4);
     assert_eq!(version(&event.object), version(&one));
     assert_eq!(event.object["rows"][0]["cells"][1], "small");
-    // The columns are sent once.
+    // The columns are sent only with the first event.
     widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
     let event = watch.next().await?;
     assert_eq!((&*event.kind, &event.object["rows"][0]["cells"][1]), ("MODIFIED", &json!("large")));
@@ -208,7 +208,7 @@ async fn falls_back(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn refusals_are_no_tables(cluster: Cluster) -> Result<()> {
+async fn errors_are_not_tables(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let reply = widgets.http.get_as(&widgets.at("none"), TABLE).await?;
     reply.refused(404, "NotFound", "widgets.suite.example.com \"none\" not found")?;
@@ -233,7 +233,7 @@ async fn partial_metadata(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// No store has them.
+/// ComponentStatuses are not stored.
 async fn component_statuses(cluster: Cluster) -> Result<()> {
     let (admin, path) = (cluster.admin(), "/api/v1/componentstatuses");
     let table = admin.get_as(path, TABLE).await?.code(200)?;

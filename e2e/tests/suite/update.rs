@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, version, widgets};
 
 e2e::on_each_cluster! {
     needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
-    no_change_no_version, wrong_targets, what_is_no_version, scale_tells_the_selector,
+    no_change_no_version, wrong_targets, zero_and_malformed_versions, scale_contains_the_selector,
     status_of_workloads [NoControllers]
 }
 
@@ -68,7 +68,7 @@ async fn never_creates(cluster: Cluster) -> Result<()> {
     widgets.http.put(&widgets.at("one"), &absent).await?.refused(404, "NotFound", &message)?;
     widgets.merge("one", &json!({})).await?.refused(404, "NotFound", &message)?;
     widgets.get("one").await?.code(404)?;
-    // Leases are the other kind: nodes and controllers write theirs without asking first.
+    // A PUT does create a Lease: nodes and controllers write theirs without reading it first.
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/l", cluster.namespace());
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
     cluster.admin().put(&leases, &lease).await?.code(201)?;
@@ -142,7 +142,7 @@ async fn scale(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn scale_tells_the_selector(cluster: Cluster) -> Result<()> {
+async fn scale_contains_the_selector(cluster: Cluster) -> Result<()> {
     let (admin, namespace) = (cluster.admin(), cluster.namespace());
     let pod = json!({"metadata": {"labels": {"a": "b", "c": "d"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let expressions = json!([{"key": "a", "operator": "In", "values": ["x", "b"]}]);
@@ -205,7 +205,7 @@ async fn wrong_targets(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_no_version(cluster: Cluster) -> Result<()> {
+async fn zero_and_malformed_versions(cluster: Cluster) -> Result<()> {
     let admin = cluster.admin();
     let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
     admin.post(&maps, &json!({"metadata": {"name": "c"}})).await?.code(201)?;
@@ -213,7 +213,7 @@ async fn what_is_no_version(cluster: Cluster) -> Result<()> {
         |version: &str| json!({"metadata": {"name": "c", "resourceVersion": version}, "data": {"a": "b"}});
     let put = async |version: &str| admin.put(&format!("{maps}/c"), &map(version)).await;
     let patch = async |version: &str| admin.patch(&format!("{maps}/c"), MERGE_PATCH, &map(version)).await;
-    // As if there were none.
+    // "0" is treated as no version.
     put("0").await?.code(200)?;
     patch("0").await?.code(200)?;
     let message = "strconv.ParseUint: parsing \"abc\": invalid syntax";
@@ -270,7 +270,7 @@ async fn status_of_workloads(cluster: Cluster) -> Result<()> {
             "status.numberReady: Invalid value: -3: must be greater than or equal to 0",
         ),
     ] {
-        // A second case of a kind finds its object there.
+        // In the second case of a kind, the object already exists.
         admin.post(&format!("{root}/{plural}"), &json!({"metadata": {"name": "one"}, "spec": spec})).await?;
         let path = format!("{root}/{plural}/one/status");
         let message = format!("{kind}.apps \"one\" is invalid: {problem}");

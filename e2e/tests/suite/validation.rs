@@ -1,4 +1,4 @@
-//! What a schema refuses, in the words that people see; what it fills in and what it drops.
+//! Schemas: validation with its exact messages, defaults, and pruning.
 
 use anyhow::{Result, ensure};
 use e2e::Cluster;
@@ -11,7 +11,7 @@ e2e::on_each_cluster! {
     field_validation, strict_patches
 }
 
-/// A spec and the message that refuses it; `*` stands for the remark that rules were not checked.
+/// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
 async fn refuses(widgets: &Widgets, cases: &[(Value, &[&str])]) -> Result<()> {
     for (spec, problems) in cases {
         let problems: Vec<&str> =
@@ -96,7 +96,7 @@ async fn several_fields(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let spec = json!({"size": "UPPERUPPERUPPER", "mode": "x", "replicas": 9});
     let reply = widgets.post("bad", &spec).await?;
-    // The order of a schema's properties is a map's order there.
+    // kube-apiserver checks the properties in the order of a Go map, which is random.
     for part in [
         "spec.replicas: Invalid value: 9: spec.replicas in body should be less than or equal to 5",
         "spec.size: Too long: may not be more than 10 bytes",
@@ -170,7 +170,7 @@ async fn causes(cluster: Cluster) -> Result<()> {
 async fn defaults(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     assert_eq!(widgets.create("one").await?["spec"], json!({"size": "small", "replicas": 1}));
-    // Removed is absent, and what is absent is filled in.
+    // A removed field is absent, so it gets its default.
     let one = widgets.merge("one", &json!({"spec": {"replicas": 3}})).await?.code(200)?;
     assert_eq!(one["spec"]["replicas"], 3);
     let one = widgets.merge("one", &json!({"spec": {"replicas": null}})).await?.code(200)?;

@@ -1,5 +1,5 @@
-//! A custom resource in several versions with the conversion strategy None: each version shows of an object what its own
-//! schema and that of the storage version have in common.
+//! A custom resource in several versions with the conversion strategy None: each version shows only those fields of an object
+//! that both its own schema and the storage version's schema have.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ e2e::on_each_cluster! {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Gadgets of a group of their own: `v1beta1` stores, `v1` is preferred, `v2alpha1` is not served.
+/// Gadgets in a group of their own: `v1beta1` is the storage version, `v1` is preferred, and `v2alpha1` is not served.
 struct Gadgets {
     http: Http,
     group: String,
@@ -124,7 +124,7 @@ async fn discovered_in_order(cluster: Cluster) -> Result<()> {
 
 async fn written_in_one_and_read_in_another(cluster: Cluster) -> Result<()> {
     let gadgets = gadgets(&cluster).await?;
-    // What the storage version does not know is lost, defaults too.
+    // Fields that the storage version does not have are dropped, including defaults.
     let one = gadgets.post("v1", "one", &json!({"both": "x", "new": "n", "junk": "j"})).await?;
     assert_eq!(one.warnings(), ["unknown field \"spec.junk\""]);
     let one = one.code(201)?;
@@ -139,7 +139,7 @@ async fn written_in_one_and_read_in_another(cluster: Cluster) -> Result<()> {
     assert_eq!(two["spec"], json!({"both": "x", "old": "o", "oldDefault": "old"}));
     assert_eq!(gadgets.spec("v1", "two").await?, json!({"both": "x"}));
 
-    // A write in the other version loses what only the storage version knows.
+    // A write in the other version drops fields that only the storage version has.
     let patch = json!({"spec": {"both": "y"}});
     let two = gadgets.http.patch(&gadgets.at("v1", "two"), MERGE_PATCH, &patch).await?.code(200)?;
     assert_eq!((&two["spec"], &two["metadata"]["generation"]), (&json!({"both": "y"}), &json!(2)));
@@ -188,7 +188,7 @@ async fn applied(cluster: Cluster) -> Result<()> {
     assert_eq!(one["metadata"]["managedFields"][0]["apiVersion"], format!("{}/v1beta1", gadgets.group));
     let message = "Apply failed with 1 conflict: conflict with \"first\": .spec.both";
     gadgets.apply("v1", "second", &json!({"both": "y"})).await?.refused(409, "Conflict", message)?;
-    // The owner goes on in another version.
+    // The owner applies the object again in another version.
     let one = gadgets.apply("v1", "first", &json!({"both": "y"})).await?.code(200)?;
     assert_eq!(one["spec"], json!({"both": "y"}));
     let entries = one["metadata"]["managedFields"].as_array().context("managedFields")?;
@@ -222,18 +222,18 @@ async fn storage_version_moves(cluster: Cluster) -> Result<()> {
     let definition = gadgets.redefine(store("v1")).await?.code(200)?;
     assert_eq!(definition["status"]["storedVersions"], json!(["v1beta1", "v1"]));
     eventually(PATIENCE, || async {
-        // Written in the new storage version, its own fields stay.
+        // An object that is written in the new storage version keeps the fields of that version.
         let two = gadgets.post("v1", "two", &json!({"new": "n"})).await?;
         gadgets.http.delete(&gadgets.at("v1", "two")).await?;
         ensure!(two.body["spec"] == json!({"new": "n", "newDefault": "new"}), "{}", two.body);
         Ok(())
     })
     .await?;
-    // An object that nobody has written since is as it was.
+    // An object that has not been written since is unchanged.
     let old = gadgets.spec("v1beta1", "one").await?;
     assert_eq!(old, json!({"both": "x", "old": "o", "oldDefault": "old"}));
     assert_eq!(gadgets.spec("v1", "one").await?, json!({"both": "x"}));
-    // A write moves it, also one of what was read.
+    // Any write moves it, even if it writes what was read.
     let before = gadgets.http.get(&gadgets.at("v1", "one")).await?.code(200)?;
     let one = gadgets.http.put(&gadgets.at("v1", "one"), &before).await?.code(200)?;
     assert_ne!(version(&one), version(&before));
@@ -258,7 +258,7 @@ async fn stored_versions_stay(cluster: Cluster) -> Result<()> {
         gadgets.group
     );
     refused.refused(422, "Invalid", &message)?;
-    // Whoever has rewritten all objects says so in the status.
+    // A client that has rewritten all objects records that in the status.
     let mut definition = gadgets.http.get(&gadgets.definition()).await?.code(200)?;
     definition["status"]["storedVersions"] = json!(["v1"]);
     let status = format!("{}/status", gadgets.definition());
@@ -290,7 +290,7 @@ async fn a_new_schema_shows_in_stored_objects(cluster: Cluster) -> Result<()> {
     let added = json!({"old": {"type": "string"}, "added": {"type": "string", "default": "a"}});
     gadgets.redefine(with(added)).await?.code(200)?;
     shows(json!({"old": "o", "added": "a"})).await?;
-    // What the schema no longer had is there while nobody writes the object.
+    // A field that the schema no longer has stays stored only until the object is written.
     gadgets.redefine(with(json!({"both": {"type": "string"}}))).await?.code(200)?;
     shows(json!({"both": "x"})).await?;
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
@@ -315,7 +315,7 @@ async fn a_change_ends_watches(cluster: Cluster) -> Result<()> {
     });
     changed.await?.code(200)?;
     assert_eq!(watch.try_next().await?, None);
-    // From before the change no watch can go on: its client lists again.
+    // No watch can start before the change: its client has to list again.
     eventually(PATIENCE, || async {
         let event = gadgets.http.watch(&path).await?.try_next().await?.context("an event")?;
         ensure!(event.kind == "ERROR" && event.object["reason"] == "Expired", "{event:?}");
@@ -323,7 +323,7 @@ async fn a_change_ends_watches(cluster: Cluster) -> Result<()> {
     })
     .await?;
 
-    // A change of the metadata ends none.
+    // A change of the metadata does not end watches.
     let list = gadgets.http.get(&gadgets.path("v1")).await?.code(200)?;
     let path = format!("{}?watch=true&resourceVersion={}", gadgets.path("v1"), version(&list));
     let mut watch = gadgets.http.watch(&path).await?;

@@ -61,7 +61,7 @@ async fn wire_format(cluster: Cluster) -> Result<()> {
     let reply = widgets.http.get(&format!("{}?watch=true&timeoutSeconds=1", widgets.path)).await?;
     let content_type = reply.headers.get("content-type").cloned().context("content-type")?;
     assert_eq!(content_type, "application/json");
-    // One event, so the whole body parses as it.
+    // There is one event, so the whole body is one JSON document.
     assert_eq!(reply.code(200)?, json!({"type": "ADDED", "object": one}));
     Ok(())
 }
@@ -77,7 +77,7 @@ async fn label_selector(cluster: Cluster) -> Result<()> {
 
     let left = label(json!("y")).await?;
     let event = watch.expect("DELETED", "one").await?;
-    // What it was, at the version of the change.
+    // The previous state, at the version of the change.
     assert_eq!((&event["metadata"]["labels"]["app"], version(&event)), (&json!("x"), version(&left)));
     label(json!("z")).await?;
     let entered = label(json!("x")).await?;
@@ -120,7 +120,7 @@ async fn one_name(cluster: Cluster) -> Result<()> {
 async fn timeout(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     let mut watch = open(&widgets, "timeoutSeconds=1").await?;
-    // A clean end: no ERROR, no broken connection.
+    // The watch ends cleanly, without an ERROR event or a broken connection.
     assert_eq!(watch.try_next().await?, None);
     Ok(())
 }
@@ -146,10 +146,10 @@ async fn initial_events(cluster: Cluster) -> Result<()> {
     widgets.create("three").await?;
     watch.expect("ADDED", "three").await?;
 
-    // Nothing selected: the bookmark alone.
+    // If nothing is selected, only the bookmark is sent.
     let mut watch = open(&widgets, &format!("{WATCH_LIST}&labelSelector=none")).await?;
     assert_eq!(watch.next().await?.kind, "BOOKMARK");
-    // Not asked for: no present state.
+    // With `sendInitialEvents=false`, the current state is not sent.
     let query = WATCH_LIST.replace("Events=true", "Events=false");
     let mut watch = open(&widgets, &query).await?;
     widgets.create("four").await?;
@@ -197,7 +197,7 @@ async fn bookmark_before_the_end(cluster: Cluster) -> Result<()> {
 
 async fn too_large_version(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
-    // Waits for it instead of failing: nothing comes until then.
+    // The watch waits for this version instead of failing, and sends nothing until then.
     let mut watch = open(&widgets, "resourceVersion=999999999&timeoutSeconds=1").await?;
     widgets.create("one").await?;
     assert_eq!(watch.try_next().await?, None);

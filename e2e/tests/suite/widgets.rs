@@ -1,4 +1,4 @@
-//! A custom resource with a bit of everything, which every test may use in its own namespace.
+//! A custom resource that uses a bit of everything, for all tests in their own namespaces.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use serde_json::{Value, json};
 
 pub(crate) const GROUP: &str = "suite.example.com";
 
-/// What the server adds when a schema has CEL rules that it could not check.
+/// The error that the server adds when it could not check all CEL rules of a schema.
 pub(crate) const NOT_ALL_CHECKED: &str = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
-/// Widgets of one namespace and the user who handles them.
+/// The widgets of one namespace, accessed as the administrator.
 pub(crate) struct Widgets {
     pub(crate) http: Http,
-    /// The collection.
+    /// The path of the collection.
     pub(crate) path: String,
     group: String,
 }
 
-/// The widgets of the test's namespace, in the group that all tests share.
+/// Installs the type in the group that all tests share, and returns the widgets of the test's namespace.
 pub(crate) async fn widgets(cluster: &Cluster) -> Result<Widgets> {
     widgets_of_group(cluster, GROUP).await
 }
 
-/// The widgets of a group that a test may remove.
+/// Installs the type in a group that the test may remove, and returns the widgets of the test's namespace.
 pub(crate) async fn widgets_of_group(cluster: &Cluster, group: &str) -> Result<Widgets> {
     let path = format!("{CRDS}/widgets.{group}?fieldManager=suite");
     cluster.admin().patch(&path, APPLY_PATCH, &crd(group)).await?.ok()?;
     widgets_of_existing(cluster, group).await
 }
 
-/// The widgets of a group whose CRD the test has created.
+/// Waits until the CRD that the test has created in a group is served, and returns the widgets of the test's namespace.
 pub(crate) async fn widgets_of_existing(cluster: &Cluster, group: &str) -> Result<Widgets> {
     let http = cluster.admin();
     let path = format!("/apis/{group}/v1/namespaces/{}/widgets", cluster.namespace());
@@ -49,14 +49,14 @@ pub(crate) async fn widgets_of_existing(cluster: &Cluster, group: &str) -> Resul
 
 pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-/// The status of a condition, empty if it is not there.
+/// Returns the status of a condition, or an empty string if the object does not have it.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
     let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     let found = conditions.iter().find(|condition| condition["type"] == kind);
     found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
 }
 
-/// The type in any group. The short name is the shared group's alone: kubectl warns of one that is not unique.
+/// Returns the CRD for any group. Only the shared group has the short name, because kubectl warns about ambiguous ones.
 pub(crate) fn crd(group: &str) -> Value {
     let short_names: &[&str] = if group == GROUP { &["wd"] } else { &[] };
     json!({
@@ -132,12 +132,12 @@ fn schema() -> Value {
 }
 
 impl Widgets {
-    /// The path of one.
+    /// Returns the path of a widget.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 
-    /// A widget that is not on the server yet.
+    /// Returns a widget that is not on the server yet.
     pub(crate) fn draft(&self, name: &str, spec: &Value) -> Value {
         json!({
             "apiVersion": format!("{}/v1", self.group), "kind": "Widget",
@@ -145,17 +145,17 @@ impl Widgets {
         })
     }
 
-    /// Asks for its creation.
+    /// Sends a request to create a widget.
     pub(crate) async fn post(&self, name: &str, spec: &Value) -> Result<Reply> {
         self.http.post(&self.path, &self.draft(name, spec)).await
     }
 
-    /// Creates a small one.
+    /// Creates a small widget.
     pub(crate) async fn create(&self, name: &str) -> Result<Value> {
         self.post(name, &json!({"size": "small"})).await?.code(201)
     }
 
-    /// Creates a small one with labels.
+    /// Creates a small widget with labels.
     pub(crate) async fn create_labelled(&self, name: &str, labels: &Value) -> Result<Value> {
         let mut widget = self.draft(name, &json!({"size": "small"}));
         widget["metadata"]["labels"] = labels.clone();
@@ -174,7 +174,7 @@ impl Widgets {
         self.http.patch(&self.at(name), JSON_PATCH, patch).await
     }
 
-    /// Server-side apply of a spec.
+    /// Applies a spec with server-side apply.
     pub(crate) async fn apply(&self, name: &str, query: &str, spec: &Value) -> Result<Reply> {
         self.http.patch(&format!("{}?{query}", self.at(name)), APPLY_PATCH, &self.draft(name, spec)).await
     }
@@ -183,13 +183,13 @@ impl Widgets {
         self.http.delete(&self.at(name)).await
     }
 
-    /// The names of a list, with a query.
+    /// Lists widgets with a query, and returns their names.
     pub(crate) async fn names(&self, query: &str) -> Result<Vec<String>> {
         Ok(names(&self.http.get(&format!("{}?{query}", self.path)).await?.code(200)?))
     }
 }
 
-/// The names in a list, in its order.
+/// Returns the names in a list, in its order.
 pub(crate) fn names(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
     items.iter().map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()

@@ -16,7 +16,8 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Server-side apply with client-go's apply configurations: what a manager gives up goes, what others own stays.
+// apply tests server-side apply with client-go's apply configurations: fields that a manager gives up are removed, and
+// fields of other managers stay.
 func apply(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -39,14 +40,14 @@ func apply(ctx context.Context, env env) error {
 		return err
 	}
 	return steps(ctx,
-		step{"the same again changes nothing", func(ctx context.Context) error {
+		step{"applying the same again changes nothing", func(ctx context.Context) error {
 			again, err := deployments.Apply(ctx, wanted(container("a", "1"), container("b", "1").WithPorts(acorev1.ContainerPort().WithContainerPort(80))), ann)
 			if err != nil {
 				return err
 			}
 			return equal("the resourceVersion", again.ResourceVersion, first.ResourceVersion)
 		}},
-		step{"extract what is applied", func(ctx context.Context) error {
+		step{"extract the applied configuration", func(ctx context.Context) error {
 			extracted, err := appsv1.ExtractDeployment(first, "ann")
 			if err != nil {
 				return err

@@ -24,8 +24,8 @@ import (
 
 const finalizer = "suite.example.com/cleanup"
 
-// A ConfigMap for each widget, named as it is; the widget says in its status how far that is. A finalizer keeps the
-// widget until its end has been written down.
+// reconciler keeps a ConfigMap of the same name for each widget, and reports progress in the widget's status. A finalizer
+// keeps the widget until its deletion has been recorded.
 type reconciler struct {
 	client.Client
 	said happenings
@@ -41,7 +41,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request controllerruntime.Re
 	}
 	if !widget.DeletionTimestamp.IsZero() {
 		if controllerutil.RemoveFinalizer(&widget, finalizer) {
-			// The cache may still have the widget when its ConfigMap is gone already: that update is refused.
+			// The cache may still contain a widget that has already been removed: then the update is refused.
 			if err := r.Update(ctx, &widget); err != nil {
 				return controllerruntime.Result{}, err
 			}
@@ -72,7 +72,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request controllerruntime.Re
 	return controllerruntime.Result{}, nil
 }
 
-// A manager for one namespace, without the ports that one in a cluster has.
+// newManager creates a manager for one namespace, which does not listen on any port.
 func newManager(env env, name string, elect bool) (manager.Manager, error) {
 	scheme, err := newScheme()
 	if err != nil {
@@ -98,7 +98,7 @@ func newManager(env env, name string, elect bool) (manager.Manager, error) {
 	return manager.New(env.config, options)
 }
 
-// Runs until `stop`, which tells how it ended.
+// start runs the manager until stop is called, which returns the manager's error.
 func start(ctx context.Context, manager manager.Manager) (stop func() error) {
 	running, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -114,7 +114,8 @@ func control(manager manager.Manager, said happenings) error {
 		Complete(&reconciler{manager.GetClient(), said})
 }
 
-// What a controller is for: create, watch, update, delete; an index, a finalizer, owned objects, status.
+// controllerLoop tests a typical controller: create, watch, update and delete; an index, a finalizer, owned objects and
+// status.
 func controllerLoop(ctx context.Context, env env) (err error) {
 	manager, err := newManager(env, "one", false)
 	if err != nil {
@@ -158,7 +159,7 @@ func controllerLoop(ctx context.Context, env env) (err error) {
 				if err := objects.Get(ctx, key, &now); err != nil {
 					return err
 				}
-				// Neither the finalizer nor the status is a new generation.
+				// Neither the finalizer nor the status increases the generation.
 				return errors.Join(equal("the phase", now.Status.Phase, "Ready"), equal("the generation", now.Generation, 1))
 			})
 		}},
@@ -183,7 +184,7 @@ func controllerLoop(ctx context.Context, env env) (err error) {
 			}
 			return said.expect(ctx, "one is updated")
 		}},
-		step{"an owned object that somebody changed is mended", func(ctx context.Context) error {
+		step{"an owned object that was changed is restored", func(ctx context.Context) error {
 			found, err := owned(ctx)
 			if err != nil {
 				return err
@@ -195,7 +196,7 @@ func controllerLoop(ctx context.Context, env env) (err error) {
 			}
 			return said.expect(ctx, "one is updated")
 		}},
-		step{"and one that somebody deleted comes back", func(ctx context.Context) error {
+		step{"an owned object that was deleted is recreated", func(ctx context.Context) error {
 			found, err := owned(ctx)
 			if err != nil {
 				return err
@@ -211,7 +212,7 @@ func controllerLoop(ctx context.Context, env env) (err error) {
 			}
 			return said.expect(ctx, "one is cleaned up", "one is gone")
 		}},
-		step{"what it owned is collected", func(ctx context.Context) error {
+		step{"its owned object is collected", func(ctx context.Context) error {
 			return eventually(ctx, func(ctx context.Context) error {
 				_, err := owned(ctx)
 				return refused("a get", err, apierrors.IsNotFound)
@@ -220,7 +221,7 @@ func controllerLoop(ctx context.Context, env env) (err error) {
 	)
 }
 
-// Two managers of one controller: the second does nothing until the first is gone.
+// controllerLeaders runs two managers of one controller: the second does nothing until the first has ended.
 func controllerLeaders(ctx context.Context, env env) error {
 	said := [2]happenings{newHappenings(), newHappenings()}
 	var stops [2]func() error
@@ -268,7 +269,7 @@ func controllerLeaders(ctx context.Context, env env) error {
 	return errors.Join(err, stops[1]())
 }
 
-// controller-runtime's client itself: of typed, unstructured and partial objects.
+// controllerClient tests controller-runtime's client with typed, unstructured and partial objects.
 func controllerClient(ctx context.Context, env env) error {
 	scheme, err := newScheme()
 	if err != nil {
@@ -311,7 +312,7 @@ func controllerClient(ctx context.Context, env env) error {
 			one.Spec.Size = "tiny"
 			return refused("the update", objects.Update(ctx, one), apierrors.IsConflict)
 		}},
-		step{"metadata alone", func(ctx context.Context) error {
+		step{"only metadata", func(ctx context.Context) error {
 			list := &metav1.PartialObjectMetadataList{}
 			list.SetGroupVersionKind(widgetKind.GroupVersion().WithKind("WidgetList"))
 			if err := objects.List(ctx, list, client.MatchingLabels(labelled)); err != nil {
@@ -365,11 +366,11 @@ func controllerClient(ctx context.Context, env env) error {
 			}
 			return nil
 		}},
-		step{"what is invalid", func(ctx context.Context) error {
+		step{"an invalid object", func(ctx context.Context) error {
 			bad := &Widget{ObjectMeta: metav1.ObjectMeta{Name: "bad"}, Spec: WidgetSpec{Size: "huge"}}
 			return refused("the create", objects.Create(ctx, bad), apierrors.IsInvalid)
 		}},
-		step{"what has no type", func(ctx context.Context) error {
+		step{"an unknown type", func(ctx context.Context) error {
 			nothing := &unstructured.Unstructured{}
 			nothing.SetGroupVersionKind(widgetKind.GroupVersion().WithKind("Nothing"))
 			return refused("the get", objects.Get(ctx, key, nothing), func(err error) bool { return !runtime.IsNotRegisteredError(err) })

@@ -14,7 +14,7 @@ import (
 
 const lease = "election"
 
-// Runs for the lease until `ctx` ends. Its end is told by `done`.
+// candidate competes for the lease until ctx ends. It closes done when it has ended.
 func candidate(ctx context.Context, client kubernetes.Interface, namespace, name string, release bool, said happenings) (done <-chan struct{}, err error) {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: name,
@@ -23,7 +23,7 @@ func candidate(ctx context.Context, client kubernetes.Interface, namespace, name
 			Client:     client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
 		},
-		// Leases count in seconds, and a part of one is lost.
+		// Leases have whole seconds; fractions are dropped.
 		LeaseDuration:   2 * time.Second,
 		RenewDeadline:   1500 * time.Millisecond,
 		RetryPeriod:     100 * time.Millisecond,
@@ -44,7 +44,7 @@ func candidate(ctx context.Context, client kubernetes.Interface, namespace, name
 	return ended, nil
 }
 
-// Two candidates; the one that leads releases the lease, and the other takes over.
+// leaderElection runs two candidates: the leader releases the lease, and the other takes over.
 func leaderElection(ctx context.Context, env env) error {
 	client, err := kubernetes.NewForConfig(env.config)
 	if err != nil {
@@ -68,7 +68,7 @@ func leaderElection(ctx context.Context, env env) error {
 	}
 	defer func() { stop(); <-secondDone }()
 
-	// It renews: the time in the lease goes on, and the other candidate leaves it alone.
+	// The leader renews the lease: its time advances, and the other candidate does not take it.
 	before, err := client.CoordinationV1().Leases(env.namespace).Get(ctx, lease, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func leaderElection(ctx context.Context, env env) error {
 		equal("the number of transitions", *taken.Spec.LeaseTransitions, 1))
 }
 
-// The leader is gone without a word, and its lease runs out.
+// expiredLease tests a leader that ends without releasing its lease, which then expires.
 func expiredLease(ctx context.Context, env env) error {
 	client, err := kubernetes.NewForConfig(env.config)
 	if err != nil {

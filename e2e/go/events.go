@@ -13,7 +13,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// Events by both of client-go's recorders: each tells the same thing again, which makes one Event that counts.
+// recordedEvents uses both of client-go's recorders: each reports the same thing repeatedly, which results in one Event with
+// a count or a series.
 func recordedEvents(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -52,7 +53,8 @@ func recordedEvents(ctx context.Context, env env) error {
 		return err
 	}
 	reporter := series.NewRecorder(scheme.Scheme, "example.com/new")
-	// One after the other: the recorder sends at the same time, and waits for 10 s when the second overtakes the first.
+	// These are reported one after the other: the recorder sends concurrently, and waits for 10 s if the second overtakes the
+	// first.
 	for _, again := range []bool{false, true} {
 		reporter.Eventf(about, nil, corev1.EventTypeWarning, "New", "Testing", "told")
 		err := eventually(ctx, func(ctx context.Context) error {

@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// What happened, in order, said by handlers that run elsewhere.
+// happenings is an ordered record of what happened, as reported by handlers that run concurrently.
 type happenings chan string
 
 func newHappenings() happenings { return make(happenings, 1000) }
 
 func (h happenings) say(format string, values ...any) { h <- fmt.Sprintf(format, values...) }
 
-// The next ones are these, in this order.
+// expect checks that the next happenings are these, in this order.
 func (h happenings) expect(ctx context.Context, expected ...string) error {
 	for _, expected := range expected {
 		select {
@@ -32,7 +32,7 @@ func (h happenings) expect(ctx context.Context, expected ...string) error {
 	return nil
 }
 
-// Whether something is what it should be.
+// equal returns an error unless got equals expected.
 func equal[T any](what string, got, expected T) error {
 	if reflect.DeepEqual(got, expected) {
 		return nil
@@ -40,7 +40,7 @@ func equal[T any](what string, got, expected T) error {
 	return fmt.Errorf("%s is %+v, not %+v", what, got, expected)
 }
 
-// Whether an error is of the expected kind; none is not.
+// refused returns an error unless err is of the expected kind.
 func refused(what string, err error, kind func(error) bool) error {
 	if err == nil {
 		return fmt.Errorf("%s succeeded", what)
@@ -51,7 +51,7 @@ func refused(what string, err error, kind func(error) bool) error {
 	return nil
 }
 
-// Waits until a probe has no error, and tells the last one.
+// eventually waits until the probe succeeds. If it does not, it returns the probe's last error.
 func eventually(ctx context.Context, probe func(context.Context) error) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
@@ -67,7 +67,7 @@ func eventually(ctx context.Context, probe func(context.Context) error) error {
 	return nil
 }
 
-// The first error, naming the step that it comes from.
+// steps runs steps until one fails, and returns its error with the step's name.
 func steps(ctx context.Context, steps ...step) error {
 	for _, step := range steps {
 		if err := step.run(ctx); err != nil {

@@ -28,7 +28,7 @@ import (
 
 var widgets = schema.GroupVersionResource{Group: "suite.example.com", Version: "v1", Resource: "widgets"}
 
-// The requests of a client, as they go by.
+// requests records the requests of a client.
 type requests struct {
 	next  http.RoundTripper
 	mutex sync.Mutex
@@ -42,7 +42,7 @@ func (r *requests) RoundTrip(request *http.Request) (*http.Response, error) {
 	return r.next.RoundTrip(request)
 }
 
-// Those to a resource.
+// to returns the requests for a resource.
 func (r *requests) to(resource string) []string {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -55,7 +55,7 @@ func (r *requests) to(resource string) []string {
 	return found
 }
 
-// The same configuration, and what is asked with it.
+// observed returns a copy of the configuration, and a record of the requests that are made with it.
 func observed(config *rest.Config) (*rest.Config, *requests) {
 	seen := &requests{}
 	config = rest.CopyConfig(config)
@@ -66,7 +66,8 @@ func observed(config *rest.Config) (*rest.Config, *requests) {
 	return config, seen
 }
 
-// An informer of client-go 0.37 begins with a watch that brings the list, and falls back to a list where it is refused.
+// beganWithWatchList checks that an informer used a watch-list: informers of client-go 0.37 begin with one, and fall back to a
+// list if it is refused.
 func (r *requests) beganWithWatchList(resource string) error {
 	asked := r.to(resource)
 	if len(asked) == 0 || !strings.Contains(asked[0], "sendInitialEvents=true") {
@@ -80,7 +81,7 @@ func (r *requests) beganWithWatchList(resource string) error {
 	return nil
 }
 
-// Says what an informer tells, of objects of any type.
+// telling returns handlers that record the notifications of an informer for objects of any type.
 func telling(said happenings, describe func(object any) string) cache.ResourceEventHandlerDetailedFuncs {
 	return cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(object any, initial bool) {
@@ -199,12 +200,12 @@ func typedInformer(ctx context.Context, env env) error {
 			if err != nil {
 				return err
 			}
-			return equal("what the cache has left", len(left), 0)
+			return equal("the number of cached objects", len(left), 0)
 		}},
 	)
 }
 
-// A widget as a program without its Go type has it.
+// widget returns a widget as used by programs that do not have its Go type.
 func widget(name string, spec map[string]any) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "suite.example.com/v1",
@@ -264,7 +265,7 @@ func dynamicInformer(ctx context.Context, env env) error {
 	return said.expect(ctx, "deleted one large")
 }
 
-// Metadata alone, as the garbage collector and controller-runtime's OnlyMetadata watch it.
+// metadataInformer watches only metadata, as the garbage collector and controller-runtime's OnlyMetadata do.
 func metadataInformer(ctx context.Context, env env) error {
 	config, asked := observed(env.config)
 	client, err := metadata.NewForConfig(config)
@@ -312,7 +313,8 @@ func metadataInformer(ctx context.Context, env env) error {
 	return said.expect(ctx, "deleted one red")
 }
 
-// `watchtools.Until`, which goes on where a watch ended, and `UntilWithSync`, which has an informer below.
+// retryWatcher tests watchtools.RetryWatcher, which resumes where a watch ended, and UntilWithSync, which is based on an
+// informer.
 func retryWatcher(ctx context.Context, env env) error {
 	client, err := kubernetes.NewForConfig(env.config)
 	if err != nil {
@@ -329,7 +331,7 @@ func retryWatcher(ctx context.Context, env env) error {
 	}
 	selected := func(options *metav1.ListOptions) { options.FieldSelector = "metadata.name=one" }
 	watched := cache.NewFilteredListWatchFromClient(client.CoreV1().RESTClient(), "pods", env.namespace, selected)
-	// Each watch ends after a second: the watcher goes on from where it was.
+	// Each watch ends after a second, and the watcher resumes from where it was.
 	seconds := int64(1)
 	short := &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		options.TimeoutSeconds = &seconds
@@ -343,7 +345,7 @@ func retryWatcher(ctx context.Context, env env) error {
 	defer watcher.Stop()
 	begun := time.Now()
 	for round := range 3 {
-		// A second and more apart, so that the watch before it has ended.
+		// The rounds are more than a second apart, so that the previous watch has ended.
 		select {
 		case <-time.After(time.Until(begun.Add(time.Duration(round) * 1500 * time.Millisecond))):
 		case <-ctx.Done():

@@ -1,9 +1,9 @@
-// Programs of other people meet an API server: client-go and controller-runtime as their users write them. Each scenario
-// is a test of e2e/tests/suite/clients.rs, which gives it a namespace of its own and the type Widget:
+// Third-party clients against an API server: client-go and controller-runtime, used as their users use them. Each scenario
+// is a test in e2e/tests/suite/clients.rs, which provides a new namespace and the type Widget:
 //
 //	go run . KUBECONFIG NAMESPACE SCENARIO
 //
-// The exit code is 0 when all held, 1 when something did not, 2 for wrong usage.
+// The exit code is 0 if the scenario succeeded, 1 if it failed, and 2 for wrong usage.
 package main
 
 import (
@@ -19,10 +19,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// How long a scenario may take.
+// limit is how long a scenario may take.
 const limit = 50 * time.Second
 
-// What a scenario is given.
+// env is the environment of a scenario.
 type env struct {
 	config    *rest.Config
 	namespace string

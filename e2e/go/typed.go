@@ -27,7 +27,8 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// Typed clients as controllers configure them: bodies in protobuf, answers in what the server has.
+// protobufClient returns typed clients as controllers configure them: request bodies in protobuf, responses in any format
+// that the server supports.
 func protobufClient(env env) (*kubernetes.Clientset, error) {
 	config := rest.CopyConfig(env.config)
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -36,7 +37,7 @@ func protobufClient(env env) (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// What the typed client of a kind does with one object: `change` prepares the update.
+// typed is the part of a kind's typed client that life uses.
 type typed[T any] interface {
 	Create(context.Context, *T, metav1.CreateOptions) (*T, error)
 	Update(context.Context, *T, metav1.UpdateOptions) (*T, error)
@@ -49,6 +50,7 @@ type object[T any] interface {
 	metav1.Object
 }
 
+// life creates, updates, reads and deletes an object. The function change prepares the update.
 func life[T any, P object[T]](ctx context.Context, client typed[T], begin P, change func(P), check func(P) error) error {
 	what := fmt.Sprintf("%T", *begin)
 	name := begin.GetName()
@@ -108,7 +110,7 @@ var (
 	}
 )
 
-// The built-in kinds that controllers write, each through its life.
+// workloads tests the lifecycle of each built-in kind that controllers write.
 func workloads(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -247,7 +249,7 @@ func workloads(ctx context.Context, env env) error {
 	)
 }
 
-// The other writes of typed clients: generated names, dry runs, the three patches, status, collections.
+// writes tests the other writes of typed clients: generated names, dry runs, the three patches, status, collections.
 func writes(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -288,7 +290,7 @@ func writes(ctx context.Context, env env) error {
 			}
 			return equal("replicas", *patched.Spec.Replicas, 2)
 		}},
-		step{"JSON patch that does not hold", func(ctx context.Context) error {
+		step{"JSON patch whose test fails", func(ctx context.Context) error {
 			patch := []byte(`[{"op":"test","path":"/spec/replicas","value":7}]`)
 			_, err := deployments.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{})
 			return refused("the patch", err, apierrors.IsInvalid)
@@ -311,7 +313,7 @@ func writes(ctx context.Context, env env) error {
 				equal("the generation", after.Generation, now.Generation),
 				equal("conditions", len(after.Status.Conditions), 1))
 		}},
-		step{"what is invalid", func(ctx context.Context) error {
+		step{"an invalid object", func(ctx context.Context) error {
 			bad := created.DeepCopy()
 			bad.ObjectMeta = metav1.ObjectMeta{Name: "bad"}
 			bad.Spec.Template.Labels = map[string]string{"app": "y"}
@@ -322,7 +324,7 @@ func writes(ctx context.Context, env env) error {
 			causes := err.(apierrors.APIStatus).Status().Details.Causes
 			return equal("the field", causes[0].Field, "spec.template.metadata.labels")
 		}},
-		step{"a list of nothing", func(ctx context.Context) error {
+		step{"an empty list", func(ctx context.Context) error {
 			list, err := deployments.List(ctx, metav1.ListOptions{LabelSelector: "app notin (x)", FieldSelector: "metadata.name!=" + name})
 			if err != nil {
 				return err
@@ -344,7 +346,7 @@ func writes(ctx context.Context, env env) error {
 	)
 }
 
-// Many writers of one object, who try again after a conflict: none of their changes is lost.
+// conflicts runs several writers of one object that retry after a conflict: none of their changes is lost.
 func conflicts(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -392,7 +394,7 @@ func conflicts(ctx context.Context, env env) error {
 	return equal("the number of changes", len(now.Data), writers*rounds)
 }
 
-// Lists in pages, and what a limit on a watched collection leaves.
+// pages tests paginated lists.
 func pages(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -439,7 +441,7 @@ func pages(ctx context.Context, env env) error {
 	return nil
 }
 
-// Requests below objects, and reviews.
+// subresources tests subresources and reviews.
 func subresources(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -484,7 +486,7 @@ func subresources(ctx context.Context, env env) error {
 			if err != nil {
 				return err
 			}
-			if err := equal("the right before", before.Status.Allowed, false); err != nil {
+			if err := equal("allowed before", before.Status.Allowed, false); err != nil {
 				return err
 			}
 			role := &rbacv1.Role{
@@ -508,7 +510,7 @@ func subresources(ctx context.Context, env env) error {
 				if err != nil {
 					return err
 				}
-				return equal("the right after", after.Status.Allowed, true)
+				return equal("allowed after", after.Status.Allowed, true)
 			})
 		}},
 		step{"pods", func(ctx context.Context) error {
@@ -546,12 +548,12 @@ func subresources(ctx context.Context, env env) error {
 				return err
 			}
 			_, err := pods.Get(ctx, "one", metav1.GetOptions{})
-			return refused("a get of what was evicted", err, apierrors.IsNotFound)
+			return refused("a get of the evicted pod", err, apierrors.IsNotFound)
 		}},
 	)
 }
 
-// A namespace ends with what is in it, and a finalizer holds it up.
+// namespaceEnd tests that a namespace is deleted with its objects, and waits for a finalizer.
 func namespaceEnd(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {
@@ -584,7 +586,7 @@ func namespaceEnd(ctx context.Context, env env) error {
 		return err
 	}
 	_, err = maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "late"}}, metav1.CreateOptions{})
-	if err := refused("a create in a namespace that ends", err, apierrors.IsForbidden); err != nil {
+	if err := refused("a create in a terminating namespace", err, apierrors.IsForbidden); err != nil {
 		return err
 	}
 	if err := equal("the cause", apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), true); err != nil {

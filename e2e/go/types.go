@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/scale"
 )
 
-// Discovery, aggregated and not, and what is built on it.
+// discover tests discovery, aggregated and unaggregated, and the mappers that are built on it.
 func discover(ctx context.Context, env env) error {
 	client, err := discovery.NewDiscoveryClientForConfig(env.config)
 	if err != nil {
@@ -65,7 +65,7 @@ func discover(ctx context.Context, env env) error {
 	}
 	document, known := documents["apis/suite.example.com/v1"]
 	if !known {
-		return errors.New("there is no OpenAPI document of widgets")
+		return errors.New("there is no OpenAPI document for widgets")
 	}
 	if _, err := document.Schema("application/json"); err != nil {
 		return err
@@ -95,7 +95,7 @@ func discover(ctx context.Context, env env) error {
 		refused("a kind for nothing", err, meta.IsNoMatchError))
 }
 
-// A type that comes, is found by a mapper that had not heard of it, and goes.
+// newType tests a type that is installed, found by an existing mapper, and removed.
 func newType(ctx context.Context, env env) error {
 	client, err := apiextensions.NewForConfig(env.config)
 	if err != nil {
@@ -109,7 +109,7 @@ func newType(ctx context.Context, env env) error {
 	group := env.namespace + ".example.com"
 	gizmo := schema.GroupKind{Group: group, Kind: "Gizmo"}
 	if _, err := mapper.RESTMapping(gizmo); !meta.IsNoMatchError(err) {
-		return fmt.Errorf("a mapping of what is not there: %v", err)
+		return fmt.Errorf("a mapping of an unknown type: %v", err)
 	}
 	preserve := true
 	crd := &apiextensionsv1.CustomResourceDefinition{
@@ -143,7 +143,7 @@ func newType(ctx context.Context, env env) error {
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": group + "/v1", "kind": "Gizmo", "metadata": map[string]any{"name": "one"}, "spec": map[string]any{"a": int64(1)},
 	}}
-	// Discovery may be ahead of what serves the type.
+	// Discovery may list the type before it is served.
 	err = eventually(ctx, func(ctx context.Context) error {
 		_, err := objects.Create(ctx, object, metav1.CreateOptions{})
 		return err
@@ -161,7 +161,7 @@ func newType(ctx context.Context, env env) error {
 	})
 }
 
-// The client that scales what has a scale, whatever it is.
+// scaleClient tests the client that scales any resource with a scale subresource.
 func scaleClient(ctx context.Context, env env) error {
 	client, err := protobufClient(env)
 	if err != nil {

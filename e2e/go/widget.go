@@ -51,7 +51,7 @@ func (l *WidgetList) DeepCopyObject() runtime.Object {
 	return &out
 }
 
-// The built-in kinds and Widget.
+// newScheme returns a scheme with the built-in kinds and Widget.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	version := schema.GroupVersion{Group: "suite.example.com", Version: "v1"}

@@ -1,8 +1,8 @@
-//! The error of parsing.
+//! Parse errors.
 
-/// Why a selector or a path was refused.
+/// The reason why a selector or a path was refused.
 ///
-/// For a selector the text is the message of kube-apiserver's 400 `BadRequest`.
+/// For a selector, the text is the message of kube-apiserver's 400 `BadRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(pub(crate) String);

@@ -1,12 +1,13 @@
 //! Field selectors: `metadata.name=x,spec.url!=https://a\,b`.
 //!
-//! The grammar is that of `k8s.io/apimachinery/pkg/fields/selector.go`: in a value `\`, `,` and `=` are escaped by a backslash.
+//! The grammar is that of `k8s.io/apimachinery/pkg/fields/selector.go`: `\`, `,` and `=` in a value are escaped by a
+//! backslash.
 
 use std::str::FromStr;
 
 use crate::ParseError;
 
-/// Requirements on an object's fields, all of which must hold. Without any it selects everything.
+/// Requirements on an object's fields, all of which must hold. A selector without requirements selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSelector {
     requirements: Vec<Requirement>,
@@ -20,10 +21,10 @@ struct Requirement {
 }
 
 impl FieldSelector {
-    /// Parses the text of a `fieldSelector` parameter. The empty text selects everything.
+    /// Parses the text of a `fieldSelector` parameter. An empty text selects everything.
     ///
     /// # Errors
-    /// When a term is not `field=value`, `field==value` or `field!=value`, or an escape in a value is wrong.
+    /// Fails if a term is not `field=value`, `field==value` or `field!=value`, or if a value has an invalid escape.
     pub fn parse(selector: &str) -> Result<Self, ParseError> {
         let mut terms = split_terms(selector);
         terms.sort_unstable();
@@ -38,12 +39,12 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
-    /// Whether it has no requirements, so that it selects everything.
+    /// Returns whether it has no requirements, so that it selects everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// The value that `field` must have, when a requirement says so: an object selected by `metadata.name=x` can be read
+    /// Returns the value that a requirement demands for `field`. An object selected by `metadata.name=x` can be read
     /// without listing.
     pub fn exact(&self, field: &str) -> Option<&str> {
         let requirement =
@@ -51,7 +52,8 @@ impl FieldSelector {
         Some(&requirement.value)
     }
 
-    /// Whether an object is selected, whose fields `get` returns. A field that is absent counts as the empty string.
+    /// Returns whether an object is selected. `get` returns the object's fields; an absent field counts as the empty
+    /// string.
     pub fn matches<S: AsRef<str>>(&self, get: impl Fn(&str) -> Option<S>) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = get(&requirement.field);
@@ -59,9 +61,10 @@ impl FieldSelector {
         })
     }
 
-    /// The fields that the requirements are about.
+    /// Returns the fields that the requirements refer to.
     ///
-    /// A type can be selected by `metadata.name`, `metadata.namespace` and few other fields; kube-apiserver refuses the others.
+    /// A type can be selected by `metadata.name`, `metadata.namespace` and a few other fields; kube-apiserver refuses the
+    /// rest.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| requirement.field.as_str())
     }
@@ -75,7 +78,7 @@ impl FromStr for FieldSelector {
     }
 }
 
-/// At each comma that no backslash escapes; escapes stay in the terms.
+/// Splits a selector at each unescaped comma; escapes stay in the terms.
 fn split_terms(selector: &str) -> Vec<&str> {
     let mut terms = Vec::new();
     let (mut start, mut escaped) = (0, false);
@@ -94,7 +97,7 @@ fn split_terms(selector: &str) -> Vec<&str> {
     terms
 }
 
-/// The field, whether it must be equal, and the value as it stands.
+/// Splits a term into the field, whether the value must be equal, and the value, still escaped.
 fn split_term(term: &str) -> Option<(&str, bool, &str)> {
     term.char_indices().find_map(|(index, _)| {
         let (field, rest) = term.split_at(index);
@@ -161,7 +164,7 @@ mod tests {
         assert_eq!(selector.exact("metadata.namespace"), None);
     }
 
-    /// The messages of a kube-apiserver 1.37.
+    /// The expected messages are those of kube-apiserver 1.37.
     #[test]
     fn words_errors_as_kube_apiserver_does() {
         for (selector, message) in [

@@ -1,10 +1,11 @@
-//! What must hold of any text that a client sends as a selector or a path. `fuzz/README.md` of the repository says who calls this.
+//! Properties that hold for any text a client sends as a selector or a path. `fuzz/README.md` in the repository describes
+//! who calls these functions.
 
 use serde_json::{Map, Value, json};
 
 use crate::{FieldSelector, JsonPath, LabelSelector};
 
-/// A label selector prints as itself, and a selector in JSON as one that a text can say.
+/// A label selector prints as text that parses to the same selector, whether it was read from text or from JSON.
 pub fn label_selector(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(selector) = LabelSelector::parse(&text) {
@@ -20,14 +21,14 @@ pub fn label_selector(input: &[u8]) {
     if let Ok(object) = serde_json::from_slice::<Value>(input)
         && let Ok(selector) = LabelSelector::from_object(&object)
     {
-        let printed = LabelSelector::parse(&selector.to_string()).expect("what is printed is a selector");
+        let printed = LabelSelector::parse(&selector.to_string()).expect("a printed selector parses");
         for labels in [json!({}), json!({"app": "a", "tier": "1"}), json!({"app": "b,c"})] {
             assert_eq!(selector.matches(&labels.as_object()), printed.matches(&labels.as_object()));
         }
     }
 }
 
-/// A field selector is as good with empty parts around it, and asks only for its own fields.
+/// Empty terms around a field selector change nothing, and matching reads only the fields that it lists.
 pub fn field_selector(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let Ok(selector) = FieldSelector::parse(&text) else { return };
@@ -39,7 +40,7 @@ pub fn field_selector(input: &[u8]) {
     });
 }
 
-/// A path, in the first line, finds the same each time it is asked, in any value.
+/// A path (the first line) finds the same values each time it is evaluated, in any JSON.
 pub fn json_path(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (path, rest) = text.split_once('\n').unwrap_or((&text, ""));

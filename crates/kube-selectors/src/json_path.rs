@@ -1,7 +1,8 @@
 //! The JSONPath dialect of kubectl and of printer columns (`k8s.io/client-go/util/jsonpath`), without `range`.
 //!
-//! Fields (`.a`, `.a\.b`, `['a']`), indexes and slices (`[0]`, `[-1]`, `[1:3]`, `[::2]`, `[*]`), wildcards (`.*`), recursive
-//! descent (`..a`), unions (`[0,2]`) and filters (`[?(@.type=="Ready")]`). Fields that are missing give no result.
+//! It supports fields (`.a`, `.a\.b`, `['a']`), indexes and slices (`[0]`, `[-1]`, `[1:3]`, `[::2]`, `[*]`), wildcards
+//! (`.*`), recursive descent (`..a`), unions (`[0,2]`) and filters (`[?(@.type=="Ready")]`). A missing field yields no
+//! result.
 
 use std::borrow::Cow;
 
@@ -13,8 +14,8 @@ use crate::ParseError;
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonPath(Vec<Step>);
 
-/// Why a path cannot be evaluated for a value: an index is out of bounds, a filter meets something other than an array, or
-/// compares values of different types.
+/// The reason why a path cannot be evaluated for a value: an index is out of bounds, or a filter is applied to something
+/// other than an array or compares values of different types.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EvaluateError(String);
@@ -50,24 +51,24 @@ enum Comparison {
     Greater,
 }
 
-/// How deep filters and unions nest, so that a path cannot exhaust the stack.
+/// The maximum nesting depth of a path, so that it cannot exhaust the stack.
 const MAX_DEPTH: usize = 16;
 
 impl JsonPath {
     /// Parses a path without the braces of kubectl's templates: `.spec.url`.
     ///
     /// # Errors
-    /// When the path is malformed, or filters and unions are nested more than 16 deep.
+    /// Fails if the path is malformed or nested more than 16 levels deep.
     pub fn parse(path: &str) -> Result<Self, ParseError> {
         Parser { rest: path, depth: 0 }.steps().map(Self)
     }
 
-    /// Everything that the path leads to, in order. Nothing when a field is missing.
+    /// Returns all values that the path leads to, in order; nothing if a field is missing.
     ///
-    /// Values are borrowed from the path or the value, and copied only below a union or a literal.
+    /// The values are borrowed from `value`, and literals from the path.
     ///
     /// # Errors
-    /// When the path does not fit the value.
+    /// Fails if the path does not fit the value.
     pub fn find<'a>(&'a self, value: &'a Value) -> Result<Vec<Cow<'a, Value>>, EvaluateError> {
         walk(vec![Cow::Borrowed(value)], &self.0)
     }
@@ -134,7 +135,7 @@ impl Step {
     }
 }
 
-/// What `get` finds, borrowed from where `value` is.
+/// Applies `get` to a value, and keeps the borrow of a borrowed value.
 fn member<'a>(value: Cow<'a, Value>, get: impl Fn(&Value) -> Option<&Value>) -> Option<Cow<'a, Value>> {
     match value {
         Cow::Borrowed(value) => get(value).map(Cow::Borrowed),
@@ -163,7 +164,7 @@ fn descend<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
     }
 }
 
-/// The indexes that `[start:end:step]` takes of an array of this length.
+/// Returns the indexes that `[start:end:step]` selects in an array of the given length.
 fn slice(
     length: usize,
     start: Option<i64>,
@@ -317,7 +318,7 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// Up to a terminator that no backslash escapes.
+    /// Parses a name up to the first unescaped terminator.
     fn field(&mut self) -> Step {
         let (mut name, mut escaped, mut end) = (String::new(), false, self.rest.len());
         for (index, c) in self.rest.char_indices() {
@@ -349,7 +350,7 @@ impl<'a> Parser<'a> {
         text.parse::<f64>().map(Value::from).map_err(|_| ParseError(format!("cannot parse number {text}")))
     }
 
-    /// A quoted string, which `rest` starts with.
+    /// Parses a quoted string at the start of `rest`.
     fn quoted(&mut self, quote: char) -> Result<String, ParseError> {
         self.advance(quote);
         let (mut text, mut escaped) = (String::new(), false);
@@ -374,7 +375,7 @@ impl<'a> Parser<'a> {
         Err(ParseError("unterminated quoted string".to_owned()))
     }
 
-    /// What follows `[`.
+    /// Parses the text after `[`.
     fn brackets(&mut self, steps: &mut Vec<Step>) -> Result<(), ParseError> {
         let Some((text, rest)) = self.rest.split_once(']') else {
             return Err(ParseError("unterminated array".to_owned()));
@@ -423,7 +424,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// What follows `[?(`.
+    /// Parses the text after `[?(`.
     fn filter(&mut self) -> Result<Step, ParseError> {
         let mut quote = None;
         let mut previous = None;

@@ -1,6 +1,6 @@
 //! Label selectors: `a=b,c!=d,e in (x,y),f notin (z),g,!h,i>3`.
 //!
-//! The grammar, its oddities and its errors are those of `k8s.io/apimachinery/pkg/labels/selector.go`.
+//! The grammar, its quirks and its errors are those of `k8s.io/apimachinery/pkg/labels/selector.go`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -12,19 +12,19 @@ use serde_json::{Map, Value};
 
 use crate::ParseError;
 
-/// Requirements on an object's labels, all of which must hold. Without any it selects everything.
+/// Requirements on an object's labels, all of which must hold. A selector without requirements selects everything.
 ///
 /// Matching takes time linear in the number of requirements. [`Display`](fmt::Display) prints the selector as apimachinery
-/// does, sorted by key; what it prints parses to the same selector.
+/// does, sorted by key; the printed text parses to the same selector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector {
     /// Sorted by key.
     requirements: Vec<Requirement>,
 }
 
-/// A set of labels that a [`LabelSelector`] can look into.
+/// A set of labels that a [`LabelSelector`] can match.
 pub trait Labels {
-    /// The value of a label, `None` when the label is not there.
+    /// Returns the value of a label, or `None` if the label does not exist.
     fn label(&self, key: &str) -> Option<&str>;
 }
 
@@ -50,21 +50,21 @@ enum Operator {
 }
 
 impl LabelSelector {
-    /// Parses the text of a `labelSelector` parameter or of `kubectl -l`. The empty text selects everything.
+    /// Parses the text of a `labelSelector` parameter or of `kubectl -l`. An empty text selects everything.
     ///
     /// # Errors
-    /// When the text does not follow the grammar, or names a label that cannot exist.
+    /// Fails if the text does not follow the grammar, or has an invalid label key or value.
     pub fn parse(selector: &str) -> Result<Self, ParseError> {
         Parser::new(selector).parse().map(Self::of).map_err(ParseError)
     }
 
-    /// Reads a `LabelSelector` of `meta/v1`: an object with `matchLabels` and `matchExpressions`. The empty object selects
+    /// Reads a `LabelSelector` of `meta/v1`: an object with `matchLabels` and `matchExpressions`. An empty object selects
     /// everything.
     ///
-    /// A null selector is refused: in Kubernetes it selects nothing, which no [`LabelSelector`] does.
+    /// `null` is refused: in Kubernetes it selects nothing, which no [`LabelSelector`] can express.
     ///
     /// # Errors
-    /// When `selector` is not an object, when an operator or a type is wrong, or a label cannot exist.
+    /// Fails if `selector` is not an object, an operator or a type is wrong, or a label key or value is invalid.
     pub fn from_object(selector: &Value) -> Result<Self, ParseError> {
         let Value::Object(selector) = selector else {
             return Err(ParseError("a label selector must be an object".to_owned()));
@@ -107,12 +107,12 @@ impl LabelSelector {
         read().map(Self::of).map_err(ParseError)
     }
 
-    /// Whether it has no requirements, so that it selects everything.
+    /// Returns whether it has no requirements, so that it selects everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// Whether an object with these labels is selected.
+    /// Returns whether an object with these labels is selected.
     pub fn matches(&self, labels: &(impl Labels + ?Sized)) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels.label(&requirement.key)))
     }
@@ -155,14 +155,14 @@ impl<S: AsRef<str>, H: BuildHasher> Labels for HashMap<String, S, H> {
     }
 }
 
-/// `metadata.labels` as JSON: values that are not strings are not there.
+/// `metadata.labels` as JSON; values that are not strings count as absent.
 impl Labels for Map<String, Value> {
     fn label(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_str()
     }
 }
 
-/// An object without labels is `None`.
+/// `None` stands for an object without labels.
 impl<L: Labels + ?Sized> Labels for Option<&L> {
     fn label(&self, key: &str) -> Option<&str> {
         self.as_ref()?.label(key)
@@ -181,7 +181,7 @@ impl Requirement {
         }
     }
 
-    /// The label and the bound as numbers. A label that is not a number never matches.
+    /// Parses the label and the bound as integers. A label that is not an integer never matches.
     fn compare(&self, label: Option<&str>) -> Option<(i64, i64)> {
         Some((label?.parse().ok()?, self.values.first()?.parse().ok()?))
     }
@@ -204,7 +204,7 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// A requirement, checked as `labels.NewRequirement` does.
+/// Creates a requirement, with the checks of `labels.NewRequirement`.
 fn requirement(key: String, operator: Operator, values: BTreeSet<String>) -> Result<Requirement, String> {
     let mut errors = Vec::new();
     let problems = names::qualified_name(&key);
@@ -253,7 +253,7 @@ fn requirement(key: String, operator: Operator, values: BTreeSet<String>) -> Res
     }
 }
 
-/// The members of an object's field, which may be absent or null.
+/// Returns the members of an object's field, which may be absent or null.
 fn members<'a>(
     object: &'a Map<String, Value>,
     field: &str,
@@ -265,7 +265,7 @@ fn members<'a>(
     }
 }
 
-/// The items of a list, which may be absent or null.
+/// Returns the items of a list, which may be absent or null.
 fn list<'a>(value: Option<&'a Value>, field: &str) -> Result<&'a [Value], String> {
     match value {
         None | Some(Value::Null) => Ok(&[]),
@@ -292,7 +292,7 @@ enum Token {
     OpenPar,
 }
 
-/// Which tokens the place admits: `in` is a value in `x in (in)`.
+/// The tokens that a position admits: in `x in (in)`, the second `in` is a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Context {
     KeyAndOperator,
@@ -311,7 +311,7 @@ impl Parser {
     }
 
     fn lookahead(&self, context: Context) -> (Token, String) {
-        // The last token is `End`, and stays the answer.
+        // The last token is `End`; it is repeated past the end.
         let (token, literal) = self.tokens.get(self.position).cloned().unwrap_or((Token::End, String::new()));
         match token {
             Token::In | Token::NotIn if context == Context::Values => (Token::Identifier, literal),
@@ -367,7 +367,7 @@ impl Parser {
         if !problems.is_empty() {
             return Err(format!("<nil>: Invalid value: {}: {}", quote(&key), problems.join("; ")));
         }
-        // `!` decides: what follows it is left to the caller, who wants a comma there.
+        // `!` decides: the rest is left to the caller, which expects a comma.
         if negated {
             return requirement(key, Operator::DoesNotExist, BTreeSet::new());
         }
@@ -386,7 +386,7 @@ impl Parser {
         requirement(key, operator, values)
     }
 
-    /// `(x,y,z)`; an empty place is the empty value.
+    /// Parses `(x,y,z)`; nothing between two commas is the empty value.
     fn values(&mut self) -> Result<BTreeSet<String>, String> {
         let (token, literal) = self.consume(Context::Values);
         if token != Token::OpenPar {
@@ -475,7 +475,7 @@ fn is_special(c: char) -> bool {
     matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<')
 }
 
-/// The longest operator at the start of `rest`, and its length.
+/// Returns the longest operator at the start of `rest`, and its length.
 fn special(rest: &str) -> (Token, String, usize) {
     const OPERATORS: [(&str, Token); 9] = [
         ("==", Token::DoubleEquals),
@@ -534,7 +534,7 @@ mod tests {
         assert!(LabelSelector::parse("!a").unwrap().matches(&None::<&Map<String, Value>>));
     }
 
-    /// The messages of a kube-apiserver 1.37.
+    /// The expected messages are those of kube-apiserver 1.37.
     #[test]
     fn words_errors_as_kube_apiserver_does() {
         let name = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -572,7 +572,8 @@ mod tests {
         }
     }
 
-    /// A selector that was printed and parsed again let a value with a comma select by another label.
+    /// Regression test: the selector used to be printed and parsed again, so a value with a comma selected by another
+    /// label.
     #[test]
     fn an_objects_selector_is_taken_as_it_stands() {
         for (selector, prints) in [

@@ -1,8 +1,8 @@
-//! How long ago something was.
+//! Ages of objects and timestamps.
 
 use jiff::Timestamp;
 
-/// A duration in seconds as kubectl prints ages, in one or two units: `5d3h`, `12m`.
+/// Formats a duration in seconds as kubectl prints ages, in one or two units: `5d3h`, `12m`.
 ///
 /// The rule is `HumanDuration` of `k8s.io/apimachinery/pkg/util/duration`.
 pub fn human_duration(seconds: i64) -> String {
@@ -27,7 +27,7 @@ pub fn human_duration(seconds: i64) -> String {
     }
 }
 
-/// How long ago a timestamp of an object was; `<unknown>` without one.
+/// Formats the age of a timestamp; `<unknown>` without one. `None` if it is malformed.
 pub(super) fn since(time: Option<&str>, now: Timestamp) -> Option<String> {
     match time {
         None | Some("") => Some("<unknown>".to_owned()),

@@ -10,7 +10,7 @@ pub(super) const AGE: &str = "When the object was created.";
 
 type Print = fn(&Value, Timestamp) -> Vec<Value>;
 
-/// A column of type string and priority 0.
+/// Returns a column of type string and priority 0.
 fn column(name: &str, description: &str) -> Value {
     wide(name, description, 0)
 }
@@ -19,7 +19,7 @@ fn wide(name: &str, description: &str, priority: i32) -> Value {
     json!({"name": name, "type": "string", "format": "", "description": description, "priority": priority})
 }
 
-/// The first column of nearly every table.
+/// Returns the first column of nearly every table.
 pub(super) fn name_column() -> Value {
     json!({"name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0})
 }
@@ -33,7 +33,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Value>, Print) {
     let age = || column("Age", AGE);
     match (group, kind) {
         ("", "ConfigMap") => {
-            (vec![name_column(), column("Data", "How many keys it has."), age()], |object, now| {
+            (vec![name_column(), column("Data", "Number of keys."), age()], |object, now| {
                 vec![
                     name(object),
                     (len(object, "/data") + len(object, "/binaryData")).into(),
@@ -44,8 +44,8 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Value>, Print) {
         ("", "Secret") => (
             vec![
                 name_column(),
-                column("Type", "What the data is for."),
-                column("Data", "How many keys it has."),
+                column("Type", "Type of the data."),
+                column("Data", "Number of keys."),
                 age(),
             ],
             |object, now| {
@@ -65,13 +65,13 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Value>, Print) {
         ("", "Pod") => (pod_columns(), pod),
         ("" | "events.k8s.io", "Event") => (event_columns(), event),
         ("coordination.k8s.io", "Lease") => {
-            (vec![name_column(), column("Holder", "Who holds the lease."), age()], |object, now| {
+            (vec![name_column(), column("Holder", "The holder of the lease."), age()], |object, now| {
                 vec![name(object), at(object, "/spec/holderIdentity").into(), age_of(object, now)]
             })
         }
         ("apps", "Deployment") => (deployment_columns(), deployment),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => (crd_columns(), crd),
-        // Printed by the server's default convertor, with the time as it stands.
+        // Printed by the server's default converter, which leaves the time as it is.
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole")
         | ("", "LimitRange")
         | ("storage.k8s.io", "CSIStorageCapacity") => {
@@ -83,7 +83,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Value>, Print) {
     }
 }
 
-/// What a row says of its object: a pod that has ended is left out by `kubectl get` where it is asked to.
+/// Returns the conditions of an object's row. They mark pods that have ended, which clients may hide.
 pub(super) fn row_conditions(object: &Value) -> Option<Value> {
     if at(object, "/kind") != "Pod" || at(object, "/apiVersion") != "v1" {
         return None;
@@ -102,18 +102,18 @@ fn event_columns() -> Vec<Value> {
     vec![
         column("Last Seen", "The time at which the most recent occurrence of this event was recorded."),
         column("Type", "Normal or Warning."),
-        column("Reason", "Why it happened, for machines."),
+        column("Reason", "The machine-readable reason for this event."),
         column("Object", "The object that this event is about."),
         wide("Subobject", "The part of the object that this event is about.", 1),
         wide("Source", "The component reporting this event.", 1),
-        column("Message", "What happened, for people."),
+        column("Message", "A human-readable description of what happened."),
         wide("First Seen", "The time at which the event was first recorded.", 1),
         wide("Count", "The number of times this event has occurred.", 1),
         name,
     ]
 }
 
-/// Of both `v1` and `events.k8s.io/v1`, whose fields have other names.
+/// Prints the Events of both `v1` and `events.k8s.io/v1`, whose fields differ in name.
 fn event(object: &Value, now: Timestamp) -> Vec<Value> {
     let first_of = |pointers: &[&str]| {
         pointers.iter().map(|pointer| at(object, pointer)).find(|text| !text.is_empty()).unwrap_or_default()
@@ -156,12 +156,12 @@ fn deployment_columns() -> Vec<Value> {
     vec![
         name_column(),
         column("Ready", "Number of the pod with ready state"),
-        column("Up-to-date", "How many pods have the desired template."),
-        column("Available", "How many pods have been ready for minReadySeconds."),
+        column("Up-to-date", "Number of pods with the desired template."),
+        column("Available", "Number of pods that have been ready for minReadySeconds."),
         column("Age", AGE),
         wide("Containers", "Names of each container in the template.", 1),
         wide("Images", "Images referenced by each container in the template.", 1),
-        wide("Selector", "Which pods belong to it.", 1),
+        wide("Selector", "The label selector of its pods.", 1),
     ]
 }
 
@@ -222,27 +222,27 @@ fn pod_columns() -> Vec<Value> {
         name_column(),
         column("Ready", "The aggregate readiness state of this pod for accepting traffic."),
         column("Status", "The aggregate status of the containers in this pod."),
-        column("Restarts", "How often its containers restarted, and when the last one did."),
+        column("Restarts", "How often its containers restarted, and when the last restart was."),
         column("Age", AGE),
         wide("IP", "The address of the pod, once it has one.", 1),
         wide("Node", "The node that the pod runs on, once it is scheduled.", 1),
-        wide("Nominated Node", "The node that the pod would get by preemption.", 1),
-        wide("Readiness Gates", "How many of its readiness gates are true.", 1),
+        wide("Nominated Node", "The node that the pod would run on after preemption.", 1),
+        wide("Readiness Gates", "The number of its readiness gates that are true.", 1),
     ]
 }
 
-/// What the containers of a pod add up to.
+/// The restarts of a pod's containers.
 #[derive(Default)]
 struct Restarts<'a> {
     count: i64,
-    /// When the last restarted one had ended.
+    /// When the last terminated container ended.
     last: &'a str,
 }
 
 impl<'a> Restarts<'a> {
     fn add(&mut self, container: &'a Value) {
         self.count += number(container, "/restartCount");
-        // RFC 3339 in UTC: the later is the greater.
+        // RFC 3339 in UTC: the later time is the greater string.
         self.last = self.last.max(at(container, "/lastState/terminated/finishedAt"));
     }
 }
@@ -352,7 +352,7 @@ fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-/// Why a container ended.
+/// Returns the reason why a container terminated.
 fn ended(state: &Value) -> String {
     match (at(state, "/reason"), number(state, "/signal")) {
         ("", 0) => format!("ExitCode:{}", number(state, "/exitCode")),

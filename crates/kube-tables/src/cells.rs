@@ -1,4 +1,4 @@
-//! What cells are made of: parts of objects, and how kubectl writes them.
+//! The parts of cells: fields of objects, formatted as kubectl does.
 
 use jiff::Timestamp;
 use kube_selectors::LabelSelector;
@@ -57,7 +57,7 @@ pub(super) fn access_modes(modes: &Value) -> Value {
     modes.as_array().into_iter().flatten().filter_map(short).collect::<Vec<_>>().join(",").into()
 }
 
-/// A label selector as kubectl prints it: `metav1.FormatLabelSelector`.
+/// Formats a label selector as kubectl does: `metav1.FormatLabelSelector`.
 pub(super) fn selector(selector: &Value) -> Value {
     if selector.is_null() {
         return "<none>".into();

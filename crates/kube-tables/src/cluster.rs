@@ -1,4 +1,5 @@
-//! The columns of kinds that belong to a cluster and its nodes, as `k8s.io/kubernetes/pkg/printers/internalversion` prints them.
+//! The columns of kinds that belong to the cluster and its nodes, as `k8s.io/kubernetes/pkg/printers/internalversion`
+//! prints them.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use crate::age::human_duration;
 use crate::cells::{access_modes, at, items, number, or_none, scalar_or};
 use crate::column::{AGE, Column};
 
-/// The columns after the name; none of a kind that is not here.
+/// Returns the columns after the name. `None` if this module does not have the kind.
 pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
     Some(match (group, kind) {
         ("", "Node") => &[
@@ -138,7 +139,7 @@ fn node_address(node: &Value, kind: &str) -> Value {
     or_none(address.map_or("", |address| at(address, "/address")))
 }
 
-/// How much is used of what, as `cpu: 1/2`.
+/// Formats the used and the hard amount of each resource, as `cpu: 1/2`.
 fn quota(quota: &Value, of_limits: bool) -> Value {
     let hard = quota["status"]["hard"].as_object().into_iter().flatten();
     let shown = hard.filter(|(name, _)| name.starts_with("limits.") == of_limits).map(|(name, hard)| {

@@ -7,7 +7,7 @@ use crate::age::{human_duration, since};
 use crate::cells::{access_modes, at, items, len, number, or_none, scalar_or, selector};
 use crate::column::{AGE, Column};
 
-/// The columns after the name. `None`: the kind is not here.
+/// Returns the columns after the name. `None` if this module does not have the kind.
 pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
     Some(match (group, kind) {
         ("", "ComponentStatus") => &[
@@ -222,7 +222,7 @@ fn scalar(value: &Value) -> Value {
     scalar_or(value, "N/A")
 }
 
-/// The first three of many.
+/// Joins the first three values, and counts the others.
 fn few(all: impl Iterator<Item = String>, none: &str) -> Value {
     let all: Vec<String> = all.collect();
     match all.len() {
@@ -305,7 +305,7 @@ fn subjects(binding: &Value, kind: &str) -> Value {
     all.map(one).collect::<Vec<_>>().join(", ").into()
 }
 
-/// What is told of a claim that has its volume.
+/// Returns the value if the claim has a volume, else an empty cell.
 fn bound(claim: &Value, value: Value) -> Value {
     if at(claim, "/spec/volumeName").is_empty() { "".into() } else { value }
 }

@@ -16,34 +16,34 @@ use serde_json::{Value, json};
 
 pub use self::age::human_duration;
 
-/// The columns of one resource in one version. Parsing a CRD's columns costs more than using them: keep it.
+/// The columns of one resource in one version. Parsing a CRD's columns costs more than using them, so keep this value.
 #[derive(Clone, Debug)]
 pub struct Columns {
     definitions: Vec<Value>,
     cells: Cells,
 }
 
-/// The head of a column.
+/// The header of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// Its name, as the type's author wrote it. kubectl prints it in upper case.
+    /// The name as the type's author wrote it. kubectl prints it in upper case.
     pub name: &'a str,
-    /// 0 is always shown, anything above only in wide tables.
+    /// 0: always shown. Greater values: shown only in wide tables.
     pub priority: i64,
 }
 
-/// How rows of a `Table` are made.
+/// How the rows of a `Table` are created.
 #[derive(Clone, Copy, Debug)]
 pub struct TableOptions<'a> {
-    /// What a row carries of its object.
+    /// The part of its object that a row carries.
     pub include: IncludeObject,
     /// `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`, whichever the client asked for.
     pub group_version: &'a str,
-    /// The time from which ages are counted.
+    /// The time at which ages are computed.
     pub now: Timestamp,
 }
 
-/// The `includeObject` parameter: what a row carries of its object.
+/// The `includeObject` parameter: the part of its object that a row carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IncludeObject {
     /// A `PartialObjectMetadata`.
@@ -55,25 +55,25 @@ pub enum IncludeObject {
     Object,
 }
 
-/// An `includeObject` that does not exist. The text is the message of kube-apiserver's 400.
+/// An invalid `includeObject` parameter. The text is the message of kube-apiserver's 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidIncludeObject(String);
 
 #[derive(Clone, Debug)]
 enum Cells {
-    /// The name, and then a cell per path, converted to the column's type. A path that does not parse gives empty cells.
+    /// The name, and then one cell per path, converted to the column's type. A path that does not parse yields empty cells.
     Paths(Vec<(Option<JsonPath>, String)>),
-    /// A built-in kind with a function for the whole row.
+    /// A built-in kind with one function for the whole row.
     Row(fn(&Value, Timestamp) -> Vec<Value>),
-    /// A built-in kind with a function per cell.
+    /// A built-in kind with one function per cell.
     Columns(&'static [column::Column]),
 }
 
 impl IncludeObject {
-    /// Reads the parameter. Absent and empty mean [`IncludeObject::Metadata`].
+    /// Parses the parameter. If it is absent or empty, returns [`IncludeObject::Metadata`].
     ///
     /// # Errors
-    /// When it is another word.
+    /// Fails for any other value.
     pub fn parse(parameter: Option<&str>) -> Result<Self, InvalidIncludeObject> {
         match parameter {
             None | Some("" | "Metadata") => Ok(Self::Metadata),
@@ -98,8 +98,8 @@ impl fmt::Display for InvalidIncludeObject {
 impl std::error::Error for InvalidIncludeObject {}
 
 impl Columns {
-    /// The columns of a custom resource: `spec.versions[*].additionalPrinterColumns` of its CRD. Without any, a table shows the
-    /// age.
+    /// Returns the columns of a custom resource: `spec.versions[*].additionalPrinterColumns` of its CRD. Without printer
+    /// columns, a table shows the age.
     pub fn custom(printer_columns: Option<&Value>) -> Self {
         let age = [json!({
             "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": builtin::AGE,
@@ -129,7 +129,7 @@ impl Columns {
         Self { definitions, cells: Cells::Paths(paths) }
     }
 
-    /// The columns of a built-in kind. A kind that is not known has its name and age.
+    /// Returns the columns of a built-in kind; name and age for an unknown kind.
     pub fn builtin(group: &str, kind: &str) -> Self {
         if let Some(columns) = kinds::columns(group, kind).or_else(|| cluster::columns(group, kind)) {
             let others = columns.iter().map(column::definition);
@@ -140,12 +140,13 @@ impl Columns {
         Self { definitions, cells: Cells::Row(row) }
     }
 
-    /// The `columnDefinitions` of a `Table`.
+    /// Returns the `columnDefinitions` of a `Table`.
     pub fn definitions(&self) -> &[Value] {
         &self.definitions
     }
 
-    /// The heads of the columns, in the order of their cells. The first column is the object's name, except for Events.
+    /// Returns the headers of the columns, in the order of their cells. The first column is the object's name, except for
+    /// Events.
     pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
         self.definitions.iter().map(|definition| Header {
             name: definition["name"].as_str().unwrap_or_default(),
@@ -153,7 +154,8 @@ impl Columns {
         })
     }
 
-    /// The cells of one object, one per column; null where the object has nothing there. Ages are counted until `now`.
+    /// Returns the cells of one object, one per column. A cell is null if the column's path yields no value of the column's
+    /// type. Ages are computed at `now`.
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         match &self.cells {
             Cells::Row(row) => row(object, now),
@@ -166,7 +168,7 @@ impl Columns {
         }
     }
 
-    /// A `Table` of objects. `metadata` is that of the list, or `{"resourceVersion": ...}` for a single object.
+    /// Returns a `Table` of objects. `metadata` is that of the list, or `{"resourceVersion": ...}` for a single object.
     pub fn table(
         &self,
         objects: impl IntoIterator<Item = Value>,
@@ -177,7 +179,8 @@ impl Columns {
         self.table_of_rows(rows, metadata, options)
     }
 
-    /// A `Table` of rows that [`Columns::row`] made: for whoever does not want to make all of a long one at a time.
+    /// Returns a `Table` of rows created by [`Columns::row`], for callers that do not want to create all rows of a long
+    /// table in one go.
     pub fn table_of_rows(&self, rows: Vec<Value>, metadata: Value, options: TableOptions<'_>) -> Value {
         let mut table = json!({
             "kind": "Table", "apiVersion": options.group_version, "columnDefinitions": self.definitions,
@@ -187,7 +190,7 @@ impl Columns {
         table
     }
 
-    /// One of the `rows` of a `Table`.
+    /// Returns one of the `rows` of a `Table`.
     pub fn row(&self, object: Value, options: TableOptions<'_>) -> Value {
         let cells = self.cells(&object, options.now);
         let conditions = builtin::row_conditions(&object);
@@ -204,7 +207,7 @@ impl Columns {
     }
 }
 
-/// An object as a `PartialObjectMetadata` of `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`.
+/// Converts an object to a `PartialObjectMetadata` of `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`.
 pub fn partial_object_metadata(mut object: Value, group_version: &str) -> Value {
     let metadata = object.get_mut("metadata").map_or_else(|| json!({}), Value::take);
     json!({"kind": "PartialObjectMetadata", "apiVersion": group_version, "metadata": metadata})
@@ -218,8 +221,8 @@ fn cell(path: Option<&JsonPath>, kind: &str, object: &Value, now: Timestamp) -> 
     match (kind, value) {
         ("string", value) => Value::from(text(value)),
         ("integer", Value::Number(number)) => {
-            // As Go converts: towards zero.
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, and a cell is for people")]
+            // Go truncates towards zero.
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and cells are for display")]
             let truncated = || number.as_f64().map(|float| float as i64);
             number.as_i64().or_else(truncated).map_or(Value::Null, Value::from)
         }
@@ -230,7 +233,7 @@ fn cell(path: Option<&JsonPath>, kind: &str, object: &Value, now: Timestamp) -> 
     }
 }
 
-/// A value as a cell of type string: itself, or JSON as Go writes it.
+/// Formats a value as a cell of type string: a string as it is, other values as Go prints them.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -245,7 +248,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Sorted keys, `<`, `>` and `&` escaped.
+/// Writes JSON as Go does: with sorted keys, and `<`, `>` and `&` escaped.
 fn write_json(value: &Value, out: &mut String) {
     match value {
         Value::Array(items) => {

@@ -1,4 +1,4 @@
-//! The expected cells are a kube-apiserver 1.37's answers.
+//! The expected cells are responses of kube-apiserver 1.37.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn a_custom_resource_without_columns_shows_its_age() {
 }
 
 #[test]
-fn definitions_have_what_the_column_says() {
+fn definitions_have_the_fields_of_their_column() {
     let columns = Columns::custom(Some(&json!([
         {"name": "URL", "type": "string", "jsonPath": ".spec.url"},
         {"name": "N", "type": "integer", "format": "int32", "jsonPath": ".spec.n", "priority": 1, "description": "some"},
@@ -219,7 +219,7 @@ fn a_pod_that_ended_is_marked() {
 }
 
 #[test]
-fn durations_are_as_people_read_them() {
+fn durations_are_human_readable() {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;

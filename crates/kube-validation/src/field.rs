@@ -1,4 +1,4 @@
-//! Validation errors at fields, worded as apimachinery's `field.Error`.
+//! Validation errors at fields, with the messages of apimachinery's `field.Error`.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::go::{number, quote};
 
-/// What is wrong with a field: the `reason` of a cause in a `Status`.
+/// The kind of a field error: the `reason` of a cause in a `Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// `FieldValueRequired`
@@ -34,16 +34,16 @@ pub enum Reason {
 /// One error at one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
-    /// What is wrong.
+    /// The kind of error.
     pub reason: Reason,
-    /// Where, as `spec.items[0].name`; `<nil>` for the root of an object.
+    /// The path of the field, such as `spec.items[0].name`; `<nil>` for the root of an object.
     pub field: String,
-    /// Without the field: `Invalid value: "x": must be ...`, `Required value`.
+    /// The message without the field: `Invalid value: "x": must be ...`, `Required value`.
     pub message: String,
 }
 
 impl Reason {
-    /// As a cause in a `Status` has it.
+    /// Returns the reason as it appears in a cause of a `Status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",
@@ -76,7 +76,7 @@ impl FieldError {
         Self::bare(Reason::Internal, "Internal error", field, detail)
     }
 
-    /// `Too long: may not be more than MAX bytes`: the value is left out.
+    /// `Too long: may not be more than MAX bytes`; the value is omitted.
     pub fn too_long(field: impl fmt::Display, max: usize) -> Self {
         let unit = if max == 1 { "byte" } else { "bytes" };
         Self::bare(Reason::TooLong, "Too long", field, &format!("may not be more than {max} {unit}"))
@@ -98,7 +98,7 @@ impl FieldError {
         Self::bare(Reason::Invalid, &format!("Invalid value: {}", Shown(value)), field, detail)
     }
 
-    /// `Invalid value: VALUE: DETAIL`, of the wrong type.
+    /// `Invalid value: VALUE: DETAIL`, for a value of the wrong type.
     pub fn type_invalid(field: impl fmt::Display, value: &Value, detail: &str) -> Self {
         Self::bare(Reason::TypeInvalid, &format!("Invalid value: {}", Shown(value)), field, detail)
     }
@@ -114,7 +114,7 @@ impl FieldError {
         Self::bare(Reason::NotSupported, &format!("Unsupported value: {}", Shown(value)), field, &detail)
     }
 
-    /// As [`FieldError::not_supported`], with a value that is written already.
+    /// Like [`FieldError::not_supported`], with the value already formatted.
     pub fn not_supported_shown(field: impl fmt::Display, shown: &str, supported: &[&str]) -> Self {
         let supported: Vec<_> = supported.iter().map(|value| quote(value)).collect();
         let detail = format!("supported values: {}", supported.join(", "));
@@ -126,22 +126,22 @@ impl FieldError {
         Self::bare(Reason::NotFound, &format!("Not found: {}", Shown(value)), field, "")
     }
 
-    /// `Duplicate value: SHOWN`, with a value that is written already.
+    /// `Duplicate value: SHOWN`, with the value already formatted.
     pub fn duplicate_shown(field: impl fmt::Display, shown: &str) -> Self {
         Self::bare(Reason::Duplicate, &format!("Duplicate value: {shown}"), field, "")
     }
 
-    /// `Invalid value: DETAIL`, where the value would tell nothing.
+    /// `Invalid value: DETAIL`, for a value that is not worth showing.
     pub fn invalid_omitted(field: impl fmt::Display, detail: &str) -> Self {
         Self::bare(Reason::Invalid, "Invalid value", field, detail)
     }
 
-    /// `Invalid value: SHOWN: DETAIL`, with a value that is written already.
+    /// `Invalid value: SHOWN: DETAIL`, with the value already formatted.
     pub fn invalid_shown(field: impl fmt::Display, shown: &str, detail: &str) -> Self {
         Self::bare(Reason::Invalid, &format!("Invalid value: {shown}"), field, detail)
     }
 
-    /// `Duplicate value`, where the value would tell nothing.
+    /// `Duplicate value`, for a value that is not worth showing.
     pub fn duplicate_omitted(field: impl fmt::Display) -> Self {
         Self::bare(Reason::Duplicate, "Duplicate value", field, "")
     }
@@ -163,10 +163,10 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// All that is wrong with an object.
+/// All errors of an object.
 ///
-/// [`Display`](fmt::Display) prints it as `ErrorList.ToAggregate` does: a single error as it is, several in brackets, and those
-/// that read the same once.
+/// [`Display`](fmt::Display) prints them as `ErrorList.ToAggregate` does: a single error as it is, several in brackets, and
+/// equal messages only once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
@@ -188,10 +188,10 @@ impl fmt::Display for FieldErrors {
 
 impl std::error::Error for FieldErrors {}
 
-/// A path to a field, built while walking and written only when something is wrong.
+/// A path to a field, built while walking an object and formatted only when an error needs it.
 #[derive(Clone, Copy, Debug)]
 pub enum FieldPath<'a> {
-    /// Where the walk begins; `""` is the object itself.
+    /// The start of the walk; `""` is the object itself.
     Root(&'a str),
     /// `PATH.name`
     Child(&'a FieldPath<'a>, &'a str),
@@ -217,7 +217,7 @@ impl<'a> FieldPath<'a> {
         Self::Index(self, index)
     }
 
-    /// Whether this is the object itself.
+    /// Returns whether this is the object itself.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Root(""))
     }
@@ -235,7 +235,7 @@ impl fmt::Display for FieldPath<'_> {
     }
 }
 
-/// A value inside a message.
+/// Formats a value for a message.
 struct Shown<'a>(&'a Value);
 
 impl fmt::Display for Shown<'_> {
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_printed_together() {
+    fn several_errors_are_printed_as_a_list() {
         let [a, b] = ["a", "b"].map(|field| FieldError::required(field, ""));
         assert_eq!(FieldErrors(vec![a.clone()]).to_string(), "a: Required value");
         assert_eq!(FieldErrors(vec![a.clone(), a.clone()]).to_string(), "a: Required value");

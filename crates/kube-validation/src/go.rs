@@ -1,10 +1,10 @@
-//! Values as Go prints them inside the messages of Kubernetes.
+//! Formats values as Go does in the messages of Kubernetes.
 
 use std::fmt::Write as _;
 
 use serde_json::{Number, Value};
 
-/// A string as Go's `%q` prints it: in double quotes, with control characters escaped.
+/// Formats a string as Go's `%q` does: in double quotes, with control characters escaped.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -29,7 +29,7 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// A number as `%v` prints it: a float gets an exponent below 1e-4 and from 1e21 on.
+/// Formats a number as `%v` does: floats below 1e-4 or from 1e21 have an exponent.
 pub fn number(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() => float_text(float),
@@ -37,12 +37,13 @@ pub fn number(number: &Number) -> String {
     }
 }
 
-/// A float as `%v` prints it: the shortest digits that read back, with an exponent below 1e-4 and from 1e21 on.
+/// Formats a float as `%v` does: the shortest digits that parse to the same float, with an exponent below 1e-4 and from
+/// 1e21.
 pub fn float_text(float: f64) -> String {
     with_exponent(float, 1e-4)
 }
 
-/// A number as `encoding/json` writes it: a float gets an exponent below 1e-6 and from 1e21 on.
+/// Formats a number as `encoding/json` does: floats below 1e-6 or from 1e21 have an exponent.
 pub fn json_number(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() => with_exponent(float, 1e-6),
@@ -50,7 +51,8 @@ pub fn json_number(number: &Number) -> String {
     }
 }
 
-/// What `encoding/json` calls a value in its errors: `bool`, `number`, `string`, `array`, `object` or `null`.
+/// Returns the type of a value as `encoding/json` names it in its errors: `bool`, `number`, `string`, `array`, `object` or
+/// `null`.
 pub fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -62,7 +64,7 @@ pub fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// What `%T` calls a value of unstructured JSON: `map[string]interface {}`, `float64`.
+/// Returns the type of a value of unstructured JSON as `%T` names it: `map[string]interface {}`, `float64`.
 pub fn unstructured_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_gos() {
+    fn numbers_are_formatted_as_by_go() {
         for (float, text) in [
             (0.5, "0.5"),
             (3.0, "3"),

@@ -1,6 +1,6 @@
-//! What a name, a label and a kind may look like: apimachinery's `util/validation`, messages included.
+//! The rules for names, labels and kinds: apimachinery's `util/validation`, with its messages.
 //!
-//! Each function returns what is wrong with its argument, nothing if all is well.
+//! Each function returns the problems of its argument, an empty list if it is valid.
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
@@ -10,7 +10,7 @@ const KEY_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.'
 const LABEL_MAX: usize = 63;
 const SUBDOMAIN_MAX: usize = 253;
 
-/// A name of most things: `my.name-1`.
+/// Checks a name of most kinds of objects: `my.name-1`.
 pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     let mut errors = too_long(value, SUBDOMAIN_MAX);
     if !is_subdomain(value) {
@@ -23,7 +23,7 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
-/// A name without dots, as namespaces have.
+/// Checks a name without dots, such as a namespace's.
 pub fn dns1123_label(value: &str) -> Vec<String> {
     let mut errors = too_long(value, LABEL_MAX);
     if !is_label(value) {
@@ -40,7 +40,7 @@ pub fn dns1123_label(value: &str) -> Vec<String> {
     errors
 }
 
-/// A name without dots that starts with a letter, as plurals have.
+/// Checks a name without dots that starts with a letter, such as the plural name of a resource.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = too_long(value, LABEL_MAX);
     if !(is_label(value) && value.starts_with(|c: char| c.is_ascii_lowercase())) {
@@ -54,7 +54,7 @@ pub fn dns1035_label(value: &str) -> Vec<String> {
     errors
 }
 
-/// A label's or an annotation's key, or a finalizer: `example.com/name`.
+/// Checks the key of a label or an annotation, or a finalizer: `example.com/name`.
 pub fn qualified_name(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     let name = match value.split('/').collect::<Vec<_>>()[..] {
@@ -85,7 +85,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
     errors
 }
 
-/// A label's value.
+/// Checks the value of a label.
 pub fn label_value(value: &str) -> Vec<String> {
     let mut errors = too_long(value, LABEL_MAX);
     if !value.is_empty() && !is_key(value) {
@@ -98,7 +98,7 @@ pub fn label_value(value: &str) -> Vec<String> {
     errors
 }
 
-/// What a URL's path can have as one segment; the names inside an embedded resource, of any kind.
+/// Checks a name that becomes one segment of a URL's path, such as that of an embedded resource of any kind.
 pub fn path_segment(value: &str) -> Vec<String> {
     if value == "." || value == ".." {
         return vec![format!("may not be '{value}'")];
@@ -110,7 +110,7 @@ pub fn path_segment(value: &str) -> Vec<String> {
         .collect()
 }
 
-/// The version part of an `apiVersion`, or an error as apimachinery's `ParseGroupVersion` has it.
+/// Splits an `apiVersion` into its group and version. The error is that of apimachinery's `ParseGroupVersion`.
 pub fn group_version(value: &str) -> Result<(&str, &str), String> {
     match value.split('/').collect::<Vec<_>>()[..] {
         [version] => Ok(("", version)),

@@ -1,4 +1,4 @@
-//! Fixed-point numbers with a suffix, and their one canonical form.
+//! Fixed-point numbers with a suffix, and their canonical form.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 ///
 /// Equality and order are those of the value: `1Ki` equals `1024`. [`Display`](fmt::Display) prints the canonical form of
 /// `k8s.io/apimachinery/pkg/api/resource`: no fraction, the largest suffix that fits, and the kind of suffix it was
-/// written with. What is finer than nano is rounded up, away from zero, when it is parsed.
+/// written with. Parsing rounds digits below nano up, away from zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     /// The value is `digits * 10^exponent`.
@@ -17,14 +17,14 @@ pub struct Quantity {
     format: Format,
 }
 
-/// Why a text is not a [`Quantity`].
+/// The reason why a text is not a [`Quantity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseQuantityError {
-    /// It has another form. The message is kube-apiserver's.
+    /// The text has the wrong form. The message is kube-apiserver's.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Malformed,
-    /// It has the right form, and more digits than 128 bits hold. kube-apiserver accepts such a number.
+    /// The text has the right form, but more digits than fit into 128 bits. kube-apiserver accepts such a number.
     #[error("a quantity has more digits than 128 bits can hold")]
     OutOfRange,
 }
@@ -36,18 +36,18 @@ enum Format {
     Exponent,
 }
 
-/// The exponent of nano: nothing finer is kept.
+/// The exponent of nano, the finest that is kept.
 const FINEST: i32 = -9;
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
-    /// The canonical form of a quantity, as the API server stores it. A number with more digits than a [`Quantity`] can hold
-    /// is returned as it is.
+    /// Returns the canonical form of a quantity, as the API server stores it. A number with more digits than a [`Quantity`]
+    /// can hold is returned unchanged.
     ///
     /// # Errors
-    /// [`ParseQuantityError::Malformed`] when the text has another form.
+    /// Fails with [`ParseQuantityError::Malformed`] if the text has the wrong form.
     pub fn canonicalize(text: &str) -> Result<String, ParseQuantityError> {
         match text.parse::<Self>() {
             Ok(quantity) => Ok(quantity.to_string()),
@@ -56,23 +56,23 @@ impl Quantity {
         }
     }
 
-    /// Whether it is less than zero.
+    /// Returns whether it is less than zero.
     pub fn is_negative(self) -> bool {
         self.digits < 0
     }
 
-    /// Whether it is zero.
+    /// Returns whether it is zero.
     pub fn is_zero(self) -> bool {
         self.digits == 0
     }
 
-    /// Whether it is an integer.
+    /// Returns whether it is an integer.
     pub fn is_whole(self) -> bool {
         let (digits, exponent) = self.normalized();
         digits == 0 || exponent >= 0
     }
 
-    /// The same value without trailing zeros in its digits.
+    /// Returns the same value without trailing zeros in its digits.
     fn normalized(self) -> (i128, i32) {
         let (mut digits, mut exponent) = (self.digits, self.exponent);
         while digits != 0 && digits % 10 == 0 {
@@ -82,7 +82,7 @@ impl Quantity {
         (digits, exponent)
     }
 
-    /// The value in binary suffixes, which need an integer: a fraction is rounded up. `None` when that overflows.
+    /// Formats the value with a binary suffix, which requires an integer: a fraction is rounded up. `None` on overflow.
     fn binary_text(self) -> Option<String> {
         let mut whole = if self.exponent >= 0 {
             self.digits.checked_mul(10_i128.checked_pow(self.exponent.unsigned_abs())?)?
@@ -98,7 +98,7 @@ impl Quantity {
         Some(format!("{whole}{}", suffix.unwrap_or_default()))
     }
 
-    /// The absolute value is less than 1024, where binary suffixes are not used.
+    /// Returns whether the absolute value is less than 1024, where binary suffixes are not used.
     fn is_small(self) -> bool {
         let bound = Self { digits: 1024, exponent: 0, format: Format::Binary };
         Self { digits: self.digits.saturating_abs(), ..self } < bound
@@ -121,7 +121,7 @@ impl FromStr for Quantity {
             return Err(Malformed);
         }
         let (format, scale, factor) = suffix_of(suffix).ok_or(Malformed)?;
-        // Trailing zeros of a fraction add digits and no value.
+        // Trailing zeros of a fraction add digits but no value.
         let fraction = fraction.trim_end_matches('0');
         let digits = format!("{whole}{fraction}").parse::<i128>();
         let digits = digits.ok().and_then(|digits| digits.checked_mul(factor)).ok_or(OutOfRange)?;
@@ -184,8 +184,8 @@ impl Ord for Quantity {
         if a.signum() != b.signum() || a == 0 {
             return a.signum().cmp(&b.signum());
         }
-        // Of two values of one sign the one with more digits before the point is the larger; with equally many, scaling the
-        // coarser one up makes the digits comparable. They fit then, or nearly so.
+        // Of two values of the same sign, the one with more digits before the point has the greater magnitude. If these are
+        // equally many, the coarser value is scaled up to compare the digits; the one that overflows is the greater.
         let magnitude = |digits: i128, exponent: i32| digits.unsigned_abs().ilog10() as i32 + exponent;
         let scaled = |digits: i128, by: i32| {
             let factor = 10_u128.checked_pow(by.unsigned_abs())?;
@@ -202,7 +202,7 @@ impl Ord for Quantity {
     }
 }
 
-/// The format that a suffix stands for, its power of ten, and its factor.
+/// Returns the format that a suffix stands for, its power of ten, and its factor.
 fn suffix_of(suffix: &str) -> Option<(Format, i32, i128)> {
     if let Some((_, scale)) = DECIMAL.iter().find(|(it, _)| *it == suffix) {
         return Some((Format::Decimal, *scale, 1));
@@ -215,7 +215,7 @@ fn suffix_of(suffix: &str) -> Option<(Format, i32, i128)> {
     Some((Format::Exponent, exponent.parse().ok()?, 1))
 }
 
-/// Divides and rounds away from zero. `None` is a divisor that is larger than any number.
+/// Divides and rounds away from zero. A divisor of `None` is larger than any number.
 fn divide_up(digits: i128, divisor: Option<i128>) -> i128 {
     let Some(divisor) = divisor else { return digits.signum() };
     let (quotient, rest) = (digits / divisor, digits % divisor);
@@ -265,12 +265,12 @@ mod tests {
     }
 
     #[test]
-    fn values_compare_whatever_their_suffix() {
+    fn quantities_compare_by_value() {
         let parse = |text: &str| text.parse::<Quantity>().unwrap();
         assert!(parse("1Gi") > parse("1G"));
         assert_eq!(parse("0.5"), parse("500m"));
         assert_eq!(parse("1Ki"), parse("1024"));
-        // Too large for 128 bits in nano.
+        // Too large for 128 bits in units of nano.
         assert!(parse("17e36") > parse("1E") && parse("-17e36") < parse("-1E"));
         assert!(parse("-1").is_negative() && parse("1k").is_whole() && !parse("1m").is_whole());
     }

@@ -1,6 +1,6 @@
-//! CustomResourceDefinitions themselves: their defaults, and what is wrong with them.
+//! CustomResourceDefinitions themselves: their defaults and their validation.
 //!
-//! What all versions have alike kube-apiserver holds once, above them, and its errors say so:
+//! kube-apiserver stores fields that are equal in all versions once, above the versions, and its errors refer to them there:
 //! `spec.validation.openAPIV3Schema`, `spec.subresources`, `spec.additionalPrinterColumns`, `spec.selectableFields`.
 
 use std::collections::BTreeSet;
@@ -17,10 +17,10 @@ use crate::{
 
 type Json = Map<String, Value>;
 
-/// How many fields one version may let clients select by.
+/// The maximum number of selectable fields of a version.
 const SELECTABLE_MAX: usize = 8;
 const APPROVED: &str = "api-approved.kubernetes.io";
-/// What a schema with a status subresource may have at its root: `status` is cut out of it.
+/// The fields that are allowed at the root of a schema with a status subresource, because `status` is extracted from it.
 const AT_ROOT: [&str; 22] = [
     "description",
     "type",
@@ -63,9 +63,9 @@ pub fn apply_defaults(crd: &mut Value) {
     }
 }
 
-/// What is wrong with a defaulted CustomResourceDefinition, its schemas included.
+/// Returns the errors of a defaulted CustomResourceDefinition, including those of its schemas.
 ///
-/// Of its `status`, which is the server's own, only the stored versions are looked at.
+/// In `status`, which belongs to the server, only the stored versions are checked.
 pub fn validate(crd: &Value) -> Vec<FieldError> {
     let root = FieldPath::Root("");
     let empty = Json::new();
@@ -95,7 +95,7 @@ pub fn validate(crd: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// What is wrong with the change from `old` to `new`; `established` is whether `old` is served.
+/// Returns the errors of a change from `old` to `new`. `established`: whether `old` is served.
 pub fn validate_update(new: &Value, old: &Value, established: bool) -> Vec<FieldError> {
     let mut errors = object_meta::validate_update(new, old);
     errors.extend(validate(new).into_iter().filter(|error| !error.field.starts_with("metadata.")));
@@ -172,7 +172,7 @@ fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>
         let detail = "must have exactly one version marked as storage version";
         errors.push(FieldError::invalid_shown(at_versions, &shown(&versions), detail));
     }
-    // The first version is the old `spec.version` too.
+    // The first version is also the old `spec.version`.
     let first = versions.first().map(|version| text(version, "name")).unwrap_or_default();
     let wrong = names::dns1035_label(first);
     if !first.is_empty() && !wrong.is_empty() {
@@ -196,7 +196,7 @@ fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>
     conversion(spec, &path.child("conversion"), errors);
 }
 
-/// What all versions have alike.
+/// The fields that are equal in all versions.
 struct Shared {
     schema: bool,
     subresources: bool,
@@ -242,7 +242,7 @@ fn schema(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     errors.extend(parse::schema(openapi, &path.to_string()).err().unwrap_or_default());
 }
 
-/// A field of a schema as Go's struct has it: `x-kubernetes-validations` is `XValidations`.
+/// Returns the name of a schema's field in Go's struct: `x-kubernetes-validations` is `XValidations`.
 fn go_name(field: &str) -> String {
     let upper = |word: &str| {
         let mut chars = word.chars();
@@ -456,7 +456,7 @@ fn conversion(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Objects may be stored in each of the versions that `status` lists: at first, the one that `spec` names.
+/// Checks the versions in which objects may be stored. Without a status, this is the storage version of `spec`.
 fn validate_stored_versions(crd: &Value, spec: &Json, errors: &mut Vec<FieldError>) {
     const FIELD: &str = "status.storedVersions";
     let versions = list(spec, "versions");
@@ -486,7 +486,7 @@ fn validate_stored_versions(crd: &Value, spec: &Json, errors: &mut Vec<FieldErro
     }
 }
 
-/// Kubernetes' own groups need an approval.
+/// Checks the approval annotation, which Kubernetes' own groups require.
 fn validate_approval(metadata: &Json, group: &str, errors: &mut Vec<FieldError>) {
     let is_protected = ["k8s.io", "kubernetes.io"]
         .iter()
@@ -524,7 +524,7 @@ fn one_of(value: &str, accepted: &[&str], path: &FieldPath<'_>, errors: &mut Vec
     }
 }
 
-/// The versions as kube-apiserver shows them, without what each may have of its own.
+/// Formats the versions as kube-apiserver does, without the parts that can be shared between versions.
 fn shown(versions: &[&Json]) -> String {
     let shown = |version: &&Json| {
         format!(

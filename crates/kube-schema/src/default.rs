@@ -1,4 +1,4 @@
-//! Fills in the defaults of a schema, after the nulls that may not stay are gone.
+//! Fills in the defaults of a schema, after removing nulls that are not allowed.
 //!
 //! The rules are apiextensions-apiserver's `defaulting`: a `null` where the schema has no `nullable` counts as
 //! absent, so it is dropped, or replaced by the default.
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::schema::Schema;
 
-/// Drops the nulls that are neither allowed nor defaulted, then defaults.
+/// Removes the nulls that are neither allowed nor defaulted, then fills in defaults.
 pub(super) fn value(value: &mut Value, schema: &Schema) {
     drop_nulls(value, schema);
     fill(value, schema);
 }
 
-/// Removes each `null` from maps whose schema neither allows it nor has a default for it.
+/// Removes each `null` from objects whose schema neither allows it nor has a default for it.
 fn drop_nulls(value: &mut Value, schema: &Schema) {
     match value {
         Value::Object(map) => map.retain(|key, value| {

@@ -1,8 +1,9 @@
-//! Simple JSON paths into a schema: `.spec.names['a.b']`, for rules' `fieldPath` and for `selectableFields`.
+//! Simple JSON paths into a schema: `.spec.names['a.b']`, for the `fieldPath` of rules and for `selectableFields`.
 
 use crate::schema::Schema;
 
-/// The path as errors have it (`spec.names[a.b]`) and the schema of the field; the error is apiextensions-apiserver's.
+/// Returns the path in the form that errors use (`spec.names[a.b]`), and the schema of the field. The error is
+/// apiextensions-apiserver's.
 pub(crate) fn resolve<'s>(
     path: &str,
     schema: &'s Schema,
@@ -18,7 +19,7 @@ pub(crate) fn resolve<'s>(
             if tail.is_empty() {
                 return Err("unexpected end of JSON path".to_owned());
             }
-            // Two delimiters in a row: the second one is taken for a name.
+            // Of two adjacent delimiters, the second one is taken as a name.
             let end = end.max(tail.chars().next().map_or(1, char::len_utf8));
             (name, rest) = (tail[..end].to_owned(), &tail[end..]);
         } else if let Some(tail) = rest.strip_prefix('[') {
@@ -49,7 +50,7 @@ pub(crate) fn resolve<'s>(
     Ok((resolved, schema))
 }
 
-/// `'name']...`, with backslashes as escapes.
+/// Parses `'name']...`, with backslashes as escapes, into the name and the rest.
 fn quoted(text: &str) -> Result<(String, &str), String> {
     if text.is_empty() {
         return Err("unexpected end of JSON path".to_owned());

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use kube_validation::names;
 use regex::Regex;
 
-/// Whether `value` has the format; none for a format that nobody checks, and for numbers' formats.
+/// Returns whether `value` has the format. `None` for unknown formats, which are not checked, and for formats of numbers.
 pub(super) fn check(format: &str, value: &str) -> Option<bool> {
     Some(match format.replace('-', "").as_str() {
         "bsonobjectid" => value.len() == 24 && value.bytes().all(|b| b.is_ascii_hexdigit()),
@@ -41,7 +41,7 @@ pub(super) fn check(format: &str, value: &str) -> Option<bool> {
 
 macro_rules! pattern {
     ($name:ident, $pattern:expr) => {
-        // A constant pattern: the test below compiles each.
+        // A constant pattern: `every_pattern_compiles` tests it.
         #[allow(clippy::expect_used)]
         static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($pattern).expect("a constant pattern"));
     };
@@ -70,7 +70,7 @@ pattern!(TIME, "^([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|([+-][0-9]{2}:[0-9
 pattern!(GO_DURATION, r"^[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$");
 pattern!(SCALA_DURATION, r"([0-9]+)\s*([A-Za-zµ]+)");
 
-/// An absolute URI or an absolute path, as Go's `url.ParseRequestURI`.
+/// Returns whether this is an absolute URI or an absolute path, as Go's `url.ParseRequestURI` does.
 fn is_request_uri(value: &str) -> bool {
     !value.bytes().any(|b| b < b' ' || b == 0x7f)
         && (value.starts_with('/') && !value.contains(' ')
@@ -91,7 +91,8 @@ fn has_valid_port(rest: &str) -> bool {
     after_host.split_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// `name@host`, or `Name <name@host>`: the common part of RFC 5322 that Go's `mail.ParseAddress` takes.
+/// Returns whether this is `name@host` or `Name <name@host>`: the common part of RFC 5322 that Go's `mail.ParseAddress`
+/// accepts.
 fn is_email(value: &str) -> bool {
     let address = match value.trim().strip_suffix('>') {
         Some(named) => named.rsplit_once('<').map_or("", |(_, address)| address),
@@ -112,7 +113,7 @@ fn is_hostname(value: &str) -> bool {
     HOSTNAME.is_match(value) && value.len() <= 255 && value.split('.').all(|label| label.len() <= 63)
 }
 
-/// As the sloppy parser that Kubernetes keeps for old objects: leading zeros in IPv4 are decimal.
+/// Parses an address like the sloppy parser that Kubernetes keeps for old objects: leading zeros in IPv4 are decimal.
 fn is_ip(value: &str) -> bool {
     value.parse::<Ipv6Addr>().is_ok() || ipv4(value).is_some()
 }
@@ -142,7 +143,7 @@ fn is_cidr(value: &str) -> bool {
     bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= max)
 }
 
-/// 6, 8 or 20 bytes in hexadecimal: `01:23:...`, `01-23-...` or `0123.4567...`.
+/// Returns whether this is 6, 8 or 20 bytes in hexadecimal: `01:23:...`, `01-23-...` or `0123.4567...`.
 fn is_mac(value: &str) -> bool {
     let (separator, digits) = if value.contains('.') {
         ('.', 4)
@@ -196,7 +197,7 @@ fn is_credit_card(value: &str) -> bool {
     CREDIT_CARD.is_match(&digits) && luhn.sum::<u32>().is_multiple_of(10)
 }
 
-/// What Go's `time.ParseDuration` or Scala's `Duration` takes: `1h30m`, `3 days`.
+/// Returns whether Go's `time.ParseDuration` or Scala's `Duration` accepts this: `1h30m`, `3 days`.
 fn is_duration(value: &str) -> bool {
     GO_DURATION.is_match(value)
         || SCALA_DURATION.captures_iter(value).any(|found| {
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_take_and_refuse() {
+    fn formats_accept_and_refuse_values() {
         let table: &[(&str, &[&str], &[&str])] = &[
             ("bsonobjectid", &["507f1f77bcf86cd799439011"], &["507f", ""]),
             (

@@ -1,11 +1,11 @@
-//! What must hold of any schema and any definition that a client sends. `fuzz/README.md` of the repository says who calls this.
+//! Properties that hold for any schema and any definition that a client sends. `fuzz/README.md` in the repository describes
+//! who calls these functions.
 
 use serde_json::Value;
 
 use crate::{Schema, crd};
 
-/// A schema that parses prunes an object once and for all, and so it fills in defaults. The first line of the input is the schema, the
-/// second one an object.
+/// Pruning and defaulting by a schema that parses are idempotent. The input is two JSON values: the schema, and an object.
 pub fn schema(input: &[u8]) {
     let mut values = serde_json::Deserializer::from_slice(input).into_iter::<Value>().map_while(Result::ok);
     let Some(Ok(schema)) = values.next().map(|openapi| Schema::parse(&openapi, "")) else { return };
@@ -17,13 +17,13 @@ pub fn schema(input: &[u8]) {
     schema.apply_defaults(&mut again);
     assert_eq!(again, object);
     let alone = schema.validate(&object, None);
-    // What was accepted and does not change is not refused.
+    // A valid object stays valid if it does not change.
     if alone.errors.is_empty() {
         assert_eq!(schema.validate(&object, Some(&object)).errors, []);
     }
 }
 
-/// Defaults of a definition are filled in once and for all, and a schema of one that is accepted parses.
+/// Defaulting a definition is idempotent, and the schemas of an accepted definition parse.
 pub fn definition(input: &[u8]) {
     let Ok(mut definition) = serde_json::from_slice::<Value>(input) else { return };
     crd::apply_defaults(&mut definition);
@@ -36,7 +36,7 @@ pub fn definition(input: &[u8]) {
             assert!(Schema::parse(&version["schema"]["openAPIV3Schema"], "").is_ok());
         }
         let updated = crd::validate_update(&definition, &definition, true);
-        // An update names the state that it is of.
+        // Only a resourceVersion is missing, which an update must have.
         assert!(updated.iter().all(|error| error.field.starts_with("metadata")), "{updated:?}");
     }
 }

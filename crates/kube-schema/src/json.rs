@@ -1,4 +1,4 @@
-//! The JSON of a schema. What has the wrong type counts as absent: reading the schema has refused it before.
+//! Accessors for the JSON of a schema. A value of the wrong type counts as absent: it was refused when the schema was read.
 
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ pub(crate) fn is_set(schema: &Json, field: &str) -> bool {
     schema.get(field).is_some_and(|value| !value.is_null())
 }
 
-/// The schemas of the properties, in order of their names.
+/// Returns the schemas of the properties, ordered by name.
 pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&str, &Json)> {
     object(schema, "properties")
         .into_iter()
@@ -33,7 +33,7 @@ pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&str, &Json)> {
         .filter_map(|(name, schema)| Some((name.as_str(), schema.as_object()?)))
 }
 
-/// The schemas in a list, `allOf` say.
+/// Returns the schemas in a list such as `allOf`.
 pub(crate) fn schemas<'a>(schema: &'a Json, field: &str) -> impl Iterator<Item = (usize, &'a Json)> {
     list(schema, field).iter().enumerate().filter_map(|(index, schema)| Some((index, schema.as_object()?)))
 }

@@ -28,44 +28,43 @@ use serde_json::Value;
 
 pub use schema::Schema;
 
-/// What a validation found.
+/// The result of a validation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Validation {
-    /// Why the object is refused, in kube-apiserver's order. Empty when it is valid.
+    /// The reasons why the object is refused, in kube-apiserver's order. Empty if it is valid.
     pub errors: Vec<FieldError>,
-    /// What kube-apiserver warns of: rules that the stored object breaks already, in fields that did not change (KEP-4008).
+    /// The warnings that kube-apiserver sends: rules that the stored object already breaks, in unchanged fields (KEP-4008).
     pub warnings: Vec<String>,
 }
 
 impl Schema {
     /// Parses `spec.versions[*].schema.openAPIV3Schema` of a CRD, and compiles its rules.
     ///
-    /// `path` is where the schema is, for the fields of errors: `spec.validation.openAPIV3Schema`, say.
+    /// `path` is the location of the schema, for the fields of errors, such as `spec.validation.openAPIV3Schema`.
     ///
     /// # Errors
-    /// With everything for which kube-apiserver refuses the schema: it is not structural, a default is not valid, a rule does not
-    /// compile or could cost too much.
+    /// Fails with all errors for which kube-apiserver refuses the schema: it is not structural, a default is not valid, a
+    /// rule does not compile or could cost too much.
     pub fn parse(openapi: &Value, path: &str) -> Result<Self, FieldErrors> {
         parse::schema(openapi, path).map_err(FieldErrors)
     }
 
-    /// Removes the fields that the schema does not specify from a whole object; `apiVersion`, `kind` and `metadata` stay.
+    /// Removes the fields that the schema does not specify from a whole object, except `apiVersion`, `kind` and `metadata`.
     ///
-    /// Returns the paths that were removed, sorted: kube-apiserver warns of them or refuses them, depending on
-    /// `fieldValidation`.
+    /// Returns the removed paths, sorted: kube-apiserver warns about them or refuses them, depending on `fieldValidation`.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         prune::root(object, self)
     }
 
-    /// Fills in defaults, and drops each `null` that the schema does not allow. Prune first.
+    /// Fills in defaults, and removes each `null` that the schema does not allow. Prune the object first.
     pub fn apply_defaults(&self, object: &mut Value) {
         default::value(object, self);
     }
 
-    /// Validates a whole object that was pruned and defaulted. `old` is the stored object that it replaces: what was wrong in
-    /// it and did not change is accepted (KEP-4008).
+    /// Validates a whole object that was pruned and defaulted. `old` is the stored object that it replaces: errors in
+    /// unchanged values are accepted (KEP-4008).
     ///
-    /// The object's `metadata` is for [`metadata::validate`] and [`metadata::validate_update`].
+    /// [`metadata::validate`] and [`metadata::validate_update`] validate the object's `metadata`.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Validation {
         let path = FieldPath::Root("");
         let mut errors = validate::value(self, new, old, &path);
@@ -73,7 +72,7 @@ impl Schema {
         self.lists_and_rules(new, old, errors)
     }
 
-    /// Validates a whole object of which a request writes only `status`.
+    /// Validates a whole object when a request writes only its `status`.
     pub fn validate_status(&self, new: &Value, old: &Value) -> Validation {
         let errors = match (self.properties.get("status"), new.get("status")) {
             (Some(schema), Some(status)) => {
@@ -84,7 +83,7 @@ impl Schema {
         self.lists_and_rules(new, Some(old), errors)
     }
 
-    /// Adds duplicates in lists and the errors of rules. Rules are not run when an earlier error breaks what they rely on.
+    /// Adds the errors of duplicates in lists and of rules. Rules do not run after an error that breaks their assumptions.
     fn lists_and_rules(&self, new: &Value, old: Option<&Value>, mut errors: Vec<FieldError>) -> Validation {
         let path = FieldPath::Root("");
         let repeated = |value: &Value| {

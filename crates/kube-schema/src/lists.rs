@@ -1,4 +1,4 @@
-//! Lists of type `set` and `map`: no value, no key twice. Which element of an old list is which of a new one.
+//! Lists of type `set` and `map`: finds duplicate values and keys, and correlates the elements of a list with the old ones.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::{ListType, Schema, SchemaType};
 
-/// Reports what is twice in the lists inside `value`.
+/// Reports the duplicates in the lists inside `value`.
 pub(super) fn validate(value: &Value, schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     match value {
         Value::Object(map) => {
@@ -41,7 +41,7 @@ pub(super) fn validate(value: &Value, schema: &Schema, path: &FieldPath<'_>, err
     }
 }
 
-/// The element of `old` that has the keys of `item`; none if one of the keys is absent or no scalar.
+/// Returns the element of `old` that has the keys of `item`. `None` if one of the keys is absent or not a scalar.
 pub(super) fn correlated<'v>(schema: &Schema, item: &Value, old: &'v [Value]) -> Option<&'v Value> {
     if schema.kind != Some(SchemaType::Array)
         || schema.list_type != ListType::Map
@@ -78,7 +78,7 @@ fn validate_map(list: &[Value], schema: &Schema, path: &FieldPath<'_>, errors: &
     }
 }
 
-/// Where each value that occurs more than once occurs the second time, in order.
+/// Returns the index of the second occurrence of each value that occurs more than once, in order.
 fn repeated(list: &[Value]) -> Vec<usize> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut repeated = Vec::new();

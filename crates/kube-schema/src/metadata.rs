@@ -1,4 +1,4 @@
-//! `ObjectMeta`: the fields that it has, and what they may hold, at the root of an object and in embedded ones.
+//! `ObjectMeta`: its fields and their validation, at the root of an object and in embedded ones.
 
 use kube_validation::{FieldError, FieldPath, go::quote, names};
 use serde_json::{Map, Value};
@@ -25,15 +25,15 @@ const OBJECT_META: [&str; 15] = [
 const OWNER_REFERENCE: [&str; 6] = ["apiVersion", "blockOwnerDeletion", "controller", "kind", "name", "uid"];
 const MANAGED_FIELDS_ENTRY: [&str; 7] =
     ["apiVersion", "fieldsType", "fieldsV1", "manager", "operation", "subresource", "time"];
-/// All annotations of an object together.
+/// The maximum size of all annotations of an object together.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
-/// Whether a resource has the field whatever its schema says.
+/// Returns whether a resource has the field regardless of its schema.
 pub(super) fn is_type_or_object_meta(field: &str) -> bool {
     matches!(field, "apiVersion" | "kind" | "metadata")
 }
 
-/// Removes what `ObjectMeta` does not have from the metadata at `path`; returns the paths removed.
+/// Removes the fields that `ObjectMeta` does not have from the metadata at `path`. Returns the removed paths.
 pub(super) fn prune(metadata: &mut Value, path: &FieldPath<'_>) -> Vec<String> {
     let mut removed = Vec::new();
     let Value::Object(metadata) = metadata else { return removed };
@@ -51,7 +51,7 @@ pub(super) fn prune(metadata: &mut Value, path: &FieldPath<'_>) -> Vec<String> {
     removed
 }
 
-/// What is wrong with an object's metadata when it is created, its name generated already.
+/// Returns the errors of an object's metadata when it is created, after its name was generated.
 pub fn validate(object: &Value, namespaced: bool) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let metadata = object_meta(object);
@@ -65,7 +65,7 @@ pub fn validate(object: &Value, namespaced: bool) -> Vec<FieldError> {
     errors
 }
 
-/// What is wrong with an object's metadata when it is replaced; `old` is the stored one.
+/// Returns the errors of an object's metadata when it is replaced; `old` is the stored object.
 pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let root = FieldPath::Root("");
     let path = root.child("metadata");
@@ -164,7 +164,7 @@ fn embedded(map: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<Fie
         None | Some(Value::Null) => {}
         Some(Value::Object(metadata)) => {
             let mut metadata = metadata.clone();
-            // Only its form is of interest: a template has no name.
+            // Only the form is checked: a template has no name.
             if text(&metadata, "name").is_empty() {
                 metadata.insert("name".to_owned(), "fakename".into());
             }
@@ -213,7 +213,7 @@ fn create(
     finalizers(metadata, &path.child("finalizers"), errors);
 }
 
-/// Labels, annotations and owner references, on creation and update alike.
+/// Validates labels, annotations and owner references, both on creation and on update.
 fn common(metadata: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     let labels = path.child("labels");
     for (key, value) in entries(metadata, "labels") {
@@ -323,7 +323,7 @@ fn entries<'a>(map: &'a Map<String, Value>, field: &str) -> impl Iterator<Item =
         .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
-/// A `generateName` with something in place of the dash that it may end in.
+/// Masks the dash at the end of a `generateName`, where it is allowed.
 fn without_trailing_dash(name: &str) -> String {
     match name.strip_suffix('-') {
         Some(rest) if !rest.is_empty() => {

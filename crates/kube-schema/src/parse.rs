@@ -1,4 +1,4 @@
-//! From the JSON of `openAPIV3Schema` to a [`Schema`] that kube-apiserver would accept.
+//! Parses the JSON of `openAPIV3Schema` to a [`Schema`] that kube-apiserver would accept.
 
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;

@@ -1,13 +1,13 @@
-//! Patterns with Go's meaning: RE2 syntax, in which `\d`, `\w` and `\s` are ASCII and `[` inside a class is itself.
+//! Patterns with Go's semantics: RE2 syntax, in which `\d`, `\w` and `\s` are ASCII-only and `[` inside a class is literal.
 //!
-//! The `regex` crate is of the same family (linear time, no look-around), so a pattern is only spelled anew.
+//! The `regex` crate is of the same family (linear time, no look-around), so a pattern only has to be rewritten.
 
 use regex::{Regex, RegexBuilder};
 
-/// A compiled pattern may take this much memory, in bytes.
+/// The maximum size of a compiled pattern in memory, in bytes.
 const SIZE_LIMIT: usize = 1 << 20;
 
-/// Compiles a pattern; the error is one line.
+/// Compiles a pattern; the error is a single line.
 pub(super) fn compile(source: &str) -> Result<Regex, String> {
     RegexBuilder::new(&translate(source)).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "error parsing regexp: expression too large".to_owned(),
@@ -55,7 +55,7 @@ fn translate(source: &str) -> String {
                 class = Class::Start;
                 out.push('[');
             }
-            // `[]a]` and `[^]a]`: the first one is itself.
+            // In `[]a]` and `[^]a]`, the first `]` is literal.
             (']', Class::Inside) if at_class_start => out.push_str(r"\]"),
             (']', Class::Inside) => {
                 class = Class::Outside;
@@ -71,7 +71,7 @@ fn translate(source: &str) -> String {
                     }
                 }
             }
-            // Nested classes and set operations are the crate's own.
+            // Nested classes and set operations exist only in the `regex` crate.
             ('[' | '&' | '~', Class::Inside) => out.extend(['\\', c]),
             _ => out.push(c),
         }
@@ -79,11 +79,11 @@ fn translate(source: &str) -> String {
     out
 }
 
-/// Where in a pattern we are.
+/// The position relative to a character class.
 #[derive(Clone, Copy)]
 enum Class {
     Outside,
-    /// Right behind `[` or `[^`.
+    /// Right after `[` or `[^`.
     Start,
     Inside,
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_mean_what_go_means() {
+    fn patterns_match_as_in_go() {
         let table = [
             (r"^\d+$", "12", true),
             (r"^\d+$", "\u{664}", false),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_is_one_line() {
+    fn the_error_of_a_bad_pattern_is_one_line() {
         let error = compile("[a").unwrap_err();
         assert!(error.starts_with("error parsing regexp: ") && !error.contains('\n'), "{error}");
         assert!(compile("(a{1000}){1000}").unwrap_err().contains("too large"));

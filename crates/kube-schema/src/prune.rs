@@ -1,15 +1,15 @@
-//! Removes the fields that a schema does not know.
+//! Removes the fields that a schema does not specify.
 //!
-//! The rules are apiextensions-apiserver's `pruning`, its corners included: a map with
-//! `additionalProperties: true` keeps its keys and loses what is inside their values.
+//! The rules are apiextensions-apiserver's `pruning`, including its quirks: a map with `additionalProperties: true` keeps
+//! its keys and loses everything inside their values.
 
 use kube_validation::FieldPath;
 use serde_json::{Map, Value};
 
 use crate::{metadata, schema::Schema};
 
-/// Prunes a whole object, whose `apiVersion`, `kind` and `metadata` stay as they are; returns the paths that
-/// went, sorted, those inside the metadata of embedded resources last.
+/// Prunes a whole object, except its `apiVersion`, `kind` and `metadata`. Returns the removed paths, sorted, with those
+/// inside the metadata of embedded resources last.
 pub(super) fn root(object: &mut Value, schema: &Schema) -> Vec<String> {
     let mut pruner = Pruner::default();
     let path = FieldPath::Root("");
@@ -26,12 +26,12 @@ pub(super) fn root(object: &mut Value, schema: &Schema) -> Vec<String> {
     pruner.fields
 }
 
-/// Prunes a value inside an object, a default say, as nothing but the schema has it.
+/// Prunes a value inside an object, such as a default, according to the schema only.
 pub(super) fn value(value: &mut Value, schema: &Schema) {
     Pruner::default().value(value, Some(schema), &FieldPath::Root(""));
 }
 
-/// Collects the paths that went.
+/// Collects the removed paths.
 #[derive(Default)]
 struct Pruner {
     fields: Vec<String>,
@@ -56,7 +56,7 @@ impl Pruner {
         }
     }
 
-    /// A value with no schema: of maps nothing stays.
+    /// Prunes a value without a schema: maps lose everything.
     fn unknown(&mut self, value: &mut Value, path: &FieldPath<'_>) {
         match value {
             Value::Object(map) => {
@@ -72,7 +72,8 @@ impl Pruner {
         }
     }
 
-    /// A value below `x-kubernetes-preserve-unknown-fields`: pruning goes on below what the schema does know.
+    /// Prunes a value below `x-kubernetes-preserve-unknown-fields`: pruning continues inside the fields that the schema
+    /// specifies.
     fn preserved(&mut self, value: &mut Value, schema: &Schema, path: &FieldPath<'_>) {
         match value {
             Value::Object(map) => {

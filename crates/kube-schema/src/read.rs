@@ -1,4 +1,4 @@
-//! Reads the JSON of a schema, and refuses what has the wrong type. Whether the schema makes sense is for [`crate::rules`].
+//! Reads the JSON of a schema, and refuses values of the wrong type. [`crate::rules`] checks whether the schema makes sense.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::{
     schema::{AdditionalProperties, Checks, ListType, Pattern, RuleDefinition, Schema, SchemaType},
 };
 
-/// How many schemas may lie inside one another: far more than any CRD has, far less than the stack holds.
+/// The maximum nesting depth of schemas: far more than any CRD has, far less than the stack can hold.
 const MAX_DEPTH: usize = 128;
 
-/// Reads the schema at `path`, and returns the errors of what has the wrong type, which counts as absent.
+/// Reads the schema at `path`. Values of the wrong type count as absent; returns their errors.
 pub(crate) fn schema(openapi: &Value, path: &FieldPath<'_>) -> (Schema, Vec<FieldError>) {
     let mut reader = Reader { errors: Vec::new() };
     let schema = reader.schema(openapi, path, 0);
@@ -25,7 +25,7 @@ pub(crate) fn lenient(openapi: &Map<String, Value>) -> Schema {
     Reader { errors: Vec::new() }.object(openapi, &FieldPath::Root(""), 0)
 }
 
-/// Reads JSON leniently: what has the wrong type is an error and counts as absent.
+/// Reads JSON leniently: a value of the wrong type is an error and counts as absent.
 struct Reader {
     errors: Vec<FieldError>,
 }
@@ -57,7 +57,7 @@ impl Reader {
             list_type: match self.string(map, "x-kubernetes-list-type", path).as_deref() {
                 Some("set") => ListType::Set,
                 Some("map") => ListType::Map,
-                // Others are refused by the rules.
+                // Other types are refused by the rules.
                 _ => ListType::Atomic,
             },
             list_map_keys: self.strings(map, "x-kubernetes-list-map-keys", path),
@@ -117,7 +117,7 @@ impl Reader {
 
     fn pattern(&mut self, map: &Map<String, Value>, path: &FieldPath<'_>) -> Option<Pattern> {
         let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
-        // One that does not compile is refused by the rules.
+        // A pattern that does not compile is refused by the rules.
         let regex = pattern::compile(&source).ok()?;
         Some(Pattern { source, regex })
     }
@@ -246,12 +246,12 @@ impl Reader {
     }
 }
 
-/// A field that is there: `null` is absent, as Go reads it.
+/// Returns the value of a field. As in Go, `null` counts as absent.
 fn present<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).filter(|value| !value.is_null())
 }
 
-/// None for a type that the rules refuse.
+/// Returns the type. `None` for a type that the rules refuse.
 fn kind(text: &str) -> Option<SchemaType> {
     Some(match text {
         "array" => SchemaType::Array,

@@ -1,4 +1,4 @@
-//! A structural schema as data. What it does to objects is in the modules that use it.
+//! A structural schema as data. The modules that use it implement its effect on objects.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use serde_json::Value;
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.
 ///
-/// The schemas under `all_of`, `any_of`, `one_of` and `not` only validate: they have neither defaults nor
-/// extensions.
+/// The schemas under `all_of`, `any_of`, `one_of` and `not` only validate: they have neither defaults nor extensions.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
-    /// `type`; none with `int_or_string`, `preserve_unknown_fields`, and in a nested schema.
+    /// `type`. `None` with `int_or_string`, with `preserve_unknown_fields`, and in a nested schema.
     pub(crate) kind: Option<SchemaType>,
     pub(crate) nullable: bool,
     pub(crate) default: Option<Value>,
@@ -39,7 +38,7 @@ pub struct Schema {
     pub(crate) definitions: Vec<RuleDefinition>,
     #[cfg(feature = "cel")]
     pub(crate) rules: std::sync::Arc<Vec<Rule>>,
-    /// Here or inside.
+    /// Whether this schema or one inside it has rules.
     pub(crate) has_rules: bool,
 }
 
@@ -57,14 +56,14 @@ pub(crate) enum SchemaType {
 /// `additionalProperties`
 #[derive(Clone, Debug)]
 pub(crate) enum AdditionalProperties {
-    /// `true` or `false`: values without a schema, of which pruning leaves nothing.
+    /// `true` or `false`: values without a schema, which pruning empties.
     Any(bool),
     /// Values with a schema.
     Schema(Box<Schema>),
 }
 
 impl AdditionalProperties {
-    /// The schema of a value, if there is one.
+    /// Returns the schema of a value, if there is one.
     pub(crate) fn schema(&self) -> Option<&Schema> {
         match self {
             Self::Any(_) => None,
@@ -83,7 +82,7 @@ pub(crate) enum ListType {
     Map,
 }
 
-/// Value validations, which restrict a value and say nothing of its structure.
+/// Value validations, which restrict a value without describing its structure.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) format: Option<String>,
@@ -100,7 +99,7 @@ pub(crate) struct Checks {
     pub(crate) max_properties: Option<i64>,
     pub(crate) min_properties: Option<i64>,
     pub(crate) required: Vec<String>,
-    /// Empty: anything.
+    /// Any value is allowed if this is empty.
     pub(crate) r#enum: Vec<Value>,
     pub(crate) all_of: Vec<Schema>,
     pub(crate) any_of: Vec<Schema>,
@@ -115,7 +114,7 @@ pub(crate) struct Pattern {
     pub(crate) regex: regex::Regex,
 }
 
-/// A rule as the schema has it.
+/// A rule as the schema defines it.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(not(feature = "cel"), expect(dead_code, reason = "without CEL a rule is read only to be refused"))]
 pub(crate) struct RuleDefinition {
@@ -133,17 +132,17 @@ pub(crate) struct RuleDefinition {
 pub(crate) struct Rule {
     pub(crate) definition: RuleDefinition,
     pub(crate) expression: IdedExpr,
-    /// What it costs at most, for any object that fits the schema.
+    /// The maximum cost, for any object that fits the schema.
     pub(crate) cost: u64,
     pub(crate) message: Option<IdedExpr>,
     pub(crate) message_cost: u64,
     pub(crate) uses_old_self: bool,
-    /// `fieldPath` as errors have it, below the schema; empty if there is none.
+    /// `fieldPath` in the form that errors use, relative to the schema; empty if it is not set.
     pub(crate) field: String,
 }
 
 impl Schema {
-    /// The schema of the property `name` of an object.
+    /// Returns the schema of the property `name` of an object.
     pub(crate) fn property(&self, name: &str) -> Option<&Schema> {
         self.properties.get(name).or_else(|| self.additional_properties.as_ref()?.schema())
     }

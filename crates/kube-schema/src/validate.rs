@@ -1,7 +1,7 @@
-//! Validates a value against a schema: kube-openapi's validator, its messages, its order and its corners.
+//! Validates a value against a schema, with the messages, the order and the quirks of kube-openapi's validator.
 //!
-//! On an update the old value goes along, as far as it can be told which part of it a value corresponds to (KEP-4008):
-//! what was wrong already and did not change stays accepted.
+//! On an update, each value is validated together with its old value, if that can be determined (KEP-4008): errors in
+//! unchanged values are accepted.
 
 use kube_validation::{
     FieldError, FieldPath,
@@ -25,7 +25,7 @@ pub(super) fn value(
     at(schema, new, path, correlated).errors
 }
 
-/// A value, and the one that was in its place before.
+/// A value, and the old value in its place.
 #[derive(Clone, Copy)]
 pub(super) struct Correlated<'a> {
     pub(super) schema: &'a Schema,
@@ -38,14 +38,14 @@ impl<'a> Correlated<'a> {
         Some(Self { schema: self.schema.property(name)?, new: self.new.get(name)?, old: self.old.get(name)? })
     }
 
-    /// Only the elements of a list of type map can be told.
+    /// Only the elements of a list of type map can be correlated.
     pub(super) fn item(&self, index: usize) -> Option<Self> {
         let new = self.new.get(index)?;
         let old = lists::correlated(self.schema, new, self.old.as_array()?)?;
         Some(Self { schema: self.schema.items.as_deref()?, new, old })
     }
 
-    /// Whether nothing changed, the order of a list of type map aside.
+    /// Returns whether nothing has changed, except for the order of a list of type map.
     pub(super) fn unchanged(&self) -> bool {
         match (self.new, self.old) {
             (Value::Array(new), Value::Array(old)) => {
@@ -62,11 +62,11 @@ impl<'a> Correlated<'a> {
     }
 }
 
-/// What a validation found.
+/// The result of a validation.
 #[derive(Default)]
 struct Outcome {
     errors: Vec<FieldError>,
-    /// How many checks were made and passed: of several alternatives, the errors of the one with most are shown.
+    /// A count of checks that were made or passed: of several alternatives, the errors of the one with the most are shown.
     matches: usize,
 }
 
@@ -141,7 +141,7 @@ fn check(
     outcome
 }
 
-/// The types and the format that a schema asks for, those aside that nobody checks.
+/// The types and the format that a schema requires, without formats that are not checked.
 struct Types<'a> {
     /// None, one, or integer and string.
     names: &'a [&'static str],
@@ -203,14 +203,14 @@ impl<'a> Types<'a> {
         let text_or_list = matches!(value, Value::String(_) | Value::Array(_));
         match self.format {
             Some(wanted) if !text_or_list && wanted != format => Some(wrong_type(path, wanted, format)),
-            // With a format, text is left to the check of the format, and so, as it happens, are lists.
+            // With a format, strings are left to the check of the format, and (a quirk) so are lists.
             Some(_) if text_or_list && !self.has("number") && !self.has("integer") => None,
             _ => Some(wrong_type(path, &self.names.join(","), kind)),
         }
     }
 }
 
-/// 2^53: from there on floats skip integers.
+/// 2^53: from here on, floats cannot represent every integer.
 const MAX_JSON_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 fn check_junctors(
@@ -296,7 +296,7 @@ fn check_string(schema: &Schema, text: &str, path: &FieldPath<'_>) -> Outcome {
     let checks = &schema.checks;
     let mut outcome = Outcome { matches: 1, ..Outcome::default() };
     let value = || Value::from(text);
-    // Only what can matter is counted: a length in bytes is never less than one in characters.
+    // Characters are counted only if it matters: a text has at least as many bytes as characters.
     let length = || i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if let Some(max) = checks.max_length
         && i64::try_from(text.len()).unwrap_or(i64::MAX) > max
@@ -373,7 +373,7 @@ fn check_number(schema: &Schema, value: &Number, format: Option<&str>, path: &Fi
     outcome
 }
 
-/// A limit of a number. Integers compare with the limit's whole part, as in Go.
+/// A limit of a number. As in Go, integers are compared with the integer part of the limit.
 struct Bound {
     limit: f64,
     integer: Option<i64>,
@@ -397,7 +397,7 @@ impl Bound {
     }
 }
 
-/// What a number's type and format can hold.
+/// The range of a number's type and format.
 struct Range<'a> {
     kind: Option<SchemaType>,
     format: Option<&'a str>,
@@ -422,7 +422,7 @@ impl Range<'_> {
     }
 }
 
-/// A number without exponent.
+/// Formats a number without an exponent.
 fn plain(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() => float.to_string(),
@@ -537,7 +537,7 @@ fn wrong_type(path: &FieldPath<'_>, wanted: &str, found: &str) -> FieldError {
     FieldError::type_invalid(name(path), &found.into(), &detail)
 }
 
-/// An error that Go's validator does not place: it comes at `<nil>`, its path inside the message.
+/// Creates an error that Go's validator reports at `<nil>`, with the path inside the message.
 fn composite(path: &FieldPath<'_>, what: &str) -> FieldError {
     unplaced(&format!("{} {what}", quote(&path.to_string())))
 }
@@ -546,7 +546,7 @@ fn unplaced(detail: &str) -> FieldError {
     FieldError::invalid("<nil>", &"".into(), detail)
 }
 
-/// The field of an error.
+/// Returns the field of an error.
 fn name(path: &FieldPath<'_>) -> String {
     if path.is_empty() { "<nil>".to_owned() } else { path.to_string() }
 }

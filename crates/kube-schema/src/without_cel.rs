@@ -1,18 +1,18 @@
-//! Stands in for CEL where the feature `cel` is off: a schema with rules is refused, never accepted unchecked.
+//! Replaces CEL if the feature `cel` is off: a schema with rules is refused, never accepted unchecked.
 
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
 use crate::schema::{AdditionalProperties, Schema};
 
-/// What rules found: there are none.
+/// The errors found by rules; always empty.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) errors: Vec<FieldError>,
     pub(crate) ratcheted: Vec<FieldError>,
 }
 
-/// Refuses the rules of a schema and of those inside it.
+/// Refuses the rules of a schema and of the schemas inside it.
 pub(crate) fn compile(schema: &mut Schema, path: &FieldPath<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     refuse(schema, path, &mut errors);
@@ -36,7 +36,7 @@ fn refuse(schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Finds nothing: a schema with rules does not parse.
+/// Returns no errors: a schema with rules does not parse.
 pub(crate) fn validate(_: &Schema, _: &Value, _: Option<&Value>, _: &FieldPath<'_>) -> Found {
     Found::default()
 }

@@ -1,4 +1,4 @@
-//! Compiles rules, and refuses those that name what does not exist and those that could cost too much.
+//! Compiles rules, and refuses those that refer to unknown names or could cost too much.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
@@ -21,21 +21,21 @@ use crate::{
     schema::{AdditionalProperties, ListType, Rule, RuleDefinition, Schema, SchemaType},
 };
 
-/// The most that one rule may cost, counted for all values that an object can have under its schema: kube-apiserver's
+/// The maximum cost of one rule, over all values that an object can have under its schema: kube-apiserver's
 /// `StaticEstimatedCostLimit`.
 const RULE_LIMIT: u64 = 10_000_000;
-/// The most that all rules of a schema may cost together: its `StaticEstimatedCRDCostLimit`.
+/// The maximum cost of all rules of a schema together: its `StaticEstimatedCRDCostLimit`.
 const TOTAL_LIMIT: u64 = 100_000_000;
-/// How many of the rules that cost too much together are named.
+/// The maximum number of rules that are named if the total cost is too high.
 const NAMED_MAX: usize = 4;
 
-/// Compiles the rules of a schema and of those inside it; the errors have their paths below `path`.
+/// Compiles the rules of a schema and of the schemas inside it. The paths of errors are below `path`.
 pub(crate) fn compile(schema: &mut Schema, path: &FieldPath<'_>) -> Vec<FieldError> {
     let mut compiler = Compiler::default();
     compiler.node(schema, path, None, Some(1), true);
     let Compiler { mut errors, total, mut expensive } = compiler;
     if total > TOTAL_LIMIT {
-        // The dearest first; the sort is stable.
+        // The most expensive first; the sort is stable.
         expensive.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
         for (_, path) in expensive.iter().take(NAMED_MAX) {
             let detail =
@@ -51,15 +51,15 @@ pub(crate) fn compile(schema: &mut Schema, path: &FieldPath<'_>) -> Vec<FieldErr
 #[derive(Default)]
 struct Compiler {
     errors: Vec<FieldError>,
-    /// The cost of all rules.
+    /// The total cost of all rules.
     total: u64,
-    /// The rules with a hundredth of the limit or more.
+    /// The rules that cost at least a hundredth of the total limit.
     expensive: Vec<(u64, String)>,
 }
 
 impl Compiler {
-    /// `uncorrelatable` is the first ancestor inside which an old value cannot be told; `times` is how many such values an
-    /// object can have, none if no limit is declared.
+    /// `uncorrelatable`: the first ancestor inside which old values cannot be determined. `times`: how many such values an
+    /// object can have; `None` if no limit is declared.
     fn node(
         &mut self,
         schema: &mut Schema,
@@ -103,7 +103,7 @@ impl Compiler {
                 self.errors.push(FieldError::internal(list, detail));
                 return;
             };
-            // No more of them fit into a request, limits or not.
+            // Without declared limits, the size of a request bounds the number of values.
             let times = times.unwrap_or(REQUEST_MAX / (declared.min_bytes + 1));
             let scope = Place { schema, declared, uncorrelatable, times, is_root };
             let rules: Vec<_> = definitions
@@ -189,13 +189,13 @@ impl Compiler {
         }
         let field = match definition.field_path.trim() {
             "" => String::new(),
-            // A path that is none was refused before.
+            // Invalid paths were refused earlier.
             field => field_path::resolve(field, schema, true).map(|(path, _)| path).unwrap_or_default(),
         };
         Some(Rule { definition, expression, cost, message, message_cost, uses_old_self, field })
     }
 
-    /// Counts the cost of an expression.
+    /// Adds the cost of an expression, and refuses the expression if it costs too much.
     fn charge(&mut self, path: &FieldPath<'_>, what: &str, cost: u64) {
         if cost > RULE_LIMIT {
             self.errors.push(FieldError::forbidden(path, &over_budget(what, cost, RULE_LIMIT)));
@@ -207,17 +207,17 @@ impl Compiler {
     }
 }
 
-/// Where rules stand.
+/// The schema that rules belong to.
 struct Place<'a> {
     schema: &'a Schema,
     declared: Rc<Declared>,
     uncorrelatable: Option<&'a str>,
-    /// How often the rules may run for one object.
+    /// The maximum number of times that the rules run for one object.
     times: u64,
     is_root: bool,
 }
 
-#[allow(clippy::cast_precision_loss)] // As kube-apiserver.
+#[allow(clippy::cast_precision_loss)] // As in kube-apiserver.
 fn over_budget(what: &str, cost: u64, limit: u64) -> String {
     let factor = match cost as f64 / limit as f64 {
         factor if factor > 100.0 => "more than 100x".to_owned(),
@@ -230,11 +230,11 @@ fn over_budget(what: &str, cost: u64, limit: u64) -> String {
     )
 }
 
-/// A rule as kube-apiserver shows it.
+/// A rule as kube-apiserver prints it.
 struct Shown(serde_json::Value);
 
 impl Shown {
-    /// The order of fields is that of Go's struct.
+    /// The fields are in the order of Go's struct.
     fn invalid(&self, path: FieldPath<'_>, detail: &str) -> FieldError {
         let fields = ["Rule", "Message", "MessageExpression", "Reason", "FieldPath", "OptionalOldSelf"];
         let fields: Vec<_> = fields.iter().map(|field| format!("\"{field}\":{}", self.0[*field])).collect();
@@ -242,18 +242,18 @@ impl Shown {
     }
 }
 
-/// What an expression can name.
+/// The names that an expression can use.
 struct Scope<'a> {
     schema: &'a Schema,
     is_root: bool,
     source: &'a str,
 }
 
-/// What is known of the type of an expression.
+/// The type of an expression, as far as it is known.
 #[derive(Clone, Copy)]
 enum Kind<'a> {
     Schema(&'a Schema),
-    /// The root of a resource, which has `apiVersion`, `kind` and `metadata` too.
+    /// The root of a resource, which also has `apiVersion`, `kind` and `metadata`.
     Resource(&'a Schema),
     Bool,
     Int,
@@ -281,7 +281,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether the whole expression can have the type, as far as that is known.
+    /// Returns whether the whole expression can have the type, as far as that is known.
     fn may_be(&self, expression: &IdedExpr, wanted: Kind<'_>) -> bool {
         let mut variables = HashMap::from([("self", self.root()), ("oldSelf", Kind::Unknown)]);
         let found = match self.check(expression, &mut variables) {
@@ -311,14 +311,14 @@ impl<'a> Scope<'a> {
         match &expression.expr {
             Expr::Ident(name) => match variables.get(name.as_str()) {
                 Some(kind) => Ok(*kind),
-                // The names of types are values too.
+                // Names of types are values, too.
                 None if TYPES.contains(&name.as_str()) || name.starts_with('@') => Ok(Kind::Unknown),
                 None => {
                     Err(self.at_text(name, 0, &format!("undeclared reference to '{name}' (in container '')")))
                 }
             },
             Expr::Select(select) => {
-                // A qualified name, `optional.none` say, begins with no variable.
+                // A qualified name such as `optional.none` does not start with a variable.
                 if let Expr::Ident(name) = &select.operand.expr
                     && !variables.contains_key(name.as_str())
                     && is_namespace(name)
@@ -417,7 +417,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// An error at the first place of `text` in the source.
+    /// Formats an error at the first occurrence of `text` in the source.
     fn at_text(&self, text: &str, offset: usize, message: &str) -> String {
         let position = self.source.find(text).unwrap_or_default() + offset;
         let before = &self.source[..position];
@@ -432,7 +432,7 @@ impl<'a> Scope<'a> {
         self.shown(line, column, message)
     }
 
-    /// cel-go's form: the line, and dots up to the column.
+    /// Formats an error as cel-go does: with the line, and dots up to the column.
     fn shown(&self, line: usize, column: usize, message: &str) -> String {
         let text = self.source.lines().nth(line).unwrap_or_default();
         format!(
@@ -444,7 +444,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The type of a field; an error if there is no such field.
+/// Returns the type of a field; an error if the field does not exist.
 fn field<'a>(operand: Kind<'a>, name: &str) -> Result<Kind<'a>, ()> {
     let (schema, is_resource) = match operand {
         Kind::Schema(schema) => (schema, false),
@@ -472,7 +472,7 @@ fn element(operand: Kind<'_>) -> Option<Kind<'_>> {
     Some(if inside.embedded_resource { Kind::Resource(inside) } else { Kind::Schema(inside) })
 }
 
-/// Whether the interpreter knows the function: operators aside, it is asked.
+/// Returns whether the interpreter knows the function. It is asked about everything except operators.
 fn is_function(name: &str) -> bool {
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return true;

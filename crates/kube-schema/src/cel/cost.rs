@@ -1,6 +1,6 @@
-//! An upper bound of the steps that an expression takes for an object.
+//! An upper bound of the number of steps that an expression takes for an object.
 //!
-//! It is coarse: each comprehension counts as if it went over the largest list, map or string of the object.
+//! It is coarse: each comprehension counts as if it iterated over the largest list, map or string of the object.
 
 use kube_cel::cel::{
     IdedExpr,
@@ -8,9 +8,9 @@ use kube_cel::cel::{
 };
 use serde_json::Value;
 
-/// The bound; saturates.
+/// Returns the bound; it saturates.
 pub(super) fn bound(expression: &IdedExpr, new: &Value, old: Option<&Value>) -> u64 {
-    // A literal, and what a function makes of strings, is never longer than these together.
+    // Literals, and strings created by functions, are taken to be no longer than this.
     let literal = steps(expression, 1);
     if !has_comprehension(expression) {
         return literal;
@@ -53,12 +53,12 @@ fn entry_steps(entry: &EntryExpr, times: u64) -> u64 {
     }
 }
 
-/// A comprehension is the only loop, so without one the steps do not depend on how often it goes round.
+/// Returns whether there is a comprehension, which is the only loop: without one, the steps do not depend on `times`.
 fn has_comprehension(expression: &IdedExpr) -> bool {
     steps(expression, 2) != steps(expression, 1)
 }
 
-/// The size of the largest list, map or string inside.
+/// Returns the size of the largest list, map or string inside.
 fn largest(value: &Value) -> u64 {
     let (size, inside) = match value {
         Value::String(text) => (text.len(), 0),

@@ -1,25 +1,25 @@
-//! What a schema declares to CEL: the type of each value, and how large it can be in one request.
+//! The declaration of a schema for CEL: the type of each value, and its maximum size in one request.
 //!
-//! As `SchemaDeclType` in `k8s.io/apiserver/pkg/cel/common`. Sizes are in what CEL's `size()` counts, but those of strings
-//! with a `maxLength` in bytes.
+//! This follows `SchemaDeclType` in `k8s.io/apiserver/pkg/cel/common`. Sizes are in the units of CEL's `size()`, except
+//! that strings with a `maxLength` are measured in bytes.
 
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::value::escape;
 use crate::schema::{AdditionalProperties, Schema, SchemaType};
 
-/// The largest request that kube-apiserver takes, in bytes.
+/// The largest request that kube-apiserver accepts, in bytes.
 pub(super) const REQUEST_MAX: u64 = 3 * 1024 * 1024;
-/// The longest name of an object.
+/// The maximum length of an object's name.
 const NAME_MAX: u64 = 253;
 
-/// A value's declaration.
+/// The declaration of a value.
 #[derive(Debug)]
 pub(super) struct Declared {
     pub(super) kind: Kind,
-    /// How many characters, bytes, items or entries it can have; 0 for what has none.
+    /// The maximum number of characters, bytes, items or entries; 0 for values without a size.
     pub(super) max: u64,
-    /// How many bytes of JSON it takes at least.
+    /// The minimum number of bytes that its JSON takes.
     pub(super) min_bytes: u64,
 }
 
@@ -36,13 +36,13 @@ pub(super) enum Kind {
     Timestamp,
     List(Rc<Declared>),
     Map(Rc<Declared>),
-    /// By the names that rules use.
+    /// Fields, by the names that rules use.
     Object(BTreeMap<String, Rc<Declared>>),
 }
 
 impl Declared {
-    /// The declaration of a schema; none if rules cannot see it. `is_resource` is whether `apiVersion`, `kind` and
-    /// `metadata` are there whatever the schema says.
+    /// Returns the declaration of a schema. `None` if rules cannot access it. `is_resource`: whether `apiVersion`, `kind`
+    /// and `metadata` exist regardless of the schema.
     pub(super) fn of(schema: &Schema, is_resource: bool) -> Option<Rc<Self>> {
         let checks = &schema.checks;
         if schema.int_or_string {
@@ -122,7 +122,7 @@ impl Declared {
     }
 }
 
-/// The declaration of a map's keys.
+/// Returns the declaration of a map's keys.
 pub(super) fn key() -> Rc<Declared> {
     Declared::new(Kind::String, 0, 2)
 }
@@ -131,7 +131,7 @@ fn count(max: i64) -> u64 {
     u64::try_from(max).unwrap_or_default()
 }
 
-/// A character has up to four bytes.
+/// Converts a length in characters to bytes: a character takes up to four.
 fn bytes(max_length: i64) -> u64 {
     count(max_length).saturating_mul(4)
 }

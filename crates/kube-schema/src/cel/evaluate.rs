@@ -1,4 +1,4 @@
-//! Evaluates the rules of a schema with an object.
+//! Evaluates the rules of a schema for an object.
 
 use std::sync::Arc;
 
@@ -14,29 +14,29 @@ use crate::{
     validate::Correlated,
 };
 
-/// How many steps the rules of one object may take together: kube-apiserver's `RuntimeCELCostBudget`.
+/// The maximum number of steps that the rules of one object may take together: kube-apiserver's `RuntimeCELCostBudget`.
 const BUDGET: u64 = 10_000_000;
-/// The longest message that an expression may make, in bytes.
+/// The maximum length of a message that an expression creates, in bytes.
 const MESSAGE_MAX: usize = 5 * 1024;
 
-/// Evaluates the rules of a schema and of those inside it for `new` at `path`.
+/// Evaluates the rules of a schema and of the schemas inside it for `new` at `path`.
 pub(crate) fn validate(schema: &Schema, new: &Value, old: Option<&Value>, path: &FieldPath<'_>) -> Found {
     let mut run = Run { budget: BUDGET, found: Found::default() };
     let correlated = old.map(|old| Correlated { schema, new, old });
-    // When the budget is spent, an error says so.
+    // If the budget was spent, `found` has an error for it.
     let _ = run.node(schema, new, old, correlated, false, path);
     run.found
 }
 
-/// What the rules found.
+/// The errors found by rules.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) errors: Vec<FieldError>,
-    /// What was wrong already and is as it was.
+    /// Errors in values that did not change.
     pub(crate) ratcheted: Vec<FieldError>,
 }
 
-/// No more rules may run.
+/// The budget is spent, so no more rules may run.
 struct Spent;
 
 struct Run {
@@ -45,7 +45,7 @@ struct Run {
 }
 
 impl Run {
-    /// `unchanged` tells whether an ancestor is as it was; `correlated` is for what can still be told apart.
+    /// `unchanged`: whether an ancestor has not changed. `correlated`: the value and its old value, if that can be determined.
     fn node(
         &mut self,
         schema: &Schema,
@@ -175,7 +175,7 @@ impl Run {
         }
     }
 
-    /// What `messageExpression` makes, if it makes a message.
+    /// Evaluates `messageExpression`. `None` if it does not yield a valid message within the budget.
     fn message(&mut self, rule: &Rule, value: &Value, context: &Context<'_>) -> Option<String> {
         let expression = rule.message.as_ref()?;
         self.budget = self.budget.checked_sub(cost::bound(expression, value, None).min(rule.message_cost))?;
@@ -220,7 +220,7 @@ fn failed(error: &ExecutionError, rule: &str) -> String {
         ExecutionError::Overflow(..) => "integer overflow".to_owned(),
         ExecutionError::FunctionError { message, .. } => message.clone(),
         ExecutionError::UndeclaredReference(name) => format!("undeclared reference to '{name}'"),
-        // Their texts would show values of the object.
+        // The texts of other errors would reveal values of the object.
         _ => "evaluation failed".to_owned(),
     };
     format!("{what} evaluating rule: {rule}")

@@ -1,4 +1,4 @@
-//! What rules may call, and the names that they may use.
+//! The functions that rules may call, and the names that they may use.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use super::patterns;
 pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
     patterns::register(&mut context);
-    // The interpreter has no types as values: a type is its name here.
+    // The interpreter has no type values, so a type is represented by its name.
     context.add_function("type", |value: Cel| Arc::new(type_name(&value).to_owned()));
     context.add_function("dyn", |value: Cel| Ok::<_, ExecutionError>(value));
     for name in TYPES {
@@ -22,7 +22,7 @@ pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     context
 });
 
-/// The names that rules may compare types with.
+/// The names of types, with which rules may compare.
 pub(super) const TYPES: [&str; 11] =
     ["bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string", "timestamp", "uint"];
 
@@ -43,7 +43,7 @@ fn type_name(value: &Cel) -> &'static str {
     }
 }
 
-/// What the names of functions may begin with.
+/// Returns whether names of functions may start with this one.
 pub(super) fn is_namespace(name: &str) -> bool {
     matches!(
         name,

@@ -1,6 +1,6 @@
-//! `matches`, `find` and `findAll`: Go's patterns, each compiled once.
+//! `matches`, `find` and `findAll` with Go's patterns, which are compiled once and cached.
 //!
-//! The interpreter's own functions compile a pattern at each call, and take it in the `regex` crate's meaning.
+//! The interpreter's own functions compile a pattern at each call, with the semantics of the `regex` crate.
 
 use std::{
     collections::HashMap,
@@ -15,30 +15,30 @@ use regex::Regex;
 
 use crate::pattern;
 
-/// Compiled patterns that are kept: those of rules come again and again, those that an object brings rarely.
+/// The number of compiled patterns in the cache: those in rules recur, those from objects rarely do.
 const KEPT: usize = 64;
 
 static COMPILED: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
 
-/// Puts the functions in place of the interpreter's.
+/// Replaces the interpreter's functions.
 pub(super) fn register(context: &mut Context<'_>) {
     context.add_function("matches", matches);
     context.add_function("find", find);
     context.add_function("findAll", find_all);
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what the interpreter calls")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the interpreter expects")]
 fn matches(This(text): This<Arc<String>>, pattern: Arc<String>) -> ResolveResult {
     Ok(Cel::Bool(compiled("matches", &pattern)?.is_match(&text)))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what the interpreter calls")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the interpreter expects")]
 fn find(This(text): This<Arc<String>>, pattern: Arc<String>) -> ResolveResult {
     let regex = compiled("find", &pattern)?;
     Ok(string(regex.find(&text).map_or("", |found| found.as_str())))
 }
 
-/// With a second argument at most that many, all of them if it is negative.
+/// Returns at most as many matches as the second argument specifies; all if it is absent or negative.
 fn find_all(This(text): This<Arc<String>>, Arguments(arguments): Arguments) -> ResolveResult {
     let (pattern, limit) = match &arguments[..] {
         [Cel::String(pattern)] => (pattern, -1),

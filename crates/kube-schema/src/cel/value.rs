@@ -1,5 +1,5 @@
-//! JSON as CEL sees it through a schema: fields by their escaped names, numbers by their declared types, and strings of
-//! the formats `date`, `date-time`, `duration` and `byte` as what they stand for.
+//! JSON as CEL sees it through a schema: fields have their escaped names, numbers their declared types, and strings of the
+//! formats `date`, `date-time`, `duration` and `byte` become timestamps, durations and bytes.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::schema::{Schema, SchemaType};
 
-/// The value of `self`; at the root of a resource also `apiVersion`, `kind` and the names in `metadata`.
+/// Converts the value of `self`. The root of a resource also has `apiVersion`, `kind` and the names in `metadata`.
 pub(super) fn convert(value: &Value, schema: &Schema, is_root: bool) -> Cel {
     match value {
         Value::Object(fields) => {
@@ -44,7 +44,7 @@ pub(super) fn convert(value: &Value, schema: &Schema, is_root: bool) -> Cel {
     }
 }
 
-/// A property's name as rules write it.
+/// Returns a property's name as rules write it.
 ///
 /// See "Escaping" in the documentation of `x-kubernetes-validations`.
 pub(super) fn escape(name: &str) -> String {
@@ -110,7 +110,7 @@ fn integral(number: &serde_json::Number) -> Cel {
     Cel::Int(number.as_i64().unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64))
 }
 
-/// A string whose format does not fit stays one: validation has refused it by then.
+/// Converts a string according to its format. A malformed one stays a string: validation has already refused it.
 fn string(text: &str, schema: &Schema) -> Cel {
     let plain = || Cel::String(Arc::new(text.to_owned()));
     if schema.int_or_string || schema.kind != Some(SchemaType::String) {

@@ -1,11 +1,11 @@
-//! Defaults must be what they default: pruned, and valid.
+//! Defaults must be pruned and valid.
 
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
 use crate::{cel, metadata, prune, schema::Schema, validate};
 
-/// What is wrong with the defaults inside a schema. Those under `additionalProperties` are forbidden where it matters.
+/// Adds the errors of the defaults inside a schema. Those under `additionalProperties` are forbidden where it matters.
 pub(crate) fn check(schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     if let Some(default) = &schema.default {
         one(schema, default, &path.child("default"), errors);
@@ -37,7 +37,7 @@ fn one(schema: &Schema, default: &Value, path: &FieldPath<'_>, errors: &mut Vec<
     if found.is_empty() {
         found = cel::validate(schema, default, None, &root).errors;
     }
-    // Messages have their paths from the default on, fields from the schema's root.
+    // Paths in messages start at the default, those of fields at the root of the schema.
     errors.extend(found.into_iter().map(|error| {
         let field =
             if error.field == "<nil>" { path.to_string() } else { path.child(&error.field).to_string() };

@@ -1,7 +1,7 @@
-//! What makes a schema one that kube-apiserver takes: apiextensions-apiserver's `ValidateStructural`, `ValidateDefaults`
-//! and `ValidateCustomResourceDefinitionOpenAPISchema`, over the JSON of the schema.
+//! The rules by which kube-apiserver accepts a schema: apiextensions-apiserver's `ValidateStructural`, `ValidateDefaults`
+//! and `ValidateCustomResourceDefinitionOpenAPISchema`, on the JSON of the schema.
 //!
-//! What has the wrong JSON type counts as absent here: reading the schema has refused it before.
+//! A value of the wrong JSON type counts as absent here: it was refused when the schema was read.
 
 mod defaults;
 mod openapi;

@@ -1,4 +1,4 @@
-//! The rules for each schema by itself: supported fields, list and map types, the form of CEL rules.
+//! The rules for each schema on its own: supported fields, list and map types, the form of CEL rules.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ use crate::{
     metadata, read,
 };
 
-/// What surrounds a schema.
+/// The context of a schema.
 #[derive(Clone, Copy, Default)]
 struct Around<'a> {
     is_root: bool,
     /// Inside `apiVersion`, `kind` or `metadata` of a resource.
     inside_meta: bool,
-    /// Why defaults are forbidden.
+    /// The reason why defaults are forbidden, if they are.
     no_defaults: Option<&'a str>,
 }
 
-/// What is wrong with the schema of a whole object.
+/// Returns the errors of the schema of a whole object.
 pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     walk(schema, path, Around { is_root: true, ..Around::default() }, &mut errors);
@@ -112,7 +112,7 @@ fn supported(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &m
     }
 }
 
-/// An extension that only one type can have.
+/// Checks the type of a schema with an extension that only one type can have.
 fn needs_type(
     schema: &Json,
     wanted: &str,
@@ -227,7 +227,7 @@ fn map_keys(schema: &Json, keys: &[Value], path: &FieldPath<'_>, errors: &mut Ve
     }
 }
 
-/// Each key of a list of type map has a value in each item.
+/// Checks that each item of a list of type map has a value for each key.
 fn keys_present(items: &Json, keys: &[Value], path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     let below = path.child("properties");
     for key in keys.iter().filter_map(Value::as_str) {

@@ -1,4 +1,4 @@
-//! Structural schemas: each value has a type, and what is under `allOf`, `anyOf`, `oneOf` and `not` only validates.
+//! Structural schemas: each value has a type, and the schemas under `allOf`, `anyOf`, `oneOf` and `not` only validate.
 
 use kube_validation::{FieldError, FieldPath};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     pattern,
 };
 
-/// Where a schema stands.
+/// The position of a schema.
 #[derive(Clone, Copy, PartialEq)]
 enum Level {
     Root,
@@ -16,7 +16,7 @@ enum Level {
     Field,
 }
 
-/// What is not structural, in the order of the messages.
+/// Returns the errors of a schema that is not structural, sorted by message.
 pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     invariants(schema, Level::Root, path, &mut errors);
@@ -98,7 +98,7 @@ fn invariants(schema: &Json, level: Level, path: &FieldPath<'_>, errors: &mut Ve
     }
 }
 
-/// At the root, `metadata` may only restrict the names.
+/// Checks the schema of `metadata`, which at the root may restrict only the names.
 fn metadata(
     schema: &Json,
     is_resource: bool,
@@ -124,7 +124,7 @@ fn metadata(
     }
 }
 
-/// The junctors and the pattern of a schema; `int_or_string` permits `anyOf: [{type: integer}, {type: string}]`.
+/// Checks the junctors and the pattern of a schema. `int_or_string` permits `anyOf: [{type: integer}, {type: string}]`.
 fn values(schema: &Json, int_or_string: bool, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     for junctor in ["anyOf", "allOf", "oneOf"] {
         let below = path.child(junctor);
@@ -188,7 +188,7 @@ fn int_or_string_in(schema: &Json, junctor: &str) -> bool {
     list(schema, junctor) == [json!({"type": "integer"}), json!({"type": "string"})]
 }
 
-/// Whether what the root's junctors validate is there: kube-apiserver looks at the root only.
+/// Checks that the schema specifies everything that its junctors validate. Like kube-apiserver, it starts at the root only.
 fn junctors_complete(
     part: &Json,
     schema: &Json,

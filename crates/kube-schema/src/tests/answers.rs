@@ -1,5 +1,5 @@
-//! The answers of a real kube-apiserver (1.37.2) to the same schemas and objects, in `answers.json`: what it stored and
-//! warned of, or the causes of its refusal, in its order but where that is Go's random order of maps.
+//! Compares with the recorded responses of a real kube-apiserver (1.37.2) to the same schemas and objects: the stored object
+//! and the warnings, or the causes of the refusal. The order of causes is compared only for whole definitions.
 
 use kube_validation::FieldError;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ struct Case {
     schema: Value,
     /// The `spec` that is written.
     new: Value,
-    /// The `spec` that was there, written before the schema was as strict.
+    /// The `spec` that was stored before, under a less strict schema.
     old: Option<Value>,
     stored: Option<Value>,
     errors: Option<Vec<Cause>>,
@@ -44,10 +44,10 @@ fn rules_answer_as_kube_apiserver_does() {
     check(include_str!("answers_rules.json"));
 }
 
-/// Where we differ: the words of the `regex` crate, and CEL's types.
+/// Known differences: the wording of the `regex` crate, and the types of CEL.
 const GAPS: [&str; 3] = ["bad pattern", "rule type mismatch", "rule no overload"];
 
-/// The schemas that it refuses, and a few that it does not.
+/// Schemas that kube-apiserver refuses, and a few that it accepts.
 #[test]
 fn schemas_are_refused_as_kube_apiserver_does() {
     #[derive(Deserialize)]
@@ -128,7 +128,7 @@ fn check(recorded: &str) {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Go writes a float without a fraction as an integer, which is the encoder's affair, not the schema's.
+/// Go encodes a float without a fraction as an integer. That is up to the encoder, not to the schema.
 fn go_numbers(value: Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {

@@ -1,4 +1,4 @@
-//! Behaviour of schemas, each topic a file.
+//! Tests of schemas, one file per topic.
 
 mod answers;
 mod properties;

@@ -1,4 +1,4 @@
-//! What holds for every schema and object, tried with invented ones.
+//! Properties of all schemas and objects, tested with generated ones.
 
 use kube_validation::FieldError;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Schema, crd};
 
-/// Any JSON, with names that the schemas have too.
+/// Generates any JSON, with names that also occur in the schemas.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -29,7 +29,7 @@ fn name() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
-/// A schema that is structural, or nearly so.
+/// Generates a schema that is structural, or nearly so.
 fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!({"type": "string"})),
@@ -80,7 +80,7 @@ fn object(spec: impl Into<Value>) -> Value {
 
 proptest! {
     #[test]
-    fn pruning_and_defaulting_twice_is_as_once(schema in any_schema(), spec in any_json()) {
+    fn pruning_and_defaulting_are_idempotent(schema in any_schema(), spec in any_json()) {
         let Ok(schema) = Schema::parse(&schema, "schema") else { return Ok(()) };
         let mut once = object(spec);
         schema.prune(&mut once);
@@ -92,12 +92,12 @@ proptest! {
         let mut twice = once.clone();
         schema.apply_defaults(&mut twice);
         prop_assert_eq!(&twice, &once);
-        // What defaulting adds, pruning keeps.
+        // Pruning keeps everything that defaulting adds.
         prop_assert_eq!(schema.prune(&mut twice), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_valid_stays_valid_and_what_did_not_change_is_let_pass(schema in any_schema(), spec in any_json()) {
+    fn valid_objects_stay_valid_and_unchanged_values_are_accepted(schema in any_schema(), spec in any_json()) {
         let Ok(schema) = Schema::parse(&schema, "schema") else { return Ok(()) };
         let mut object = object(spec);
         schema.prune(&mut object);
@@ -112,7 +112,7 @@ proptest! {
         }
     }
 
-    /// No metadata of an invented object, no schema and no CRD makes anything panic.
+    /// No generated metadata, schema or CRD causes a panic.
     #[test]
     fn garbage_is_an_error(garbage in any_json(), schema in any_schema()) {
         let _ = Schema::parse(&garbage, "schema");
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn paths_and_patterns_and_rules_of_any_text_are_read(text in r"[a-z.\[\]'\\(){}?*+|^$&~:\-é ]{0,12}") {
+    fn any_text_is_read_as_path_pattern_or_rule(text in r"[a-z.\[\]'\\(){}?*+|^$&~:\-é ]{0,12}") {
         let schema = json!({
             "type": "object",
             "properties": {"a": {"type": "string", "pattern": text}},
@@ -150,7 +150,7 @@ fn a_schema_that_is_too_deep_is_refused() {
 }
 
 #[test]
-fn rules_that_would_take_too_long_together_are_not_run() {
+fn rules_over_the_cost_budget_are_not_run() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
         "l": {"type": "array", "maxItems": 1000, "items": {"type": "integer"}},
     }, "x-kubernetes-validations": [

@@ -1,4 +1,4 @@
-//! What functions cost, and how large their results are: cel-go's and Kubernetes' own.
+//! The costs of functions and the sizes of their results, for the functions of cel-go and of Kubernetes.
 
 use std::rc::Rc;
 
@@ -7,14 +7,14 @@ use kube_cel::cel::common::ast::{CallExpr, Expr, LiteralValue};
 use super::node::{Entry, NEW_LIST, Node, Size, Type};
 use crate::cel::declared::Declared;
 
-/// Of a character that is read once.
+/// The cost of reading one character.
 const PER_CHARACTER: f64 = 0.1;
-/// Of a character of a regular expression.
+/// The cost of one character of a regular expression.
 const PER_PATTERN_CHARACTER: f64 = 0.25;
-/// The longest pattern of a named format.
+/// The maximum length of a named format's pattern.
 const FORMAT_PATTERN_MAX: f64 = 128.0;
 
-/// A call; its cost is that of the function alone.
+/// A call. Its cost does not include those of its target and arguments.
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
     pub(super) call: &'a CallExpr,
@@ -23,7 +23,7 @@ pub(super) struct Function<'a> {
 }
 
 impl Function<'_> {
-    /// What is known of the result.
+    /// Estimates the call.
     pub(super) fn node(&self, root: &Rc<Declared>) -> Node {
         let kind = self.kind();
         if let Some(node) = self.of_kubernetes(&kind) {
@@ -49,7 +49,7 @@ impl Function<'_> {
                 match (&left.kind, &right.kind) {
                     (Type::List(_), _) | (_, Type::List(_)) => Node { entry, ..made(1, size) },
                     (Type::Scalar, _) | (_, Type::Scalar) => plain(),
-                    // Strings and bytes, or what may be.
+                    // Strings and bytes, or values that may be either.
                     _ => Node { entry, ..made(size.cost(PER_CHARACTER).max(1), size) },
                 }
             }
@@ -120,7 +120,7 @@ impl Function<'_> {
         }
     }
 
-    /// The functions whose cost Kubernetes knows, whatever CEL says.
+    /// Estimates a call for which Kubernetes overrides CEL's cost.
     fn of_kubernetes(&self, kind: &Type) -> Option<Node> {
         let fixed = |cost: u64| Some(Node::new(cost, kind.clone()));
         let sized = |cost: u64, size: Size| Some(Node { size: Some(size), ..Node::new(cost, kind.clone()) });
@@ -184,7 +184,7 @@ impl Function<'_> {
             ) => fixed(text.size_or_unknown().cost(PER_CHARACTER)),
             ("ip.isCanonical", _, [text, ..]) => fixed(text.size_or_unknown().cost(2.0 * PER_CHARACTER)),
             ("containsIP" | "containsCIDR", _, [other, ..]) => {
-                // An address has up to 16 bytes.
+                // An address takes up to 16 bytes.
                 let own = if self.name == "containsIP" { 4 } else { 4 + 2 + 1 };
                 let text = match other.kind {
                     Type::Opaque(_) => 0,
@@ -210,7 +210,7 @@ impl Function<'_> {
         }
     }
 
-    /// The type of the result.
+    /// Returns the type of the result.
     fn kind(&self) -> Type {
         let list = |item: Type| Type::List(item.into());
         match (self.name, self.target, self.args) {
@@ -245,18 +245,18 @@ impl Function<'_> {
                 | "flatten" | "value",
                 ..,
             ) => Type::Dyn,
-            // Comparisons, conversions to numbers and times, and what tells of a value.
+            // Comparisons, conversions to numbers and times, and predicates.
             _ => Type::Scalar,
         }
     }
 }
 
-/// The shorter one is read.
+/// Returns the cost of a comparison, which reads the shorter value.
 fn compare(left: &Node, right: &Node) -> u64 {
     Size::fixed(left.size_or_unknown().max.min(right.size_or_unknown().max)).cost(PER_CHARACTER)
 }
 
-/// Applies a regular expression: so much for each character of the text.
+/// Returns the cost of matching a regular expression: proportional to the lengths of the text and the pattern.
 fn matching(text: &Node, pattern: &Node) -> u64 {
     let text = text.size_or_unknown().plus(Size::fixed(1)).cost(PER_CHARACTER);
     text.saturating_mul(pattern.size_or_unknown().cost(PER_PATTERN_CHARACTER))

@@ -1,8 +1,8 @@
-//! What an expression may cost at most, for any object that fits its schema: cel-go's `checker.Cost` with the estimates of
-//! `k8s.io/apiserver/pkg/cel/library`.
+//! Estimates the maximum cost of an expression, for any object that fits its schema: cel-go's `checker.Cost` with the
+//! estimates of `k8s.io/apiserver/pkg/cel/library`.
 //!
-//! The unit is cel-go's: about one step. Costs saturate. Where cel-go asks its type checker, types are found here as far as
-//! the estimate depends on them; what stays unknown is dynamic.
+//! The unit is cel-go's: about one step. Costs saturate. Where cel-go asks its type checker, types are inferred here as far
+//! as the estimate depends on them; unknown types are dynamic.
 
 mod function;
 mod node;
@@ -22,7 +22,7 @@ use super::functions::is_namespace;
 const NEW_MAP: u64 = 30;
 const NEW_STRUCT: u64 = 40;
 
-/// The cost of an expression whose `self` is declared so.
+/// Returns the cost of an expression whose `self` has the declaration `root`.
 pub(super) fn cost(expression: &IdedExpr, root: &Rc<Declared>, optional_old_self: bool) -> u64 {
     let mut estimate = Estimate { root: Rc::clone(root), optional_old_self, locals: HashMap::new() };
     estimate.node(expression).cost
@@ -31,7 +31,7 @@ pub(super) fn cost(expression: &IdedExpr, root: &Rc<Declared>, optional_old_self
 struct Estimate<'e> {
     root: Rc<Declared>,
     optional_old_self: bool,
-    /// Variables of macros. Their cost is not used.
+    /// The variables of macros. Their own costs are ignored.
     locals: HashMap<&'e str, Vec<Node>>,
 }
 
@@ -88,7 +88,7 @@ impl<'e> Estimate<'e> {
     fn variable(&self, name: &str) -> Node {
         if let Some(local) = self.locals.get(name).and_then(|scopes| scopes.last()) {
             let mut node = Node { cost: 1, ..local.clone() };
-            // What a place says goes before what the expression says.
+            // The declared size takes precedence over that of the expression.
             node.size = node.place.size().or(node.kind.size()).or(local.size);
             return node;
         }
@@ -132,7 +132,7 @@ impl<'e> Estimate<'e> {
         if let Some(second) = &it.iter_var2 {
             self.pop(second);
         }
-        // What a list is made of shows in the step.
+        // The step determines the type of the elements.
         if let Some(result) = self.locals.get_mut(it.accu_var.as_str()).and_then(|scopes| scopes.last_mut()) {
             result.kind = step.kind.clone();
         }
@@ -166,7 +166,7 @@ impl<'e> Estimate<'e> {
 
     fn call(&mut self, call: &'e CallExpr) -> Node {
         let args: Vec<_> = call.args.iter().map(|arg| self.node(arg)).collect();
-        // `sets.contains(a, b)` has no target, but a longer name.
+        // `sets.contains(a, b)` has a qualified name instead of a target.
         let namespace = match call.target.as_deref().map(|target| &target.expr) {
             Some(Expr::Ident(name)) if is_namespace(name) && !self.is_variable(name) => Some(name),
             _ => None,
@@ -211,7 +211,7 @@ mod tests {
     use crate::cel::declared;
     use crate::read::lenient;
 
-    /// What `cel.Compile` of apiextensions-apiserver 0.37.2 found.
+    /// The estimates of `cel.Compile` in apiextensions-apiserver 0.37.2.
     #[derive(Deserialize)]
     struct Case {
         schema: Value,
@@ -222,7 +222,7 @@ mod tests {
         costs: Vec<(String, u64)>,
     }
 
-    /// cel-go takes the size of a list for that of another field where paths share memory (it appends to slices).
+    /// Rules for which cel-go confuses the sizes of two fields, because their paths share memory (it appends to slices).
     const CONFUSED: [&str; 1] = ["self.items.all(i, i.tags.all(t, t == i.name))"];
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is known of a part of an expression: its type, its place in the declarations, its size.
+//! The estimate for a part of an expression: its type, its place in the declarations, and its size.
 
 use std::rc::Rc;
 
@@ -6,14 +6,14 @@ use kube_cel::cel::common::ast::LiteralValue;
 
 use crate::cel::declared::{self, Declared};
 
-/// The cost of making a list.
+/// The cost of creating a list.
 pub(super) const NEW_LIST: u64 = 10;
 
 /// The type of an expression.
 #[derive(Clone, Debug)]
 pub(super) enum Type {
     Dyn,
-    /// Numbers, booleans, times: of one size.
+    /// Numbers, booleans and times, which all have the same size.
     Scalar,
     String,
     Bytes,
@@ -22,28 +22,28 @@ pub(super) enum Type {
     Map(Rc<Type>, Rc<Type>),
     Object(Rc<Declared>),
     Optional(Rc<Type>),
-    /// A type of Kubernetes' own, by the function that makes it.
+    /// A type of Kubernetes' own, named after the function that creates it.
     Opaque(&'static str),
 }
 
-/// Where in the declarations a value is.
+/// The place of a value in the declarations.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
-    /// It is made by the expression.
+    /// The expression creates the value.
     Nowhere,
-    /// Where nothing is declared.
+    /// The value is not declared.
     Lost,
     At(Rc<Declared>),
 }
 
-/// How large a value is, from and to.
+/// The minimum and maximum size of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) min: u64,
     pub(super) max: u64,
 }
 
-/// How large the keys and values of a list or map are that the expression makes.
+/// The sizes of the keys and values of a list or map that the expression creates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) is_list: bool,
@@ -51,7 +51,7 @@ pub(super) struct Entry {
     pub(super) value: Size,
 }
 
-/// What is known of a part of the expression.
+/// The estimate for a part of an expression.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) cost: u64,
@@ -86,7 +86,7 @@ impl Node {
         self.size.unwrap_or(Size { min: 0, max: u64::MAX })
     }
 
-    /// How large the items of a list are, by its declaration.
+    /// Returns the size of a list's items, according to their declaration.
     pub(super) fn items(&self) -> Size {
         let items = match &self.place {
             Place::At(declared) => declared.element(),
@@ -95,7 +95,7 @@ impl Node {
         items.size().unwrap_or(Size { min: 0, max: u64::MAX })
     }
 
-    /// A key of this list or map, as a variable.
+    /// Returns a key of this list or map, as a macro's variable.
     pub(super) fn key(&self, is_list: bool, root: &Rc<Declared>) -> Self {
         let kind = match &self.kind {
             Type::Map(key, _) => (**key).clone(),
@@ -109,7 +109,7 @@ impl Node {
         Self { place, size: self.entry.map(|entry| entry.key), ..Self::new(0, kind) }
     }
 
-    /// A value of this list or map, as a variable.
+    /// Returns a value of this list or map, as a macro's variable.
     pub(super) fn value(&self, root: &Rc<Declared>) -> Self {
         let place = self.place.within(root, Declared::element);
         Self { place, size: self.entry.map(|entry| entry.value), ..Self::new(0, self.kind.element()) }
@@ -117,7 +117,7 @@ impl Node {
 }
 
 impl Place {
-    /// A place inside this one. As in cel-go's estimate, what is inside a value without a place is looked for at the root.
+    /// Returns a place inside this one. As in cel-go's estimate, anything inside a value without a place is at the root.
     pub(super) fn within(&self, root: &Rc<Declared>, inside: impl FnOnce(&Declared) -> Self) -> Self {
         match self {
             Self::Nowhere => Self::At(Rc::clone(root)),
@@ -189,12 +189,12 @@ impl Type {
         }
     }
 
-    /// The type of what is of one of two types.
+    /// Returns the common type of two alternatives.
     pub(super) fn joined(left: &Self, right: &Self) -> Self {
         match (left, right) {
             (Self::List(item), Self::List(other)) => Self::List(Self::joined(item, other).into()),
             (Self::Map(key, value), Self::Map(..)) => Self::Map(Rc::clone(key), Rc::clone(value)),
-            // Of an empty list nothing is known, nor of null.
+            // The type of null, or of an empty list's items, is unknown.
             (Self::Dyn, other) | (other, Self::Dyn) => other.clone(),
             (Self::Scalar, Self::Scalar) => Self::Scalar,
             (Self::String, Self::String) => Self::String,
@@ -206,7 +206,7 @@ impl Type {
         }
     }
 
-    /// The size that all values of the type have.
+    /// Returns the size of the type's values, if they all have the same size.
     pub(super) fn size(&self) -> Option<Size> {
         match self {
             Self::Scalar => Some(Size::fixed(1)),
@@ -238,16 +238,16 @@ impl Size {
         Self { min: self.min.saturating_mul(other.min), max: self.max.saturating_mul(other.max) }
     }
 
-    /// What it costs to go over it, rounded up.
+    /// Returns the cost of processing the maximum size at `factor` per unit, rounded up.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
     pub(super) fn cost(self, factor: f64) -> u64 {
         // Casts from floating point saturate.
         (self.max as f64 * factor).ceil() as u64
     }
 
-    /// The size of a text of this size in which `old` is replaced by `new`.
+    /// Returns the size of a text of this size after replacing `old` by `new`.
     pub(super) fn replaced(self, old: Self, new: Self) -> Self {
-        // An empty text is replaced before, between and after all characters.
+        // An empty text matches before, between and after all characters.
         let max = if old.min == 0 {
             self.max.saturating_add(1).saturating_mul(new.max).saturating_add(self.max)
         } else if new.max <= old.min {

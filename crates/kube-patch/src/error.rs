@@ -1,7 +1,7 @@
-//! Why patches are refused.
+//! The errors of patches.
 
-/// Why a JSON, merge or strategic merge patch was refused. The variants are the codes of kube-apiserver's answers, the text
-/// the message of its `Status`.
+/// The reason why a JSON, merge or strategic merge patch was refused. The variants are the codes of kube-apiserver's
+/// responses, the text is the message of its `Status`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatchError {
@@ -11,7 +11,7 @@ pub enum PatchError {
     /// 413 `RequestEntityTooLarge`: it has too many operations.
     #[error("Request entity too large: {0}")]
     TooLarge(String),
-    /// 422 `Invalid`: it does not fit the object. kube-apiserver says no more than this.
+    /// 422 `Invalid`: it does not fit the object. kube-apiserver gives no further detail.
     #[error("the server rejected our request due to an error in our request")]
     Unprocessable,
     /// 500 without a reason: a strategic merge patch does not fit the type.

@@ -1,6 +1,8 @@
-//! What must hold of any patch that a client sends. `fuzz/README.md` of the repository says who calls this.
+//! Properties that hold for any patch that a client sends. `fuzz/README.md` in the repository describes who calls these
+//! functions.
 //!
-//! The first byte of an input says of what the rest is a patch: an even one of a custom resource, an odd one of a Deployment.
+//! The first byte of an input selects the object: a custom resource if it is even, a Deployment if it is odd. The rest is the
+//! patch.
 
 use std::sync::LazyLock;
 
@@ -19,7 +21,7 @@ static BUILTIN: LazyLock<Definitions> = LazyLock::new(|| {
     Definitions::from_openapi(&schemas)
 });
 
-/// An object, how it merges, and the patch of it.
+/// Returns an object, its type, and the patch.
 fn case(input: &[u8]) -> Option<(Value, ObjectType<'static>, Value)> {
     let (which, patch) = input.split_first()?;
     let patch = serde_json::from_slice(patch).ok()?;
@@ -48,7 +50,7 @@ fn case(input: &[u8]) -> Option<(Value, ObjectType<'static>, Value)> {
     Some((object, BUILTIN.get("io.k8s.api.apps.v1.Deployment")?, patch))
 }
 
-/// A JSON patch does what its operations do, one after the other.
+/// A JSON patch has the effect of its operations, one after the other.
 pub fn json_patch(input: &[u8]) {
     let Some((object, _, patch)) = case(input) else { return };
     if let (Ok(patched), Some(operations)) = (crate::json_patch(&object, &patch), patch.as_array()) {
@@ -59,7 +61,7 @@ pub fn json_patch(input: &[u8]) {
     }
 }
 
-/// A merge patch says nothing new the second time.
+/// Merge patches are idempotent.
 pub fn merge_patch(input: &[u8]) {
     let Some((object, _, patch)) = case(input) else { return };
     if let Ok(once) = crate::merge_patch(&object, &patch) {
@@ -67,7 +69,7 @@ pub fn merge_patch(input: &[u8]) {
     }
 }
 
-/// A strategic merge patch is refused, or makes an object.
+/// A strategic merge patch is refused, or results in an object.
 pub fn strategic_merge_patch(input: &[u8]) {
     let Some((object, kind, patch)) = case(input) else { return };
     if let Ok(patched) = crate::strategic_merge_patch(&object, &patch, kind) {
@@ -75,7 +77,7 @@ pub fn strategic_merge_patch(input: &[u8]) {
     }
 }
 
-/// What is applied says nothing new the second time, and the managed fields that are kept up through another write are read.
+/// Applies are idempotent, and another write that changes nothing keeps the managed fields.
 pub fn apply(input: &[u8]) {
     let Some((object, kind, applied)) = case(input) else { return };
     let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();

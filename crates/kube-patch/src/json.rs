@@ -1,4 +1,4 @@
-//! JSON patch, with kube-apiserver's limits and what its library (evanphx/json-patch v4) does beyond RFC 6902.
+//! JSON patch, with kube-apiserver's limits and the extensions of its library (evanphx/json-patch v4) to RFC 6902.
 
 use json_patch::PatchOperation;
 use kube_validation::go::json_type;
@@ -8,7 +8,7 @@ use crate::error::PatchError;
 
 /// `maxJSONPatchOperations` of kube-apiserver.
 const MAX_OPERATIONS: usize = 10_000;
-/// How many bytes all `copy` operations of one patch may add (kube-apiserver's `JSONPatchMaxCopyBytes`).
+/// The maximum number of bytes that all `copy` operations of one patch may add (kube-apiserver's `JSONPatchMaxCopyBytes`).
 const MAX_COPY_BYTES: usize = 3 * 1024 * 1024;
 
 /// Applies a JSON patch (RFC 6902).
@@ -17,8 +17,9 @@ const MAX_COPY_BYTES: usize = 3 * 1024 * 1024;
 /// missing member passes a `test` for null, and an `add` without a value adds null.
 ///
 /// # Errors
-/// [`PatchError::BadRequest`] when the patch is malformed, [`PatchError::TooLarge`] when it has more than 10,000 operations, and
-/// [`PatchError::Unprocessable`] when an operation does not fit the object, or `copy` operations add more than 3 MiB.
+/// Fails with [`PatchError::BadRequest`] if the patch is malformed, [`PatchError::TooLarge`] if it has more than 10,000
+/// operations, and [`PatchError::Unprocessable`] if an operation does not fit the object, or `copy` operations add more than
+/// 3 MiB.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = match patch {
         Value::Array(operations) => operations.as_slice(),
@@ -45,7 +46,7 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     Ok(patched)
 }
 
-/// An operation whose members are of the right types; whether it makes sense shows when it is applied.
+/// Checks the types of an operation's members. Whether it makes sense is checked when it is applied.
 fn decode(operation: &Value) -> Result<&Map<String, Value>, PatchError> {
     let Value::Object(members) = operation else {
         return Err(PatchError::BadRequest(format!(
@@ -67,7 +68,7 @@ fn decode(operation: &Value) -> Result<&Map<String, Value>, PatchError> {
     Ok(members)
 }
 
-/// None: it does not fit the object, which may then be patched by half.
+/// Applies an operation. `None` if it does not fit the object, which may then be partially patched.
 fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize) -> Option<()> {
     let mut operation = operation.clone();
     let op = operation.get("op")?.as_str()?.to_owned();
@@ -104,7 +105,7 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
     json_patch::patch_unsafe(object, &[operation]).ok()
 }
 
-/// The path with a negative last index counted from the end of its array; the part before the first `/` does not matter.
+/// Resolves a negative last index from the end of its array. The part before the first `/` is ignored.
 fn from_the_end(object: &Value, path: &str, inserts: bool) -> String {
     let Some(start) = path.find('/') else {
         return path.to_owned();
@@ -114,7 +115,7 @@ fn from_the_end(object: &Value, path: &str, inserts: bool) -> String {
         return path.to_owned();
     };
     let length = object.pointer(parent).and_then(Value::as_array).map(Vec::len);
-    // -1 is the place after the last item for what inserts, and else the last item.
+    // For insertions, -1 is the position after the last item, otherwise it is the last item.
     match (length, last.strip_prefix('-').and_then(|digits| digits.parse::<usize>().ok())) {
         (Some(length), Some(back)) => match (length + usize::from(inserts)).checked_sub(back) {
             Some(index) => format!("{parent}/{index}"),

@@ -8,7 +8,7 @@ use crate::error::PatchError;
 /// Applies a JSON merge patch (RFC 7396): members replace those of the object, and null removes them.
 ///
 /// # Errors
-/// [`PatchError::BadRequest`] when the patch is not an object.
+/// Fails with [`PatchError::BadRequest`] if the patch is not an object.
 pub fn merge_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     match patch {
         Value::Object(_) => {

@@ -1,7 +1,7 @@
-//! Strategic merge patch: a merge patch that knows lists whose items have a key, and directives.
+//! Strategic merge patch: a merge patch with directives, in which lists can merge by the keys of their items.
 //!
-//! As `k8s.io/apimachinery/pkg/util/strategicpatch` applies one to an object (its `MergeParallelList` and
-//! `IgnoreUnmatchedNulls`). Lists and maps merge as the type's `patchStrategy` and `patchMergeKey` tell.
+//! It is applied as in `k8s.io/apimachinery/pkg/util/strategicpatch` (with its `MergeParallelList` and
+//! `IgnoreUnmatchedNulls`). Lists and maps merge according to the type's `patchStrategy` and `patchMergeKey`.
 
 use std::fmt::Write as _;
 
@@ -16,14 +16,14 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 const SET_ORDER: &str = "$setElementOrder/";
 
-/// Applies a strategic merge patch: a merge patch whose lists merge as their `patchStrategy` and `patchMergeKey` say, with
-/// the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList` and `$setElementOrder`.
+/// Applies a strategic merge patch: a merge patch whose lists merge according to their `patchStrategy` and `patchMergeKey`,
+/// with the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList` and `$setElementOrder`.
 ///
-/// kube-apiserver takes such patches for built-in kinds only.
+/// kube-apiserver accepts such patches for built-in kinds only.
 ///
 /// # Errors
-/// [`PatchError::BadRequest`] when the patch is malformed, [`PatchError::Unprocessable`] and [`PatchError::Internal`] when it does
-/// not fit the object.
+/// Fails with [`PatchError::BadRequest`] if the patch is malformed, and with [`PatchError::Unprocessable`] or
+/// [`PatchError::Internal`] if it does not fit the object.
 pub fn strategic_merge_patch(
     object: &Value,
     patch: &Value,
@@ -97,7 +97,7 @@ fn merge_map(
     Ok(object)
 }
 
-/// `$retainKeys`: what is not in the list goes.
+/// Applies `$retainKeys`: removes the members that it does not list.
 fn retain_keys(object: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else {
         return Ok(());
@@ -115,7 +115,7 @@ fn retain_keys(object: &mut Map<String, Value>, patch: &mut Map<String, Value>) 
     Ok(())
 }
 
-/// `$setElementOrder/x`: merges the list `x` here, and orders it.
+/// Applies `$setElementOrder/x`: merges the list `x`, and orders it.
 fn set_element_orders(
     object: &mut Map<String, Value>,
     patch: &mut Map<String, Value>,
@@ -153,7 +153,7 @@ fn set_element_orders(
     Ok(())
 }
 
-/// The items of a patch must stand in the order that the patch itself asks for.
+/// Checks that the items of a patch are in the order that the patch itself specifies.
 fn check_order(changes: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
     if changes.is_empty() || order.is_empty() {
         return Ok(());
@@ -243,7 +243,7 @@ fn merge_list(
     reorder(current, &order, &before, Some(key))
 }
 
-/// Puts the items that `order` names in its order, and the others between them, where `server` had them.
+/// Puts the items that `order` lists in its order, and the others between them, at their places in `server`.
 fn reorder(
     items: Vec<Value>,
     order: &[Value],
@@ -282,7 +282,7 @@ fn reorder(
     Ok(ordered)
 }
 
-/// By what an item is known: its key's value, or itself.
+/// Returns the identity of an item: its key's value, or the item itself.
 fn identity<'a>(item: &'a Value, key: Option<&str>) -> Result<&'a Value, PatchError> {
     let Some(key) = key else {
         return Ok(item);
@@ -295,7 +295,7 @@ fn identity<'a>(item: &'a Value, key: Option<&str>) -> Result<&'a Value, PatchEr
     })
 }
 
-/// All items must be of one type, and none a list.
+/// Returns the type of all items, which must be the same, and not a list.
 fn element_type(current: &[Value], patch: &[Value]) -> Result<&'static str, PatchError> {
     let name = |value: &Value| match value {
         Value::Object(_) => "map",
@@ -330,7 +330,7 @@ fn discard_nulls(value: &mut Value) {
     }
 }
 
-/// None: the value is itself a directive.
+/// Removes directives. `None` if the value itself is one.
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(members) if members.contains_key(DIRECTIVE) => None,
@@ -355,7 +355,7 @@ fn wrong_type(expected: &str, value: &Value) -> PatchError {
     PatchError::Internal(format!("expected a {expected}, but received a {actual}"))
 }
 
-/// A value as Go's `%v` prints it.
+/// Formats a value as Go's `%v` does.
 fn go(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -376,7 +376,7 @@ fn go_map(members: &Map<String, Value>) -> String {
     let mut text = "map[".to_owned();
     for (index, (name, value)) in entries.into_iter().enumerate() {
         let separator = if index > 0 { " " } else { "" };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{separator}{name}:{}", go(value));
     }
     text.push(']');

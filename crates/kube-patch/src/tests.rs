@@ -1,4 +1,4 @@
-//! The expected answers are a kube-apiserver 1.37's.
+//! The expected results are those of kube-apiserver 1.37.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! How values merge: structured-merge-diff's `schema.Atom`, and the directives of strategic merge patches.
 //!
-//! Types are data. They are made of OpenAPI documents, as kube-apiserver publishes them ([`Definitions`]), or of the structural
-//! schema of a CRD ([`StructuralType`]), and refer to one another by name, so that they may be recursive.
+//! Types are data. They are built from the OpenAPI documents that kube-apiserver publishes ([`Definitions`]), or from the
+//! structural schema of a CRD ([`StructuralType`]), and refer to one another by name, so that they can be recursive.
 
 mod meta;
 mod node;

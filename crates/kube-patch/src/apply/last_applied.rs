@@ -1,4 +1,4 @@
-//! The way from `kubectl apply` to `kubectl apply --server-side`: the annotation in which the former keeps what it applied.
+//! Migration from `kubectl apply` to `kubectl apply --server-side`: the annotation in which the former stores what it applied.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use super::walk;
 use crate::types::Type;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// All annotations of an object together, in bytes (apimachinery's `TotalAnnotationSizeLimitB`).
+/// The maximum size of all annotations of an object together, in bytes (apimachinery's `TotalAnnotationSizeLimitB`).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// The fields of the last configuration that are in the live object as it left them.
+/// Returns the fields of the last applied configuration that are unchanged in the live object.
 pub(super) fn owned(kind: Type<'_>, live: &Value, api_version: &str) -> Set {
     let Some(last) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
         return Set::default();
@@ -25,7 +25,7 @@ pub(super) fn owned(kind: Type<'_>, live: &Value, api_version: &str) -> Set {
     set.difference(&changes.modified).difference(&changes.added).difference(&changes.removed)
 }
 
-/// The conflicts that are not at these fields.
+/// Removes the conflicts at these fields.
 pub(super) fn without(conflicts: Conflicts, allowed: &Set) -> Conflicts {
     let rest = conflicts.into_iter().filter_map(|(manager, mut paths)| {
         paths.retain(|path| !allowed.has(path));
@@ -34,7 +34,7 @@ pub(super) fn without(conflicts: Conflicts, allowed: &Set) -> Conflicts {
     rest.collect()
 }
 
-/// Writes the applied configuration to the annotation, if the object has one.
+/// Writes the applied configuration to the annotation, if the object has the annotation.
 pub(super) fn refresh(object: &mut Value, applied: &Value) {
     if annotation(object).is_none_or(str::is_empty) {
         return;

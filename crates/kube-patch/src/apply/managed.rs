@@ -1,4 +1,4 @@
-//! `metadata.managedFields`: who owns which fields, since when, and its wire form.
+//! `metadata.managedFields`: the owners of fields, the times of their writes, and the wire form.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::set::Set;
 
-/// What one manager's entry is known by. An applier has one whatever version it applies in, an updater one for each.
+/// The identity of a manager's entry. An applier has one entry for all versions, an updater one entry per version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Manager {
     pub(super) name: String,
@@ -17,19 +17,19 @@ pub(super) struct Manager {
     pub(super) subresource: String,
 }
 
-/// How a manager came to own its fields. In wire order.
+/// How a manager came to own its fields, in wire order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Apply,
     Update,
 }
 
-/// What a manager owns.
+/// The fields that a manager owns.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Owned {
     pub(super) set: Set,
     pub(super) api_version: String,
-    /// As it stands on the wire.
+    /// As in the wire form.
     pub(super) time: Option<String>,
 }
 
@@ -37,7 +37,8 @@ pub(super) struct Owned {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Managed(pub(super) BTreeMap<Manager, Owned>);
 
-/// At most this many entries of updates are kept; the oldest are merged (kube-apiserver's `DefaultMaxUpdateManagers`).
+/// The maximum number of entries of updates, beyond which the oldest are merged (kube-apiserver's
+/// `DefaultMaxUpdateManagers`).
 const MAX_UPDATERS: usize = 10;
 
 impl Manager {
@@ -50,7 +51,7 @@ impl Manager {
         }
     }
 
-    /// As conflicts name it: `"kubectl" using v1`.
+    /// Formats the manager as conflicts name it: `"kubectl" using v1`.
     pub(super) fn describe(&self) -> String {
         let mut text = Value::from(self.name.as_str()).to_string();
         if !self.subresource.is_empty() {
@@ -64,7 +65,7 @@ impl Manager {
 }
 
 impl Managed {
-    /// Reads the entries of an object; the error is what is wrong with them.
+    /// Decodes the entries of an object. The error describes what is wrong with them.
     pub(super) fn decode(entries: Option<&Value>) -> Result<Self, String> {
         let mut managed = BTreeMap::new();
         for (index, entry) in entries.and_then(Value::as_array).into_iter().flatten().enumerate() {
@@ -96,7 +97,8 @@ impl Managed {
         Ok(Self(managed))
     }
 
-    /// Applies first, then by time (to the second), name, version and subresource. None: there are none.
+    /// Encodes the entries: applies first, then by time (in seconds), name, version and subresource. `None` if there are no
+    /// entries.
     pub(super) fn encode(&self) -> Option<Value> {
         let mut entries: Vec<_> = self.0.iter().collect();
         entries.sort_by_key(|(manager, owned)| {
@@ -129,7 +131,7 @@ impl Managed {
         (!entries.is_empty()).then_some(Value::Array(entries))
     }
 
-    /// The same entries with the same fields, whenever they were written.
+    /// Returns whether the entries are equal except for their times.
     pub(super) fn same_but_times(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
             && self.0.iter().zip(&other.0).all(|((manager, owned), (other_manager, other))| {
@@ -137,7 +139,7 @@ impl Managed {
             })
     }
 
-    /// Merges the oldest entries of updates, a bucket per version, until few enough are left.
+    /// Merges the oldest entries of updates into one bucket per version, until few enough are left.
     pub(super) fn cap(&mut self) {
         if self.0.len() <= MAX_UPDATERS {
             return;
@@ -176,7 +178,7 @@ impl Managed {
     }
 }
 
-/// RFC 3339 to the second, as apimachinery's Time.
+/// Formats a time as apimachinery's `Time`: RFC 3339 in whole seconds.
 pub(super) fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -185,7 +187,7 @@ fn seconds(time: Option<&str>) -> i64 {
     time.and_then(|time| time.parse::<Timestamp>().ok()).map_or(0, Timestamp::as_second)
 }
 
-/// Takes `metadata.managedFields` out of an object.
+/// Removes `metadata.managedFields` from an object and returns it.
 pub(super) fn take(object: &mut Value) -> Option<Value> {
     object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
 }
@@ -207,8 +209,8 @@ pub(super) fn put(object: &mut Value, managed: &Managed) {
     }
 }
 
-/// Whether a request asks to forget all entries: a list of one empty entry, or an empty list (which the decoder of custom
-/// resources has dropped before).
+/// Returns whether a request asks to remove all entries: by a list of one empty entry, or by an empty list (which, for custom
+/// resources, the decoder has already dropped).
 pub(super) fn is_reset(entries: Option<&Value>, custom: bool) -> bool {
     match entries.and_then(Value::as_array).map(Vec::as_slice) {
         Some([]) => !custom,

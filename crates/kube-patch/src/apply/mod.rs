@@ -1,8 +1,8 @@
-//! Server-side apply: who manages which field, and the structured merge.
+//! Server-side apply: ownership of fields, and the structured merge.
 //!
-//! As `k8s.io/apimachinery/pkg/util/managedfields` and `sigs.k8s.io/structured-merge-diff` v6 do it. An apply goes through
-//! [`apply`], any other write through [`track`]. Both are functions of their arguments: a write that is refused leaves no
-//! trace, and one that changes nothing leaves the times as they were.
+//! The behaviour is that of `k8s.io/apimachinery/pkg/util/managedfields` and `sigs.k8s.io/structured-merge-diff` v6. An apply
+//! goes through [`apply`], any other write through [`track`]. Both are functions of their arguments: a refused write has no
+//! effect, and a write that changes nothing keeps the times.
 
 mod last_applied;
 mod managed;
@@ -23,42 +23,43 @@ use self::set::{Set, equal};
 use self::update::Update;
 use crate::types::{ObjectType, Source, Type};
 
-/// Who writes, for `managedFields`.
+/// The author of a write, for `managedFields`.
 #[derive(Clone, Debug)]
 pub struct Writer<'a> {
-    /// `fieldManager`, or the user agent's first word.
+    /// `fieldManager`, or the first word of the user agent.
     pub manager: &'a str,
     /// `""` for the object itself.
     pub subresource: &'a str,
-    /// The version that the request came in.
+    /// The version of the request.
     pub api_version: &'a str,
-    /// Now.
+    /// The current time.
     pub time: Timestamp,
-    /// Paths that this endpoint does not take from its caller (`status` for the main one, say), which it
-    /// therefore never owns.
+    /// Paths that this endpoint ignores in requests (such as `status` for the main one), and which the writer therefore never
+    /// owns.
     pub reset: &'a [&'a [&'a str]],
 }
 
-/// One field that another manager owns and that the applied configuration would change.
+/// A field that another manager owns and that the applied configuration would change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
-    /// As kube-apiserver words it: `"kubectl" using web.helloworld/v1`, ...
+    /// The manager as kube-apiserver describes it: `"kubectl" using web.helloworld/v1`, ...
     pub manager: String,
-    /// `.spec.url`
+    /// The path of the field: `.spec.url`
     pub field: String,
 }
 
-/// Why an apply was refused. The text is the message of kube-apiserver's `Status`.
+/// The reason why an apply was refused. The text is the message of kube-apiserver's `Status`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// 409 `Conflict`: others own fields that the configuration would change, and `force` is not set.
     #[error("{}", conflict_message(.0))]
     Conflict(Vec<Conflict>),
-    /// 400 `BadRequest`: the configuration has managed fields, or is of another type than the object.
+    /// 400 `BadRequest`: the configuration has managed fields, or differs in type from the object.
     #[error("{0}")]
     Invalid(String),
-    /// 500 without a reason: the configuration or the live object does not fit the type, or has an item of a set twice.
+    /// 500 without a reason: the configuration or the live object does not fit the type, the configuration has duplicate
+    /// items in a set, or the live managed fields are malformed.
     #[error("{0}")]
     Internal(String),
 }
@@ -78,15 +79,16 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
     format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The message of the 400 for a configuration of another type than the endpoint's.
+/// Returns the message of the 400 for a configuration whose type differs from the endpoint's.
 pub fn wrong_type(applied: &Value) -> String {
     format!("invalid object type: {}", describe_type(applied))
 }
 
-/// Applies a configuration to `live` (none: create): the merged object with its managedFields.
+/// Applies a configuration to `live`, or creates an object if that is `None`. Returns the merged object with its
+/// managedFields.
 ///
-/// The merged object is not pruned, defaulted or validated, and has what the configuration says at the paths that
-/// [`Writer::reset`] names. When there is no live object the caller has checked `kind`: see [`wrong_type`].
+/// The merged object is not pruned, defaulted or validated, and has the configuration's values at the paths that
+/// [`Writer::reset`] names. If there is no live object, the caller must have checked `kind`: see [`wrong_type`].
 pub fn apply(
     types: ObjectType<'_>,
     live: Option<&Value>,
@@ -110,7 +112,7 @@ pub fn apply(
     let mut managed = before.clone();
     let writes = ApplyWrite { kind, writer, zero: &zero };
     let new = match writes.apply(&object, applied, &mut managed, force) {
-        // Who moves from client-side apply with kubectl has no conflicts with what it applied itself.
+        // Migrating from kubectl's client-side apply causes no conflicts with the fields that it applied.
         Err(update::Error::Conflicts(conflicts)) if writer.manager == "kubectl" => {
             let allowed = last_applied::owned(kind, &object, writer.api_version);
             let rest = last_applied::without(conflicts, &allowed);
@@ -143,10 +145,10 @@ pub fn apply(
     Ok(new)
 }
 
-/// Keeps `new`'s managedFields up after any other write (create, PUT, patch), before the endpoint takes its part of `new`.
+/// Updates `new`'s managedFields on any other write (create, PUT, patch), before the endpoint takes its part of `new`.
 ///
-/// `new` is pruned and defaulted. What it says under `managedFields` counts, as kube-apiserver lets it; where that is nothing,
-/// the live object's entries go on.
+/// `new` must be pruned and defaulted. As in kube-apiserver, its own `managedFields` take effect; if it has none, the live
+/// object's entries are kept.
 pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
     let requested = managed::take(new);
     let is_create = live.is_none();
@@ -154,7 +156,7 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     let mut live = live.cloned().unwrap_or_else(|| zero(types, api_version, kind));
     let entries = managed::take(&mut live);
     let of_live = || Managed::decode(entries.as_ref()).unwrap_or_default();
-    // A request may set the entries itself; one that has none, as clients do that know nothing of them, keeps them.
+    // A request may set the entries itself. If it has none, because the client does not know them, they are kept.
     let mut managed = if !writer.subresource.is_empty() {
         of_live()
     } else if managed::is_reset(requested.as_ref(), types.source == Source::Structural) {
@@ -166,7 +168,7 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
         }
     };
     let before = of_live();
-    // Once they are gone, only an apply brings entries back.
+    // After they were removed, only an apply creates entries again.
     if !managed.0.is_empty() || is_create {
         let kind = types.root;
         let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
@@ -183,7 +185,7 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     finish(new, &live, &managed, &before);
 }
 
-/// An object of a type that nobody has written to.
+/// Returns an object of a type as it is before anything is written to it.
 fn zero(types: ObjectType<'_>, api_version: &str, kind: &str) -> Value {
     let mut zero = match types.source {
         Source::OpenApi => types.root.zero(),
@@ -196,7 +198,7 @@ fn zero(types: ObjectType<'_>, api_version: &str, kind: &str) -> Value {
     zero
 }
 
-/// The steps of an apply that may be done twice.
+/// The steps of an apply, which may run twice.
 struct ApplyWrite<'a> {
     kind: Type<'a>,
     writer: &'a Writer<'a>,
@@ -212,7 +214,7 @@ impl ApplyWrite<'_> {
         force: bool,
     ) -> Result<Option<Value>, update::Error> {
         let Self { kind, writer, zero } = *self;
-        // Fields from before there were entries are somebody's.
+        // Fields that were written before there were entries get an owner, too.
         if managed.0.is_empty() {
             record(kind, zero, live, managed, writer, "before-first-apply");
         }
@@ -239,7 +241,7 @@ impl ApplyWrite<'_> {
     }
 }
 
-/// Gives the writer what changed from `live` to `new`.
+/// Makes the writer the owner of the changes from `live` to `new`.
 fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writer: &Writer<'_>, name: &str) {
     let reset: Set = writer.reset.iter().copied().collect();
     let current = update::current_operation(writer.api_version);
@@ -257,10 +259,10 @@ fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writ
     managed.cap();
 }
 
-/// Gives the managed fields of `new` the times of those of `live`, if nothing else differs: such a write changes nothing.
+/// Restores the times of `live`'s managed fields in `new` if nothing else differs, because such a write changes nothing.
 ///
-/// [`apply`] and [`track`] have done so already. It is to be done again when defaults are filled in after them, which may give
-/// back what an apply seemed to change. Costs a comparison of the objects.
+/// [`apply`] and [`track`] have already done so. Call this if defaults are filled in after them, which may restore values
+/// that an apply seemed to change. It costs a comparison of the objects.
 pub fn keep_times(live: &Value, new: &mut Value) {
     if live == new || !same_but_managed_fields(live, new) {
         return;
@@ -277,14 +279,14 @@ fn same_but_managed_fields(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return equal(a, b) };
     same_members(a, b, "metadata", |a, b| {
         match (a.and_then(Value::as_object), b.and_then(Value::as_object)) {
-            // The entries may be all that one of them has.
+            // One of them may have nothing but the entries.
             (Some(a), Some(b)) => same_members(a, b, "managedFields", |_, _| true),
             _ => a.is_some() == b.is_some() && a.zip(b).is_none_or(|(a, b)| equal(a, b)),
         }
     })
 }
 
-/// Whether two objects have equal members, but for one that is compared otherwise.
+/// Returns whether two objects have equal members, where `same` compares the member `except`.
 fn same_members(
     a: &Map<String, Value>,
     b: &Map<String, Value>,
@@ -298,7 +300,7 @@ fn same_members(
         && same(a.get(except), b.get(except))
 }
 
-/// Puts the entries into `new`, with their former times where nothing else changed.
+/// Puts the entries into `new`, with their previous times if nothing else changed.
 fn finish(new: &mut Value, live: &Value, managed: &Managed, before: &Managed) {
     let unchanged = managed.same_but_times(before) && equal(new, live);
     managed::put(new, if unchanged { before } else { managed });

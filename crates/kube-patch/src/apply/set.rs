@@ -1,7 +1,7 @@
 //! Sets of field paths (structured-merge-diff's `fieldpath.Set`) and their wire form, FieldsV1.
 //!
-//! A set is a tree: a path is in it when its last element is a member of the node that the others lead to. A parent is not in
-//! a set because its children are. Elements are ordered as structured-merge-diff orders them.
+//! A set is a tree: a path is in it if its last element is a member of the node that the preceding elements lead to. A path
+//! is not in the set merely because its children are. Elements are ordered as in structured-merge-diff.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +15,13 @@ use crate::types::{Atom, Type};
 /// A step from a value to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathElement {
-    /// A member of an object: most names are short, and a path is copied with each that is in a set.
+    /// A member of an object. Most names are short, and each path in a set has its own copy.
     Field(SmolStr),
-    /// The item of a list whose fields have these values; sorted by name.
+    /// An item of a list, identified by the values of these fields, sorted by name.
     Key(Vec<(String, Ordered)>),
-    /// The item of a set.
+    /// An item of a set.
     Value(Ordered),
-    /// The item of an atomic list.
+    /// An item of an atomic list.
     Index(i64),
 }
 
@@ -36,14 +36,14 @@ pub(super) struct Set {
     children: BTreeMap<PathElement, Set>,
 }
 
-/// A `fieldsV1` is malformed.
+/// The error of a malformed `fieldsV1`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no path element")]
+#[error("{0:?} is not a path element")]
 pub(super) struct DecodeError(String);
 
 impl Set {
     pub(super) fn insert(&mut self, path: &[PathElement]) {
-        // The empty path is the whole object, which nobody owns.
+        // The empty path is the whole object, which has no owner.
         let Some((last, parents)) = path.split_last() else {
             return;
         };
@@ -103,13 +103,13 @@ impl Set {
         }
     }
 
-    /// The paths of `self` that are not in `other`; a parent in `other` takes no children with it.
+    /// Returns the paths of `self` that are not in `other`. A parent in `other` does not remove its children.
     pub(super) fn difference(mut self, other: &Self) -> Self {
         self.subtract(other, false);
         self
     }
 
-    /// The same, but a parent in `other` takes its children with it.
+    /// Like `difference`, but a parent in `other` also removes its children.
     pub(super) fn recursive_difference(mut self, other: &Self) -> Self {
         self.subtract(other, true);
         self
@@ -127,7 +127,7 @@ impl Set {
         });
     }
 
-    /// With the fields of structs as members, of which otherwise only the parts are.
+    /// Adds the fields of structs as members; otherwise only their parts are members.
     pub(super) fn with_named_fields(&self, kind: Option<Type<'_>>) -> Self {
         let Atom { map, list, .. } = kind.map(Type::atom).unwrap_or_default();
         let mut members = self.members.clone();
@@ -146,7 +146,7 @@ impl Set {
         Self { members, children }
     }
 
-    /// All paths, parents before children.
+    /// Returns all paths, parents before their children.
     pub(super) fn paths(&self) -> Vec<Vec<PathElement>> {
         let mut paths = Vec::new();
         self.collect(&mut Vec::new(), &mut paths);
@@ -164,7 +164,7 @@ impl Set {
         }
     }
 
-    /// As FieldsV1.
+    /// Encodes the set as FieldsV1.
     pub(super) fn encode(&self) -> Value {
         let mut fields = Map::new();
         for member in &self.members {
@@ -172,7 +172,7 @@ impl Set {
                 Value::Object(below) => below,
                 _ => Map::new(),
             });
-            // A member with children says so; one without is an empty object.
+            // A member with children is marked by a dot; one without children is an empty object.
             if self
                 .children
                 .get(member)
@@ -188,12 +188,12 @@ impl Set {
         Value::Object(fields)
     }
 
-    /// From FieldsV1; elements of a kind unknown are left out.
+    /// Decodes FieldsV1. Elements of unknown kinds are skipped.
     pub(super) fn decode(fields: &Value) -> Result<Self, DecodeError> {
         Self::read(fields).map(|(set, _)| set.unwrap_or_default())
     }
 
-    /// The paths below, and whether the parent itself is meant.
+    /// Returns the paths below, and whether the parent itself is a member.
     fn read(fields: &Value) -> Result<(Option<Self>, bool), DecodeError> {
         let Value::Object(fields) = fields else {
             return Err(DecodeError(fields.to_string()));
@@ -219,7 +219,7 @@ impl Set {
     }
 }
 
-/// Makes a set of paths of field names.
+/// Collects paths of field names into a set.
 impl<'a> FromIterator<&'a [&'a str]> for Set {
     fn from_iter<I: IntoIterator<Item = &'a [&'a str]>>(paths: I) -> Self {
         let mut set = Self::default();
@@ -245,7 +245,7 @@ impl PathElement {
         }
     }
 
-    /// None: of a kind unknown.
+    /// Decodes an element. `None` if its kind is unknown.
     fn decode(text: &str) -> Result<Option<Self>, DecodeError> {
         let error = || DecodeError(text.to_owned());
         let json = |json: &str| serde_json::from_str::<Value>(json).map_err(|_| error());
@@ -285,7 +285,7 @@ impl fmt::Display for PathElement {
     }
 }
 
-/// A path as people read it: `.spec.ports[port=80].name`.
+/// Formats a path for messages: `.spec.ports[port=80].name`.
 pub(super) fn display(path: &[PathElement]) -> String {
     path.iter().map(ToString::to_string).collect()
 }
@@ -310,7 +310,7 @@ impl Ord for Ordered {
     }
 }
 
-/// Whether two values are the same; 1 and 1.0 are.
+/// Returns whether two values are equal; 1 and 1.0 are.
 pub(super) fn equal(left: &Value, right: &Value) -> bool {
     compare(left, right).is_eq()
 }
@@ -345,7 +345,7 @@ fn compare(left: &Value, right: &Value) -> Ordering {
                 entries.sort_by(|(left, _), (right, _)| left.cmp(right));
                 entries
             };
-            // Mostly equal, and then there is no need to sort.
+            // Most are equal, and then there is no need to sort.
             if left.len() == right.len()
                 && left
                     .iter()
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding_refuses_what_is_none_and_leaves_out_what_is_unknown() {
+    fn decoding_refuses_malformed_elements_and_skips_unknown_ones() {
         assert_eq!(Set::decode(&json!({"x:future": {}, "f:a": {}})), Set::decode(&json!({"f:a": {}})));
         for fields in [
             json!({"f": {}}),

@@ -1,5 +1,5 @@
-//! `tests/recorded.json` holds sequences of writes and what a kube-apiserver 1.37.2 answered to each: the type is that of
-//! `tests/schema.json`, with a status subresource. Here the same writes are made, and must leave the same.
+//! `tests/recorded.json` holds sequences of writes and the responses of kube-apiserver 1.37.2. The type is that of
+//! `tests/schema.json`, with a status subresource. The tests repeat the writes, which must have the same results.
 
 use std::sync::LazyLock;
 
@@ -25,7 +25,7 @@ fn builtin(api_version: &str, kind: &str) -> ObjectType<'static> {
     name.and_then(|name| BUILTIN.get(name)).unwrap_or_else(ObjectType::deduced)
 }
 
-/// What a server does around an apply or another write of one object.
+/// The steps of a server around an apply or another write of one object.
 #[derive(Default)]
 struct Server {
     live: Option<Value>,
@@ -36,7 +36,7 @@ impl Server {
         let text = |field: &str| step.get(field).and_then(Value::as_str).unwrap_or_default();
         let body = &step["body"];
         let (api_version, kind) = type_of(self.live.as_ref().unwrap_or(body));
-        // A configuration may name another version than its endpoint's.
+        // A configuration may name a version other than its endpoint's.
         let custom = api_version.starts_with("web.helloworld/");
         let api_version = if custom { "web.helloworld/v1" } else { api_version }.to_owned();
         let types = if custom { BLOG.object() } else { builtin(&api_version, kind) };
@@ -67,14 +67,14 @@ impl Server {
         } else {
             let mut new = match live {
                 Some(live) if custom => crate::merge_patch(live, body).unwrap(),
-                // Of built-in kinds, which a real server defaults, the object is recorded that came of the write.
+                // For built-in kinds, which a real server defaults, the recording has the object after the write.
                 _ => body.clone(),
             };
             finish(&mut new);
             track(types, live, &mut new, &writer);
             new
         };
-        // Each endpoint takes its part of the object.
+        // Each endpoint takes only its part of the object.
         let status = if text("subresource") == "status" {
             let status = new["status"].clone();
             let entries = new["metadata"].get("managedFields").cloned();
@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-/// Entries without their times, in an order that does not depend on them.
+/// Returns the entries without their times, in an order that does not depend on them.
 fn entries(entries: &Value) -> Vec<Value> {
     let mut entries = entries.as_array().cloned().unwrap_or_default();
     for entry in &mut entries {
@@ -109,7 +109,7 @@ fn entries(entries: &Value) -> Vec<Value> {
     entries
 }
 
-/// The parts that the recording keeps.
+/// Returns the parts of an object that the recording has.
 fn object(object: &Value) -> Value {
     let mut object = object.clone();
     let metadata = object["metadata"].as_object_mut().unwrap();
@@ -120,7 +120,7 @@ fn object(object: &Value) -> Value {
 }
 
 #[test]
-fn writes_leave_what_kube_apiserver_leaves() {
+fn writes_have_the_results_of_kube_apiserver() {
     let sequences: Vec<Value> = serde_json::from_str(include_str!("tests/recorded.json")).unwrap();
     let mut wrong = Vec::new();
     for sequence in &sequences {
@@ -195,7 +195,7 @@ fn blog(spec: &Value) -> Value {
 }
 
 #[test]
-fn entries_stand_in_the_order_of_kube_apiserver() {
+fn entries_are_in_the_order_of_kube_apiserver() {
     let types = BLOG.object();
     let at = |second: u32| format!("2026-11-22T19:00:0{second}Z");
     let mut live = blog(&json!({"url": "a"}));
@@ -221,7 +221,7 @@ fn a_write_that_changes_nothing_keeps_the_times() {
     track(types, Some(&live), &mut again, &later);
     assert_eq!(again, live);
 
-    // What defaulting gives back was no change either.
+    // Values that defaulting restores are no change, either.
     let mut defaulted = live.clone();
     defaulted["spec"]["title"] = "untitled".into();
     let mut again = apply(types, Some(&live), &applied, &later, false).unwrap();
@@ -231,9 +231,9 @@ fn a_write_that_changes_nothing_keeps_the_times() {
     assert_eq!(again, defaulted);
 }
 
-/// A request has room for lists of 100,000 items.
+/// A request can hold lists of 100,000 items.
 #[test]
-fn large_lists_are_merged_in_good_time() {
+fn large_lists_are_merged_quickly() {
     let types = BLOG.object();
     let tags = |from: u32| (from..from + 20_000).map(|n| Value::from(n.to_string())).collect::<Vec<_>>();
     let start = std::time::Instant::now();
@@ -243,11 +243,11 @@ fn large_lists_are_merged_in_good_time() {
     let applied = blog(&json!({"tags": tags(10_000)}));
     let merged = apply(types, Some(&live), &applied, &writer("b", "2026-11-22T19:00:00Z"), false).unwrap();
     assert_eq!(merged["spec"]["tags"].as_array().unwrap().len(), 30_000);
-    // Comparing each item with each takes minutes.
+    // Comparing all pairs of items would take minutes.
     assert!(start.elapsed().as_secs() < 20);
 }
 
-/// Configurations of the recorded type: few names and values, so that they meet.
+/// Generates configurations of the recorded type, with few names and values, so that they overlap.
 fn spec(least: usize) -> impl Strategy<Value = Value> {
     let text = || prop::option::of(prop::sample::select(vec!["a", "b"]));
     let texts = || {
@@ -275,7 +275,7 @@ fn spec(least: usize) -> impl Strategy<Value = Value> {
     )
 }
 
-/// Anything, with names and values that mean something here.
+/// Generates any JSON, with names and values that have a meaning here.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -295,7 +295,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn applying_twice_is_applying_once(first in spec(0), second in spec(0)) {
+    fn applying_is_idempotent(first in spec(0), second in spec(0)) {
         let types = BLOG.object();
         let (other, own) = (writer("other", "2026-11-22T19:00:00Z"), writer("own", "2026-11-22T19:00:01Z"));
         let live = apply(types, None, &blog(&first), &other, false).unwrap();
@@ -306,7 +306,7 @@ proptest! {
     }
 
     #[test]
-    fn a_forced_apply_is_in_the_object(first in spec(0), second in spec(0)) {
+    fn a_forced_apply_takes_effect(first in spec(0), second in spec(0)) {
         let types = BLOG.object();
         let live = apply(types, None, &blog(&first), &writer("other", "2026-11-22T19:00:00Z"), false).unwrap();
         let new = apply(types, Some(&live), &blog(&second), &writer("own", "2026-11-22T19:00:00Z"), true).unwrap();
@@ -322,8 +322,8 @@ proptest! {
     }
 
     #[test]
-    fn an_empty_apply_removes_what_only_it_owned(first in spec(1), second in spec(1)) {
-        // A container that is owned empty becomes null when it loses its last part, here as in kube-apiserver.
+    fn an_empty_apply_removes_fields_without_other_owners(first in spec(1), second in spec(1)) {
+        // As in kube-apiserver, a container that is owned empty becomes null when it loses its last part.
         prop_assume!(first != json!({}));
         let types = BLOG.object();
         let (other, own) = (writer("other", "2026-11-22T19:00:00Z"), writer("own", "2026-11-22T19:00:00Z"));
@@ -332,7 +332,7 @@ proptest! {
         let spec = empty.get("spec").cloned().unwrap_or_default();
         prop_assert!(spec.as_object().is_none_or(Map::is_empty), "{}", spec);
 
-        // What the other one owns stays whole, whatever this one shared with it.
+        // The fields of the other manager are kept, even those that both own.
         let live = apply(types, None, &blog(&first), &other, false).unwrap();
         if let Ok(both) = apply(types, Some(&live), &blog(&second), &own, false) {
             let rest = apply(types, Some(&both), &blog(&json!({})), &own, false).unwrap();

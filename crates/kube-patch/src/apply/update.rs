@@ -1,4 +1,4 @@
-//! What a write does to ownership, and an apply to the object: structured-merge-diff's `merge.Updater`.
+//! The effect of a write on ownership, and of an apply on the object: structured-merge-diff's `merge.Updater`.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,10 @@ use super::set::{PathElement, Set, equal};
 use super::walk::{self, Comparison};
 use crate::types::Type;
 
-/// Fields that applying would take from others, by who has them.
+/// The fields that an apply would take from others, by manager.
 pub(super) type Conflicts = Vec<(Manager, Vec<Vec<PathElement>>)>;
 
-/// Why an apply was not done.
+/// The reason why an apply was refused.
 pub(super) enum Error {
     Conflicts(Conflicts),
     Merge(String),
@@ -25,12 +25,12 @@ pub(super) struct Update<'a> {
     pub(super) live: &'a Value,
     pub(super) manager: &'a Manager,
     pub(super) api_version: &'a str,
-    /// Fields that this endpoint does not take from its caller.
+    /// Fields that this endpoint ignores in requests.
     pub(super) reset: &'a Set,
 }
 
 impl Update<'_> {
-    /// Merges a configuration into the live object. None: that changes nothing.
+    /// Merges a configuration into the live object. `None` if this changes nothing.
     pub(super) fn apply(
         &self,
         config: &Value,
@@ -52,10 +52,10 @@ impl Update<'_> {
         Ok((!equal(self.live, &new)).then_some(new))
     }
 
-    /// Gives what `new` changes to the writer.
+    /// Makes the writer the owner of the changes in `new`.
     pub(super) fn update(&self, new: &Value, managed: &mut Managed) {
         self.reconcile(managed);
-        // With force there are no conflicts.
+        // With `force`, there are no conflicts.
         let Ok(changes) = self.transfer(new, managed, true) else { return };
         let own = managed.0.remove(self.manager);
         let (set, time) = own.map(|owned| (owned.set, owned.time)).unwrap_or_default();
@@ -76,7 +76,7 @@ impl Update<'_> {
         }
     }
 
-    /// Takes from all others what changed or went.
+    /// Removes changed and removed fields from all other managers.
     fn transfer(&self, new: &Value, managed: &mut Managed, force: bool) -> Result<Comparison, Conflicts> {
         let all = walk::compare(self.kind, self.live, new);
         if managed.0.keys().all(|manager| manager == self.manager) {
@@ -87,7 +87,7 @@ impl Update<'_> {
         let mut conflicts = Vec::new();
         let mut taken = Vec::new();
         for (manager, owned) in managed.0.iter().filter(|(manager, _)| *manager != self.manager) {
-            // What is reset is so in the version of the request alone.
+            // Fields are reset only in the version of the request.
             let changes = if owned.api_version == self.api_version { &own_version } else { &all };
             let mut conflict = owned.set.intersection(&changes.modified);
             conflict.extend(owned.set.intersection(&changes.added));
@@ -109,27 +109,27 @@ impl Update<'_> {
         Ok(own_version)
     }
 
-    /// Removes what the writer applied last time, does not now, and no one else owns.
+    /// Removes the fields that the writer applied last time but not now, and that no one else owns.
     fn prune(&self, merged: &Value, managed: &Managed, last: &Set) -> Value {
         let named = |set: &Set| set.with_named_fields(Some(self.kind));
         let (last, merged_set) = (named(last), named(&walk::field_set(self.kind, merged)));
         let pruned = walk::remove(self.kind, merged, &last);
 
-        // What others own, or the writer's new configuration has, comes back ...
+        // Restores what others own or the writer's new configuration has ...
         let mut owned = Set::default();
         managed.0.values().for_each(|entry| owned.extend(entry.set.clone()));
         let pruned_set = named(&walk::field_set(self.kind, &pruned));
         let gone = merged_set.clone().difference(&pruned_set.union(named(&owned)));
         let pruned = walk::remove(self.kind, merged, &gone);
 
-        // ... and what the writer never owned, which went with its parent.
+        // ... and what the writer never owned, but was removed with its parent.
         let pruned_set = named(&walk::field_set(self.kind, &pruned));
         let gone = merged_set.difference(&pruned_set).intersection(&last);
         walk::remove(self.kind, merged, &gone)
     }
 }
 
-/// Fields that are nobody's: the object's identity, and what the server itself writes.
+/// Removes the fields that have no owner: the object's identity, and the fields that the server itself writes.
 pub(super) fn strip(managed: &mut Managed, manager: &Manager) {
     const PATHS: [&[&str]; 12] = [
         &["apiVersion"],
@@ -154,7 +154,7 @@ pub(super) fn strip(managed: &mut Managed, manager: &Manager) {
     }
 }
 
-/// Whose entry an update is while it is made: its previous one is another's until then.
+/// Returns the manager of an update in progress: until it is done, its previous entry counts as another manager's.
 pub(super) fn current_operation(api_version: &str) -> Manager {
     Manager::new("current-operation", Operation::Update, api_version, "")
 }

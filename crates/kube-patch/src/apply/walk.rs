@@ -1,7 +1,7 @@
 //! Walks over typed values: structured-merge-diff's `typed` package.
 //!
-//! Each walk follows the type and the value together. A value that a walk meets has been checked by [`validate`] before;
-//! where it does not fit its type nonetheless, the walk takes it as one.
+//! Each walk follows the type and the value together. The values have been checked by [`validate`], but a walk must not panic
+//! if one does not fit its type.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::set::{Ordered, PathElement, Set, display, equal};
 use crate::types::{Atom, List, Relation, Scalar, Type};
 
-/// What one value has that another has not. No path is in more than one of the sets.
+/// The differences between two values. No path is in more than one of the sets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Comparison {
     pub(super) removed: Set,
@@ -20,7 +20,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Leaves these fields out, with all that is in them.
+    /// Removes these fields, with everything inside them.
     pub(super) fn without(self, fields: &Set) -> Self {
         Self {
             removed: self.removed.recursive_difference(fields),
@@ -30,7 +30,7 @@ impl Comparison {
     }
 }
 
-/// The element by which an item of a set or map list is known.
+/// Returns the element that identifies an item of a set or map list.
 pub(super) fn element_of(list: &List<'_>, item: &Value) -> Result<PathElement, String> {
     match list.relation {
         Relation::Atomic => Err("invalid indexing of non-associative list".to_owned()),
@@ -73,7 +73,7 @@ pub(super) fn element_of(list: &List<'_>, item: &Value) -> Result<PathElement, S
     }
 }
 
-/// What does not fit the type, as `.path: message`.
+/// Returns the errors of a value that does not fit the type, as `.path: message`.
 pub(super) fn validate(kind: Type<'_>, value: &Value, allow_duplicates: bool) -> Vec<String> {
     let mut errors = Vec::new();
     check(kind, value, allow_duplicates, &mut Vec::new(), &mut errors);
@@ -161,12 +161,12 @@ fn prefixed(path: &[PathElement], message: String) -> String {
     if path.is_empty() { message } else { format!("{}: {message}", display(path)) }
 }
 
-/// As Go's `%#v` prints structured-merge-diff's wrapper of a value.
+/// Formats a value as Go's `%#v` prints structured-merge-diff's wrapper of it.
 fn go_syntax(value: &Value) -> String {
     format!("&value.valueUnstructured{{Value:{value}}}")
 }
 
-/// As Go's `%v` prints the wrapper.
+/// Formats a value as Go's `%v` prints the wrapper.
 fn go_value(value: &Value) -> String {
     match value {
         Value::String(text) => format!("&{{{text}}}"),
@@ -174,7 +174,7 @@ fn go_value(value: &Value) -> String {
     }
 }
 
-/// All leaves and items that a value mentions.
+/// Returns the paths of all leaves and items of a value.
 pub(super) fn field_set(kind: Type<'_>, value: &Value) -> Set {
     let mut set = Set::default();
     mention(kind, value, &mut Vec::new(), &mut set);
@@ -205,7 +205,7 @@ fn mention(kind: Type<'_>, value: &Value, path: &mut Vec<PathElement>, set: &mut
         let Ok(items) = Index::new(&list, Some(value)) else { return };
         for element in items.by_element.keys() {
             path.push(element.clone());
-            // Of items that are there more than once only their being there is owned.
+            // Of duplicate items, only the existence is owned.
             if let Some(item) = items.once(element) {
                 mention(list.element, item, path, set);
             }
@@ -215,7 +215,7 @@ fn mention(kind: Type<'_>, value: &Value, path: &mut Vec<PathElement>, set: &mut
     }
 }
 
-/// The items of a list, each with the element by which it is known.
+/// The items of a list, each with the element that identifies it.
 struct Index<'v> {
     items: Vec<(PathElement, &'v Value)>,
     by_element: BTreeMap<PathElement, Vec<&'v Value>>,
@@ -242,7 +242,7 @@ impl<'v> Index<'v> {
         self.by_element.get(element).map_or(&[], Vec::as_slice)
     }
 
-    /// An item that is there exactly once.
+    /// Returns an item that occurs exactly once.
     fn once(&self, element: &PathElement) -> Option<&'v Value> {
         match self.all(element) {
             [item] => Some(item),
@@ -259,7 +259,7 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
-/// The forms in which two values are walked together: the left one's where they differ, and the right one's.
+/// Returns the forms in which two values are walked together: the left one's if they differ, and the right one's.
 fn forms<'a>(kind: Type<'a>, left: Option<&Value>, right: Option<&Value>) -> (Option<Atom<'a>>, Atom<'a>) {
     let form = |value: Option<&Value>| match value {
         Some(Value::Object(_)) => 0,
@@ -275,14 +275,14 @@ fn forms<'a>(kind: Type<'a>, left: Option<&Value>, right: Option<&Value>) -> (Op
     }
 }
 
-/// `left` with what `right` says; nothing is removed. None: both were empty.
+/// Merges `right` into `left`; nothing is removed. `None` if both are empty.
 pub(super) fn merge(
     kind: Type<'_>,
     left: Option<&Value>,
     right: Option<&Value>,
 ) -> Result<Option<Value>, String> {
     let keep_right = || right.or(left).cloned();
-    // Where the two differ in form, the right one's form decides what comes out.
+    // If the two differ in form, the right one's form determines the result.
     let (_, atom) = forms(kind, left, right);
     if let Some(map) = atom.map {
         if map.atomic || (is_empty(left) && is_empty(right)) {
@@ -314,7 +314,7 @@ pub(super) fn merge(
     }
 }
 
-/// Items of both lists, each once; those that both have in the right one's order, and the others where they stood.
+/// Merges the items of both lists: the shared ones in the order of `right`, the others at their previous places.
 fn merge_items(
     list: &List<'_>,
     left: Option<&Value>,
@@ -344,7 +344,7 @@ fn merge_items(
                 continue;
             }
             if rights.has(element) && next_shared.is_some_and(|next| next != element) {
-                // Both have it, and it is not its turn.
+                // Both have it, but it is not its turn.
                 l += 1;
                 continue;
             }
@@ -371,7 +371,7 @@ fn merge_items(
     Ok((!out.is_empty()).then_some(Value::Array(out)))
 }
 
-/// What `right` changes in `left`.
+/// Returns the changes from `left` to `right`.
 pub(super) fn compare(kind: Type<'_>, left: &Value, right: &Value) -> Comparison {
     let mut comparison = Comparison::default();
     difference(kind, Some(left), Some(right), &mut Vec::new(), &mut comparison);
@@ -451,7 +451,7 @@ fn compare_items(
     let only_right = rights.by_element.keys().filter(|element| !lefts.has(element));
     for element in lefts.by_element.keys().chain(only_right) {
         path.push(element.clone());
-        // Items that are there more than once are compared as one.
+        // Duplicate items are compared as one.
         match (lefts.all(element), rights.all(element)) {
             (left @ ([] | [_]), right @ ([] | [_])) => {
                 difference(list.element, left.first().copied(), right.first().copied(), path, out);
@@ -480,7 +480,7 @@ fn compare_items(
     }
 }
 
-/// The value without the items and members in the set. What loses all of its parts becomes null.
+/// Removes the items and members in the set from a value. A value that loses all of its parts becomes null.
 pub(super) fn remove(kind: Type<'_>, value: &Value, set: &Set) -> Value {
     let atom = kind.atom_of(Some(value));
     match value {
@@ -526,7 +526,7 @@ pub(super) fn remove(kind: Type<'_>, value: &Value, set: &Set) -> Value {
     }
 }
 
-/// A set that was written under an older schema, in terms of this one: who owned parts of what is atomic now owns it whole.
+/// Adapts a set that was written under an older schema: the owner of parts of a value that is atomic now owns it whole.
 pub(super) fn reconcile(kind: Type<'_>, set: Set) -> Set {
     let (mut gone, mut whole) = (Set::default(), Set::default());
     reconcile_below(kind, Some(&set), false, &mut Vec::new(), (&mut gone, &mut whole));

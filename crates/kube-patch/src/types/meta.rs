@@ -1,4 +1,4 @@
-//! The types that every set of types has.
+//! The types that are part of every set of types.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::node::TypeSet;
 use super::openapi;
 
-/// apimachinery's `ObjectMeta`, and what it refers to, which every set of types has.
+/// apimachinery's `ObjectMeta`, and the types that it refers to.
 pub(super) static META: LazyLock<TypeSet> = LazyLock::new(|| {
-    // A test reads the committed file.
+    // A test checks that the committed file parses.
     let schemas: Map<String, Value> = serde_json::from_str(include_str!("meta.json")).unwrap_or_default();
     openapi::types(&schemas)
 });

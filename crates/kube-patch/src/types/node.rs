@@ -1,4 +1,4 @@
-//! Types as they are described.
+//! Types as a schema describes them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,30 +12,30 @@ pub(super) struct TypeSet {
     pub(super) types: HashMap<String, Node>,
 }
 
-/// A type as it is described.
+/// A type as a schema describes it.
 #[derive(Debug)]
 pub(super) enum Node {
     Scalar(Scalar),
     List(Box<ListType>),
     Map(MapType),
-    /// A custom resource's value without a `type`: any scalar, or a list or map as described.
+    /// A custom resource's value without a `type`: any scalar, or a list or map as described here.
     Any(Box<(ListType, MapType)>),
-    /// The type that a value shows: maps merge by key, lists are atomic (`__untyped_deduced_`).
+    /// The type is deduced from the value: maps merge by key, lists are atomic (`__untyped_deduced_`).
     Deduced,
-    /// Anything, as one (`__untyped_atomic_`).
+    /// Any value, which is atomic (`__untyped_atomic_`).
     Atomic,
-    /// A type with a name.
+    /// A named type.
     Reference {
         name: String,
-        /// `x-kubernetes-map-type`, where the reference has its own.
+        /// `x-kubernetes-map-type`, if the reference has its own.
         atomic: Option<bool>,
         patch: PatchStrategy,
-        /// In Go the field is a struct and not a pointer to one, so that it is always there.
+        /// The field in Go is a struct and not a pointer to one, so it always exists.
         embedded: bool,
     },
 }
 
-/// What a scalar may be.
+/// The type of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scalar {
     Number,
@@ -65,11 +65,11 @@ pub(super) enum OwnedRelation {
 pub(super) struct MapType {
     pub(super) atomic: bool,
     pub(super) fields: BTreeMap<String, Node>,
-    /// The type of the members that are no fields. `None`: there are no others.
+    /// The type of the members that are not fields. `None`: there are no such members.
     pub(super) values: Option<Box<Node>>,
-    /// What a field is when it is left out.
+    /// The values of fields that are omitted.
     pub(super) defaults: BTreeMap<String, Value>,
-    /// What Go writes of a struct that nobody has written to: lists, null at first, and scalars that it never leaves out.
+    /// The members that Go writes for an empty struct: lists, which are null at first, and scalars that it never omits.
     pub(super) zero: BTreeMap<String, Value>,
 }
 

@@ -12,7 +12,7 @@ use super::{openapi, structural};
 
 /// The types of an OpenAPI document: how objects of each kind merge.
 ///
-/// Making them costs time linear in the document, and about as much memory. Keep them.
+/// Building them takes time linear in the document, and about as much memory. Keep them.
 #[derive(Debug, Default)]
 pub struct Definitions(TypeSet);
 
@@ -23,34 +23,34 @@ pub struct StructuralType {
     set: TypeSet,
 }
 
-/// How an object of one kind merges. Cheap to copy.
+/// Describes how an object of one kind merges. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectType<'a> {
     pub(crate) root: Type<'a>,
     pub(crate) source: Source,
 }
 
-/// Where a type is described, which decides in small things how kube-apiserver treats its objects.
+/// The source of a type, which affects details of how kube-apiserver treats its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A Go struct: fields are there before anything is written to them.
+    /// A Go struct: fields exist before anything is written to them.
     OpenApi,
     /// A CRD.
     Structural,
-    /// Nothing but the object.
+    /// Only the object.
     Deduced,
 }
 
 impl Definitions {
     /// Reads the schemas of a document, by name: `components.schemas` of OpenAPI v3, `definitions` of v2.
     ///
-    /// References may be `#/components/schemas/NAME`, `#/definitions/NAME` or the name itself, alone or as the one member of an
-    /// `allOf`. What is not understood merges like a value without a schema.
+    /// References may be `#/components/schemas/NAME`, `#/definitions/NAME` or just the name, either directly or as the only
+    /// member of an `allOf`. A schema that is not understood merges like a value without a schema.
     pub fn from_openapi<'a>(schemas: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Self {
         Self(openapi::types(schemas))
     }
 
-    /// The type of a kind by the name of its schema: `io.k8s.api.core.v1.Pod`.
+    /// Returns the type of a kind by the name of its schema: `io.k8s.api.core.v1.Pod`.
     pub fn get(&self, name: &str) -> Option<ObjectType<'_>> {
         let node = self.0.types.get(name)?;
         Some(ObjectType { root: Type { set: &self.0, node }, source: Source::OpenApi })
@@ -58,19 +58,20 @@ impl Definitions {
 }
 
 impl StructuralType {
-    /// Reads the `openAPIV3Schema` of a version of a CRD. A schema that kube-apiserver would refuse gives a type all the same.
+    /// Reads the `openAPIV3Schema` of a version of a CRD. A schema that kube-apiserver would refuse also yields a type.
     pub fn from_schema(openapi: &Value) -> Self {
         Self { root: structural::root(openapi), set: TypeSet::default() }
     }
 
-    /// The type of whole objects.
+    /// Returns the type of whole objects.
     pub fn object(&self) -> ObjectType<'_> {
         ObjectType { root: Type { set: &self.set, node: &self.root }, source: Source::Structural }
     }
 }
 
 impl ObjectType<'static> {
-    /// The type of an object of which nothing is known: maps merge by key, lists are atomic, and `metadata` is as everywhere.
+    /// Returns the type of an object without a schema: maps merge by key, lists are atomic, and `metadata` merges as in any
+    /// other object.
     pub fn deduced() -> Self {
         static ROOT: LazyLock<Node> = LazyLock::new(|| {
             let metadata = Node::reference(OBJECT_META);

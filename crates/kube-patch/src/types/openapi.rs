@@ -1,4 +1,4 @@
-//! Types of built-in kinds, from the schemas that kube-apiserver publishes of its Go structs.
+//! Types of built-in kinds, from the schemas that kube-apiserver publishes for its Go structs.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use super::node::{ListType, MapType, Node, OwnedRelation, PatchStrategy, Scalar, TypeSet};
 
-/// The types that the schemas of a document describe.
+/// Returns the types that the schemas of a document describe.
 pub(super) fn types<'a>(schemas: impl IntoIterator<Item = (&'a String, &'a Value)>) -> TypeSet {
     let types = schemas.into_iter().map(|(name, schema)| (name.clone(), node(schema)));
     TypeSet { types: types.collect() }
 }
 
-/// The type that a schema describes.
+/// Returns the type that a schema describes.
 fn node(schema: &Value) -> Node {
     let text = |key: &str| schema[key].as_str();
     let map_type = text("x-kubernetes-map-type").map(|it| it == "atomic");
@@ -53,7 +53,7 @@ fn node(schema: &Value) -> Node {
     }
 }
 
-/// The name that a schema refers to, itself or in an `allOf` beside a default.
+/// Returns the name that a schema refers to, directly or in an `allOf` next to a default.
 fn reference(schema: &Value) -> Option<&str> {
     let target = schema["$ref"].as_str().or_else(|| match schema["allOf"].as_array()?.as_slice() {
         [only] => only["$ref"].as_str(),
@@ -63,7 +63,7 @@ fn reference(schema: &Value) -> Option<&str> {
     Some(prefixes.iter().find_map(|prefix| target.strip_prefix(prefix)).unwrap_or(target))
 }
 
-/// A list merges in an apply as its list type says, or else as its patch strategy does.
+/// Reads a list. In an apply it merges according to its list type, or else according to its patch strategy.
 fn list(schema: &Value, patch: PatchStrategy) -> ListType {
     let texts = |value: &Value| match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

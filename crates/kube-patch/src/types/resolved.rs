@@ -1,4 +1,4 @@
-//! Types as values meet them: with the names that they refer to looked up.
+//! Types as they are applied to values, with references resolved.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ pub(crate) struct Type<'a> {
     pub(super) node: &'a Node,
 }
 
-/// What values a type admits; more than one form where the schema has no `type`.
+/// The values that a type admits; more than one form if the schema has no `type`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Atom<'a> {
     pub(crate) scalar: Option<Scalar>,
@@ -26,14 +26,14 @@ pub(crate) struct List<'a> {
     pub(crate) element: Type<'a>,
 }
 
-/// How the items of a list belong together.
+/// The relation between the items of a list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Relation<'a> {
     /// The list is one value.
     Atomic,
-    /// Each item is one, known by itself.
+    /// Each item is a value, identified by itself.
     Set,
-    /// Each item is an object, known by these of its fields.
+    /// Each item is an object, identified by these of its fields.
     Map(&'a [String]),
 }
 
@@ -49,10 +49,10 @@ pub(crate) struct Map<'a> {
 /// How a strategic merge patch treats one member of a map.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MemberStrategy<'a> {
-    /// The type of the member, or of its items if it is a list. `None`: not known.
+    /// The type of the member, or of its items if it is a list. `None`: unknown.
     pub(crate) of: Option<Type<'a>>,
     pub(crate) patch: PatchStrategy,
-    /// The field by which items of a list are known.
+    /// The field that identifies the items of a list.
     pub(crate) merge_key: Option<&'a str>,
 }
 
@@ -66,13 +66,13 @@ impl TypeSet {
 }
 
 impl<'a> Type<'a> {
-    /// The type that a value shows.
+    /// Returns the type that is deduced from the value.
     pub(crate) fn deduced() -> Self {
         Self { set: &META, node: &Node::Deduced }
     }
 
-    /// The type that the name of a reference leads to, itself if it is not one. `None`: the name leads nowhere, or to another
-    /// name, as no document of kube-apiserver does.
+    /// Returns the type that a reference leads to, or the type itself if it is not a reference. `None` if the name is unknown
+    /// or leads to another reference, which does not happen in kube-apiserver's documents.
     fn resolved(self) -> Option<Self> {
         match self.node {
             Node::Reference { name, .. } => {
@@ -82,7 +82,7 @@ impl<'a> Type<'a> {
         }
     }
 
-    /// All forms that the type admits.
+    /// Returns all forms that the type admits.
     pub(crate) fn atom(self) -> Atom<'a> {
         let set = self.set;
         match self.node {
@@ -107,7 +107,7 @@ impl<'a> Type<'a> {
         }
     }
 
-    /// The form that a value has, if the type admits it; else all, so that validation can report it.
+    /// Returns the form of a value, if the type admits it; otherwise all forms, so that validation can report the error.
     pub(crate) fn atom_of(self, value: Option<&Value>) -> Atom<'a> {
         let atom = self.atom();
         match value {
@@ -120,7 +120,7 @@ impl<'a> Type<'a> {
         }
     }
 
-    /// A value of the type before anything is written to it: what Go has there already belongs to nobody once it is written.
+    /// Returns a value of the type before anything is written to it. A write of what Go already has there gets no owner.
     pub(crate) fn zero(self) -> Value {
         match self.resolved().map(|it| (it.set, it.node)) {
             Some((set, Node::Map(map))) if map.values.is_none() => {
@@ -132,7 +132,7 @@ impl<'a> Type<'a> {
         }
     }
 
-    /// An object as Go has it decoded: its embedded structs are there, and a null is as if it were not there.
+    /// Returns an object as Go decodes it: embedded structs exist, and null counts as absent.
     pub(crate) fn decoded(self, object: &Value) -> Value {
         let (Node::Map(map), Value::Object(members)) = (self.node, object) else {
             return object.clone();
@@ -147,7 +147,7 @@ impl<'a> Type<'a> {
         Value::Object(members)
     }
 
-    /// How a strategic merge patch treats the member `name`.
+    /// Returns how a strategic merge patch treats the member `name`.
     pub(crate) fn member_strategy(self, name: &str) -> MemberStrategy<'a> {
         let Some(Self { set, node: Node::Map(map) }) = self.resolved() else {
             return MemberStrategy::default();
@@ -183,7 +183,7 @@ impl<'a> List<'a> {
 }
 
 impl MapType {
-    /// The fields that are structs in Go, and always there.
+    /// Returns the fields that are structs in Go, and so always exist.
     fn embedded<'a>(&'a self, set: &'a TypeSet) -> impl Iterator<Item = (&'a str, Type<'a>)> {
         let embedded =
             self.fields.iter().filter(|(_, node)| matches!(node, Node::Reference { embedded: true, .. }));
@@ -196,19 +196,19 @@ impl<'a> Map<'a> {
         Self { atomic: map.atomic, set, described: Some(map), values: map.values.as_deref() }
     }
 
-    /// The type of the value under `name`, and whether the name is a field's. `None`: there is no such field.
+    /// Returns the type of the value under `name`, and whether it is a field. `None` if there is no such member.
     pub(crate) fn member(self, name: &str) -> Option<(Type<'a>, bool)> {
         let field = self.described.and_then(|map| map.fields.get(name)).map(|node| (node, true));
         let (node, is_field) = field.or(self.values.map(|node| (node, false)))?;
         Some((Type { set: self.set, node }, is_field))
     }
 
-    /// What a field is when it is left out.
+    /// Returns the value of a field that is omitted.
     pub(crate) fn default_of(self, name: &str) -> Option<Value> {
         self.described?.defaults.get(name).cloned()
     }
 
-    /// Whether it has no fields and takes any value, so that nothing is known of what is atomic in it.
+    /// Returns whether it has no fields and accepts any value, so that nothing is known about atomic parts.
     pub(crate) fn is_untyped(self) -> bool {
         matches!(self.values, Some(Node::Deduced)) && self.described.is_none_or(|map| map.fields.is_empty())
     }

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::node::{ListType, MapType, Node, OBJECT_META, OwnedRelation, PatchStrategy, Scalar};
 
-/// The type of whole objects, which have `apiVersion`, `kind` and `metadata` whatever the schema says.
+/// Returns the type of whole objects, which have `apiVersion`, `kind` and `metadata` regardless of the schema.
 pub(super) fn root(schema: &Value) -> Node {
     node(schema, false, true)
 }
 
-/// `preserve`: something above keeps unknown fields.
+/// `preserve`: whether a schema above keeps unknown fields.
 fn node(schema: &Value, preserve: bool, is_resource: bool) -> Node {
     let preserve = preserve || schema["x-kubernetes-preserve-unknown-fields"] == true;
     let scalar = Node::Scalar;

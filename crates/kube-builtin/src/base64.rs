@@ -3,18 +3,18 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// A text in its canonical form (line ends do not count), or Go's words for where it goes wrong.
+/// Returns a text in its canonical form (line breaks are ignored), or Go's message with the position of the error.
 pub(crate) fn canonical(text: &str) -> Result<String, String> {
     let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     match BASE64_STANDARD.decode(&plain) {
         Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes)),
-        // The same bits, but for those that stand for nothing.
+        // The same bits, except for trailing ones without a meaning.
         Err(base64::DecodeError::InvalidLastSymbol { .. }) => Ok(plain),
         Err(_) => Err(format!("illegal base64 data at input byte {}", wrong_at(text.as_bytes()))),
     }
 }
 
-/// Where Go's decoder stops: at a character that is none of its own, else at the beginning of four that are not whole.
+/// Returns where Go's decoder stops: at an invalid character, else at the start of an incomplete group of four.
 fn wrong_at(text: &[u8]) -> usize {
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let mut group = 0;

@@ -1,4 +1,5 @@
-//! One stored object in two API groups: an Event of the core group is one of `events.k8s.io`, whose fields have other names.
+//! One stored object in two API groups: an Event of the core group is also one of `events.k8s.io`, whose fields differ in
+//! name.
 
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::decode::decode;
 const CORE: &str = "v1";
 const EVENTS: &str = "events.k8s.io/v1";
 
-/// The names in the core group and in the other one.
+/// The names of fields in the core group and in `events.k8s.io`.
 const NAMES: [(&str, &str); 7] = [
     ("count", "deprecatedCount"),
     ("firstTimestamp", "deprecatedFirstTimestamp"),
@@ -18,12 +19,12 @@ const NAMES: [(&str, &str); 7] = [
     ("source", "deprecatedSource"),
 ];
 
-/// The group under which a resource's objects are stored: Events of `events.k8s.io` are those of the core group.
+/// Returns the group under which a resource's objects are stored: Events of `events.k8s.io` are those of the core group.
 pub fn storage_group<'a>(group: &'a str, plural: &str) -> &'a str {
     if (group, plural) == ("events.k8s.io", "events") { "" } else { group }
 }
 
-/// Gives an Event of the other group the fields that it has in `api_version`; everything else is as it was.
+/// Converts an Event of the other group to the fields that it has in `api_version`. Other objects do not change.
 pub fn convert(object: &mut Value, api_version: &str) {
     let from = object["apiVersion"].as_str().unwrap_or_default();
     let to_core = match (from, api_version) {
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_goes_both_ways() {
+    fn an_event_is_converted_both_ways() {
         let core = json!({
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a"}, "involvedObject": {"name": "b"}, "message": "c",
             "source": {"component": "d"}, "reportingComponent": "e", "count": 2,

@@ -1,6 +1,6 @@
-//! The JSON of a built-in kind as Go has it once it is decoded into its struct and written again.
+//! The JSON of a built-in kind as Go writes it after decoding it into its struct.
 //!
-//! The depth of the recursion is that of the JSON, which its parser bounds.
+//! The recursion depth is that of the JSON, which its parser limits.
 
 use kube_validation::{Quantity, go::json_type};
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::messages::{Field, FieldType, Message, Messages, Shape};
 use crate::{base64, time};
 
-/// An object in its Go type.
+/// An object as its Go type writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// The object as Go writes it.
@@ -17,18 +17,18 @@ pub struct Decoded {
     pub unknown: Vec<String>,
 }
 
-/// A value has the wrong type. The text is Go's message.
+/// The error of a value with the wrong type. The text is Go's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TypeMismatch(pub(crate) String);
 
-/// Reads an object of a kind into its Go type and writes it again. `None`: the kind is not built in.
+/// Reads an object of a kind into its Go type and writes it again. `None` if the kind is not built in.
 ///
-/// Members that the type does not have are dropped and reported, null counts as absent, what Go never leaves out is added, and
-/// quantities, times and base64 are written in their canonical form.
+/// Members that the type does not have are dropped and reported, null counts as absent, fields that Go never omits are added,
+/// and quantities, times and base64 are written in their canonical form.
 ///
 /// # Errors
-/// When a value has the wrong type, in the words of `encoding/json`.
+/// Fails if a value has the wrong type, with the message of `encoding/json`.
 pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<Decoded, TypeMismatch>> {
     let messages = Messages::get();
     let message = messages.find(api_version, kind)?;
@@ -36,26 +36,26 @@ pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<De
     Some(decoder.whole(message, object).map_err(TypeMismatch))
 }
 
-/// The status of a kind before anything is written to it: null, or what Go never leaves out.
+/// Returns the status of a kind before anything is written to it: null, or the fields that Go never omits.
 pub fn zero_status(api_version: &str, kind: &str) -> Value {
     let decoded = decode(api_version, kind, &Value::Object(Map::new()));
     decoded.and_then(Result::ok).map_or(Value::Null, |mut it| it.object["status"].take())
 }
 
-/// Where a value is: the struct that has it as a field, and the names of the fields above it.
+/// The place of a value: the struct that has it as a field, and the names of the fields above it.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     structure: &'a str,
-    /// As Go tells it, without indices.
+    /// As Go reports it, without indices.
     fields: &'a str,
-    /// As a client knows it.
+    /// As clients know it.
     path: &'a str,
 }
 
 struct Decoder {
     messages: &'static Messages,
     unknown: Vec<String>,
-    /// Go goes on after a value of a wrong type, and tells of the first in the end.
+    /// Go continues after a value of the wrong type, and reports the first one in the end.
     mismatch: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Decoder {
         Ok(Decoded { object: out.into(), unknown })
     }
 
-    /// Decodes the fields of a struct, and takes them from `rest`.
+    /// Decodes the fields of a struct, and removes them from `rest`.
     fn structure<'a>(
         &mut self,
         message: &Message,
@@ -100,7 +100,7 @@ impl Decoder {
                 if base.is_empty() { name.to_owned() } else { format!("{base}.{name}") }
             };
             let Some(name) = &field.json else {
-                // An embedded struct: its fields stand among the others.
+                // An embedded struct: its fields are among the others.
                 if let FieldType::Message(index) = field.r#type
                     && let Some(embedded) = self.messages.at(index)
                 {
@@ -124,10 +124,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// Adds a field to an object, as its tag says. None: nil, or what a value is without being set.
+    /// Adds a field to an object, according to its tag. `None`: nil, or the zero value of an unset field.
     fn put(&mut self, field: &Field, name: &str, value: Option<Value>, out: &mut Map<String, Value>) {
         let is_empty = match &value {
-            // Go's nil, and the empty string and the like that `omitempty` leaves out; a struct never is empty.
+            // Go's nil, and zero values such as the empty string, which `omitempty` omits; a struct is never empty.
             None => field.shape != Shape::Value || !matches!(field.r#type, FieldType::Message(_)),
             Some(_) if field.shape == Shape::Pointer => false,
             Some(Value::String(text)) => {
@@ -154,7 +154,7 @@ impl Decoder {
         out.insert(name.to_owned(), value);
     }
 
-    /// The value of a field; none if it is of the wrong type.
+    /// Returns the value of a field. `None` if it has the wrong type.
     fn field(&mut self, field: &Field, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
         match (field.shape, value) {
             (Shape::Value | Shape::Pointer, value) => self.value(field.r#type, value, place),
@@ -223,7 +223,7 @@ impl Decoder {
                 let items = items.iter().map(|item| self.element(FieldType::String, item, place));
                 Some(items.collect::<Result<Vec<_>, _>>()?.into())
             }
-            // What is in these is looked at by those who know them.
+            // These are checked elsewhere.
             (
                 FieldType::Json
                 | FieldType::SchemaOrArray
@@ -238,11 +238,11 @@ impl Decoder {
         })
     }
 
-    /// Notes that a value is of the wrong type.
+    /// Records that a value has the wrong type.
     fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &str) -> Option<Value> {
         let Place { structure, fields, .. } = place;
         let what = json_type(value);
-        // Which number it is is told where numbers are expected.
+        // The number itself is shown only if an integer is expected.
         let what = match value {
             Value::Number(number) if expected.starts_with("int") => format!("{what} {number}"),
             _ => what.to_owned(),
@@ -255,7 +255,7 @@ impl Decoder {
         None
     }
 
-    /// What a value is that nobody has set.
+    /// Returns the value of a field that is not set.
     fn zero(&mut self, r#type: FieldType) -> Value {
         match r#type {
             FieldType::String => "".into(),
@@ -267,7 +267,7 @@ impl Decoder {
                 let Some(message) = self.messages.at(index) else { return Value::Null };
                 let nothing = Map::new();
                 let place = Place { structure: "", fields: "", path: "" };
-                // Of what is not there nothing is of the wrong type.
+                // Absent values cannot have the wrong type.
                 let _ = self.structure(message, &nothing, place, &mut Vec::new(), &mut out);
                 out.into()
             }
@@ -294,12 +294,12 @@ impl Decoder {
     }
 }
 
-/// A quantity in its canonical form.
+/// Returns a quantity in its canonical form.
 fn quantity(text: &str) -> Result<String, String> {
     Quantity::canonicalize(text).map_err(|error| error.to_string())
 }
 
-/// What brings paths into the order of an object whose members are sorted.
+/// Returns the sort key that puts paths in the order of an object with sorted members.
 fn place_in_order(path: &str) -> Vec<(String, usize)> {
     let parts = path.split(['.', '[']);
     parts
@@ -310,7 +310,7 @@ fn place_in_order(path: &str) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// Whether Go writes a value that nobody has set although its tag says `omitempty`: one of a struct with a text of its own.
+/// Returns whether Go writes an unset value despite `omitempty`: a struct with its own JSON encoding.
 fn never_empty(field: &Field) -> bool {
     field.shape == Shape::Value
         && matches!(
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_told_in_gos_words() {
+    fn wrong_types_have_the_message_of_go() {
         let with = |container: Value| json!({"containers": [container]});
         for (spec, words) in [
             (json!(3), "number into Go struct field Pod.spec of type v1.PodSpec"),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_not_known_is_none() {
+    fn an_unknown_kind_is_not_decoded() {
         assert_eq!(decode("example.com/v1", "Pod", &json!({})), None);
     }
 }

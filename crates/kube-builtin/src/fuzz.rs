@@ -1,16 +1,17 @@
-//! What must hold of any bytes that claim to be an object of a built-in kind. `fuzz/README.md` of the repository says who calls this.
+//! Properties that hold for any bytes that claim to be an object of a built-in kind. `fuzz/README.md` in the repository
+//! describes who calls these functions.
 
 use serde_json::Value;
 
 use crate::{apply_defaults, decode, protobuf, validate};
 
-/// A body is refused, or read as an object that its type knows.
+/// A body is refused, or decoded to an object that satisfies its type.
 pub fn protobuf(input: &[u8]) {
     let Ok(object) = protobuf::decode(input, "v1", "ConfigMap") else { return };
     known(&object);
 }
 
-/// An object in JSON is refused, or brought into a form that stays as it is.
+/// An object in JSON is refused, or decoding and defaulting it are idempotent.
 pub fn object(input: &[u8]) {
     if let Ok(object) = serde_json::from_slice(input) {
         known(&object);

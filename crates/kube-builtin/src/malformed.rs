@@ -1,8 +1,9 @@
-//! What is wrong with a protobuf body, in the words of kube-apiserver.
+//! The errors of protobuf bodies, with the messages of kube-apiserver.
 
-/// What is wrong with the bytes of a protobuf body.
+/// The reason why the bytes of a protobuf body are malformed.
 ///
-/// The texts up to [`Malformed::WireType`] are those of the code that gogo/protobuf generates and of apimachinery's serializer.
+/// The texts up to [`Malformed::WireType`] are those of the code that gogo/protobuf generates, and of apimachinery's
+/// serializer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -15,7 +16,7 @@ pub enum Malformed {
     /// Nothing follows the prefix.
     #[error("empty body")]
     EmptyBody,
-    /// The type is not one of a built-in kind.
+    /// The type is not that of a built-in kind.
     #[error(
         "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
     )]
@@ -34,7 +35,7 @@ pub enum Malformed {
     /// A length is negative.
     #[error("proto: negative length found during unmarshaling")]
     NegativeLength,
-    /// A group ends that did not begin.
+    /// A group ends that did not start.
     #[error("proto: {message}: wiretype end group for non-group")]
     EndGroup {
         /// The message around it.
@@ -50,16 +51,16 @@ pub enum Malformed {
         message: String,
         /// The number of the field.
         number: i32,
-        /// How the field is written.
+        /// The wire type of the field.
         wire: u64,
     },
     /// A wire type that does not exist.
     #[error("proto: illegal wireType {0}")]
     IllegalWireType(u8),
-    /// A field is written in another way than its type is.
+    /// A field has a wire type other than that of its type.
     #[error("proto: wrong wireType = {wire} for field {field}")]
     WireType {
-        /// How the field is written.
+        /// The wire type of the field.
         wire: u8,
         /// Its name in Go.
         field: String,
@@ -67,22 +68,22 @@ pub enum Malformed {
     /// A quantity is malformed.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Quantity,
-    /// An `IntOrString` is neither.
+    /// An `IntOrString` is neither an integer nor a string.
     #[error("impossible IntOrString.Type")]
     IntOrString,
-    /// A time lies outside of the years that RFC 3339 can write.
-    #[error("a time lies outside of the years that RFC 3339 can write")]
+    /// A time is outside of the years that RFC 3339 can represent.
+    #[error("a time is outside of the years that RFC 3339 can represent")]
     Time,
-    /// A number is infinite or NaN, which JSON cannot write.
-    #[error("a number is infinite or none")]
+    /// A number is infinite or NaN, which JSON cannot represent.
+    #[error("a number is infinite or NaN")]
     Number,
     /// The JSON in a field is malformed.
     #[error("the JSON in a field is malformed: {0}")]
     Json(String),
-    /// Messages are nested more deeply than the 100 that are allowed.
-    #[error("messages lie in more than {0} others")]
+    /// Messages are nested more deeply than the limit of 100.
+    #[error("messages are nested more than {0} levels deep")]
     TooDeep(usize),
-    /// There are more than the 500,000 values that are allowed.
+    /// There are more values than the limit of 500,000.
     #[error("more than {0} values")]
     TooMany(usize),
 }

@@ -1,4 +1,4 @@
-//! The messages of the built-in kinds: of each field its number, its Go name and type, and its `json` tag.
+//! The messages of the built-in kinds: the number, the Go name, the type, and the `json` tag of each field.
 //!
 //! `cargo xtask protobuf` writes `messages.json` from kubernetes' Go modules.
 
@@ -11,7 +11,7 @@ use crate::wire::WireType;
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     messages: Vec<Message>,
-    /// By API version and name.
+    /// By API version and name of the message.
     indices: HashMap<String, usize>,
 }
 
@@ -28,29 +28,29 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) number: i32,
-    /// In Go.
+    /// The name in Go.
     pub(crate) name: String,
-    /// The name in JSON; none of an embedded struct, whose fields stand among the others there.
+    /// The name in JSON. `None` for an embedded struct, whose fields are among the others there.
     pub(crate) json: Option<String>,
     pub(crate) shape: Shape,
     pub(crate) r#type: FieldType,
-    /// Whether JSON leaves out an empty value.
+    /// Whether JSON omits an empty value.
     pub(crate) omit_empty: bool,
-    /// Whether JSON leaves out a zero struct.
+    /// Whether JSON omits a zero struct.
     pub(crate) omit_zero: bool,
 }
 
-/// How Go holds a field.
+/// The way in which Go stores a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Value,
     Pointer,
     List,
-    /// By text.
+    /// With keys of text.
     Map,
 }
 
-/// Of what a field is, or its elements are.
+/// The type of a field, or of its elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldType {
     String,
@@ -59,7 +59,7 @@ pub(crate) enum FieldType {
     Int32,
     Int64,
     Double,
-    /// A named slice of strings, as `ExtraValue`: in protobuf a message of its own.
+    /// A named slice of strings, such as `ExtraValue`: a message of its own in protobuf.
     Strings,
     Time,
     MicroTime,
@@ -73,25 +73,25 @@ pub(crate) enum FieldType {
     Message(usize),
 }
 
-/// The file: by API version and name of the message, its fields.
+/// The committed file: fields, by API version and name of the message.
 type File = BTreeMap<String, BTreeMap<String, Vec<(i32, String, String, String)>>>;
 
 impl Messages {
-    /// The messages of kubernetes 1.37; the first call reads them.
+    /// Returns the messages of kubernetes 1.37. The first call parses them.
     pub(crate) fn get() -> &'static Self {
-        // A test holds that the committed file is read whole.
+        // A test ensures that the committed file parses.
         static MESSAGES: LazyLock<Messages> =
             LazyLock::new(|| Messages::parse(include_str!("../data/messages.json")).unwrap_or_default());
         &MESSAGES
     }
 
-    /// The message of a kind. `DeleteOptions` is a kind of every API version.
+    /// Returns the message of a kind. `DeleteOptions` is a kind of every API version.
     pub(crate) fn find(&self, api_version: &str, kind: &str) -> Option<&Message> {
         let api_version = if kind == "DeleteOptions" { "meta.k8s.io/v1" } else { api_version };
         self.indices.get(&format!("{api_version}.{kind}")).and_then(|index| self.messages.get(*index))
     }
 
-    /// The message that a field is of.
+    /// Returns the message that is the type of a field.
     pub(crate) fn at(&self, index: usize) -> Option<&Message> {
         self.messages.get(index)
     }
@@ -120,7 +120,7 @@ impl Messages {
 }
 
 impl Message {
-    /// As Go names it outside of its package: `v1.Pod`.
+    /// Returns the name that Go uses outside of the package: `v1.Pod`.
     pub(crate) fn go_name(&self) -> String {
         format!("{}.{}", self.version, self.name)
     }
@@ -173,7 +173,7 @@ impl FieldType {
             "SchemaOrArray" => Self::SchemaOrArray,
             "SchemaOrBool" => Self::SchemaOrBool,
             "SchemaOrStrings" => Self::SchemaOrStrings,
-            // With its API version if that is another.
+            // The name includes the API version if that differs.
             message if message.contains('.') => Self::Message(*indices.get(message)?),
             message => Self::Message(*indices.get(&format!("{api_version}.{message}"))?),
         })
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_missing_is_no_file() {
+    fn a_file_with_a_missing_message_is_refused() {
         assert!(Messages::parse(r#"{"v1": {"A": [[1, "B", "B", "b"]]}}"#).is_none());
     }
 }

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-/// RBAC's roles and bindings and the PriorityClasses, as kube-apiserver 1.37 creates them, and the Service `kubernetes`.
+/// Returns RBAC's roles and bindings and the PriorityClasses as kube-apiserver 1.37 creates them, and the Service
+/// `kubernetes`.
 ///
-/// They have neither `uid` nor `creationTimestamp`. `cargo xtask builtin` writes `data/objects.json`. Parses the committed data:
-/// keep the result.
+/// They have neither `uid` nor `creationTimestamp`. `cargo xtask builtin` writes `data/objects.json`. Each call parses the
+/// committed data, so keep the result.
 pub fn initial() -> Vec<Value> {
-    // A test holds that the committed file parses.
+    // A test ensures that the committed file parses.
     let mut objects: Vec<Value> =
         serde_json::from_str(include_str!("../data/objects.json")).unwrap_or_default();
     objects.push(json!({

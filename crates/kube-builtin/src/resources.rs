@@ -1,4 +1,4 @@
-//! The resources that kube-apiserver 1.37 has without any definition, as its discovery reports them.
+//! The resources that kube-apiserver 1.37 serves without any definition, according to its discovery.
 //!
 //! `cargo xtask builtin` writes `data/resources.json`.
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Group {
-    /// Empty for the core group.
+    /// The name; empty for the core group.
     #[serde(rename = "group")]
     pub name: String,
-    /// In order of preference.
+    /// The versions, in order of preference.
     pub versions: Vec<Version>,
 }
 
@@ -19,10 +19,10 @@ pub struct Group {
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Version {
-    /// `v1`
+    /// The name: `v1`
     #[serde(rename = "version")]
     pub name: String,
-    /// By name.
+    /// The resources, ordered by name.
     pub resources: Vec<Resource>,
 }
 
@@ -33,45 +33,45 @@ pub struct Version {
 pub struct Resource {
     /// The name in paths: `pods`.
     pub plural: String,
-    /// `pod`
+    /// The singular name: `pod`
     pub singular: String,
-    /// `Pod`
+    /// The kind of its objects: `Pod`
     pub kind: String,
-    /// Whether its objects are in namespaces.
+    /// Whether its objects are namespaced.
     pub namespaced: bool,
-    /// What can be done with it, in the order of discovery.
+    /// The supported verbs, in the order of discovery.
     pub verbs: Vec<String>,
-    /// `po`
+    /// The short names, such as `po`.
     pub short_names: Vec<String>,
-    /// `all`
+    /// The categories, such as `all`.
     pub categories: Vec<String>,
-    /// `pods/status` and the like.
+    /// The subresources, such as `pods/status`.
     pub subresources: Vec<Subresource>,
 }
 
-/// A part of a resource that has requests of its own.
+/// A part of a resource with its own requests.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Subresource {
-    /// `status`
+    /// The name: `status`
     pub name: String,
-    /// The group of the objects that it takes and returns. With `version` and `kind` empty: as its resource's.
+    /// The group of the objects that it accepts and returns. If this, `version` and `kind` are empty: those of its resource.
     pub group: String,
     /// Their version.
     pub version: String,
     /// Their kind.
     pub kind: String,
-    /// What can be done with it.
+    /// The supported verbs.
     pub verbs: Vec<String>,
 }
 
-/// All groups, the core group first. Parses the committed data: keep the result.
+/// Returns all groups, the core group first. Each call parses the committed data, so keep the result.
 pub fn groups() -> Vec<Group> {
-    // A test holds that the committed file parses.
+    // A test ensures that the committed file parses.
     serde_json::from_str(include_str!("../data/resources.json")).unwrap_or_default()
 }
 
-/// The warning that kube-apiserver adds to each answer for a deprecated kind.
+/// Returns the warning that kube-apiserver adds to each response for a deprecated kind.
 pub fn deprecation_warning(group: &str, kind: &str) -> Option<&'static str> {
     match (group, kind) {
         ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),

@@ -1,18 +1,18 @@
-//! The types of the built-in kinds as kube-apiserver's OpenAPI v3 documents tell them, without their prose.
+//! The types of the built-in kinds from kube-apiserver's OpenAPI v3 documents, without descriptions.
 //!
-//! `cargo xtask builtin` writes `schemas.json`: a schema a line, by its name. A reference is the name alone, also where
-//! the documents have it in an `allOf` beside a default.
+//! `cargo xtask builtin` writes `schemas.json`: one schema per line, by its name. A reference is just the name, even where the
+//! documents have it in an `allOf` next to a default.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-/// What a reference to a schema begins with in a document.
+/// The prefix of references to schemas in a document.
 pub const REFERENCE: &str = "#/components/schemas/";
 
 static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-    // A test reads it: what is committed parses.
+    // A test ensures that the committed file parses.
     serde_json::from_str(include_str!("../data/schemas.json")).unwrap_or_default()
 });
 
@@ -33,17 +33,17 @@ fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-/// All schemas by their names. The first call parses them, which takes some milliseconds.
+/// Returns all schemas by name. The first call parses them, which takes some milliseconds.
 pub fn all() -> &'static Map<String, Value> {
     &SCHEMAS
 }
 
-/// The name of a kind's schema.
+/// Returns the name of a kind's schema.
 pub fn name(api_version: &str, kind: &str) -> Option<&'static str> {
     KINDS.get(&(api_version.to_owned(), kind.to_owned())).copied()
 }
 
-/// A schema, and all those that it refers to, as a document has them.
+/// Adds a schema and all schemas that it refers to, in the form of a document.
 pub fn expand(name: &str, document: &mut Map<String, Value>) {
     let mut names = vec![name];
     while let Some(name) = names.pop() {
@@ -53,7 +53,7 @@ pub fn expand(name: &str, document: &mut Map<String, Value>) {
     }
 }
 
-/// A schema with references as a document has them; what it refers to is added to `names`.
+/// Returns a schema with references in the form of a document, and adds their names to `names`.
 fn expanded<'a>(schema: &'a Value, names: &mut Vec<&'a str>) -> Value {
     match schema {
         Value::Object(members) => {
@@ -67,7 +67,7 @@ fn expanded<'a>(schema: &'a Value, names: &mut Vec<&'a str>) -> Value {
             if let Some(name) = reference {
                 names.push(name);
                 let target = json!(format!("{REFERENCE}{name}"));
-                // JSON schema has nothing beside a reference.
+                // JSON schema allows nothing next to a reference.
                 if out.is_empty() {
                     out.insert("$ref".to_owned(), target);
                 } else {

@@ -1,16 +1,16 @@
-//! apimachinery's `Time` and `MicroTime` in JSON, and Go's words for a text that is none.
+//! apimachinery's `Time` and `MicroTime` in JSON, with Go's messages for malformed texts.
 
 use jiff::Timestamp;
 
 const SECONDS: &str = "2006-01-02T15:04:05Z07:00";
 const MICROS: &str = "2006-01-02T15:04:05.000000Z07:00";
 
-/// A `Time`: in UTC, to the second.
+/// Converts a `Time` to its canonical form: in UTC and whole seconds.
 pub(crate) fn seconds(text: &str) -> Result<String, String> {
     canonical(text, SECONDS, 0)
 }
 
-/// A `MicroTime`: in UTC, with six digits after the second.
+/// Converts a `MicroTime` to its canonical form: in UTC, with six fractional digits.
 pub(crate) fn micros(text: &str) -> Result<String, String> {
     canonical(text, MICROS, 6)
 }
@@ -36,7 +36,7 @@ fn canonical(text: &str, layout: &str, digits: usize) -> Result<String, String> 
     }
 }
 
-/// Walks along the layout; the error has the rest of the text and what should be there.
+/// Checks a text against the layout. The error has the rest of the text, and the element expected there.
 fn check(text: &str, micros: bool) -> Result<(), (&str, &'static str)> {
     let mut rest = text;
     for element in ["2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05"] {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_gos() {
+    fn errors_have_the_messages_of_go() {
         let at = |layout: &str, text: &str, rest: &str, element: &str| {
             Err(format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}"))
         };

@@ -1,24 +1,24 @@
-//! Protobuf's wire format, as the code that gogo/protobuf generates reads it.
+//! Protobuf's wire format, read as by the code that gogo/protobuf generates.
 
 use crate::malformed::Malformed;
 
-/// A field's beginning.
+/// The tag at the start of a field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tag {
     pub(crate) number: i32,
     wire: u8,
 }
 
-/// How a value is written.
+/// The encoding of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WireType {
     Varint,
     Fixed64,
-    /// A length, and as many bytes.
+    /// A length, followed by as many bytes.
     Bytes,
 }
 
-/// A value as it is written.
+/// An encoded value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Raw<'a> {
     Varint(u64),
@@ -26,7 +26,7 @@ pub(crate) enum Raw<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Reads a message's fields.
+/// Reads the fields of a message.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// The next field; none at the end.
+    /// Reads the tag of the next field. `None` at the end.
     pub(crate) fn tag(&mut self, message: &str) -> Result<Option<Tag>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         Ok(Some(Tag { number, wire }))
     }
 
-    /// The value of a field that has a wire type.
+    /// Reads the value of a field, which must have the expected wire type.
     pub(crate) fn value(&mut self, tag: Tag, wanted: WireType, field: &str) -> Result<Raw<'a>, Malformed> {
         if tag.wire != wanted.number() {
             return Err(Malformed::WireType { wire: tag.wire, field: field.to_owned() });
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Numbers of a list: one, or with a length before them as many as there are.
+    /// Reads the numbers of a list: either a single one, or packed ones with a length before them.
     pub(crate) fn packed(
         &mut self,
         tag: Tag,
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Leaves out a field that is not known.
+    /// Skips an unknown field.
     pub(crate) fn skip(&mut self, tag: Tag) -> Result<(), Malformed> {
         let mut wire = tag.wire;
         let mut depth = 0_usize;
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
 
     fn delimited(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.varint()?;
-        // Of 64 bits, and signed, in Go.
+        // In Go, it is a signed 64-bit integer.
         let length = i64::try_from(length).map_err(|_| Malformed::NegativeLength)?;
         self.take(usize::try_from(length).map_err(|_| Malformed::UnexpectedEof)?)
     }
@@ -160,7 +160,7 @@ fn wire_type(tag: u64) -> u8 {
     (tag & 7) as u8
 }
 
-/// Text; what is not UTF-8 in it becomes U+FFFD, as when Go writes it as JSON.
+/// Converts bytes to text. Invalid UTF-8 becomes U+FFFD, as when Go writes it as JSON.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

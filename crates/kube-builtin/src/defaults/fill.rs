@@ -1,8 +1,8 @@
-//! Sets fields that are left out.
+//! Sets omitted fields.
 
 use serde_json::Value;
 
-/// Calls `with` for each object at a path, in which `[]` goes through the items of a list.
+/// Calls `with` for each object at a path, in which `[]` stands for the items of a list.
 pub(super) fn each(object: &mut Value, path: &str, with: &mut impl FnMut(&mut Value)) {
     let Some((first, rest)) = (!path.is_empty()).then(|| path.split_once('.').unwrap_or((path, ""))) else {
         if object.is_object() {
@@ -19,10 +19,10 @@ pub(super) fn each(object: &mut Value, path: &str, with: &mut impl FnMut(&mut Va
     }
 }
 
-/// Sets a field that is left out to what `value` makes.
+/// Sets an omitted field to the result of `value`.
 pub(super) fn default(object: &mut Value, field: &str, value: impl FnOnce() -> Value) {
     let Some(members) = object.as_object_mut() else { return };
-    // An empty text is Go's way of leaving one out.
+    // In Go, an empty text is an omitted one.
     if members.get(field).is_none_or(|value| value.is_null() || *value == "") {
         members.insert(field.to_owned(), value());
     }

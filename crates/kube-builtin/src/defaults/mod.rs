@@ -1,7 +1,7 @@
-//! What kube-apiserver fills in that a client left out, when an object is decoded: `pkg/apis/*/v1/defaults.go`.
+//! The defaults that kube-apiserver sets when it decodes an object: `pkg/apis/*/v1/defaults.go`.
 //!
-//! Most of it is a table of fields and their values. Objects are in the form that [`decode`](crate::decode) gives them, so that a
-//! struct is there where Go has one, and what is left out is absent.
+//! Most of them are a table of fields and their values. Objects are in the form that [`decode`](crate::decode) returns, so
+//! that structs exist where Go has them, and omitted fields are absent.
 
 mod fill;
 mod pod;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use self::fill::{default, each};
 
-/// A field and its value. `[]` goes through the items of a list, and what is above the field must be there.
+/// A field and its value. `[]` stands for the items of a list, and the parent of the field must exist.
 type Default = (&'static str, Fixed);
 
 #[derive(Clone, Copy)]
@@ -24,11 +24,11 @@ enum Fixed {
 
 use Fixed::{Bool, Empty, Number, Text};
 
-/// How often the template of a DaemonSet has changed.
+/// The annotation that counts the changes to the template of a DaemonSet.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-/// Fills in what kube-apiserver fills in when it decodes an object of a built-in kind, in the form that [`decode`](crate::decode)
-/// returns. Kinds without defaults stay as they are.
+/// Sets the defaults that kube-apiserver sets when it decodes an object of a built-in kind, in the form that
+/// [`decode`](crate::decode) returns. Kinds without defaults do not change.
 pub fn apply_defaults(group: &str, kind: &str, object: &mut Value) {
     for path in pod_specs(group, kind) {
         each(object, path, &mut pod::set_defaults);
@@ -69,7 +69,7 @@ pub fn apply_defaults(group: &str, kind: &str, object: &mut Value) {
     }
 }
 
-/// The fields whose default is one value whatever else the object says.
+/// Returns the fields whose default does not depend on other fields.
 fn table(group: &str, kind: &str) -> &'static [Default] {
     match (group, kind) {
         ("", "Secret") => &[("type", Text("Opaque"))],
@@ -157,7 +157,7 @@ const WEBHOOK: [Default; 8] = [
     ("webhooks[].clientConfig.service.port", Number(443)),
 ];
 
-/// Where a kind has the specifications of pods.
+/// Returns the paths of the pod specs in a kind.
 fn pod_specs(group: &str, kind: &str) -> &'static [&'static str] {
     match (group, kind) {
         ("", "Pod") => &["spec"],
@@ -170,7 +170,7 @@ fn pod_specs(group: &str, kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Sets a field that is left out.
+/// Sets an omitted field.
 fn put(object: &mut Value, field: &str, value: Fixed) {
     let value = || match value {
         Text(text) => text.into(),
@@ -214,7 +214,7 @@ fn service(object: &mut Value) {
     }
 }
 
-/// A secret's `stringData` is written, and read as `data`.
+/// Moves a Secret's `stringData`, which is only written, to `data`.
 fn encode_string_data(object: &mut Value) {
     use base64::Engine;
     let Some(Value::Object(texts)) = object.as_object_mut().and_then(|members| members.remove("stringData"))
@@ -257,7 +257,7 @@ fn replication_controller(object: &mut Value) {
     each(object, "spec", &mut |spec| put(spec, "replicas", Number(1)));
 }
 
-/// `rollingUpdate` of a strategy that is one.
+/// Sets the defaults of `rollingUpdate`, if that is the type of the strategy.
 fn rolling_update(object: &mut Value, strategy: &str, fields: &[&str], value: &Value) {
     let Some(strategy) = object["spec"].get_mut(strategy).filter(|it| it.is_object()) else { return };
     put(strategy, "type", Text("RollingUpdate"));

@@ -1,4 +1,4 @@
-//! What kube-apiserver fills in of pods and their templates.
+//! The defaults of pods and their templates.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,9 @@ use super::fill::{default, each};
 
 const CONTAINERS: [&str; 3] = ["containers[]", "initContainers[]", "ephemeralContainers[]"];
 
-/// The defaults of a pod's `spec`, in a template too.
+/// Sets the defaults of a pod's `spec`, also in a template.
 pub(super) fn set_defaults(spec: &mut Value) {
-    // One of the two is the other's old name.
+    // One of the two is the old name of the other.
     for (from, to) in [("serviceAccount", "serviceAccountName"), ("serviceAccountName", "serviceAccount")] {
         if let Some(name) = spec.get(from).cloned() {
             default(spec, to, || name);
@@ -25,7 +25,7 @@ pub(super) fn set_defaults(spec: &mut Value) {
     }
 }
 
-/// What is filled in of a pod, and not of a template.
+/// Sets the defaults of a pod that a template does not have.
 pub(super) fn set_pod_defaults(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
@@ -76,10 +76,10 @@ fn container(container: &mut Value) {
     }
 }
 
-/// Whether an image is the one that is tagged `latest`, in words or by default.
+/// Returns whether an image has the tag `latest`, explicitly or by default.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').unwrap_or((image, ""));
-    // A colon before the last slash is of a registry's port.
+    // A colon before the last slash belongs to a registry's port.
     let last = name.rsplit('/').next().unwrap_or_default();
     match last.split_once(':') {
         Some((_, tag)) => tag == "latest",

@@ -1,4 +1,4 @@
-//! A message to the JSON that Go writes of the same struct: `encoding/json` with its tags.
+//! Converts a message to the JSON that Go writes for the same struct: `encoding/json` with its tags.
 
 use std::borrow::Cow;
 
@@ -11,25 +11,25 @@ use crate::malformed::Malformed;
 use crate::messages::{Field, FieldType, Message, Messages, Shape};
 use crate::wire::{Raw, Reader, WireType, text};
 
-/// How many values an object may have. A body of 3 MiB that a client wrote has fewer; without a bound one of empty
+/// The maximum number of values of an object. A body of 3 MiB from a client has fewer. Without a limit, a body of empty
 /// messages, two bytes each, would become gigabytes.
 pub(super) const MAX_VALUES: usize = 500_000;
-/// How many messages may lie in one another: a schema of the depth that JSON may have.
+/// The maximum nesting depth of messages, for schemas of the depth that JSON may have.
 pub(super) const MAX_DEPTH: usize = 100;
 
 /// Decodes one object.
 #[derive(Debug)]
 pub(super) struct Decoder {
     messages: &'static Messages,
-    /// How many values may still be made.
+    /// The number of values that may still be created.
     left: usize,
     depth: usize,
 }
 
-/// What was read of a field.
+/// The data read for a field.
 enum Found<'a> {
     Nothing,
-    /// A single value is made once it is whole: a message can come in parts, which are then one.
+    /// The value is created when all of it was read: a message may be split into parts.
     Scalar(Raw<'a>),
     Message(Cow<'a, [u8]>),
     List(Vec<Value>),
@@ -41,7 +41,7 @@ impl Decoder {
         Self { messages, left: MAX_VALUES, depth: 0 }
     }
 
-    /// A message as an object.
+    /// Converts a message to an object.
     pub(super) fn object(
         &mut self,
         message: &Message,
@@ -60,7 +60,7 @@ impl Decoder {
         Ok(object)
     }
 
-    /// The message that is JSON's schema in a CRD, as an object.
+    /// Converts the message of a JSON schema in a CRD to an object.
     fn schema(&mut self, bytes: &[u8]) -> Result<Value, Malformed> {
         self.spend(1)?;
         match self.messages.find("apiextensions.k8s.io/v1", "JSONSchemaProps") {
@@ -69,7 +69,7 @@ impl Decoder {
         }
     }
 
-    /// Counts values, or bytes that are copied: parts of messages in parts of messages could be many times the body.
+    /// Counts values, or copied bytes: copies of nested partial messages could be many times the size of the body.
     fn spend(&mut self, count: usize) -> Result<(), Malformed> {
         self.left = self.left.checked_sub(count).ok_or(Malformed::TooMany(MAX_VALUES))?;
         Ok(())
@@ -105,14 +105,14 @@ impl Decoder {
         Ok(all)
     }
 
-    /// Adds a field to an object, as its tag says.
+    /// Adds a field to an object, according to its tag.
     fn add(
         &mut self,
         object: &mut Map<String, Value>,
         field: &Field,
         found: Found<'_>,
     ) -> Result<(), Malformed> {
-        // Nil in Go, and not a zero value.
+        // In Go nil, not a zero value.
         let nil = matches!(found, Found::Nothing)
             && (field.shape != Shape::Value || matches!(field.r#type, FieldType::Bytes | FieldType::Strings));
         let value = match found {
@@ -137,7 +137,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// One value of a type.
+    /// Converts one value of a type.
     fn value(&mut self, r#type: FieldType, raw: Raw<'_>) -> Result<Value, Malformed> {
         self.spend(1)?;
         let bytes = match raw {
@@ -173,7 +173,7 @@ impl Decoder {
         }
     }
 
-    /// A key of a map and its value.
+    /// Converts a map's entry to its key and value.
     fn entry(&mut self, field: &Field, bytes: &[u8]) -> Result<(String, Value), Malformed> {
         let mut key = String::new();
         let mut value = field.r#type.zero();
@@ -188,7 +188,7 @@ impl Decoder {
         Ok((key, self.value(field.r#type, value)?))
     }
 
-    /// apiextensions' `JSONSchemaPropsOrArray`.
+    /// Converts apiextensions' `JSONSchemaPropsOrArray`.
     fn schema_or_array(&mut self, bytes: &[u8]) -> Result<Value, Malformed> {
         let (mut schema, mut schemas) = (Value::Null, Vec::new());
         let mut reader = Reader::new(bytes);
@@ -202,7 +202,7 @@ impl Decoder {
         Ok(if schemas.is_empty() { schema } else { schemas.into() })
     }
 
-    /// apiextensions' `JSONSchemaPropsOrBool`.
+    /// Converts apiextensions' `JSONSchemaPropsOrBool`.
     fn schema_or_bool(&mut self, bytes: &[u8]) -> Result<Value, Malformed> {
         let (mut allows, mut schema) = (false, None);
         let mut reader = Reader::new(bytes);
@@ -216,7 +216,7 @@ impl Decoder {
         Ok(schema.unwrap_or_else(|| allows.into()))
     }
 
-    /// apiextensions' `JSONSchemaPropsOrStringArray`.
+    /// Converts apiextensions' `JSONSchemaPropsOrStringArray`.
     fn schema_or_strings(&mut self, bytes: &[u8]) -> Result<Value, Malformed> {
         let (mut schema, mut strings) = (Value::Null, Vec::new());
         let mut reader = Reader::new(bytes);
@@ -258,7 +258,8 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Another value of the same field: the last counts, and parts of a message are one. Returns how much is copied.
+    /// Adds another value of the same field: the last one wins, and parts of a message are merged. Returns the number of
+    /// copied bytes.
     fn merge(&mut self, r#type: FieldType, raw: Raw<'a>) -> usize {
         match (raw, r#type, &mut *self) {
             (Raw::Varint(_) | Raw::Fixed64(_), ..) | (_, FieldType::String | FieldType::Bytes, _) => {
@@ -279,7 +280,7 @@ impl<'a> Found<'a> {
 }
 
 impl FieldType {
-    /// What stands for a value that is not there.
+    /// Returns the encoding of an absent value.
     fn zero(self) -> Raw<'static> {
         match self.wire() {
             WireType::Varint => Raw::Varint(0),
@@ -288,7 +289,7 @@ impl FieldType {
         }
     }
 
-    /// Whether `omitempty` leaves a value out; it never does a struct.
+    /// Returns whether `omitempty` omits a value; a struct is never omitted.
     fn is_empty(self, value: &Value) -> bool {
         match self {
             Self::String | Self::Bytes => value.as_str().is_some_and(str::is_empty),

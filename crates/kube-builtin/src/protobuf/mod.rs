@@ -1,10 +1,9 @@
-//! Bodies of requests in `application/vnd.kubernetes.protobuf`, which client-go's typed clients, kubectl and
-//! controller-runtime send for built-in kinds: to the JSON that the same object is.
+//! Converts request bodies in `application/vnd.kubernetes.protobuf` to JSON. client-go's typed clients, kubectl and
+//! controller-runtime send these for built-in kinds.
 //!
-//! Such a body is the bytes `k8s\0` and then a `runtime.Unknown`, which names the type and has the object's own message
-//! in its `raw`. What kube-apiserver makes of a body (fields that it does not know, a message in several parts, zero
-//! values that JSON leaves out) is made of it here too, and what is wrong is told in its words. Whatever the bytes are,
-//! nothing panics, and no more than 500,000 values are made of them.
+//! Such a body is the bytes `k8s\0` followed by a `runtime.Unknown`, which names the type and has the object's own message
+//! in its `raw`. Bodies are interpreted as by kube-apiserver (unknown fields, a message in several parts, zero values that
+//! JSON omits), and errors have its messages. No input causes a panic, and at most 500,000 values are created.
 
 mod decode;
 mod well_known;
@@ -22,15 +21,15 @@ use crate::wire::{self, Reader};
 /// The media type of such a body.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
-/// What a body begins with.
+/// The first bytes of a body.
 const PREFIX: &[u8] = b"k8s\0";
 
-/// Why a body is not an object.
+/// The reason why a body cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    /// The `apiVersion` and the `kind` of the object, when the envelope could be read.
+    /// The `apiVersion` and the `kind` of the object, if the envelope could be read.
     pub type_meta: Option<(String, String)>,
-    /// What is wrong.
+    /// The error.
     pub problem: Malformed,
 }
 
@@ -44,10 +43,10 @@ impl std::error::Error for DecodeError {}
 
 /// Decodes the object in a body. `api_version` and `kind` are its type if the body does not name one.
 ///
-/// Costs time and memory linear in the body, and at most 500,000 values.
+/// Takes time and memory linear in the size of the body, and creates at most 500,000 values.
 ///
 /// # Errors
-/// When the bytes are malformed, or of a type that is not a built-in kind.
+/// Fails if the bytes are malformed, or the type is not a built-in kind.
 pub fn decode(body: &[u8], api_version: &str, kind: &str) -> Result<Value, DecodeError> {
     let unrecognized = |problem| DecodeError { type_meta: None, problem };
     if body.is_empty() {
@@ -61,7 +60,7 @@ pub fn decode(body: &[u8], api_version: &str, kind: &str) -> Result<Value, Decod
     if unknown.kind.is_empty() {
         kind.clone_into(&mut unknown.kind);
     }
-    // apimachinery takes a text with two slashes for no version at all.
+    // apimachinery treats a text with two slashes as no version at all.
     if unknown.api_version.is_empty() || unknown.api_version.matches('/').count() > 1 {
         api_version.clone_into(&mut unknown.api_version);
     }
@@ -75,7 +74,7 @@ pub fn decode(body: &[u8], api_version: &str, kind: &str) -> Result<Value, Decod
 /// Decodes the `DeleteOptions` in the body of a DELETE.
 ///
 /// # Errors
-/// When the bytes are malformed, or of another type.
+/// Fails if the bytes are malformed, or of another type.
 pub fn delete_options(body: &[u8]) -> Result<Value, Malformed> {
     let options = decode(body, "v1", "DeleteOptions").map_err(|error| error.problem)?;
     let text = |field: &str| options[field].as_str().unwrap_or_default().to_owned();
@@ -96,7 +95,7 @@ fn object(api_version: &str, kind: &str, raw: &[u8]) -> Result<Value, Malformed>
     Ok(object.into())
 }
 
-/// apimachinery's `runtime.Unknown`; its `contentEncoding` and `contentType` are not looked at there either.
+/// apimachinery's `runtime.Unknown`. Its `contentEncoding` and `contentType` are ignored there, too.
 #[derive(Default)]
 struct Unknown {
     api_version: String,

@@ -1,4 +1,4 @@
-//! What Go's own serializers make of objects, recorded; and bytes that nobody's serializer made.
+//! Compares with objects that Go's own serializers encoded, and decodes damaged bytes.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use super::decode::MAX_VALUES;
 use super::{decode, delete_options};
 
-/// An object, as apimachinery's serializers write it in protobuf and in JSON.
+/// An object as apimachinery's serializers encode it in protobuf and in JSON.
 #[derive(Deserialize)]
 struct Recorded {
     protobuf: String,
     json: Value,
 }
 
-/// Of each kind the object without any value, and enough others that each field's name is in one.
+/// Returns the empty object of each kind, and enough others that each field occurs in one.
 fn recorded() -> &'static [(Vec<u8>, Value)] {
     static RECORDED: LazyLock<Vec<(Vec<u8>, Value)>> = LazyLock::new(|| {
         let lines = include_str!("tests/recorded.jsonl").lines();
@@ -29,7 +29,7 @@ fn recorded() -> &'static [(Vec<u8>, Value)] {
     &RECORDED
 }
 
-/// A field of bytes.
+/// Encodes a field of bytes.
 fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
     let mut bytes = vec![number << 3 | 2];
@@ -53,7 +53,7 @@ fn config_map(raw: &[u8]) -> Result<Value, String> {
 }
 
 #[test]
-fn decodes_what_go_encoded_to_what_go_writes_as_json() {
+fn decodes_to_the_json_that_go_writes() {
     for (protobuf, json) in recorded() {
         let decoded = decode(protobuf, "", "").unwrap_or_else(|error| panic!("{error:?} in {json}"));
         assert_eq!(decoded, *json);
@@ -106,14 +106,14 @@ fn the_body_of_a_delete_is_delete_options() {
 }
 
 #[test]
-fn parts_of_a_message_are_one() {
+fn parts_of_a_message_are_merged() {
     let raw = [field(1, field(1, "a")), field(1, field(3, "b")), field(1, field(1, "c"))].concat();
     assert_eq!(config_map(&raw).unwrap()["metadata"], json!({"name": "c", "namespace": "b"}));
 }
 
 #[test]
 fn unknown_fields_are_left_out() {
-    // A number, text, a group with a number in it.
+    // A number, a text, and a group with a number in it.
     let raw = [vec![0x78, 1], field(14, "x"), vec![0x7b, 0x78, 1, 0x7c], field(1, field(1, "a"))].concat();
     assert_eq!(config_map(&raw).unwrap()["metadata"], json!({"name": "a"}));
 }
@@ -124,9 +124,9 @@ fn text_that_is_not_utf_8_is_replaced() {
     assert_eq!(config_map(&field(2, entry)).unwrap()["data"], json!({"k": "\u{fffd}\u{fffd}"}));
 }
 
-/// As a kube-apiserver 1.37 answers the same bytes.
+/// The messages are the responses of kube-apiserver 1.37 to the same bytes.
 #[test]
-fn what_is_wrong_is_told_as_kube_apiserver_does() {
+fn errors_have_the_messages_of_kube_apiserver() {
     let envelope = |bytes: &[u8]| {
         let error = decode(bytes, "v1", "ConfigMap").unwrap_err();
         assert!(error.type_meta.is_none());
@@ -170,7 +170,7 @@ fn depth_and_number_of_values_are_bounded() {
     let version = field(7, field(4, field(1, schema)));
     let crd = body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &field(2, version));
     let error = decode(&crd, "", "").unwrap_err();
-    assert_eq!(error.problem.to_string(), "messages lie in more than 100 others");
+    assert_eq!(error.problem.to_string(), "messages are nested more than 100 levels deep");
 
     let many = field(2, [0x12, 0].repeat(MAX_VALUES));
     let error = decode(&body("v1", "Pod", &many), "", "").unwrap_err();

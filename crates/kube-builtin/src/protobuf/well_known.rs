@@ -1,4 +1,4 @@
-//! Messages whose JSON is not that of their fields: types of Go with a `MarshalJSON` of their own.
+//! Messages whose JSON is not that of their fields: Go types with their own `MarshalJSON`.
 
 use jiff::Timestamp;
 use kube_validation::{ParseQuantityError, Quantity};
@@ -7,22 +7,22 @@ use serde_json::Value;
 use crate::malformed::Malformed;
 use crate::wire::{Raw, Reader, WireType, text};
 
-/// The second that Go's zero time is: the first of the year 1.
+/// Go's zero time in seconds: the start of the year 1.
 const ZERO_TIME: i64 = -62_135_596_800;
 
-/// apimachinery's `Time`: in seconds, null if zero.
+/// Converts apimachinery's `Time`: in seconds; null if it is zero.
 pub(super) fn time(bytes: &[u8]) -> Result<Value, Malformed> {
     rfc3339(bytes, |seconds, _| (seconds, 0), 0)
 }
 
-/// apimachinery's `MicroTime`: in microseconds, null if zero.
+/// Converts apimachinery's `MicroTime`: in microseconds; null if it is zero.
 pub(super) fn micro_time(bytes: &[u8]) -> Result<Value, Malformed> {
     rfc3339(bytes, |seconds, nanos| (seconds, nanos / 1000 * 1000), 6)
 }
 
-/// A quantity, as it is written: the client's library has made it canonical.
+/// Converts a quantity, which stays as it is: the client's library has made it canonical.
 pub(super) fn quantity(bytes: &[u8]) -> Result<Value, Malformed> {
-    // A message without any field is Go's zero quantity.
+    // A message without fields is Go's zero quantity.
     if bytes.is_empty() {
         return Ok("0".into());
     }
@@ -40,7 +40,7 @@ pub(super) fn quantity(bytes: &[u8]) -> Result<Value, Malformed> {
     }
 }
 
-/// `IntOrString`: the one that its type says.
+/// Converts an `IntOrString` according to its type.
 pub(super) fn int_or_string(bytes: &[u8]) -> Result<Value, Malformed> {
     let (mut kind, mut number, mut string) = (0, 0, String::new());
     let mut reader = Reader::new(bytes);
@@ -59,7 +59,7 @@ pub(super) fn int_or_string(bytes: &[u8]) -> Result<Value, Malformed> {
     }
 }
 
-/// JSON in a field's `raw`; null if it is empty.
+/// Parses the JSON in a field's `raw`; null if it is empty.
 pub(super) fn json(bytes: &[u8]) -> Result<Value, Malformed> {
     let mut raw: &[u8] = &[];
     let mut reader = Reader::new(bytes);
@@ -75,9 +75,9 @@ pub(super) fn json(bytes: &[u8]) -> Result<Value, Malformed> {
     serde_json::from_slice(raw).map_err(|error| Malformed::Json(error.to_string()))
 }
 
-/// A number as Go writes it: without a fraction if it has none.
+/// Converts a number as Go writes it: an integer has no fraction.
 pub(super) fn double(number: f64) -> Result<Value, Malformed> {
-    // Beyond 2^53 an integer is one of several that the same number stands for.
+    // Beyond 2^53, floats cannot represent every integer.
     if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
         return Ok((number as i64).into());
     }
@@ -114,7 +114,7 @@ fn rfc3339(
     }
     let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let time = Timestamp::from_nanosecond(nanos).map_err(|_| Malformed::Time)?;
-    // RFC 3339 has no years before Christ.
+    // RFC 3339 cannot represent years before the year 1.
     if time.as_second() < ZERO_TIME {
         return Err(Malformed::Time);
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::errors::{Errors, PORT, address, config_key, items, members, port_number, port_or_name, text};
 use kube_validation::{FieldError, FieldPath, names};
 
-/// The size of the data of a ConfigMap or Secret.
+/// The maximum size of the data of a ConfigMap or Secret.
 const MAX_DATA: usize = 1024 * 1024;
 const ROOT: FieldPath<'static> = FieldPath::Root("");
 
@@ -66,7 +66,7 @@ pub(super) fn secret(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// What an immutable ConfigMap or Secret does not allow, and a Secret's type.
+/// Checks changes to an immutable ConfigMap or Secret, and to a Secret's type.
 pub(super) fn update_data(kind: &str, new: &Value, old: &Value, errors: &mut Errors) {
     if kind == "Secret" {
         errors.immutable(&new["type"], &old["type"], ROOT.child("type"));
@@ -228,7 +228,7 @@ fn service_ports(ports: &[Value], spec: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-/// Ports of the same number, and node ports.
+/// Reports duplicate ports and node ports.
 fn duplicates(ports: &[Value], list: &FieldPath<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (index, port) in ports.iter().enumerate() {
@@ -276,7 +276,7 @@ fn addresses(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-/// How many bytes a value in base64 has.
+/// Returns the number of bytes that a base64 value decodes to.
 fn decoded_len(value: &Value) -> usize {
     let text = value.as_str().unwrap_or_default().trim_end_matches('=');
     text.len() * 3 / 4

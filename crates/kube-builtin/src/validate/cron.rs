@@ -1,6 +1,6 @@
-//! The schedule of a CronJob, and what `robfig/cron` says of one that it cannot read.
+//! The schedule of a CronJob, with the errors of `robfig/cron`.
 
-/// What is wrong with a schedule of five fields, or one of the names that stand for some.
+/// Returns the error of a schedule, which has five fields or is one of the predefined names.
 pub(super) fn wrong(schedule: &str) -> Option<String> {
     const NAMES: [&str; 7] =
         ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
@@ -22,7 +22,7 @@ pub(super) fn wrong(schedule: &str) -> Option<String> {
         .or_else(|| field(weekday, 0, 6, &DAYS, 0))
 }
 
-/// `first`: the number of the first of the names.
+/// `first`: the number of the first name.
 fn field(text: &str, low: usize, high: usize, names: &[&str], first: usize) -> Option<String> {
     text.split(',')
         .filter(|part| !part.is_empty())

@@ -1,9 +1,9 @@
-//! The errors found so far, and the checks that several kinds share.
+//! The collected errors, and the checks that several kinds share.
 
 use kube_validation::{FieldError, FieldPath, names};
 use serde_json::{Map, Value};
 
-/// The errors found so far.
+/// The collected errors.
 #[derive(Default)]
 pub(super) struct Errors(pub(super) Vec<FieldError>);
 
@@ -12,7 +12,7 @@ impl Errors {
         self.0.push(error);
     }
 
-    /// Refuses a number below zero, and says whether there is one above.
+    /// Refuses a negative number.
     pub(super) fn not_negative(&mut self, object: &Value, field: &str, path: &FieldPath<'_>) {
         if object[field].as_f64().is_some_and(|number| number < 0.0) {
             let detail = "must be greater than or equal to 0";
@@ -20,7 +20,7 @@ impl Errors {
         }
     }
 
-    /// Refuses a number out of a range, if there is one.
+    /// Refuses an integer outside of a range. Absent values pass.
     pub(super) fn within(&mut self, value: &Value, low: i64, high: i64, path: FieldPath<'_>) {
         if value.as_i64().is_some_and(|number| !(low..=high).contains(&number)) {
             self.push(FieldError::invalid(
@@ -31,14 +31,14 @@ impl Errors {
         }
     }
 
-    /// Refuses a text that is none of those supported, if there is one.
+    /// Refuses a text that is not among the supported ones. Absent values pass.
     pub(super) fn one_of(&mut self, value: &Value, supported: &[&str], path: FieldPath<'_>) {
         if value.as_str().is_some_and(|text| !supported.contains(&text)) {
             self.push(FieldError::not_supported(path, value, supported));
         }
     }
 
-    /// Refuses an empty text, and says whether it did.
+    /// Refuses an empty text. Returns whether it was empty.
     pub(super) fn required(
         &mut self,
         object: &Value,
@@ -53,7 +53,7 @@ impl Errors {
         is_empty
     }
 
-    /// Adds what a check has against a text.
+    /// Adds the problems that a check finds in a text.
     pub(super) fn named(&mut self, value: &str, check: fn(&str) -> Vec<String>, path: FieldPath<'_>) {
         for why in check(value) {
             self.push(FieldError::invalid(path, &value.into(), &why));
@@ -93,7 +93,7 @@ impl Errors {
         }
     }
 
-    /// Refuses a field that is not what it was.
+    /// Refuses a field that has changed.
     pub(super) fn immutable(&mut self, new: &Value, old: &Value, path: FieldPath<'_>) {
         if new != old {
             self.push(FieldError::invalid(path, new, "field is immutable"));
@@ -113,14 +113,14 @@ pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter).map(|(key, value)| (key.as_str(), value))
 }
 
-/// A port's number.
+/// Returns whether a value is a valid port number.
 pub(super) fn port_number(value: &Value) -> bool {
     value.as_i64().is_some_and(|port| (1..=65535).contains(&port))
 }
 
 pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
 
-/// What is wrong with the name of a port (RFC 6335).
+/// Returns the problems of a port's name (RFC 6335).
 pub(super) fn port_name(name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if name.len() > 15 {
@@ -141,7 +141,7 @@ pub(super) fn port_name(name: &str) -> Vec<String> {
     wrong
 }
 
-/// A port's number, or the name of one.
+/// Checks a port's number or name.
 pub(super) fn port_or_name(value: &Value, path: FieldPath<'_>, errors: &mut Errors) {
     match value {
         Value::String(name) => errors.named(name, port_name, path),
@@ -150,7 +150,7 @@ pub(super) fn port_or_name(value: &Value, path: FieldPath<'_>, errors: &mut Erro
     }
 }
 
-/// What is wrong with an address.
+/// Returns the problems of an address.
 pub(super) fn address(text: &str) -> Vec<String> {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Vec::new();
@@ -158,7 +158,7 @@ pub(super) fn address(text: &str) -> Vec<String> {
     vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
 }
 
-/// What is wrong with the key of a ConfigMap or Secret.
+/// Returns the problems of a key in a ConfigMap or Secret.
 pub(super) fn config_key(key: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if key.len() > 253 {

@@ -1,7 +1,7 @@
-//! What kube-apiserver refuses of the built-in kinds that programs write most: `pkg/apis/*/validation`, in its order and words.
+//! The validation of the built-in kinds that programs write most: `pkg/apis/*/validation`, with its order and messages.
 //!
-//! Objects have their types and defaults already. Errors of `metadata` come first and are not told here. Where the real
-//! messages show a Go struct, these show what is in the object.
+//! Objects have already been decoded and defaulted. The errors of `metadata`, which come first, are not included. Where the
+//! real messages show a Go struct, these show the object's JSON.
 
 mod core;
 mod cron;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::errors::{Errors, items};
 
-/// What is wrong with a new object, beyond its metadata.
+/// Returns the errors of a new object, except those of its metadata.
 pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     finalizers(object, &mut errors);
@@ -24,7 +24,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     errors.0
 }
 
-/// What is wrong with an object that replaces `old`, beyond its metadata.
+/// Returns the errors of an object that replaces `old`, except those of its metadata.
 pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     let e = &mut errors;
@@ -48,7 +48,7 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
     errors.0
 }
 
-/// What is wrong with an object whose status replaces that of `old`.
+/// Returns the errors of an object whose status replaces that of `old`.
 pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     if group == "apps" {
@@ -71,7 +71,7 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
     }
 }
 
-/// A finalizer belongs to somebody, or is one of kube-apiserver's.
+/// Checks that finalizers are fully qualified, or among those of kube-apiserver.
 fn finalizers(object: &Value, errors: &mut Errors) {
     let list = FieldPath::Root("metadata.finalizers");
     for (index, finalizer) in items(&object["metadata"]["finalizers"]).iter().enumerate() {

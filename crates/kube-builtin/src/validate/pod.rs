@@ -1,4 +1,4 @@
-//! Pods, and the templates of pods.
+//! Pods and their templates.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use super::errors::{
 };
 use kube_validation::{FieldError, FieldPath, Quantity, names};
 
-/// A quantity's, or a user's, highest number.
+/// The maximum of IDs of users and groups, and of `activeDeadlineSeconds`.
 const MAX: i64 = i32::MAX as i64;
 const NOT_ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
                            `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only \
@@ -48,7 +48,7 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             detail,
         ));
     }
-    // Tolerations may come, and not go.
+    // Tolerations may be added, but not removed.
     let tolerations = items(&spec["tolerations"]);
     if !items(&before["tolerations"]).iter().all(|it| tolerations.contains(it)) {
         errors.push(FieldError::forbidden(
@@ -61,7 +61,7 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// What of a pod's `spec` may not change; images are as in `old`.
+/// Returns the parts of a pod's `spec` that may not differ from `old`, without the images.
 fn rest(spec: &Value, old: &Value) -> Value {
     let mut rest = spec.clone();
     if let Some(members) = rest.as_object_mut() {
@@ -81,7 +81,7 @@ fn rest(spec: &Value, old: &Value) -> Value {
     rest
 }
 
-/// The `spec` of a pod or a template.
+/// Checks the `spec` of a pod or a template.
 pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let volumes = volumes(spec, path, errors);
     containers(spec, path, &volumes, errors);
@@ -140,17 +140,17 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-/// As an RFC 1123 label, dots and all.
+/// Checks an RFC 1123 label. A name with dots gets the general message.
 fn label(name: &str) -> Vec<String> {
     let wrong = names::dns1123_label(name);
     match wrong.iter().any(|why| why == "must not contain dots") {
-        // The words for one that has none besides.
+        // The message for any other malformed label.
         true => names::dns1123_label("A"),
         false => wrong,
     }
 }
 
-/// The volumes by name, with the kind of their source.
+/// Checks the volumes, and returns them by name.
 fn volumes<'a>(spec: &'a Value, path: &FieldPath<'_>, errors: &mut Errors) -> HashMap<&'a str, &'a Value> {
     let list = path.child("volumes");
     let mut known = HashMap::new();
@@ -178,7 +178,7 @@ fn source(spec: &Value, volume: &Value, path: &FieldPath<'_>, errors: &mut Error
         ("persistentVolumeClaim", "claimName"),
         ("csi", "driver"),
     ];
-    // In the order in which kube-apiserver looks at them; the first one counts.
+    // In the order in which kube-apiserver checks them; the first one counts.
     const ORDER: [&str; 10] = [
         "emptyDir",
         "hostPath",
@@ -427,7 +427,7 @@ fn mounts(mounts: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Value>,
             errors.push(FieldError::invalid(path.child("mountPath"), &place.into(), "must be unique"));
         }
         let below = text(mount, "subPath");
-        // At the list: kube-apiserver leaves out which one it is.
+        // kube-apiserver reports these at the list, without the index.
         if below.starts_with('/') {
             errors.push(FieldError::invalid(list.child("subPath"), &below.into(), "must be a relative path"));
         }
@@ -441,7 +441,7 @@ fn resources(resources: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let parsed = |value: &Value| value.as_str()?.parse::<Quantity>().ok();
     for field in ["limits", "requests"] {
         let list = path.child(field);
-        // The ones that every node has come first.
+        // Names without a prefix come first.
         let mut all: Vec<_> = members(&resources[field]).collect();
         all.sort_by_key(|(name, _)| (name.contains('/'), *name));
         for (name, value) in all {
@@ -480,7 +480,7 @@ fn resources(resources: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-/// What is done to know how a container is, or when it starts or stops: one thing.
+/// Checks the action of a probe or of a lifecycle hook. There must be exactly one.
 fn handler(handler: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let mut count = 0;
     for kind in ["exec", "httpGet", "tcpSocket", "grpc", "sleep"] {

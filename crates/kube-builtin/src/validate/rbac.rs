@@ -59,7 +59,7 @@ fn rules(object: &Value, namespaced: bool, errors: &mut Errors) {
             errors.push(FieldError::required(path.child("resources"), detail));
         }
     }
-    // What kube-apiserver declares in tags is checked after what it has code for.
+    // kube-apiserver checks rules that are declared in tags after those that are implemented in code.
     for (index, _) in all.iter().enumerate().filter(|(_, rule)| items(&rule["verbs"]).is_empty()) {
         errors.push(FieldError::required(list.index(index).child("verbs"), ""));
     }

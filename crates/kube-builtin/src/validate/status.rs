@@ -1,20 +1,20 @@
-//! What kube-apiserver refuses of the status that controllers write for the kinds of `apps`: `pkg/apis/apps/validation`.
+//! The validation of the status that controllers write for the kinds of `apps`: `pkg/apis/apps/validation`.
 
 use serde_json::Value;
 
 use super::errors::Errors;
 use kube_validation::{FieldError, FieldPath};
 
-/// The numbers of a kind's status, in the order in which they are checked.
+/// The numbers in a kind's status, in the order in which they are checked.
 struct Numbers {
     not_negative: &'static [&'static str],
-    /// None of these is greater than `replicas`.
+    /// The fields that must not be greater than `replicas`.
     replicas: &'static [&'static str],
-    /// What is said of `availableReplicas` greater than `readyReplicas`.
+    /// The message for `availableReplicas` greater than `readyReplicas`.
     more_than_ready: &'static str,
 }
 
-/// What is wrong with a status that replaces that of `old`.
+/// Checks a status that replaces that of `old`.
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errors: &mut Errors) {
     let Some(numbers) = numbers(kind) else { return };
     let (status, path) = (&new["status"], FieldPath::Root("status"));

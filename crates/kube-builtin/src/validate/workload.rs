@@ -65,7 +65,7 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errors: &mut Errors) 
     }
 }
 
-/// The selector of a workload and the labels of its template.
+/// Checks the selector of a workload, which must neither be absent nor empty.
 fn selector(spec: &Value, path: &FieldPath<'_>, who: &str, errors: &mut Errors) {
     let (selector, field) = (&spec["selector"], path.child("selector"));
     if selector.is_null() {
@@ -80,16 +80,16 @@ fn selector(spec: &Value, path: &FieldPath<'_>, who: &str, errors: &mut Errors) 
     }
 }
 
-/// The template, which the selector must match if it is one.
+/// Checks the template, which the selector must match.
 fn template(spec: &Value, path: &FieldPath<'_>, may_be_empty: bool, errors: &mut Errors) {
     let field = path.child("template");
     let labels = &spec["template"]["metadata"]["labels"];
     let selector = &spec["selector"];
     let parsed = LabelSelector::from_object(selector);
     let mismatches = match &parsed {
-        // Nil selects nothing.
+        // A null selector selects nothing.
         _ if selector.is_null() => true,
-        // One that selects everything is told of already.
+        // An empty selector has been refused already.
         Ok(parsed) if parsed.is_empty() && !may_be_empty => false,
         Ok(parsed) => !parsed.matches(&labels.as_object()),
         Err(_) => false,
@@ -103,10 +103,10 @@ fn template(spec: &Value, path: &FieldPath<'_>, may_be_empty: bool, errors: &mut
     pod::spec(&spec["template"]["spec"], &field.child("spec"), errors);
 }
 
-/// A template's pods are started again for ever.
+/// Checks that the pods of a template are always restarted.
 fn always_restarts(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let policy = &spec["template"]["spec"]["restartPolicy"];
-    // Of one that is none it is said already.
+    // Unsupported policies have been refused already.
     if matches!(policy.as_str(), Some("Never" | "OnFailure")) {
         let template = path.child("template");
         let spec = template.child("spec");
@@ -268,7 +268,7 @@ fn job(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-/// The selector that a Job was given must be the one that was made for it.
+/// Checks that a Job has the selector that was generated for it, unless the selector is manual.
 fn generated_selector(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let spec = &object["spec"];
     let selector = &spec["selector"];
@@ -285,7 +285,7 @@ fn generated_selector(object: &Value, path: &FieldPath<'_>, errors: &mut Errors)
 fn job_labels(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let labels = &spec["template"]["metadata"]["labels"];
     let selector = LabelSelector::from_object(&spec["selector"]);
-    // A null selector selects nothing; one that is malformed has been refused.
+    // A null selector selects nothing; a malformed one has been refused already.
     if spec["selector"].is_null() || selector.is_ok_and(|selector| !selector.matches(&labels.as_object())) {
         let template = path.child("template");
         let metadata = template.child("metadata");
@@ -314,7 +314,7 @@ fn cron_job(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         errors.not_negative(spec, field, path);
     }
     let name = text(&object["metadata"], "name");
-    // A Job's name is this and eleven characters.
+    // The name of a Job is this name and eleven more characters.
     if name.len() > 52 {
         let detail = "must be no more than 52 characters";
         errors.push(FieldError::invalid("metadata.name", &name.into(), detail));

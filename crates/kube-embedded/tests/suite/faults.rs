@@ -14,12 +14,9 @@ use kube_embedded::{ManualClock, Server};
 use serde_json::Value;
 use tower::ServiceExt;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+use super::support::{self, in_time};
 
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("it takes too long")
-}
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn start() -> (Server, Api<ConfigMap>) {
     let server = Server::start();
@@ -47,8 +44,7 @@ async fn json(response: http::Response<Body>) -> Value {
 fn code<T>(answer: Result<T, kube::Error>) -> u16 {
     match answer {
         Ok(_) => 200,
-        Err(kube::Error::Api(status)) => status.code,
-        Err(other) => panic!("{other}"),
+        Err(error) => support::code(&error),
     }
 }
 

@@ -12,7 +12,8 @@ use proptest::sample::{Index, select};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use super::support::DEADLINE;
+
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Valid bodies to damage: input that is wrong by a few bytes finds more bugs than noise does.

@@ -15,7 +15,7 @@ use kube::{Client, Config, ResourceExt};
 use kube_embedded::{Error, Server};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use super::support::{DEADLINE, client, code};
 
 fn start(folder: &Path) -> Server {
     Server::builder().data_dir(folder).start().expect("the folder is good")
@@ -32,18 +32,6 @@ async fn create(server: &Server, name: &str) -> ConfigMap {
 
 fn version(object: &impl ResourceExt) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).expect("a version")
-}
-
-async fn client(kubeconfig: Kubeconfig) -> Client {
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
-    Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
-}
-
-fn code(error: kube::Error) -> u16 {
-    match error {
-        kube::Error::Api(status) => status.code,
-        other => panic!("{other}"),
-    }
 }
 
 #[tokio::test]
@@ -63,7 +51,7 @@ async fn a_restart_keeps_objects_and_continues_their_versions() {
     maps.get("first").await.unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     assert_eq!(maps.get("first").await.unwrap(), first);
-    assert_eq!(code(maps.get("gone").await.unwrap_err()), 404);
+    assert_eq!(code(&maps.get("gone").await.unwrap_err()), 404);
     assert!(version(&create(&server, "second").await) > last);
     assert!(last > version(&gone));
 }
@@ -107,7 +95,7 @@ async fn a_restart_serves_definitions_and_their_instances() {
     let things: Api<DynamicObject> = Api::default_namespaced_with(server.client(), &thing);
     assert_eq!(things.get("one").await.unwrap(), one);
     let refused = things.create(&PostParams::default(), &object("two", 4)).await.unwrap_err();
-    assert_eq!(code(refused), 422, "the schema holds");
+    assert_eq!(code(&refused), 422, "the schema holds");
 
     // And it can be deleted, together with its instances.
     let definitions: Api<CustomResourceDefinition> = Api::all(server.client());
@@ -131,12 +119,12 @@ async fn history_from_before_a_restart_is_expired() {
     let request = |path: String| http::Request::get(path).body(Vec::new()).unwrap();
     let maps = "/api/v1/namespaces/default/configmaps";
     let exact = format!("{maps}?resourceVersion={old}&resourceVersionMatch=Exact");
-    assert_eq!(code(server.client().request_text(request(exact)).await.unwrap_err()), 410);
+    assert_eq!(code(&server.client().request_text(request(exact)).await.unwrap_err()), 410);
     let text = server.client().request_text(request(format!("{maps}?watch=1&resourceVersion={old}"))).await;
     assert!(text.unwrap().contains("\"code\":410"));
     // A collection that has never had an object has no history either.
     let empty = format!("/api/v1/endpoints?resourceVersion={old}&resourceVersionMatch=Exact");
-    assert_eq!(code(server.client().request_text(request(empty)).await.unwrap_err()), 410);
+    assert_eq!(code(&server.client().request_text(request(empty)).await.unwrap_err()), 410);
     // A client that is up to date can continue its watch.
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let latest = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
@@ -162,7 +150,7 @@ async fn a_kubeconfig_stays_valid() {
     assert_eq!(namespaces.list(&ListParams::default()).await.unwrap().items.len(), 4);
     let namespaces: Api<Namespace> = Api::all(client(jane).await);
     assert_eq!(
-        code(namespaces.list(&ListParams::default()).await.unwrap_err()),
+        code(&namespaces.list(&ListParams::default()).await.unwrap_err()),
         403,
         "known, without rights"
     );

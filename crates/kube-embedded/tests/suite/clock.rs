@@ -10,11 +10,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams, VersionMatch, W
 use kube_embedded::{ManualClock, Server};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("it takes too long")
-}
+use super::support::{code, in_time};
 
 fn start() -> (Server, ManualClock, Api<ConfigMap>) {
     let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
@@ -27,13 +23,6 @@ async fn create(maps: &Api<ConfigMap>, name: &str) -> ConfigMap {
     let mut map = ConfigMap::default();
     map.metadata.name = Some(name.into());
     maps.create(&PostParams::default(), &map).await.expect("it is new")
-}
-
-fn code(error: &kube::Error) -> u16 {
-    match error {
-        kube::Error::Api(status) => status.code,
-        other => panic!("{other}"),
-    }
 }
 
 #[tokio::test]

@@ -21,12 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-async fn client(kubeconfig: Kubeconfig) -> Client {
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
-    Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
-}
+use super::support::{DEADLINE, client};
 
 /// Opens a TLS connection without HTTP, for clients that misbehave.
 async fn connect(endpoint: &Endpoint) -> TlsStream<TcpStream> {

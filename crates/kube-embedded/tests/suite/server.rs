@@ -15,11 +15,7 @@ use kube::{Client, Discovery, ResourceExt};
 use kube_embedded::Server;
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("it takes too long")
-}
+use super::support::{code, in_time};
 
 fn blogs_definition() -> CustomResourceDefinition {
     serde_json::from_value(json!({
@@ -73,13 +69,6 @@ async fn install_blogs(client: &Client) -> Api<DynamicObject> {
     Api::default_namespaced_with(client.clone(), &blogs)
 }
 
-fn code(error: kube::Error) -> u16 {
-    match error {
-        kube::Error::Api(status) => status.code,
-        other => panic!("{other}"),
-    }
-}
-
 #[tokio::test]
 async fn a_new_server_has_its_namespaces_and_their_accounts() {
     let server = Server::start();
@@ -110,7 +99,7 @@ async fn a_definition_is_served_and_deleted_with_its_objects() {
 
     blogs.create(&PostParams::default(), &blog("one", "https://example.com")).await.unwrap();
     let refused = blogs.create(&PostParams::default(), &blog("two", "")).await.unwrap_err();
-    assert_eq!(code(refused), 422);
+    assert_eq!(code(&refused), 422);
     let mut watch = in_time(blogs.watch(&WatchParams::default(), "0")).await.unwrap().boxed();
     assert!(matches!(in_time(watch.try_next()).await.unwrap(), Some(WatchEvent::Added(_))));
 
@@ -120,7 +109,7 @@ async fn a_definition_is_served_and_deleted_with_its_objects() {
     assert!(in_time(watch.try_next()).await.unwrap().is_none(), "the watch ends with its resource");
     let gone = |it: Option<&CustomResourceDefinition>| it.is_none();
     in_time(await_condition(definitions, "blogs.web.helloworld", gone)).await.unwrap();
-    assert_eq!(code(blogs.list(&ListParams::default()).await.unwrap_err()), 404);
+    assert_eq!(code(&blogs.list(&ListParams::default()).await.unwrap_err()), 404);
 }
 
 #[tokio::test]
@@ -141,7 +130,7 @@ async fn a_namespace_is_deleted_with_its_objects() {
     in_time(await_condition(maps.clone(), "held", deleted)).await.unwrap();
     let late = serde_json::from_value(json!({"metadata": {"name": "late"}})).unwrap();
     let refused = maps.create(&PostParams::default(), &late).await.unwrap_err();
-    assert_eq!(code(refused), 403);
+    assert_eq!(code(&refused), 403);
 
     let release = json!({"metadata": {"finalizers": null}});
     maps.patch("held", &PatchParams::default(), &Patch::Merge(&release)).await.unwrap();

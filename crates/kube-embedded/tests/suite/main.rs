@@ -1,0 +1,16 @@
+//! The server as a program uses it. What kube-apiserver does too is tested on both, by the workspace's `e2e` suite.
+
+mod clock;
+#[cfg(all(feature = "disk", feature = "listen"))]
+mod data_dir;
+#[cfg(all(feature = "disk", feature = "listen"))]
+mod endpoint;
+#[cfg(feature = "listen")]
+mod faults;
+#[cfg(feature = "listen")]
+mod faults_over_http;
+mod garbage;
+mod protobuf;
+mod server;
+mod support;
+mod watches;

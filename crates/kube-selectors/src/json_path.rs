@@ -4,8 +4,6 @@
 //! (`.*`), recursive descent (`..a`), unions (`[0,2]`) and filters (`[?(@.type=="Ready")]`). A missing field yields no
 //! result.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use crate::ParseError;
@@ -69,15 +67,12 @@ impl JsonPath {
     ///
     /// # Errors
     /// Fails if the path does not fit the value.
-    pub fn find<'a>(&'a self, value: &'a Value) -> Result<Vec<Cow<'a, Value>>, EvaluateError> {
-        walk(vec![Cow::Borrowed(value)], &self.0)
+    pub fn find<'a>(&'a self, value: &'a Value) -> Result<Vec<&'a Value>, EvaluateError> {
+        walk(vec![value], &self.0)
     }
 }
 
-fn walk<'a>(
-    mut values: Vec<Cow<'a, Value>>,
-    steps: &'a [Step],
-) -> Result<Vec<Cow<'a, Value>>, EvaluateError> {
+fn walk<'a>(mut values: Vec<&'a Value>, steps: &'a [Step]) -> Result<Vec<&'a Value>, EvaluateError> {
     for step in steps {
         values = step.apply(values)?;
     }
@@ -85,27 +80,21 @@ fn walk<'a>(
 }
 
 impl Step {
-    fn apply<'a>(&'a self, values: Vec<Cow<'a, Value>>) -> Result<Vec<Cow<'a, Value>>, EvaluateError> {
+    fn apply<'a>(&'a self, values: Vec<&'a Value>) -> Result<Vec<&'a Value>, EvaluateError> {
         let mut results = Vec::new();
         match self {
             Self::Field(name) => {
-                results.extend(
-                    values.into_iter().filter_map(|value| member(value, |value| value.get(name.as_str()))),
-                );
+                results.extend(values.into_iter().filter_map(|value| value.get(name)));
             }
             Self::Wildcard => values.into_iter().for_each(|value| children(value, &mut results)),
             Self::Recursive => values.into_iter().for_each(|value| descend(value, &mut results)),
             Self::Slice { start, end, step } => {
                 for value in values.into_iter().filter(|value| !value.is_null()) {
                     let Some(array) = value.as_array() else {
-                        return Err(EvaluateError(format!("{} is not array or slice", type_name(&value))));
+                        return Err(EvaluateError(format!("{} is not array or slice", type_name(value))));
                     };
                     let indexes = slice(array.len(), *start, *end, *step)?;
-                    results.extend(
-                        indexes
-                            .into_iter()
-                            .filter_map(|index| member(value.clone(), |value| value.get(index))),
-                    );
+                    results.extend(indexes.into_iter().filter_map(|index| array.get(index)));
                 }
             }
             Self::Union(paths) => {
@@ -118,46 +107,33 @@ impl Step {
                     let Some(array) = value.as_array() else {
                         return Err(EvaluateError(format!(
                             "{} is not array or slice and cannot be filtered",
-                            type_name(&value)
+                            type_name(value)
                         )));
                     };
-                    for index in 0..array.len() {
-                        let Some(item) = member(value.clone(), |value| value.get(index)) else { continue };
-                        if passes(&item, left, comparison.as_ref())? {
+                    for item in array {
+                        if passes(item, left, comparison.as_ref())? {
                             results.push(item);
                         }
                     }
                 }
             }
-            Self::Literal(literal) => results.extend(values.iter().map(|_| Cow::Borrowed(literal))),
+            Self::Literal(literal) => results.extend(values.iter().map(|_| literal)),
         }
         Ok(results)
     }
 }
 
-/// Applies `get` to a value, and keeps the borrow of a borrowed value.
-fn member<'a>(value: Cow<'a, Value>, get: impl Fn(&Value) -> Option<&Value>) -> Option<Cow<'a, Value>> {
+fn children<'a>(value: &'a Value, results: &mut Vec<&'a Value>) {
     match value {
-        Cow::Borrowed(value) => get(value).map(Cow::Borrowed),
-        Cow::Owned(value) => get(&value).cloned().map(Cow::Owned),
-    }
-}
-
-fn children<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
-    match value {
-        Cow::Borrowed(Value::Array(array)) => results.extend(array.iter().map(Cow::Borrowed)),
-        Cow::Borrowed(Value::Object(object)) => results.extend(object.values().map(Cow::Borrowed)),
-        Cow::Owned(Value::Array(array)) => results.extend(array.into_iter().map(Cow::Owned)),
-        Cow::Owned(Value::Object(object)) => {
-            results.extend(object.into_iter().map(|(_, value)| Cow::Owned(value)));
-        }
+        Value::Array(array) => results.extend(array),
+        Value::Object(object) => results.extend(object.values()),
         _ => {}
     }
 }
 
-fn descend<'a>(value: Cow<'a, Value>, results: &mut Vec<Cow<'a, Value>>) {
+fn descend<'a>(value: &'a Value, results: &mut Vec<&'a Value>) {
     let mut below = Vec::new();
-    children(value.clone(), &mut below);
+    children(value, &mut below);
     if !below.is_empty() {
         results.push(value);
         below.into_iter().for_each(|value| descend(value, results));
@@ -209,17 +185,17 @@ fn passes(
     left: &[Step],
     comparison: Option<&(Comparison, Vec<Step>)>,
 ) -> Result<bool, EvaluateError> {
-    let evaluate = |path| walk(vec![Cow::Borrowed(item)], path);
+    let evaluate = |path| walk(vec![item], path);
     let Some((comparison, right)) = comparison else {
         return Ok(evaluate(left).is_ok_and(|found| !found.is_empty()));
     };
     let (left, right) = (evaluate(left)?, evaluate(right)?);
     let (left, right) = match (left.as_slice(), right.as_slice()) {
         ([], _) | (_, []) => return Ok(false),
-        ([left], [right]) => (left, right),
+        ([left], [right]) => (*left, *right),
         _ => return Err(EvaluateError("can only compare one element at a time".to_owned())),
     };
-    let ordering = match (left.as_ref(), right.as_ref()) {
+    let ordering = match (left, right) {
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
         (Value::Number(left), Value::Number(right)) => left.as_f64().partial_cmp(&right.as_f64()),
         (Value::Bool(left), Value::Bool(right)) => {
@@ -478,7 +454,7 @@ mod tests {
     fn find(path: &str, value: &Value) -> Result<Value, String> {
         let path = JsonPath::parse(path).map_err(|error| error.to_string())?;
         let found = path.find(value).map_err(|error| error.to_string())?;
-        Ok(found.into_iter().map(Cow::into_owned).collect())
+        Ok(found.into_iter().cloned().collect())
     }
 
     #[test]

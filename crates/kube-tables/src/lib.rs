@@ -215,7 +215,7 @@ pub fn partial_object_metadata(mut object: Value, group_version: &str) -> Value 
 
 fn cell(path: Option<&JsonPath>, kind: &str, object: &Value, now: Timestamp) -> Value {
     let found = path.and_then(|path| path.find(object).ok()).unwrap_or_default();
-    let Some(value) = found.first().map(AsRef::as_ref) else {
+    let Some(&value) = found.first() else {
         return Value::Null;
     };
     match (kind, value) {

@@ -1,13 +1,17 @@
 //! The requests of the protocol, and their URLs.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use kube::Resource;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::ResourceVersion;
 
 /// The `apiVersion` and `kind` of objects whose metadata only is requested.
 const METADATA_TYPE: (&str, &str) = ("meta.k8s.io/v1", "PartialObjectMetadata");
+
+/// Everything but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The resource to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -230,16 +234,9 @@ impl Query {
     }
 }
 
-/// Appends `text` with everything but RFC 3986's unreserved characters as `%XX`, which is valid in a path segment and
-/// in a query value.
+/// Appends `text` with its [`RESERVED`] characters as `%XX`, which is valid in a path segment and in a query value.
 fn escape(to: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
-            // Writing to a `String` does not fail.
-            _ => drop(write!(to, "%{byte:02X}")),
-        }
-    }
+    to.extend(utf8_percent_encode(text, RESERVED));
 }
 
 #[cfg(test)]

@@ -9,13 +9,12 @@ use std::{env, fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster, eventually,
-    http::{Http, Reply},
+    http::{Http, MERGE_PATCH, Reply},
 };
 use serde_json::{Map, Value, json};
 
 e2e::on_each_cluster! { answers [NoControllers], allocations, events, start_objects, roles }
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 async fn answers(cluster: Cluster) -> Result<()> {

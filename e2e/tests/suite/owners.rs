@@ -69,17 +69,18 @@ impl Maps {
 
     /// Waits for the garbage collector, after which all objects whose owners are known to be gone are deleted.
     async fn collected(&self) -> Result<()> {
-        for marker in ["marker-1", "marker-2"] {
-            self.owned(marker, &[reference("v1", "ConfigMap", "never", &json!(uuid(marker)))]).await?;
-            self.goes(marker).await?;
+        for number in [1, 2] {
+            let marker = format!("marker-{number}");
+            self.owned(&marker, &[reference("v1", "ConfigMap", "never", &json!(unused_uid(number)))]).await?;
+            self.goes(&marker).await?;
         }
         Ok(())
     }
 }
 
 /// Returns a UID that no object has.
-fn uuid(text: &str) -> String {
-    format!("00000000-0000-0000-0000-{:0>12}", text.len())
+fn unused_uid(number: u32) -> String {
+    format!("00000000-0000-0000-0000-{number:012}")
 }
 
 fn reference(api_version: &str, kind: &str, name: &str, uid: &Value) -> Value {
@@ -144,7 +145,7 @@ async fn stays_while_its_owners_version_is_not_served(cluster: Cluster) -> Resul
 
 async fn stays_while_its_owners_type_is_unknown(cluster: Cluster) -> Result<()> {
     let (maps, group) = (Maps::of(&cluster), cluster.unique());
-    let gone = json!(uuid("gone"));
+    let gone = json!(unused_uid(3));
     let unknown = reference(&format!("{group}/v1"), "Widget", "owner", &gone);
     maps.owned("child", std::slice::from_ref(&unknown)).await?;
     let known = maps.create("known", &json!({})).await?;

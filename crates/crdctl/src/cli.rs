@@ -1,4 +1,4 @@
-//! The command line: what can be asked, checked before anything is done.
+//! The command line, validated before anything is done.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use crate::stdio::say;
 
-/// Watch Kubernetes resources from a cache, and look after the Blog CRD
+/// Watch Kubernetes resources through a cache, and manage the Blog CRD
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -19,94 +19,95 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
-    /// How logs are written to stderr; RUST_LOG chooses which (default: info)
+    /// The format of the logs on stderr; RUST_LOG filters them (default: info)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Print each object of a resource type, then each change, the moment it arrives
+    /// Print each object of a resource, then each change as it arrives
     Watch(WatchArgs),
-    /// Start an API server in this process, with the Blog CRD and a blog, and watch blogs on it
+    /// Start an embedded API server with the Blog CRD and a blog, and watch its blogs
     #[cfg(feature = "server")]
     Demo(DemoArgs),
-    /// Start an API server in this process, and serve until ctrl-c; with --data-dir its objects are there again next time
+    /// Start an embedded API server and run it until Ctrl-C; with --data-dir, its objects survive a restart
     #[cfg(feature = "server")]
     Serve(ServeArgs),
-    /// Print, install or check the CustomResourceDefinition of Blog
+    /// Print, install or check the Blog CustomResourceDefinition
     Crd {
         #[command(subcommand)]
         command: CrdCommand,
     },
-    /// Show how the cluster is chosen: files, context, server, user, namespace (never a secret)
+    /// Show how the cluster is chosen: files, context, server, user and namespace (never a secret)
     Config,
-    /// Print the completion script for a shell; `source <(crdctl completion bash)` loads it
+    /// Print the completion script for a shell, to be loaded with e.g. `source <(crdctl completion bash)`
     Completion { shell: Shell },
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Manual {
-        /// An existing folder, in which files are overwritten
+        /// An existing folder; files in it are overwritten
         folder: PathBuf,
     },
 }
 
-/// Which cluster.
+/// The options that choose the cluster.
 #[derive(Args)]
 pub(crate) struct Cluster {
-    /// Use this kubeconfig file alone, not KUBECONFIG nor ~/.kube/config
+    /// The kubeconfig file to use, instead of KUBECONFIG and ~/.kube/config
     #[arg(long, global = true, value_name = "PATH", help_heading = "Cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Use this context of the kubeconfig, not its current one
+    /// The kubeconfig context to use, instead of the current one
     #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
     pub(crate) context: Option<String>,
-    /// Give up on a request after this long, such as 10s; 0 waits for ever. The watch itself has no end.
-    /// Without it, a server that does not answer at the start is given up after 5 s
+    /// How long to wait for a request before giving up, such as 10s; 0 waits forever. The watch itself never times out.
+    /// By default, a server that does not answer at startup is given up after 5s
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Cluster")]
     pub(crate) request_timeout: Option<Duration>,
 }
 
 #[derive(Args)]
 pub(crate) struct WatchArgs {
-    /// A resource type as kubectl takes it: blogs, blog, bl, Blog, blogs.web.helloworld, blogs.v1.web.helloworld,
-    /// or one object: blog/NAME
+    /// A resource as kubectl takes it: blogs, blog, bl, Blog, blogs.web.helloworld, blogs.v1.web.helloworld,
+    /// or a single object: blog/NAME
     #[arg(value_name = "RESOURCE[/NAME]")]
     pub(crate) resource: String,
-    /// Only the object of this name
+    /// Watch only the object of this name
     pub(crate) name: Option<String>,
-    /// The namespace (default: the variable NAMESPACE, then the context's, then `default`)
+    /// The namespace to watch (default: the environment variable NAMESPACE, then the context's, then `default`)
     #[arg(short, long, value_parser = namespace)]
     pub(crate) namespace: Option<String>,
-    /// All namespaces
+    /// Watch all namespaces
     #[arg(short = 'A', long)]
     pub(crate) all_namespaces: bool,
-    /// Only objects whose labels match, such as app=blog,tier!=test or 'app in (a, b)'
+    /// Watch only objects whose labels match, such as app=blog,tier!=test or 'app in (a, b)'
     #[arg(short = 'l', long, value_name = "LABELS", value_parser = label_selector)]
     pub(crate) selector: Option<String>,
-    /// Only objects whose fields match, such as metadata.name=blog-sample
+    /// Watch only objects whose fields match, such as metadata.name=blog-sample
     #[arg(long, value_name = "FIELDS", value_parser = field_selector)]
     pub(crate) field_selector: Option<String>,
-    /// Also print the names in the cache, each time this long has passed, such as 5s; 0 never does
+    /// Also print the names in the cache at this interval, such as 5s; 0 turns this off
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) every: Option<Duration>,
-    /// Answer /healthz, /readyz and /metrics there by plain HTTP, such as 0.0.0.0:8080; ready is while the cache
-    /// is complete and not stale
+    /// Serve /healthz, /readyz and /metrics over plain HTTP at this address, such as 0.0.0.0:8080; /readyz succeeds
+    /// while the cache is complete and not stale
     #[arg(long, value_name = "ADDR")]
     pub(crate) health_addr: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// What is printed of each change.
+/// How changes are printed.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct OutputArgs {
-    /// table: one line a change; wide: with all of the type's columns; json: one object a line; yaml: one document a change
+    /// table: one line per change; wide: the same with all columns of the resource; name: one name per line;
+    /// json: one JSON object per line; yaml: one document per change
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// No line of column names
+    /// Do not print the column names
     #[arg(long)]
     pub(crate) no_headers: bool,
-    /// Only changes, not the objects that are there at the start
+    /// Print only changes, not the objects that exist at the start
     #[arg(long)]
     pub(crate) watch_only: bool,
 }
@@ -114,16 +115,16 @@ pub(crate) struct OutputArgs {
 #[cfg(feature = "server")]
 #[derive(Args)]
 pub(crate) struct DemoArgs {
-    /// The port on 127.0.0.1 (default: a free one)
+    /// The port to listen on, on 127.0.0.1 (default: a free one)
     #[arg(long)]
     pub(crate) port: Option<u16>,
-    /// Where to write the kubeconfig (default: a temporary file, whose path is printed)
+    /// Where to write the kubeconfig (default: a temporary file); its path is printed
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig_out: Option<PathBuf>,
     /// Do not create the blog `blog-sample`
     #[arg(long)]
     pub(crate) empty: bool,
-    /// Print the names in the cache each time this long has passed; 0 never does
+    /// Print the names in the cache at this interval; 0 turns this off
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     pub(crate) every: Duration,
     #[command(flatten)]
@@ -133,31 +134,31 @@ pub(crate) struct DemoArgs {
 #[cfg(feature = "server")]
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Keep everything in this folder, which is made if it is not there (default: in memory, gone at the end)
+    /// Store everything in this folder, which is created if it does not exist (default: in memory, lost at exit)
     #[arg(long, value_name = "PATH")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The port on 127.0.0.1; 0: a free one
+    /// The port to listen on, on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 6443)]
     pub(crate) port: u16,
-    /// Let administrators inject faults over HTTP, below /kube-embedded/faults
+    /// Let administrators inject faults over HTTP, at /kube-embedded/faults
     #[arg(long)]
     pub(crate) faults: bool,
-    /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file, whose path is printed)
+    /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file); its path is printed
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig_out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum CrdCommand {
-    /// Print it as YAML
+    /// Print the CRD as YAML
     Print,
-    /// Apply it to the cluster (server-side) and wait until it is established
+    /// Apply the CRD to the cluster (server-side apply) and wait until it is established
     Install {
-        /// Take over fields that others manage
+        /// Take over fields that other field managers own
         #[arg(long)]
         force_conflicts: bool,
     },
-    /// Compare the cluster's with ours: exit code 1 and a diff where they differ
+    /// Compare the cluster's CRD with crdctl's; if they differ, print a diff and exit with code 1
     Check,
 }
 
@@ -178,11 +179,12 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Answers what clap did not accept: help and version as they are, wrong usage in one line and with exit code 2.
+/// Handles what clap does not return as a command: prints help and version as they are, and wrong usage in one line, with
+/// exit code 2.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe is no failure.
+            // A closed pipe is not a failure.
             let _ = error.print();
             ExitCode::SUCCESS
         }
@@ -191,7 +193,7 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            // The first paragraph is the error; the others repeat the usage.
+            // The first paragraph is the error; the rest repeats the usage.
             let text = error.to_string();
             let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             let said = said.join(" ");
@@ -209,13 +211,14 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, in one line; exit code 2.
+/// Reports a problem with the command line in one line, and returns exit code 2.
 pub(crate) fn wrong_usage(problem: &str) -> ExitCode {
     say(&format!("error: {problem}; see `crdctl --help`"));
     ExitCode::from(2)
 }
 
-/// `5s`, `1m30s`, `500ms` as Go and kubectl write them; a bare number is seconds, as for kubectl's `--request-timeout`.
+/// Parses durations such as `5s`, `1m30s` and `500ms`, as Go and kubectl write them. A bare number means seconds, as for
+/// kubectl's `--request-timeout`.
 fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
@@ -225,7 +228,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| wrong())
 }
 
-/// A namespace's name, an RFC 1123 label; empty is as none.
+/// Parses the name of a namespace, an RFC 1123 label. An empty name counts as none.
 fn namespace(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c != Some('-');
@@ -236,7 +239,8 @@ fn namespace(text: &str) -> Result<String, String> {
     {
         Ok(text.to_owned())
     } else {
-        Err("a namespace has at most 63 lower case letters, digits and `-`, and no `-` at its ends".into())
+        Err("a namespace has at most 63 lower case letters, digits and `-`, and no `-` at the start or end"
+            .into())
     }
 }
 

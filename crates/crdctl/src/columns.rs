@@ -1,4 +1,4 @@
-//! The columns of a resource type: its CRD's printer columns, as kube-apiserver fills them for `kubectl get`.
+//! The columns of a resource type: its CRD's printer columns, rendered as kube-apiserver does for `kubectl get`.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 use crate::{connection::Connection, resource::ResourceType};
 
-/// What is shown of an object beside its namespace and name.
+/// The columns shown in addition to an object's namespace and name.
 pub(crate) struct Columns {
     columns: kube_tables::Columns,
-    /// Which of them, and under which name.
+    /// The index and the name of each column that is shown.
     shown: Vec<(usize, String)>,
 }
 
 impl Columns {
-    /// Of the type's CRD. The age alone for a type that has none, or whose CRD the user may not read; and at the end of
-    /// a CRD's columns that do not have it.
+    /// Reads the columns from the resource's CRD. The age is appended unless one of them shows it, and is the only column
+    /// if there is no CRD or the user may not read it.
     pub(crate) async fn of(connection: &Connection, resource: &ResourceType, wide: bool) -> Result<Self> {
         let printer_columns = match resource.api.group.as_str() {
             "" => Vec::new(),
@@ -36,20 +36,20 @@ impl Columns {
                 .push(json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}));
         }
         let columns = kube_tables::Columns::custom(Some(&Value::Array(printer_columns)));
-        // The first one is the name, which every line has anyway.
+        // The first column is the name, which every line has anyway.
         let shown = columns.headers().enumerate().skip(1).filter(|(_, column)| wide || column.priority == 0);
         let shown = shown.map(|(place, column)| (place, column.name.to_owned())).collect();
         Self { columns, shown }
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.shown.iter().map(|(_, name)| name.as_str())
     }
 
-    /// An object's cells, in the order of the names; empty where the object has nothing there.
+    /// Returns an object's cells, in the order of the names. A cell is empty if the object has no such value.
     pub(crate) fn cells(&self, object: &DynamicObject, now: Timestamp) -> Vec<String> {
-        // A DynamicObject came from JSON.
+        // A DynamicObject was decoded from JSON, so it can be encoded again.
         let cells = self.columns.cells(&serde_json::to_value(object).unwrap_or_default(), now);
         let text = |cell: &Value| match cell {
             Value::Null => String::new(),
@@ -60,7 +60,7 @@ impl Columns {
     }
 }
 
-/// The `additionalPrinterColumns` of the type's CRD in the type's version.
+/// Reads the `additionalPrinterColumns` of the resource's version from its CRD.
 async fn printer_columns(connection: &Connection, resource: &ResourceType) -> Result<Vec<Value>> {
     let crd = ApiResource::erase::<CustomResourceDefinition>(&());
     let crds: Api<DynamicObject> = Api::all_with(connection.client.clone(), &crd);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crds_columns_come_with_the_age() {
+    fn the_age_is_appended_to_a_crds_columns() {
         let columns = json!([
             {"name": "URL", "type": "string", "jsonPath": ".spec.url"},
             {"name": "Posts", "type": "integer", "jsonPath": ".spec.posts", "priority": 1},
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_is_not_said_twice() {
+    fn the_age_is_not_shown_twice() {
         let columns = json!([{"name": "Since", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]);
         assert_eq!(of(&columns, false).names().collect::<Vec<_>>(), ["Since"]);
     }

@@ -6,22 +6,22 @@ use anyhow::Result;
 
 use crate::{cli::Cluster, explain, stdio};
 
-/// Prints what was read and where each value came from.
+/// Prints the files that were read, and where each value comes from.
 pub(crate) fn run(cluster: &Cluster) -> Result<ExitCode> {
     let resolved = options(cluster).load()?;
     let mut text = resolved.report().to_string();
     if let Some(namespace) = namespace_variable() {
-        text += &format!("NAMESPACE  {namespace} (the variable; `crdctl watch` looks there without -n)\n");
+        text += &format!("NAMESPACE  {namespace} (environment variable; the default of `crdctl watch -n`)\n");
     }
     stdio::print(&text)
 }
 
-/// Finds the cluster that the command line and the environment ask for.
+/// Resolves the cluster that the command line and the environment choose.
 pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::ResolvedConfig> {
     options(cluster).load().map_err(explain::configuration)
 }
 
-/// The variable `NAMESPACE`, which goes before the context's namespace.
+/// Returns the environment variable `NAMESPACE`, which takes precedence over the context's namespace.
 pub(crate) fn namespace_variable() -> Option<String> {
     env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The cluster that a command speaks to, and how long it waits for it.
+//! The connection of a command to its cluster, and how long it waits for responses.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{cli::Cluster, config, explain};
 
-/// How long a server may take to answer when the user sets no `--request-timeout`.
+/// How long an answer may take without `--request-timeout`. A first list only has to begin within it.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// A cluster, ready for requests.
@@ -17,7 +17,7 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// Its URL, for messages.
     pub(crate) server: String,
-    /// Where objects are looked for when nothing else is said.
+    /// The default namespace.
     pub(crate) namespace: String,
     limit: Limit,
 }
@@ -25,16 +25,16 @@ pub(crate) struct Connection {
 /// How long to wait for an answer.
 #[derive(Clone, Copy)]
 enum Limit {
-    /// [`START_LIMIT`] for its beginning.
+    /// [`START_LIMIT`].
     Start,
-    /// What `--request-timeout` says, for all of it.
+    /// The value of `--request-timeout`, for the complete answer.
     Chosen(Duration),
     /// `--request-timeout 0`
     Never,
 }
 
 impl Connection {
-    /// Of the cluster that the command line and the environment choose. Sends nothing yet.
+    /// Prepares a client for the cluster that the command line and the environment choose. Sends nothing yet.
     pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
         let resolved = config::load(cluster)?;
         Ok(Self {
@@ -49,7 +49,7 @@ impl Connection {
         })
     }
 
-    /// One request, within the limit and with its error explained.
+    /// Awaits a request within the limit, and explains its error.
     pub(crate) async fn ask<T>(
         &self,
         action: &str,
@@ -67,14 +67,15 @@ impl Connection {
         timeout(limit, answer).await.map_err(|_| explain::too_slow(&self.server, action, limit))
     }
 
-    /// The first list of an informer. A server that is busy is asked again within the limit: a real one answers 429
-    /// for a second or two after a CRD was installed.
+    /// Waits for the first list of an informer. While the server is busy, the informer retries, within the limit: a
+    /// kube-apiserver answers 429 for a second or two after a CRD was installed.
     pub(crate) async fn first_list<K: Cached>(&self, action: &str, informer: &Informer<K>) -> Result<()> {
         let mut status = informer.status();
         let settled = async {
             loop {
                 match informer.synced().await {
-                    // An error of `changed` means that the informer has ended, which `synced` tells.
+                    // `synced` reports a 429 only after a while. If `changed` fails, the informer has ended, and `synced`
+                    // returns that.
                     Err(error) if error.code() == Some(503) => drop(status.changed().await),
                     settled => return settled,
                 }
@@ -90,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Ends when the first list has taken too long.
+    /// Completes when the first list has taken too long, and returns the limit.
     async fn overdue<K: Cached>(&self, informer: &Informer<K>) -> Duration {
         match self.limit {
             Limit::Never => std::future::pending().await,
@@ -100,7 +101,7 @@ impl Connection {
             }
             Limit::Start => {
                 sleep(START_LIMIT).await;
-                // A list that has begun may be long.
+                // A list that has begun may take longer.
                 if informer.status().borrow().last_contact.is_some() {
                     std::future::pending::<()>().await;
                 }

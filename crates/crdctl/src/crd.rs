@@ -1,4 +1,4 @@
-//! `crdctl crd`: the CustomResourceDefinition of Blog, here and in a cluster.
+//! `crdctl crd`: the Blog CustomResourceDefinition, here and in a cluster.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -21,9 +21,9 @@ use crate::{
     stdio::print,
 };
 
-/// Under this name crdctl owns the fields that it applies.
+/// The field manager that owns the fields crdctl applies.
 const FIELD_MANAGER: &str = "crdctl";
-/// How long a new CRD may take to be served.
+/// How long a new CRD may take to be established.
 const ESTABLISHED_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs `crdctl crd`.
@@ -59,12 +59,12 @@ pub(crate) async fn install(connection: &Connection, force: bool) -> Result<()> 
             established.map(|_| ()).map_err(explained)
         }
         Err(_) => bail!(
-            "{name} was applied, but is not established after {ESTABLISHED_LIMIT:?}; `kubectl describe crd {name}` tells why"
+            "{name} was applied, but is not established after {ESTABLISHED_LIMIT:?}; `kubectl describe crd {name}` shows why"
         ),
     }
 }
 
-/// Compares the cluster's CRD with ours: prints a diff, and fails, where they differ.
+/// Compares the cluster's CRD with ours. If they differ, prints a diff and fails.
 async fn check(connection: &Connection) -> Result<ExitCode> {
     let name = Blog::crd_name();
     let crds: Api<DynamicObject> =
@@ -75,15 +75,15 @@ async fn check(connection: &Connection) -> Result<ExitCode> {
     let ours = serde_json::to_value(Blog::crd()).context("writing the CRD as JSON")?;
     let (theirs, ours) = (comparable(&theirs.data["spec"])?, comparable(&ours["spec"])?);
     if theirs == ours {
-        return print(&format!("{name} is as crdctl would install it\n"));
+        return print(&format!("{name} matches the CRD of this crdctl\n"));
     }
     let diff = TextDiff::from_lines(&theirs, &ours);
     print(&diff.unified_diff().header("in the cluster", "in crdctl").to_string())?;
-    bail!("{name} in {} differs from ours; `crdctl crd install` installs ours", connection.server)
+    bail!("{name} in {} differs from crdctl's; `crdctl crd install` updates it", connection.server)
 }
 
-/// A CRD's spec as YAML, with what the API server fills in when it is left out (apiextensions' `v1/defaults.go`), so
-/// that only real differences show.
+/// Writes a CRD's spec as YAML, with the defaults that the API server fills in (apiextensions' `v1/defaults.go`), so that
+/// only real differences show.
 fn comparable(spec: &Value) -> Result<String> {
     let mut spec = spec.clone();
     let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();

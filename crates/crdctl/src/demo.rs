@@ -1,4 +1,4 @@
-//! `crdctl demo`: an API server in this process, with the Blog CRD and a blog on it, watched.
+//! `crdctl demo`: an embedded API server with the Blog CRD and a blog, and a watch of its blogs.
 
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     let server = Server::start();
     let endpoint = listen(&server, args.port.unwrap_or(0)).await?;
     let file = KubeconfigFile::write(args.kubeconfig_out, &endpoint.kubeconfig(), Lifetime::Command)?;
-    // The way of every user of that file, from here on.
+    // From here on, the demo connects as every other user of that file does.
     let connection = Connection::new(&Cluster {
         kubeconfig: Some(file.path().to_owned()),
         context: None,

@@ -1,4 +1,4 @@
-//! Errors for people: one line that says what failed, why, and what to do about it.
+//! Errors for users: one line that says what failed, why, and what to do about it.
 
 use std::{error::Error as StdError, io};
 
@@ -12,16 +12,16 @@ pub(crate) fn print(error: &anyhow::Error) {
     say(&format!("error: {}", one_line(error.as_ref())));
 }
 
-/// A message and its causes, each said once, in one line.
+/// Joins an error's message and its causes in one line, without repetitions.
 fn one_line(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes(error) {
-        // The server's own words say it all; the errors around them add their Rust names and the request's path.
+        // The server's message is enough; the errors around it only add Rust names and the request's path.
         if let Some(status) = status(cause).filter(|status| !status.message.is_empty()) {
             parts.push(status.message.clone());
             break;
         }
-        // kube's errors repeat their source in their own message, and so do others.
+        // kube's errors repeat their source in their own message, as do some others.
         let wraps = cause.is::<kube::Error>() && cause.source().is_some();
         let text = cause.to_string();
         if !wraps && !parts.iter().any(|part| part.contains(&text)) {
@@ -32,59 +32,59 @@ fn one_line(error: &(dyn StdError + 'static)) -> String {
     line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Why no cluster was found, and what to do.
+/// Explains why no cluster was found, and what to do.
 pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
     if error.is_empty_configuration() {
         let line = one_line(&error);
         let demo = match cfg!(feature = "server") {
-            true => ", or try `crdctl demo`, which brings its own cluster",
+            true => ", or try `crdctl demo`, which starts its own API server",
             false => "",
         };
         anyhow!("{line}; set KUBECONFIG or --kubeconfig{demo}")
     } else if error.is_not_defined() {
         let line = one_line(&error);
-        anyhow!("{line}; --context chooses another one")
+        anyhow!("{line}; choose another one with --context")
     } else {
         error.into()
     }
 }
 
-/// Why `action` failed at `server`, and what to do.
+/// Explains why `action` failed at `server`, and what to do.
 pub(crate) fn request(server: &str, action: &str, error: &(dyn StdError + 'static)) -> anyhow::Error {
     let line = one_line(error);
     match Trouble::of(error) {
         Trouble::Unreachable => anyhow!(
-            "cannot {action}: {server} cannot be reached: {line}; is it running, and the right one? `crdctl config` shows how it was chosen"
+            "cannot {action}: {server} cannot be reached: {line}; is it running, and is it the right one? `crdctl config` shows how it was chosen"
         ),
         Trouble::NotTrusted => anyhow!(
-            "cannot {action}: the certificate of {server} is not trusted: {line}; its CA belongs in the cluster's certificate-authority(-data) in the kubeconfig"
+            "cannot {action}: the certificate of {server} is not trusted: {line}; set the cluster's certificate-authority(-data) in the kubeconfig to its CA"
         ),
         Trouble::Unauthorized => anyhow!(
-            "cannot {action}: {server} does not accept the credentials (401 {line}); `crdctl config` shows which user and file they are from"
+            "cannot {action}: {server} does not accept the credentials (401 {line}); `crdctl config` shows which user and file they come from"
         ),
         Trouble::Forbidden => anyhow!(
             "cannot {action}: {line}; ask for a role that allows it (`kubectl auth can-i --list` shows what you may do)"
         ),
-        Trouble::Conflict => anyhow!("cannot {action}: {line}; --force-conflicts takes the fields over"),
+        Trouble::Conflict => anyhow!("cannot {action}: {line}; --force-conflicts takes over the fields"),
         Trouble::Other => anyhow!("cannot {action} at {server}: {line}"),
     }
 }
 
-/// Why `action` was given up after `waited` at `server`.
+/// Explains that `action` was given up after `waited`, because `server` did not answer.
 pub(crate) fn too_slow(server: &str, action: &str, waited: std::time::Duration) -> anyhow::Error {
     anyhow!(
         "cannot {action}: {server} did not answer within {waited:?}; is it the right one? `crdctl config` shows how it was chosen, --request-timeout gives it more time"
     )
 }
 
-/// The kinds of trouble that a user can do something about.
+/// The kinds of errors that a user can do something about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
     NotTrusted,
     Unauthorized,
     Forbidden,
-    /// Somebody else owns fields that were applied.
+    /// Another field manager owns fields that were applied.
     Conflict,
     Other,
 }
@@ -102,7 +102,7 @@ impl Trouble {
         if causes(error).any(<dyn StdError>::is::<rustls::Error>) {
             return Self::NotTrusted;
         }
-        // The client says that a connection failed, or broke, by the error of its socket.
+        // The client reports a failed or broken connection as the error of its socket.
         let is_transport = |cause: &(dyn StdError + 'static)| match cause.downcast_ref() {
             Some(error) => matches!(error, kube_informer::Error::Unreachable { .. }),
             None => cause.is::<io::Error>(),
@@ -111,7 +111,7 @@ impl Trouble {
     }
 }
 
-/// The answer of the server behind an error, if it is one.
+/// Returns the status that the server answered, if the error is such an answer.
 fn status<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Status> {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
         return Some(status);
@@ -119,10 +119,10 @@ fn status<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Status> {
     error.downcast_ref::<kube_informer::Error>().and_then(kube_informer::Error::status)
 }
 
-/// An error and its causes, outermost first.
+/// Iterates over an error and its causes, outermost first.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        // An `io::Error` around another error skips that one in `source`.
+        // The `source` of an `io::Error` that wraps an error is that error's source, so the error itself would be skipped.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => error.source(),
@@ -140,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_words_are_said_once_and_what_to_do_with_them() {
+    fn the_servers_message_is_repeated_once_with_advice() {
         let message = |error: kube::Error| request("https://a:6443", "watch blogs", &error).to_string();
         assert_eq!(
             message(answered(401, "Unauthorized")),
-            "cannot watch blogs: https://a:6443 does not accept the credentials (401 Unauthorized); `crdctl config` shows which user and file they are from"
+            "cannot watch blogs: https://a:6443 does not accept the credentials (401 Unauthorized); `crdctl config` shows which user and file they come from"
         );
         let forbidden = r#"blogs is forbidden: User "nobody" cannot list resource "blogs""#;
         assert!(
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn transport_errors_are_told_apart() {
+    fn transport_errors_are_distinguished() {
         let refused = kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(Trouble::of(&refused), Trouble::Unreachable);
         assert_eq!(one_line(&refused), "connection refused");

@@ -1,5 +1,5 @@
-//! Completion scripts and manual pages, generated from the definition of the command line so that neither can fall behind
-//! the help.
+//! Completion scripts and manual pages, generated from the definition of the command line so that they always match the
+//! help.
 
 use std::{path::Path, process::ExitCode};
 
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::{cli::Cli, stdio};
 
-/// Prints the script with which a shell completes this command.
+/// Prints the completion script for a shell.
 pub(crate) fn completion(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
@@ -29,7 +29,7 @@ mod tests {
 
     use super::*;
 
-    /// The names of the pages for a command and all below it that are not hidden.
+    /// Collects the names of the pages for a command and all its visible subcommands.
     fn pages(command: &clap::Command, name: &str, names: &mut BTreeSet<String>) {
         names.insert(format!("{name}.1"));
         for below in command.get_subcommands().filter(|command| !command.is_hide_set()) {

@@ -1,8 +1,8 @@
-//! `--health-addr`: what a kubelet and Prometheus ask of `crdctl watch`, by plain HTTP.
+//! `--health-addr`: endpoints of `crdctl watch` for the kubelet and Prometheus, over plain HTTP.
 //!
-//! `/healthz` is 200 while the process answers, `/readyz` only while the cache can be trusted, `/metrics` is the
-//! informer's. It tells nothing of any object. Connections are few, short and closed after one answer, and a new one is
-//! always answered: whoever reaches the port holds up nothing, not even a kubelet.
+//! `/healthz` is 200 while the process responds, `/readyz` only while the cache can be trusted, and `/metrics` returns the
+//! informer's metrics. None of them reveals anything about an object. Connections are few, short and closed after one
+//! answer, and a new one is always accepted, so that no client can block another one, such as the kubelet.
 
 use std::{
     collections::VecDeque,
@@ -26,34 +26,34 @@ use tokio::{
 };
 use tracing::warn;
 
-/// How many connections there are at once; one more closes the oldest.
+/// The maximum number of open connections. A further one closes the oldest.
 const CONNECTIONS: usize = 16;
-/// How long a connection may take, from its first byte to its last.
+/// How long a connection may stay open.
 const CONNECTION: Duration = Duration::from_secs(2);
-/// How much of a request is read.
+/// The maximum size of a request's head.
 const REQUEST: usize = 8 * 1024;
 
-/// A socket, and what its answers are made of.
+/// The listening socket, and the informer that the answers describe.
 pub(crate) struct Health {
     listener: TcpListener,
     followed: Arc<OnceLock<Followed>>,
 }
 
-/// The informer that is told of.
+/// The state and the metrics of the informer.
 struct Followed {
     status: watch::Receiver<Status>,
     metrics: Registry,
 }
 
 impl Health {
-    /// Listens.
+    /// Listens on `address`.
     pub(crate) async fn bind(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listening on --health-addr {address}"))?;
         Ok(Self { listener, followed: Arc::default() })
     }
 
-    /// The informer whose state is told from now on, and its metrics. Before, nothing is ready.
+    /// Reports the state and the metrics of an informer from now on. Before that, `/readyz` is 503.
     pub(crate) fn follow(&self, informers: &Informers, status: watch::Receiver<Status>) {
         let mut metrics = Registry::default();
         informers.register_metrics(&mut metrics);
@@ -61,7 +61,7 @@ impl Health {
         let _ = self.followed.set(Followed { status, metrics });
     }
 
-    /// Answers for as long as it is polled.
+    /// Answers requests for as long as it is polled.
     pub(crate) async fn serve(&self) -> Infallible {
         let mut connections = JoinSet::new();
         let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
@@ -78,7 +78,7 @@ impl Health {
                     let answer = timeout(CONNECTION, serve(stream, Arc::clone(&self.followed)));
                     by_age.push_back(connections.spawn(answer));
                 }
-                // As when there are no more file descriptors: it passes, or it is asked again a little later.
+                // For example, there are no more file descriptors. It is retried a little later.
                 Err(error) => {
                     warn!(%error, "a connection to --health-addr cannot be accepted");
                     sleep(Duration::from_millis(100)).await;
@@ -99,17 +99,17 @@ async fn serve(stream: TcpStream, followed: Arc<OnceLock<Followed>>) {
         .header_read_timeout(CONNECTION)
         .max_buf_size(REQUEST)
         .keep_alive(false);
-    // Whoever asked is gone, or asked for nothing that can be understood.
+    // On an error the client has disconnected, or its request was malformed.
     let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-/// What prometheus-client writes.
+/// The format that prometheus-client writes.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCode, &'static str, String) {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".to_owned());
+        return (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are allowed\n".to_owned());
     }
     match path {
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
@@ -125,16 +125,16 @@ fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCo
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
             }
         }
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "not found; try /healthz, /readyz or /metrics\n".to_owned()),
     }
 }
 
-/// Why reads of the cache cannot be trusted; none if they can.
+/// Returns why reads of the cache cannot be trusted. `None` if they can.
 fn unready(status: Option<&Status>) -> Option<&'static str> {
     let Some(status) = status else { return Some("the resource type is being looked up") };
     match status.phase {
         Phase::Stopped => Some("the informer has ended"),
-        // The cache is empty then, which is true and of no use.
+        // The cache is empty then, which is correct but useless.
         Phase::TypeGone { .. } => Some("the server does not serve the type"),
         _ if status.is_ready() => None,
         _ if status.synced => Some("the cache is stale"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_ready_before_there_is_an_informer() {
+    async fn it_is_not_ready_before_an_informer_starts() {
         let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = health.listener.local_addr().unwrap();
         let asked = async {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_connections_keep_nobody_out() {
+    async fn idle_connections_do_not_block_others() {
         let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = health.listener.local_addr().unwrap();
         let asked = async {
@@ -201,10 +201,10 @@ mod tests {
             let answer = ask(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
             let answer = timeout(Duration::from_secs(1), answer).await.expect("an answer in time");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-            // They are closed: the oldest at once, the newest when their time is over.
+            // They are closed: the oldest at once, the newest when their time is up.
             for mut connection in silent {
                 let end = timeout(2 * CONNECTION, connection.read_to_end(&mut Vec::new())).await;
-                end.expect("no end in time").ok();
+                end.expect("not closed in time").ok();
             }
         };
         tokio::select! {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stale_cache_is_not_ready_until_the_server_is_heard_again() {
+    async fn a_stale_cache_is_not_ready_until_the_server_sends_again() {
         let server = kube_embedded::Server::start();
         let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
         let informers = Informers::new(server.client());
@@ -225,7 +225,7 @@ mod tests {
         let ready = async || ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let asked = async {
             informer.synced().await.unwrap();
-            // The server has nothing to say.
+            // The server has no events to send, so the cache becomes stale.
             while !ready().await.ends_with("not ready: the cache is stale\n") {}
             for index in 0.. {
                 let name = Some(format!("m{index}"));
@@ -238,13 +238,13 @@ mod tests {
             }
         };
         tokio::select! {
-            asked = timeout(Duration::from_secs(30), asked) => asked.expect("the answer has not changed"),
+            asked = timeout(Duration::from_secs(30), asked) => asked.expect("the answer did not change in time"),
             never = health.serve() => match never {},
         }
     }
 
     #[tokio::test]
-    async fn an_address_that_cannot_be_had_is_named() {
+    async fn an_address_in_use_is_named() {
         let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = health.listener.local_addr().unwrap();
         let error = Health::bind(address).await.err().expect("it is taken");

@@ -1,5 +1,5 @@
-//! The kubeconfig that `crdctl demo` and `crdctl serve` write for their server. It is a secret, and only a file that is
-//! as crdctl wrote it is ever replaced or removed: its first line has a hash of what follows.
+//! The kubeconfig that `crdctl demo` and `crdctl serve` write for their server. It is secret. A file is only ever replaced
+//! or removed if it is exactly as crdctl wrote it: its first line contains a hash of the rest.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 use tempfile::NamedTempFile;
 
-/// How long a kubeconfig is good for.
+/// How long a kubeconfig is valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     /// Until the command ends, which removes the file.
     Command,
-    /// Also for the next server with the same data.
+    /// As long as the data folder, that is, also for the next server that uses it.
     Data,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct KubeconfigFile {
 }
 
 impl KubeconfigFile {
-    /// Writes the file in one step, readable by its owner alone; without a path it is a temporary one.
+    /// Writes the file atomically, readable only by its owner. Without a path, it is a temporary file.
     pub(crate) fn write(path: Option<PathBuf>, kubeconfig: &Kubeconfig, lifetime: Lifetime) -> Result<Self> {
         let yaml = serde_saphyr::to_string(kubeconfig).context("writing the kubeconfig as YAML")?;
         let content = mark(&yaml) + &yaml;
@@ -55,25 +55,26 @@ impl KubeconfigFile {
         Ok(Self { path, content, lifetime })
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 impl Drop for KubeconfigFile {
-    /// Removes a file that is no longer good, unless somebody else has written it since.
+    /// Removes a file that is no longer valid, unless it was changed in the meantime.
     fn drop(&mut self) {
         if self.lifetime == Lifetime::Command
             && fs::read_to_string(&self.path).is_ok_and(|found| found == self.content)
         {
-            // It can no longer be told to anybody; a stale file is replaced by the next command.
+            // It is too late to report an error. A file that stays is replaced by the next command.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The first line of a file. Other versions of crdctl, and those of other compilers, have to know it too: it does not change.
+/// Returns the first line of a file. It must never change, because other versions of crdctl have to recognize it, built
+/// with whatever compiler.
 fn mark(yaml: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
     let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -87,7 +88,7 @@ fn written(folder: &Path, content: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Whether `path` is a file as crdctl wrote it, left behind by a command before; an error when it is another one.
+/// Whether `path` exists and is exactly as an earlier crdctl wrote it. Fails if it is any other file.
 fn is_ours(path: &Path) -> Result<bool> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -95,9 +96,9 @@ fn is_ours(path: &Path) -> Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() != io::ErrorKind::InvalidData => {
-            Err(error).with_context(|| format!("cannot look at {}", path.display()))
+            Err(error).with_context(|| format!("cannot read {}", path.display()))
         }
-        _ => bail!("{} exists and was not written by crdctl; name another file", path.display()),
+        _ => bail!("{} exists and was not written by crdctl; choose another file", path.display()),
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kubeconfig_is_private_replaces_only_our_own_and_goes_with_the_command() {
+    fn the_kubeconfig_is_private_replaces_only_our_own_and_is_removed_with_the_command() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         let write_for =
@@ -129,16 +130,16 @@ mod tests {
         drop(second);
         assert!(!path.exists());
 
-        // One that is good for longer stays.
+        // One that is valid for longer stays.
         drop(write_for(Lifetime::Data).unwrap());
         assert!(path.exists());
 
         fs::write(&path, "apiVersion: v1\n").unwrap();
-        let Err(error) = write() else { panic!("replaced somebody's file") };
+        let Err(error) = write() else { panic!("replaced a file of the user") };
         assert!(error.to_string().contains("was not written by crdctl"), "{error:#}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "apiVersion: v1\n");
 
-        // A file that was edited since is left alone, by this command and by the next.
+        // A file that was edited in the meantime is left alone, by this command and by the next.
         fs::remove_file(&path).unwrap();
         let third = write().unwrap();
         let edited = fs::read_to_string(&path).unwrap() + "# mine\n";
@@ -146,6 +147,6 @@ mod tests {
         drop(third);
         assert!(write().is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), edited);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left behind");
     }
 }

@@ -1,18 +1,18 @@
-//! Logs: on stderr, chosen by `RUST_LOG`.
+//! Logs on stderr, filtered by `RUST_LOG`.
 
 use anyhow::{Context, Result};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::cli::LogFormat;
 
-/// Failed requests are told once, by whoever asked; kube's client would log each of them too.
+/// Failed requests are reported once, by their caller; kube's client would log each of them, too.
 const DEFAULT: &str = "info,kube_client=off";
 
-/// Starts logging; an error when `RUST_LOG` cannot be understood.
+/// Starts logging. Fails if `RUST_LOG` cannot be parsed.
 pub(crate) fn start(format: LogFormat) -> Result<()> {
     let chosen = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|chosen| !chosen.trim().is_empty());
     let filter = EnvFilter::builder().parse(chosen.as_deref().unwrap_or(DEFAULT)).context(
-        "reading RUST_LOG (it is a level, such as `debug`, or a list such as `info,kube_informer=debug`)",
+        "reading RUST_LOG (expected a level, such as `debug`, or a list, such as `info,kube_informer=debug`)",
     )?;
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -1,5 +1,5 @@
-//! `crdctl`: watches any Kubernetes resource from a cache, installs and checks the Blog CRD, and has a cluster in the
-//! box to try it on. `crdctl --help` tells the rest.
+//! `crdctl` watches any Kubernetes resource through a cache, installs and checks the Blog CRD, and includes an API server
+//! to try it on. See `crdctl --help`.
 
 mod cli;
 mod columns;
@@ -56,7 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Manual { folder } => generate::manual(&folder),
         }
     });
-    // What still blocks, such as a name that is being resolved, does not hold up the end.
+    // Does not wait for blocking tasks, such as a DNS lookup.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! What is printed on stdout, one module a format.
+//! The output on stdout, with one module for each group of formats.
 
 mod line;
 mod structured;
@@ -18,7 +18,7 @@ use crate::{
     resource::ResourceType,
 };
 
-/// Turns what happens into text, of one format.
+/// Renders events as text, in one format.
 pub(crate) enum Printer {
     Table(table::Table),
     Name { prefix: String },
@@ -27,7 +27,7 @@ pub(crate) enum Printer {
 }
 
 impl Printer {
-    /// Asks the server for the columns of the type, if the format has columns.
+    /// Creates a printer. Asks the server for the resource's columns if the format has columns.
     pub(crate) async fn new(
         connection: &Connection,
         resource: &ResourceType,
@@ -44,7 +44,7 @@ impl Printer {
         })
     }
 
-    /// The text for `line`; empty when this format has none for it, or holds it back for a while.
+    /// Returns the text for `line`. It is empty if the format does not print the line, or holds it back for now.
     pub(crate) fn print(&mut self, line: &Line<'_>) -> String {
         match self {
             Self::Table(table) => table.print(line),

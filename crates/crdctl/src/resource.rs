@@ -1,9 +1,9 @@
-//! Which resource type a user means: `blogs`, `bl`, `Blog`, `blogs.web.helloworld`, `blogs.v1.web.helloworld`.
+//! Finds the resource type that a user means: `blogs`, `bl`, `Blog`, `blogs.web.helloworld`, `blogs.v1.web.helloworld`.
 //!
-//! The rules are kubectl's: `mappingFor` in cli-runtime's `resource/builder.go`, over apimachinery's
-//! `DefaultRESTMapper` and client-go's shortcut expander. Resource names are matched in lower case, as plural, singular
-//! or short name; a group may be given by its beginning; of several matches the first in the server's order of groups
-//! and versions is meant.
+//! The rules are kubectl's: `mappingFor` in cli-runtime's `resource/builder.go`, on top of apimachinery's
+//! `DefaultRESTMapper` and client-go's shortcut expander. Resource names are matched in lower case, as plural, singular,
+//! kind or short name; a group may be abbreviated to a prefix; of several matches, the first in the server's order of
+//! groups and versions wins.
 
 use anyhow::{Result, bail};
 use blog_api::Blog;
@@ -15,7 +15,7 @@ use kube::{
     },
 };
 
-/// What a user asked for: a type and, at choice, one object of it.
+/// The user's request: a resource type and, optionally, one object of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) resource: String,
@@ -23,7 +23,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads `RESOURCE`, `RESOURCE NAME` or `RESOURCE/NAME`.
+    /// Parses `RESOURCE`, `RESOURCE NAME` or `RESOURCE/NAME`.
     pub(crate) fn parse(resource: &str, name: Option<&str>) -> Result<Self, String> {
         let (resource, name) = match (resource.split_once('/'), name) {
             (None, name) => (resource, name),
@@ -35,19 +35,20 @@ impl Request {
         if resource.is_empty() || name.is_some_and(|name| name.is_empty() || name.contains('/')) {
             return Err("a resource is written RESOURCE, RESOURCE NAME or RESOURCE/NAME".into());
         }
-        // What no object's name has (apimachinery's `ValidatePathSegmentName`), and what means something in a selector.
+        // Characters that no object's name has (apimachinery's `ValidatePathSegmentName`), or that have a meaning in a
+        // selector.
         let odd = |c: char| c.is_control() || c.is_whitespace() || "%,=\\".contains(c);
         if let Some(name) = name.filter(|name| name.contains(odd) || [".", ".."].contains(name)) {
             return Err(format!("`{name}` cannot be the name of an object"));
         }
         if resource.contains(',') {
-            return Err(format!("`{resource}` is several resource types, one at a time can be watched"));
+            return Err(format!("`{resource}` names several resource types, but only one can be watched"));
         }
         Ok(Self { resource: resource.to_owned(), name: name.map(str::to_owned) })
     }
 }
 
-/// A resource type that the server has.
+/// A resource type that the server serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceType {
     pub(crate) api: ApiResource,
@@ -58,14 +59,14 @@ pub(crate) struct ResourceType {
 }
 
 impl ResourceType {
-    /// `blog.web.helloworld`, `pod`: the type as kubectl prints it before an object's name.
+    /// Returns the type as kubectl prints it before an object's name: `blog.web.helloworld`, `pod`.
     pub(crate) fn qualified_singular(&self) -> String {
         let name =
             if self.singular.is_empty() { self.api.kind.to_lowercase() } else { self.singular.clone() };
         if self.api.group.is_empty() { name } else { format!("{name}.{}", self.api.group) }
     }
 
-    /// `blogs.web.helloworld`, `pods`.
+    /// Returns the plural name with its group: `blogs.web.helloworld`, `pods`.
     pub(crate) fn qualified_plural(&self) -> String {
         if self.api.group.is_empty() {
             self.api.plural.clone()
@@ -79,20 +80,20 @@ impl ResourceType {
     }
 }
 
-/// Every resource type of a server, in its order of preference.
+/// All resource types of a server, in its order of preference.
 #[derive(Debug)]
 pub(crate) struct Discovered {
     types: Vec<ResourceType>,
 }
 
 impl Discovered {
-    /// Of the aggregated discovery of `/api` and `/apis`.
+    /// Reads the aggregated discovery of `/api` and `/apis`.
     pub(crate) fn new(core: APIGroupDiscoveryList, groups: APIGroupDiscoveryList) -> Self {
         let types = core.items.into_iter().chain(groups.items).flat_map(types_of_group).collect();
         Self { types }
     }
 
-    /// The type that `asked` means, if it can be listed and watched.
+    /// Returns the type that `asked` names. Fails if there is none, or if it cannot be listed and watched.
     pub(crate) fn watchable(&self, asked: &str) -> Result<&ResourceType> {
         let Some(found) = self.find(asked) else {
             bail!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked))
@@ -126,7 +127,7 @@ impl Discovered {
         self.types.iter().find(|t| wanted(t))
     }
 
-    /// What to do about a type that is not there.
+    /// Returns advice about a type that the server does not have.
     fn advice(&self, asked: &str) -> String {
         let resource = asked.split('.').next().unwrap_or(asked).to_lowercase();
         let distance = |name: &str| strsim::damerau_levenshtein(name, &resource);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_found_by_every_name_that_kubectl_takes() {
+    fn a_type_is_found_by_every_name_that_kubectl_accepts() {
         let discovered = discovered();
         for (asked, found) in [
             ("blogs", "blogs.web.helloworld"),
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_names_close_ones() {
+    fn similar_names_are_suggested_for_an_unknown_type() {
         let message = |asked| discovered().watchable(asked).unwrap_err().to_string();
         assert_eq!(
             message("configmap5"),
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_cannot_be_watched_says_so() {
+    fn a_type_that_cannot_be_watched_is_refused() {
         let error = discovered().watchable("bindings").unwrap_err();
         assert_eq!(error.to_string(), "bindings cannot be watched: the server does not allow list on it");
     }

@@ -1,4 +1,4 @@
-//! `crdctl serve`: an API server in this process, for as long as it is wanted.
+//! `crdctl serve`: an embedded API server that runs until a signal.
 
 use std::{path::Path, process::ExitCode};
 
@@ -40,15 +40,15 @@ async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens a port of this machine; 0 is any that is free.
+/// Listens on a port of 127.0.0.1; 0 picks a free one.
 pub(crate) async fn listen(server: &Server, port: u16) -> Result<Endpoint> {
     server.listen(&format!("127.0.0.1:{port}")).await.with_context(|| match port {
-        0 => "no free port can be used".into(),
-        port => format!("--port {port} cannot be used, another one or 0 may do"),
+        0 => "cannot listen on a free port".into(),
+        port => format!("cannot listen on --port {port}; try another port, or 0 for a free one"),
     })
 }
 
-/// Says where the server is, and what to try on it.
+/// Prints the server's address, the kubeconfig's path, and a command to try.
 pub(crate) fn welcome(server: &str, kubeconfig: &Path, command: &str) {
     let path = kubeconfig.display().to_string();
     say(&format!("API server: {server}"));
@@ -56,7 +56,7 @@ pub(crate) fn welcome(server: &str, kubeconfig: &Path, command: &str) {
     say(&format!("try, in another terminal: kubectl --kubeconfig {} {command}", quoted(&path)));
 }
 
-/// A word for a POSIX shell.
+/// Quotes a word for a POSIX shell, if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! How the program ends: the first signal asks, the second one insists.
+//! Shutdown on signals: the first one stops the command gracefully, the second one immediately.
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::stdio::say;
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// Runs `command` until it ends or a signal arrives. The first signal cancels `token`, and the command has [`GRACE`] to
-/// finish; a second one, or the end of that time, drops it.
+/// finish; after that time, or on a second signal, it is dropped.
 pub(crate) async fn until_signal(
     token: CancellationToken,
     command: impl Future<Output = Result<ExitCode>>,
@@ -28,10 +28,10 @@ pub(crate) async fn until_signal(
     tokio::select! {
         result = &mut command => result,
         signal = signals.next() => {
-            say(&format!("received {} again, ending at once", signal.name));
+            say(&format!("received {} again, stopping immediately", signal.name));
             Ok(ExitCode::from(signal.exit_code))
         }
-        // Whoever reads our output does not; what is left of it is theirs to miss.
+        // The reader of the output does not read it, so the rest is discarded.
         () = tokio::time::sleep(GRACE) => Ok(ExitCode::SUCCESS),
     }
 }
@@ -40,7 +40,7 @@ pub(crate) async fn until_signal(
 #[derive(Clone, Copy)]
 struct Signal {
     name: &'static str,
-    /// 128 and its number, as shells tell it.
+    /// 128 plus its number, as shells report it.
     exit_code: u8,
 }
 

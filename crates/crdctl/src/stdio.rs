@@ -1,4 +1,4 @@
-//! stdout for data, stderr for everything else. Neither can make the program panic.
+//! Data goes to stdout, everything else to stderr. Writing to a closed stream never panics.
 
 use std::{
     io::{self, Write},
@@ -14,13 +14,13 @@ pub(crate) fn print(text: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells the user something on stderr, in one line that commands no terminal.
+/// Prints a message for the user on stderr, in one line that cannot control the terminal.
 pub(crate) fn say(line: &str) {
-    // Whoever closed stderr does not want to know.
+    // If stderr is closed, nobody reads the message.
     let _ = writeln!(io::stderr(), "{}", printable(line));
 }
 
-/// A closed pipe is success: whoever closed it has seen enough.
+/// Treats a closed pipe as success: its reader needs no more.
 pub(crate) fn unless_closed(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -28,7 +28,7 @@ pub(crate) fn unless_closed(written: io::Result<()>) -> Result<()> {
     }
 }
 
-/// A text whose control characters are spelled out.
+/// Escapes the control characters of a text.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

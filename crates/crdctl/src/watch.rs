@@ -1,4 +1,4 @@
-//! `crdctl watch`: prints what an informer sees.
+//! `crdctl watch`: prints the events of an informer.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     shutdown,
 };
 
-/// What the cache holds: objects of any type are many times as large when they are decoded, and each is printed once.
+/// The objects in the cache. A decoded `DynamicObject` is many times as large, and is needed only when it is printed.
 type Stored = Compact<DynamicObject>;
 
-/// What to watch.
+/// What to watch, and how to print it.
 pub(crate) struct Target {
     pub(crate) request: Request,
-    /// None: all namespaces.
+    /// `None`: all namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<String>,
@@ -54,7 +54,7 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
     shutdown::until_signal(stop.clone(), watch(connection, target, stop)).await
 }
 
-/// Watches until `stop` is cancelled or stdout closes, and tells meanwhile how it is.
+/// Watches until `stop` is cancelled or stdout is closed, and serves the health endpoints meanwhile.
 pub(crate) async fn watch(
     connection: Connection,
     target: Target,
@@ -64,7 +64,7 @@ pub(crate) async fn watch(
         Some(address) => Some(Health::bind(address).await?),
         None => None,
     };
-    // The larger future of the two, and of those around it.
+    // Boxed because it is large, and would make the futures around it large, too.
     let followed = Box::pin(follow_to_the_end(connection, target, stop, health.as_ref()));
     let Some(health) = &health else { return followed.await };
     tokio::select! {
@@ -106,7 +106,7 @@ async fn follow_to_the_end(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events until stdout closes or the informer ends.
+/// Prints events until stdout is closed or the informer ends.
 async fn follow(
     informer: &Informer<Stored>,
     target: &Target,
@@ -156,27 +156,27 @@ fn printed(event: &Event<Stored>, watch_only: bool, printer: &mut Printer) -> Re
             let resource_version = resource_version.map(|version| version.to_string()).unwrap_or_default();
             printer.print(&Line::Synced { count: *count, resource_version: &resource_version })
         }
-        // A kind of event that a later engine may have.
+        // A kind of event that a later kube-informer may add.
         _ => String::new(),
     })
 }
 
 fn read(stored: &Stored) -> Result<DynamicObject> {
-    stored.decode().context("decode a cached object")
+    stored.decode().context("decoding a cached object")
 }
 
-/// The names in the cache, with their namespaces where several are watched.
+/// Returns the names in the cache, with their namespaces if all namespaces are watched.
 fn names(informer: &Informer<Stored>, target: &Target, resource: &ResourceType) -> Vec<String> {
     let qualified = resource.namespaced && target.namespace.is_none();
-    // There is a snapshot from the first sync on, and this is asked later.
+    // This is called after the first sync, from when on there is always a snapshot.
     let Ok(snapshot) = informer.snapshot() else { return Vec::new() };
     let name = |key: &ObjectKey| if qualified { key.to_string() } else { key.name().to_owned() };
     snapshot.entries().map(|(key, _)| name(key)).collect()
 }
 
-/// The type that the user means.
+/// Looks up the resource type that the user means.
 async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> {
-    let action = "ask for the resource types";
+    let action = "discover the resource types";
     let client = &connection.client;
     let core = connection.ask(action, client.list_core_api_versions_aggregated()).await?;
     let groups = connection.ask(action, client.list_api_groups_aggregated()).await?;

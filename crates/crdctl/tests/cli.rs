@@ -1,5 +1,5 @@
-//! What needs no cluster. Everything else about the program is tested in `e2e/tests/suite`, on real clusters; that this
-//! file is here makes `cargo test --workspace` build the program that those tests run.
+//! Tests that need no cluster. Everything else about the program is tested in `e2e/tests/suite`, on real clusters. This
+//! file also makes `cargo test --workspace` build the program that those tests run.
 
 use std::process::{Command, Output};
 
@@ -22,7 +22,7 @@ fn its_help_goes_to_stdout_and_names_every_command() {
 }
 
 #[test]
-fn wrong_usage_is_told_on_stderr_with_code_2() {
+fn wrong_usage_is_reported_on_stderr_with_code_2() {
     let output = crdctl(&["watch", "--no-such-option"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
@@ -42,7 +42,7 @@ fn each_shell_has_a_completion_script() {
     assert_eq!(crdctl(&["completion", "csh"]).status.code(), Some(2));
 }
 
-/// bash, the one shell that is on every machine that builds this, reads its script and completes with it.
+/// Every machine that builds this has bash, so its script is loaded and tried.
 #[test]
 fn bash_completes_commands() {
     let output = crdctl(&["completion", "bash"]);

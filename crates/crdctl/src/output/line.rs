@@ -1,26 +1,26 @@
-//! What there is to print.
+//! The events to print.
 
 use kube::core::DynamicObject;
 
-/// One thing that happened, as `crdctl watch` tells it.
+/// An event of `crdctl watch`.
 pub(crate) enum Line<'a> {
-    /// An object is there: of the first list, or new.
+    /// An object of the first list, or a new one.
     Added(&'a DynamicObject),
     /// An object changed.
     Modified {
-        /// What the cache held before.
+        /// The object's previous state in the cache.
         old: &'a DynamicObject,
         new: &'a DynamicObject,
     },
-    /// An object is gone; its last known state.
+    /// An object was deleted, or is no longer selected; its last known state.
     Deleted(&'a DynamicObject),
-    /// Every object of the first list was told.
+    /// Every object of the first list was reported.
     Synced { count: usize, resource_version: &'a str },
-    /// What the cache holds.
+    /// The names in the cache.
     Cached(&'a [String]),
 }
 
-/// `CACHED  2  blog-sample, second`
+/// Returns a line such as `CACHED  2  blog-sample, second`.
 pub(super) fn cached(names: &[String]) -> String {
     let list = if names.is_empty() { "(empty)".into() } else { names.join(", ") };
     format!("CACHED  {}  {list}", names.len())

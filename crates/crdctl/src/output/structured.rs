@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::line::{Line, cached};
 
-/// A line of `-o json`, its fields in the order in which they are printed.
+/// A line of `-o json`. The fields are in the order in which they are printed.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
 enum Json<'a> {
@@ -16,7 +16,7 @@ enum Json<'a> {
     Cached { count: usize, names: &'a [String] },
 }
 
-/// One JSON object and a newline.
+/// Renders a JSON object and a newline.
 pub(super) fn json(line: &Line<'_>) -> String {
     let json = match *line {
         Line::Added(object) => Json::Added { object },
@@ -27,12 +27,12 @@ pub(super) fn json(line: &Line<'_>) -> String {
     };
     match serde_json::to_string(&json) {
         Ok(text) => text + "\n",
-        // A DynamicObject came from JSON and its keys are strings, so that it can be written.
-        Err(error) => unreachable!("a line that is no JSON: {error}"),
+        // A DynamicObject was decoded from JSON and its keys are strings, so it can be encoded again.
+        Err(error) => unreachable!("a line cannot be written as JSON: {error}"),
     }
 }
 
-/// One YAML document, its type in a comment; what is no object is a comment alone.
+/// Renders a YAML document with the type of the event in a comment. An event without an object is only a comment.
 pub(super) fn yaml(line: &Line<'_>) -> String {
     match line {
         Line::Added(object) => document("ADDED", object),

@@ -1,4 +1,4 @@
-//! `-o table` and `-o wide`: a line a change, in columns.
+//! `-o table` and `-o wide`: one line per change, in columns.
 
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -6,11 +6,11 @@ use kube::{ResourceExt as _, core::DynamicObject};
 use super::line::{Line, cached};
 use crate::{columns::Columns, stdio::printable};
 
-/// Between two columns, as kubectl has it.
+/// The number of spaces between two columns, as in kubectl.
 const GAP: usize = 3;
 
-/// Rows are held back until the first list is complete, so that its columns are as wide as they need; later rows keep
-/// those widths.
+/// Holds back the rows until the first list is complete, and takes the column widths from them. Later rows keep those
+/// widths.
 pub(crate) struct Table {
     columns: Columns,
     namespaced: bool,
@@ -60,7 +60,7 @@ impl Table {
     fn release(&mut self) -> String {
         let rows = self.held.take().unwrap_or_default();
         let header = self.header();
-        // The longest event is yet to come.
+        // Leaves space for the longest event, which is not in the first list.
         let mut widths: Vec<usize> = header.iter().map(|name| width(name)).collect();
         widths[0] = width("MODIFIED");
         for row in &rows {
@@ -90,8 +90,8 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A cell never breaks its line nor speaks to the terminal: as kubectl, it ends at the first line break, and other
-/// control characters are spelled out (cli-runtime's `printers/tableprinter.go` and `terminal.go`).
+/// Makes a cell safe to print: it cannot break its line or control the terminal. As in kubectl, it ends at the first line
+/// break, and other control characters are escaped (cli-runtime's `printers/tableprinter.go` and `terminal.go`).
 fn one_line(cell: &str) -> String {
     let (line, cut) = match cell.split_once(['\n', '\r', '\u{c}']) {
         Some((first, _)) => (first, "..."),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_the_first_list_and_never_touch() {
+    fn the_first_list_determines_the_widths_and_columns_never_touch() {
         let table = Table { widths: vec![5, 3], ..Table::new(Columns::new(Vec::new(), false), false, true) };
         let aligned = |row: [&str; 2]| table.aligned(&row.map(str::to_owned));
         assert_eq!(aligned(["ü", "b"]), "ü       b\n");
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_cannot_break_its_line_or_command_the_terminal() {
+    fn a_cell_cannot_break_its_line_or_control_the_terminal() {
         assert_eq!(one_line("plain ü"), "plain ü");
         assert_eq!(one_line("first\nsecond"), "first...");
         assert_eq!(one_line("\u{1b}[2Jgone"), "\\u{1b}[2Jgone");

@@ -1,4 +1,4 @@
-//! The only writer to stdout: a thread of its own, so that a reader who does not read holds up nothing but the output.
+//! Writes to stdout in a separate thread, so that a reader that does not read blocks nothing but the output.
 
 use std::{
     io::{self, Write},
@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::stdio::unless_closed;
 
-/// How many texts may wait for the reader. Few: what waits longer is coalesced in the subscription.
+/// How many texts may wait for the reader. Few, because the subscription coalesces pending changes and this queue does not.
 const WAITING: usize = 16;
 
-/// stdout cannot be written any more.
+/// stdout can no longer be written to.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -24,7 +24,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it ends with this value, or when stdout closes.
+    /// Starts the thread, which ends when this value is dropped or stdout is closed.
     pub(crate) fn stdout() -> io::Result<Self> {
         let (texts, mut waiting) = mpsc::channel::<String>(WAITING);
         let (end, ended) = oneshot::channel();
@@ -37,23 +37,23 @@ impl Writer {
                 }
                 Ok(())
             };
-            // Nobody may be waiting for the result any more.
+            // The receiver may have been dropped.
             let _ = end.send(write());
         })?;
         Ok(Self { texts, ended })
     }
 
-    /// Hands over a text, waiting while the reader lags; nothing is printed for an empty one.
+    /// Queues a text, and waits while the reader lags behind. Ignores an empty text.
     pub(crate) async fn write(&self, text: String) -> Result<(), Closed> {
         if text.is_empty() { Ok(()) } else { self.texts.send(text).await.map_err(|_| Closed) }
     }
 
-    /// Waits until stdout cannot be written any more.
+    /// Waits until stdout can no longer be written to.
     pub(crate) async fn closed(&self) {
         self.texts.closed().await;
     }
 
-    /// Waits until everything is written.
+    /// Waits until everything has been written.
     pub(crate) async fn finish(self) -> Result<()> {
         drop(self.texts);
         unless_closed(self.ended.await.unwrap_or(Ok(())))

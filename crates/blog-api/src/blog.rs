@@ -29,11 +29,11 @@ pub struct BlogSpec {
 }
 
 impl BlogSpec {
-    /// Whether the API server would take this spec: what the CRD's schema checks, checked without a server.
+    /// Checks the spec as the API server does with the CRD's schema, but without a server.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] when `url` is empty, longer than [`MAX_CHARS`](crate::MAX_CHARS) or not an absolute http or
+    /// Returns [`InvalidUrl`] if `url` is empty, longer than [`MAX_CHARS`](crate::MAX_CHARS), or not an absolute http or
     /// https URL.
     pub fn validate(&self) -> Result<(), InvalidUrl> {
         url::validate(&self.url)

@@ -1,34 +1,34 @@
-//! What a blog's URL may be, said twice: in CEL for the API server, in Rust for everybody else.
-//! A property test holds the two together.
+//! The validation of a blog's URL, written twice: in CEL for the API server, in Rust for everybody else.
+//! A property test keeps the two in agreement.
 
 use thiserror::Error;
 
-/// The most characters (Unicode scalar values) that a blog's URL may have.
+/// The maximum number of characters (Unicode scalar values) of a blog's URL.
 pub const MAX_CHARS: usize = 2048;
 
-/// What the API server says of a URL that [`CEL_RULE`] refuses.
+/// The API server's message for a URL that [`CEL_RULE`] rejects.
 pub(crate) const MESSAGE: &str = "must be an absolute http or https URL, such as https://example.com/blog";
 
 /// `scheme://[user@]host[:port][/path][?query][#fragment]`, with no white space and no control characters.
 ///
-/// A pattern and not CEL's `isURL`, so that every language reads it alike; a CEL rule and not the schema's `pattern`,
-/// whose message would be the pattern itself. The scheme's letters are spelled out because `(?i)` would also take the
-/// long s of `httpſ`.
+/// It is a pattern rather than CEL's `isURL`, so that every language agrees on it, and a CEL rule rather than the schema's
+/// `pattern`, whose message would be the pattern itself. The scheme's letters are listed in both cases because `(?i)` would
+/// also accept the long s of `httpſ`.
 pub(crate) const CEL_RULE: &str = concat!(
     r"self.matches(r'^[hH][tT][tT][pP][sS]?://([^\x00-\x20\x7f/?#@]*@)?",
     r"(\[[0-9a-fA-F:.]+\]|[^\x00-\x20\x7f/?#@:\[\]]+)(:[0-9]{1,5})?([/?#][^\x00-\x20\x7f]*)?$')"
 );
 
-/// Why a URL cannot be a blog's.
+/// The reason why a URL is not valid for a blog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
     /// Longer than [`MAX_CHARS`].
     #[error("spec.url has {chars} characters, at most {MAX_CHARS} are allowed")]
     TooLong {
-        /// How many characters it has.
+        /// The number of characters of the URL.
         chars: usize,
     },
-    /// Empty, relative, or of another scheme than http and https.
+    /// Empty, relative, malformed, or with a scheme other than http and https.
     #[error("spec.url {MESSAGE}")]
     NotAbsoluteHttp,
 }
@@ -70,7 +70,7 @@ fn is_absolute_http(url: &str) -> bool {
     host_is_good && is_port(port)
 }
 
-/// Nothing, or a colon and one to five digits.
+/// Whether `port` is empty, or a colon and one to five digits.
 fn is_port(port: &str) -> bool {
     match port.strip_prefix(':') {
         None => port.is_empty(),
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::Blog;
 
-    /// The verdict of the CRD that we publish, read from it as an API server reads it.
+    /// Validates a URL with the published CRD, as an API server would.
     fn schema_accepts(url: &str) -> bool {
         static RULE: std::sync::LazyLock<(cel::Program, u64)> = std::sync::LazyLock::new(|| {
             let crd = serde_json::to_value(Blog::crd()).unwrap();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_http_urls_are_good() {
+    fn absolute_http_urls_are_valid() {
         for url in [
             "http://a",
             "https://example.com/blog",

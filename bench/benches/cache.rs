@@ -1,4 +1,4 @@
-//! `cargo bench -p bench`: what single operations of the cache cost.
+//! `cargo bench -p bench`: the cost of single operations of the cache.
 
 use std::{
     hint::black_box,
@@ -21,22 +21,22 @@ use kube::{
 use kube_informer::{Cached, Index, Informer, InformerBuilder, Informers};
 use tokio::runtime::Runtime;
 
-/// How many objects are cached where updates follow.
+/// The number of cached objects in the benchmarks of updates.
 const OBJECTS: usize = 10_000;
-/// How many updates follow.
+/// The number of updates.
 const UPDATES: usize = 10_000;
-/// How many objects are cached where they are read.
+/// The number of cached objects in the benchmarks of reads.
 const READ: usize = 100_000;
 
 criterion_group! {
     name = cache;
-    // A measured time has tens of thousands of events in it: few are enough.
+    // A sample covers tens of thousands of events, so few samples are enough.
     config = Criterion::default().sample_size(10).warm_up_time(Duration::from_secs(1));
     targets = updates, decode, reads
 }
 criterion_main!(cache);
 
-/// A watch stream, decoded and applied on one thread: 10,000 updates, as they come in bursts.
+/// Decodes and applies 10,000 updates of a watch stream on one thread. They arrive in bursts.
 fn updates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode and apply 10,000 updates");
     group.throughput(Throughput::Elements(UPDATES as u64)).measurement_time(Duration::from_secs(8));
@@ -55,7 +55,7 @@ fn updates(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One object, out of the bytes of an event: what each read of a compact object costs, and what kube-runtime's decoding does.
+/// Decodes one object from the bytes of an event: the cost of each read of a compact object, and of kube-runtime's decoding.
 fn decode(criterion: &mut Criterion) {
     let runtime = single_thread();
     let compact = runtime.block_on(synced(1, InformerBuilder::compact));
@@ -63,7 +63,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode one object");
     group.bench_function("kube-informer, compact, on read", |bencher| {
         let snapshot = compact.snapshot().expect("it is synced");
-        let object = snapshot.get("default", &blogs::name(0)).expect("it is there");
+        let object = snapshot.get("default", &blogs::name(0)).expect("it is cached");
         bencher.iter(|| object.decode());
     });
     group.bench_function("kube-runtime, typed, on arrival", |bencher| {
@@ -72,14 +72,14 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Looking at 100,000 objects.
+/// Reads from a cache of 100,000 objects.
 fn reads(criterion: &mut Criterion) {
     let runtime = single_thread();
     let informer = runtime.block_on(synced(READ, |builder| builder));
     let by_url: Index<Blog, String> = informer.index(|blog: &Arc<Blog>| [blog.spec.url.clone()]);
     let snapshot = informer.snapshot().expect("it is synced");
     let mut number = 0;
-    // The next one is far from the last.
+    // Consecutive lookups are far apart.
     let mut next = || {
         number = (number + 7919) % READ;
         number
@@ -117,7 +117,7 @@ async fn synced<K: Cached>(
     informer
 }
 
-/// The time from the first update to the last.
+/// Measures the time from the first update to the last.
 fn informer<K: Cached>(choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>) -> Duration {
     single_thread().block_on(async {
         let feed = feed::churn(OBJECTS, UPDATES, true);
@@ -130,7 +130,7 @@ fn informer<K: Cached>(choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBui
     })
 }
 
-/// The same for kube-runtime: a stream that fills its store.
+/// Measures the same for kube-runtime: a stream that fills its store.
 fn reflect() -> Duration {
     single_thread().block_on(async {
         let feed = feed::churn(OBJECTS, UPDATES, true);

@@ -1,4 +1,4 @@
-// One client-go informer until it has synced, measured: prints a line of JSON for `cargo xtask bench sync`.
+// Measures a client-go informer until it has synced, and prints a line of JSON for `cargo xtask bench sync`.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 
 var blogs = schema.GroupVersionResource{Group: "web.helloworld", Version: "v1", Resource: "blogs"}
 
-// The type as kubebuilder writes it.
+// Blog is the type as kubebuilder generates it.
 type Blog struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -65,7 +65,7 @@ func (l *BlogList) DeepCopyObject() apiruntime.Object {
 	return out
 }
 
-// What the command reads: see src/usage.rs.
+// sample is the line that the command reads; see src/usage.rs.
 type sample struct {
 	Objects        int     `json:"objects"`
 	CPUSeconds     float64 `json:"cpu_seconds"`
@@ -121,7 +121,7 @@ func run(kubeconfig, namespace, client string) error {
 	}
 	result.CPUSeconds = synced - cpu
 	time.Sleep(time.Second)
-	// The live heap alone; the collector keeps the pages that it may need again.
+	// Only the live heap; the collector keeps pages that it may need again.
 	runtime.GC()
 	var heap runtime.MemStats
 	runtime.ReadMemStats(&heap)

@@ -1,6 +1,6 @@
-//! The API server itself: how fast it starts, writes, lists and tells, and what its objects cost.
+//! `bench api`: the API server itself. How fast it starts, creates, lists and sends events, and how much memory objects take.
 //!
-//! The clients are in the figures: they run in the same process as the embedded server, and beside the real one.
+//! The figures include the clients, which run in the process of the embedded server, or on the machine of the real one.
 
 use std::{
     sync::{
@@ -29,9 +29,9 @@ use crate::{
     machine, table, usage,
 };
 
-/// Requests in flight, as the goal has it.
+/// The number of requests in flight, which the goals specify.
 const IN_FLIGHT: usize = 64;
-/// Servers that are started for the time of a start.
+/// The number of servers that are started to measure the time of a start.
 const STARTS: usize = 50;
 /// How long the last event of a watch may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,10 +44,10 @@ pub(crate) struct Arguments {
     /// Blogs to list, and to keep in memory
     #[arg(long, default_value_t = 100_000)]
     objects: usize,
-    /// Watches that are open at a time
+    /// Watches that are open at the same time
     #[arg(long, default_value_t = 10_000)]
     watchers: usize,
-    /// Events that each watch receives, one a second
+    /// Events that each watch receives, one per second
     #[arg(long, default_value_t = 5)]
     seconds: usize,
 }
@@ -57,7 +57,7 @@ pub(crate) struct MemoryArguments {
     objects: usize,
 }
 
-/// Prints what was measured beside what is wanted. Rows of kube-apiserver come with KUBEBUILDER_ASSETS.
+/// Prints the measurements next to the goals. With KUBEBUILDER_ASSETS, includes kube-apiserver.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut rows = Vec::new();
     let mut row = |what: &str, figure: String, goal: &str| {
@@ -107,11 +107,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     row("  the slowest event came after", format!("{:.0} ms", told.slowest * 1e3), "1000 ms");
 
     let text =
-        format!("{}\n\n{}", machine::describe()?, table::render(&["what", "measured", "wanted"], &rows));
+        format!("{}\n\n{}", machine::describe()?, table::render(&["measurement", "measured", "goal"], &rows));
     usage::print_line(text.trim_end())
 }
 
-/// The median of the seconds from nothing to an answered request.
+/// Returns the median of the seconds from nothing to an answered request.
 async fn start() -> Result<f64> {
     let mut seconds = Vec::new();
     for _ in 0..STARTS {
@@ -137,7 +137,7 @@ async fn connect(kubeconfig: Kubeconfig) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The seconds that it takes to create so many Blogs, with [`IN_FLIGHT`] requests at a time.
+/// Returns the seconds that it takes to create this number of Blogs, with [`IN_FLIGHT`] concurrent requests.
 async fn create(client: &Client, creates: usize) -> Result<f64> {
     fill::install(client).await?;
     let next = Arc::new(AtomicUsize::new(0));
@@ -161,21 +161,21 @@ async fn create(client: &Client, creates: usize) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// What objects cost in a process of their own.
+/// The memory and the list time of objects, measured in a process of its own.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Memory {
-    /// Bytes that a server with the objects has more than one without.
+    /// The bytes that the objects add to a server.
     resident: u64,
-    /// Bytes of a list of all of them.
+    /// The bytes of a list of all objects.
     listed: u64,
     list_seconds: f64,
 }
 
-/// The body of the process whose memory is measured.
+/// Runs the process whose memory is measured.
 pub(crate) async fn memory(arguments: MemoryArguments) -> Result<()> {
     let server = Server::start();
     let client = server.client();
-    // The first ones bring what is there once.
+    // The first objects cause allocations that are made only once.
     create(&client, 100).await?;
     let before = usage::resident()?;
     create(&client, arguments.objects).await?;
@@ -191,7 +191,7 @@ pub(crate) async fn memory(arguments: MemoryArguments) -> Result<()> {
             listed += frame?.into_data().map_or(0, |data| data.len() as u64);
         }
         let seconds = begin.elapsed().as_secs_f64();
-        ensure!(listed > arguments.objects as u64 * 500, "the list has {listed} B only");
+        ensure!(listed > arguments.objects as u64 * 500, "the list has only {listed} B");
         if seconds < best.list_seconds {
             best = Memory { listed, list_seconds: seconds, ..best };
         }
@@ -199,15 +199,15 @@ pub(crate) async fn memory(arguments: MemoryArguments) -> Result<()> {
     usage::print(&best)
 }
 
-/// What watches cost while they are told something each second.
+/// The cost of watches that receive an event each second.
 struct Told {
-    /// Of one core.
+    /// The share of one core.
     cpu: f64,
-    /// Seconds, from the write to the last watch that heard of it.
+    /// The seconds from the write until the last watch received it.
     slowest: f64,
 }
 
-/// Opens watches, writes an object each second, and waits until each of them has heard of each write.
+/// Opens watches, writes an object each second, and waits until each watch has received each write.
 async fn watches(watchers: usize, seconds: usize) -> Result<Told> {
     let server = Server::start();
     let client = server.client();

@@ -1,19 +1,19 @@
-//! Blogs as a cluster has them: applied with kubectl, with labels.
+//! Blogs as they are in a real cluster: applied with kubectl, with labels.
 //!
-//! As the server sends it one is about 925 B, of which managedFields are 311 B and the last-applied annotation 245 B.
+//! The server sends about 925 B for each, of which managedFields are 311 B and the last-applied annotation 245 B.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The field manager of `kubectl apply`, under which the server writes managedFields.
+/// The field manager of `kubectl apply`, which appears in managedFields.
 pub const FIELD_MANAGER: &str = "kubectl-client-side-apply";
 
-/// The name of the Blog with this number. Names sort as numbers do.
+/// Returns the name of the Blog with this number. Names sort like the numbers.
 pub fn name(number: usize) -> String {
     format!("blog-{number:06}")
 }
 
-/// The Blog that `kubectl apply` creates.
+/// Returns the Blog with this number as `kubectl apply` creates it.
 pub fn blog(namespace: &str, number: usize) -> Value {
     let name = name(number);
     let labels = json!({"team": format!("team-{:02}", number % 50)});
@@ -37,7 +37,7 @@ pub fn blog(namespace: &str, number: usize) -> Value {
     })
 }
 
-/// A line of a watch, as a server writes it: the Blog at this version.
+/// Returns a line of a watch, as a server writes it, with the Blog at this version.
 pub fn watch_line(kind: &str, namespace: &str, number: usize, version: usize) -> Bytes {
     let mut blog = blog(namespace, number);
     blog["spec"]["url"] = format!("https://{number:06}.example.com/{version}").into();
@@ -63,7 +63,7 @@ pub fn watch_line(kind: &str, namespace: &str, number: usize, version: usize) ->
     event(kind, &blog)
 }
 
-/// The line that ends the initial events of a watch-list (KEP-3157).
+/// Returns the line that ends the initial events of a watch-list (KEP-3157).
 pub fn initial_events_end(version: usize) -> Bytes {
     let bookmark = json!({
         "apiVersion": "web.helloworld/v1",
@@ -76,7 +76,7 @@ pub fn initial_events_end(version: usize) -> Bytes {
     event("BOOKMARK", &bookmark)
 }
 
-/// The event by which a server says that a watch's version is too old.
+/// Returns the event by which a server reports that a watch's version is too old.
 pub fn expired() -> Bytes {
     let status = json!({
         "apiVersion": "v1",
@@ -91,6 +91,6 @@ pub fn expired() -> Bytes {
 }
 
 fn event(kind: &str, object: &Value) -> Bytes {
-    // The type first, as kube-apiserver has it.
+    // The type comes first, as in kube-apiserver.
     Bytes::from(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"))
 }

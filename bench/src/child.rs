@@ -1,4 +1,4 @@
-//! Processes in which one client is measured.
+//! Runs a client that is measured in a process of its own.
 
 use std::{process::Stdio, time::Duration};
 
@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde::de::DeserializeOwned;
 use tokio::{process::Command, time::timeout};
 
-/// No client may take longer: one that hangs is named.
+/// The time limit of a client.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
-/// This program again, with other arguments.
+/// Returns a command that runs this program with other arguments.
 pub(crate) fn myself() -> Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }
 
-/// Runs it, and reads the line of JSON that it prints.
+/// Runs a command, and parses the line of JSON that it prints.
 pub(crate) async fn result<T: DeserializeOwned>(mut command: Command) -> Result<T> {
     command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let output =

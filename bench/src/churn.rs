@@ -1,7 +1,7 @@
-//! `bench churn`: a watch that brings one update after another, from memory, with subscribers and readers.
+//! `bench churn`: a watch that delivers updates from memory, with subscribers and readers.
 //!
-//! No socket and no server: what is measured is what each client does with a line. The next one is there whenever the
-//! client asks for it.
+//! There is no socket and no server, so that only the client's processing of the lines is measured. The next line is always
+//! ready when the client asks for it.
 
 pub(crate) mod client;
 
@@ -17,18 +17,18 @@ use crate::{
 };
 use client::{Churned, Engine};
 
-/// What goes on beside the updates.
+/// How the updates arrive, and what runs concurrently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scenario {
-    /// Whether updates come many at a time.
+    /// Whether many updates arrive together.
     burst: bool,
     subscribers: usize,
-    /// Threads that iterate whole snapshots, one after another.
+    /// The number of threads that iterate over whole snapshots, one after another.
     readers: usize,
 }
 
 const SCENARIOS: [Scenario; 5] = [
-    // Decoded and applied, and nothing else.
+    // Only decoding and applying.
     Scenario { burst: true, subscribers: 0, readers: 0 },
     Scenario { burst: true, subscribers: 1, readers: 0 },
     Scenario { burst: false, subscribers: 1, readers: 0 },
@@ -38,13 +38,13 @@ const SCENARIOS: [Scenario; 5] = [
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How many Blogs are cached
+    /// The number of cached Blogs
     #[arg(long, default_value = "10000")]
     objects: NonZeroUsize,
-    /// How many updates follow
+    /// The number of updates
     #[arg(long, default_value = "20000")]
     updates: NonZeroUsize,
-    /// How often each client runs, in turns; the median counts
+    /// The number of runs of each client, which take turns; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }
@@ -101,7 +101,7 @@ fn render(rows: &[Row]) -> String {
         let peer = rows.iter().find(|row| (row.0, row.1) == (Engine::Runtime, *scenario));
         let peer = peer.and_then(|(.., results)| spread(results, rate));
         let own = spread(results, rate)?;
-        // The time of a burst says nothing about one event.
+        // The time to apply a burst is not that of a single event.
         let single = |cell: String| if scenario.burst { "-".to_owned() } else { cell };
         Some(vec![
             engine.title().to_owned(),

@@ -1,7 +1,7 @@
 //! The server that the clients are measured against.
 //!
-//! A server that is started for it runs in a process of its own, so that its memory and its threads are in nobody's
-//! figures, and ends with the command, however that ends.
+//! A server that the benchmark starts runs in a process of its own, so that no client's figures include it. It ends with the
+//! benchmark, however that ends.
 
 use std::{
     env,
@@ -30,14 +30,14 @@ use tokio::{
 
 use crate::usage::print_line;
 
-/// A real control plane starts in 4 s; a machine that compiles at the same time takes longer.
+/// The time limit for a start. A real control plane takes 4 s, but more on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-/// Which server, as the user says it.
+/// The server that the user chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
     Own(Own),
-    /// One that runs already.
+    /// A server that is already running.
     Kubeconfig(PathBuf),
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Own {
 /// A server that answers.
 pub(crate) struct Cluster {
     kubeconfig: PathBuf,
-    // Before the folder: it ends when its stdin does.
+    // Dropped before the folder: the server ends when its stdin is closed.
     _server: Option<Child>,
     _folder: Option<TempDir>,
 }
@@ -107,7 +107,8 @@ impl Cluster {
     }
 }
 
-/// Names the two servers without their folder: controllers from it would watch the objects too, and be measured.
+/// Names the two binaries rather than their folder: a controller manager from the folder would watch the objects, too, and
+/// affect the results.
 fn servers_alone() -> impl Iterator<Item = (&'static str, OsString)> {
     let folder = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     [("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), ("TEST_ASSET_ETCD", "etcd")].into_iter().filter_map(
@@ -118,7 +119,7 @@ fn servers_alone() -> impl Iterator<Item = (&'static str, OsString)> {
     )
 }
 
-/// The body of the server's process.
+/// Runs the server's process.
 pub(crate) fn serve(own: Own, path: &Path) -> Result<()> {
     match own {
         Own::Embedded => {
@@ -132,7 +133,7 @@ pub(crate) fn serve(own: Own, path: &Path) -> Result<()> {
     }
 }
 
-/// Tells that the server answers, and returns when it is not needed any more.
+/// Reports that the server is ready, and returns when it is no longer needed.
 fn hold(path: &Path, kubeconfig: &Kubeconfig) -> Result<()> {
     std::fs::write(path, serde_json::to_vec(kubeconfig)?).context("writing the kubeconfig")?;
     print_line("ready")?;
@@ -144,13 +145,13 @@ fn hold(path: &Path, kubeconfig: &Kubeconfig) -> Result<()> {
 fn real() -> Result<Kubeconfig> {
     let (send, receive) = mpsc::channel();
     e2e::run(Provider::Envtest, "bench", &[], move |cluster| async move {
-        send.send(cluster.kubeconfig().clone()).context("nobody waits for the control plane")
+        send.send(cluster.kubeconfig().clone()).context("the receiver was dropped")
     })?;
     let kubeconfig = receive.recv().ok();
     kubeconfig.context("`--server real` needs KUBEBUILDER_ASSETS: the folder of kube-apiserver and etcd")
 }
 
-/// A client for the kubeconfig's current context that asks for no compression.
+/// Creates a client for the kubeconfig's current context, without compression.
 pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;

@@ -1,4 +1,4 @@
-//! A server from memory: a service that a `kube::Client` takes for one. It answers watch-lists and nothing else.
+//! An in-memory server: a tower service for a `kube::Client` that answers watch-lists and nothing else.
 
 use std::{
     collections::VecDeque,
@@ -22,38 +22,38 @@ use crate::blogs;
 /// The namespace of the Blogs.
 const NAMESPACE: &str = "default";
 
-/// As large as the pieces in which a burst of events comes through TLS.
+/// The size of the chunks in which a burst of events arrives through TLS.
 const PIECE: usize = 16 << 10;
 
-/// A watch with updates.
+/// A server whose watch sends updates.
 pub struct Churn {
-    /// Of that server.
+    /// A client of that server.
     pub client: Client,
-    /// Sent, it lets the updates come.
+    /// A message on this channel releases the updates.
     pub open: oneshot::Sender<()>,
-    /// How long the client was busy with each piece of the updates, in nanoseconds.
+    /// How long the client was busy with each chunk of updates, in nanoseconds.
     pub busy: Arc<Mutex<Vec<u64>>>,
     /// The version of the last update.
     pub last: String,
-    /// The name of the Blog that it is about.
+    /// The name of the Blog in the last update.
     pub last_name: String,
-    /// Told when the client asks for more than the last update.
+    /// Receives a message when the client asks for more after the last update.
     pub done: oneshot::Receiver<()>,
 }
 
-/// A watch that expires.
+/// A server whose watch expires.
 pub struct Relist {
-    /// Of that server.
+    /// A client of that server.
     pub client: Client,
-    /// Sent, it lets the watch expire.
+    /// A message on this channel makes the watch expire.
     pub expire: oneshot::Sender<()>,
     /// The version of the second list.
     pub version: String,
 }
 
-/// The body of one answer: Blogs, the end of the initial events, and what follows once it is let.
+/// The body of a response: Blogs, the end of the initial events, and the lines that follow once they are released.
 struct Lines {
-    /// The Blogs that are still to come, and their end.
+    /// The numbers of the Blogs that remain. `None` once the end of the initial events has been sent.
     initial: Option<std::ops::Range<usize>>,
     version: usize,
     gate: Option<oneshot::Receiver<()>>,
@@ -64,10 +64,10 @@ struct Lines {
     busy: Arc<Mutex<Vec<u64>>>,
 }
 
-/// So many Blogs, and then so many updates: one at a time, or as many together as come in a burst.
+/// Creates a server that sends the given number of Blogs and then of updates, one per chunk, or as many per chunk as fit.
 pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
     let (open, gate) = oneshot::channel();
-    // Spread over the objects: the next one is far from the last.
+    // Spread over the objects, so that consecutive updates are far apart.
     let number = |update| update * 7919 % objects;
     let modified = (0..updates)
         .map(|update| blogs::watch_line("MODIFIED", NAMESPACE, number(update), objects + update + 1));
@@ -79,7 +79,8 @@ pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
     Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), last_name, done }
 }
 
-/// So many Blogs; then the watch expires, and the second list has the same Blogs at a later version.
+/// Creates a server that sends the given number of Blogs; then the watch expires, and the second list has the same Blogs at
+/// a later version.
 pub fn relist(objects: usize) -> Relist {
     let (expire, gate) = oneshot::channel();
     let first = Lines::new(objects, objects, Some(gate), vec![blogs::expired()], true);
@@ -140,14 +141,14 @@ impl Lines {
             let nanoseconds = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.busy.lock().unwrap_or_else(PoisonError::into_inner).push(nanoseconds);
         }
-        // As a socket does, so that a task that is always fed lets others run.
+        // Like a socket, uses tokio's task budget, so that a task whose input is always ready lets others run.
         let budget = ready!(coop::poll_proceed(context));
         if let Some(piece) = self.initial_piece() {
             budget.made_progress();
             return Poll::Ready(Some(piece));
         }
         if let Some(gate) = &mut self.gate {
-            // Dropped, it stays closed.
+            // If the sender was dropped, the updates are never released.
             if ready!(gate.poll_unpin(context)).is_err() {
                 return Poll::Pending;
             }
@@ -162,7 +163,7 @@ impl Lines {
             None if self.ends => Poll::Ready(None),
             None => {
                 if let Some(done) = self.done.take() {
-                    // Nobody waits where subscribers say when they are done.
+                    // The receiver may have been dropped, because subscribers report when they are done.
                     let _ = done.send(());
                 }
                 Poll::Pending
@@ -170,7 +171,7 @@ impl Lines {
         }
     }
 
-    /// Made when it is asked for, so that it takes no memory.
+    /// Creates the next chunk of initial events, on demand so that it takes no memory before.
     fn initial_piece(&mut self) -> Option<Bytes> {
         let numbers = self.initial.as_mut()?;
         let mut piece = BytesMut::with_capacity(PIECE + 1024);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn initial_events_come_first_and_updates_when_they_are_let() {
+    async fn initial_events_come_first_and_updates_when_released() {
         for burst in [false, true] {
             let feed = churn(30, 2, burst);
             let mut body = watch(&feed.client).await;

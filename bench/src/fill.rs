@@ -1,4 +1,4 @@
-//! Puts the objects into the server, and looks at what it made of them.
+//! Creates the objects in the server, and measures their size.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use tokio::time::timeout;
 
 use bench::blogs;
 
-/// The namespace that is the benchmark's own.
+/// The benchmark's own namespace.
 pub(crate) const NAMESPACE: &str = "blog-bench";
 
-/// How many requests are in flight.
+/// The number of requests in flight.
 const IN_FLIGHT: usize = 64;
 
-/// The bytes of one object as the server writes it, without blanks.
+/// The sizes of one object as the server writes it, in bytes, without whitespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) object: usize,
@@ -33,18 +33,18 @@ pub(crate) struct Size {
     pub(crate) last_applied: usize,
 }
 
-/// Sees to it that the namespace holds exactly so many Blogs. Those that are there are kept: a server that lasts is
-/// filled once.
+/// Ensures that the namespace holds exactly this number of Blogs. Existing ones are reused, so a persistent server is filled
+/// only once.
 ///
 /// # Errors
-/// When the server refuses, and when it holds more than so many.
+/// Fails if the server refuses, or if there are already more Blogs.
 pub(crate) async fn fill(client: &Client, objects: usize) -> Result<()> {
     install(client).await?;
     let api: Api<Blog> = Api::namespaced(client.clone(), NAMESPACE);
     let held = count(&api).await?;
     ensure!(
         held <= objects,
-        "namespace {NAMESPACE} holds {held} Blogs: ask for so many with --objects, or `kubectl delete namespace {NAMESPACE}`"
+        "namespace {NAMESPACE} holds {held} Blogs: use that number with --objects, or run `kubectl delete namespace {NAMESPACE}`"
     );
     if held == objects {
         return Ok(());
@@ -59,10 +59,10 @@ pub(crate) async fn fill(client: &Client, objects: usize) -> Result<()> {
     Ok(())
 }
 
-/// How large the server's objects are, by the first of them.
+/// Measures the size of the server's objects, using the first one.
 ///
 /// # Errors
-/// When it has no managedFields: its clients would have less to do than a cluster's.
+/// Fails if the object has no managedFields or last-applied annotation: clients would have less to do than in a real cluster.
 pub(crate) async fn size(client: &Client) -> Result<Size> {
     let path = format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs/{}", blogs::name(0));
     let text = client.request_text(Request::get(path).body(Vec::new())?).await?;
@@ -80,10 +80,10 @@ pub(crate) async fn size(client: &Client) -> Result<Size> {
     })
 }
 
-/// Installs the Blog CRD and makes the namespace.
+/// Installs the Blog CRD and creates the namespace.
 ///
 /// # Errors
-/// When the server refuses, or does not serve Blogs within 30 s.
+/// Fails if the server refuses, or does not serve Blogs within 30 s.
 pub(crate) async fn install(client: &Client) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let apply = PatchParams::apply("bench").force();
@@ -104,10 +104,10 @@ async fn count(api: &Api<Blog>) -> Result<usize> {
     Ok(list.items.len() + usize::try_from(rest)?)
 }
 
-/// Creates the Blog with this number, unless it is there.
+/// Creates the Blog with this number, unless it exists.
 ///
 /// # Errors
-/// When the server refuses.
+/// Fails if the server refuses.
 pub(crate) async fn create(client: &Client, number: usize) -> Result<()> {
     let path =
         format!("/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs?fieldManager={}", blogs::FIELD_MANAGER);

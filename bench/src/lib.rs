@@ -1,4 +1,4 @@
-//! What the commands and `cargo bench` share: the objects, and a server from memory.
+//! Shared by the commands and `cargo bench`: the objects, and an in-memory server.
 
 pub mod blogs;
 pub mod feed;

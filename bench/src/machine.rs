@@ -1,10 +1,10 @@
-//! What the figures were taken with.
+//! Describes the machine and the versions that the figures were measured with.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// Processor, cores, memory, system.
+/// Describes the processor, cores, memory and operating system.
 pub(crate) fn describe() -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
     let model = field(&cpuinfo, "model name").unwrap_or(std::env::consts::ARCH);
@@ -16,7 +16,7 @@ pub(crate) fn describe() -> Result<String> {
     Ok(format!("{model}, {cores} cores, {gibibytes} GiB, Linux {}", kernel.trim()))
 }
 
-/// The versions of what is compared.
+/// Returns the versions of the clients.
 pub(crate) fn versions(client_go: Option<&str>) -> Result<String> {
     let mut versions =
         format!("kube-informer {}, kube-runtime {}", locked("kube-informer")?, locked("kube-runtime")?);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machine_and_versions_are_told() {
+    fn machine_and_versions_are_described() {
         let machine = describe().unwrap();
         assert!(machine.contains("cores") && machine.contains("Linux"), "{machine}");
         let versions = versions(Some("v0.37.2")).unwrap();

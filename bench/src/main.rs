@@ -1,7 +1,7 @@
-//! The benchmarks of `kube-informer` beside its peers: `cargo xtask bench --help`.
+//! Benchmarks of `kube-informer` and comparable clients; see `cargo xtask bench --help`.
 //!
-//! Every client is measured in a process of its own, by this same program: the command starts it with a hidden
-//! subcommand and reads a line of JSON.
+//! Each client is measured in a process of its own: the command runs this same program with a hidden subcommand, and reads
+//! a line of JSON.
 
 mod api;
 mod child;
@@ -31,47 +31,47 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// From nothing to a synced cache: CPU, time and memory of each client
+    /// Sync a cache from nothing: CPU, time and memory of each client
     Sync(sync::Arguments),
-    /// A stream of updates, with subscribers and readers: rate and time of each client
+    /// Process a stream of updates, with subscribers and readers: rate and time of each client
     Churn(churn::Arguments),
-    /// Listing everything again after a watch has expired: memory of each client
+    /// List everything again after a watch has expired: memory of each client
     Relist(relist::Arguments),
-    /// The embedded API server: starts, creates, lists, watches, memory
+    /// Measure the embedded API server: starts, creates, lists, watches, memory
     Api(api::Arguments),
-    /// Starts a server and holds it until stdin ends
+    /// Start a server and keep it running until stdin is closed
     #[command(hide = true)]
     Serve {
         server: Own,
-        /// The file to write for its clients
+        /// The kubeconfig to write for its clients
         kubeconfig: PathBuf,
     },
-    /// Measures one client of `sync`
+    /// Measure one client of `sync`
     #[command(hide = true)]
     SyncClient(sync::client::Arguments),
-    /// Measures one client of `churn`
+    /// Measure one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
-    /// Measures the memory of `api`
+    /// Measure the memory of `api`
     #[command(hide = true)]
     ApiMemory(api::MemoryArguments),
-    /// Measures one client of `relist`
+    /// Measure one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
 }
 
-/// How much is measured, for the commands that fill a cache.
+/// The sizes of a benchmark that fills a cache.
 #[derive(Args)]
 struct Extent {
-    /// How many Blogs are cached
+    /// The number of cached Blogs
     #[arg(long, default_value = "100000")]
     objects: NonZeroUsize,
-    /// How often each client runs, in turns; the median counts
+    /// The number of runs of each client, which take turns; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }
 
-#[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
+#[expect(clippy::print_stderr, reason = "a command reports its error to the user")]
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,7 +86,7 @@ fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Sync(arguments) => block_on(sync::run(arguments)),
         Command::Churn(arguments) => block_on(churn::run(arguments)),
-        // It makes its own runtime: the control plane's library has one.
+        // It creates its own runtime, because the library that starts the control plane does.
         Command::Serve { server, kubeconfig } => cluster::serve(server, &kubeconfig),
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
         Command::Api(arguments) => block_on(api::run(arguments)),

@@ -1,6 +1,6 @@
-//! `bench relist`: how much memory it takes to list everything again, after a watch has expired.
+//! `bench relist`: the memory that a client needs to list everything again, after a watch has expired.
 //!
-//! From memory, and nothing has changed: what is above the steady memory is the client's own need.
+//! The lists come from memory and nothing has changed, so everything above the steady memory is the client's own overhead.
 
 use std::pin::pin;
 
@@ -46,12 +46,12 @@ enum Engine {
     RuntimeStripped,
 }
 
-/// Bytes, of which none were there before the client was made.
+/// Memory in bytes, without that from before the client was created.
 #[derive(Debug, Serialize, Deserialize)]
 struct Relisted {
-    /// Resident with the first list.
+    /// The resident memory with the first list.
     steady: u64,
-    /// The most that was resident until the second list was complete.
+    /// The maximum resident memory until the second list was complete.
     peak: u64,
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     print_line(&render(&rows))
 }
 
-/// The body of a process that is measured.
+/// Runs the process that is measured.
 pub(crate) async fn client(arguments: ClientArguments) -> Result<()> {
     let relisted = match arguments.engine {
         Engine::Informer => informer(arguments.objects, |builder| builder).await,
@@ -128,7 +128,7 @@ async fn runtime(objects: usize, strip: impl FnMut(&mut Blog) + Send + 'static) 
     relisted
 }
 
-/// Who is told of the first complete list, and of the second.
+/// The receivers that are notified of the first and the second complete list.
 #[derive(Default)]
 struct Complete(Vec<oneshot::Sender<()>>);
 
@@ -152,13 +152,13 @@ async fn drive(
         if matches!(event, Ok(watcher::Event::InitDone))
             && let Some(waiting) = complete.0.pop()
         {
-            // Nobody waits any more only when the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = waiting.send(());
         }
     }
 }
 
-/// The steady memory; the peak counts from here.
+/// Returns the steady memory, and resets the peak.
 fn settled() -> Result<u64> {
     usage::reset_peak()?;
     usage::resident()

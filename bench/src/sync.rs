@@ -1,4 +1,4 @@
-//! `bench sync`: what it costs each client to come from nothing to a synced cache.
+//! `bench sync`: the cost of a synced cache from nothing, for each client.
 
 pub(crate) mod client;
 mod peers;
@@ -22,15 +22,15 @@ use peers::Peers;
 pub(crate) struct Arguments {
     #[command(flatten)]
     extent: Extent,
-    /// `embedded`, `real` (kube-apiserver and etcd, from KUBEBUILDER_ASSETS) or the path of a kubeconfig
+    /// The server: `embedded`, `real` (kube-apiserver and etcd, from KUBEBUILDER_ASSETS) or the path of a kubeconfig
     #[arg(long, default_value = "embedded")]
     server: Choice,
-    /// Only these clients
+    /// Measure only these clients
     #[arg(long, value_delimiter = ',')]
     clients: Vec<Row>,
 }
 
-/// A client that is measured. All ask for a watch-list, but the one that says pages.
+/// A client that is measured. All request a watch-list, except `RuntimePages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
     Raw,
@@ -67,7 +67,7 @@ impl Row {
         }
     }
 
-    /// The Go program's name for it.
+    /// The Go program's name for the client.
     fn go(self) -> Option<&'static str> {
         match self {
             Row::Go => Some("typed"),
@@ -123,7 +123,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         }
     }
     if let Choice::Kubeconfig(_) = arguments.server {
-        print_line(&format!("The Blogs stay: `kubectl delete namespace {NAMESPACE}` removes them."))?;
+        print_line(&format!(
+            "The Blogs were not removed: `kubectl delete namespace {NAMESPACE}` removes them."
+        ))?;
     }
     Ok(())
 }
@@ -159,7 +161,7 @@ fn render(samples: &[(Row, Vec<Sample>)], objects: usize) -> String {
         let ratio = |value: f64, base: Option<f64>| {
             base.map_or_else(|| "-".to_owned(), |base| format!("{:.2}", value / base))
         };
-        // What the raw transport has is no cache.
+        // The raw transport has no cache.
         let cache = |cell: String| if *row == Row::Raw { "-".to_owned() } else { cell };
         Some(vec![
             row.title().to_owned(),

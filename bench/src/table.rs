@@ -1,8 +1,8 @@
-//! Medians, and a table in Markdown: read in a terminal, pasted into docs/benchmarks.md.
+//! Medians, and a Markdown table, for the terminal and for docs/benchmarks.md.
 
 use std::fmt::Write as _;
 
-/// The middle of several runs, and their least and most.
+/// The median, minimum and maximum of several runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of no values.
+    /// Returns `None` if there are no values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -20,7 +20,7 @@ impl Spread {
         Some(Spread { median: f64::midpoint(low, high), least, most })
     }
 
-    /// `1.31 (1.28-1.40)`, divided by `unit`; of equal values the one.
+    /// Formats the values, divided by `unit`, like `1.31 (1.28-1.40)`. Equal values are shown once.
     pub(crate) fn show(self, unit: f64, decimals: usize) -> String {
         let [median, least, most] =
             [self.median, self.least, self.most].map(|value| format!("{:.decimals$}", value / unit));
@@ -28,7 +28,7 @@ impl Spread {
     }
 }
 
-/// Columns as wide as their widest cell; numbers, all but the first column, on the right.
+/// Renders a table. Each column is as wide as its widest cell, and all columns except the first are right-aligned.
 pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());

@@ -1,4 +1,4 @@
-//! What this process uses, and the sample that a measured client prints.
+//! The resource usage of this process, and the sample that a measured client prints.
 
 use std::{
     fs,
@@ -13,26 +13,26 @@ use serde::{Deserialize, Serialize};
 /// How long the memory settles before it is read.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What one run of a client cost. Memory in bytes.
+/// The cost of one run of a client. Memory is in bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// How many objects the client had when it said that it was synced.
+    /// The number of objects in the client's cache once it had synced.
     pub(crate) objects: usize,
-    /// User and system time until it was synced.
+    /// User and system time until it had synced.
     pub(crate) cpu_seconds: f64,
     pub(crate) wall_seconds: f64,
-    /// Resident, just before the client was made.
+    /// The resident memory just before the client was created.
     pub(crate) resident_before: u64,
-    /// Resident, one second after it was synced.
+    /// The resident memory one second after it had synced.
     pub(crate) resident_after: u64,
-    /// The most that was resident until then.
+    /// The maximum resident memory until then.
     pub(crate) peak: u64,
-    /// The live heap of a collected language.
+    /// The live heap, for a garbage-collected language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) live_heap: Option<u64>,
 }
 
-/// The state before a client is made.
+/// The usage before a client is created.
 pub(crate) struct Start {
     resident: u64,
     cpu: f64,
@@ -44,8 +44,8 @@ impl Start {
         Ok(Start { resident: resident()?, cpu: cpu_seconds(), at: Instant::now() })
     }
 
-    /// The sample of a client that is synced at this moment. `count` is asked last, so that it costs nothing that is
-    /// measured; what is cached must live until this returns.
+    /// Takes the sample of a client that has just synced. `count` is called last, so that its cost is not measured. The cache
+    /// must be kept alive until this returns.
     pub(crate) async fn synced(self, count: impl FnOnce() -> Result<usize>) -> Result<Sample> {
         let wall_seconds = self.at.elapsed().as_secs_f64();
         let cpu_seconds = cpu_seconds() - self.cpu;
@@ -79,41 +79,41 @@ pub(crate) fn print(result: &impl Serialize) -> Result<()> {
     print_line(&serde_json::to_string(result)?)
 }
 
-/// Prints a line, at once.
+/// Prints a line and flushes it.
 pub(crate) fn print_line(line: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     Ok(stdout.flush()?)
 }
 
-/// Tells the user what is being done.
+/// Prints the current step on stderr.
 pub(crate) fn progress(what: &str) -> Result<()> {
     writeln!(std::io::stderr(), "{what}")?;
     Ok(())
 }
 
-/// User and system time of all threads of this process.
+/// Returns the user and system time of all threads of this process.
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// The resident memory, in bytes.
+/// Returns the resident memory, in bytes.
 pub(crate) fn resident() -> Result<u64> {
     memory("VmRSS")
 }
 
-/// The most that was resident, in bytes.
+/// Returns the maximum resident memory, in bytes.
 pub(crate) fn peak() -> Result<u64> {
     memory("VmHWM")
 }
 
-/// Lets the peak count from now on: proc(5), clear_refs.
+/// Resets the maximum resident memory; see clear_refs in proc(5).
 pub(crate) fn reset_peak() -> Result<()> {
     fs::write("/proc/self/clear_refs", "5").context("writing /proc/self/clear_refs")
 }
 
-/// A field of /proc/self/status, in bytes.
+/// Returns a field of /proc/self/status, in bytes.
 fn memory(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let kilobytes = status
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_sample_tells_what_was_used() {
+    async fn a_sample_has_the_usage_of_the_process() {
         let start = Start::now().unwrap();
         let cpu = cpu_seconds();
         let held = vec![1_u8; 64 << 20];

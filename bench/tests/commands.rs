@@ -1,4 +1,4 @@
-//! The commands as their user runs them, with few objects.
+//! Runs the commands as a user does, with few objects.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ fn bench(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// The first cells of the table's rows.
+/// Returns the first cells of the table's rows.
 fn clients(table: &str) -> Vec<&str> {
     let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
     cells.map(str::trim).filter(|cell| !cell.starts_with('-') && *cell != "client").collect()
@@ -55,7 +55,7 @@ fn relist_compares_both_engines() {
 }
 
 #[test]
-fn a_server_that_is_none_is_refused_with_what_can_be_said() {
+fn an_unknown_server_is_refused_with_the_choices() {
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
         .args(["sync", "--server", "/no/such/file"])
         .output()

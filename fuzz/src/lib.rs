@@ -1,6 +1,6 @@
-//! What fuzz targets find in any bytes must hold in tests too: for the seeds in `fuzz/seeds`, and for what is made of their parts.
+//! Runs the checks of the fuzz targets in tests, on the seeds in `fuzz/seeds` and on inputs that are made of their parts.
 //!
-//! The checks are in the crates that they check, in a module `fuzz`; `fuzz/README.md` says how a fuzzer calls them.
+//! The checks are in the module `fuzz` of the crates that they check; `fuzz/README.md` describes how to run a fuzzer.
 
 use std::{fs, path::Path};
 
@@ -10,10 +10,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// The seeds of a target.
+/// Returns the seeds of a target.
 ///
 /// # Panics
-/// When it has none.
+/// Panics if it has none.
 #[must_use]
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
@@ -24,10 +24,10 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Checks the seeds of a target, and `cases` inputs that are made of them.
+/// Checks the seeds of a target, and `cases` inputs that are made of their parts.
 ///
 /// # Panics
-/// When one of them does not hold.
+/// Panics if an input fails the check.
 pub fn check(target: &str, cases: u32, check: impl Fn(&[u8])) {
     seeds(target).iter().for_each(|seed| check(seed));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -40,7 +40,7 @@ pub fn check(target: &str, cases: u32, check: impl Fn(&[u8])) {
     }
 }
 
-/// Parts of the seeds in another order, with a few bytes changed.
+/// Concatenates parts of the seeds, and changes a few bytes.
 fn spliced(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let part = (select(seeds(target)), any::<Index>(), 0..200_usize).prop_map(|(seed, from, length)| {
         let from = from.index(seed.len() + 1);
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inputs_are_seeds_and_others() {
+    fn inputs_are_the_seeds_and_others() {
         let (count, others) = (Cell::new(0), RefCell::new(0));
         let all = seeds("lines");
         check("lines", 50, |input| {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "lines: Test failed")]
-    fn what_does_not_hold_fails() {
+    fn a_failing_input_panics() {
         let all = seeds("lines");
         check("lines", 50, |input| assert!(all.iter().any(|seed| seed == input)));
     }

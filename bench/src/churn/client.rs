@@ -1,4 +1,4 @@
-//! One client with its subscribers and readers: the body of a process that is measured.
+//! One client with its subscribers and readers, in a process that is measured.
 
 use std::{
     borrow::Borrow,
@@ -30,7 +30,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::usage::{cpu_seconds, print};
 
-/// How many changes kube-runtime keeps for its slowest subscriber before it stops.
+/// How many changes kube-runtime buffers for its slowest subscriber before it waits for that one.
 const BUFFER: usize = 1024;
 
 #[derive(Args)]
@@ -51,17 +51,17 @@ pub(crate) enum Engine {
     Runtime,
 }
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Churned {
-    /// Until the last subscriber had the last update.
+    /// Measured until the last subscriber received the last update.
     pub(crate) events_per_second: f64,
-    /// Of the whole process.
+    /// The CPU time of the whole process per event.
     pub(crate) cpu_microseconds: f64,
-    /// From one piece of the updates to the wish for the next one.
+    /// The time from passing one chunk of updates until the client asks for the next one.
     pub(crate) p50_microseconds: f64,
     pub(crate) p99_microseconds: f64,
-    /// Whole snapshots iterated, by all readers together.
+    /// Iterations over whole snapshots, of all readers together.
     pub(crate) passes_per_second: f64,
 }
 
@@ -103,7 +103,7 @@ async fn informer<K: StoredBlog>(
             while let Some(event) = subscription.next().await {
                 match event {
                     Event::Synced { .. } => caught_up.send(()).await?,
-                    // The name first: a hundred subscribers that decode would be all that is measured.
+                    // Compares the name first: if a hundred subscribers decoded every object, nothing else would be measured.
                     Event::Change(change)
                         if change.key().name() == last_name && K::is_at(change.object(), &last) =>
                     {
@@ -130,7 +130,7 @@ async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
         });
         store
     } else if arguments.subscribers == 1 {
-        // The stream that fills the store is its subscriber.
+        // The stream that fills the store serves as its subscriber.
         let (store, writer) = reflector::store();
         let applied = events.default_backoff().reflect(writer).applied_objects().map(Result::ok);
         let (caught_up, last) = (run.caught_up(), run.last());
@@ -149,12 +149,12 @@ async fn runtime(feed: Churn, arguments: &Arguments) -> Result<Churned> {
         });
         store
     };
-    // The stream is past the initial objects before the store has them.
+    // The stream yields the end of the initial objects before the store has them.
     store.wait_until_ready().await?;
     run.measure(|| store.state().iter().map(Blog::read).sum()).await
 }
 
-/// Says when it has had the initial state, and ends with the last update.
+/// Reports when it has received the initial state, and ends after the last update.
 async fn subscriber<B: Borrow<Blog>>(
     updates: impl Stream<Item = B>,
     objects: usize,
@@ -175,12 +175,12 @@ async fn subscriber<B: Borrow<Blog>>(
     bail!("the stream ended")
 }
 
-/// What is done with the objects of either store.
+/// An object of either store.
 trait StoredBlog: Cached {
-    /// Whether it is the object at this version.
+    /// Whether this is the object at this version.
     fn is_at(stored: &Self::Stored, version: &str) -> bool;
 
-    /// What a reader does with each object.
+    /// Reads the object, as each reader does.
     fn read(stored: &Self::Stored) -> usize;
 }
 
@@ -238,7 +238,7 @@ impl Run {
         self.feed.last.clone()
     }
 
-    /// Lets the updates come once every subscriber has the initial state, and waits until each has the last one.
+    /// Releases the updates once every subscriber has the initial state, and waits until each has received the last one.
     async fn measure(mut self, pass: impl Fn() -> usize + Sync) -> Result<Churned> {
         for _ in 0..self.subscribers.len() {
             self.caught_up.1.recv().await.context("no subscriber")?;
@@ -249,7 +249,7 @@ impl Run {
         if subscribers.is_empty() {
             subscribers.spawn(async { done.await.context("the watch ended") });
         }
-        // The readers are threads that borrow; a thread of its own waits for what the runtime does.
+        // The readers are scoped threads, so this thread blocks while the runtime's other threads do the work.
         let runtime = tokio::runtime::Handle::current();
         let (seconds, cpu) = tokio::task::block_in_place(|| {
             thread::scope(|scope| {
@@ -263,7 +263,7 @@ impl Run {
                 }
                 let (start, cpu) = (Instant::now(), cpu_seconds());
                 let outcome = runtime.block_on(async {
-                    ensure!(open.send(()).is_ok(), "the watch is gone");
+                    ensure!(open.send(()).is_ok(), "the watch ended");
                     while let Some(subscriber) = subscribers.join_next().await {
                         subscriber??;
                     }

@@ -1,4 +1,4 @@
-//! One client until it has synced: the body of a process that is measured.
+//! One client until it has synced, in a process that is measured.
 
 use std::{path::PathBuf, pin::pin};
 
@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     print(&sample)
 }
 
-/// What every client has to do at least: a watch-list's bytes, read and dropped.
+/// Reads and drops the bytes of a watch-list, which is the least that every client has to do.
 async fn raw(start: Start, client: Client) -> Result<Sample> {
     let path = format!(
         "/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs?watch=true&allowWatchBookmarks=true\
@@ -99,10 +99,10 @@ async fn raw(start: Start, client: Client) -> Result<Sample> {
     start.synced(|| Ok(lines)).await
 }
 
-/// Finds the end of the initial events, also when it is cut in two.
+/// Finds the end of the initial events, even if it is split between two chunks.
 struct Ending {
     finder: memmem::Finder<'static>,
-    /// The end of what came last.
+    /// The end of the previous data.
     tail: Vec<u8>,
 }
 
@@ -111,7 +111,7 @@ impl Ending {
         Ending { finder: memmem::Finder::new(INITIAL_EVENTS_END), tail: Vec::new() }
     }
 
-    /// How much of the data comes before it.
+    /// How many bytes of the data precede it.
     fn find(&mut self, data: &[u8]) -> Option<usize> {
         let length = INITIAL_EVENTS_END.len();
         self.tail.extend_from_slice(&data[..data.len().min(length)]);
@@ -144,7 +144,7 @@ async fn informer<K: Cached>(start: Start, builder: InformerBuilder<K>) -> Resul
     start.synced(|| Ok(informer.snapshot()?.len())).await
 }
 
-/// kube-runtime's way: a task drives the stream that fills the store.
+/// Fills kube-runtime's store by driving its stream in a task.
 async fn reflect<K>(
     start: Start,
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
@@ -158,7 +158,7 @@ where
     let store: Store<K> = writer.as_reader();
     let mut driver = tokio::spawn(async move {
         let mut stream = pin!(events.default_backoff().reflect(writer));
-        // An error is repeated by the stream itself; the command bounds the time.
+        // The stream retries after an error; the command limits the time.
         while let Some(_event) = stream.next().await {}
     });
     tokio::select! {

@@ -17,7 +17,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// `None`, and a word about it, where there is no Go.
+    /// Builds the program. Without Go, prints that client-go is skipped, and returns `None`.
     pub(crate) async fn build() -> Result<Option<Peers>> {
         if Command::new("go").arg("version").stdout(Stdio::null()).status().await.is_err() {
             progress("client-go is skipped: `go` is not on the PATH")?;
@@ -48,11 +48,11 @@ impl Peers {
         &self.client_go
     }
 
-    /// The process of one client.
+    /// Returns the command that runs one client.
     pub(crate) fn command(&self, client: &str, kubeconfig: &Path) -> Command {
         let mut command = Command::new(self.folder.path().join("peers"));
         command.arg("-kubeconfig").arg(kubeconfig).args(["-namespace", NAMESPACE, "-client", client]);
-        // As a program has it by default.
+        // Go's defaults apply.
         command.env_remove("GOMEMLIMIT").env_remove("GOGC");
         command
     }

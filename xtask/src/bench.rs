@@ -1,10 +1,10 @@
-//! The benchmarks, which are a program of their own: built for release, and outside of this one's dependencies.
+//! Runs the benchmarks, which are a separate program: it is built in release mode, and is not a dependency of this one.
 
 use std::{ffi::OsString, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-/// Builds and runs the program `bench` with these arguments.
+/// Builds the program `bench` and runs it with these arguments.
 pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--quiet", "--release", "--package=bench", "--"]).args(arguments);

@@ -1,7 +1,7 @@
-//! What kube-builtin knows of the built-in kinds, asked of a kube-apiserver and committed.
+//! kube-builtin's data about the built-in kinds, generated from a running kube-apiserver and committed.
 //!
-//! The resources come from its discovery, the types of their fields from its OpenAPI v3 documents, and the objects that a new
-//! cluster has from a server that was just started. All is data: the prose of the documents is left out.
+//! The resources come from its discovery, the types of their fields from its OpenAPI v3 documents, and the objects that every
+//! new cluster has from a freshly started server. The descriptions in the documents are omitted.
 
 use std::{
     collections::BTreeMap,
@@ -14,19 +14,19 @@ use clap::Args;
 use e2e::{Cluster, Need, Provider, http::Http};
 use serde_json::{Map, Value, json};
 
-/// Where the files are.
+/// The folder of the files.
 const FOLDER: &str = "crates/kube-builtin/data";
-/// The groups with their versions, the resources of these and their subresources.
+/// The groups, with their versions, resources and subresources.
 const RESOURCES: &str = "resources.json";
-/// The schemas of all types by their names.
+/// The schemas of all types, by name.
 const SCHEMAS: &str = "schemas.json";
-/// The objects that are there at start, in order of their creation.
+/// The objects that a new cluster has, in order of creation.
 const OBJECTS: &str = "objects.json";
 
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const REFERENCE: &str = "#/components/schemas/";
 
-/// The collections whose objects at start are the same in every cluster.
+/// The collections whose initial objects are the same in every cluster.
 const COLLECTIONS: [&str; 5] = [
     "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -35,16 +35,16 @@ const COLLECTIONS: [&str; 5] = [
     "/apis/scheduling.k8s.io/v1/priorityclasses",
 ];
 
-/// How the command is called.
+/// The command's arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Change nothing; fail when a file differs from what the server tells
+    /// Change nothing; fail if a file differs from what the server publishes
     #[arg(long)]
     check: bool,
 }
 
 /// Writes the files, or checks them.
-#[expect(clippy::print_stderr, reason = "says to its user why nothing was done")]
+#[expect(clippy::print_stderr, reason = "tells the user why nothing was done")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
     let files = match runtime.block_on(ask())? {
@@ -71,21 +71,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The files by their names, with what is to be in them.
+/// Returns the files' names and contents.
 async fn ask() -> Result<Result<[(&'static str, String); 3], e2e::Skipped>> {
-    // Its own: another test's objects are none of a new server's.
+    // Uses a server of its own, because other tests create objects in a shared one.
     let cluster = match Cluster::start(Provider::Envtest, &[Need::Alone]).await? {
         Ok(cluster) => cluster,
         Err(skipped) => return Ok(Err(skipped)),
     };
     let server = cluster.admin();
-    let resources = resources(&server).await.context("asking for resources")?;
-    let schemas = schemas(&server).await.context("asking for schemas")?;
-    let objects = objects(&server).await.context("asking for objects")?;
+    let resources = resources(&server).await.context("fetching the resources")?;
+    let schemas = schemas(&server).await.context("fetching the schemas")?;
+    let objects = objects(&server).await.context("fetching the objects")?;
     Ok(Ok([(RESOURCES, resources), (SCHEMAS, schemas), (OBJECTS, objects)]))
 }
 
-/// Aggregated discovery, cut to what the registry holds.
+/// Returns the aggregated discovery, reduced to the fields that kube-builtin uses.
 async fn resources(server: &Http) -> Result<String> {
     let mut groups = Vec::new();
     for path in ["/api", "/apis"] {
@@ -124,7 +124,7 @@ fn resource(resource: &Value) -> Value {
     })
 }
 
-/// The schemas of all documents.
+/// Returns the schemas of all documents.
 async fn schemas(server: &Http) -> Result<String> {
     let index = server.get("/openapi/v3").await?.ok()?;
     let paths = index["paths"].as_object().context("an index has paths")?;
@@ -133,7 +133,7 @@ async fn schemas(server: &Http) -> Result<String> {
         let document = server.get(&format!("/openapi/v3/{path}")).await?.ok()?;
         for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
             let mut schema = compact(schema, false);
-            // These are said to be of every group, in each group's document of that one.
+            // Each group's document lists these types as its own.
             if schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|kinds| kinds.len() > 1)
                 || name.ends_with("v1.WatchEvent")
                 || name.ends_with("v1.DeleteOptions")
@@ -151,7 +151,7 @@ async fn schemas(server: &Http) -> Result<String> {
     Ok(format!("{{\n{}\n}}\n", lines.join(",\n")))
 }
 
-/// A schema without prose, its references by name alone.
+/// Returns a schema without descriptions, in which references are only names.
 fn compact(value: &Value, names: bool) -> Value {
     let Value::Object(members) = value else {
         return match value {
@@ -164,7 +164,7 @@ fn compact(value: &Value, names: bool) -> Value {
         match key.as_str() {
             "description" if !names && member.is_string() => {}
             "$ref" if !names => drop(out.insert(key.clone(), json!(target(member)))),
-            // A reference with something beside it stands in a list of one.
+            // A reference with sibling fields is wrapped in an `allOf` of one.
             "allOf" if !names => drop(out.insert("$ref".to_owned(), json!(target(&member[0]["$ref"])))),
             "default" | "enum" if !names => drop(out.insert(key.clone(), member.clone())),
             _ => drop(out.insert(key.clone(), compact(member, key == "properties" && !names))),
@@ -178,7 +178,7 @@ fn target(reference: &Value) -> &str {
     reference.strip_prefix(REFERENCE).unwrap_or(reference)
 }
 
-/// The objects that a new server has, without what each server makes up.
+/// Returns the objects that a new server has, without the fields that differ between servers.
 async fn objects(server: &Http) -> Result<String> {
     let mut lines = Vec::new();
     for path in COLLECTIONS {
@@ -190,7 +190,7 @@ async fn objects(server: &Http) -> Result<String> {
             object["kind"] = kind.into();
             let metadata = object["metadata"].as_object_mut().context("an object has metadata")?;
             metadata.retain(|key, _| ["annotations", "labels", "name", "namespace"].contains(&key.as_str()));
-            // What aggregation writes is aggregated again.
+            // The rules that aggregation writes are aggregated again.
             if !object["aggregationRule"].is_null() {
                 object["rules"] = Value::Null;
             }
@@ -209,12 +209,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_facts_are_those_of_the_server() {
+    fn the_committed_data_matches_the_server() {
         run(&Arguments { check: true }).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     #[test]
-    fn compact_schemas_have_no_prose() {
+    fn compact_schemas_have_no_descriptions() {
         let schema = json!({
             "description": "Prose.",
             "type": "object",

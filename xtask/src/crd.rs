@@ -1,4 +1,4 @@
-//! The CRD manifests in `deploy/crd/`, generated from the types and committed.
+//! The CRD manifests in `deploy/crd/`, generated from the Rust types and committed.
 
 use std::{
     fs, io,
@@ -18,7 +18,7 @@ pub(crate) fn write() -> Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// Fails, naming the command that mends it, when a manifest differs from its type.
+/// Fails if a manifest differs from its type, and names the command that fixes it.
 pub(crate) fn check() -> Result<()> {
     let (path, wanted) = blog_manifest()?;
     let found = match fs::read_to_string(&path) {
@@ -28,7 +28,7 @@ pub(crate) fn check() -> Result<()> {
     if found != wanted {
         let diff = TextDiff::from_lines(&found, &wanted);
         bail!(
-            "{} differs from the types of blog-api; `cargo xtask crd` mends it\n{}",
+            "{} differs from the types of blog-api; run `cargo xtask crd`\n{}",
             path.display(),
             diff.unified_diff().header("committed", "from the types")
         );
@@ -48,7 +48,7 @@ fn blog_manifest() -> Result<(PathBuf, String)> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_committed_manifests_are_those_of_the_types() {
+    fn the_committed_manifests_match_the_types() {
         super::check().unwrap_or_else(|error| panic!("{error:#}"));
     }
 }

@@ -1,5 +1,5 @@
-//! The end-to-end tests on a cluster of the user's choice. The tests, and what owns their cluster (`e2e-run`), are
-//! programs of their own, so that this one stays light: here it is decided which cluster, and then cargo is run.
+//! Runs the end-to-end tests on a cluster of the user's choice. The tests, and the program that owns their cluster (`e2e-run`),
+//! are separate programs, so that this one stays small: it only chooses the cluster and runs cargo.
 
 use std::{
     env,
@@ -12,26 +12,26 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-/// How the command is called.
+/// The command's arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Where the tests run [default: an existing cluster if USE_EXISTING_CLUSTER=true, else envtest if its programs are
-    /// named, else kind if a Docker engine is there, else embedded]
+    /// The cluster to run on [default: existing if USE_EXISTING_CLUSTER=true, else envtest if its binaries are found, else
+    /// kind if a Docker engine is running, else embedded]
     #[arg(long, value_enum)]
     cluster: Option<Cluster>,
-    /// The version of Kubernetes for kind and k3s, such as 1.33 or 1.37 [default: 1.37]
+    /// The Kubernetes version for kind and k3s, such as 1.33 or 1.37 [default: 1.37]
     #[arg(long, value_name = "VERSION")]
     kubernetes: Option<String>,
-    /// The image of the node for kind and k3s [default: that of the version]
+    /// The node image for kind and k3s [default: the one for the version]
     #[arg(long, value_name = "NAME", conflicts_with = "kubernetes")]
     image: Option<String>,
-    /// Leave a kind or k3s cluster running, and say how to use and to remove it
+    /// Leave a kind or k3s cluster running, and print how to use and remove it
     #[arg(long)]
     keep: bool,
     /// Run on an existing cluster that is not on this machine
     #[arg(long)]
     yes: bool,
-    /// Only the tests whose names contain one of these, and what else the test program takes
+    /// Run only the tests whose names contain one of these; other arguments are passed to the test program
     #[arg(last = true, value_name = "TEST FILTER")]
     filter: Vec<OsString>,
 }
@@ -40,25 +40,25 @@ pub(crate) struct Arguments {
 enum Cluster {
     /// kube-embedded, in the test program
     Embedded,
-    /// kube-apiserver and etcd, which KUBEBUILDER_ASSETS names
+    /// kube-apiserver and etcd from KUBEBUILDER_ASSETS
     Envtest,
-    /// kindest/node in a container; needs a Docker engine, and no kind
+    /// kindest/node in a container; needs a Docker engine, but not the kind command
     Kind,
-    /// rancher/k3s in a container; needs a Docker engine. Known gap: it has never been run, docs/testing.md tells more
+    /// rancher/k3s in a container; needs a Docker engine. Known gap: this has never been run, see docs/testing.md
     K3s,
     /// The current context of the kubeconfig
     Existing,
 }
 
-/// What there is on this machine to run tests on.
+/// The clusters that this machine can provide.
 struct Surroundings {
     use_existing: bool,
     envtest: Option<&'static str>,
     docker: Option<String>,
 }
 
-/// Runs the tests; returns their exit code, or does not return. `refuse` is for arguments that exclude one another.
-#[expect(clippy::print_stderr, reason = "says to its user which cluster it is")]
+/// Replaces this process by the tests. Returns only if that fails. Calls `refuse` if the arguments exclude one another.
+#[expect(clippy::print_stderr, reason = "tells the user which cluster is used")]
 pub(crate) fn run(arguments: &Arguments, refuse: fn(String) -> !) -> Result<ExitCode> {
     let (cluster, why) = match arguments.cluster {
         Some(cluster) => (cluster, "as asked".to_owned()),
@@ -74,12 +74,12 @@ pub(crate) fn run(arguments: &Arguments, refuse: fn(String) -> !) -> Result<Exit
         bail!(problem);
     }
     if matches!(cluster, Cluster::Kind | Cluster::K3s) {
-        // Errors of the build come before a cluster is started for nothing.
+        // Builds first, so that no cluster is started for tests that do not build.
         let mut build = without_package(Command::new(cargo()));
         build.args(["test", "--quiet", "--package=e2e", "--test=suite", "--no-run"]).args(features(cluster));
         let built = build.status().context("starting cargo")?;
         if !built.success() {
-            bail!("the tests do not build");
+            bail!("the tests cannot be built");
         }
     }
     let mut runner = without_package(Command::new(cargo()));
@@ -93,14 +93,14 @@ pub(crate) fn run(arguments: &Arguments, refuse: fn(String) -> !) -> Result<Exit
         runner.env("KUBEBUILDER_ASSETS", DEFAULT_ASSETS);
     }
     if env::var_os("DOCKER_HOST").is_some_and(|host| host.is_empty()) {
-        // To testcontainers it would be a host of that name.
+        // testcontainers would take the empty value for a host.
         runner.env_remove("DOCKER_HOST");
     }
-    // As this process: its signals and its exit code are then this one's.
+    // Replaces this process, so that signals reach the runner and its exit code is returned.
     Err(runner.exec()).context("starting cargo")
 }
 
-/// Where envtest looks last.
+/// The folder that is used if the environment names none.
 const DEFAULT_ASSETS: &str = "/usr/local/kubebuilder/bin";
 
 impl Surroundings {
@@ -124,7 +124,7 @@ impl Surroundings {
     }
 }
 
-/// What envtest needs and the environment does not name.
+/// Returns which binary of envtest is missing, and how to set it.
 fn missing_programs(variable: impl Fn(&str) -> Option<OsString>) -> Option<String> {
     let folder = variable("KUBEBUILDER_ASSETS").unwrap_or_else(|| DEFAULT_ASSETS.into());
     let program = |asset: &str, name: &str| {
@@ -134,13 +134,13 @@ fn missing_programs(variable: impl Fn(&str) -> Option<OsString>) -> Option<Strin
         [program("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), program("TEST_ASSET_ETCD", "etcd")];
     let missing = programs.iter().find(|program| !program.is_file())?;
     Some(format!(
-        "{} is not there: let KUBEBUILDER_ASSETS name the folder of kube-apiserver and etcd (`setup-envtest use 1.37 --print \
-         path` brings them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD the files",
+        "{} does not exist: set KUBEBUILDER_ASSETS to the folder of kube-apiserver and etcd (`setup-envtest use 1.37 --print \
+         path` downloads them), or TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD to the files",
         missing.display()
     ))
 }
 
-/// The engine that answers, where testcontainers looks for it.
+/// Finds a Docker engine at the places where testcontainers looks for it, and describes it.
 fn docker() -> Option<String> {
     if let Ok(host) = env::var("DOCKER_HOST")
         && !host.is_empty()
@@ -160,7 +160,7 @@ fn docker() -> Option<String> {
     Some(format!("a Docker engine answers at {}", socket.display()))
 }
 
-/// Which cluster, and why.
+/// Chooses the cluster, and says why.
 fn choose(surroundings: &Surroundings) -> (Cluster, String) {
     if surroundings.use_existing {
         (Cluster::Existing, "USE_EXISTING_CLUSTER is true".to_owned())
@@ -169,11 +169,11 @@ fn choose(surroundings: &Surroundings) -> (Cluster, String) {
     } else if let Some(why) = &surroundings.docker {
         (Cluster::Kind, why.clone())
     } else {
-        (Cluster::Embedded, "neither kube-apiserver nor a Docker engine is here".to_owned())
+        (Cluster::Embedded, "neither kube-apiserver nor a Docker engine was found".to_owned())
     }
 }
 
-/// What is asked of a cluster that it does not do.
+/// Returns an error message if an option does not apply to the cluster.
 fn misuse(arguments: &Arguments, cluster: Cluster) -> Option<String> {
     let in_containers = matches!(cluster, Cluster::Kind | Cluster::K3s);
     let of_containers = [
@@ -185,7 +185,7 @@ fn misuse(arguments: &Arguments, cluster: Cluster) -> Option<String> {
     let misused = asked.map(|option| (option, "kind and k3s"));
     let misused =
         misused.or_else(|| (arguments.yes && cluster != Cluster::Existing).then_some(("--yes", "existing")));
-    misused.map(|(option, of)| format!("{option} is for {of}, and the cluster is {}", name(cluster)))
+    misused.map(|(option, of)| format!("{option} applies only to {of}, but the cluster is {}", name(cluster)))
 }
 
 fn name(cluster: Cluster) -> &'static str {
@@ -198,9 +198,9 @@ fn name(cluster: Cluster) -> &'static str {
     }
 }
 
-/// The command that runs the tests, on one cluster only.
+/// Returns the command that runs the tests, on only one cluster.
 fn tests(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
-    // `demo` and `runner` are of no cluster, and `supervision` is of envtest's.
+    // `demo` and `runner` use no cluster, and `supervision` tests envtest.
     let others: &[&str] = match cluster {
         Cluster::Embedded => &["::real", "supervision::"],
         Cluster::Envtest => &["::embedded", "demo::", "runner::"],
@@ -217,7 +217,7 @@ fn tests(arguments: &Arguments, cluster: Cluster) -> Vec<OsString> {
     command
 }
 
-/// What builds the clusters in containers: only where there are containers.
+/// Returns the cargo options for the clusters in containers, which need an additional feature.
 fn features(cluster: Cluster) -> &'static [&'static str] {
     match cluster {
         Cluster::Kind | Cluster::K3s => &["--features=containers"],
@@ -242,8 +242,8 @@ fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned())
 }
 
-/// Keeps from a command what cargo told this program about its package: to some build scripts (ring's) it matters, and
-/// what depends on them would be built all over again.
+/// Removes the variables that cargo set for this package from a command: some build scripts (ring's) depend on them, and
+/// everything that uses those crates would be rebuilt.
 fn without_package(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_what_is_there_is_chosen() {
+    fn the_first_available_cluster_is_chosen() {
         let docker = || Some("a Docker engine answers".to_owned());
         for (use_existing, envtest, docker, cluster) in [
             (true, Some("set"), docker(), Cluster::Existing),
@@ -290,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn envtest_tells_which_program_is_missing() {
+    fn the_missing_binary_of_envtest_is_named() {
         let this = env::current_exe().unwrap();
         let missing = |variables: &[(&str, &Path)]| {
             let named = |name: &str| variables.iter().find(|(known, _)| *known == name);
             missing_programs(|name| named(name).map(|(_, path)| path.as_os_str().to_owned()))
         };
         let nowhere = missing(&[("KUBEBUILDER_ASSETS", Path::new("/nowhere"))]).unwrap();
-        assert!(nowhere.starts_with("/nowhere/kube-apiserver is not there: "), "{nowhere}");
+        assert!(nowhere.starts_with("/nowhere/kube-apiserver does not exist: "), "{nowhere}");
         assert_eq!(nowhere.lines().count(), 1);
         let server = ("TEST_ASSET_KUBE_APISERVER", &*this);
         assert!(missing(&[server, ("KUBEBUILDER_ASSETS", Path::new("/nowhere"))]).unwrap().contains("etcd"));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_containers_are_for_these_alone() {
+    fn options_of_containers_are_refused_elsewhere() {
         for words in ["--kubernetes 1.33", "--image x", "--keep"] {
             for cluster in [Cluster::Embedded, Cluster::Envtest, Cluster::Existing] {
                 assert!(misuse(&arguments(words), cluster).is_some(), "{words} {cluster:?}");
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_is_within_one_cluster() {
+    fn the_filter_applies_to_one_cluster() {
         let words = arguments("-- crdctl:: --nocapture");
         let on = |cluster| text(tests(&words, cluster)[1..].to_vec());
         assert_eq!(

@@ -24,21 +24,21 @@ struct Cli {
 enum Task {
     /// Write deploy/crd/ from the types of blog-api
     Crd {
-        /// Change nothing; fail when a file differs from the types
+        /// Change nothing; fail if a file differs from the types
         #[arg(long)]
         check: bool,
     },
-    /// Write what kube-builtin knows of built-in kinds, asked of the kube-apiserver in KUBEBUILDER_ASSETS
+    /// Write kube-builtin's data about built-in kinds, from the kube-apiserver in KUBEBUILDER_ASSETS
     Builtin(builtin::Arguments),
-    /// Write kube-builtin's protobuf messages from kubernetes' Go modules; skipped where these are not
+    /// Write kube-builtin's protobuf messages, from Kubernetes' Go modules; skipped if these are not available
     Protobuf(protobuf::Arguments),
-    /// Run the end-to-end tests on a cluster: kube-embedded, a real API server, kind, k3s, or one that is there
+    /// Run the end-to-end tests on a cluster: kube-embedded, a real API server, kind, k3s, or an existing one
     E2e(e2e::Arguments),
-    /// Build what a release hands out: static binaries in archives, SBOMs, checksums, a krew manifest
+    /// Build the files of a release: static binaries in archives, SBOMs, checksums, a krew manifest
     Dist(dist::Arguments),
-    /// Check that a tag can be released, and print its notes
+    /// Check that a tag can be released, and print the release notes
     Release(release::Arguments),
-    /// Measure the caches side by side: `cargo xtask bench --help`
+    /// Run the benchmarks; see `cargo xtask bench --help`
     #[command(disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -46,7 +46,7 @@ enum Task {
     },
 }
 
-#[expect(clippy::print_stderr, reason = "a command's error goes to its user")]
+#[expect(clippy::print_stderr, reason = "a command reports its error to the user")]
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Crd { check: false } => crd::write(),

@@ -1,8 +1,8 @@
-//! The protobuf messages of the built-in kinds, generated from kubernetes' Go modules and committed.
+//! The protobuf messages of the built-in kinds, generated from Kubernetes' Go modules and committed.
 //!
-//! A module has both halves of what a decoder must know: its `generated.proto` files tell the messages as they are on
-//! the wire, and the Go structs beside them the JSON that the same object is. Both are written by tools, in a subset of
-//! their languages that is read here line by line; a line that is not understood is an error, never skipped.
+//! A module contains everything that a decoder needs: its `generated.proto` files define the messages on the wire, and the Go
+//! structs next to them define the JSON of the same objects. Both are formatted by tools and use only a subset of their
+//! languages, so they are parsed line by line. An unknown line is an error and is never skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,21 +15,21 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
-/// Where the messages are.
+/// The modules that contain the messages.
 const MODULES: [&str; 4] =
     ["k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver", "k8s.io/kube-aggregator"];
-/// Of the modules: that of Kubernetes 1.37.
+/// The version of the modules, for Kubernetes 1.37.
 const VERSION: &str = "v0.37.2";
 
-/// What is written.
+/// The generated file.
 const FILE: &str = "crates/kube-builtin/data/messages.json";
-/// What tells which kinds there are.
+/// The file that lists the kinds.
 const KINDS: &str = "crates/kube-builtin/data/resources.json";
 
-/// Kinds that are not in discovery: the body of a DELETE.
+/// Kinds that are not in discovery: the body of a DELETE request.
 const OPTIONS: [(&str, &str); 1] = [("meta.k8s.io/v1", "DeleteOptions")];
 
-/// Messages whose JSON is not that of their fields; the decoder knows them by these names.
+/// Messages whose JSON is not an object of their fields. The decoder handles them by these names.
 const WELL_KNOWN: [(&str, &str); 10] = [
     ("k8s.io.apimachinery.pkg.api.resource.Quantity", "Quantity"),
     ("k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1", "Json"),
@@ -46,13 +46,13 @@ const WELL_KNOWN: [(&str, &str); 10] = [
     ),
 ];
 
-/// How the command is called.
+/// The command's arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Change nothing; fail when the file differs from the modules
+    /// Change nothing; fail if the file differs from the modules
     #[arg(long)]
     check: bool,
-    /// The folder of Go's module cache [default: what `go env GOMODCACHE` says]
+    /// The folder of Go's module cache [default: the output of `go env GOMODCACHE`]
     #[arg(long)]
     modules: Option<PathBuf>,
 }
@@ -75,7 +75,7 @@ struct ProtoField {
 enum Label {
     Optional,
     Repeated,
-    /// With text as its keys; the type is that of the values.
+    /// A map whose keys are strings; the field's type is that of the values.
     Map,
 }
 
@@ -86,19 +86,19 @@ struct GoField {
     json: String,
 }
 
-/// All that the modules tell.
+/// The definitions in the modules.
 #[derive(Default)]
 struct Packages {
-    /// By the package's full name in protobuf: the API group and version of its kinds.
+    /// The API group and version of a package's kinds, by the full name of the protobuf package.
     group_versions: BTreeMap<String, String>,
-    /// By their full names.
+    /// The messages, by full name.
     messages: BTreeMap<String, Message>,
-    /// By the full name of the message that a struct is, and the field's number.
+    /// The fields of the Go structs, by the full name of the struct's message and the field's number.
     structs: BTreeMap<String, BTreeMap<u32, GoField>>,
 }
 
 /// Writes the file, or checks it.
-#[expect(clippy::print_stderr, reason = "says to its user why nothing was done")]
+#[expect(clippy::print_stderr, reason = "tells the user why nothing was done")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
     let Some(folders) = modules(arguments.modules.as_deref()) else {
@@ -116,12 +116,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let found = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     if found != wanted {
-        bail!("{FILE} differs from the Go modules {VERSION}; `cargo xtask protobuf` mends it");
+        bail!("{FILE} differs from the Go modules {VERSION}; run `cargo xtask protobuf`");
     }
     Ok(())
 }
 
-/// The folders of the modules; none if one is missing.
+/// Returns the folders of the modules. `None` if one is missing.
 fn modules(given: Option<&Path>) -> Option<Vec<PathBuf>> {
     let cache = match given {
         Some(cache) => cache.to_owned(),
@@ -168,7 +168,7 @@ fn generate(modules: &[PathBuf], kinds: &Path) -> Result<String> {
     Ok(text + "\n}\n")
 }
 
-/// The kinds that a client can send: an API version and a kind each.
+/// Returns the kinds that a client can send, as API version and kind.
 fn roots(kinds: &Path) -> Result<BTreeSet<(String, String)>> {
     #[derive(Deserialize)]
     struct Group {
@@ -217,13 +217,13 @@ fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-/// One field as the file has it: its number, Go name, type, and `json` tag.
+/// A field in the generated file: its number, Go name, type, and `json` tag.
 struct Row {
     number: u32,
     name: String,
     r#type: String,
     json: String,
-    /// The full name of the message that must be in the file too.
+    /// The full name of the field's message, which the file must contain, too.
     message: Option<String>,
 }
 
@@ -234,7 +234,7 @@ impl fmt::Display for Row {
 }
 
 impl Packages {
-    /// Reads every package of a module that has a `generated.proto`.
+    /// Reads all packages of a module that have a `generated.proto`.
     fn read(&mut self, folder: &Path) -> Result<()> {
         let context = || format!("reading {}", folder.display());
         if folder.join("generated.proto").is_file() {
@@ -275,7 +275,7 @@ impl Packages {
         Ok(())
     }
 
-    /// The API version and the kind that a message is.
+    /// Returns the API version and the kind of a message.
     fn place<'a>(&'a self, name: &'a str) -> Result<(&'a str, &'a str)> {
         let (package, kind) = name.rsplit_once('.').context("a full name has a package")?;
         let group_version =
@@ -306,19 +306,19 @@ impl Packages {
         message.fields.iter().map(row).collect()
     }
 
-    /// Whether a type is a message whose JSON is that of its fields.
+    /// Whether a type is a message whose JSON is an object of its fields.
     fn is_plain(&self, name: &str) -> bool {
         self.structs.contains_key(name) && !WELL_KNOWN.iter().any(|(it, _)| *it == name)
     }
 
-    /// A type as the file names it, in messages of a group version.
+    /// Returns a type's name in the file, as used in messages of a group version.
     fn element(&self, group_version: &str, name: &str) -> Result<String> {
         if let Some((_, known)) = WELL_KNOWN.iter().find(|(it, _)| *it == name) {
             return Ok((*known).to_owned());
         }
         let Some(message) = self.messages.get(name) else { return Ok(name.to_owned()) };
         if !self.structs.contains_key(name) {
-            // A named slice of Go, as ExtraValue.
+            // A named Go slice, such as ExtraValue.
             return match message.fields.as_slice() {
                 [ProtoField { number: 1, label: Label::Repeated, r#type, .. }] if r#type == "string" => {
                     Ok("Strings".to_owned())
@@ -333,7 +333,7 @@ impl Packages {
     }
 }
 
-/// The package of a `.proto` file, and its messages.
+/// Parses the package and the messages of a `.proto` file.
 fn proto(text: &str) -> Result<(String, BTreeMap<String, Message>)> {
     let mut package = String::new();
     let mut messages = BTreeMap::new();
@@ -359,7 +359,7 @@ fn proto(text: &str) -> Result<(String, BTreeMap<String, Message>)> {
                 let kind = kind.trim_end_matches('>');
                 message.fields.push(field(&package, Label::Map, kind, name, number)?);
             }
-            _ => bail!("this line of generated.proto is not understood: {line}"),
+            _ => bail!("unknown line in generated.proto: {line}"),
         }
     }
     Ok((package, messages))
@@ -376,7 +376,7 @@ fn field(package: &str, label: Label, kind: &str, name: &str, number: &str) -> R
     Ok(ProtoField { number, name: name.to_owned(), label, r#type })
 }
 
-/// The structs of a Go file, and of these the fields that are in protobuf, by number.
+/// Parses the structs of a Go file, and returns their fields that are in protobuf, by number.
 fn structs(text: &str) -> Result<BTreeMap<String, BTreeMap<u32, GoField>>> {
     let mut structs = BTreeMap::new();
     let mut open: Option<(String, BTreeMap<u32, GoField>)> = None;
@@ -400,7 +400,7 @@ fn structs(text: &str) -> Result<BTreeMap<String, BTreeMap<u32, GoField>>> {
             let mut words = declared.split_whitespace();
             let first = words.next().with_context(|| format!("a field of {name} has no name"))?;
             let pointer = words.next().unwrap_or(first).starts_with('*');
-            // An embedded struct has its type's name.
+            // An embedded struct is named like its type.
             let name = first.rsplit('.').next().unwrap_or(first).trim_start_matches('*').to_owned();
             fields.insert(number, GoField { name, pointer, json });
         }
@@ -408,7 +408,7 @@ fn structs(text: &str) -> Result<BTreeMap<String, BTreeMap<u32, GoField>>> {
     Ok(structs)
 }
 
-/// The value of one of a Go field's tags.
+/// Returns the value of one of a Go field's tags.
 fn tag<'a>(tags: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = tags.split_once(&format!("{name}:\""))?;
     Some(rest.split_once('"')?.0)
@@ -419,7 +419,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_messages_are_those_of_the_modules() {
+    fn the_committed_messages_match_the_modules() {
         run(&Arguments { check: true, modules: None }).unwrap_or_else(|error| panic!("{error:#}"));
     }
 

@@ -1,4 +1,4 @@
-//! Whether a tag can be released, asked before anything is built or published.
+//! Checks whether a tag can be released, before anything is built or published.
 
 use std::{env, fs};
 
@@ -6,20 +6,20 @@ use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{MetadataCommand, Package};
 use clap::Args;
 
-/// How the command is called.
+/// The command's arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The tag, such as v0.1.0
     tag: String,
-    /// Where the repository is [default: what GITHUB_SERVER_URL and GITHUB_REPOSITORY say; else it is not compared]
+    /// The repository's URL [default: from GITHUB_SERVER_URL and GITHUB_REPOSITORY; without them, it is not checked]
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
 }
 
-/// Prints the notes of the release, or fails and says all that is missing.
+/// Prints the release notes, or fails and lists everything that is missing.
 #[expect(clippy::print_stdout, reason = "the notes are the command's result")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for the workspace")?;
+    let metadata = MetadataCommand::new().no_deps().exec().context("reading the workspace with cargo")?;
     let packages: Vec<Package> = metadata.packages.into_iter().filter(is_published).collect();
     let path = metadata.workspace_root.join("CHANGELOG.md");
     let changelog = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
@@ -33,13 +33,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The URL of the repository that a workflow runs for.
+/// Returns the URL of the repository that a GitHub workflow runs for.
 fn github() -> Option<String> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     Some(format!("{}/{}", variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?))
 }
 
-/// Whether a registry gets the package: `publish = false` is an empty list of registries.
+/// Whether the package is published; `publish = false` is an empty list of registries.
 fn is_published(package: &Package) -> bool {
     package.publish.as_ref().is_none_or(|registries| !registries.is_empty())
 }
@@ -53,11 +53,11 @@ fn problems(tag: &str, packages: &[Package], changelog: &str, repository: Option
         }
         match (package.repository.as_deref(), repository) {
             (None, _) => problems.push(format!(
-                "{name} names no repository: set `repository` in [workspace.package] of Cargo.toml, and \
+                "{name} has no repository: set `repository` in [workspace.package] of Cargo.toml, and \
                  `repository.workspace = true` in the package"
             )),
             (Some(found), Some(wanted)) if found.trim_end_matches('/') != wanted => {
-                problems.push(format!("{name} names the repository {found}, and this is {wanted}"));
+                problems.push(format!("{name} has the repository {found}, but this is {wanted}"));
             }
             _ => {}
         }
@@ -69,17 +69,17 @@ fn problems(tag: &str, packages: &[Package], changelog: &str, repository: Option
     match notes(changelog, version) {
         None => problems.push(format!("CHANGELOG.md has no heading `## {version}`")),
         Some(notes) if notes.is_empty() => {
-            problems.push(format!("CHANGELOG.md says nothing below `## {version}`"));
+            problems.push(format!("CHANGELOG.md has no entries below `## {version}`"));
         }
         Some(_) => {}
     }
     problems
 }
 
-/// What the changelog says of a version: the lines between its heading and the next one.
+/// Returns the changelog's lines about a version, which are between its heading and the next one.
 fn notes(changelog: &str, version: &str) -> Option<String> {
     let is_heading = |line: &&str| line.starts_with("## ");
-    // A date may come behind the version.
+    // The version may be followed by a date.
     let is_ours = |line: &&str| line.split_whitespace().nth(1) == Some(version);
     let mut lines = changelog.lines().skip_while(|line| !(is_heading(line) && is_ours(line)));
     lines.next()?;
@@ -106,20 +106,20 @@ mod tests {
     }
 
     #[test]
-    fn a_release_whose_parts_agree_has_no_problem() {
+    fn a_consistent_release_has_no_problems() {
         let packages = [package("0.2.0", Some(URL))];
         assert_eq!(problems("v0.2.0", &packages, CHANGELOG, Some(URL)), Vec::<String>::new());
         assert_eq!(problems("v0.2.0", &packages, CHANGELOG, None), Vec::<String>::new());
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
+    fn all_problems_are_reported_at_once() {
         let packages = [package("0.2.0", None), package("0.3.0", Some("https://example.com/else/where"))];
         let found = problems("v0.3.0", &packages, CHANGELOG, Some(URL));
         let expected = [
             "thing has the version 0.2.0",
-            "thing names no repository",
-            "thing names the repository https://example.com/else/where, and this is",
+            "thing has no repository",
+            "thing has the repository https://example.com/else/where, but this is",
             "CHANGELOG.md has no heading `## 0.3.0`",
         ];
         assert_eq!(found.len(), expected.len(), "{found:?}");
@@ -127,7 +127,7 @@ mod tests {
             assert!(found.starts_with(expected), "{found}");
         }
         let found = problems("v0.1.0", &[package("0.1.0", Some(URL))], CHANGELOG, None);
-        assert_eq!(found, ["CHANGELOG.md says nothing below `## 0.1.0`"]);
+        assert_eq!(found, ["CHANGELOG.md has no entries below `## 0.1.0`"]);
         assert_eq!(problems("v0.2.0", &[], CHANGELOG, None), ["the workspace has no package to publish"]);
     }
 

@@ -1,4 +1,4 @@
-//! The arrows between the crates of the workspace, as ARCHITECTURE.md draws them.
+//! Checks the arrows between the crates of the workspace, as ARCHITECTURE.md draws them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Who may use which crate of the workspace. What is not here may use none, tests aside.
+/// Returns the crates of the workspace that a member may use, apart from its tests. Members that are not listed may use none.
 fn allowed(member: &str) -> &'static [&'static str] {
     match member {
         "kube-selectors" => &["kube-validation"],
@@ -55,7 +55,7 @@ fn arrows_point_down_only() {
     }
 }
 
-/// What a crate is built of, without default features.
+/// Returns the dependency tree of a crate, without default features.
 fn tree(package: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -74,7 +74,7 @@ fn tree(package: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What keeps the crates light that nothing waits in: no client, no runtime.
+/// Crates without I/O stay light: they depend on neither a client nor a runtime.
 #[test]
 fn crates_of_data_have_no_client() {
     let crates = [
@@ -95,7 +95,7 @@ fn crates_of_data_have_no_client() {
     }
 }
 
-/// What runs in a cluster brings no server.
+/// The crdctl that runs in a cluster contains no server.
 #[test]
 fn crdctl_is_built_without_its_server() {
     let tree = tree("crdctl");

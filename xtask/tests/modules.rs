@@ -1,7 +1,8 @@
-//! The arrows between the modules of each crate, read from its imports: no circles, and kube-embedded's floors.
+//! Checks the arrows between the modules of each crate, read from its imports: there are no circles, and kube-embedded keeps
+//! to its floors.
 //!
-//! A module is a file. It has an arrow to each file whose items it names, through re-exports to where they are defined. Tests are left
-//! out; methods, which need no import, are not seen.
+//! A module is a file. It has an arrow to each file whose items it names; re-exports are followed to the definition. Tests are
+//! excluded. Calls of methods are not seen, because they need no import.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,22 +14,22 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{Attribute, Item, ItemMod, UseTree};
 
-/// A module's path from the root of its crate, which is empty.
+/// A module's path from the root of its crate. The root's path is empty.
 type ModulePath = Vec<String>;
 
-/// What a crate's source says about its modules.
+/// The modules of a crate, according to its source.
 #[derive(Default)]
 struct Crate {
-    /// By their paths.
+    /// The modules, by path.
     modules: BTreeMap<ModulePath, Module>,
 }
 
 #[derive(Default)]
 struct Module {
     file: PathBuf,
-    /// Where the names lie that it imports, and so may export: by name, the path that was imported.
+    /// The names that the module imports, and so may re-export, with the imported path of each.
     imports: BTreeMap<String, Vec<String>>,
-    /// The paths that it names, the first segment being `crate`, `self`, `super` or a name.
+    /// The paths that the module names. The first segment is `crate`, `self`, `super` or a name.
     paths: BTreeSet<Vec<String>>,
 }
 
@@ -39,7 +40,7 @@ impl Crate {
         read
     }
 
-    /// Reads a file, whose modules lie in `folder`.
+    /// Reads a file whose submodules are in `folder`.
     fn file(&mut self, file: &Path, path: ModulePath, folder: &Path) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -71,7 +72,7 @@ impl Crate {
         self.modules.insert(path, module);
     }
 
-    /// The module that defines what a path names in a module. `None`: it is another crate's.
+    /// Returns the module that defines the item at a path, as seen from a module. `None` if another crate defines it.
     fn definition(&self, from: &ModulePath, path: &[String], depth: usize) -> Option<ModulePath> {
         let (first, mut rest) = path.split_first()?;
         let mut at = match first.as_str() {
@@ -83,7 +84,7 @@ impl Crate {
                 if self.modules.contains_key(&below) {
                     below
                 } else {
-                    // An import of this module, which has an arrow of its own; its members are elsewhere.
+                    // The module imports this name, so the item is at the imported path.
                     let imported = self.modules[from].imports.get(name)?;
                     let whole: Vec<String> = imported.iter().chain(rest).cloned().collect();
                     return (depth > 0).then(|| self.definition(from, &whole, depth - 1))?;
@@ -114,7 +115,7 @@ impl Crate {
         Some(at)
     }
 
-    /// The arrows between files.
+    /// Returns the arrows between files.
     fn arrows(&self) -> BTreeMap<&Path, BTreeSet<&Path>> {
         let mut arrows: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
         for (path, module) in &self.modules {
@@ -131,7 +132,7 @@ impl Crate {
     }
 }
 
-/// Whether an item is there only in tests, or for a fuzzer.
+/// Whether an item exists only in tests, or for a fuzzer.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg") && {
@@ -157,7 +158,7 @@ fn attributes(item: &Item) -> &[Attribute] {
 
 fn imports(tree: &UseTree, prefix: &mut Vec<String>, module: &mut Module) {
     let mut import = |name: String, path: Vec<String>| {
-        // One name can be imported from several places: a value, a type, a macro.
+        // The same name can be imported from several places: as a value, a type, or a macro.
         if let Some(other) = module.imports.insert(name, path.clone())
             && other != path
         {
@@ -189,7 +190,7 @@ fn imports(tree: &UseTree, prefix: &mut Vec<String>, module: &mut Module) {
     }
 }
 
-/// Adds the paths in tokens, macros' among them.
+/// Adds the paths in tokens, including those in macros.
 fn paths(tokens: TokenStream, found: &mut BTreeSet<Vec<String>>) {
     let mut path: Vec<String> = Vec::new();
     let mut colons = 0;
@@ -223,14 +224,14 @@ fn paths(tokens: TokenStream, found: &mut BTreeSet<Vec<String>>) {
     groups.into_iter().for_each(|group| paths(group, found));
 }
 
-/// The arrows that are part of circles, or lie between two.
+/// Returns the arrows that are part of circles, or lie between two circles.
 fn circles<'a>(arrows: &BTreeMap<&'a Path, BTreeSet<&'a Path>>) -> Vec<(&'a Path, &'a Path)> {
     let arrows = arrows.iter().flat_map(|(from, to)| to.iter().map(|to| (*from, *to)));
     let mut left: Vec<(&Path, &Path)> = arrows.collect();
     loop {
         let (from, to): (BTreeSet<_>, BTreeSet<_>) = left.iter().copied().unzip();
         let before = left.len();
-        // What nothing leads to, or what leads nowhere, is in no circle.
+        // A module without incoming or outgoing arrows is in no circle.
         left.retain(|(a, b)| to.contains(a) && from.contains(b));
         if left.len() == before {
             return left;
@@ -238,7 +239,7 @@ fn circles<'a>(arrows: &BTreeMap<&'a Path, BTreeSet<&'a Path>>) -> Vec<(&'a Path
     }
 }
 
-/// The roots of the workspace's crates, by name.
+/// Returns the root files of the workspace's crates, by crate name.
 fn crates() -> BTreeMap<String, PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folders = fs::read_dir(root.join("crates")).expect("there are crates");
@@ -266,7 +267,7 @@ fn no_modules_are_in_a_circle() {
     assert!(found.is_empty(), "these modules are in circles:\n{}", found.join("\n"));
 }
 
-/// The floors of kube-embedded, from below. A module may use those of lower floors, and not those beside it.
+/// The floors of kube-embedded, from below. A module may use modules of lower floors, but not of its own floor.
 const FLOORS: [&[&str]; 11] = [
     &["clock", "user"],
     &["store"],
@@ -294,7 +295,7 @@ fn kube_embedded_keeps_to_its_floors() {
     let mut wrong = BTreeSet::new();
     for (from, targets) in read.arrows() {
         let from = module(from);
-        // The root has arrows to all that it exports.
+        // The crate root has arrows to everything that it exports.
         if from == "lib" {
             continue;
         }
@@ -308,7 +309,7 @@ fn kube_embedded_keeps_to_its_floors() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The reader itself: what it sees, and what it passes over.
+/// Tests the reader itself: which arrows it sees, and which it ignores.
 #[test]
 fn circles_are_seen_through_re_exports_and_macros() {
     let files = [

@@ -1,11 +1,11 @@
-//! Archives that depend on nothing but what is in them: sorted, with one time, and owned by nobody in particular.
+//! Reproducible archives, which depend only on their contents: sorted, with one timestamp, and without an owner.
 
 use std::{collections::BTreeMap, io};
 
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-/// What becomes a `.tar.gz` with one folder at its top.
+/// A `.tar.gz` with one top-level folder.
 pub(crate) struct Archive {
     top: String,
     time: u64,
@@ -13,7 +13,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// An empty one. Its folder, and everything in it, carries this time in seconds since 1970.
+    /// Creates an empty archive. Its folder and everything in it have this time, in seconds since 1970.
     pub(crate) fn new(top: &str, time: u64) -> Self {
         Self { top: top.to_owned(), time, files: BTreeMap::new() }
     }
@@ -26,9 +26,9 @@ impl Archive {
         self.files.insert(path.to_owned(), (0o755, contents));
     }
 
-    /// The bytes of the archive.
+    /// Returns the bytes of the archive.
     pub(crate) fn pack(&self) -> io::Result<Vec<u8>> {
-        // Without a name and a time of its own in gzip's header.
+        // gzip's header has neither a name nor a time.
         let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
         let mut tar = Builder::new(gzip);
         let mut folders = vec![String::new()];
@@ -53,7 +53,7 @@ impl Archive {
         mode: u32,
         contents: &[u8],
     ) -> io::Result<()> {
-        // User and group have numbers, and no names.
+        // User and group have numbers, but no names.
         let mut header = Header::new_ustar();
         header.set_uid(0);
         header.set_gid(0);
@@ -65,7 +65,7 @@ impl Archive {
     }
 }
 
-/// The folders above a file, the outermost first, each with a slash at its end.
+/// Returns the parent folders of a file, outermost first, each with a trailing slash.
 fn parents(path: &str) -> impl Iterator<Item = String> {
     path.match_indices('/').map(|(end, _)| path[..=end].to_owned())
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_sorted_and_carry_one_time_and_no_owner() {
+    fn entries_are_sorted_and_have_one_time_and_no_owner() {
         let packed = packed(&["man/man1/a.1", "LICENSE"]);
         assert_eq!(packed[4..8], [0; 4], "gzip's own time");
         let mut archive = tar::Archive::new(GzDecoder::new(packed.as_slice()));

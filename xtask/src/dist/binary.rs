@@ -1,4 +1,4 @@
-//! Whether a program is linked statically, read from its ELF headers.
+//! Checks from a program's ELF headers that it is linked statically.
 
 use anyhow::{Context as _, Result, ensure};
 use object::{
@@ -9,9 +9,9 @@ use object::{
 
 use super::target::Target;
 
-/// Fails when the program is not for the target, or needs a loader or a library at run time.
+/// Fails if the program is not for the target, or needs a loader or a library at run time.
 pub(crate) fn check(program: &[u8], target: Target) -> Result<()> {
-    let file = ElfFile64::<object::Endianness>::parse(program).context("reading it as a 64-bit ELF file")?;
+    let file = ElfFile64::<object::Endianness>::parse(program).context("parsing it as a 64-bit ELF file")?;
     let expected = match target {
         Target::X86_64 => Architecture::X86_64,
         Target::Aarch64 => Architecture::Aarch64,
@@ -34,18 +34,18 @@ pub(crate) fn check(program: &[u8], target: Target) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// A header and two segments, of the x86-64 kind.
+    /// Returns a header and two segments, for x86-64.
     fn program(second: u32, dynamic: &[[u64; 2]]) -> Vec<u8> {
         let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        // A position independent executable for x86-64, version 1.
+        // A position-independent executable for x86-64, version 1.
         bytes.extend([3_u16.to_le_bytes(), 62_u16.to_le_bytes()].concat());
         bytes.extend(1_u32.to_le_bytes());
-        // Where it starts, where its segments and its sections are.
+        // The addresses of its entry point, its segments and its sections.
         for word in [0_u64, 64, 0] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(0_u32.to_le_bytes());
-        // The sizes of the header and of a segment, how many of these; no sections.
+        // The sizes of the header and of a segment, the number of segments; no sections.
         for half in [64_u16, 56, 2, 0, 0, 0] {
             bytes.extend(half.to_le_bytes());
         }
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(error, "it is for X86_64, not for Aarch64");
     }
 
-    /// A real one: this test is linked with the C library of the machine.
+    /// Checks a real program: this test is linked dynamically with the machine's C library.
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     fn this_test_is_not_static() {

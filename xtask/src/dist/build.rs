@@ -1,4 +1,4 @@
-//! Building the program for a target, and finding out that it is what it should be.
+//! Builds the program for a target, and checks the result.
 
 use std::{
     env, fs, io,
@@ -11,26 +11,26 @@ use cargo_metadata::Metadata;
 
 use super::{binary, target::Target};
 
-/// Which of the program's features are built in.
+/// The program's features that are built in.
 #[derive(Clone, Copy)]
 pub(crate) enum Features {
-    /// What a user installs.
+    /// For users.
     Default,
-    /// What runs in a cluster.
+    /// For clusters.
     None,
 }
 
-/// A program that was built and found to be static.
+/// A program that was built, and checked to be static.
 pub(crate) struct Program {
     pub(crate) target: Target,
     pub(crate) contents: Vec<u8>,
-    /// Where cargo put it: there until the next build for the target.
+    /// Its path in cargo's target folder, valid until the next build for the target.
     pub(crate) path: PathBuf,
-    /// Whether this machine executes it.
+    /// Whether this machine can execute it.
     pub(crate) runs: bool,
 }
 
-/// Fails, saying what to install, when this machine cannot build for the target.
+/// Fails if this machine cannot build for the target, and says what to install.
 pub(crate) fn check(target: Target) -> Result<()> {
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let output = rustc.args(["--print=target-libdir", "--target", target.triple()]).output();
@@ -38,7 +38,7 @@ pub(crate) fn check(target: Target) -> Result<()> {
     let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     ensure!(
         output.status.success() && folder.is_dir(),
-        "Rust's standard library for {target} is not installed; `rustup target add {target}` does that"
+        "Rust's standard library for {target} is not installed; run `rustup target add {target}`"
     );
     for tool in [compiler(target, variable), linker(target, variable)] {
         if !is_program(&tool.name) {
@@ -54,7 +54,7 @@ pub(crate) fn check(target: Target) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program for release, and runs it where that is possible.
+/// Builds the program in release mode, and runs it if possible.
 pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: Features) -> Result<Program> {
     let mut cargo = cargo();
     cargo.args(["build", "--locked", "--release", "--package", name, "--bin", name]);
@@ -65,8 +65,8 @@ pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: F
     for tool in [compiler(target, variable), linker(target, variable)] {
         cargo.env(tool.variable, tool.name);
     }
-    // Panics name source files: from now on not by where these are on the machine that builds. As the whole set of flags,
-    // so that those of the environment do not get into a release.
+    // Panic messages contain source paths, which must not depend on the machine. Sets all flags, so that those of the
+    // environment do not get into a release.
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("finding cargo's home")?;
     let prefixes = [(home.as_path(), "/cargo"), (metadata.workspace_root.as_std_path(), "/source")];
@@ -85,7 +85,7 @@ pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: F
     Ok(Program { target, contents, path, runs })
 }
 
-/// Builds the program for this machine, quickly, and returns its path.
+/// Builds the program for this machine in debug mode, and returns its path.
 pub(crate) fn for_this_machine(metadata: &Metadata, name: &str) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--locked", "--package", name, "--bin", name]);
@@ -93,9 +93,9 @@ pub(crate) fn for_this_machine(metadata: &Metadata, name: &str) -> Result<PathBu
     Ok(metadata.target_directory.join("debug").join(name).into_std_path_buf())
 }
 
-/// Whether this machine executes the program, which then must say what it is.
+/// Whether this machine can execute the program. If so, checks its `--version`.
 fn runs(path: &Path, expected: &str) -> Result<bool> {
-    /// "Exec format error": a program for another processor, and no emulator is registered.
+    /// "Exec format error": the program is for another processor, and no emulator is registered.
     const ENOEXEC: i32 = 8;
     let output = match Command::new(path).arg("--version").output() {
         Err(error) if error.raw_os_error() == Some(ENOEXEC) => return Ok(false),
@@ -104,7 +104,7 @@ fn runs(path: &Path, expected: &str) -> Result<bool> {
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success() && said.trim() == expected,
-        "{} --version should say `{expected}`; it said `{}` and ended with {}",
+        "{} --version should print `{expected}`; it printed `{}` and ended with {}",
         path.display(),
         said.trim(),
         output.status
@@ -114,7 +114,7 @@ fn runs(path: &Path, expected: &str) -> Result<bool> {
 
 fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What `cargo xtask` says of its own package is not for the one that is built.
+    // These variables describe the package xtask, not the one that is built.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
         cargo.env_remove(name);
     }
@@ -127,7 +127,7 @@ fn run(mut cargo: Command) -> Result<()> {
     Ok(())
 }
 
-/// A program that the build calls, and the variable by which it is told so.
+/// A program that the build calls, and the environment variable that sets it.
 #[derive(Debug, PartialEq, Eq)]
 struct Tool {
     name: String,
@@ -135,13 +135,13 @@ struct Tool {
     package: &'static str,
 }
 
-/// What compiles the C and the assembly of dependencies (ring, psm). These call no C library, so a compiler for glibc will
-/// do, and musl's own is not needed.
+/// Returns the compiler for the C and assembly code of dependencies (ring, psm). They call no C library, so a compiler for
+/// glibc is sufficient, and one for musl is not needed.
 fn compiler(target: Target, variable: impl Fn(&str) -> Option<String>) -> Tool {
     tool(target, format!("CC_{}", target.triple().replace('-', "_")), variable)
 }
 
-/// What links. Rust brings musl's libc and its start files with the target.
+/// Returns the linker. Rust's target includes musl's libc and its start files.
 fn linker(target: Target, variable: impl Fn(&str) -> Option<String>) -> Tool {
     let name = target.triple().replace('-', "_").to_uppercase();
     tool(target, format!("CARGO_TARGET_{name}_LINKER"), variable)
@@ -160,9 +160,9 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether there is such a program, in PATH or, with a slash, as a path.
+/// Whether a program exists: in PATH, or, if its name has a slash, as a path.
 fn is_program(name: &str) -> bool {
-    // Each compiler and linker knows this option; what it answers does not matter.
+    // All compilers and linkers accept this option; the output does not matter.
     let started = Command::new(name).arg("--version").output();
     !matches!(started, Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
@@ -172,7 +172,7 @@ mod tests {
     use super::{super::script, *};
 
     #[test]
-    fn another_processor_needs_a_cross_compiler_unless_one_is_named() {
+    fn another_processor_needs_a_cross_compiler_unless_one_is_set() {
         let foreign = match Target::of_host().unwrap() {
             Target::X86_64 => Target::Aarch64,
             Target::Aarch64 => Target::X86_64,
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_program_must_say_its_version() {
+    fn a_program_must_print_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program");
         script::write(&path, "#!/bin/sh\necho program 1.2.3\n");
         assert!(runs(&path, "program 1.2.3").unwrap());
         let error = format!("{:#}", runs(&path, "program 1.2.4").unwrap_err());
-        assert!(error.contains("should say `program 1.2.4`; it said `program 1.2.3`"), "{error}");
-        // The first bytes are those of no program that a kernel knows.
+        assert!(error.contains("should print `program 1.2.4`; it printed `program 1.2.3`"), "{error}");
+        // No kernel recognizes these first bytes as a program.
         script::write(&path, "\u{7f}ELF");
         assert!(!runs(&path, "program 1.2.3").unwrap());
     }

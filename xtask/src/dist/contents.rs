@@ -1,4 +1,4 @@
-//! What is in an archive beside the program: completion scripts, manual pages, and the texts of licences.
+//! The files in an archive in addition to the program: completion scripts, manual pages, and licence texts.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use cargo_metadata::{Metadata, Package};
 
 use super::packages::Packages;
 
-/// Paths in the archive, and what is there.
+/// Paths in the archive, and the files' contents.
 pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
-/// The shells by their names, and what each of them calls the script of a command.
+/// The names of the shells, and the file name that each uses for a command's script.
 const SCRIPTS: [(&str, &str); 5] = [
     ("bash", "crdctl.bash"),
     ("elvish", "crdctl.elv"),
@@ -25,10 +25,10 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("zsh", "_crdctl"),
 ];
 
-/// The beginnings of the names of files with a licence in a package, in lower case.
+/// Prefixes of the names of licence files in a package, in lower case.
 const LICENCES: [&str; 5] = ["license", "licence", "copying", "notice", "unlicense"];
 
-/// What the program writes about itself.
+/// Returns the files that the program itself generates.
 pub(crate) fn generated(program: &Path) -> Result<Files> {
     let mut files = Files::new();
     for (shell, file) in SCRIPTS {
@@ -36,7 +36,7 @@ pub(crate) fn generated(program: &Path) -> Result<Files> {
         ensure!(!script.is_empty(), "the completion script for {shell} is empty");
         files.push((format!("completions/{file}"), script));
     }
-    let folder = tempfile::tempdir().context("making a folder for the manual pages")?;
+    let folder = tempfile::tempdir().context("creating a folder for the manual pages")?;
     output(Command::new(program).arg("manual").arg(folder.path()))?;
     for entry in fs::read_dir(folder.path()).context("reading the manual pages")? {
         let path = entry.context("reading the manual pages")?.path();
@@ -48,9 +48,9 @@ pub(crate) fn generated(program: &Path) -> Result<Files> {
     Ok(files)
 }
 
-/// What is written by hand, or by the authors of dependencies.
+/// Returns the files that are written by hand, or by the authors of dependencies.
 pub(crate) fn documents(metadata: &Metadata, package: &Package, packages: &Packages<'_>) -> Result<Files> {
-    let readme = package.readme().with_context(|| format!("{} names no readme", package.name))?;
+    let readme = package.readme().with_context(|| format!("{} has no readme", package.name))?;
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
     Ok(vec![
         ("LICENSE".to_owned(), read(metadata.workspace_root.join("LICENSE").as_std_path())?),
@@ -59,12 +59,12 @@ pub(crate) fn documents(metadata: &Metadata, package: &Package, packages: &Packa
     ])
 }
 
-/// The licences of all packages from elsewhere. Most ask that their text goes along with a binary; the MPL also that it is
-/// said where the source is.
+/// Returns the licences of all third-party packages. Most require that their text is distributed with a binary; the MPL also
+/// requires information on where to get the source.
 fn third_parties(packages: &Packages<'_>) -> Result<String> {
     let mut list = String::from(
-        "This program contains these packages, unchanged, as their registry has them. Each is named with its licence, \
-         its source and its authors; the texts of the licences follow.\n\n",
+        "This program contains the following packages, unmodified, as published in their registry. Each is listed with its \
+         licence, its source and its authors; the texts of the licences follow.\n\n",
     );
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ((name, version), part) in packages.parts.iter().filter(|(_, part)| part.package.source.is_some()) {
@@ -78,7 +78,7 @@ fn third_parties(packages: &Packages<'_>) -> Result<String> {
             texts.entry(text).or_default().push(format!("{name} {version}"));
         }
     }
-    // In the order of the packages, not of the texts.
+    // Sorted by package, not by text.
     let mut texts: Vec<_> = texts.into_iter().map(|(text, users)| (users, text)).collect();
     texts.sort();
     for (users, text) in texts {
@@ -88,7 +88,7 @@ fn third_parties(packages: &Packages<'_>) -> Result<String> {
     Ok(list)
 }
 
-/// The texts in a package's own folder, in order of their names.
+/// Returns the licence texts in a package's own folder, ordered by file name.
 fn licences(folder: &Path) -> Result<Vec<String>> {
     let context = || format!("reading {}", folder.display());
     let mut found = BTreeMap::new();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_is_named_with_what_it_says() {
+    fn a_program_that_fails_is_named_with_its_output() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crdctl");
         script::write(&path, "#!/bin/sh\necho no such command >&2\nexit 2\n");

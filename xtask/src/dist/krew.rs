@@ -1,4 +1,4 @@
-//! The manifest with which krew installs the program as a plugin of kubectl.
+//! The manifest with which krew installs the program as a kubectl plugin.
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -12,7 +12,7 @@ pub(crate) struct Download {
     pub(crate) sha256: String,
 }
 
-/// The plugin's manifest in YAML. The archives are those of the release `vVERSION` of the repository.
+/// Returns the plugin's manifest in YAML, which refers to the archives of the repository's release `vVERSION`.
 pub(crate) fn manifest(
     name: &str,
     version: &str,
@@ -36,7 +36,7 @@ pub(crate) fn manifest(
         spec: Spec {
             version: format!("v{version}"),
             homepage: repository,
-            short_description: "Watch any resource from a cache",
+            short_description: "Watch any resource through a cache",
             description,
             platforms: downloads.iter().map(platform).collect(),
         },
@@ -90,7 +90,7 @@ struct Labels {
     arch: &'static str,
 }
 
-/// A file of the archive, and the folder that it goes to.
+/// A file of the archive, and the folder that it is installed to.
 #[derive(Clone, Serialize)]
 struct Copied {
     from: String,
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&json!("Plugin"), &json!("crdctl")));
         let spec = &manifest["spec"];
         assert_eq!((&spec["version"], &spec["description"]), (&json!("v1.2.3"), &json!("What it is")));
-        // What krew's index asks of a short description.
+        // krew-index's limit for a short description.
         assert!(spec["shortDescription"].as_str().unwrap().len() < 50, "{spec}");
         let platforms = spec["platforms"].as_array().unwrap();
         for (platform, (arch, download)) in platforms.iter().zip(["amd64", "arm64"].iter().zip(&downloads)) {

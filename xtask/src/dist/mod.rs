@@ -1,8 +1,8 @@
-//! What a release hands out: for each target an archive with a static `crdctl`, its manual and its completion scripts, an
-//! SBOM, and for all of them checksums and a manifest for krew.
+//! The files of a release: for each target, an archive with a static `crdctl`, its manual and its completion scripts, and an
+//! SBOM; for all targets together, checksums and a manifest for krew.
 //!
-//! The same commit gives the same files: entries are sorted, times are that of the commit, and no path of the machine
-//! that builds gets into the binary.
+//! Builds are reproducible: entries are sorted, all times are that of the commit, and the binary contains no paths of the
+//! machine that builds it.
 
 mod archive;
 mod binary;
@@ -28,43 +28,43 @@ use ring::digest::{SHA256, digest};
 
 use self::{archive::Archive, build::Program, contents::Files, packages::Packages, target::Target};
 
-/// The package, and its binary, that is handed out.
+/// The package that is released, and its binary.
 const NAME: &str = "crdctl";
 
-/// How the command is called.
+/// The command's arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Build for this target; may be repeated [default: the one for this machine's processor]
+    /// A target to build for; may be repeated [default: the one for this machine's processor]
     #[arg(long = "target", value_enum, value_name = "TARGET")]
     targets: Vec<Target>,
-    /// Where the repository is, such as https://example.com/owner/name: the krew manifest says to download from there
-    /// [default: GITHUB_SERVER_URL and GITHUB_REPOSITORY, then `repository` in Cargo.toml; else there is no manifest]
+    /// The repository's URL, such as https://example.com/owner/name, from which the krew manifest downloads
+    /// [default: from GITHUB_SERVER_URL and GITHUB_REPOSITORY, or `repository` in Cargo.toml; without them, no manifest]
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
-    /// Also build the program of the container image, as the Containerfile says, into `image/ARCHITECTURE`
+    /// Also build the program for the container image, as the Containerfile describes, in `image/ARCHITECTURE`
     #[arg(long)]
     image: bool,
-    /// Where to write; what is there already is removed [default: `dist` in cargo's target folder]
+    /// The folder to write to, whose old contents are removed [default: `dist` in cargo's target folder]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
 
 /// Builds everything and prints the path of each file.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's results and what it left out")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's results, and what it skipped")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let targets = match arguments.targets.as_slice() {
         [] => vec![Target::of_host()?],
         targets => targets.to_vec(),
     };
-    // Before anything is built: what is missing is said at once.
+    // Reports missing tools before anything is built.
     for target in &targets {
         build::check(*target)?;
     }
     let mut command = MetadataCommand::new();
-    // Without the packages of other platforms, which would have to be downloaded to be listed.
+    // Excludes the packages of other platforms, which would have to be downloaded to be listed.
     let platforms = targets.iter().map(|target| format!("--filter-platform={target}"));
     command.other_options(platforms.chain(["--locked".to_owned()]).collect::<Vec<_>>());
-    let metadata = command.exec().context("asking cargo for the workspace")?;
+    let metadata = command.exec().context("reading the workspace with cargo")?;
     let package = metadata
         .workspace_packages()
         .into_iter()
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for target in targets {
         let program = build::build(&metadata, NAME, target, build::Features::Default)?;
         if !program.runs {
-            eprintln!("not run: this machine does not execute programs for {target}");
+            eprintln!("not run: this machine cannot execute programs for {target}");
         }
         programs.push(program);
     }
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             sums.push(write(&out, &format!("{NAME}.yaml"), manifest.as_bytes())?);
         }
         None => eprintln!(
-            "no krew manifest: nothing says where the archives will be (--repository, GITHUB_REPOSITORY, or `repository` in \
+            "no krew manifest: the URL of the repository is not known (set --repository, GITHUB_REPOSITORY, or `repository` in \
              Cargo.toml)"
         ),
     }
@@ -125,14 +125,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", out.join(file).display());
     }
 
-    // Last, since it leaves another program where cargo had put those above.
+    // Last, because it overwrites the programs in cargo's target folder.
     if arguments.image {
         for target in programs.iter().map(|program| program.target) {
             let program = build::build(&metadata, NAME, target, build::Features::None)?;
             let folder = out.join("image").join(target.architecture());
             fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
             let path = folder.join(NAME);
-            // With its mode, unlike what was read.
+            // Copying preserves the file's mode.
             fs::copy(&program.path, &path).with_context(|| format!("writing {}", path.display()))?;
             println!("{}", path.display());
         }
@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The completion scripts and manual pages, by a program that runs here.
+/// Returns the completion scripts and manual pages, generated by a program that runs here.
 fn generated(metadata: &Metadata, programs: &[Program]) -> Result<Files> {
     match programs.iter().find(|program| program.runs) {
         Some(program) => contents::generated(&program.path),
@@ -164,7 +164,7 @@ fn sha256(contents: &[u8]) -> String {
     digest(&SHA256, contents).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The time that everything carries, in seconds since 1970: `SOURCE_DATE_EPOCH`, else that of the commit.
+/// Returns the time of all files, in seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of the commit.
 fn source_time(root: &Path) -> Result<u64> {
     if let Some(text) = env::var_os("SOURCE_DATE_EPOCH") {
         let seconds = text.to_str().and_then(|text| text.parse().ok());
@@ -172,15 +172,15 @@ fn source_time(root: &Path) -> Result<u64> {
     }
     let mut git = Command::new("git");
     git.args(["log", "-1", "--format=%ct"]).current_dir(root);
-    let output = git.output().context("starting git, which knows the time of the commit")?;
+    let output = git.output().context("starting git to read the time of the commit")?;
     if !output.status.success() {
-        bail!("git tells no time of the commit ({}); SOURCE_DATE_EPOCH sets one", output.status);
+        bail!("git cannot read the time of the commit ({}); set SOURCE_DATE_EPOCH", output.status);
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().with_context(|| format!("git says that the commit is of {text:?}"))
+    text.trim().parse().with_context(|| format!("git printed {text:?} as the time of the commit"))
 }
 
-/// Where the repository is, as far as that is known.
+/// Returns the repository's URL, if it is known.
 fn repository(
     arguments: &Arguments,
     package: Option<&str>,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_repository_is_what_is_asked_for_then_githubs_then_the_packages() {
+    fn the_repository_is_the_argument_then_githubs_then_the_packages() {
         let arguments = |repository: Option<&str>| Arguments {
             targets: Vec::new(),
             repository: repository.map(str::to_owned),

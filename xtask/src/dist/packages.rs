@@ -1,4 +1,4 @@
-//! The packages that a binary is made of.
+//! The packages that are compiled into a binary.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,29 +13,29 @@ use serde::Deserialize;
 
 use super::target::Target;
 
-/// A name and a version: an identity here, since `deny.toml` allows one source only.
+/// A name and a version, which identify a package, because `deny.toml` allows only one source.
 pub(crate) type Id = (String, String);
 
 /// A package of the binary.
 pub(crate) struct Part<'a> {
     pub(crate) package: &'a Package,
-    /// SHA-256 of what the registry has; a package of the workspace has none.
+    /// The SHA-256 of the package in the registry. `None` for a package of the workspace.
     pub(crate) checksum: Option<String>,
     /// The other parts that it uses.
     pub(crate) uses: BTreeSet<Id>,
 }
 
-/// The binary's own package, and all that is compiled into it.
+/// The binary's own package, and all packages that are compiled into it.
 pub(crate) struct Packages<'a> {
     pub(crate) root: Id,
     pub(crate) parts: BTreeMap<Id, Part<'a>>,
 }
 
 impl<'a> Packages<'a> {
-    /// What is in this package's binary for the target: with the features that are on there, and without what only runs
-    /// during the build (build scripts, procedural macros).
+    /// Returns the packages in this package's binary for the target, with the features that are enabled there, and without
+    /// those that only run during the build (build scripts, procedural macros).
     pub(crate) fn of_binary(metadata: &'a Metadata, name: &str, target: Target) -> Result<Self> {
-        // `cargo metadata` tells the features of the whole workspace together; `cargo tree` those of one package.
+        // `cargo metadata` unifies the features of the whole workspace; `cargo tree` uses those of one package.
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["tree", "--locked", "--package", name, "--target", target.triple()]);
         cargo.args(["--edges=normal,no-proc-macro", "--prefix=depth", "--format= {p}"]);
@@ -64,7 +64,8 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// The first package of a tree, and who uses whom. Each line is a depth and a package; what is below a package is there once.
+/// Returns the root package of a tree, and the dependencies of each package. Each line has a depth and a package; the
+/// dependencies of a package are listed only once.
 fn edges(tree: &str) -> Result<(Id, BTreeMap<Id, BTreeSet<Id>>)> {
     let mut edges: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
     let mut above: Vec<Id> = Vec::new();
@@ -86,7 +87,7 @@ fn edges(tree: &str) -> Result<(Id, BTreeMap<Id, BTreeSet<Id>>)> {
     Ok((root, edges))
 }
 
-/// The parts of `Cargo.lock` that are read.
+/// The relevant fields of `Cargo.lock`.
 #[derive(Deserialize)]
 struct Lock {
     package: Vec<Locked>,
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_read_by_its_depths() {
+    fn a_tree_is_parsed_by_its_depths() {
         let tree =
             "0 top v0.1.0 (/somewhere/top)\n1 a v1.0.0\n2 b v2.0.0+build\n1 b v2.0.0+build (*)\n1 c v3.0.0\n";
         let (root, edges) = edges(tree).unwrap();
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tree_is_an_error() {
+    fn an_invalid_tree_is_an_error() {
         assert!(edges("").is_err());
         assert!(edges("top v0.1.0\n").is_err());
     }

@@ -1,4 +1,4 @@
-//! The software bill of materials of a binary, as CycloneDX 1.5 in JSON.
+//! The software bill of materials of a binary, in CycloneDX 1.5 as JSON.
 
 use anyhow::{Context as _, Result, ensure};
 use cyclonedx_bom::{
@@ -27,7 +27,7 @@ use super::{
     target::Target,
 };
 
-/// The document. It has no serial number, which would have to differ each time.
+/// Returns the document. It has no serial number, which would have to be different each time.
 pub(crate) fn json(packages: &Packages<'_>, target: Target, time: u64) -> Result<Vec<u8>> {
     let bom = bom(packages, target, time)?;
     let result = bom.validate_version(SpecVersion::V1_5);
@@ -114,9 +114,9 @@ mod tests {
 
     use super::*;
 
-    /// The required members of the schema, on the real binary's packages.
+    /// Checks the members that the schema requires, for the packages of the real binary.
     #[test]
-    fn the_sbom_of_crdctl_is_whole() {
+    fn the_sbom_of_crdctl_is_complete() {
         let options = ["--locked".to_owned(), format!("--filter-platform={}", Target::X86_64)];
         let metadata = MetadataCommand::new().other_options(options).exec().unwrap();
         let packages = Packages::of_binary(&metadata, "crdctl", Target::X86_64).unwrap();

@@ -1,9 +1,9 @@
-//! Scripts that stand for programs in tests.
+//! Scripts that replace programs in tests.
 
 use std::{path::Path, process::Command};
 
-/// Writes an executable. Another process does it: a file that this one has open for writing cannot be executed, and every
-/// process that a test beside starts has it open for a moment.
+/// Writes an executable, in another process. A file that is open for writing cannot be executed, and if this process wrote it,
+/// every process that a concurrent test starts would hold it open for a moment.
 pub(crate) fn write(path: &Path, text: &str) {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"printf %s "$1" >"$0" && chmod +x "$0""#]).arg(path).arg(text);

@@ -1,11 +1,11 @@
-//! The targets that a release is built for.
+//! The targets of a release.
 
 use std::{env::consts, fmt};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-/// Linux with musl: a program that is linked statically and runs on every distribution, and in an empty image.
+/// A Linux target with musl, whose programs are linked statically, and run on every distribution and in an empty image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
     #[value(name = "x86_64-unknown-linux-musl")]
@@ -15,21 +15,21 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The one for this machine's processor.
+    /// Returns the target for this machine's processor.
     pub(crate) fn of_host() -> Result<Self> {
         match consts::ARCH {
             "x86_64" => Ok(Self::X86_64),
             "aarch64" => Ok(Self::Aarch64),
-            other => bail!("no target is for a processor of the kind {other}; name one with --target"),
+            other => bail!("there is no target for the processor {other}; choose one with --target"),
         }
     }
 
-    /// Whether a compiler for this machine makes programs for the target: the same processor, and Linux.
+    /// Whether this machine's compiler can build for the target: it has the same processor and runs Linux.
     pub(crate) fn is_of_host(self) -> bool {
         consts::OS == "linux" && consts::ARCH == self.processor()
     }
 
-    /// The name that rustc and rustup know.
+    /// Returns rustc's and rustup's name of the target.
     pub(crate) fn triple(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-musl",
@@ -37,7 +37,7 @@ impl Target {
         }
     }
 
-    /// The name of the processor that Go, Kubernetes and container images use.
+    /// Returns the processor's name in Go, Kubernetes and container images.
     pub(crate) fn architecture(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
@@ -45,12 +45,12 @@ impl Target {
         }
     }
 
-    /// GCC that compiles for the processor from any other, as Debian and its derivatives name it.
+    /// Returns the name of the GCC cross compiler for the processor, on Debian and its derivatives.
     pub(crate) fn cross_compiler(self) -> String {
         format!("{}-linux-gnu-gcc", self.processor())
     }
 
-    /// Debian's package of it.
+    /// Returns the name of Debian's package of the cross compiler.
     pub(crate) fn cross_package(self) -> &'static str {
         match self {
             Self::X86_64 => "gcc-x86-64-linux-gnu",

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_data_matches_the_server() {
+    fn the_committed_facts_are_those_of_the_server() {
         run(&Arguments { check: true }).unwrap_or_else(|error| panic!("{error:#}"));
     }
 

@@ -48,7 +48,7 @@ fn blog_manifest() -> Result<(PathBuf, String)> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_committed_manifests_match_the_types() {
+    fn the_committed_manifests_are_those_of_the_types() {
         super::check().unwrap_or_else(|error| panic!("{error:#}"));
     }
 }

@@ -419,7 +419,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_messages_match_the_modules() {
+    fn the_committed_messages_are_those_of_the_modules() {
         run(&Arguments { check: true, modules: None }).unwrap_or_else(|error| panic!("{error:#}"));
     }
 

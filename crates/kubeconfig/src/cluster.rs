@@ -61,7 +61,7 @@ pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
     certificates.ok().filter(|certificates| !certificates.is_empty())
 }
 
-/// Returns what an exec plugin is told about the cluster. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.
+/// Returns the cluster as an exec plugin receives it. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.
 pub(crate) fn info(cluster: &Cluster, config: &kube::Config, ca_pem: &[u8]) -> Value {
     let mut info = json!({"server": cluster.server});
     let mut set = |key: &str, value: Value| info[key] = value;

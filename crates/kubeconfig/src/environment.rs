@@ -1,4 +1,4 @@
-//! What is read besides kubeconfig files: variables, the working directory, the pod's service account.
+//! Inputs other than kubeconfig files: variables, the working directory, the pod's service account.
 //!
 //! Nothing else in this crate reads these from the process, so a test with an [`Environment`] of its own is hermetic
 //! and can run in parallel with others.
@@ -66,7 +66,7 @@ impl Environment {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
-    /// As [`Environment::var_os`], but also `None` if the value is not UTF-8.
+    /// Like [`Environment::var_os`], but also returns `None` if the value is not UTF-8.
     pub(crate) fn var(&self, name: &str) -> Option<&str> {
         self.var_os(name).and_then(OsStr::to_str)
     }

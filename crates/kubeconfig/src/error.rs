@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why no cluster could be chosen, or no client be built for it.
+/// The reason why no cluster could be chosen, or no client could be built for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -53,7 +53,7 @@ pub(crate) fn check(user: &Chosen<'_, User>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns what to send in the `Authorization` header, by client-go's precedence: an exec plugin is used only if
+/// Returns the source of the `Authorization` header, by client-go's precedence: an exec plugin is used only if
 /// there is no other credential.
 pub(crate) fn auth(
     user: &Chosen<'_, User>,

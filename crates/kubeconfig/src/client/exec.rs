@@ -109,7 +109,7 @@ struct Status {
     client_key_data: Option<String>,
 }
 
-/// Checks what can be checked without running the plugin.
+/// Checks the configuration, as far as that is possible without running the plugin.
 pub(crate) fn check(exec: &Exec) -> Result<(), String> {
     if exec.command.is_empty() {
         return Err("command is not set".to_owned());
@@ -135,7 +135,7 @@ pub(crate) fn check(exec: &Exec) -> Result<(), String> {
 }
 
 impl Plugin {
-    /// `cluster` is what the plugin is told about the cluster, if it asks for that (`provideClusterInfo`).
+    /// `cluster` is passed to the plugin if it asks for it (`provideClusterInfo`).
     pub(crate) fn new(exec: &Exec, cluster: Option<Value>, environment: &Environment) -> Self {
         let call = Call { exec: exec.clone(), cluster, environment: environment.clone() };
         Self { call, state: Arc::default() }

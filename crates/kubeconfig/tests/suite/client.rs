@@ -1,4 +1,4 @@
-//! What the client sends, observed by a real TLS server.
+//! The client's requests, as a real TLS server receives them.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn ok(_: &Seen) -> StatusCode {
     StatusCode::OK
 }
 
-/// All causes of a failed request.
+/// Joins all causes of a failed request.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();
@@ -97,7 +97,7 @@ async fn a_request_with_its_own_authorization_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_path_in_the_servers_address_comes_before_the_requests() {
+async fn a_path_in_the_servers_address_is_prepended() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let cluster = server.cluster().replace(&server.url(), &format!("{}/k8s/c-1", server.url()));
     get(&client(&sandbox, &cluster, "")).await.unwrap();
@@ -118,7 +118,7 @@ async fn no_credential_is_sent_without_tls() {
 }
 
 #[tokio::test]
-async fn an_authority_that_is_not_known_is_not_trusted() {
+async fn an_unknown_authority_is_not_trusted() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let other = format!("server: '{}', certificate-authority-data: {}", server.url(), base64(&Ca::new().pem));
     let error = get(&client(&sandbox, &other, "token: t")).await.unwrap_err();
@@ -145,7 +145,7 @@ async fn the_server_is_checked_against_tls_server_name() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown() {
+async fn a_client_certificate_is_presented() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let (certificate, key) = server.ca.issue(&["me"]);
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap().to_vec();
@@ -161,7 +161,7 @@ async fn a_client_certificate_is_shown() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_goes_with_a_token_and_silences_a_plugin() {
+async fn a_client_certificate_is_used_with_a_token_and_instead_of_a_plugin() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let (certificate, key) = server.ca.issue(&["me"]);
     let plugin = sandbox.script("plugin", "exit 1");
@@ -217,7 +217,7 @@ async fn a_refused_credential_is_replaced_and_the_request_sent_again() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_refused_for_good_is_renewed_once_a_request() {
+async fn a_permanently_refused_credential_is_renewed_once_per_request() {
     let (sandbox, server) = (Sandbox::new(), Server::start(only("never")).await);
     let plugin = sandbox.script("plugin", &answering(r#""token":"t""#));
     let client = client(&sandbox, &server.cluster(), &exec(&text(&plugin)));
@@ -227,7 +227,7 @@ async fn a_credential_that_is_refused_for_good_is_renewed_once_a_request() {
 }
 
 #[tokio::test]
-async fn a_plugin_may_give_a_client_certificate_and_replace_it() {
+async fn a_plugin_may_provide_a_client_certificate_and_replace_it() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let issued = [server.ca.issue(&["one"]), server.ca.issue(&["two"])];
     for (index, (certificate, key)) in issued.iter().enumerate() {
@@ -288,7 +288,7 @@ async fn a_plugin_gets_its_arguments_its_environment_and_the_cluster() {
 }
 
 #[tokio::test]
-async fn a_plugin_is_told_of_no_cluster_unless_it_asks() {
+async fn a_plugin_gets_no_cluster_unless_it_asks() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let root = text(&sandbox.path(""));
     let plugin = sandbox.script(
@@ -301,7 +301,7 @@ async fn a_plugin_is_told_of_no_cluster_unless_it_asks() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_fails_fails_the_request_and_is_asked_again() {
+async fn a_failing_plugin_fails_the_request_and_runs_again() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let plugin = sandbox.script("plugin", "exit 7");
     let client = client(&sandbox, &server.cluster(), &exec(&text(&plugin)));
@@ -335,10 +335,10 @@ async fn a_plugin_that_must_ask_the_user_needs_a_terminal() {
     assert_eq!(sandbox.calls("plugin"), 0);
 }
 
-// On systems where /proc shows whether a process lives.
+// Only on systems where /proc shows whether a process is alive.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_request_that_is_given_up_ends_its_plugin() {
+async fn a_cancelled_request_ends_its_plugin() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let root = text(&sandbox.path(""));
     let plugin = sandbox
@@ -348,7 +348,7 @@ async fn a_request_that_is_given_up_ends_its_plugin() {
     until(|| !sandbox.read("pid").is_empty()).await;
     let pid: u32 = sandbox.read("pid").trim().parse().unwrap();
     request.abort();
-    // A process that has not been waited for is a zombie, which counts as gone.
+    // A process that has ended but was not waited for is a zombie, which counts as ended.
     until(|| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         status.is_empty() || status.contains(") Z ")
@@ -444,7 +444,7 @@ async fn requests_go_through_the_proxy_that_the_environment_names() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_come_about_ends_in_time() {
+async fn a_connection_that_is_not_established_times_out() {
     let sandbox = Sandbox::new();
     // Accepts connections, but never starts TLS.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

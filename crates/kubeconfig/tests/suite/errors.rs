@@ -26,7 +26,7 @@ fn assert_message(error: &Error, parts: &[&str]) {
 }
 
 #[test]
-fn no_configuration_tells_where_it_looked() {
+fn no_configuration_names_the_files_tried() {
     let mut sandbox = Sandbox::new();
     let error = sandbox.load().unwrap_err();
     assert!(error.is_empty_configuration());
@@ -52,7 +52,7 @@ fn a_folder_in_kubeconfig_is_named() {
 }
 
 #[test]
-fn a_context_that_is_not_chosen_or_not_defined_is_named_with_those_that_are() {
+fn a_missing_context_is_reported_with_those_that_are_defined() {
     let sandbox = Sandbox::new();
     let file = text(&sandbox.path("home/.kube/config"));
     let contexts = "contexts: [{name: blue, context: {}}, {name: red, context: {}}]\n";
@@ -182,7 +182,7 @@ fn an_entry_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_token_file_without_a_token_is_told() {
+fn a_token_file_without_a_token_is_reported() {
     let sandbox = Sandbox::new();
     sandbox.write("home/.kube/empty", "\n");
     sandbox.write("home/.kube/config", one("server: 'https://c'", "tokenFile: empty"));
@@ -190,7 +190,7 @@ fn a_token_file_without_a_token_is_told() {
 }
 
 #[test]
-fn a_pod_whose_token_is_empty_is_told() {
+fn a_pod_whose_token_is_empty_is_reported() {
     let mut sandbox = Sandbox::new();
     sandbox.pod("10.0.0.1", 443);
     let token = sandbox.write("serviceaccount/token", "");
@@ -198,7 +198,7 @@ fn a_pod_whose_token_is_empty_is_told() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_told_when_the_client_is_built() {
+async fn an_unusable_certificate_is_reported_when_the_client_is_built() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "home/.kube/config",

@@ -1,4 +1,4 @@
-//! What a user of the crate can observe. One program, so that it is linked once.
+//! Tests of the public API, in one program so that it is linked only once.
 
 #![allow(
     clippy::unwrap_used,

@@ -3,7 +3,7 @@
 use crate::sandbox::{Sandbox, one, text};
 
 #[test]
-fn it_tells_where_each_part_came_from() {
+fn it_shows_where_each_part_came_from() {
     let mut sandbox = Sandbox::new();
     sandbox.write("a", "current-context: dev\nusers: [{name: me, user: {token: hunter2}}]\n");
     sandbox.write("c", "clusters: [{name: prod, cluster: {server: 'https://prod'}}]\n");
@@ -32,7 +32,7 @@ fn it_tells_where_each_part_came_from() {
 }
 
 #[test]
-fn it_tells_of_a_pod() {
+fn it_shows_a_pod() {
     let mut sandbox = Sandbox::new();
     sandbox.pod("10.0.0.1", 443);
     let root = text(&sandbox.path(""));
@@ -47,7 +47,7 @@ fn it_tells_of_a_pod() {
 }
 
 #[test]
-fn it_tells_what_is_not_as_usual() {
+fn it_shows_unusual_settings() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "home/.kube/config",
@@ -70,7 +70,7 @@ fn it_tells_what_is_not_as_usual() {
 }
 
 #[test]
-fn nothing_that_is_debug_shows_a_secret() {
+fn debug_output_contains_no_secret() {
     let mut sandbox = Sandbox::new();
     sandbox.set("PASSWORD", "hunter2");
     sandbox.write(

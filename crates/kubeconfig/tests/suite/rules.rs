@@ -272,7 +272,7 @@ fn row_18_an_exec_command_with_a_slash_is_a_path_and_a_name_is_not() {
 }
 
 #[test]
-fn the_first_file_wins_a_name_whole() {
+fn the_first_file_that_defines_a_name_provides_the_whole_entry() {
     let mut sandbox = Sandbox::new();
     sandbox.write(
         "a",
@@ -288,7 +288,7 @@ fn the_first_file_wins_a_name_whole() {
 }
 
 #[test]
-fn an_explicit_file_is_read_alone() {
+fn only_an_explicit_file_is_read() {
     let mut sandbox = Sandbox::new();
     let alone = sandbox.write("alone", one("server: https://alone", ""));
     sandbox.write("other", one("server: https://other", ""));

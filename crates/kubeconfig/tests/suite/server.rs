@@ -1,4 +1,4 @@
-//! A small API server on loopback with real TLS, which records its requests. And two proxies.
+//! A small API server on loopback with real TLS, which records its requests, and two proxies.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

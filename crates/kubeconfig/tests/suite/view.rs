@@ -109,7 +109,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn the_merged_files_are_what_kubectl_makes_of_them() {
+fn the_merged_files_are_the_same_as_kubectls() {
     let Some(kubectl) = kubectl() else {
         println!("skipped: no kubectl on PATH to compare with");
         return;

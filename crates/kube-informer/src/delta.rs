@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_leaves_nothing_behind() {
+    fn an_object_that_comes_and_goes_leaves_nothing_behind() {
         let mut pending = Pending::new();
         pending.add(added("first"));
         for round in 0..10_000 {

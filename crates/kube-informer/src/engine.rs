@@ -30,9 +30,9 @@ use crate::{
     store::{Freshness, Lagging, ListNumber, Store},
 };
 
-/// How much of an error's body is read.
+/// The maximum number of bytes read of an error's body.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// How much of a discovery response is read.
+/// The maximum number of bytes read of a discovery response.
 const MAX_DISCOVERY_BODY: usize = 4 << 20;
 
 /// How many objects are removed under one lock when a list is complete.

@@ -1,4 +1,5 @@
-//! Properties that must hold for any bytes that a server sends. `fuzz/README.md` of the repository says who calls these functions.
+//! Properties that must hold for any bytes that a server sends. `fuzz/README.md` in the repository describes how they are
+//! fuzzed.
 //!
 //! The first byte of the input determines the length of the chunks that the rest is split into.
 

@@ -1,6 +1,6 @@
 //! Indexes: objects found by keys that a function derives from them.
 //!
-//! Invariant: the entries of an index are exactly the keys that its function returns for the objects cached beside
+//! Invariant: the entries of an index are exactly the keys that its function returns for the objects cached next to
 //! it, because both change under the same lock and a snapshot clones both.
 
 use std::{

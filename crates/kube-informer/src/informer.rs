@@ -60,7 +60,7 @@ impl Informers {
         Self::with_cancellation(client, CancellationToken::new())
     }
 
-    /// As [`new`](Self::new); in addition, every informer stops when the token is cancelled.
+    /// Like [`new`](Self::new), but every informer also stops when the token is cancelled.
     pub fn with_cancellation(client: Client, cancelled: CancellationToken) -> Self {
         Self {
             inner: Arc::new(Inner {

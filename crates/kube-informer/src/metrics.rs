@@ -1,4 +1,4 @@
-//! What an informer counts, and how that reaches Prometheus.
+//! The counters of an informer, and their export to Prometheus.
 //!
 //! Occurrences are counted as they happen, with one relaxed atomic addition. State (objects, pending changes, ages)
 //! is only read when the registry is encoded. Without the feature `metrics`, nothing is counted and no clock is read.

@@ -61,7 +61,7 @@ impl<K: Cached> State<K> {
         change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As [`change`](Self::change), on behalf of a scope. Returns `None` if the scope is not watched any more.
+    /// Like [`change`](Self::change), on behalf of a scope. Returns `None` if the scope is not watched any more.
     pub(crate) fn change_in<T>(&self, scope: &Scope, change: impl FnOnce(&mut Store<K>) -> T) -> Option<T> {
         self.change(|store| (!scope.is_removed()).then(|| change(store)))
     }

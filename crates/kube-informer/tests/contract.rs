@@ -135,7 +135,7 @@ async fn it_ends_within_a_second_whatever_it_waits_for() {
 
 /// Contract 8: whatever the reason, every waiter learns it, and learns when it is over.
 #[tokio::test(start_paused = true)]
-async fn every_reason_reaches_every_waiter_at_once_and_healing_is_told() {
+async fn every_failure_reaches_every_waiter_at_once_and_so_does_the_recovery() {
     let reasons: [fn() -> Reply; 5] = [
         || Reply::status(401, "Unauthorized", "no"),
         || Reply::status(403, "Forbidden", "no"),
@@ -205,7 +205,7 @@ async fn a_relist_that_stands_still_half_way_holds_up_no_reader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_fault_is_mended_within_a_second() {
+async fn a_single_fault_is_recovered_from_within_a_second() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
         _ => Reply::watch(vec![event("MODIFIED", &blog("a", 6))], Then::Stay),
@@ -275,7 +275,7 @@ async fn a_silent_connection_is_dropped_past_its_timeout_and_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_may_be_allowed_to_get_as_old_as_it_likes() {
+async fn a_cache_may_be_allowed_to_never_become_stale() {
     let server = quiet();
     let blogs = Informers::new(server.client()).typed::<Blog>().stale_after(Duration::MAX).start();
     blogs.synced().await.unwrap();
@@ -399,7 +399,7 @@ async fn another_object_of_the_same_name_is_a_deletion_and_an_addition() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_are_coalesced_for_one_who_reads_late() {
+async fn changes_are_coalesced_for_a_slow_reader() {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));
     let server = Server::new(move |_| {
@@ -488,7 +488,7 @@ async fn a_version_that_cannot_be_compared_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dynamic_objects_say_what_they_are_even_when_a_list_does_not() {
+async fn dynamic_objects_have_a_type_even_if_the_list_omits_it() {
     let server = Server::new(|call| match call {
         call if call.is_watch_list() => Reply::status(422, "Invalid", "no"),
         call if call.is_list() => {
@@ -612,7 +612,7 @@ async fn an_index_that_nobody_holds_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compact_cache_tells_the_same_and_keeps_what_did_not_change() {
+async fn a_compact_cache_reports_the_same_and_keeps_unchanged_objects() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 4), blog("b", 5)], Then::Close),
         1 => Reply::status(410, "Expired", "too old"),
@@ -700,7 +700,7 @@ async fn a_panic_of_an_index_function_ends_the_informer_and_a_new_one_can_be_sta
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_decode_is_counted_for_who_waits() {
+async fn objects_that_fail_to_decode_are_counted_for_waiters() {
     let bad = |name: &str| {
         let mut bad = blog(name, 4);
         bad["spec"]["url"] = json!(5);
@@ -712,7 +712,7 @@ async fn what_does_not_decode_is_counted_for_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_be_told_to_come_later_for_long_is_a_failure() {
+async fn a_429_that_lasts_is_a_failure() {
     let server = Server::new(|call| match call.uri.contains("/b/") {
         true => Reply::status(429, "TooManyRequests", "later").retry_after(8),
         false => Reply::watch_list(5, &[blog("a", 5)], Then::Stay),
@@ -728,7 +728,7 @@ async fn to_be_told_to_come_later_for_long_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_the_connection_and_gives_no_answer_is_not_reached() {
+async fn a_server_that_accepts_but_does_not_respond_is_unreachable() {
     for answer in ["", "hello\r\n", "HTTP/1.1 200 OK\r\ncontent-le"] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = kube::Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());

@@ -62,7 +62,7 @@ async fn readiness_is_revoked_when_answers_bring_nothing() {
 
 /// Contract 8: an idle watch counts as working, and the status says so before its first bookmark.
 #[tokio::test(start_paused = true)]
-async fn a_quiet_watch_is_told_to_work_once_it_has_lasted() {
+async fn an_idle_watch_counts_as_working_once_it_has_lasted() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
         1 => Reply::status(500, "InternalError", "no"),
@@ -79,7 +79,7 @@ async fn a_quiet_watch_is_told_to_work_once_it_has_lasted() {
 
 /// Contract 12: changes are not initial events. New objects could be, but not for longer than any response lasts.
 #[tokio::test(start_paused = true)]
-async fn a_watch_list_that_a_busy_server_ignores_is_found_out() {
+async fn a_watch_list_that_a_busy_server_ignores_is_detected() {
     for (kind, bound) in [("MODIFIED", 20), ("ADDED", 300)] {
         let (send, more) = mpsc::unbounded_channel();
         let more = Mutex::new(Some(more));
@@ -94,7 +94,7 @@ async fn a_watch_list_that_a_busy_server_ignores_is_found_out() {
         let started = Instant::now();
         let busy = async {
             for version in 10.. {
-                // Nobody reads it any more once the server was found out.
+                // Nobody reads it any more once the server was detected.
                 let _ = send.send(event(kind, &blog("a", version)));
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
@@ -128,7 +128,7 @@ async fn a_slow_watch_list_is_read_to_its_end() {
 
 /// A refusal for one informer is evidence about watch-lists only if the server then serves the list.
 #[tokio::test(start_paused = true)]
-async fn what_one_informer_asks_wrong_costs_the_others_no_watch_lists() {
+async fn a_bad_request_of_one_informer_costs_the_others_no_watch_lists() {
     let answers: [fn() -> Reply; 2] = [
         || Reply::status(400, "BadRequest", "unable to parse requirement"),
         // The body of the error never comes.
@@ -176,7 +176,7 @@ async fn a_page_that_is_not_taken_starts_the_list_anew_unpaged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_whose_pages_have_no_end_is_left_in_peace() {
+async fn a_server_with_endless_pages_is_retried_with_backoff() {
     let server = Server::new(|call| match call {
         call if call.is_watch_list() => refused(),
         _ => page(&[blog("a", 4)], "next"),
@@ -213,7 +213,7 @@ async fn without_discovery_the_list_decides_whether_the_type_is_served() {
 
 /// Contract 12: the headers of an error are enough.
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_text_does_not_come_is_an_error_all_the_same() {
+async fn an_error_without_its_body_is_still_an_error() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
         1 => Reply::watch(vec![], Then::Stay).code(503),
@@ -267,7 +267,7 @@ async fn a_deletion_at_a_lower_version_is_a_new_epoch() {
 
 /// Contract 6: only a list can show that something is gone.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_list_empties_no_cache() {
+async fn a_response_that_is_not_a_list_does_not_empty_the_cache() {
     let answers = [
         json!({"metadata": {"resourceVersion": "7"}}),
         json!({"items": {}, "metadata": {"resourceVersion": "7"}}),

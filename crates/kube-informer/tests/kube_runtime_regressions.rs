@@ -128,7 +128,7 @@ async fn watch_lists_that_break_off_are_given_up_for_one_list_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_list_that_the_server_ignores_is_found_out() {
+async fn an_ignored_watch_list_is_detected() {
     let server = Server::new(|call| match call {
         // A server that only supports `watch`: it sends the objects, but no end of the initial events.
         call if call.is_watch_list() => Reply::watch(vec![event("ADDED", &blog("a", 5))], Then::Stay),
@@ -202,7 +202,7 @@ async fn an_event_that_does_not_decode_is_quarantined_and_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_sleeps_holds_up_nobody() {
+async fn a_sleeping_subscriber_delays_nobody() {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));
     let server =
@@ -226,7 +226,7 @@ async fn a_subscriber_that_sleeps_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relist_tells_the_differences_and_keeps_what_did_not_change() {
+async fn a_relist_reports_the_differences_and_keeps_unchanged_objects() {
     let server = Server::new(|call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 3), blog("b", 4), blog("c", 5)], Then::Break),
         1 => Reply::status(410, "Expired", "too old resource version"),
@@ -248,7 +248,7 @@ async fn a_relist_tells_the_differences_and_keeps_what_did_not_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn subscribers_hear_of_deletions() {
+async fn subscribers_receive_deletions() {
     let lines = vec![event("DELETED", &blog("a", 6)), event("ADDED", &blog("b", 7))];
     let server = Server::new(move |call| match call.index {
         0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
@@ -320,7 +320,7 @@ async fn bookmarks_show_progress_and_end_a_wait_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_list_that_fails_is_told_at_once_and_heals() {
+async fn a_failed_first_list_is_reported_at_once_and_retried() {
     let message = "blogs is forbidden: User \"nobody\" cannot watch resource \"blogs\"";
     let server = Server::new(move |call| match call.index {
         0..3 => Reply::status(403, "Forbidden", message),
@@ -340,7 +340,7 @@ async fn a_first_list_that_fails_is_told_at_once_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_is_revoked_when_nothing_comes_and_given_back() {
+async fn readiness_is_revoked_when_nothing_is_received_and_restored() {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));
     let server =

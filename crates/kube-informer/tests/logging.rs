@@ -1,4 +1,4 @@
-//! What is logged. In a file of its own, because a subscriber that receives everything is global to the process.
+//! Tests of the logs. In a file of its own, because a subscriber that receives everything is global to the process.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and the helpers have none")]
 

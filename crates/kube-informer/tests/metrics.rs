@@ -37,7 +37,7 @@ impl Page {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_tells_what_happened_and_what_is() {
+async fn a_registry_encodes_counters_and_state() {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));
     let server = Server::new(move |call| match call.index {
@@ -124,7 +124,7 @@ async fn informers_of_one_resource_are_one_series_and_its_counters_outlive_them(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compact_cache_tells_how_large_its_objects_are_and_a_typed_one_does_not() {
+async fn a_compact_cache_reports_the_size_of_its_objects_and_a_typed_one_does_not() {
     let server = Server::new(|_| Reply::watch_list(5, &[blog("a", 5), blog("b", 5)], Then::Stay));
     let informers = Informers::new(server.client());
     let mut registry = Registry::default();

@@ -127,7 +127,7 @@ fn step_of_set() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A subscriber that checks each change against what it was told before.
+/// A subscriber that checks each change against the previous ones.
 struct Subscriber {
     subscription: Subscription<Blog>,
     known: BTreeMap<ObjectKey, Arc<Blog>>,
@@ -174,7 +174,7 @@ impl Subscriber {
     }
 }
 
-/// Contract 2: the index contains exactly the keys that its function returns for the objects beside it.
+/// Contract 2: the index contains exactly the keys that its function returns for the cached objects.
 fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
     for key in 0..=PARTS {
         let has = |blog: &&Arc<Blog>| keys(blog).contains(&key);

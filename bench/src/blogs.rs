@@ -1,6 +1,6 @@
 //! Blogs as they are in a real cluster: applied with kubectl, with labels.
 //!
-//! The server sends about 925 B for each, of which managedFields are 311 B and the last-applied annotation 245 B.
+//! The server sends about 940 B for each, of which managedFields are 320 B and the last-applied annotation 230 B.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

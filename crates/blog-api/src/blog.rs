@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::url::{self, InvalidUrl};
 
-/// What a blog should be: written by its user.
+/// The desired state of a blog.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "web.helloworld",
@@ -40,11 +40,11 @@ impl BlogSpec {
     }
 }
 
-/// What was last seen of a blog: written by a controller, through the status subresource.
+/// The observed state of a blog, which a controller writes through the status subresource.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlogStatus {
-    /// The metadata.generation of the spec that this status tells of.
+    /// The metadata.generation of the spec that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The standard conditions, at most one of each type.

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// A target to build for; may be repeated [default: the one for this machine's processor]
     #[arg(long = "target", value_enum, value_name = "TARGET")]
     targets: Vec<Target>,
-    /// The repository's URL, such as https://example.com/owner/name, from which the krew manifest downloads
+    /// The repository's URL, such as `https://example.com/owner/name`, from which the krew manifest downloads
     /// [default: from GITHUB_SERVER_URL and GITHUB_REPOSITORY, or `repository` in Cargo.toml; without them, no manifest]
     #[arg(long, value_name = "URL")]
     repository: Option<String>,

@@ -10,6 +10,9 @@ use crate::error::PatchError;
 const MAX_OPERATIONS: usize = 10_000;
 /// The maximum number of bytes that all `copy` operations of one patch may add (kube-apiserver's `JSONPatchMaxCopyBytes`).
 const MAX_COPY_BYTES: usize = 3 * 1024 * 1024;
+/// How deep operations may nest values. Each `copy` can double the depth, and recursion over a value that is too deep
+/// exhausts the stack; serde_json parses no deeper.
+const MAX_DEPTH: usize = 128;
 
 /// Applies a JSON patch (RFC 6902).
 ///
@@ -18,8 +21,8 @@ const MAX_COPY_BYTES: usize = 3 * 1024 * 1024;
 ///
 /// # Errors
 /// Fails with [`PatchError::BadRequest`] if the patch is malformed, [`PatchError::TooLarge`] if it has more than 10,000
-/// operations, and [`PatchError::Unprocessable`] if an operation does not fit the object, or `copy` operations add more than
-/// 3 MiB.
+/// operations, and [`PatchError::Unprocessable`] if an operation does not fit the object or nests values more than 128 levels
+/// deep, or `copy` operations add more than 3 MiB.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = match patch {
         Value::Array(operations) => operations.as_slice(),
@@ -84,6 +87,15 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
     }
     let value = operation.entry("value").or_insert(Value::Null).clone();
     let path = operation.get("path")?.as_str()?.to_owned();
+    let inserted = match op.as_str() {
+        "copy" | "move" => object.pointer(operation.get("from")?.as_str()?),
+        _ => Some(&value),
+    };
+    if !inserted
+        .is_none_or(|inserted| is_within(inserted, MAX_DEPTH.saturating_sub(path.matches('/').count())))
+    {
+        return None;
+    }
     match op.as_str() {
         "test" if value.is_null() => {
             let parent = object.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent))?;
@@ -103,6 +115,16 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
     }
     let operation: PatchOperation = serde_json::from_value(Value::Object(operation)).ok()?;
     json_patch::patch_unsafe(object, &[operation]).ok()
+}
+
+/// Whether a value is nested at most `depth` levels deep; a scalar is one level.
+fn is_within(value: &Value, depth: usize) -> bool {
+    let Some(below) = depth.checked_sub(1) else { return false };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_within(item, below)),
+        Value::Object(members) => members.values().all(|member| is_within(member, below)),
+        _ => true,
+    }
 }
 
 /// Resolves a negative last index from the end of its array. The part before the first `/` is ignored.

@@ -103,6 +103,24 @@ fn json_patches_are_bounded() {
         (0..30).map(|n| json!({"op": "copy", "from": "/spec/free", "path": format!("/spec/free/b{n}")})),
     );
     assert_eq!(json_patch(&blog(), &Value::from(doubling)), Err(PatchError::Unprocessable));
+
+    // Each copy into the innermost member doubles the depth: 16 of them would exhaust the stack.
+    let (mut deepening, mut depth) =
+        (vec![json!({"op": "add", "path": "/spec/free", "value": {"a": {}}})], 1);
+    for _ in 0..16 {
+        let innermost = format!("/spec/free{}", "/a".repeat(depth + 1));
+        deepening.push(json!({"op": "copy", "from": "/spec/free", "path": innermost}));
+        depth = 2 * depth + 1;
+    }
+    assert!(json_patch(&blog(), &Value::from(deepening[..6].to_vec())).is_ok());
+    assert_eq!(json_patch(&blog(), &Value::from(deepening)), Err(PatchError::Unprocessable));
+    let nest = |depth| (1..depth).fold(json!(0), |inner, _| json!([inner]));
+    for (depth, fits) in [(126, true), (127, false)] {
+        for path in ["/spec/free", "/spec/tags"] {
+            let add = json!([{"op": "add", "path": path, "value": nest(depth)}]);
+            assert_eq!(json_patch(&blog(), &add).is_ok(), fits, "{depth} {path}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,9 @@ use super::object::{ByKey, Object};
 
 /// The maximum number of events that a collection remembers.
 const HISTORY_EVENTS: usize = 50_000;
+/// The maximum size of all objects in the events that a collection remembers, in bytes, of which the last event may be the
+/// only one.
+const HISTORY_BYTES: usize = 256 * 1024 * 1024;
 /// How long a collection remembers an event. kube-apiserver compacts etcd at this interval by default.
 const HISTORY_AGE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -54,6 +57,8 @@ pub(crate) struct Range<'a> {
 pub(super) struct Collection {
     pub(super) objects: BTreeSet<ByKey>,
     pub(super) history: VecDeque<Arc<Event>>,
+    /// The size of the history's objects.
+    pub(super) history_bytes: usize,
     /// The last revision whose event may be missing from the history.
     pub(super) floor: u64,
     /// The revision of the last write.
@@ -67,8 +72,17 @@ pub(super) struct Collection {
 pub(super) enum Signal {
     /// The history may have new events.
     Written,
-    /// The collection was removed; this was its history.
-    Removed(Arc<VecDeque<Arc<Event>>>),
+    /// The collection was removed; this was its history, and the floor of it.
+    Removed { history: Arc<VecDeque<Arc<Event>>>, floor: u64 },
+}
+
+/// Why a watch has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchEnd {
+    /// The history no longer has the next events.
+    TooSlow,
+    /// The collection was removed.
+    Removed,
 }
 
 impl Event {
@@ -78,6 +92,11 @@ impl Event {
             let old = self.old.as_ref();
             old.map(|old| old.bytes_at(self.revision)).unwrap_or_default()
         })
+    }
+
+    /// The size of the state that only this event may still hold.
+    fn size(&self) -> usize {
+        self.old.as_ref().map_or(0, |old| old.bytes.len())
     }
 
     /// The key of the object.
@@ -91,16 +110,35 @@ impl Collection {
         Self {
             objects: BTreeSet::new(),
             history: VecDeque::new(),
+            history_bytes: 0,
             floor,
             last_write: 0,
             signal: tokio::sync::watch::Sender::new(Signal::Written),
         }
     }
 
+    /// Adds an event to the history.
+    pub(super) fn remember(&mut self, event: Arc<Event>) {
+        self.history_bytes += event.size();
+        self.history.push_back(event);
+    }
+
+    /// Forgets all events up to a revision.
+    pub(super) fn forget(&mut self, revision: u64) {
+        self.history.clear();
+        (self.history_bytes, self.floor) = (0, revision);
+    }
+
+    /// Forgets the events that are too old or too many.
     pub(super) fn expire(&mut self, now: Timestamp) {
         let old = |event: &Event| now.duration_since(event.time) > HISTORY_AGE;
-        while self.history.len() > HISTORY_EVENTS || self.history.front().is_some_and(|event| old(event)) {
-            self.floor = self.history.pop_front().map_or(self.floor, |event| event.revision);
+        let full = |it: &Self| {
+            it.history.len() > HISTORY_EVENTS || it.history_bytes > HISTORY_BYTES && it.history.len() > 1
+        };
+        while full(self) || self.history.front().is_some_and(|event| old(event)) {
+            let Some(event) = self.history.pop_front() else { break };
+            self.history_bytes -= event.size();
+            self.floor = event.revision;
         }
     }
 

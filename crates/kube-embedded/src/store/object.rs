@@ -176,6 +176,11 @@ impl Draft {
         })
     }
 
+    /// Its size in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.0.bytes.len()
+    }
+
     /// The object as written at this revision.
     pub(super) fn at(self, revision: u64) -> Object {
         let text = revision.to_string();

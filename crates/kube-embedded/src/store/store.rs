@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::collection::{Collection, Event, Page, Range, Signal, after};
+use super::collection::{Collection, Event, Page, Range, Signal, WatchEnd, after};
 #[cfg(feature = "disk")]
 use super::disk::{self, OpenError};
 use super::log::{Change, Log, Progress, Record};
@@ -21,6 +21,9 @@ pub(crate) enum Error {
     /// An object that the new one needs does not exist, or is being deleted.
     #[error("an object that this one needs is gone, or is being deleted")]
     NotLive,
+    /// The object is larger than [`MAX_OBJECT`].
+    #[error("the object is too large")]
+    TooLarge,
     /// The object to update or delete does not exist, or not in the state that the caller has seen.
     #[error("the object has changed")]
     Changed,
@@ -31,6 +34,9 @@ pub(crate) enum Error {
     #[error("the revision is in the future")]
     Future,
 }
+
+/// The maximum size of an object in bytes: etcd's default for a request.
+const MAX_OBJECT: usize = 3 * 512 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
@@ -157,7 +163,7 @@ impl Store {
         content: Content<'_>,
         live: &[(&str, &str)],
     ) -> Result<Arc<Object>, Error> {
-        let draft = Draft::new(key, content);
+        let draft = draft(key, content)?;
         let inner = self.lock();
         if inner.current(collection, key).is_some() {
             return Err(Error::Exists);
@@ -180,7 +186,7 @@ impl Store {
         seen: u64,
         content: Content<'_>,
     ) -> Result<Arc<Object>, Error> {
-        let draft = Draft::new(key, content);
+        let draft = draft(key, content)?;
         let inner = self.lock();
         let old = inner.current(collection, key).filter(|old| old.revision == seen).ok_or(Error::Changed)?;
         let object = Arc::new(draft.at(inner.revision + 1));
@@ -268,7 +274,8 @@ impl Store {
         let objects = std::mem::take(&mut old.objects);
         let new = Collection { objects, last_write: old.last_write, ..Collection::new(revision) };
         let removed = std::mem::replace(old, new);
-        let notify = (removed.signal, Signal::Removed(Arc::new(removed.history)));
+        let Collection { signal, history, floor, .. } = removed;
+        let notify = (signal, Signal::Removed { history: Arc::new(history), floor });
         self.record(inner, Change::None, Some(notify));
     }
 
@@ -278,8 +285,7 @@ impl Store {
         let revision = inner.revision;
         inner.floor = revision;
         for collection in inner.collections.values_mut() {
-            collection.history.clear();
-            collection.floor = revision;
+            collection.forget(revision);
         }
     }
 
@@ -291,23 +297,26 @@ impl Store {
         }
     }
 
-    /// The events after `revision`, at most `limit`, and the revision that the reader has reached with them. `None`:
-    /// the history no longer has them.
+    /// The events after `revision`, at most `limit`, and the revision that the reader has reached with them.
+    ///
+    /// # Errors
+    /// Fails if the history no longer has them, or if the collection that `signal` is of was removed.
     pub(super) fn events(
         &self,
         collection: &str,
+        signal: &tokio::sync::watch::Receiver<Signal>,
         revision: u64,
         limit: usize,
-    ) -> Option<(Vec<Arc<Event>>, u64)> {
+    ) -> Result<(Vec<Arc<Event>>, u64), WatchEnd> {
         let inner = self.lock();
         let visible = self.visible();
-        let Some(collection) = inner.collections.get(collection) else {
-            return Some((Vec::new(), visible.max(revision)));
-        };
+        let collection = inner.collections.get(collection);
+        let collection = collection.filter(|it| it.signal.subscribe().same_channel(signal));
+        let collection = collection.ok_or(WatchEnd::Removed)?;
         if revision < collection.floor {
-            return None;
+            return Err(WatchEnd::TooSlow);
         }
-        Some(after(&collection.history, revision, limit, visible))
+        Ok(after(&collection.history, revision, limit, visible))
     }
 
     fn commit(
@@ -336,7 +345,7 @@ impl Store {
             }
         }
         collection.last_write = revision;
-        collection.history.push_back(Arc::clone(&event));
+        collection.remember(Arc::clone(&event));
         collection.expire(time);
         let notify = (collection.signal.clone(), Signal::Written);
         let change = match &event.new {
@@ -384,6 +393,11 @@ impl Store {
         // Nothing that holds the lock panics in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn draft(key: &str, content: Content<'_>) -> Result<Draft, Error> {
+    let draft = Draft::new(key, content);
+    if draft.len() > MAX_OBJECT { Err(Error::TooLarge) } else { Ok(draft) }
 }
 
 impl Drop for Store {

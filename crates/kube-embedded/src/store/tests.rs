@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::watch::WatchEnd;
+use super::collection::WatchEnd;
 use super::*;
 use crate::clock::Clock;
 
@@ -231,6 +231,30 @@ async fn a_watch_of_a_renewed_collection_gets_its_last_events() {
     let events = watch.next().await.unwrap();
     assert!(events.len() == 1 && events[0].new.is_none());
     assert_eq!(watch.next().await.unwrap_err(), WatchEnd::Removed);
+}
+
+/// The end of a collection is only visible once it is on disk. A watch that looks at it in between misses nothing.
+#[cfg(feature = "disk")]
+#[tokio::test]
+async fn a_watch_of_a_renewed_collection_on_disk_gets_its_last_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(Clock::default(), folder.path()).unwrap());
+    let things = things();
+    for _ in 0..50 {
+        let one = create(&store, "one", &json!({})).unwrap();
+        let mut watch = store.watch(&things, one.revision).unwrap();
+        let two = update(&store, "one", one.revision, &json!({"a": 1})).unwrap();
+        store.settled().await.unwrap();
+        store.delete(&things, "one", two.revision).unwrap();
+        store.renew(&things);
+        // As if the signal of an earlier write had woken it.
+        let mut events = watch.ready().unwrap();
+        while events.len() < 2 {
+            events.extend(watch.next().await.unwrap());
+        }
+        assert!(events[0].new.is_some() && events[1].new.is_none());
+        assert_eq!(watch.next().await.unwrap_err(), WatchEnd::Removed);
+    }
 }
 
 #[test]

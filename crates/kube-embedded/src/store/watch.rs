@@ -2,20 +2,11 @@
 
 use std::sync::Arc;
 
-use super::collection::{Event, Signal, after};
+use super::collection::{Event, Signal, WatchEnd, after};
 use super::store::{Error, Store};
 
 /// The number of events that are read from the history at a time.
 const BATCH: usize = 256;
-
-/// Why a watch has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WatchEnd {
-    /// The history no longer has the next events.
-    TooSlow,
-    /// The collection was removed.
-    Removed,
-}
 
 /// A position in a collection's history.
 #[derive(Debug)]
@@ -53,9 +44,15 @@ impl Watch {
         let signal = self.signal.borrow_and_update().clone();
         let (events, reached) = match signal {
             Signal::Written => {
-                self.store.events(&self.collection, self.revision, BATCH).ok_or(WatchEnd::TooSlow)?
+                match self.store.events(&self.collection, &self.signal, self.revision, BATCH) {
+                    Ok(events) => events,
+                    Err(WatchEnd::TooSlow) => return Err(WatchEnd::TooSlow),
+                    // The signal follows, with the rest of the history; on disk, once it is synced.
+                    Err(WatchEnd::Removed) => return Ok(Vec::new()),
+                }
             }
-            Signal::Removed(history) => match after(&history, self.revision, BATCH, u64::MAX) {
+            Signal::Removed { floor, .. } if self.revision < floor => return Err(WatchEnd::TooSlow),
+            Signal::Removed { history, .. } => match after(&history, self.revision, BATCH, u64::MAX) {
                 (events, _) if events.is_empty() => return Err(WatchEnd::Removed),
                 (events, _) => {
                     let reached = events.last().map_or(self.revision, |event| event.revision);

@@ -175,6 +175,11 @@ impl Status {
         Self::new(406, "NotAcceptable", message)
     }
 
+    /// 500 for an object that is too large for etcd, whose message this is.
+    pub(crate) fn too_large_to_store() -> Self {
+        Self::new(500, "", "etcdserver: request is too large")
+    }
+
     /// 409 on a create.
     pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());

@@ -11,7 +11,8 @@ use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, 
 e2e::on_each_cluster! {
     established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
     no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules,
-    kinds_of_any_name, the_last_of_many_updates_is_served
+    kinds_of_any_name, the_last_of_many_updates_is_served, names_of_an_unserved_definition_stay_taken,
+    names_are_passed_on, removal_without_a_served_version
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -396,5 +397,92 @@ async fn the_last_of_many_updates_is_served(cluster: Cluster) -> Result<()> {
         })
         .await?;
     }
+    Ok(())
+}
+
+/// Creates a definition of `plural.group` with other names, and returns its path.
+async fn define(cluster: &Cluster, group: &str, plural: &str, kind: &str, short: &str) -> Result<String> {
+    let mut definition = crd(group);
+    definition["metadata"]["name"] = json!(format!("{plural}.{group}"));
+    definition["spec"]["names"] = json!({
+        "plural": plural, "singular": plural.trim_end_matches('s'), "kind": kind, "listKind": format!("{kind}List"),
+        "shortNames": [short],
+    });
+    cluster.admin().post(CRDS, &definition).await?.code(201)?;
+    Ok(format!("{CRDS}/{plural}.{group}"))
+}
+
+/// Waits until the condition NamesAccepted has a reason and a message.
+async fn names_accepted(cluster: &Cluster, path: &str, reason: &str, message: &str) -> Result<Value> {
+    eventually(PATIENCE, || async {
+        let definition = cluster.admin().get(path).await?.code(200)?;
+        let conditions = definition["status"]["conditions"].as_array().context("conditions")?;
+        let accepted = conditions.iter().find(|it| it["type"] == "NamesAccepted").context("NamesAccepted")?;
+        ensure!(accepted["reason"] == reason && accepted["message"] == message, "{accepted}");
+        Ok(definition["status"]["acceptedNames"].clone())
+    })
+    .await
+}
+
+async fn names_of_an_unserved_definition_stay_taken(cluster: Cluster) -> Result<()> {
+    let (admin, group) = (cluster.admin(), cluster.unique());
+    let foos = define(&cluster, &group, "foos", "Foo", "f").await?;
+    names_accepted(&cluster, &foos, "NoConflicts", "no conflicts found").await?;
+    let unserved = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]);
+    admin.patch(&foos, e2e::http::JSON_PATCH, &unserved).await?.code(200)?;
+
+    let bars = define(&cluster, &group, "bars", "Foo", "b").await?;
+    // The last conflict is reported, and the other names are accepted.
+    let accepted =
+        names_accepted(&cluster, &bars, "ListKindConflict", "\"FooList\" is already in use").await?;
+    assert_eq!(accepted, json!({"kind": "", "plural": "bars", "singular": "bar", "shortNames": ["b"]}));
+    Ok(())
+}
+
+/// A definition that gets its name may give up another one, for which a third definition waits.
+async fn names_are_passed_on(cluster: Cluster) -> Result<()> {
+    let (admin, group) = (cluster.admin(), cluster.unique());
+    let short_names = async |path: &str, names: &[&str]| {
+        let patch = json!({"spec": {"names": {"shortNames": names}}});
+        admin.patch(path, e2e::http::MERGE_PATCH, &patch).await?.code(200)
+    };
+    // In the order of their names, the one that waits last comes first.
+    let holder = define(&cluster, &group, "cs", "C", "x").await?;
+    let next = define(&cluster, &group, "bs", "B", "p").await?;
+    for path in [&holder, &next] {
+        names_accepted(&cluster, path, "NoConflicts", "no conflicts found").await?;
+    }
+    short_names(&next, &["x"]).await?;
+    names_accepted(&cluster, &next, "ShortNamesConflict", "\"x\" is already in use").await?;
+    let last = define(&cluster, &group, "as", "A", "p").await?;
+    names_accepted(&cluster, &last, "ShortNamesConflict", "\"p\" is already in use").await?;
+
+    short_names(&holder, &["y"]).await?;
+    for (path, name) in [(&holder, "y"), (&next, "x"), (&last, "p")] {
+        eventually(PATIENCE, || async {
+            let accepted = names_accepted(&cluster, path, "NoConflicts", "no conflicts found").await?;
+            ensure!(accepted["shortNames"] == json!([name]), "{accepted}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The instances of a definition are removed with it even if no version is served.
+async fn removal_without_a_served_version(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    widgets.create("one").await?;
+    let path = format!("{CRDS}/widgets.{group}");
+    let unserved = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]);
+    widgets.http.patch(&path, e2e::http::JSON_PATCH, &unserved).await?.code(200)?;
+    eventually(PATIENCE, || async { widgets.http.get(&widgets.path).await?.code(404) }).await?;
+    widgets.http.delete(&path).await?.code(200)?;
+    eventually(PATIENCE, || async { widgets.http.get(&path).await?.code(404) }).await?;
+
+    widgets.http.post(CRDS, &crd(&group)).await?.code(201)?;
+    let widgets = widgets_of_existing(&cluster, &group).await?;
+    assert!(widgets.names("").await?.is_empty());
     Ok(())
 }

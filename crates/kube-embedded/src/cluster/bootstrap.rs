@@ -54,6 +54,7 @@ impl Cluster {
 
     fn resume(&self) {
         // Definitions come first, so that the resources of all other objects are served.
+        self.load_accepted_names();
         let definitions = CUSTOM_RESOURCE_DEFINITIONS.collection();
         let definition = self.scheme().by_collection(definitions).cloned();
         definition.into_iter().for_each(|resource| self.look_at_all(&resource));

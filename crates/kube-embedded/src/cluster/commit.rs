@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::definitions::Served;
+use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
 use super::state::Cluster;
 use super::work::Work;
@@ -111,7 +111,7 @@ impl Cluster {
     /// called again if the object was changed concurrently. If it changes nothing, nothing is written.
     ///
     /// # Errors
-    /// Fails with the errors of `change`, and with 404 if the object does not exist.
+    /// Fails with the errors of `change`, with 404 if the object does not exist, and with 500 if it becomes too large.
     pub(crate) fn modify(
         &self,
         target: Target<'_>,
@@ -123,8 +123,13 @@ impl Cluster {
             let old = resource.value(&stored);
             let mut new = old.clone();
             change(&mut new)?;
-            if new == old || self.commit_update(target, stored.revision, &old, &new).is_ok() {
+            if new == old {
                 return Ok(());
+            }
+            match self.commit_update(target, stored.revision, &old, &new) {
+                Ok(_) => return Ok(()),
+                Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
+                Err(_) => {}
             }
         }
     }
@@ -191,11 +196,12 @@ impl Cluster {
 
     /// Serves the stored state of a definition, and other definitions of its group that waited for its names.
     fn serve_stored(&self, resource: &Arc<Resource>, name: &str) {
-        if self.serve_and_record(resource, name) {
-            let group = name.split_once('.').map_or("", |(_, group)| group);
-            for other in self.unaccepted_definitions(group) {
-                self.serve_and_record(resource, &other);
-            }
+        let mut changed = self.serve_and_record(resource, name);
+        // A definition that gets its names may give up others that a third one waits for.
+        while changed {
+            let waiting = self.unaccepted_definitions(group_of(name));
+            changed =
+                waiting.iter().fold(false, |changed, other| self.serve_and_record(resource, other) | changed);
         }
     }
 
@@ -206,9 +212,12 @@ impl Cluster {
             let served = self.serve_definition(resource, name);
             names_changed |= served.names_changed;
             let Served { status: Some((seen, new)), .. } = served else { return names_changed };
-            // If it has changed in the meantime, it is served again.
             let content = Content { value: &new, mark: resource.mark() };
-            let _ = self.store.update(&resource.collection, name, seen.revision, content);
+            let stored = self.store.update(&resource.collection, name, seen.revision, content);
+            // If it has changed in the meantime, it is served again.
+            if matches!(stored, Err(Error::TooLarge)) {
+                return names_changed;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From CustomResourceDefinitions to the resources that are served.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use kube_patch::Writer;
 use serde_json::Value;
@@ -8,9 +9,12 @@ use serde_json::Value;
 use super::state::Cluster;
 use super::work::Work;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
-use crate::scheme::{Scheme, custom_resources};
-use crate::store::Object;
-use crate::strategy::definition;
+use crate::scheme::{self, Defined};
+use crate::store::{Object, Range};
+use crate::strategy::{conditions, definition};
+
+/// The accepted names of all definitions, by the definition's name.
+pub(super) type AcceptedNames = BTreeMap<String, Value>;
 
 /// What is left to do after a definition was served.
 pub(super) struct Served {
@@ -26,21 +30,24 @@ impl Cluster {
     ///
     /// The last state stored is the last one served, even if this runs concurrently.
     pub(super) fn serve_definition(&self, resource: &Resource, name: &str) -> Served {
-        let _one_at_a_time = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.accepted_names();
         let Some(stored) = self.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), name) else {
-            return Served { status: None, names_changed: self.serve(name, Vec::new()) };
+            self.serve(name, None);
+            return Served { status: None, names_changed: names.remove(name).is_some() };
         };
         let old = stored.value();
         let mut new = old.clone();
+        let others = names.iter().filter(|(other, _)| *other != name && group_of(other) == group_of(name));
+        let others: Vec<_> = others.map(|(_, names)| names).collect();
+        definition::accept_names(&mut new, &others, &self.clock.seconds());
+        let accepted = new["status"]["acceptedNames"].clone();
+        let names_changed = names.insert(name.to_owned(), accepted.clone()) != Some(accepted);
         let scheme = self.scheme();
-        definition::set_names_accepted(&mut new, conflict(&scheme, name, &old), &self.clock.seconds());
-        let names_changed = self.serve(
-            name,
-            match definition::is_established(&new) {
-                true => custom_resources(&new, scheme.versions(name)),
-                false => Vec::new(),
-            },
-        );
+        let text = |field: &str| new["spec"][field].as_str().unwrap_or_default();
+        let plural = new["spec"]["names"]["plural"].as_str().unwrap_or_default();
+        // A built-in resource stays what it is: kube-apiserver routes its requests first.
+        let serves = definition::is_established(&new) && !scheme.has_builtin(text("group"), plural);
+        self.serve(name, serves.then(|| scheme::defined(&new, scheme.versions(name))).flatten());
         if new == old {
             return Served { status: None, names_changed };
         }
@@ -55,75 +62,52 @@ impl Cluster {
         Served { status: Some((stored, new)), names_changed }
     }
 
-    /// Replaces the served resources of a definition. Returns whether their names have changed.
-    fn serve(&self, name: &str, resources: Vec<Arc<Resource>>) -> bool {
+    /// Replaces the resources of a definition.
+    fn serve(&self, name: &str, resources: Option<Defined>) {
         let scheme = self.scheme();
         let before = scheme.defined(name);
-        if before.is_empty() && resources.is_empty() {
-            return false;
+        if before.is_none() && resources.is_none() {
+            return;
         }
-        let versions =
-            |resources: &[Arc<Resource>]| Some(Arc::clone(&resources.first()?.custom.as_ref()?.versions));
-        let same = match (versions(before), versions(&resources)) {
+        let versions = |it: &Defined| Some(Arc::clone(&it.storage.custom.as_ref()?.versions));
+        let same = match (before.and_then(versions), resources.as_ref().and_then(versions)) {
             (Some(before), Some(after)) => Arc::ptr_eq(&before, &after),
             _ => false,
         };
-        let names = |resources: &[Arc<Resource>]| {
-            let names =
-                resources.first().map(|it| (it.kind.clone(), it.list_kind.clone(), it.singular.clone()));
-            (names, resources.first().map(|it| it.short_names.clone()))
-        };
-        let names_changed = names(before) != names(&resources);
-        let collection =
-            resources.first().or(before.first()).map(|resource| Arc::clone(&resource.collection));
+        let collection = resources.as_ref().or(before).map(|it| Arc::clone(&it.storage.collection));
         self.set_scheme(scheme.with(name, resources));
         // The watches of the previous resources end, and their clients open new ones, starting from now.
         if let Some(collection) = collection.filter(|_| !same) {
             self.store.renew(&collection);
         }
         self.work.push(Work::SchemeChanged);
-        names_changed
+    }
+
+    /// Learns the accepted names of all stored definitions, which must be known before any of them is served.
+    pub(super) fn load_accepted_names(&self) {
+        let page = self.store.list(CUSTOM_RESOURCE_DEFINITIONS.collection(), Range::default(), None);
+        let names = page.unwrap_or_default().objects.into_iter();
+        let names = names.map(|it| (it.name().to_owned(), it.value()["status"]["acceptedNames"].take()));
+        self.accepted_names().extend(names);
+    }
+
+    /// Held while a definition is served, so that the last state stored is the last one served.
+    fn accepted_names(&self) -> MutexGuard<'_, AcceptedNames> {
+        self.definitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The definitions of a group whose names have not been accepted.
     pub(super) fn unaccepted_definitions(&self, group: &str) -> Vec<String> {
-        let page = self.store.list(CUSTOM_RESOURCE_DEFINITIONS.collection(), Default::default(), None);
-        let definitions = page.unwrap_or_default().objects.into_iter().map(|object| (object.value(), object));
-        let unaccepted = definitions.filter(|(definition, _)| {
-            definition["spec"]["group"] == group
-                && !crate::strategy::conditions::is(definition, "NamesAccepted", "True")
+        let page = self.store.list(CUSTOM_RESOURCE_DEFINITIONS.collection(), Range::default(), None);
+        let definitions = page.unwrap_or_default().objects.into_iter();
+        let unaccepted = definitions.filter(|object| {
+            group_of(object.name()) == group && !conditions::is(&object.value(), "NamesAccepted", "True")
         });
-        unaccepted.map(|(_, object)| object.name().to_owned()).collect()
+        unaccepted.map(|object| object.name().to_owned()).collect()
     }
 }
 
-/// The name of a definition that another definition of its group already has: the condition's reason and message.
-fn conflict(scheme: &Scheme, definition: &str, object: &Value) -> Option<(&'static str, String)> {
-    let spec = &object["spec"];
-    let group = spec["group"].as_str().unwrap_or_default();
-    let others = || scheme.custom_of_group(group, definition);
-    let names = &spec["names"];
-    let taken = |name: &str| {
-        others()
-            .any(|it| it.plural == name || it.singular == name || it.short_names.iter().any(|it| it == name))
-    };
-    let kind_taken = |name: &str| others().any(|it| it.kind == name || it.list_kind == name);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let in_use = |name: &str| format!("{name:?} is already in use");
-    for (field, reason) in [("plural", "PluralConflict"), ("singular", "SingularConflict")] {
-        if taken(&text(&names[field])) {
-            return Some((reason, in_use(&text(&names[field]))));
-        }
-    }
-    for short in names["shortNames"].as_array().into_iter().flatten() {
-        if taken(&text(short)) {
-            return Some(("ShortNamesConflict", in_use(&text(short))));
-        }
-    }
-    for (field, reason) in [("kind", "KindConflict"), ("listKind", "ListKindConflict")] {
-        if kind_taken(&text(&names[field])) {
-            return Some((reason, in_use(&text(&names[field]))));
-        }
-    }
-    None
+/// The group of a definition, whose name is `plural.group`.
+pub(super) fn group_of(definition: &str) -> &str {
+    definition.split_once('.').map_or("", |(_, group)| group)
 }

@@ -7,6 +7,7 @@ use super::deletion::{DeleteOptions, before_delete};
 use super::state::Cluster;
 use crate::resource::{PODS, to_json};
 use crate::status::Status;
+use crate::store::Error;
 use crate::strategy::is_finished;
 
 /// The result of a deletion.
@@ -52,6 +53,7 @@ impl Cluster {
             match committed {
                 Ok(Committed::Removed(event)) => return Ok(Deleted::Gone(resource.last(&event))),
                 Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(resource.bytes(&stored))),
+                Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 // It has changed in the meantime. The request applies to the new state too.
                 Err(_) => {}
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::authentication::Authentication;
+use super::definitions::AcceptedNames;
 use super::rbac::Rbac;
 use super::services::Allocations;
 use super::work::WorkQueue;
@@ -30,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) watches: CancellationToken,
     scheme: RwLock<Arc<Scheme>>,
     /// Held while a definition is brought into the scheme, so that the last state stored is the last one served.
-    pub(super) definitions: Mutex<()>,
+    pub(super) definitions: Mutex<AcceptedNames>,
     /// The addresses and ports of Services, read from the store on first use.
     services: OnceLock<Mutex<Allocations>>,
     /// Why the server has failed.
@@ -50,7 +51,7 @@ impl Cluster {
             watches: ended.child_token(),
             ended,
             scheme: RwLock::new(Arc::new(Scheme::new())),
-            definitions: Mutex::new(()),
+            definitions: Mutex::default(),
             services: OnceLock::new(),
             failure: OnceLock::new(),
         }

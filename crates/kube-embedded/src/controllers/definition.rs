@@ -12,7 +12,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         return;
     }
     let scheme = cluster.scheme();
-    if let Some(resource) = scheme.defined(name).first() {
+    if let Some(resource) = scheme.defined(name).map(|it| &it.storage) {
         for object in
             cluster.store.list(&resource.collection, Range::default(), None).unwrap_or_default().objects
         {

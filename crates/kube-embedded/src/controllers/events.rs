@@ -21,8 +21,12 @@ pub(super) async fn expire(cluster: &Cluster) {
         tokio::task::coop::consume_budget().await;
         let written = last_written(&object.value());
         if written.is_some_and(|written| now.duration_since(written) >= TTL) {
-            // An Event that no longer exists counts as deleted.
-            let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default()).await;
+            // An Event that was written again stays, and one that no longer exists counts as deleted.
+            let unchanged = DeleteOptions {
+                resource_version: Some(object.revision.to_string()),
+                ..DeleteOptions::default()
+            };
+            let _ = cluster.delete(Target::of(resource, &object), &unchanged).await;
         }
     }
 }

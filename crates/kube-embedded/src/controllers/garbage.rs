@@ -25,6 +25,8 @@ pub(super) struct GarbageCollector {
     waiting: HashMap<Box<str>, Location>,
     /// Objects that are not served, or have an owner whose type is not served.
     parked: HashSet<Location>,
+    /// How many objects may be parked before those that no longer exist are forgotten.
+    parking: usize,
 }
 
 /// The state of an owner.
@@ -53,8 +55,7 @@ impl GarbageCollector {
         let scheme = cluster.scheme();
         let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
         let Some(resource) = scheme.by_collection(&location.collection) else {
-            self.parked.insert(location.clone());
-            return;
+            return self.park(cluster, location.clone());
         };
         let value = object.value();
         let owners = owner_references(&value);
@@ -70,10 +71,7 @@ impl GarbageCollector {
                     blocked |= gone == Owner::Waiting;
                     going.push(owner["uid"].as_str().unwrap_or_default());
                 }
-                Err(Unknown::Type) => {
-                    self.parked.insert(location.clone());
-                    return;
-                }
+                Err(Unknown::Type) => return self.park(cluster, location.clone()),
                 Err(Unknown::Namespace) => return,
             }
         }
@@ -113,8 +111,7 @@ impl GarbageCollector {
         let scheme = cluster.scheme();
         let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
         let Some(resource) = scheme.by_collection(&location.collection) else {
-            self.parked.insert(location.clone());
-            return;
+            return self.park(cluster, location.clone());
         };
         let value = object.value();
         let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
@@ -157,6 +154,15 @@ impl GarbageCollector {
         for location in self.parked.drain() {
             cluster.work.push(Work::Collect(location.clone()));
             cluster.work.push(Work::Finalize(location));
+        }
+    }
+
+    /// Keeps an object that cannot be decided until other types are served.
+    fn park(&mut self, cluster: &Cluster, location: Location) {
+        self.parked.insert(location);
+        if self.parked.len() > self.parking {
+            self.parked.retain(|it| cluster.store.get(&it.collection, &it.key).is_some());
+            self.parking = 1000.max(2 * self.parked.len());
         }
     }
 
@@ -209,8 +215,7 @@ impl GarbageCollector {
             let Some(resource) = scheme.by_collection(&dependent.collection) else {
                 // This dependent cannot be written until it is served, and would be collected then. Its owner waits for
                 // that.
-                self.parked.insert(target.location());
-                return;
+                return self.park(cluster, target.location());
             };
             disown(cluster, Target::of(resource, &object), &[uid]);
         }

@@ -8,11 +8,20 @@ use serde_json::Value;
 
 use crate::resource::{Custom, GroupResource, Resource, ScalePaths, Subresource, Versions, api_version};
 
-/// The resources of a definition, one for each served version. A version whose schema is invalid is left out: its
-/// creation was refused.
+/// The resources of a definition.
+#[derive(Clone, Debug)]
+pub(crate) struct Defined {
+    /// One for each served version, in the order of the definition.
+    pub(crate) served: Vec<Arc<Resource>>,
+    /// The one in the storage version, which may not be served: writes through it lose no fields.
+    pub(crate) storage: Arc<Resource>,
+}
+
+/// The resources of a definition. A version whose schema is invalid is left out: its creation was refused. `None` if there
+/// is no storage version.
 ///
 /// `before` are the versions that were served until now. They are reused if they are the same.
-pub(crate) fn resources(definition: &Value, before: Option<&Arc<Versions>>) -> Vec<Arc<Resource>> {
+pub(crate) fn defined(definition: &Value, before: Option<&Arc<Versions>>) -> Option<Defined> {
     let all = match before {
         Some(before) if before.are_of(definition) => Arc::clone(before),
         _ => Arc::new(Versions::new(definition)),
@@ -22,11 +31,11 @@ pub(crate) fn resources(definition: &Value, before: Option<&Arc<Versions>>) -> V
     let names = &definition["status"]["acceptedNames"];
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let served = versions.iter().filter(|version| version["served"] == true);
-    served
+    let resources = versions
+        .iter()
         .filter(|version| all.schema(&api_version(&group, &text(&version["name"]))).is_some())
         .map(|version| {
-            Arc::new(Resource {
+            let resource = Arc::new(Resource {
                 group: group.clone(),
                 version: text(&version["name"]),
                 plural: plural.clone(),
@@ -47,9 +56,14 @@ pub(crate) fn resources(definition: &Value, before: Option<&Arc<Versions>>) -> V
                     selectable: selectable(&version["selectableFields"]),
                     deprecation: deprecation(version, spec),
                 }),
-            })
-        })
-        .collect()
+            });
+            (version, resource)
+        });
+    let resources: Vec<_> = resources.collect();
+    let with = |field: &'static str| resources.iter().filter(move |(version, _)| version[field] == true);
+    let (_, storage) = with("storage").next()?;
+    let served = with("served").map(|(_, resource)| Arc::clone(resource)).collect();
+    Some(Defined { served, storage: Arc::clone(storage) })
 }
 
 /// In kube-apiserver's order.

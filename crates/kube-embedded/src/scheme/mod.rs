@@ -9,6 +9,6 @@ mod group;
 #[expect(clippy::module_inception, reason = "the scheme itself, next to its parts")]
 mod scheme;
 
-pub(crate) use self::custom::resources as custom_resources;
+pub(crate) use self::custom::{Defined, defined};
 pub(crate) use self::group::Group;
 pub(crate) use self::scheme::Scheme;

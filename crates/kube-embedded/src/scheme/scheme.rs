@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::builtin;
-use super::custom::version_order;
+use super::custom::{Defined, version_order};
 use super::group::Group;
 use crate::resource::{Resource, Versions};
 
@@ -13,7 +13,7 @@ use crate::resource::{Resource, Versions};
 pub(crate) struct Scheme {
     builtin: Arc<Vec<Group>>,
     /// By the name of the definition.
-    custom: BTreeMap<String, Vec<Arc<Resource>>>,
+    custom: BTreeMap<String, Defined>,
     groups: Vec<Group>,
     by_path: HashMap<(String, String, String), Arc<Resource>>,
     /// By `apiVersion` and kind.
@@ -28,14 +28,19 @@ impl Scheme {
     }
 
     /// Returns a copy in which the resources of a definition are replaced.
-    pub(crate) fn with(&self, definition: &str, resources: Vec<Arc<Resource>>) -> Self {
+    pub(crate) fn with(&self, definition: &str, resources: Option<Defined>) -> Self {
         let mut custom = self.custom.clone();
-        if resources.is_empty() {
-            custom.remove(definition);
-        } else {
-            custom.insert(definition.to_owned(), resources);
-        }
+        match resources {
+            None => custom.remove(definition),
+            Some(resources) => custom.insert(definition.to_owned(), resources),
+        };
         Self::of(&self.builtin, custom)
+    }
+
+    /// Whether a resource is built in.
+    pub(crate) fn has_builtin(&self, group: &str, plural: &str) -> bool {
+        let versions = self.builtin.iter().filter(|it| it.name == group).flat_map(|group| &group.versions);
+        versions.flat_map(|(_, resources)| resources).any(|resource| resource.plural == plural)
     }
 
     /// Whether a group is built in.
@@ -48,7 +53,8 @@ impl Scheme {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
-    /// A resource, in its preferred version, by the store's name for its objects.
+    /// A resource that is served, by the store's name for its objects: a custom resource in its storage version, so that
+    /// writes lose no fields, and a built-in one in its preferred version.
     pub(crate) fn by_collection(&self, collection: &str) -> Option<&Arc<Resource>> {
         self.by_collection.get(collection)
     }
@@ -58,20 +64,14 @@ impl Scheme {
         self.by_kind.get(&(api_version.to_owned(), kind.to_owned()))
     }
 
-    /// The resources of a definition.
-    pub(crate) fn defined(&self, definition: &str) -> &[Arc<Resource>] {
-        self.custom.get(definition).map_or(&[], Vec::as_slice)
+    /// The resources of an established definition, of which none may be served.
+    pub(crate) fn defined(&self, definition: &str) -> Option<&Defined> {
+        self.custom.get(definition)
     }
 
-    /// The versions of a definition, if it is served.
+    /// The versions of an established definition.
     pub(crate) fn versions(&self, definition: &str) -> Option<&Arc<Versions>> {
-        Some(&self.defined(definition).first()?.custom.as_ref()?.versions)
-    }
-
-    /// The resources of a group that other definitions than this one define.
-    pub(crate) fn custom_of_group(&self, group: &str, except: &str) -> impl Iterator<Item = &Resource> {
-        let others = self.custom.iter().filter(move |(name, _)| *name != except);
-        others.flat_map(|(_, resources)| resources).map(Arc::as_ref).filter(move |it| it.group == group)
+        Some(&self.defined(definition)?.storage.custom.as_ref()?.versions)
     }
 
     /// The resources of a group version, if any is served.
@@ -85,7 +85,7 @@ impl Scheme {
         &self.groups
     }
 
-    fn of(builtin: &Arc<Vec<Group>>, custom: BTreeMap<String, Vec<Arc<Resource>>>) -> Self {
+    fn of(builtin: &Arc<Vec<Group>>, custom: BTreeMap<String, Defined>) -> Self {
         let groups = groups(builtin, &custom);
         let of_builtin =
             builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
@@ -97,7 +97,10 @@ impl Scheme {
             builtin: Arc::clone(builtin),
             custom: BTreeMap::new(),
         };
-        for resource in of_builtin.chain(custom.values().flatten()) {
+        for Defined { storage, .. } in custom.values().filter(|it| !it.served.is_empty()) {
+            scheme.by_collection.insert(Arc::clone(&storage.collection), Arc::clone(storage));
+        }
+        for resource in of_builtin.chain(custom.values().flat_map(|it| &it.served)) {
             let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
             scheme.by_path.insert(path, Arc::clone(resource));
             if resource.verbs.iter().any(|verb| verb == "get") {
@@ -111,9 +114,9 @@ impl Scheme {
     }
 }
 
-fn groups(builtin: &[Group], resources: &BTreeMap<String, Vec<Arc<Resource>>>) -> Vec<Group> {
+fn groups(builtin: &[Group], resources: &BTreeMap<String, Defined>) -> Vec<Group> {
     let mut custom: BTreeMap<&str, BTreeMap<&str, Vec<Arc<Resource>>>> = BTreeMap::new();
-    for resource in resources.values().flatten() {
+    for resource in resources.values().flat_map(|it| &it.served) {
         let versions = custom.entry(&resource.group).or_default();
         versions.entry(&resource.version).or_default().push(Arc::clone(resource));
     }

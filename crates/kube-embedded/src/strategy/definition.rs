@@ -37,11 +37,52 @@ pub(crate) fn is_established(definition: &Value) -> bool {
     conditions::is(definition, "Established", "True")
 }
 
-/// Accepts the names of a definition, or records the conflict: the reason and the message of the condition.
-pub(crate) fn set_names_accepted(definition: &mut Value, conflict: Option<(&str, String)>, now: &str) {
+/// Accepts those names of a definition that no other definition of its group has, and sets the conditions. `others` are
+/// the accepted names of the other definitions.
+///
+/// The rules are those of the naming controller, `pkg/controller/status` of apiextensions-apiserver.
+pub(crate) fn accept_names(definition: &mut Value, others: &[&Value], now: &str) {
+    let taken = |fields: [&str; 2], name: &Value| {
+        others.iter().any(|other| {
+            fields.iter().any(|field| other[field] == *name)
+                || fields[0] == "plural"
+                    && other["shortNames"].as_array().is_some_and(|short| short.contains(name))
+        })
+    };
+    let (resources, kinds) = (["plural", "singular"], ["kind", "listKind"]);
+    let in_use = |name: &Value| format!("{name} is already in use");
+    let requested = definition["spec"]["names"].clone();
+    let mut accepted = definition["status"]["acceptedNames"].clone();
+    if !accepted.is_object() {
+        accepted = json!({});
+    }
+    // The condition reports the last conflict.
+    let mut conflict = None;
+    let mut accept = |field: &str, fields, reason| {
+        let name = &requested[field];
+        if !name.is_null() && *name != accepted[field] && taken(fields, name) {
+            conflict = Some((reason, in_use(name)));
+        } else if let (Some(names), false) = (accepted.as_object_mut(), name.is_null()) {
+            names.insert(field.to_owned(), name.clone());
+        }
+    };
+    accept("plural", resources, "PluralConflict");
+    accept("singular", resources, "SingularConflict");
+    accept("kind", kinds, "KindConflict");
+    accept("listKind", kinds, "ListKindConflict");
+    let conflict = match short_names(&requested, &mut accepted, |name| taken(resources, name)) {
+        Some(in_use) if !matches!(conflict, Some(("KindConflict" | "ListKindConflict", _))) => {
+            Some(("ShortNamesConflict", in_use))
+        }
+        _ => conflict,
+    };
+    match requested.get("categories") {
+        Some(categories) => accepted["categories"] = categories.clone(),
+        None => _ = accepted.as_object_mut().and_then(|names| names.remove("categories")),
+    }
+    definition["status"]["acceptedNames"] = accepted;
     match conflict {
         None => {
-            definition["status"]["acceptedNames"] = definition["spec"]["names"].clone();
             set(definition, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
             if !is_established(definition) && !super::is_deleted(definition) {
                 let message = "the initial names have been accepted";
@@ -54,6 +95,25 @@ pub(crate) fn set_names_accepted(definition: &mut Value, conflict: Option<(&str,
                 set(definition, "Established", false, "NotAccepted", "not all names are accepted", now);
             }
         }
+    }
+}
+
+/// Accepts all short names, or none. Returns the message of the conflict.
+fn short_names(requested: &Value, accepted: &mut Value, taken: impl Fn(&Value) -> bool) -> Option<String> {
+    let names = requested["shortNames"].as_array().map_or(&[][..], Vec::as_slice);
+    let own = accepted["shortNames"].as_array().map_or(&[][..], Vec::as_slice);
+    let in_use = names.iter().filter(|name| !own.contains(name) && taken(name));
+    let in_use: Vec<_> = in_use.map(|name| format!("{name} is already in use")).collect();
+    match in_use.as_slice() {
+        [] => {
+            match requested.get("shortNames") {
+                Some(names) => accepted["shortNames"] = names.clone(),
+                None => _ = accepted.as_object_mut().and_then(|names| names.remove("shortNames")),
+            }
+            None
+        }
+        [one] => Some(one.clone()),
+        several => Some(format!("[{}]", several.join(", "))),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
-    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version
+    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -273,5 +273,17 @@ async fn secret_string_data(cluster: Cluster) -> Result<()> {
     assert_eq!(created["data"], json!({"a": "Yg=="}));
     assert_eq!(created["type"], "Opaque");
     assert!(created.get("stringData").is_none());
+    Ok(())
+}
+
+/// etcd's limit of a request, below kube-apiserver's.
+async fn too_large(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut large = widgets.draft("large", &json!({"size": "small"}));
+    large["metadata"]["annotations"] = json!({"a": "x".repeat(200_000)});
+    large["spec"]["extra"] = json!({"a": "x".repeat(1_400_000)});
+    let reply = widgets.http.post(&widgets.path, &large).await?;
+    assert_eq!((reply.code, reply.message()), (500, "etcdserver: request is too large"));
+    assert!(reply.body.get("reason").is_none(), "{}", reply.body);
     Ok(())
 }

@@ -15,68 +15,120 @@ const NODE_PORTS: [u16; 2] = [30000, 32767];
 const RESERVED_ADDRESSES: u32 = 256;
 const RESERVED_PORTS: u16 = 86;
 
-/// The addresses and ports in use.
+/// The addresses and ports in use, including those of Services that are about to be stored.
 #[derive(Debug, Default)]
 pub(crate) struct Allocations {
-    addresses: HashSet<u32>,
-    /// By protocol: two protocols may use the same port number.
-    ports: HashSet<(String, u16)>,
+    used: Claims,
     /// Where the search for the next one begins.
     next_address: u32,
     next_port: u16,
 }
 
+/// Addresses and node ports.
+#[derive(Debug, Default)]
+struct Claims {
+    addresses: HashSet<u32>,
+    /// By protocol: two protocols may use the same port number.
+    ports: HashSet<(String, u16)>,
+}
+
+/// What a write of a Service changes, to be settled once the write has succeeded or failed.
+#[derive(Debug, Default)]
+pub(crate) struct Allocation {
+    /// Used if the Service is stored.
+    added: Claims,
+    /// No longer used if the Service is stored.
+    dropped: Claims,
+}
+
+/// Why a Service gets no allocation.
+#[derive(Debug)]
+pub(crate) enum AllocationError {
+    /// A requested address or port cannot be had.
+    Invalid(FieldError),
+    /// All are in use: kube-apiserver's message.
+    Full(String),
+}
+
+impl Claims {
+    /// The addresses and ports of a Service.
+    fn of(service: &Value) -> Self {
+        Self { addresses: addresses(service).collect(), ports: node_ports(service).collect() }
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            addresses: self.addresses.difference(&other.addresses).copied().collect(),
+            ports: self.ports.difference(&other.ports).cloned().collect(),
+        }
+    }
+}
+
 impl Allocations {
     /// Marks the addresses and ports of a stored Service as used.
     pub(crate) fn note(&mut self, service: &Value) {
-        self.addresses.extend(addresses(service));
-        self.ports.extend(node_ports(service));
+        self.add(Claims::of(service));
     }
 
     /// Releases the addresses and ports that a Service had.
     pub(crate) fn release(&mut self, service: &Value) {
-        for address in addresses(service) {
-            self.addresses.remove(&address);
-        }
-        for port in node_ports(service) {
-            self.ports.remove(&port);
-        }
+        self.remove(&Claims::of(service));
     }
 
     /// Allocates whatever a Service needs and does not have. Requested values must be free, or belong to its previous
-    /// state (`old`). If the Service is then not stored, call [`Allocations::undo`].
-    pub(crate) fn allocate(&mut self, service: &mut Value, old: Option<&Value>) -> Result<(), FieldError> {
-        if let Some(old) = old {
-            self.release(old);
-        }
-        let result = self.addresses_of(service).and_then(|()| self.ports_of(service));
-        match (&result, old) {
-            (Ok(()), _) => self.note(service),
-            (Err(_), Some(old)) => self.note(old),
-            (Err(_), None) => {}
-        }
-        result
+    /// state (`old`). The caller passes the result to [`Allocations::settle`].
+    ///
+    /// # Errors
+    /// Fails if a requested address or port is in use or out of range, or if all are in use. Then nothing is allocated.
+    pub(crate) fn allocate(
+        &mut self,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Allocation, AllocationError> {
+        let held = old.map(Claims::of).unwrap_or_default();
+        self.addresses_of(service, &held)?;
+        self.ports_of(service, &held)?;
+        let claims = Claims::of(service);
+        let allocation = Allocation { added: claims.without(&held), dropped: held.without(&claims) };
+        self.add(claims);
+        Ok(allocation)
     }
 
-    /// Reverts an allocation.
-    pub(crate) fn undo(&mut self, service: &Value, old: Option<&Value>) {
-        self.release(service);
-        if let Some(old) = old {
-            self.note(old);
+    /// Completes an allocation whose Service was stored, or reverts one whose Service was not.
+    pub(crate) fn settle(&mut self, allocation: &Allocation, stored: bool) {
+        self.remove(if stored { &allocation.dropped } else { &allocation.added });
+    }
+
+    fn add(&mut self, claims: Claims) {
+        self.used.addresses.extend(claims.addresses);
+        self.used.ports.extend(claims.ports);
+    }
+
+    fn remove(&mut self, claims: &Claims) {
+        for address in &claims.addresses {
+            self.used.addresses.remove(address);
+        }
+        for port in &claims.ports {
+            self.used.ports.remove(port);
         }
     }
 
-    fn addresses_of(&mut self, service: &mut Value) -> Result<(), FieldError> {
+    fn addresses_of(&mut self, service: &mut Value, held: &Claims) -> Result<(), AllocationError> {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let spec = &mut service["spec"];
         if spec["type"] == "ExternalName" {
             return Ok(());
         }
         let asked = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
         let address = match asked.as_str() {
-            "" => self.next_address(),
+            "" => self.next_address().ok_or_else(|| {
+                AllocationError::Full(format!(
+                    "failed to allocate a serviceIP for Service {name:?}: range is full"
+                ))
+            })?,
             "None" => "None".to_owned(),
             asked => {
-                self.check_address(asked)?;
+                self.check_address(asked, held).map_err(AllocationError::Invalid)?;
                 asked.to_owned()
             }
         };
@@ -96,7 +148,7 @@ impl Allocations {
         Ok(())
     }
 
-    fn check_address(&self, asked: &str) -> Result<(), FieldError> {
+    fn check_address(&self, asked: &str, held: &Claims) -> Result<(), FieldError> {
         let refuse = |why: &str| {
             let detail = format!("failed to allocate IP {asked}: {why}");
             Err(FieldError::invalid("spec.clusterIPs", &json!([asked]), &detail))
@@ -107,23 +159,24 @@ impl Allocations {
                 "the provided IP ({asked}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
             ));
         }
-        if self.addresses.contains(&address) { refuse("provided IP is already allocated") } else { Ok(()) }
-    }
-
-    fn next_address(&mut self) -> String {
-        let count = RANGE[1] - RANGE[0] - RESERVED_ADDRESSES;
-        for _ in 0..count {
-            let address = RANGE[0] + RESERVED_ADDRESSES + self.next_address % count;
-            self.next_address = self.next_address.wrapping_add(1);
-            if !self.addresses.contains(&address) {
-                return Ipv4Addr::from(address).to_string();
-            }
+        if self.used.addresses.contains(&address) && !held.addresses.contains(&address) {
+            return refuse("provided IP is already allocated");
         }
-        // All addresses are in use.
-        "None".to_owned()
+        Ok(())
     }
 
-    fn ports_of(&mut self, service: &mut Value) -> Result<(), FieldError> {
+    fn next_address(&mut self) -> Option<String> {
+        let count = RANGE[1] - RANGE[0] - RESERVED_ADDRESSES;
+        let (start, first) = (self.next_address, RANGE[0] + RESERVED_ADDRESSES);
+        let upper = (0..count).map(|offset| first + start.wrapping_add(offset) % count);
+        // The reserved ones come last.
+        let mut all = upper.chain(RANGE[0] + 1..first);
+        let free = all.find(|address| !self.used.addresses.contains(address))?;
+        self.next_address = free.wrapping_sub(first).wrapping_add(1) % count;
+        Some(Ipv4Addr::from(free).to_string())
+    }
+
+    fn ports_of(&mut self, service: &mut Value, held: &Claims) -> Result<(), AllocationError> {
         let spec = &mut service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default();
         let allocates = kind == "NodePort"
@@ -135,14 +188,17 @@ impl Allocations {
             let asked = port["nodePort"].as_u64().unwrap_or_default();
             if asked == 0 {
                 if allocates {
-                    let given = self.next_port(&protocol, &taken);
+                    let given = self.next_port(&protocol, &taken).ok_or_else(|| {
+                        AllocationError::Full("failed to allocate a nodePort: range is full".to_owned())
+                    })?;
                     port["nodePort"] = given.into();
                     taken.insert((protocol, given));
                 }
                 continue;
             }
             let refuse = |why: &str| {
-                Err(FieldError::invalid(format!("spec.ports[{index}].nodePort"), &asked.into(), why))
+                let error = FieldError::invalid(format!("spec.ports[{index}].nodePort"), &asked.into(), why);
+                Err(AllocationError::Invalid(error))
             };
             let Ok(number) = u16::try_from(asked) else { continue };
             if !(NODE_PORTS[0]..=NODE_PORTS[1]).contains(&number) {
@@ -151,24 +207,27 @@ impl Allocations {
                 );
             }
             let port = (protocol, number);
-            if self.ports.contains(&port) || !taken.insert(port) {
+            let is_used = self.used.ports.contains(&port) && !held.ports.contains(&port);
+            if is_used || !taken.insert(port) {
                 return refuse("provided port is already allocated");
             }
         }
         Ok(())
     }
 
-    fn next_port(&mut self, protocol: &str, taken: &HashSet<(String, u16)>) -> u16 {
-        let count = NODE_PORTS[1] - NODE_PORTS[0] + 1 - RESERVED_PORTS;
-        for _ in 0..count {
-            let port = NODE_PORTS[0] + RESERVED_PORTS + self.next_port % count;
-            self.next_port = (self.next_port + 1) % count;
-            let wanted = (protocol.to_owned(), port);
-            if !self.ports.contains(&wanted) && !taken.contains(&wanted) {
-                return port;
-            }
-        }
-        0
+    fn next_port(&mut self, protocol: &str, taken: &HashSet<(String, u16)>) -> Option<u16> {
+        let (first, count) =
+            (NODE_PORTS[0] + RESERVED_PORTS, NODE_PORTS[1] - NODE_PORTS[0] + 1 - RESERVED_PORTS);
+        let start = self.next_port;
+        let upper = (0..count).map(|offset| first + (start + offset) % count);
+        // The reserved ones come last.
+        let mut all = upper.chain(NODE_PORTS[0]..first);
+        let free = all.find(|port| {
+            let wanted = (protocol.to_owned(), *port);
+            !self.used.ports.contains(&wanted) && !taken.contains(&wanted)
+        })?;
+        self.next_port = free.wrapping_sub(first).wrapping_add(1) % count;
+        Some(free)
     }
 }
 
@@ -218,6 +277,58 @@ mod tests {
             "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}, {"port": 81, "protocol": "TCP", "nodePort": 1}],
         }));
         assert!(all.allocate(&mut wrong, None).is_err());
-        assert!(all.addresses.is_empty() && all.ports.is_empty());
+        assert!(all.used.addresses.is_empty() && all.used.ports.is_empty());
+    }
+
+    #[test]
+    fn an_allocation_that_is_not_stored_takes_nothing_from_others() {
+        let mut all = Allocations::default();
+        let port = |number: u16| {
+            service(&json!({
+                "type": "NodePort", "clusterIP": "10.96.0.7",
+                "ports": [{"port": 80, "protocol": "TCP", "nodePort": number}],
+            }))
+        };
+        let mut old = port(30001);
+        let stored = all.allocate(&mut old, None).unwrap();
+        all.settle(&stored, true);
+        // Two writes of the same state: one moves the port and is stored, the other one loses.
+        let mut new = port(30002);
+        let moved = all.allocate(&mut new, Some(&old)).unwrap();
+        let lost = all.allocate(&mut port(30001), Some(&old)).unwrap();
+        // Until then both ports are in use.
+        for number in [30001, 30002] {
+            let mut other = port(number);
+            other["spec"]["clusterIP"] = "10.96.0.8".into();
+            assert!(all.allocate(&mut other, None).is_err());
+        }
+        all.settle(&moved, true);
+        all.settle(&lost, false);
+        let mut other = port(30001);
+        other["spec"]["clusterIP"] = "10.96.0.8".into();
+        let dry_run = all.allocate(&mut other, None).unwrap();
+        all.settle(&dry_run, false);
+        all.release(&new);
+        assert!(all.used.addresses.is_empty() && all.used.ports.is_empty());
+    }
+
+    #[test]
+    fn when_all_ports_are_in_use_the_reserved_ones_come_last() {
+        let mut all = Allocations::default();
+        let ask = || {
+            service(
+                &json!({"type": "NodePort", "clusterIP": "None", "ports": [{"port": 80, "protocol": "TCP"}]}),
+            )
+        };
+        let ports: Vec<_> = (0..2768)
+            .map(|_| {
+                let mut service = ask();
+                all.allocate(&mut service, None).unwrap();
+                service["spec"]["ports"][0]["nodePort"].as_u64().unwrap()
+            })
+            .collect();
+        assert_eq!((ports[0], ports[2681], ports[2682], ports[2767]), (30086, 32767, 30000, 30085));
+        let Err(AllocationError::Full(full)) = all.allocate(&mut ask(), None) else { panic!("one more") };
+        assert_eq!(full, "failed to allocate a nodePort: range is full");
     }
 }

@@ -12,14 +12,18 @@ use kube_validation::FieldError;
 use serde_json::{Value, json};
 
 use super::commit::{Committed, Target};
+use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
 use crate::resource::{Resource, SERVICE, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
 
-/// How often an apply is retried if other clients keep creating and deleting its object.
+/// How often a PUT or an apply is retried if other clients keep creating and deleting its object.
 const ATTEMPTS: usize = 5;
+/// How deep the values of an object may be nested. The server parses the object that it stores with its managed fields,
+/// which repeat its fields four levels further down; serde_json parses 127 levels.
+const MAX_DEPTH: usize = 120;
 /// How often a new name is generated if it is taken, as in kube-apiserver.
 const NAMES: usize = 8;
 
@@ -101,17 +105,13 @@ enum Outcome {
 /// Allocations for a Service that is not stored yet. Dropping this releases them.
 struct Reserved<'a> {
     cluster: &'a Cluster,
-    /// The Service with its allocations, and its previous state.
-    service: Option<(Value, Option<Value>)>,
+    allocation: Option<Allocation>,
 }
 
 impl Cluster {
     /// Stores a new object.
     pub(crate) async fn create(&self, write: &Write<'_>, mut object: Value) -> Result<Written, Status> {
         let resource = write.resource;
-        if resource.namespaced && write.namespace.is_empty() {
-            return Err(Status::method_not_allowed());
-        }
         let text =
             |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         // The version was removed from objects that PUT and apply create; a text that is not a number is no version.
@@ -183,16 +183,19 @@ impl Cluster {
     /// objects.
     pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
         let decode = |_: &Value| Ok(Decoded { object: object.clone(), warnings: Vec::new() });
-        match self.update(write, &decode).await {
-            Err(status)
-                if status.code == 404
-                    && write.subresource.is_empty()
-                    && strategy::allows_create_on_update(write.resource) =>
-            {
-                self.create(write, object).await
+        let creates = write.subresource.is_empty() && strategy::allows_create_on_update(write.resource);
+        for _ in 0..ATTEMPTS {
+            match self.update(write, &decode).await {
+                Err(status) if status.code == 404 && creates => {}
+                other => return other,
             }
-            other => other,
+            match self.create(write, object.clone()).await {
+                // Another client created it in the meantime.
+                Err(status) if status.code == 409 => {}
+                other => return other,
+            }
         }
+        Err(Status::already_exists(write.resource, write.name))
     }
 
     /// Applies a configuration to the object at the write's path, or creates it.
@@ -248,6 +251,11 @@ impl Cluster {
 
     /// Runs the steps after decoding.
     async fn run(&self, mut attempt: Attempt<'_>) -> Result<Outcome, Status> {
+        if is_too_deep(&attempt.new) {
+            return Err(Status::bad_request(format!(
+                "the object is nested more than {MAX_DEPTH} levels deep"
+            )));
+        }
         self.mutate(&mut attempt).await?;
         self.prepare(&mut attempt);
         validate(&mut attempt)?;
@@ -292,13 +300,16 @@ impl Cluster {
     fn allocate(&self, attempt: &mut Attempt<'_>) -> Result<Reserved<'_>, Status> {
         let Target { resource, name, .. } = attempt.target;
         if resource.group_kind() != SERVICE {
-            return Ok(Reserved { cluster: self, service: None });
+            return Ok(Reserved { cluster: self, allocation: None });
         }
         let old = attempt.old.as_ref().map(|old| &old.value);
-        self.allocations()
-            .allocate(&mut attempt.new, old)
-            .map_err(|error| Status::invalid(&resource.group, &resource.kind, name, vec![error]))?;
-        Ok(Reserved { cluster: self, service: Some((attempt.new.clone(), old.cloned())) })
+        let allocation = self.allocations().allocate(&mut attempt.new, old).map_err(|error| match error {
+            AllocationError::Invalid(error) => {
+                Status::invalid(&resource.group, &resource.kind, name, vec![error])
+            }
+            AllocationError::Full(message) => Status::internal_error(message),
+        })?;
+        Ok(Reserved { cluster: self, allocation: Some(allocation) })
     }
 
     /// Store: writes the object and runs the hooks, unless it is a dry run or changes nothing.
@@ -329,6 +340,7 @@ impl Cluster {
                     written(resource.bytes(&stored), true)
                 }
                 Err(Error::NotLive) => Outcome::Changed,
+                Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 Err(_) => taken(other()),
             });
         };
@@ -352,6 +364,7 @@ impl Cluster {
                 };
                 Ok(written(bytes, false))
             }
+            Err(Error::TooLarge) => Err(Status::too_large_to_store()),
             Err(_) => Ok(Outcome::Changed),
         }
     }
@@ -373,6 +386,26 @@ impl Cluster {
         };
         let Write { manager, subresource, .. } = *write;
         with(&Writer { manager, subresource, api_version, time: self.clock.now(), reset })
+    }
+}
+
+/// Whether the values of an object are nested too deep, apart from its managed fields.
+fn is_too_deep(object: &Value) -> bool {
+    let members = object.as_object().into_iter().flatten();
+    let (metadata, rest): (Vec<_>, Vec<_>) = members.partition(|(name, _)| *name == "metadata");
+    let metadata = metadata.into_iter().filter_map(|(_, metadata)| metadata.as_object()).flatten();
+    let mut metadata = metadata.filter(|(name, _)| *name != "managedFields");
+    let mut rest = rest.into_iter();
+    !rest.all(|(_, value)| is_within(value, MAX_DEPTH - 1))
+        || !metadata.all(|(_, value)| is_within(value, MAX_DEPTH - 2))
+}
+
+/// Whether a value is nested at most `depth` levels deep.
+fn is_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
+        Value::Object(members) => depth > 0 && members.values().all(|member| is_within(member, depth - 1)),
+        _ => true,
     }
 }
 
@@ -401,14 +434,16 @@ fn tracks_early(write: &Write<'_>, creates: bool) -> bool {
 impl Reserved<'_> {
     /// Keeps the allocations, because the Service is stored.
     fn keep(mut self) {
-        self.service = None;
+        if let Some(allocation) = self.allocation.take() {
+            self.cluster.allocations().settle(&allocation, true);
+        }
     }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        if let Some((service, old)) = &self.service {
-            self.cluster.allocations().undo(service, old.as_ref());
+        if let Some(allocation) = &self.allocation {
+            self.cluster.allocations().settle(allocation, false);
         }
     }
 }

@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 use crate::messages::{Field, FieldType, Message, Messages, Shape};
 use crate::{base64, time};
 
+/// How many unknown fields are reported, as by `sigs.k8s.io/json`.
+const MAX_UNKNOWN: usize = 100;
+
 /// An object as its Go type writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// The object as Go writes it.
     pub object: Value,
-    /// The paths of members that are not fields of the type, in order. They are not in the object.
+    /// The paths of members that are not fields of the type, in order, at most 100. They are not in the object.
     pub unknown: Vec<String>,
 }
 
@@ -83,6 +86,7 @@ impl Decoder {
         }
         let mut unknown = std::mem::take(&mut self.unknown);
         unknown.sort_by_cached_key(|path| place_in_order(path));
+        unknown.truncate(MAX_UNKNOWN);
         Ok(Decoded { object: out.into(), unknown })
     }
 

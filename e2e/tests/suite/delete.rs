@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::widgets::{GROUP, names, version, widgets};
 
 e2e::on_each_cluster! {
-    answers_with_a_status, finalizers, preconditions, options, collection, foreground,
+    answers_with_a_status, finalizers, preconditions, options, collection, collections_of_all_namespaces, foreground,
     owned_objects [Controllers], jobs_orphan_their_dependents [Controllers], pods_have_a_grace_period [NoControllers],
     unscheduled_pods_have_no_grace_period
 }
@@ -231,6 +231,23 @@ async fn collection(cluster: Cluster) -> Result<()> {
     assert_eq!(widgets.names("").await?, ["d"]);
     delete("").await?;
     assert!(widgets.names("").await?.is_empty());
+    Ok(())
+}
+
+/// Only lists and watches span namespaces.
+async fn collections_of_all_namespaces(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let group = widgets.path.split("/namespaces/").next().unwrap_or_default();
+    for reply in [
+        widgets.http.delete(&format!("{group}/widgets")).await?,
+        widgets.http.post(&format!("{group}/widgets"), &widgets.draft("two", &json!({}))).await?,
+    ] {
+        assert_eq!((reply.code, &reply.body), (404, &json!("404 page not found\n")));
+    }
+    let message = "the server does not allow this method on the requested resource";
+    widgets.http.delete("/api/v1/configmaps").await?.refused(405, "MethodNotAllowed", message)?;
+    assert_eq!(widgets.names("").await?, ["one"]);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
 
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
-    field_validation, strict_patches
+    field_validation, strict_patches, many_warnings
 }
 
 /// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
@@ -248,5 +248,16 @@ async fn strict_patches(cluster: Cluster) -> Result<()> {
         reply.message()
     );
     reply.code(422)?;
+    Ok(())
+}
+
+/// Long warnings are cut, and then left out.
+async fn many_warnings(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("long", &json!({"size": "small"}));
+    (0..20).for_each(|number| widget[format!("unknown{number:03}{}", "x".repeat(400))] = 1.into());
+    let reply = widgets.http.post(&widgets.path, &widget).await?;
+    assert_eq!(reply.warnings().len(), 16);
+    assert!(reply.warnings().iter().all(|it| it.chars().count() == 256));
     Ok(())
 }

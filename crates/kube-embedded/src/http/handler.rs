@@ -18,6 +18,7 @@ use super::request::Request;
 use super::request_info::request_info;
 use super::{components, delete, discovery, faulty, openapi, pods, read, review, scale, token, watch, write};
 use crate::cluster::{Cluster, RequestInfo};
+use crate::resource::Resource;
 use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::user::User;
@@ -72,18 +73,22 @@ impl Handler {
         };
         authorize(cluster, user, &info, &query)?;
         let scheme = cluster.scheme();
-        let resource = scheme.get(&info.group, &info.version, &info.resource);
-        let resource = resource.ok_or_else(|| not_served(&scheme, &info))?;
-        // Namespaced objects are only found in a namespace, and cluster-scoped ones only outside of one.
-        if resource.namespaced == info.namespace.is_empty() && !(resource.namespaced && info.name.is_empty())
-        {
-            return Err(Status::no_such_path());
+        let resource = find(&scheme, &info)?;
+        // Only lists and watches span namespaces.
+        if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
+            return Err(match resource.custom {
+                Some(_) => Status::page_not_found(),
+                None => Status::method_not_allowed(),
+            });
         }
         let accept = Accept::negotiate(&parts.headers).ok_or_else(Status::not_acceptable)?;
         let body = match parts.method {
             Method::GET | Method::HEAD => Bytes::new(),
             _ => body.collect_request().await?,
         };
+        // A body can take a minute, in which the resource may have changed.
+        let scheme = cluster.scheme();
+        let resource = find(&scheme, &info)?;
         let request = Request {
             cluster,
             user,
@@ -232,6 +237,17 @@ fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) 
             let info = RequestInfo { name: name.to_owned(), ..info.clone() };
             cluster.rbac.authorize(&cluster.store, user, &info)
         }
+    }
+}
+
+/// The resource that a request is for.
+fn find<'a>(scheme: &'a Scheme, info: &RequestInfo) -> Result<&'a Arc<Resource>, Status> {
+    let resource = scheme.get(&info.group, &info.version, &info.resource);
+    let resource = resource.ok_or_else(|| not_served(scheme, info))?;
+    // Namespaced objects are only found in a namespace, and cluster-scoped ones only outside of one.
+    match resource.namespaced == info.namespace.is_empty() && !(resource.namespaced && info.name.is_empty()) {
+        true => Err(Status::no_such_path()),
+        false => Ok(resource),
     }
 }
 

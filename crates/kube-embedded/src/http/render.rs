@@ -1,6 +1,8 @@
 //! Renders responses: objects in the form that the client requested, with its version, whole or in part, in JSON or
 //! YAML; and errors.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -146,6 +148,25 @@ pub(super) fn warn(headers: &mut HeaderMap, text: &str) {
     }
 }
 
+/// Adds warnings, each once. If they are long, each is cut, and then the rest left out, at kube-apiserver's limits: clients
+/// refuse responses with too many headers.
+pub(super) fn warn_all<'a>(headers: &mut HeaderMap, texts: impl Iterator<Item = &'a str>) {
+    const ALL: usize = 4096;
+    const EACH: usize = 256;
+    let mut seen = HashSet::new();
+    let texts: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
+    let cuts = texts.iter().map(|text| text.chars().count()).sum::<usize>() > ALL;
+    let mut written = 0;
+    for text in texts {
+        let end = text.char_indices().nth(EACH).filter(|_| cuts).map_or(text.len(), |(end, _)| end);
+        warn(headers, &text[..end]);
+        written += text[..end].chars().count();
+        if written >= ALL {
+            break;
+        }
+    }
+}
+
 /// Adds a warning before the existing ones.
 pub(super) fn warn_first(headers: &mut HeaderMap, text: &str) {
     let others: Vec<HeaderValue> = match headers.entry(header::WARNING) {
@@ -180,4 +201,26 @@ pub(super) fn with_version(version: &str, stored: &Bytes) -> Bytes {
     kube_builtin::convert(&mut object, version);
     object["apiVersion"] = version.into();
     to_json(&object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_limited_as_by_kube_apiserver() {
+        let warnings = |count: usize, text: &dyn Fn(usize) -> String| {
+            let texts: Vec<String> = (0..count).map(text).collect();
+            let mut headers = HeaderMap::new();
+            warn_all(&mut headers, texts.iter().map(String::as_str));
+            headers.get_all(header::WARNING).iter().map(HeaderValue::len).collect::<Vec<_>>()
+        };
+        let short = |number| format!("unknown field 'unknown{number:03}'");
+        assert_eq!(warnings(500, &short).len(), 158);
+        assert_eq!(warnings(157, &short).len(), 157);
+        assert_eq!(warnings(3, &|_| "once".to_owned()), ["299 - \"once\"".len()]);
+        let long = |number| format!("{number:03}{}", "x".repeat(400));
+        assert_eq!(warnings(20, &long), [256 + "299 - \"\"".len(); 16]);
+        assert_eq!(warnings(2, &long), [403 + "299 - \"\"".len(); 2]);
+    }
 }

@@ -100,6 +100,12 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
         let line = line("ERROR", &gone.json());
         return Ok(render::response(StatusCode::OK, Encoding::Json, line));
     };
+    // If the resource has changed, and the watch was opened too late to be ended by that, its client opens another one.
+    let (info, scheme) = (request.info, cluster.scheme());
+    let current = scheme.get(&info.group, &info.version, &info.resource);
+    if !current.is_some_and(|current| current.is_same(resource)) {
+        return Ok(render::response(StatusCode::OK, Encoding::Json, Bytes::new()));
+    }
     let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let bookmark = |after| options.bookmarks.then(|| cluster.clock.timer(after));
     let stream = Stream {

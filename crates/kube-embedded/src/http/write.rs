@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::decode;
 use super::query::{FieldValidation, WriteOptions, invalid_options};
-use super::render::{Response, warn};
+use super::render::{Response, warn_all};
 use super::request::Request;
 use crate::cluster::{Decoded, WriteMethod, Written};
 use crate::resource::Resource;
@@ -144,8 +144,7 @@ fn patch_types(resource: &Resource) -> &'static [&'static str] {
 fn answer(request: Request<'_>, warnings: &[String], written: &Written) -> Result<Response, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = request.view()?.response(code, &written.bytes);
-    for warning in warnings.iter().chain(&written.warnings) {
-        warn(response.headers_mut(), warning);
-    }
+    let warnings = warnings.iter().chain(&written.warnings).map(String::as_str);
+    warn_all(response.headers_mut(), warnings);
     Ok(response)
 }

@@ -115,6 +115,14 @@ impl Resource {
         }
     }
 
+    /// Whether the other is of the same definition, with the same versions; always for built-in resources.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.custom, &other.custom) {
+            (Some(one), Some(other)) => Arc::ptr_eq(&one.versions, &other.versions),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// The schema of a custom resource. `None` for a built-in one.
     pub(crate) fn schema(&self) -> Option<&Arc<Schema>> {
         self.custom.as_ref()?.versions.schema(&self.api_version())

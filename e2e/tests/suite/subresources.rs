@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
     tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others,
-    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_missing_objects,
+    token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_missing_objects, pod_status_keeps_owners,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -453,5 +453,19 @@ async fn of_missing_objects(cluster: Cluster) -> Result<()> {
         let reply = cluster.admin().get(&format!("{}/nothing/{below}", pods(&cluster))).await?;
         reply.refused(404, "NotFound", "pods \"nothing\" not found")?;
     }
+    Ok(())
+}
+
+/// Whoever may write the status of a Pod cannot have it collected.
+async fn pod_status_keeps_owners(cluster: Cluster) -> Result<()> {
+    create_pod(&cluster, "one", &json!({})).await?;
+    let owner = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "never", "uid": "00000000-0000-0000-0000-000000000001",
+    });
+    let patch = json!({"metadata": {"ownerReferences": [owner], "labels": {"more": "yes"}}});
+    let path = format!("{}/one/status", pods(&cluster));
+    let pod = cluster.admin().patch(&path, MERGE_PATCH, &patch).await?.code(200)?;
+    assert_eq!(pod["metadata"]["ownerReferences"], Value::Null);
+    assert_eq!(pod["metadata"]["labels"]["more"], "yes");
     Ok(())
 }

@@ -69,7 +69,7 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
             let before = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();
             let count: i64 = before.and_then(|it| it.parse().ok()).unwrap_or(1);
             let changed = new["spec"]["template"] != old["spec"]["template"];
-            let count = (count + i64::from(changed)).to_string();
+            let count = count.wrapping_add(i64::from(changed)).to_string();
             new["metadata"]["annotations"][TEMPLATE_GENERATION] = count.into();
         }
         _ => {}

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::metadata::{
     has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
 };
-use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, Resource};
+use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, POD, Resource};
 
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
 /// Returns the removed paths, or an error in Go's wording if a value has the wrong type.
@@ -81,12 +81,18 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
             copy(&mut kept["metadata"], &new["metadata"], "managedFields");
             *new = kept;
         }
-        // This request may not write the rest of the object. Custom resources keep all of their metadata.
+        // Resizing needs a kubelet.
+        "resize" => *new = old.clone(),
+        // This request may not write the rest of the object.
         _ => {
             let mut kept = old.clone();
             copy(&mut kept, new, "status");
-            if resource.custom.is_none() {
+            if !keeps_metadata(resource) {
                 copy(&mut kept, new, "metadata");
+            }
+            if resource.group_kind() == POD {
+                // kube-apiserver: old kubelets corrupt them.
+                copy(&mut kept["metadata"], &old["metadata"], "ownerReferences");
             }
             copy(&mut kept["metadata"], &new["metadata"], "managedFields");
             copy(&mut kept["metadata"], &new["metadata"], "resourceVersion");
@@ -267,6 +273,21 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
                 | "ValidatingAdmissionPolicy"
                 | "ValidatingWebhookConfiguration"
         )
+}
+
+/// Whether a write of the status leaves the metadata as it is, as kube-apiserver's `ResetObjectMetaForStatus` does.
+fn keeps_metadata(resource: &Resource) -> bool {
+    let kinds = [
+        "DeviceTaintRule",
+        "PodCertificateRequest",
+        "ResourceClaim",
+        "ServiceCIDR",
+        "StorageVersion",
+        "StorageVersionMigration",
+        "ValidatingAdmissionPolicy",
+        "VolumeAttachment",
+    ];
+    resource.custom.is_some() || kinds.contains(&resource.kind.as_str())
 }
 
 /// Whether anything changed that the generation counts: everything except the metadata, and except the status if it has

@@ -3,15 +3,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, WatchParams};
-use kube::config::Kubeconfig;
 use kube::runtime::wait::{await_condition, conditions};
-use kube::{Client, Config, ResourceExt};
 use kube_embedded::{Error, Server};
 use serde_json::json;
 

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, ListParams, PostParams, WatchParams};
 use kube::config::Kubeconfig;
-use kube::{Client, Config};
 use kube_embedded::faults::{Fault, Verb};
 use kube_embedded::{Endpoint, Error, Server};
 use rustls::pki_types::pem::PemObject;

@@ -1,7 +1,6 @@
 //! Whatever a client sends, it gets a response, and the server keeps running.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;

@@ -1,7 +1,5 @@
 //! The server without a socket, through kube's own client and runtime.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

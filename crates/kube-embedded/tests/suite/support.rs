@@ -6,15 +6,15 @@ use kube::config::Kubeconfig;
 use kube::{Client, Config};
 
 /// How long anything may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for a future, and panics if it does not resolve in time.
-pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("it takes too long")
 }
 
 /// The HTTP status of an error response.
-pub fn code(error: &kube::Error) -> u16 {
+pub(crate) fn code(error: &kube::Error) -> u16 {
     match error {
         kube::Error::Api(status) => status.code,
         other => panic!("{other}"),
@@ -23,7 +23,7 @@ pub fn code(error: &kube::Error) -> u16 {
 
 /// Connects with a kubeconfig.
 #[cfg(feature = "listen")]
-pub async fn client(kubeconfig: Kubeconfig) -> Client {
+pub(crate) async fn client(kubeconfig: Kubeconfig) -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
     Client::try_from(config.expect("the kubeconfig is whole")).expect("its certificates are good")
 }

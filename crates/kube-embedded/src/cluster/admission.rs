@@ -1,5 +1,5 @@
 //! Admission: checks and changes of a write that depend on the cluster, not only on the object's type. This implements
-//! the plugins that are on by default and have an effect on a server without nodes and webhooks.
+//! the plugins NamespaceLifecycle, Priority and DefaultTolerationSeconds; CONFORMANCE.md lists the missing ones.
 //!
 //! The steps are asynchronous, because steps that call other services would have to be. Each consumes some of tokio's
 //! task budget, so that a client that writes without a pause does not starve the others.
@@ -50,8 +50,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses an object that is about to be stored. kube-apiserver's validating plugins that are on by default need
-    /// nodes, quotas, webhooks or policies, which this server does not have.
+    /// Refuses an object that is about to be stored. No plugin that this server has does so.
     pub(super) async fn admit_write(
         &self,
         _target: Target<'_>,

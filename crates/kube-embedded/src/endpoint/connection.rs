@@ -1,7 +1,7 @@
 //! One connection: TLS, the user of each request, and an orderly end.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use http::{HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -43,6 +44,10 @@ struct Answer {
 
 /// A request whose response is not completely sent.
 struct Pending(Arc<watch::Sender<usize>>);
+
+/// The tasks of a connection: hyper has one for each HTTP/2 request. They end with it.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 /// Serves a connection until its client closes it, it has been idle for too long, or the server stops.
 pub(super) async fn serve(
@@ -81,7 +86,8 @@ pub(super) async fn serve(
             Ok::<_, std::convert::Infallible>(answer(response, request_pending, stop))
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let tasks = Tasks::default();
+    let mut builder = auto::Builder::new(tasks.clone());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     builder
         .http2()
@@ -102,10 +108,31 @@ pub(super) async fn serve(
             tokio::time::timeout(GRACE, connection).await
         }
     };
+    tasks.end().await;
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
         Err(_) => tracing::debug!("connection cut: a request did not finish in time"),
+    }
+}
+
+impl Tasks {
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Aborts the tasks that are left, and waits for their end.
+    async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        tasks.shutdown().await;
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 }
 

@@ -4,7 +4,6 @@
 //! pruned by the schema of that version. A read prunes it and adds defaults by the schema of the version in which it
 //! was stored, and then prunes it by the schema of the requested version. A change of the definition therefore also
 //! affects objects that were not written since.
-//! that of the version that is asked for. So a change of the definition shows in objects that nobody has written since.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -130,9 +130,9 @@ impl Status {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// 403 for a non-resource path.
-    pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
-        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+    /// 403 for a non-resource path. `reason` is appended.
+    pub(crate) fn forbidden_path(user: &str, verb: &str, path: &str, reason: &str) -> Self {
+        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}{reason}");
         Self::new(403, "Forbidden", message).with_causes(Vec::new())
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::rbac::{Attributes, Rbac};
+use super::rbac::Rbac;
+use super::rule::Attributes;
 use crate::status::Status;
 use crate::store::Store;
 use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, service_account_of};

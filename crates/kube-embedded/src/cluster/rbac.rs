@@ -1,51 +1,53 @@
 //! Authorization: evaluates the Roles, ClusterRoles and their bindings in the store as RBAC does.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kube_selectors::LabelSelector;
 use serde_json::Value;
 
 use super::request_info::RequestInfo;
+use super::rule::{Attributes, Rule};
+use crate::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, GroupResource, ROLE_BINDINGS, ROLES};
 use crate::status::Status;
 use crate::store::{Range, Store};
 use crate::user::{User, service_account_of};
-
-const ROLES: &str = "rbac.authorization.k8s.io/roles";
-const CLUSTER_ROLES: &str = "rbac.authorization.k8s.io/clusterroles";
-const ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/rolebindings";
-const CLUSTER_ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/clusterrolebindings";
-/// How deep ClusterRoles may aggregate one another: admin aggregates edit, which aggregates view.
-const AGGREGATIONS: usize = 8;
-
-/// What a user wants to do.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Attributes<'a> {
-    pub(crate) verb: &'a str,
-    pub(crate) group: &'a str,
-    pub(crate) resource: &'a str,
-    pub(crate) subresource: &'a str,
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    /// The path of a non-resource request; the fields about resources are then empty.
-    pub(crate) path: &'a str,
-}
 
 /// The policy in a store. It is read again after a role or a binding was written.
 #[derive(Debug, Default)]
 pub(crate) struct Rbac(Mutex<Option<Arc<Policy>>>);
 
-/// All bindings with their rules, as of the last writes to their collections.
+/// All roles and bindings, as of the last writes to their collections.
 #[derive(Debug)]
-struct Policy {
+pub(super) struct Policy {
     written: [u64; 4],
+    cluster_roles: ClusterRoles,
+    /// By `namespace/name`.
+    roles: HashMap<String, Rules>,
     cluster: Bindings,
     /// By namespace.
     namespaced: HashMap<String, Bindings>,
 }
 
-/// The rules that subjects are bound to.
-type Bindings = HashMap<Subject, Vec<Value>>;
+/// The rules of a role: its own, or those of each ClusterRole that it aggregates. Shared by all who are bound to it.
+pub(super) type Rules = Arc<[Arc<[Rule]>]>;
+
+/// What subjects are bound to.
+type Bindings = HashMap<Subject, Vec<Bound>>;
+
+#[derive(Clone, Debug)]
+enum Bound {
+    Rules(Rules),
+    Missing(Arc<MissingRole>),
+}
+
+/// A role that a binding names, and that does not exist.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MissingRole {
+    /// `clusterrole` or `role`.
+    kind: &'static str,
+    pub(super) name: String,
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subject {
@@ -54,10 +56,36 @@ enum Subject {
     ServiceAccount { namespace: String, name: String },
 }
 
+#[derive(Debug, Default)]
+struct ClusterRoles {
+    all: Vec<ClusterRole>,
+    /// Positions in `all`.
+    by_name: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct ClusterRole {
+    labels: Value,
+    own: Arc<[Rule]>,
+    /// Of its `aggregationRule`.
+    selectors: Option<Vec<LabelSelector>>,
+    /// The roles that the selectors select, as positions in `all`. Determined on first use, as are the rules.
+    selected: OnceLock<Vec<usize>>,
+    rules: OnceLock<Rules>,
+}
+
 impl Rbac {
-    /// Refuses a request for a resource that its user is not authorized to make.
-    pub(crate) fn authorize(&self, store: &Store, user: &User, request: &RequestInfo) -> Result<(), Status> {
+    /// Refuses a request for a resource that its user is not authorized to make. `selected` is the name that a list or
+    /// a watch selects: it is authorized for that name, as by kube-apiserver.
+    pub(crate) fn authorize(
+        &self,
+        store: &Store,
+        user: &User,
+        request: &RequestInfo,
+        selected: Option<&str>,
+    ) -> Result<(), Status> {
         // Permissions for the contents of a namespace, and for the namespace itself, can be granted in that namespace.
+        // This does not apply to a namespace that is selected from the list of all.
         let namespace = match (request.group.as_str(), request.resource.as_str()) {
             ("", "namespaces") => &request.name,
             _ => &request.namespace,
@@ -68,17 +96,15 @@ impl Rbac {
             resource: &request.resource,
             subresource: &request.subresource,
             namespace,
-            name: &request.name,
-            path: "",
+            name: selected.unwrap_or(&request.name),
+            path: None,
         };
         self.require(store, user, &attributes)
     }
 
     /// Refuses an action on a resource that a user is not authorized for.
     pub(crate) fn require(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), Status> {
-        if self.allows(store, user, wanted) {
-            return Ok(());
-        }
+        let Err(reason) = self.decide(store, user, wanted) else { return Ok(()) };
         let resource = match wanted.subresource {
             "" => wanted.resource.to_owned(),
             subresource => format!("{}/{subresource}", wanted.resource),
@@ -88,7 +114,7 @@ impl Rbac {
             namespace => format!("in the namespace {namespace:?}"),
         };
         let why = format!(
-            "User {:?} cannot {} resource {resource:?} in API group {:?} {place}",
+            "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{reason}",
             user.name, wanted.verb, wanted.group
         );
         Err(Status::forbidden(wanted.group, wanted.resource, wanted.name, &why))
@@ -103,33 +129,52 @@ impl Rbac {
         verb: &str,
         path: &str,
     ) -> Result<(), Status> {
-        if self.allows(store, user, &Attributes { verb, path, ..Attributes::default() }) {
-            Ok(())
-        } else {
-            Err(Status::forbidden_path(&user.name, verb, path))
-        }
+        let wanted = Attributes { verb, path: Some(path), ..Attributes::default() };
+        self.decide(store, user, &wanted)
+            .map_err(|reason| Status::forbidden_path(&user.name, verb, path, &reason))
     }
 
-    /// Whether a user is authorized for an action. Visits the rules that the user and its groups are bound to; reads
-    /// all roles and bindings first if one of them was written since the last call.
+    /// Whether a user is authorized for an action.
     pub(crate) fn allows(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> bool {
+        self.decide(store, user, wanted).is_ok()
+    }
+
+    /// Visits the rules that the user and its groups are bound to; reads all roles and bindings first if one of them was
+    /// written since the last call.
+    ///
+    /// # Errors
+    /// Fails if no rule allows the action, with the end of the message: the roles that do not exist.
+    fn decide(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), String> {
         if user.is_master() {
-            return true;
+            return Ok(());
         }
         let policy = self.policy(store);
-        policy.rules(user, wanted.namespace).any(|rule| rule_allows(rule, wanted))
+        if policy.rules(user, wanted.namespace).any(|rule| rule.allows(wanted)) {
+            return Ok(());
+        }
+        let missing = policy.missing(user, wanted.namespace);
+        let missing = missing
+            .iter()
+            .map(|MissingRole { kind, name }| format!("{kind}.rbac.authorization.k8s.io {name:?} not found"));
+        let missing: Vec<_> = missing.collect();
+        match missing.is_empty() {
+            true => Err(String::new()),
+            false => Err(format!(": rbac: RBAC: {}", aggregate(&missing))),
+        }
     }
 
-    /// The rules that apply to a user in a namespace, or in the whole cluster (`""`).
+    /// The rules that apply to a user in a namespace, or in the whole cluster (`""`), as JSON.
     pub(crate) fn rules(&self, store: &Store, user: &User, namespace: &str) -> Vec<Value> {
         let policy = self.policy(store);
-        policy.rules(user, namespace).cloned().collect()
+        policy.rules(user, namespace).map(Rule::to_value).collect()
     }
 
-    fn policy(&self, store: &Store) -> Arc<Policy> {
+    /// The policy as it is now.
+    pub(super) fn policy(&self, store: &Store) -> Arc<Policy> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
-        let written = store.last_writes([ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS]);
+        let collections = [ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS];
+        let written = store.last_writes(collections.map(GroupResource::collection));
         match &*last {
             Some(policy) if policy.written == written => Arc::clone(policy),
             _ => Arc::clone(last.insert(Arc::new(Policy::read(store, written)))),
@@ -143,106 +188,211 @@ impl Policy {
             let page = store.list(collection, Range::default(), None).unwrap_or_default();
             page.objects.into_iter().map(|object| (object.key.to_string(), object.value()))
         };
-        let cluster_roles: Vec<Value> = list(CLUSTER_ROLES).map(|(_, role)| role).collect();
-        let by_name: HashMap<&str, &Value> = cluster_roles
-            .iter()
-            .filter_map(|role| Some((role["metadata"]["name"].as_str()?, role)))
-            .collect();
-        let roles: HashMap<String, Value> = list(ROLES).collect();
-        let rules_of = |binding: &Value, namespace: &str| -> Option<Vec<Value>> {
-            let role = &binding["roleRef"];
-            let name = role["name"].as_str()?;
-            match role["kind"].as_str()? {
-                "ClusterRole" => Some(cluster_rules(&cluster_roles, by_name.get(name)?, AGGREGATIONS)),
-                "Role" => roles.get(&format!("{namespace}/{name}"))?["rules"].as_array().cloned(),
-                _ => None,
-            }
+        let mut cluster_roles = ClusterRoles::default();
+        list(CLUSTER_ROLES.collection()).for_each(|(name, role)| cluster_roles.add(name, &role));
+        let own = |role: &Value| Rules::from([Rule::parse_all(&role["rules"]).into()]);
+        let mut policy = Self {
+            written,
+            cluster_roles,
+            roles: list(ROLES.collection()).map(|(key, role)| (key, own(&role))).collect(),
+            cluster: Bindings::new(),
+            namespaced: HashMap::new(),
         };
-        let mut policy = Self { written, cluster: Bindings::new(), namespaced: HashMap::new() };
-        for (_, binding) in list(CLUSTER_ROLE_BINDINGS) {
-            bind(&mut policy.cluster, &binding, &rules_of(&binding, "").unwrap_or_default());
+        for (_, binding) in list(CLUSTER_ROLE_BINDINGS.collection()) {
+            let bound = policy.bound(&binding, "");
+            bind(&mut policy.cluster, &binding, "", bound.as_ref());
         }
-        for (key, binding) in list(ROLE_BINDINGS) {
+        for (key, binding) in list(ROLE_BINDINGS.collection()) {
             let namespace = key.split('/').next().unwrap_or_default();
+            let bound = policy.bound(&binding, namespace);
             let bindings = policy.namespaced.entry(namespace.to_owned()).or_default();
-            bind(bindings, &binding, &rules_of(&binding, namespace).unwrap_or_default());
+            bind(bindings, &binding, namespace, bound.as_ref());
         }
         policy
     }
 
-    fn rules(&self, user: &User, namespace: &str) -> impl Iterator<Item = &Value> {
+    /// The rules of a ClusterRole.
+    pub(super) fn cluster_role(&self, name: &str) -> Option<Rules> {
+        self.cluster_roles.rules(name)
+    }
+
+    /// The rules of a Role.
+    pub(super) fn role(&self, namespace: &str, name: &str) -> Option<Rules> {
+        self.roles.get(&format!("{namespace}/{name}")).cloned()
+    }
+
+    fn bound(&self, binding: &Value, namespace: &str) -> Option<Bound> {
+        let role = &binding["roleRef"];
+        let name = role["name"].as_str()?;
+        let (kind, rules) = match role["kind"].as_str()? {
+            "ClusterRole" => ("clusterrole", self.cluster_role(name)),
+            "Role" => ("role", self.role(namespace, name)),
+            _ => return None,
+        };
+        let missing = || Bound::Missing(Arc::new(MissingRole { kind, name: name.to_owned() }));
+        Some(rules.map_or_else(missing, Bound::Rules))
+    }
+
+    /// The rules that apply to a user in a namespace, or in the whole cluster (`""`).
+    pub(super) fn rules<'a>(&'a self, user: &User, namespace: &str) -> impl Iterator<Item = &'a Rule> {
+        let rules = self.bound_to(user, namespace).filter_map(|bound| match bound {
+            Bound::Rules(rules) => Some(rules),
+            Bound::Missing(_) => None,
+        });
+        rules.flat_map(|rules| rules.iter().flat_map(|rules| rules.iter()))
+    }
+
+    /// The roles that would apply to a user in a namespace, but do not exist.
+    pub(super) fn missing(&self, user: &User, namespace: &str) -> BTreeSet<&MissingRole> {
+        let missing = self.bound_to(user, namespace).filter_map(|bound| match bound {
+            Bound::Missing(missing) => Some(&**missing),
+            Bound::Rules(_) => None,
+        });
+        missing.collect()
+    }
+
+    fn bound_to<'a>(&'a self, user: &User, namespace: &str) -> impl Iterator<Item = &'a Bound> {
         let groups = user.groups.iter().map(|group| Subject::Group(group.clone()));
         let account = service_account_of(&user.name).map(|(namespace, name)| Subject::ServiceAccount {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         });
-        let subjects = groups.chain([Subject::User(user.name.clone())]).chain(account);
+        let subjects: Vec<_> = groups.chain([Subject::User(user.name.clone())]).chain(account).collect();
         let of_namespace = self.namespaced.get(namespace).filter(|_| !namespace.is_empty());
-        subjects.flat_map(move |subject| {
+        subjects.into_iter().flat_map(move |subject| {
             let bindings = [Some(&self.cluster), of_namespace].into_iter().flatten();
             bindings.filter_map(move |bindings| bindings.get(&subject)).flatten()
         })
     }
 }
 
-/// Adds the rules of a binding to each of its subjects.
-fn bind(bindings: &mut Bindings, binding: &Value, rules: &[Value]) {
+/// Binds each subject of a binding, which is in a namespace or in none (`""`).
+fn bind(bindings: &mut Bindings, binding: &Value, namespace: &str, bound: Option<&Bound>) {
+    let Some(bound) = bound else { return };
     for subject in binding["subjects"].as_array().into_iter().flatten() {
         let text = |field: &str| subject[field].as_str().unwrap_or_default().to_owned();
         let subject = match subject["kind"].as_str() {
             Some("User") => Subject::User(text("name")),
             Some("Group") => Subject::Group(text("name")),
             Some("ServiceAccount") => {
-                Subject::ServiceAccount { namespace: text("namespace"), name: text("name") }
+                let given = text("namespace");
+                let namespace = if given.is_empty() { namespace.to_owned() } else { given };
+                Subject::ServiceAccount { namespace, name: text("name") }
             }
             _ => continue,
         };
-        bindings.entry(subject).or_default().extend_from_slice(rules);
+        bindings.entry(subject).or_default().push(bound.clone());
     }
 }
 
-/// The rules of a ClusterRole: its own, or those of the ClusterRoles that it aggregates. kube-controller-manager writes
-/// the latter into the object; here they are looked up.
-fn cluster_rules(all: &[Value], role: &Value, depth: usize) -> Vec<Value> {
-    let Some(selectors) = role["aggregationRule"]["clusterRoleSelectors"].as_array() else {
-        return role["rules"].as_array().cloned().unwrap_or_default();
-    };
-    if depth == 0 {
-        return Vec::new();
-    }
-    // A malformed selector selects nothing.
-    let selectors: Vec<_> = selectors.iter().filter_map(|it| LabelSelector::from_object(it).ok()).collect();
-    let aggregated = all.iter().filter(|other| {
-        let labels = other["metadata"]["labels"].as_object();
-        other["metadata"]["name"] != role["metadata"]["name"]
-            && selectors.iter().any(|selector| selector.matches(&labels))
-    });
-    aggregated.flat_map(|other| cluster_rules(all, other, depth - 1)).collect()
-}
-
-fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
-    let has = |field: &str, value: &str| {
-        let values = rule[field].as_array().map_or(&[][..], Vec::as_slice);
-        values.iter().filter_map(Value::as_str).any(|it| it == "*" || it == value)
-    };
-    if !has("verbs", wanted.verb) {
-        return false;
-    }
-    if !wanted.path.is_empty() {
-        let paths = rule["nonResourceURLs"].as_array().map_or(&[][..], Vec::as_slice);
-        return paths.iter().filter_map(Value::as_str).any(|path| {
-            path == wanted.path || path.strip_suffix('*').is_some_and(|start| wanted.path.starts_with(start))
+impl ClusterRoles {
+    fn add(&mut self, name: String, role: &Value) {
+        let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+        // A malformed selector selects nothing.
+        let parse =
+            |all: &Vec<Value>| all.iter().filter_map(|it| LabelSelector::from_object(it).ok()).collect();
+        self.by_name.insert(name, self.all.len());
+        self.all.push(ClusterRole {
+            labels: role["metadata"]["labels"].clone(),
+            own: Rule::parse_all(&role["rules"]).into(),
+            selectors: selectors.map(parse),
+            selected: OnceLock::new(),
+            rules: OnceLock::new(),
         });
     }
-    let resource = match wanted.subresource {
-        "" => has("resources", wanted.resource),
-        subresource => {
-            has("resources", &format!("{}/{subresource}", wanted.resource))
-                || has("resources", &format!("*/{subresource}"))
+
+    /// The rules of a ClusterRole: its own, or those of the ClusterRoles that it aggregates, which may aggregate others.
+    /// kube-controller-manager writes the latter into the object; here they are looked up. Each role counts once,
+    /// however many ways lead to it.
+    fn rules(&self, name: &str) -> Option<Rules> {
+        let start = *self.by_name.get(name)?;
+        let rules = self.all[start].rules.get_or_init(|| {
+            let mut seen = vec![false; self.all.len()];
+            seen[start] = true;
+            let mut open = VecDeque::from([start]);
+            let mut rules = Vec::new();
+            while let Some(at) = open.pop_front() {
+                let role = &self.all[at];
+                let Some(selectors) = &role.selectors else {
+                    rules.push(Arc::clone(&role.own));
+                    continue;
+                };
+                for &next in role.selected.get_or_init(|| self.select(selectors)) {
+                    if !std::mem::replace(&mut seen[next], true) {
+                        open.push_back(next);
+                    }
+                }
+            }
+            rules.into()
+        });
+        Some(Arc::clone(rules))
+    }
+
+    fn select(&self, selectors: &[LabelSelector]) -> Vec<usize> {
+        let selected = self.all.iter().enumerate().filter(|(_, role)| {
+            let labels = role.labels.as_object();
+            selectors.iter().any(|selector| selector.matches(&labels))
+        });
+        selected.map(|(at, _)| at).collect()
+    }
+}
+
+/// Several errors as one: apimachinery's `Aggregate`.
+pub(super) fn aggregate(errors: &[String]) -> String {
+    match errors {
+        [one] => one.clone(),
+        all => format!("[{}]", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Roles that select one another are one rule list each, however many ways lead from one to another.
+    #[test]
+    fn a_circle_of_aggregated_roles_is_visited_once() {
+        let mut roles = ClusterRoles::default();
+        let all = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+        let metadata = json!({"labels": {"a": "b"}});
+        let rule = |verb: &str| json!([{"verbs": [verb], "apiGroups": [""], "resources": ["pods"]}]);
+        for at in 0..100 {
+            // Its own rules do not count: they are what is aggregated.
+            let role = json!({"metadata": metadata, "aggregationRule": all, "rules": rule("list")});
+            roles.add(format!("all-{at}"), &role);
         }
-    };
-    let names = rule["resourceNames"].as_array().map_or(&[][..], Vec::as_slice);
-    has("apiGroups", wanted.group)
-        && resource
-        && (names.is_empty() || (!wanted.name.is_empty() && names.iter().any(|it| it == wanted.name)))
+        for verb in ["get", "watch"] {
+            roles.add(verb.to_owned(), &json!({"metadata": metadata, "rules": rule(verb)}));
+        }
+        roles.add("other".to_owned(), &json!({"rules": rule("delete")}));
+        let expected = ["get", "watch"].map(|verb| Arc::from(Rule::parse_all(&rule(verb))));
+        for at in 0..100 {
+            assert_eq!(roles.rules(&format!("all-{at}")), Some(Rules::from(expected.clone())));
+        }
+        assert_eq!(roles.rules("none"), None);
+    }
+
+    /// All who are bound to a role share its rules.
+    #[test]
+    fn rules_are_not_copied_for_each_subject() {
+        let rules = Rules::from([Arc::from(Rule::parse_all(&json!([{"verbs": ["get"]}])))]);
+        let subjects: Vec<_> = (0..1000).map(|at| json!({"kind": "User", "name": at.to_string()})).collect();
+        let mut bindings = Bindings::new();
+        bind(&mut bindings, &json!({"subjects": subjects}), "", Some(&Bound::Rules(Arc::clone(&rules))));
+        assert_eq!(bindings.len(), 1000);
+        assert_eq!(Arc::strong_count(&rules), 1001);
+    }
+
+    /// A RoleBinding may leave out the namespace of a ServiceAccount.
+    #[test]
+    fn a_service_account_is_in_the_namespace_of_its_binding() {
+        let bound = Bound::Rules(Rules::from([]));
+        let mut bindings = Bindings::new();
+        let subjects = json!([{"kind": "ServiceAccount", "name": "a"}]);
+        bind(&mut bindings, &json!({"subjects": subjects}), "web", Some(&bound));
+        let account = Subject::ServiceAccount { namespace: "web".to_owned(), name: "a".to_owned() };
+        assert!(bindings.contains_key(&account));
+    }
 }

@@ -231,13 +231,8 @@ fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) 
     let selector = query.get("fieldSelector").filter(|_| matches!(info.verb, "list" | "watch"));
     let selector = selector.and_then(|selector| FieldSelector::parse(selector).ok());
     let name = selector.as_ref().and_then(|selector| selector.exact("metadata.name"));
-    match name.filter(|name| path_segment(name).is_empty()) {
-        None => cluster.rbac.authorize(&cluster.store, user, info),
-        Some(name) => {
-            let info = RequestInfo { name: name.to_owned(), ..info.clone() };
-            cluster.rbac.authorize(&cluster.store, user, &info)
-        }
-    }
+    let name = name.filter(|name| !name.is_empty() && path_segment(name).is_empty());
+    cluster.rbac.authorize(&cluster.store, user, info, name)
 }
 
 /// The resource that a request is for.

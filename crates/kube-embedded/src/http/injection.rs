@@ -58,7 +58,7 @@ impl Injections {
     ) -> Result<Response, Status> {
         if !user.is_master() {
             let verb = method.as_str().to_ascii_lowercase();
-            return Err(Status::forbidden_path(&user.name, &verb, PATH));
+            return Err(Status::forbidden_path(&user.name, &verb, PATH, ""));
         }
         let body = body.collect_request().await?;
         if id.is_empty() { self.answer_all(faults, method, &body) } else { self.answer_one(method, id) }

@@ -51,7 +51,7 @@ fn access(cluster: &Cluster, user: &User, spec: &Value) -> Value {
         subresource: &subresource,
         namespace: &namespace,
         name: &name,
-        path: path["path"].as_str().unwrap_or_default(),
+        path: path.is_object().then(|| path["path"].as_str().unwrap_or_default()),
     };
     json!({"allowed": cluster.rbac.allows(&cluster.store, user, &attributes)})
 }

@@ -10,9 +10,10 @@ mod versions;
 
 pub(crate) use self::conversion::to_json;
 pub(crate) use self::names::{
-    CUSTOM_RESOURCE_DEFINITION, CUSTOM_RESOURCE_DEFINITIONS, EVENTS, GroupKind, GroupResource, NAMESPACE,
-    NAMESPACES, NODES, POD, POD_DISRUPTION_BUDGETS, PODS, PRIORITY_CLASSES, SECRETS, SERVICE,
-    SERVICE_ACCOUNTS, SERVICES, api_version, qualified,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CUSTOM_RESOURCE_DEFINITION, CUSTOM_RESOURCE_DEFINITIONS, EVENTS,
+    GroupKind, GroupResource, NAMESPACE, NAMESPACES, NODES, POD, POD_DISRUPTION_BUDGETS, PODS,
+    PRIORITY_CLASSES, ROLE_BINDINGS, ROLES, SECRETS, SERVICE, SERVICE_ACCOUNTS, SERVICES, api_version,
+    qualified,
 };
 pub(crate) use self::resource::{Custom, Resource, Subresource};
 pub(crate) use self::scale::ScalePaths;

@@ -25,6 +25,10 @@ pub(crate) const SERVICE: GroupKind<'static> = GroupKind { group: "", kind: "Ser
 
 pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
     GroupResource("apiextensions.k8s.io/customresourcedefinitions");
+pub(crate) const CLUSTER_ROLES: GroupResource<'static> =
+    GroupResource("rbac.authorization.k8s.io/clusterroles");
+pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =
+    GroupResource("rbac.authorization.k8s.io/clusterrolebindings");
 /// Includes the Events of `events.k8s.io`.
 pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
 pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");
@@ -34,6 +38,9 @@ pub(crate) const POD_DISRUPTION_BUDGETS: GroupResource<'static> =
     GroupResource("policy/poddisruptionbudgets");
 pub(crate) const PRIORITY_CLASSES: GroupResource<'static> =
     GroupResource("scheduling.k8s.io/priorityclasses");
+pub(crate) const ROLES: GroupResource<'static> = GroupResource("rbac.authorization.k8s.io/roles");
+pub(crate) const ROLE_BINDINGS: GroupResource<'static> =
+    GroupResource("rbac.authorization.k8s.io/rolebindings");
 pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");

@@ -5,16 +5,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster, eventually,
-    http::{Http, MERGE_PATCH, Reply},
+    http::{APPLY_PATCH, Http, MERGE_PATCH, Reply},
 };
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     forbidden_by_verb, selecting_one_name_is_authorized_for_that_name, unknown_token, everybody_may_use_discovery,
-    a_role_allows, impersonation,
+    a_role_allows, impersonation, roles_grant_what_their_author_may_do, cluster_roles_grant_what_their_author_may_do,
+    bindings_grant_what_their_author_may_do, missing_roles_are_named,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -278,5 +279,303 @@ async fn each_part_of_an_impersonation_is_granted(cluster: Cluster) -> Result<()
     for kind in ["clusterrolebindings", "clusterroles"] {
         admin.delete(&format!("{rbac}/{kind}/{name}")).await?.code(200)?;
     }
+    Ok(())
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// A user with permissions of a test's own, who sends requests by impersonation.
+struct Actor {
+    admin: Http,
+    name: String,
+}
+
+impl Actor {
+    /// A user of the test's own, without any permission.
+    fn new(cluster: &Cluster, name: &str) -> Actor {
+        Actor { admin: cluster.admin(), name: format!("{name}.{}", cluster.unique()) }
+    }
+
+    async fn send(&self, method: Method, path: &str, content_type: &str, body: &Value) -> Result<Reply> {
+        let headers = [("impersonate-user", self.name.as_str()), ("content-type", content_type)];
+        self.admin.send(method, path, &headers, body.to_string().into()).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Reply> {
+        self.admin.send(Method::GET, path, &[("impersonate-user", &self.name)], Vec::new()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::POST, path, "application/json", body).await
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::PUT, path, "application/json", body).await
+    }
+
+    async fn merge(&self, path: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::PATCH, path, MERGE_PATCH, body).await
+    }
+
+    /// Gives the user a role of its own name: a Role in a namespace, or a ClusterRole (`""`). Returns once the server's
+    /// authorizer, which reads from a cache, allows what the last rule does.
+    async fn is_granted(&self, namespace: &str, rules: &Value) -> Result<()> {
+        let (kind, prefix) = match namespace {
+            "" => ("ClusterRole", "cluster"),
+            _ => ("Role", ""),
+        };
+        let path = scope(namespace);
+        let metadata = json!({"name": self.name});
+        let role = json!({"metadata": metadata, "rules": rules});
+        self.admin.post(&format!("{path}/{prefix}roles"), &role).await?.code(201)?;
+        let binding = json!({
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": self.name},
+            "subjects": [{"apiGroup": RBAC, "kind": "User", "name": self.name}],
+        });
+        self.admin.post(&format!("{path}/{prefix}rolebindings"), &binding).await?.code(201)?;
+        let last = rules.as_array().and_then(|rules| rules.last()).context("a rule")?;
+        let resource = last["resources"][0].as_str().context("a resource")?;
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let wanted = json!({
+            "namespace": namespace, "verb": last["verbs"][0], "group": last["apiGroups"][0], "resource": resource,
+            "subresource": subresource, "name": last["resourceNames"][0],
+        });
+        let review = json!({"spec": {"user": self.name, "resourceAttributes": wanted}});
+        eventually(Duration::from_secs(10), || async {
+            let answer = self.admin.post(REVIEWS, &review).await?.code(201)?;
+            ensure!(answer["status"]["allowed"] == true, "{answer}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes what `is_granted` made outside of a namespace.
+    async fn is_removed(&self) -> Result<()> {
+        for plural in ["clusterrolebindings", "clusterroles"] {
+            self.admin.delete(&format!("{}/{plural}/{}", scope(""), self.name)).await?.code(200)?;
+        }
+        Ok(())
+    }
+
+    /// The reason of a refusal to grant permissions.
+    fn lacks(&self, permissions: &[&str]) -> String {
+        format!(
+            "user {:?} (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{}",
+            self.name,
+            permissions.join("\n")
+        )
+    }
+}
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
+/// The path of RBAC's resources in a namespace, or outside of one (`""`).
+fn scope(namespace: &str) -> String {
+    match namespace {
+        "" => format!("/apis/{RBAC}/v1"),
+        namespace => format!("/apis/{RBAC}/v1/namespaces/{namespace}"),
+    }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+/// A user can write roles, but not give them permissions that it does not have.
+async fn roles_grant_what_their_author_may_do(cluster: Cluster) -> Result<()> {
+    let (actor, admin, namespace) = (Actor::new(&cluster, "author"), cluster.admin(), cluster.namespace());
+    let writes = ["create", "update", "patch"];
+    actor
+        .is_granted(
+            namespace,
+            &json!([
+                rule("", &["configmaps", "*/status"], &["get", "list"]),
+                rule(RBAC, &["roles"], &writes)
+            ]),
+        )
+        .await?;
+    let path = format!("{}/roles", scope(namespace));
+    let role = |name: &str, rules: Value| json!({"metadata": {"name": name}, "rules": rules});
+    let refused = |name: &str, permissions: &[&str]| {
+        format!("roles.{RBAC} {name:?} is forbidden: {}", actor.lacks(permissions))
+    };
+
+    let mine = json!([
+        rule("", &["configmaps", "pods/status"], &["list"]),
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["get"]},
+    ]);
+    actor.post(&path, &role("mine", mine.clone())).await?.code(201)?;
+    let more = json!([
+        rule("", &["secrets", "configmaps"], &["list", "get", "watch"]),
+        {"apiGroups": ["", "*"], "resources": ["pods"], "resourceNames": ["b", "a"], "verbs": ["get"]},
+    ]);
+    let missing = [
+        r#"{APIGroups:[""], Resources:["configmaps"], Verbs:["watch"]}"#,
+        r#"{APIGroups:[""], Resources:["pods"], ResourceNames:["a"], Verbs:["get"]}"#,
+        r#"{APIGroups:[""], Resources:["pods"], ResourceNames:["b"], Verbs:["get"]}"#,
+        r#"{APIGroups:[""], Resources:["secrets"], Verbs:["list" "get" "watch"]}"#,
+        r#"{APIGroups:["*"], Resources:["pods"], ResourceNames:["a"], Verbs:["get"]}"#,
+        r#"{APIGroups:["*"], Resources:["pods"], ResourceNames:["b"], Verbs:["get"]}"#,
+    ];
+    let reply = actor.post(&path, &role("more", more.clone())).await?;
+    let status = reply.refused(403, "Forbidden", &refused("more", &missing))?;
+    assert_eq!(status["details"], json!({"name": "more", "group": RBAC, "kind": "roles"}));
+    let generated = json!({"metadata": {"generateName": "more-"}, "rules": more});
+    let message = format!("roles.{RBAC} is forbidden: {}", actor.lacks(&missing));
+    actor.post(&path, &generated).await?.refused(403, "Forbidden", &message)?;
+
+    // The same for each other way of writing a role; an old version is not what is reported.
+    let secrets = json!([rule("", &["secrets"], &["get"])]);
+    let missing = [r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}"#];
+    let old = json!({"metadata": {"name": "mine", "resourceVersion": "1"}, "rules": secrets});
+    let reply = actor.put(&format!("{path}/mine"), &old).await?;
+    reply.refused(403, "Forbidden", &refused("mine", &missing))?;
+    let reply = actor.put(&format!("{path}/new"), &role("new", secrets.clone())).await?;
+    reply.refused(403, "Forbidden", &refused("new", &missing))?;
+    let reply = actor.merge(&format!("{path}/mine"), &json!({"rules": secrets})).await?;
+    reply.refused(403, "Forbidden", &refused("mine", &missing))?;
+    let applied = json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": "applied"}, "rules": secrets,
+    });
+    let reply =
+        actor.send(Method::PATCH, &format!("{path}/applied?fieldManager=m"), APPLY_PATCH, &applied).await?;
+    reply.refused(403, "Forbidden", &refused("applied", &missing))?;
+    actor
+        .merge(&format!("{path}/mine"), &json!({"rules": [rule("", &["configmaps"], &["get"])]}))
+        .await?
+        .code(200)?;
+
+    // Of a role with more permissions, it can only change what garbage collection needs.
+    admin.post(&path, &role("theirs", secrets)).await?.code(201)?;
+    let theirs = format!("{path}/theirs");
+    for finalizers in [json!(["example.com/f"]), json!([])] {
+        actor.merge(&theirs, &json!({"metadata": {"finalizers": finalizers}})).await?.code(200)?;
+    }
+    let reply = actor.merge(&theirs, &json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    reply.refused(403, "Forbidden", &refused("theirs", &missing))?;
+
+    // The verb `escalate` is for a role by its name, which a POST does not have.
+    let other = Actor::new(&cluster, "escalating");
+    let mut escalate = rule(RBAC, &["roles"], &["escalate"]);
+    escalate["resourceNames"] = json!(["theirs"]);
+    other.is_granted(namespace, &json!([rule(RBAC, &["roles"], &writes), escalate])).await?;
+    other.merge(&theirs, &json!({"rules": [rule("*", &["*"], &["*"])]})).await?.code(200)?;
+    other.put(&format!("{path}/mine"), &role("mine", mine)).await?.code(403)?;
+    Ok(())
+}
+
+/// A ClusterRole also has paths, and may select other roles, whatever their permissions.
+async fn cluster_roles_grant_what_their_author_may_do(cluster: Cluster) -> Result<()> {
+    let actor = Actor::new(&cluster, "author");
+    let paths = json!({"nonResourceURLs": ["/a/*"], "verbs": ["get"]});
+    actor.is_granted("", &json!([paths, rule(RBAC, &["clusterroles"], &["create", "patch"])])).await?;
+    let (admin, path) = (cluster.admin(), format!("{}/clusterroles", scope("")));
+    let name = format!("mine.{}", cluster.unique());
+    let role = |rules: Value| json!({"metadata": {"name": name}, "rules": rules});
+    let refused = |why: &str| format!("clusterroles.{RBAC} {name:?} is forbidden: {why}");
+
+    let paths = json!([{"nonResourceURLs": ["/a/b", "/b", "*"], "verbs": ["get"]}]);
+    let missing = [r#"{NonResourceURLs:["*"], Verbs:["get"]}"#, r#"{NonResourceURLs:["/b"], Verbs:["get"]}"#];
+    let reply = actor.post(&path, &role(paths)).await?;
+    reply.refused(403, "Forbidden", &refused(&actor.lacks(&missing)))?;
+    let why = refused("must have cluster-admin privileges to use the aggregationRule");
+    let mut selecting = role(json!([]));
+    selecting["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"nobody": "has"}}]});
+    actor.post(&path, &selecting).await?.refused(403, "Forbidden", &why)?;
+    actor.post(&path, &role(json!([{"nonResourceURLs": ["/a/b"], "verbs": ["get"]}]))).await?.code(201)?;
+    // Not selecting any more is an act of selecting, too.
+    let mine = format!("{path}/{name}");
+    let selectors = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"nobody": "has"}}]}, "rules": null});
+    actor.merge(&mine, &selectors).await?.refused(403, "Forbidden", &why)?;
+    admin.patch(&mine, MERGE_PATCH, &selectors).await?.code(200)?;
+    actor.merge(&mine, &json!({"aggregationRule": null})).await?.refused(403, "Forbidden", &why)?;
+    admin.delete(&mine).await?.code(200)?;
+    actor.is_removed().await
+}
+
+/// A user can bind roles whose permissions it has, or those that it may `bind`.
+async fn bindings_grant_what_their_author_may_do(cluster: Cluster) -> Result<()> {
+    let (actor, admin, namespace) = (Actor::new(&cluster, "author"), cluster.admin(), cluster.namespace());
+    let mut bind = rule(RBAC, &["clusterroles"], &["bind"]);
+    bind["resourceNames"] = json!(["cluster-admin"]);
+    let rules = json!([
+        rule("", &["configmaps"], &["get"]),
+        rule(RBAC, &["rolebindings"], &["create", "update", "patch"]),
+        bind,
+    ]);
+    actor.is_granted(namespace, &rules).await?;
+    let (roles, path) = (format!("{}/roles", scope(namespace)), format!("{}/rolebindings", scope(namespace)));
+    for (name, resource) in [("less", "configmaps"), ("more", "secrets")] {
+        let role = json!({"metadata": {"name": name}, "rules": [rule("", &[resource], &["get"])]});
+        admin.post(&roles, &role).await?.code(201)?;
+    }
+    let binding = |name: &str, kind: &str, role: &str| json!({"metadata": {"name": name}, "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role}});
+    let secrets = [r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}"#];
+    let refused =
+        |name: &str| format!("rolebindings.{RBAC} {name:?} is forbidden: {}", actor.lacks(&secrets));
+
+    actor.post(&path, &binding("less", "Role", "less")).await?.code(201)?;
+    actor.post(&path, &binding("admins", "ClusterRole", "cluster-admin")).await?.code(201)?;
+    let reply = actor.post(&path, &binding("more", "Role", "more")).await?;
+    reply.refused(403, "Forbidden", &refused("more"))?;
+    let reply = actor.put(&format!("{path}/more"), &binding("more", "Role", "more")).await?;
+    reply.refused(403, "Forbidden", &refused("more"))?;
+    admin.post(&path, &binding("more", "Role", "more")).await?.code(201)?;
+    let me = json!({"subjects": [{"apiGroup": RBAC, "kind": "User", "name": actor.name}]});
+    let reply = actor.merge(&format!("{path}/more"), &me).await?;
+    reply.refused(403, "Forbidden", &refused("more"))?;
+    actor.merge(&format!("{path}/less"), &me).await?.code(200)?;
+
+    // What cannot be resolved cannot be compared.
+    for kind in ["Role", "ClusterRole"] {
+        let reply = actor.post(&path, &binding("none", kind, "none")).await?;
+        reply.refused(404, "NotFound", &format!("rolebindings.{RBAC} \"none\" not found"))?;
+    }
+    let reply = actor.post(&path, &binding("none", "Rule", "none")).await?;
+    reply.refused(500, "", "unsupported role reference kind: \"Rule\"")?;
+    admin.post(&path, &binding("none", "Role", "none")).await?.code(201)?;
+
+    // The permission to bind a ClusterRole in a namespace is none to bind it in all of them.
+    let wide = Actor::new(&cluster, "wide");
+    wide.is_granted("", &json!([rule(RBAC, &["clusterrolebindings"], &["create"])])).await?;
+    let (bindings, name) = (format!("{}/clusterrolebindings", scope("")), cluster.unique());
+    let reply = wide.post(&bindings, &binding(&name, "ClusterRole", "cluster-admin")).await?;
+    let everything =
+        [r#"{APIGroups:["*"], Resources:["*"], Verbs:["*"]}"#, r#"{NonResourceURLs:["*"], Verbs:["*"]}"#];
+    let why = format!("clusterrolebindings.{RBAC} {name:?} is forbidden: {}", wide.lacks(&everything));
+    reply.refused(403, "Forbidden", &why)?;
+    let reply = wide.post(&bindings, &binding(&name, "Role", "less")).await?;
+    reply.refused(400, "BadRequest", "Namespace parameter required.")?;
+    wide.is_removed().await
+}
+
+/// A role that does not exist is named wherever its permissions are missed.
+async fn missing_roles_are_named(cluster: Cluster) -> Result<()> {
+    let (actor, namespace) = (Actor::new(&cluster, "author"), cluster.namespace());
+    actor.is_granted(namespace, &json!([rule(RBAC, &["roles"], &["create"])])).await?;
+    let binding = json!({
+        "metadata": {"name": "none"}, "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "none.example.com"},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": actor.name}],
+    });
+    cluster.admin().post(&format!("{}/rolebindings", scope(namespace)), &binding).await?.code(201)?;
+    let message = format!(
+        "secrets is forbidden: User {:?} cannot list resource \"secrets\" in API group \"\" in the namespace \"{namespace}\": rbac: \
+         RBAC: clusterrole.{RBAC} \"none.example.com\" not found",
+        actor.name
+    );
+    let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
+    eventually(Duration::from_secs(10), || async {
+        actor.get(&secrets).await?.refused(403, "Forbidden", &message).map(drop)
+    })
+    .await?;
+    let role = json!({"metadata": {"name": "more"}, "rules": [rule("", &["secrets"], &["get"])]});
+    let reply = actor.post(&format!("{}/roles", scope(namespace)), &role).await?;
+    let missing = [r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}"#];
+    let why = format!(
+        "roles.{RBAC} \"more\" is forbidden: {}; resolution errors: [roles.{RBAC} \"none.example.com\" not found]",
+        actor.lacks(&missing)
+    );
+    reply.refused(403, "Forbidden", &why)?;
     Ok(())
 }

@@ -10,9 +10,11 @@ mod bootstrap;
 #[cfg(feature = "listen")]
 mod certificates;
 mod commit;
+mod cover;
 mod definitions;
 mod delete;
 mod deletion;
+mod escalation;
 mod impersonation;
 mod pods;
 mod rbac;

@@ -18,6 +18,7 @@ use crate::resource::{Resource, SERVICE, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
+use crate::user::User;
 
 /// How often a PUT or an apply is retried if other clients keep creating and deleting its object.
 const ATTEMPTS: usize = 5;
@@ -30,6 +31,7 @@ const NAMES: usize = 8;
 /// A client's write.
 #[derive(Debug)]
 pub(crate) struct Write<'a> {
+    pub(crate) user: &'a User,
     pub(crate) method: WriteMethod,
     pub(crate) resource: &'a Arc<Resource>,
     /// From the request's path. Empty for a cluster-scoped object.
@@ -78,6 +80,8 @@ pub(crate) struct Written {
 struct Attempt<'a> {
     write: &'a Write<'a>,
     target: Target<'a>,
+    /// The name that the client gave. Empty: generated.
+    given: &'a str,
     /// The object so far.
     new: Value,
     /// The object that it replaces. `None` for a create.
@@ -132,6 +136,7 @@ impl Cluster {
             let attempt = Attempt {
                 write,
                 target: Target { resource, namespace: write.namespace, name: &name },
+                given: &given,
                 new: object.clone(),
                 old: None,
                 warnings: Vec::new(),
@@ -162,10 +167,13 @@ impl Cluster {
                 Some(_) => check_type(resource, &new)?,
                 None => resource.set_type(&mut new),
             }
+            let target = Target { resource, namespace, name };
+            self.confirm_grant(write.user, target, name, &new, Some(&old))?;
             check_version(write, &mut new, &old)?;
             let attempt = Attempt {
                 write,
-                target: Target { resource, namespace, name },
+                target,
+                given: name,
                 new,
                 old: Some(Current { stored, value: old }),
                 warnings,
@@ -257,6 +265,10 @@ impl Cluster {
             )));
         }
         self.mutate(&mut attempt).await?;
+        if attempt.old.is_none() {
+            let Attempt { write, target, given, new, .. } = &attempt;
+            self.confirm_grant(write.user, Target { name: given, ..*target }, write.name, new, None)?;
+        }
         self.prepare(&mut attempt);
         validate(&mut attempt)?;
         self.admit(&attempt).await?;
@@ -314,7 +326,7 @@ impl Cluster {
 
     /// Store: writes the object and runs the hooks, unless it is a dry run or changes nothing.
     fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
-        let Attempt { write, target, new, old, warnings, versioned } = attempt;
+        let Attempt { write, target, new, old, warnings, versioned, .. } = attempt;
         let resource = write.resource;
         let shown = |object: &Value| to_json(&resource.decode(resource.encode(object).into_owned()));
         let written = |bytes, created| Outcome::Written(Written { bytes, created, warnings });

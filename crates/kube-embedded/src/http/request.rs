@@ -48,6 +48,7 @@ impl<'a> Request<'a> {
     /// The write that it requests.
     pub(super) fn write(&self, method: WriteMethod, options: &'a WriteOptions) -> Write<'a> {
         Write {
+            user: self.user,
             method,
             resource: self.resource,
             namespace: &self.info.namespace,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use e2e::{
     Cluster, eventually,
     http::{APPLY_PATCH, Http, MERGE_PATCH, Reply},
@@ -15,7 +16,7 @@ use crate::widgets::{GROUP, widgets};
 e2e::on_each_cluster! {
     forbidden_by_verb, selecting_one_name_is_authorized_for_that_name, unknown_token, everybody_may_use_discovery,
     a_role_allows, impersonation, roles_grant_what_their_author_may_do, cluster_roles_grant_what_their_author_may_do,
-    bindings_grant_what_their_author_may_do, missing_roles_are_named,
+    bindings_grant_what_their_author_may_do, missing_roles_are_named, certificates_are_approved_by_those_who_may,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -578,4 +579,58 @@ async fn missing_roles_are_named(cluster: Cluster) -> Result<()> {
     );
     reply.refused(403, "Forbidden", &why)?;
     Ok(())
+}
+
+/// Deciding about a certificate takes a permission for its signer.
+async fn certificates_are_approved_by_those_who_may(cluster: Cluster) -> Result<()> {
+    let (actor, admin) = (Actor::new(&cluster, "approver"), cluster.admin());
+    let group = "certificates.k8s.io";
+    let subresources = ["certificatesigningrequests/approval", "certificatesigningrequests/status"];
+    let mut approve = rule(group, &["signers"], &["approve", "sign"]);
+    approve["resourceNames"] = json!(["example.com/mine", "example.org/*"]);
+    actor.is_granted("", &json!([rule(group, &subresources, &["update", "patch"]), approve])).await?;
+    let path = format!("/apis/{group}/v1/certificatesigningrequests");
+    let key = rcgen::KeyPair::generate()?;
+    let pem = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
+    let condition =
+        |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True", "reason": "Test"}]}});
+    for (at, (signer, allowed)) in
+        [("example.com/mine", true), ("example.org/any", true), ("example.com/other", false)]
+            .into_iter()
+            .enumerate()
+    {
+        let name = format!("r{at}.{}", cluster.unique());
+        let request = json!({
+            "metadata": {"name": name},
+            "spec": {"request": BASE64_STANDARD.encode(&pem), "signerName": signer, "usages": ["client auth"]},
+        });
+        admin.post(&path, &request).await?.code(201)?;
+        let (approval, status) = (format!("{path}/{name}/approval"), format!("{path}/{name}/status"));
+        let refused = |verb: &str| {
+            format!(
+                "certificatesigningrequests.{group} {name:?} is forbidden: user not permitted to {verb} requests with signerName \
+                 {signer:?}"
+            )
+        };
+        // Labels are nobody's decision.
+        actor.merge(&status, &json!({"metadata": {"labels": {"a": "b"}}})).await?.code(200)?;
+        if allowed {
+            actor.merge(&status, &condition("Failed")).await?.code(200)?;
+            let both = json!([
+                condition("Failed")["status"]["conditions"][0],
+                condition("Denied")["status"]["conditions"][0]
+            ]);
+            actor.merge(&approval, &json!({"status": {"conditions": both}})).await?.code(200)?;
+        } else {
+            actor.merge(&status, &condition("Failed")).await?.refused(403, "Forbidden", &refused("sign"))?;
+            actor.merge(&approval, &condition("Approved")).await?.refused(
+                403,
+                "Forbidden",
+                &refused("approve"),
+            )?;
+            actor.merge(&approval, &json!({})).await?.refused(403, "Forbidden", &refused("approve"))?;
+        }
+        admin.delete(&format!("{path}/{name}")).await?.code(200)?;
+    }
+    actor.is_removed().await
 }

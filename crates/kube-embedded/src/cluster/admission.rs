@@ -1,5 +1,5 @@
 //! Admission: checks and changes of a write that depend on the cluster, not only on the object's type. This implements
-//! the plugins NamespaceLifecycle, Priority and DefaultTolerationSeconds; CONFORMANCE.md lists the missing ones.
+//! the plugins NamespaceLifecycle, Priority, DefaultTolerationSeconds, CertificateApproval and CertificateSigning; CONFORMANCE.md lists the missing ones.
 //!
 //! The steps are asynchronous, because steps that call other services would have to be. Each consumes some of tokio's
 //! task budget, so that a client that writes without a pause does not starve the others.
@@ -13,6 +13,7 @@ use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, POD, PRIORITY_CLA
 use crate::status::{Cause, Status};
 use crate::store::Range;
 use crate::strategy;
+use crate::user::User;
 
 /// The namespaces that cannot be deleted.
 const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
@@ -50,13 +51,18 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses an object that is about to be stored. No plugin that this server has does so.
+    /// Refuses an object that is about to be stored: a decision about a certificate by a user without permission for its signer.
     pub(super) async fn admit_write(
         &self,
-        _target: Target<'_>,
-        _new: &Value,
-        _old: Option<&Value>,
+        user: &User,
+        target: Target<'_>,
+        subresource: &str,
+        new: &Value,
+        old: Option<&Value>,
     ) -> Result<(), Status> {
+        if let Some(old) = old {
+            self.confirm_signer(user, target, subresource, new, old)?;
+        }
         consume_budget().await;
         Ok(())
     }

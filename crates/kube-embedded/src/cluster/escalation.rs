@@ -1,4 +1,5 @@
-//! Keeps users from granting permissions that they do not have: writes of roles and bindings.
+//! Keeps users from granting permissions that they do not have: writes of roles and bindings, and decisions about
+//! CertificateSigningRequests.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,9 @@ use super::cover::{Go, Uncovered, covers, full_authority};
 use super::rbac::{Policy, aggregate};
 use super::rule::{Attributes, Rule};
 use super::state::Cluster;
-use crate::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource};
+use crate::resource::{
+    CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource,
+};
 use crate::status::Status;
 use crate::strategy;
 use crate::user::User;
@@ -96,6 +99,49 @@ impl Cluster {
         // kube-apiserver names the resource of the request, too.
         let rules = rules.ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))?;
         confirm(&policy, user, target, &rules.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    }
+
+    /// Refuses a decision about a CertificateSigningRequest by a user who may not decide for its signer: the admission
+    /// plugins `CertificateApproval` and `CertificateSigning`. They look at the signer that was asked, not at the one in
+    /// the request.
+    pub(super) fn confirm_signer(
+        &self,
+        user: &User,
+        target: Target<'_>,
+        subresource: &str,
+        new: &Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        let resource = target.resource;
+        if resource.stored_as() != CERTIFICATE_SIGNING_REQUESTS {
+            return Ok(());
+        }
+        let verb = match subresource {
+            "approval" => "approve",
+            "status"
+                if ["certificate", "conditions"].iter().any(|it| new["status"][it] != old["status"][it]) =>
+            {
+                "sign"
+            }
+            _ => return Ok(()),
+        };
+        let signer = old["spec"]["signerName"].as_str().unwrap_or_default();
+        let domain = signer.split('/').next().unwrap_or_default();
+        let allowed = [signer, &format!("{domain}/*")].into_iter().any(|name| {
+            let wanted = Attributes {
+                verb,
+                group: &resource.group,
+                resource: "signers",
+                name,
+                ..Attributes::default()
+            };
+            self.rbac.allows(&self.store, user, &wanted)
+        });
+        if allowed {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {verb} requests with signerName {}", quote(signer));
+        Err(Status::forbidden(&resource.group, &resource.plural, target.name, &why))
     }
 }
 

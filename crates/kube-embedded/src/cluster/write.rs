@@ -305,7 +305,9 @@ impl Cluster {
 
     /// Admit: the last check before the write.
     async fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Status> {
-        self.admit_write(attempt.target, &attempt.new, attempt.old.as_ref().map(|old| &old.value)).await
+        let Attempt { write, target, new, .. } = attempt;
+        let old = attempt.old.as_ref().map(|old| &old.value);
+        self.admit_write(write.user, *target, write.subresource, new, old).await
     }
 
     /// Allocate: gives a Service its addresses and ports. Other objects need none.

@@ -25,6 +25,8 @@ pub(crate) const SERVICE: GroupKind<'static> = GroupKind { group: "", kind: "Ser
 
 pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
     GroupResource("apiextensions.k8s.io/customresourcedefinitions");
+pub(crate) const CERTIFICATE_SIGNING_REQUESTS: GroupResource<'static> =
+    GroupResource("certificates.k8s.io/certificatesigningrequests");
 pub(crate) const CLUSTER_ROLES: GroupResource<'static> =
     GroupResource("rbac.authorization.k8s.io/clusterroles");
 pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =

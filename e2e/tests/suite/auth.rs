@@ -16,7 +16,8 @@ use crate::widgets::{GROUP, widgets};
 e2e::on_each_cluster! {
     forbidden_by_verb, selecting_one_name_is_authorized_for_that_name, unknown_token, everybody_may_use_discovery,
     a_role_allows, impersonation, roles_grant_what_their_author_may_do, cluster_roles_grant_what_their_author_may_do,
-    bindings_grant_what_their_author_may_do, missing_roles_are_named, certificates_are_approved_by_those_who_may,
+    bindings_grant_what_their_author_may_do, missing_roles_are_named, a_write_that_creates_takes_create,
+    certificates_are_approved_by_those_who_may,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -633,4 +634,43 @@ async fn certificates_are_approved_by_those_who_may(cluster: Cluster) -> Result<
         admin.delete(&format!("{path}/{name}")).await?.code(200)?;
     }
     actor.is_removed().await
+}
+
+/// A PUT or an apply that makes an object takes the verb `create` too, once the object is known to be valid.
+async fn a_write_that_creates_takes_create(cluster: Cluster) -> Result<()> {
+    let (actor, admin, namespace) = (Actor::new(&cluster, "updater"), cluster.admin(), cluster.namespace());
+    let group = "coordination.k8s.io";
+    let verbs = ["update", "patch"];
+    actor
+        .is_granted(namespace, &json!([rule("", &["configmaps"], &verbs), rule(group, &["leases"], &verbs)]))
+        .await?;
+    let refused = |group: &str, resource: &str| {
+        let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        format!(
+            "{qualified} \"one\" is forbidden: User {:?} cannot create resource {resource:?} in API group {group:?} in the namespace \
+             {namespace:?}",
+            actor.name
+        )
+    };
+    let leases = format!("/apis/{group}/v1/namespaces/{namespace}/leases");
+    let lease =
+        |seconds: i64| json!({"metadata": {"name": "one"}, "spec": {"leaseDurationSeconds": seconds}});
+    let reply = actor.put(&format!("{leases}/one"), &lease(1)).await?;
+    let status = reply.refused(403, "Forbidden", &refused(group, "leases"))?;
+    assert_eq!(status["details"], json!({"name": "one", "group": group, "kind": "leases"}));
+    actor.put(&format!("{leases}/one"), &lease(-1)).await?.code(422)?;
+    let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
+    for query in ["fieldManager=m", "fieldManager=m&dryRun=All"] {
+        let reply = actor.send(Method::PATCH, &format!("{maps}/one?{query}"), APPLY_PATCH, &applied).await?;
+        reply.refused(403, "Forbidden", &refused("", "configmaps"))?;
+    }
+    let mut lease = admin.post(&leases, &lease(1)).await?.code(201)?;
+    lease["spec"]["leaseDurationSeconds"] = 2.into();
+    admin.post(&maps, &applied).await?.code(201)?;
+    actor.put(&format!("{leases}/one"), &lease).await?.code(200)?;
+    let reply =
+        actor.send(Method::PATCH, &format!("{maps}/one?fieldManager=m"), APPLY_PATCH, &applied).await?;
+    reply.code(200)?;
+    Ok(())
 }

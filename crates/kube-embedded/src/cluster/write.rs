@@ -12,6 +12,7 @@ use kube_validation::FieldError;
 use serde_json::{Value, json};
 
 use super::commit::{Committed, Target};
+use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
 use crate::resource::{Resource, SERVICE, to_json};
@@ -303,10 +304,23 @@ impl Cluster {
         }
     }
 
-    /// Admit: the last check before the write.
+    /// Admit: the last check before the write. An object that does not exist yet takes the verb `create`, too, if the
+    /// request has another one: `withAuthorization` of apiserver's handlers.
     async fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Status> {
         let Attempt { write, target, new, .. } = attempt;
         let old = attempt.old.as_ref().map(|old| &old.value);
+        if old.is_none() && write.method != WriteMethod::Create {
+            let wanted = Attributes {
+                verb: "create",
+                group: &target.resource.group,
+                resource: &target.resource.plural,
+                subresource: write.subresource,
+                namespace: target.namespace,
+                name: target.name,
+                path: None,
+            };
+            self.rbac.require(&self.store, write.user, &wanted)?;
+        }
         self.admit_write(write.user, *target, write.subresource, new, old).await
     }
 

@@ -17,7 +17,7 @@ e2e::on_each_cluster! {
     forbidden_by_verb, selecting_one_name_is_authorized_for_that_name, unknown_token, everybody_may_use_discovery,
     a_role_allows, impersonation, roles_grant_what_their_author_may_do, cluster_roles_grant_what_their_author_may_do,
     bindings_grant_what_their_author_may_do, missing_roles_are_named, a_write_that_creates_takes_create,
-    certificates_are_approved_by_those_who_may,
+    a_namespace_is_selected_in_the_whole_cluster, access_reviews, certificates_are_approved_by_those_who_may,
     each_part_of_an_impersonation_is_granted [NoControllers]
 }
 
@@ -672,5 +672,86 @@ async fn a_write_that_creates_takes_create(cluster: Cluster) -> Result<()> {
     let reply =
         actor.send(Method::PATCH, &format!("{maps}/one?fieldManager=m"), APPLY_PATCH, &applied).await?;
     reply.code(200)?;
+    Ok(())
+}
+
+/// A permission for a namespace, in the namespace, does not allow to select it from all namespaces.
+async fn a_namespace_is_selected_in_the_whole_cluster(cluster: Cluster) -> Result<()> {
+    let (actor, namespace) = (Actor::new(&cluster, "reader"), cluster.namespace());
+    actor.is_granted(namespace, &json!([rule("", &["namespaces"], &["get", "list", "watch"])])).await?;
+    actor.get(&format!("/api/v1/namespaces/{namespace}")).await?.code(200)?;
+    for (query, verb) in [("", "list"), ("&watch=true", "watch")] {
+        let reply = actor
+            .get(&format!("/api/v1/namespaces?fieldSelector=metadata.name%3D{namespace}{query}"))
+            .await?;
+        let message = format!(
+            "namespaces {namespace:?} is forbidden: User {:?} cannot {verb} resource \"namespaces\" in API group \"\" at the cluster \
+             scope",
+            actor.name
+        );
+        reply.refused(403, "Forbidden", &message)?;
+    }
+    Ok(())
+}
+
+/// A review is about exactly the user and the groups in it.
+async fn access_reviews(cluster: Cluster) -> Result<()> {
+    let (actor, admin, namespace) = (Actor::new(&cluster, "reader"), cluster.admin(), cluster.namespace());
+    actor.is_granted(namespace, &json!([rule("", &["configmaps"], &["get"])])).await?;
+    let allowed = async |path: &str, spec: Value| {
+        let answer = admin.post(path, &json!({"spec": spec})).await?.code(201)?;
+        anyhow::Ok(answer["status"]["allowed"] == true)
+    };
+    let discovery = json!({"path": "/apis", "verb": "get"});
+    assert!(!allowed(REVIEWS, json!({"user": "x", "nonResourceAttributes": discovery})).await?);
+    for group in ["system:authenticated", "system:masters"] {
+        assert!(
+            allowed(REVIEWS, json!({"groups": [group], "nonResourceAttributes": discovery})).await?,
+            "{group}"
+        );
+    }
+
+    let base = "/apis/authorization.k8s.io/v1";
+    let local = format!("{base}/namespaces/{namespace}/localsubjectaccessreviews");
+    let maps = json!({"namespace": namespace, "verb": "get", "resource": "configmaps"});
+    let of_actor = json!({"user": actor.name, "resourceAttributes": maps});
+    assert!(allowed(REVIEWS, of_actor.clone()).await?);
+    assert!(allowed(&local, of_actor.clone()).await?);
+    let answer = admin.post(&local, &json!({"spec": of_actor})).await?.code(201)?;
+    assert_eq!(answer["metadata"]["namespace"], *namespace);
+
+    let refused = async |path: &str, review: Value, message: &str| {
+        let message = format!(".authorization.k8s.io \"\" is invalid: {message}");
+        admin.post(path, &review).await?.refused(422, "Invalid", &message).map(drop)
+    };
+    let mut elsewhere = of_actor.clone();
+    elsewhere["resourceAttributes"]["namespace"] = "default".into();
+    let why = "spec.resourceAttributes.namespace: Invalid value: \"default\": must match metadata.namespace";
+    refused(&local, json!({"spec": elsewhere}), why).await?;
+    let other = json!({"metadata": {"namespace": "default"}, "spec": elsewhere});
+    let why = "the namespace of the provided object does not match the namespace sent on the request";
+    admin.post(&local, &other).await?.refused(400, "BadRequest", why)?;
+    let everywhere = json!({"verb": "get", "resource": "configmaps"});
+    let why = "spec.resourceAttributes.namespace: Invalid value: \"\": must match metadata.namespace";
+    refused(&local, json!({"spec": {"user": "x", "resourceAttributes": everywhere}}), why).await?;
+    let why = "spec.nonResourceAttributes: Invalid value: {\"Path\":\"/apis\",\"Verb\":\"get\"}: disallowed on this kind of request";
+    refused(&local, json!({"spec": {"user": "x", "nonResourceAttributes": discovery}}), why).await?;
+
+    let one_of = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+    refused(REVIEWS, json!({"spec": {"user": "x"}}), &format!("spec: Invalid value: null: {one_of}")).await?;
+    let both = json!({"spec": {"nonResourceAttributes": discovery, "resourceAttributes": maps}});
+    let why = format!(
+        "[spec: Invalid value: {{\"Path\":\"/apis\",\"Verb\":\"get\"}}: {one_of}, spec.user: Invalid value: \"\": at least one of user \
+         or group must be specified]"
+    );
+    refused(REVIEWS, both, &why).await?;
+    let own = format!("{base}/selfsubjectaccessreviews");
+    let named = json!({"metadata": {"name": "x"}, "spec": {}});
+    let why = format!(
+        "[spec: Invalid value: null: {one_of}, metadata: Invalid value: {{\"name\":\"x\"}}: must be empty]"
+    );
+    refused(&own, named, &why).await?;
+    let reply = admin.post(&format!("{base}/selfsubjectrulesreviews"), &json!({"spec": {}})).await?;
+    reply.refused(400, "BadRequest", "no namespace on request")?;
     Ok(())
 }

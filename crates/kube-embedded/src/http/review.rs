@@ -1,6 +1,7 @@
 //! Reviews: questions that are asked with a POST and not stored.
 
 use http::StatusCode;
+use kube_validation::FieldError;
 use serde_json::{Value, json};
 
 use super::decode;
@@ -9,21 +10,27 @@ use super::render::{self, Response};
 use super::request::Request;
 use crate::cluster::{Attributes, Cluster, Decoded, user_info};
 use crate::status::Status;
+use crate::strategy;
 use crate::user::User;
 
 /// POST of a review.
 pub(super) fn create(request: Request<'_>) -> Result<Response, Status> {
     let Request { cluster, user, .. } = request;
     let Decoded { object: mut review, .. } = decode::object(&request, FieldValidation::Ignore)?;
-    let status = match request.resource.kind.as_str() {
-        "SelfSubjectAccessReview" => access(cluster, user, &review["spec"]),
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            let spec = &review["spec"];
-            let groups: Vec<&str> =
-                spec["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            access(cluster, &User::new(spec["user"].as_str().unwrap_or_default(), &groups), spec)
+    let kind = request.resource.kind.as_str();
+    if kind == "LocalSubjectAccessReview" {
+        set_namespace(&mut review, &request.info.namespace)?;
+    }
+    let status = match kind {
+        "SelfSubjectAccessReview" => {
+            check(kind, &review)?;
+            access(cluster, user, &review["spec"])
         }
-        "SelfSubjectRulesReview" => rules(cluster, user, &review["spec"]),
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            check(kind, &review)?;
+            access(cluster, &asked_about(&review["spec"]), &review["spec"])
+        }
+        "SelfSubjectRulesReview" => rules(cluster, user, &review["spec"])?,
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
         "TokenReview" => cluster.review_token(&review["spec"])?,
         _ => return Err(Status::not_implemented(&request.resource.plural)),
@@ -32,32 +39,107 @@ pub(super) fn create(request: Request<'_>) -> Result<Response, Status> {
     Ok(render::value_response(StatusCode::CREATED, request.accept.encoding, &review))
 }
 
+/// Sets the namespace of a review from its path, or refuses it if it names another one.
+fn set_namespace(review: &mut Value, namespace: &str) -> Result<(), Status> {
+    let given = review["metadata"]["namespace"].as_str().unwrap_or_default();
+    if !given.is_empty() && given != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    strategy::metadata(review).insert("namespace".to_owned(), namespace.into());
+    Ok(())
+}
+
+/// Checks a review of access: `pkg/apis/authorization/validation` of kube-apiserver, except for selectors.
+///
+/// # Errors
+/// Fails with 422. Its message has no kind, as in kube-apiserver.
+fn check(kind: &str, review: &Value) -> Result<(), Status> {
+    let spec = &review["spec"];
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    // Go's names, because the message shows an internal type.
+    let shown = match path {
+        Value::Null => Value::Null,
+        path => {
+            let text = |field: &str| path[field].as_str().unwrap_or_default();
+            json!({"Path": text("path"), "Verb": text("verb")})
+        }
+    };
+    let mut errors = Vec::new();
+    if resource.is_null() == path.is_null() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.push(FieldError::invalid("spec", &shown, why));
+    }
+    let is_empty = |value: &Value| value.as_str().is_none_or(str::is_empty);
+    if kind != "SelfSubjectAccessReview"
+        && is_empty(&spec["user"])
+        && spec["groups"].as_array().is_none_or(Vec::is_empty)
+    {
+        let why = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid("spec.user", &"".into(), why));
+    }
+    let local = kind == "LocalSubjectAccessReview";
+    let mut metadata = review["metadata"].as_object().cloned().unwrap_or_default();
+    metadata.retain(|field, value| field != "managedFields" && !value.is_null());
+    if metadata.keys().any(|field| !(local && field == "namespace")) {
+        let why = if local { "must be empty except for namespace" } else { "must be empty" };
+        errors.push(FieldError::invalid("metadata", &metadata.into(), why));
+    }
+    if local {
+        let namespace = resource["namespace"].as_str().unwrap_or_default();
+        if !resource.is_null() && review["metadata"]["namespace"] != namespace {
+            let field = "spec.resourceAttributes.namespace";
+            errors.push(FieldError::invalid(field, &namespace.into(), "must match metadata.namespace"));
+        }
+        if !path.is_null() {
+            let why = "disallowed on this kind of request";
+            errors.push(FieldError::invalid("spec.nonResourceAttributes", &shown, why));
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("authorization.k8s.io", "", "", errors)),
+    }
+}
+
+/// The user that a review is about. It is in no other groups than those that the review names.
+fn asked_about(spec: &Value) -> User {
+    let texts = |values: &Value| -> Vec<String> {
+        values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    User {
+        name: text("user"),
+        uid: text("uid"),
+        groups: texts(&spec["groups"]),
+        extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+    }
+}
+
 fn access(cluster: &Cluster, user: &User, spec: &Value) -> Value {
-    let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
-    let about = &spec["resourceAttributes"];
-    let path = &spec["nonResourceAttributes"];
-    let (verb, group, resource, subresource, namespace, name) = (
-        text(if path.is_object() { &path["verb"] } else { &about["verb"] }),
-        text(&about["group"]),
-        text(&about["resource"]),
-        text(&about["subresource"]),
-        text(&about["namespace"]),
-        text(&about["name"]),
-    );
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let is_resource = resource.is_object();
+    let text = |field: &str| resource[field].as_str().unwrap_or_default();
+    let of_path = |field: &str| path[field].as_str().unwrap_or_default();
     let attributes = Attributes {
-        verb: &verb,
-        group: &group,
-        resource: &resource,
-        subresource: &subresource,
-        namespace: &namespace,
-        name: &name,
-        path: path.is_object().then(|| path["path"].as_str().unwrap_or_default()),
+        verb: if is_resource { text("verb") } else { of_path("verb") },
+        group: text("group"),
+        resource: text("resource"),
+        subresource: text("subresource"),
+        namespace: text("namespace"),
+        name: text("name"),
+        path: (!is_resource).then(|| of_path("path")),
     };
     json!({"allowed": cluster.rbac.allows(&cluster.store, user, &attributes)})
 }
 
-fn rules(cluster: &Cluster, user: &User, spec: &Value) -> Value {
+fn rules(cluster: &Cluster, user: &User, spec: &Value) -> Result<Value, Status> {
     let namespace = spec["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
     let rules = if user.is_master() {
         vec![
             json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
@@ -68,5 +150,5 @@ fn rules(cluster: &Cluster, user: &User, spec: &Value) -> Value {
     };
     let (paths, resources): (Vec<_>, Vec<_>) =
         rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
-    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))
 }

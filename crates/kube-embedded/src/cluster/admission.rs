@@ -1,5 +1,6 @@
 //! Admission: checks and changes of a write that depend on the cluster, not only on the object's type. This implements
-//! the plugins NamespaceLifecycle, Priority, DefaultTolerationSeconds, CertificateApproval and CertificateSigning; CONFORMANCE.md lists the missing ones.
+//! the plugins NamespaceLifecycle, Priority, DefaultTolerationSeconds, CertificateApproval and CertificateSigning;
+//! CONFORMANCE.md lists the missing ones.
 //!
 //! The steps are asynchronous, because steps that call other services would have to be. Each consumes some of tokio's
 //! task budget, so that a client that writes without a pause does not starve the others.
@@ -51,7 +52,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Refuses an object that is about to be stored: a decision about a certificate by a user without permission for its signer.
+    /// Refuses an object that is about to be stored: a decision about a certificate by a user without permission for
+    /// its signer.
     pub(super) async fn admit_write(
         &self,
         user: &User,

@@ -64,12 +64,12 @@ impl Supervisor {
             ensure!(!word.contains('\n'), "a line break in the command of {name}");
             write!(line, " '{}'", word.replace('\'', r"'\''"))?;
         }
-        self.tell(&line)
+        self.send(&line)
     }
 
     /// Kills a server and waits until it has ended.
     pub(crate) async fn stop(&self, name: &str) -> Result<()> {
-        self.tell(&format!("stop {name}"))?;
+        self.send(&format!("stop {name}"))?;
         eventually(Duration::from_secs(10), || async {
             ensure!(self.exited(name), "{name} does not end");
             Ok(())
@@ -94,10 +94,10 @@ impl Supervisor {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    fn tell(&self, line: &str) -> Result<()> {
+    fn send(&self, line: &str) -> Result<()> {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let pipe = commands.as_mut().context("the supervisor was ended")?;
-        writeln!(pipe, "{line}").context("tell the supervisor")
+        writeln!(pipe, "{line}").context("write to the supervisor")
     }
 }
 

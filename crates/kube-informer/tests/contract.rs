@@ -472,8 +472,11 @@ async fn versions_that_go_back_are_a_new_epoch() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let mut events = blogs.subscribe();
-    let told = read(&mut events, 6).await;
-    assert_eq!(told, ["*a/40", "*b/50", "synced 2 at 50", "-a/40 Deleted", "+a/2", "-b/50 MissedWhileAway"]);
+    let received = read(&mut events, 6).await;
+    assert_eq!(
+        received,
+        ["*a/40", "*b/50", "synced 2 at 50", "-a/40 Deleted", "+a/2", "-b/50 MissedWhileAway"]
+    );
     assert_eq!(blogs.snapshot().unwrap().resource_version(), "4".parse().ok());
 }
 
@@ -624,9 +627,9 @@ async fn a_compact_cache_reports_the_same_and_keeps_unchanged_objects() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().compact().start();
     let mut events = blogs.subscribe();
-    let (mut told, mut first) = (Vec::new(), None);
-    while told.len() < 5 {
-        told.push(match events.next().await.unwrap() {
+    let (mut received, mut first) = (Vec::new(), None);
+    while received.len() < 5 {
+        received.push(match events.next().await.unwrap() {
             Event::Change(Change::Added { key, object, .. }) => {
                 format!("+{} {}", key.name(), object.decode().unwrap().spec.url)
             }
@@ -635,13 +638,13 @@ async fn a_compact_cache_reports_the_same_and_keeps_unchanged_objects() {
             }
             other => format!("{other:?}"),
         });
-        if told.len() == 1 {
+        if received.len() == 1 {
             first = Some(blogs.snapshot().unwrap());
         }
     }
-    assert!(told[2].starts_with("Synced"), "{told:?}");
-    assert_eq!(told[..2], ["+a https://a/4", "+b https://b/5"]);
-    assert_eq!(told[3..], ["-b https://b/5", "+b https://b/8"]);
+    assert!(received[2].starts_with("Synced"), "{received:?}");
+    assert_eq!(received[..2], ["+a https://a/4", "+b https://b/5"]);
+    assert_eq!(received[3..], ["-b https://b/5", "+b https://b/8"]);
     let (first, now) = (first.unwrap(), blogs.snapshot().unwrap());
     let same = |name| Compact::ptr_eq(first.get("default", name).unwrap(), now.get("default", name).unwrap());
     assert!(same("a") && !same("b"));

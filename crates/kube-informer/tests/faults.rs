@@ -260,8 +260,8 @@ async fn a_deletion_at_a_lower_version_is_a_new_epoch() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let mut events = blogs.subscribe();
     let started = Instant::now();
-    let told = read(&mut events, 5).await;
-    assert_eq!(told, ["*a/40", "*b/50", "synced 2 at 50", "~b/50-2", "-a/40 MissedWhileAway"]);
+    let received = read(&mut events, 5).await;
+    assert_eq!(received, ["*a/40", "*b/50", "synced 2 at 50", "~b/50-2", "-a/40 MissedWhileAway"]);
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 

@@ -24,7 +24,7 @@ fn blogs(server: &Server) -> Api<Blog> {
 }
 
 /// Returns the next events as short texts.
-async fn told(
+async fn received(
     events: &mut (impl Stream<Item = watcher::Result<Event<Blog>>> + Unpin),
     count: usize,
 ) -> Vec<String> {
@@ -54,15 +54,15 @@ async fn kubes_reflector_follows_through_a_relist() {
     });
     let (store, writer) = reflector::store();
     let mut events = pin!(reflector(writer, watcher(blogs(&server), Config::default())));
-    assert_eq!(told(&mut events, 5).await, ["init", "*a/3", "*b/4", "*c/5", "done"]);
-    assert_eq!(told(&mut events, 2).await, ["+a/6", "-c/7"]);
-    let failed = told(&mut events, 2).await;
+    assert_eq!(received(&mut events, 5).await, ["init", "*a/3", "*b/4", "*c/5", "done"]);
+    assert_eq!(received(&mut events, 2).await, ["+a/6", "-c/7"]);
+    let failed = received(&mut events, 2).await;
     assert!(
         failed[0].contains("ended early") && failed[1].contains("too old resource version"),
         "{failed:?}"
     );
     // Unchanged objects are not sent again; a missed deletion is a deletion.
-    assert_eq!(told(&mut events, 3).await, ["+d/11", "-b/4", "+e/13"]);
+    assert_eq!(received(&mut events, 3).await, ["+d/11", "-b/4", "+e/13"]);
     let mut names: Vec<String> = store.state().iter().map(|blog| blog.name_any()).collect();
     names.sort();
     assert_eq!(names, ["a", "d", "e"]);
@@ -120,11 +120,11 @@ async fn an_object_that_does_not_decode_is_one_error_and_comes_when_it_does() {
         _ => Reply::watch(vec![lines.clone()], Then::Stay),
     });
     let mut events = pin!(watcher(blogs(&server), Config::default()));
-    assert_eq!(told(&mut events, 4).await, ["init", "*a/4", "*b/5", "done"]);
-    let error = told(&mut events, 2).await.join("\n");
+    assert_eq!(received(&mut events, 4).await, ["init", "*a/4", "*b/5", "done"]);
+    let error = received(&mut events, 2).await.join("\n");
     assert!(error.contains("default/a failed to decode at resource version 6"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
-    assert_eq!(told(&mut events, 2).await, ["+b/7", "+a/8"]);
+    assert_eq!(received(&mut events, 2).await, ["+b/7", "+a/8"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn the_configuration_is_obeyed() {
             _ => Reply::watch(vec![], Then::Stay),
         });
         let mut events = pin!(watcher(blogs(&server), config));
-        assert_eq!(told(&mut events, 2).await, ["init", "done"]);
+        assert_eq!(received(&mut events, 2).await, ["init", "done"]);
         eventually(|| server.calls().last().unwrap().is_watch()).await;
         let query = |call: &support::Call| call.uri.split_once('?').map_or("", |(_, query)| query).to_owned();
         server.calls().iter().map(query).collect()
@@ -177,7 +177,7 @@ async fn it_begins_when_it_is_polled_and_ends_when_it_is_dropped() {
     let mut events = Box::pin(watcher(blogs(&server), Config::default()));
     tokio::task::yield_now().await;
     assert!(server.calls().is_empty());
-    assert_eq!(told(&mut events, 2).await, ["init", "done"]);
+    assert_eq!(received(&mut events, 2).await, ["init", "done"]);
     server.called(2).await;
     drop(events);
     eventually(|| server.open_answers() == 0).await;

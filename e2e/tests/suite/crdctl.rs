@@ -558,12 +558,12 @@ async fn kubeconfig_in_three_files(cluster: Cluster) -> Result<()> {
         .args(&format!("watch blogs -n {}", cluster.namespace()))
         .start()?;
     running.line_with(&["ADDED", "one"]).await?;
-    let told =
+    let reported =
         Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", &list).args("config").run().await?.ok()?;
     for path in [&first, &missing, &last] {
-        ensure!(told.contains(&path.display().to_string()), "{} is not in {told}", path.display());
+        ensure!(reported.contains(&path.display().to_string()), "{} is not in {reported}", path.display());
     }
-    ensure!(told.contains("missing") && !told.contains("-token"), "{told}");
+    ensure!(reported.contains("missing") && !reported.contains("-token"), "{reported}");
     Ok(())
 }
 

@@ -426,6 +426,10 @@ async fn names_accepted(cluster: &Cluster, path: &str, reason: &str, message: &s
 
 async fn names_of_an_unserved_definition_stay_taken(cluster: Cluster) -> Result<()> {
     let (admin, group) = (cluster.admin(), cluster.unique());
+    // Without an established definition, kube-apiserver would list the group and not serve it, which other clients'
+    // discovery fails on.
+    let others = define(&cluster, &group, "others", "Other", "o").await?;
+    names_accepted(&cluster, &others, "NoConflicts", "no conflicts found").await?;
     let foos = define(&cluster, &group, "foos", "Foo", "f").await?;
     names_accepted(&cluster, &foos, "NoConflicts", "no conflicts found").await?;
     let unserved = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]);

@@ -22,7 +22,7 @@ enum Permission<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Uncovered {
     Permissions(BTreeSet<String>),
-    /// There are too many to tell.
+    /// There are too many to compare.
     TooMany,
 }
 

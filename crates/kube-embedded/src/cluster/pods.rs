@@ -180,8 +180,8 @@ fn check_budget(budget: &Value) -> Result<(), Status> {
         return Ok(());
     }
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let told = conditions.iter().find(|it| it["type"] == "DisruptionAllowed" && it["status"] == "False");
-    let text = |field: &str| told.and_then(|it| it[field].as_str()).unwrap_or_default();
+    let condition = conditions.iter().find(|it| it["type"] == "DisruptionAllowed" && it["status"] == "False");
+    let text = |field: &str| condition.and_then(|it| it[field].as_str()).unwrap_or_default();
     let (reason, message) = (text("reason"), text("message"));
     let (current, desired) = (of("currentHealthy"), of("desiredHealthy"));
     Err(refused(

@@ -63,9 +63,10 @@ async fn a_remote_client_injects_faults() {
         let rule = json!({"verb": "watch", "resource": "nothing", "fault": fault});
         send(&client, "POST", FAULTS, rule).await.unwrap();
     }
-    let told = send(&client, "GET", FAULTS, Value::Null).await.unwrap();
-    let told: Vec<&Value> = told["items"].as_array().unwrap().iter().map(|item| &item["fault"]).collect();
-    assert_eq!(told, faults.iter().collect::<Vec<_>>());
+    let received = send(&client, "GET", FAULTS, Value::Null).await.unwrap();
+    let received: Vec<&Value> =
+        received["items"].as_array().unwrap().iter().map(|item| &item["fault"]).collect();
+    assert_eq!(received, faults.iter().collect::<Vec<_>>());
     send(&client, "DELETE", FAULTS, Value::Null).await.unwrap();
     assert_eq!(send(&client, "GET", FAULTS, Value::Null).await.unwrap(), json!({"items": []}));
 

@@ -46,11 +46,11 @@ proptest! {
         }
         let sandbox = Sandbox::new();
         sandbox.write("home/.kube/config", content);
-        let told = match sandbox.load() {
+        let output = match sandbox.load() {
             Ok(loaded) => format!("{loaded:?} {}", loaded.report()),
             Err(error) => format!("{error} {error:?}"),
         };
-        prop_assert!(!told.contains(SECRET), "{}", told);
+        prop_assert!(!output.contains(SECRET), "{}", output);
     }
 
     #[test]

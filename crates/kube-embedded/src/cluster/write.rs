@@ -103,7 +103,7 @@ enum Outcome {
     Written(Written),
     /// An object of this name already exists.
     Taken(Status),
-    /// The object, or one that a new object needs, has changed in the meantime.
+    /// The object has changed in the meantime.
     Changed,
 }
 
@@ -130,27 +130,26 @@ impl Cluster {
         }
         let (given, base) = (text(&object, "name"), text(&object, "generateName"));
         let generates = given.is_empty() && !base.is_empty();
-        let mut error = Status::already_exists(resource, &given);
-        for _ in 0..NAMES {
+        for others in (0..if generates { NAMES } else { 1 }).rev() {
             let name = if generates { generate_name(&base) } else { given.clone() };
             set_identity(resource, &mut object, write.namespace, &name, &self.clock.seconds());
             let attempt = Attempt {
                 write,
                 target: Target { resource, namespace: write.namespace, name: &name },
                 given: &given,
-                new: object.clone(),
+                // The last attempt needs no copy.
+                new: if others == 0 { std::mem::take(&mut object) } else { object.clone() },
                 old: None,
                 warnings: Vec::new(),
                 versioned,
             };
             match self.run(attempt).await? {
                 Outcome::Written(written) => return Ok(written),
-                Outcome::Taken(taken) if !generates => return Err(taken),
-                Outcome::Taken(taken) => error = taken,
-                Outcome::Changed => {}
+                Outcome::Taken(taken) if others == 0 => return Err(taken),
+                Outcome::Taken(_) | Outcome::Changed => {}
             }
         }
-        Err(error)
+        Err(Status::already_exists(resource, &given))
     }
 
     /// Stores the next state of an object, which `decode` makes of the current one.
@@ -367,7 +366,12 @@ impl Cluster {
                     reserved.keep();
                     written(resource.bytes(&stored), true)
                 }
-                Err(Error::NotLive) => Outcome::Changed,
+                Err(Error::NotLive) => {
+                    self.admit_place(target)?;
+                    // It came back just now.
+                    let why = "its namespace or its definition has changed; please try again";
+                    return Err(Status::conflict(resource, target.name, why));
+                }
                 Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 Err(_) => taken(other()),
             });
@@ -419,13 +423,13 @@ impl Cluster {
 
 /// Whether the values of an object are nested too deep, apart from its managed fields.
 fn is_too_deep(object: &Value) -> bool {
-    let members = object.as_object().into_iter().flatten();
-    let (metadata, rest): (Vec<_>, Vec<_>) = members.partition(|(name, _)| *name == "metadata");
-    let metadata = metadata.into_iter().filter_map(|(_, metadata)| metadata.as_object()).flatten();
-    let mut metadata = metadata.filter(|(name, _)| *name != "managedFields");
-    let mut rest = rest.into_iter();
-    !rest.all(|(_, value)| is_within(value, MAX_DEPTH - 1))
-        || !metadata.all(|(_, value)| is_within(value, MAX_DEPTH - 2))
+    let mut members = object.as_object().into_iter().flatten();
+    !members.all(|(name, value)| match (name.as_str(), value) {
+        ("metadata", Value::Object(metadata)) => {
+            metadata.iter().all(|(name, value)| name == "managedFields" || is_within(value, MAX_DEPTH - 2))
+        }
+        _ => is_within(value, MAX_DEPTH - 1),
+    })
 }
 
 /// Whether a value is nested at most `depth` levels deep.

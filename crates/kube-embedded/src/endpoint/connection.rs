@@ -1,7 +1,7 @@
 //! One connection: TLS, the user of each request, and an orderly end.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
 
 use crate::cluster::certificate_holder;
 use crate::http::{Body, Handler, IsWatch, Response, authenticate, plain_text, status};
@@ -45,9 +45,9 @@ struct Answer {
 /// A request whose response is not completely sent.
 struct Pending(Arc<watch::Sender<usize>>);
 
-/// The tasks of a connection: hyper has one for each HTTP/2 request. They end with it.
+/// The tasks of a connection: hyper has one for each HTTP/2 request. They end once it is dropped.
 #[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
+struct Tasks(TaskTracker);
 
 /// Serves a connection until its client closes it, it has been idle for too long, or the server stops.
 pub(super) async fn serve(
@@ -95,20 +95,23 @@ pub(super) async fn serve(
         .keep_alive_interval(PING_EVERY)
         .max_concurrent_streams(1000)
         .max_header_list_size(MAX_HEAD as u32);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stopped.cancelled() => None,
-        () = idle(&mut unused) => None,
-    };
-    let ended = match ended {
-        Some(ended) => Ok(ended),
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(GRACE, connection).await
+    let ended = {
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = stopped.cancelled() => None,
+            () = idle(&mut unused) => None,
+        };
+        match ended {
+            Some(ended) => Ok(ended),
+            None => {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(GRACE, connection).await
+            }
         }
     };
-    tasks.end().await;
+    tasks.0.close();
+    tasks.0.wait().await;
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
@@ -116,23 +119,9 @@ pub(super) async fn serve(
     }
 }
 
-impl Tasks {
-    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Aborts the tasks that are left, and waits for their end.
-    async fn end(&self) {
-        let mut tasks = std::mem::take(&mut *self.lock());
-        tasks.shutdown().await;
-    }
-}
-
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let mut tasks = self.lock();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        self.0.spawn(task);
     }
 }
 

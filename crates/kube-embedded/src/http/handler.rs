@@ -72,8 +72,8 @@ impl Handler {
             return self.answer_path(user, parts, body).await;
         };
         authorize(cluster, user, &info, &query)?;
-        let scheme = cluster.scheme();
-        let resource = find(&scheme, &info)?;
+        let mut scheme = cluster.scheme();
+        let mut resource = find(&scheme, &info)?;
         // Only lists and watches span namespaces.
         if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
             return Err(match resource.custom {
@@ -87,8 +87,11 @@ impl Handler {
             _ => body.collect_request().await?,
         };
         // A body can take a minute, in which the resource may have changed.
-        let scheme = cluster.scheme();
-        let resource = find(&scheme, &info)?;
+        let current = cluster.scheme();
+        if !Arc::ptr_eq(&scheme, &current) {
+            scheme = current;
+            resource = find(&scheme, &info)?;
+        }
         let request = Request {
             cluster,
             user,

@@ -14,6 +14,7 @@ use crate::widgets::{CRDS, crd, widgets_of_existing, widgets_of_group};
 e2e::on_each_cluster! {
     stays_while_its_owners_version_is_not_served [Controllers],
     stays_while_its_owners_type_is_unknown [Controllers],
+    stays_if_it_names_a_version_that_is_not_served [Controllers],
     stays_if_its_owners_namespace_is_unknown [Controllers],
     is_deleted_with_its_owners_type [Controllers],
     is_deleted_with_an_owning_definition [Controllers],
@@ -140,6 +141,21 @@ async fn stays_while_its_owners_version_is_not_served(cluster: Cluster) -> Resul
     assert_eq!(maps.owners("child").await?, std::slice::from_ref(uid));
     widgets.delete("owner").await?.code(200)?;
     maps.goes("child").await?;
+    Ok(())
+}
+
+/// A reference in an unknown version is not to the owner that was deleted, even with its uid.
+async fn stays_if_it_names_a_version_that_is_not_served(cluster: Cluster) -> Result<()> {
+    let (maps, group) = (Maps::of(&cluster), cluster.unique());
+    let widgets = widgets_of_group(&cluster, &group).await?;
+    let owner = widgets.create("owner").await?;
+    let reference = reference(&format!("{group}/v9"), "Widget", "owner", &owner["metadata"]["uid"]);
+    maps.owned("child", &[reference]).await?;
+    maps.owned("other", &[to(&owner)]).await?;
+    widgets.http.delete(&format!("{}/owner", widgets.path)).await?.code(200)?;
+    maps.goes("other").await?;
+    maps.collected().await?;
+    maps.owners("child").await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
 use super::state::Cluster;
-use super::work::Work;
+use super::work::{Gone, Work};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource, SERVICE_ACCOUNTS, SERVICES};
 use crate::status::Status;
 use crate::store::{Content, Error, Event, Location, Object};
@@ -179,7 +179,12 @@ impl Cluster {
         }
         let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
         if self.store.has_dependents(uid) {
-            self.work.push(Work::OwnerGone { uid: uid.into(), namespace: namespace.into() });
+            self.work.push(Work::OwnerGone(Gone {
+                uid: uid.into(),
+                namespace: namespace.into(),
+                kind: resource.kind.as_str().into(),
+                api_versions: self.scheme().api_versions(resource).into(),
+            }));
         }
         self.push_disowned(owner_references(last).iter());
     }

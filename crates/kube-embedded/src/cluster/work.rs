@@ -21,11 +21,7 @@ pub(crate) enum Work {
     /// An object that is being deleted after its dependents, or without them.
     Finalize(Location),
     /// An object was removed that others name as their owner.
-    OwnerGone {
-        uid: Box<str>,
-        /// Empty: it was cluster-scoped.
-        namespace: Box<str>,
-    },
+    OwnerGone(Gone),
     /// The uid of an owner that an object no longer references in the same way, or one of whose dependents was removed.
     /// It may have waited for that dependent.
     Disowned(Box<str>),
@@ -34,6 +30,17 @@ pub(crate) enum Work {
     /// Panics.
     #[cfg(test)]
     Panic,
+}
+
+/// An object that was removed, as others name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Gone {
+    pub(crate) uid: Box<str>,
+    /// Empty: it was cluster-scoped.
+    pub(crate) namespace: Box<str>,
+    pub(crate) kind: Box<str>,
+    /// The versions in which it was served. A reference in another version is to an object that nobody has seen.
+    pub(crate) api_versions: Box<[String]>,
 }
 
 /// A queue of work without duplicates.

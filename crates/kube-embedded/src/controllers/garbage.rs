@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, ORPHAN, Propagation, Target, Work};
+use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
 use crate::store::{Location, Object};
@@ -19,8 +19,8 @@ use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, rem
 #[derive(Debug, Default)]
 pub(super) struct GarbageCollector {
     /// Owners that are known to be gone but still named by objects: this distinguishes them from owners whose type is
-    /// no longer served. Maps their uids to their namespaces, which are empty for cluster-scoped objects.
-    gone: HashMap<Box<str>, Box<str>>,
+    /// no longer served. By uid.
+    gone: HashMap<Box<str>, Gone>,
     /// Owners that are deleted after their dependents and still blocked by some of them, by uid.
     waiting: HashMap<Box<str>, Location>,
     /// Objects that are not served, or have an owner whose type is not served.
@@ -128,9 +128,10 @@ impl GarbageCollector {
     }
 
     /// Looks at the dependents of an owner that was removed.
-    pub(super) async fn owner_gone(&mut self, cluster: &Cluster, uid: Box<str>, namespace: Box<str>) {
+    pub(super) async fn owner_gone(&mut self, cluster: &Cluster, gone: Gone) {
+        let uid = gone.uid.clone();
         self.waiting.remove(&uid);
-        self.gone.insert(uid.clone(), namespace);
+        self.gone.insert(uid.clone(), gone);
         for dependent in cluster.store.dependents(&uid) {
             self.collect(cluster, &dependent).await;
         }
@@ -182,8 +183,12 @@ impl GarbageCollector {
         owner: &Value,
     ) -> Result<Owner, Unknown> {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
-        let namespace = self.gone.get(text("uid"));
-        if namespace.is_some_and(|namespace| namespace.is_empty() || **namespace == *object.namespace()) {
+        let gone = self.gone.get(text("uid")).is_some_and(|gone| {
+            (gone.namespace.is_empty() || *gone.namespace == *object.namespace())
+                && *gone.kind == *text("kind")
+                && gone.api_versions.iter().any(|it| it == text("apiVersion"))
+        });
+        if gone {
             return Ok(Owner::Gone);
         }
         let kind = scheme.by_kind(text("apiVersion"), text("kind")).ok_or(Unknown::Type)?;

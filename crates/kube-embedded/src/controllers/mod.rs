@@ -46,7 +46,7 @@ async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) 
         Work::Definition(name) => definition::finalize(cluster, &name).await,
         Work::Collect(location) => garbage.collect(cluster, &location).await,
         Work::Finalize(location) => garbage.finalize(cluster, &location).await,
-        Work::OwnerGone { uid, namespace } => garbage.owner_gone(cluster, uid, namespace).await,
+        Work::OwnerGone(gone) => garbage.owner_gone(cluster, gone).await,
         Work::Disowned(uid) => garbage.disowned(cluster, &uid),
         Work::SchemeChanged => garbage.scheme_changed(cluster),
         #[cfg(test)]

@@ -400,9 +400,18 @@ async fn approval(cluster: Cluster) -> Result<()> {
     let encoded = BASE64_STANDARD.encode(pem);
     let request = json!({
         "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name},
-        "spec": {"request": encoded, "signerName": "example.com/test", "usages": ["client auth"]},
+        "spec": {
+            "request": encoded, "signerName": "example.com/test", "usages": ["client auth"],
+            "username": "somebody", "uid": "7", "groups": ["everybody"], "extra": {"a": ["b"]},
+        },
     });
     let mut object = admin.post(path, &request).await?.ok()?;
+    // The server records who has made the request.
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let review = admin.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await?.ok()?;
+    for field in ["username", "uid", "groups", "extra"] {
+        assert_eq!(object["spec"].get(field), review["status"]["userInfo"].get(field), "{field}");
+    }
     object["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "Test"}]);
     object["status"]["certificate"] = "bm90IGl0cw==".into();
     object["spec"]["signerName"] = "example.com/other".into();
@@ -410,6 +419,10 @@ async fn approval(cluster: Cluster) -> Result<()> {
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
     assert!(approved["status"].get("certificate").is_none(), "only `status` sets it: {approved}");
     assert_eq!(approved["spec"]["signerName"], "example.com/test");
+    // It stays what was approved.
+    let patch = json!({"spec": {"signerName": "example.com/other", "username": "somebody"}, "status": null});
+    let patched = admin.patch(&format!("{path}/{name}"), MERGE_PATCH, &patch).await?.ok()?;
+    assert_eq!((&patched["spec"], &patched["status"]), (&approved["spec"], &approved["status"]));
     admin.delete(&format!("{path}/{name}")).await?.code(200)?;
     Ok(())
 }

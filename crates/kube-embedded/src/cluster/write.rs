@@ -15,7 +15,7 @@ use super::commit::{Committed, Target};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
-use crate::resource::{Resource, SERVICE, to_json};
+use crate::resource::{CERTIFICATE_SIGNING_REQUESTS, Resource, SERVICE, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
@@ -294,6 +294,9 @@ impl Cluster {
         match &attempt.old {
             None => strategy::prepare_create(write.resource, new),
             Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
+        }
+        if write.resource.stored_as() == CERTIFICATE_SIGNING_REQUESTS && attempt.old.is_none() {
+            strategy::certificate::set_requester(new, write.user);
         }
         if !tracks_early(write, attempt.old.is_none()) && write.method != WriteMethod::Apply {
             self.track(attempt);

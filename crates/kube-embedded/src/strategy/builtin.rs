@@ -65,6 +65,11 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),
         ("coordination.k8s.io", "Lease") => drop_disabled(new),
+        // What was approved stays what it was.
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            new["spec"] = old["spec"].clone();
+            new["status"] = old["status"].clone();
+        }
         ("apps", "DaemonSet") => {
             let before = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();
             let count: i64 = before.and_then(|it| it.parse().ok()).unwrap_or(1);

@@ -4,6 +4,7 @@
 //! of them share, and a few rules of their own. Everything here is a pure function of objects.
 
 mod builtin;
+pub(crate) mod certificate;
 pub(crate) mod conditions;
 pub(crate) mod definition;
 mod metadata;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::widgets::{GROUP, names, version, widgets};
 
 e2e::on_each_cluster! {
-    answers_with_a_status, finalizers, preconditions, options, collection, collections_of_all_namespaces, foreground,
+    answers_with_a_status, finalizers, preconditions, options, collection, collection_in_pages, collections_of_all_namespaces, foreground,
     owned_objects [Controllers], jobs_orphan_their_dependents [Controllers], pods_have_a_grace_period [NoControllers],
     unscheduled_pods_have_no_grace_period
 }
@@ -231,6 +231,23 @@ async fn collection(cluster: Cluster) -> Result<()> {
     assert_eq!(widgets.names("").await?, ["d"]);
     delete("").await?;
     assert!(widgets.names("").await?.is_empty());
+    Ok(())
+}
+
+async fn collection_in_pages(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for name in ["a", "b", "c", "d", "e"] {
+        widgets.create(name).await?;
+    }
+    let deleted = widgets.http.delete(&format!("{}?limit=2", widgets.path)).await?.code(200)?;
+    assert_eq!(names(&deleted), ["a", "b"]);
+    assert_eq!(deleted["metadata"]["remainingItemCount"], 3);
+    let token = deleted["metadata"]["continue"].as_str().unwrap_or_default();
+    assert_eq!(widgets.names("").await?, ["c", "d", "e"]);
+    let deleted =
+        widgets.http.delete(&format!("{}?limit=2&continue={token}", widgets.path)).await?.code(200)?;
+    assert_eq!(names(&deleted), ["c", "d"]);
+    assert_eq!(widgets.names("").await?, ["e"]);
     Ok(())
 }
 

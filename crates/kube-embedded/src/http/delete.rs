@@ -4,13 +4,12 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::delete_options::delete_options;
-use super::read::prefix;
+use super::read::page;
 use super::render::{self, Response, warn};
 use super::request::Request;
 use crate::cluster::{DeleteOptions, Deleted, Propagation, Selection, Target, orphans_by_default};
 use crate::resource::Resource;
 use crate::status::Status;
-use crate::store::Range;
 
 /// DELETE of one object.
 pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
@@ -43,11 +42,9 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
     let list = request.query.list_options()?;
     let (cluster, resource, view) = (request.cluster, request.resource, request.view()?);
     let selection = Selection::parse(resource, &list.labels, &list.fields)?;
-    let range = Range { prefix: &prefix(request), ..Range::default() };
-    let page = cluster.store.list(&resource.collection, range, None);
-    let page = page.map_err(|error| Status::internal_error(error.to_string()))?;
+    let (page, metadata) = page(request, &list, &selection).await?;
     let mut items = Vec::new();
-    for object in page.objects.iter().filter(|object| selection.matches(resource, object)) {
+    for object in &page.objects {
         match cluster.delete(Target::of(resource, object), &options).await {
             Ok(_) => items.push(view.item(resource.value(object))),
             // Another client has deleted it.
@@ -55,7 +52,7 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
             Err(status) => return Err(status),
         }
     }
-    let list = view.list(items, json!({"resourceVersion": page.revision.to_string()}));
+    let list = view.list(items, metadata);
     let mut response = render::value_response(StatusCode::OK, request.accept.encoding, &list);
     warn_of_orphans(resource, &options, &mut response);
     Ok(response)

@@ -50,8 +50,33 @@ pub(super) async fn get(request: Request<'_>) -> Result<Response, Status> {
 
 /// GET of a collection.
 pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<Response, Status> {
-    let Request { cluster, resource, .. } = request;
+    let resource = request.resource;
     let selection = Selection::parse(resource, &options.labels, &options.fields)?;
+    let (page, metadata) = page(request, options, &selection).await?;
+    let view = request.view()?;
+    if view.is_stored() {
+        return Ok(render::response(
+            StatusCode::OK,
+            Encoding::Json,
+            Pieces::new(resource, page.objects, &metadata).body(),
+        ));
+    }
+    let mut items = Vec::with_capacity(page.objects.len());
+    for object in page.objects {
+        // There may be many objects.
+        consume_budget().await;
+        items.push(view.item(resource.value(&object)));
+    }
+    Ok(render::value_response(StatusCode::OK, view.accept.encoding, &view.list(items, metadata)))
+}
+
+/// The selected objects of a collection, and the list's metadata: at a version and in pages, if the client wants that.
+pub(super) async fn page(
+    request: Request<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Result<(Page, Value), Status> {
+    let Request { cluster, resource, .. } = request;
     let prefix = prefix(request);
     let version = options.resource_version;
     let (at, after) = if options.token.is_empty() {
@@ -84,7 +109,7 @@ pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<
     let range = Range { prefix: &start, after: after.as_deref(), limit };
     let listed = match selection.is_everything() {
         true => cluster.store.list(&resource.collection, range, at),
-        false => list_selected(cluster, resource, range, at, &selection).await,
+        false => list_selected(cluster, resource, range, at, selection).await,
     };
     let page = listed.map_err(|error| list_error(error, after.as_deref(), &prefix))?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
@@ -98,21 +123,7 @@ pub(super) async fn list(request: Request<'_>, options: &ListOptions) -> Result<
     } else if resource.custom.is_some() && request.accept.content == As::Object {
         metadata["continue"] = "".into();
     }
-    let view = request.view()?;
-    if view.is_stored() {
-        return Ok(render::response(
-            StatusCode::OK,
-            Encoding::Json,
-            Pieces::new(resource, page.objects, &metadata).body(),
-        ));
-    }
-    let mut items = Vec::with_capacity(page.objects.len());
-    for object in page.objects {
-        // There may be many objects.
-        consume_budget().await;
-        items.push(view.item(resource.value(&object)));
-    }
-    Ok(render::value_response(StatusCode::OK, view.accept.encoding, &view.list(items, metadata)))
+    Ok((page, metadata))
 }
 
 /// The prefix of the keys of a request's objects.

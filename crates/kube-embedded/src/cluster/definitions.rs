@@ -1,20 +1,16 @@
 //! From CustomResourceDefinitions to the resources that are served.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use kube_patch::Writer;
 use serde_json::Value;
 
-use super::state::Cluster;
+use super::state::{AcceptedNames, Cluster};
 use super::work::Work;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::scheme::{self, Defined};
 use crate::store::{Object, Range};
 use crate::strategy::{conditions, definition};
-
-/// The accepted names of all definitions, by the definition's name.
-pub(super) type AcceptedNames = BTreeMap<String, Value>;
 
 /// What is left to do after a definition was served.
 pub(super) struct Served {

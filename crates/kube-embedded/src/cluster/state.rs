@@ -1,11 +1,12 @@
 //! The state of a server, except for its sockets, HTTP and tasks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::authentication::Authentication;
-use super::definitions::AcceptedNames;
 use super::rbac::Rbac;
 use super::services::Allocations;
 use super::work::WorkQueue;
@@ -14,6 +15,9 @@ use crate::resource::{Resource, SERVICES};
 use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::store::{Object, Range, Store};
+
+/// The accepted names of all definitions, by the definition's name.
+pub(super) type AcceptedNames = BTreeMap<String, Value>;
 
 /// The state of a server: its objects, and the resources they belong to. Its methods are the operations on objects.
 #[derive(Debug)]

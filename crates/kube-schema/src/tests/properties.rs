@@ -149,6 +149,7 @@ fn a_schema_that_is_too_deep_is_refused() {
     assert!(errors.0[0].message.contains("too deeply"), "{errors:?}");
 }
 
+#[cfg(feature = "cel")]
 #[test]
 fn rules_over_the_cost_budget_are_not_run() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {

@@ -177,7 +177,7 @@ impl Status {
 
     /// 500 for an object that is too large for etcd, whose message this is.
     pub(crate) fn too_large_to_store() -> Self {
-        Self::new(500, "", "etcdserver: request is too large")
+        Self::internal("etcdserver: request is too large")
     }
 
     /// 409 on a create.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// The group that is allowed to do everything.
 pub(crate) const MASTERS: &str = "system:masters";
@@ -48,6 +49,18 @@ impl User {
         let of_namespace = format!("system:serviceaccounts:{namespace}");
         let name = format!("system:serviceaccount:{namespace}:{name}");
         Self::new(&name, &["system:serviceaccounts", &of_namespace])
+    }
+
+    /// The user as a `UserInfo`.
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.name, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.clone().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     /// Whether the user is allowed to do everything.

@@ -7,7 +7,8 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::str::FromStr;
 
-use kube_validation::{go::quote, names};
+use kube_validation::go::{aggregate, quote};
+use kube_validation::names;
 use serde_json::{Map, Value};
 
 use crate::ParseError;
@@ -246,11 +247,7 @@ fn requirement(key: String, operator: Operator, values: BTreeSet<String>) -> Res
             ));
         }
     }
-    match errors.as_slice() {
-        [] => Ok(Requirement { key, operator, values }),
-        [error] => Err(error.clone()),
-        errors => Err(format!("[{}]", errors.join(", "))),
-    }
+    if errors.is_empty() { Ok(Requirement { key, operator, values }) } else { Err(aggregate(&errors)) }
 }
 
 /// Returns the members of an object's field, which may be absent or null.

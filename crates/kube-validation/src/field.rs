@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::go::{number, quote};
+use crate::go::{aggregate, number, quote};
 
 /// The kind of a field error: the `reason` of a cause in a `Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,10 +179,7 @@ impl fmt::Display for FieldErrors {
                 texts.push(text);
             }
         }
-        match &texts[..] {
-            [one] => f.write_str(one),
-            several => write!(f, "[{}]", several.join(", ")),
-        }
+        f.write_str(&aggregate(&texts))
     }
 }
 

@@ -29,6 +29,20 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// Formats a slice of strings as Go's `%q` does: `["a" "b"]`.
+pub fn quote_all<T: AsRef<str>>(texts: &[T]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quote(text.as_ref())).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// Formats several errors as one, as apimachinery's `Aggregate` does: `[a, b]`, or the error itself if there is only one.
+pub fn aggregate(errors: &[String]) -> String {
+    match errors {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
+
 /// Formats a number as `%v` does: floats below 1e-4 or from 1e21 have an exponent.
 pub fn number(number: &Number) -> String {
     match number.as_f64() {

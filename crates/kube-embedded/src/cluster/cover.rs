@@ -1,11 +1,10 @@
 //! Which permissions of some rules others cover: `k8s.io/component-helpers/auth/rbac/validation`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use kube_validation::go::quote;
+use kube_validation::go::quote_all;
 
-use super::rule::{Rule, has, has_or_all, path_covers};
+use super::rule::{Rule, has_or_all, path_covers};
 
 /// How many single permissions are compared one by one. A rule is a product of its lists, so that a body of 3 MiB can
 /// contain 10^16 of them.
@@ -27,11 +26,6 @@ pub(super) enum Uncovered {
 }
 
 impl Rule {
-    fn has_resource(&self, resource: &str) -> bool {
-        has_or_all(&self.resources, resource)
-            || resource.split_once('/').is_some_and(|(_, part)| has(&self.resources, &format!("*/{part}")))
-    }
-
     /// `ruleCovers` of `k8s.io/component-helpers/auth/rbac/validation`.
     fn covers(&self, permission: Permission<'_>) -> bool {
         match permission {
@@ -39,7 +33,7 @@ impl Rule {
                 has_or_all(&self.verbs, verb)
                     && has_or_all(&self.groups, group)
                     && self.has_name(name)
-                    && self.has_resource(resource)
+                    && self.has_resource(resource, subresource_of(resource))
             }
             Permission::Path { verb, path } => {
                 has_or_all(&self.verbs, verb)
@@ -58,7 +52,7 @@ impl Rule {
         names
             && other.verbs.iter().all(|verb| has_or_all(&self.verbs, verb))
             && other.groups.iter().all(|group| has_or_all(&self.groups, group))
-            && other.resources.iter().all(|resource| self.has_resource(resource))
+            && other.resources.iter().all(|resource| self.has_resource(resource, subresource_of(resource)))
             && other.paths.iter().all(|path| self.paths.iter().any(|own| path_covers(own, path)))
     }
 
@@ -82,6 +76,10 @@ impl Rule {
             .flat_map(|path| self.verbs.iter().map(move |verb| Permission::Path { verb, path }));
         resources.chain(paths)
     }
+}
+
+fn subresource_of(resource: &str) -> Option<&str> {
+    resource.split_once('/').map(|(_, subresource)| subresource)
 }
 
 /// The rules that allow everything.
@@ -118,26 +116,25 @@ pub(super) fn covers(owned: &[&Rule], wanted: &[&[Rule]]) -> Result<(), Uncovere
                     resources.entry((group, resource, name)).or_default().push(verb);
                 }
                 Permission::Path { verb, path } => {
-                    uncovered.insert(format!("{{NonResourceURLs:{}, Verbs:{}}}", Go(&[path]), Go(&[verb])));
+                    uncovered.insert(format!(
+                        "{{NonResourceURLs:{}, Verbs:{}}}",
+                        quote_all(&[path]),
+                        quote_all(&[verb])
+                    ));
                 }
             }
         }
     }
     uncovered.extend(resources.iter().map(|((group, resource, name), verbs)| {
-        let name = name.map(|name| format!(", ResourceNames:{}", Go(&[name]))).unwrap_or_default();
-        format!("{{APIGroups:{}, Resources:{}{name}, Verbs:{}}}", Go(&[group]), Go(&[resource]), Go(verbs))
+        let name = name.map(|name| format!(", ResourceNames:{}", quote_all(&[name]))).unwrap_or_default();
+        format!(
+            "{{APIGroups:{}, Resources:{}{name}, Verbs:{}}}",
+            quote_all(&[group]),
+            quote_all(&[resource]),
+            quote_all(verbs)
+        )
     }));
     if uncovered.is_empty() { Ok(()) } else { Err(Uncovered::Permissions(uncovered)) }
-}
-
-/// Texts as Go's `%q` formats a slice of them.
-pub(super) struct Go<'a, T>(pub(super) &'a [T]);
-
-impl<T: AsRef<str>> fmt::Display for Go<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.0.iter().map(|text| quote(text.as_ref())).collect();
-        write!(f, "[{}]", texts.join(" "))
-    }
 }
 
 #[cfg(test)]

@@ -39,10 +39,9 @@ impl Cluster {
         let accepted = new["status"]["acceptedNames"].clone();
         let names_changed = names.insert(name.to_owned(), accepted.clone()) != Some(accepted);
         let scheme = self.scheme();
-        let text = |field: &str| new["spec"][field].as_str().unwrap_or_default();
         let plural = new["spec"]["names"]["plural"].as_str().unwrap_or_default();
         // A built-in resource stays what it is: kube-apiserver routes its requests first.
-        let serves = definition::is_established(&new) && !scheme.has_builtin(text("group"), plural);
+        let serves = definition::is_established(&new) && !scheme.has_builtin(group_of(name), plural);
         self.serve(name, serves.then(|| scheme::defined(&new, scheme.versions(name))).flatten());
         if new == old {
             return Served { status: None, names_changed };

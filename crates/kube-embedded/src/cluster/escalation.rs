@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use kube_validation::go::quote;
+use kube_validation::go::{aggregate, quote, quote_all};
 use kube_validation::names::path_segment;
 use serde_json::Value;
 
 use super::commit::Target;
-use super::cover::{Go, Uncovered, covers, full_authority};
-use super::rbac::{Policy, aggregate};
+use super::cover::{Uncovered, covers, full_authority};
+use super::rbac::Policy;
 use super::rule::{Attributes, Rule};
 use super::state::Cluster;
 use crate::resource::{
@@ -169,7 +169,7 @@ fn confirm(policy: &Policy, user: &User, target: Target<'_>, wanted: &[&[Rule]])
     let why = format!(
         "user {} (groups={}) is attempting to grant RBAC permissions not currently held:\n{uncovered}{unresolved}",
         quote(&user.name),
-        Go(&user.groups)
+        quote_all(&user.groups)
     );
     Err(Status::forbidden(&resource.group, &resource.plural, name, &why))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kube_selectors::LabelSelector;
+use kube_validation::go::aggregate;
 use serde_json::Value;
 
 use super::request_info::RequestInfo;
@@ -334,14 +335,6 @@ impl ClusterRoles {
             selectors.iter().any(|selector| selector.matches(&labels))
         });
         selected.map(|(at, _)| at).collect()
-    }
-}
-
-/// Several errors as one: apimachinery's `Aggregate`.
-pub(super) fn aggregate(errors: &[String]) -> String {
-    match errors {
-        [one] => one.clone(),
-        all => format!("[{}]", all.join(", ")),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::strategy;
+
 /// What a user wants to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attributes<'a> {
@@ -34,15 +36,7 @@ impl Rule {
     }
 
     fn parse(rule: &Value) -> Self {
-        let texts = |field: &str| {
-            rule[field]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        };
+        let texts = |field: &str| strategy::texts(&rule[field]);
         Self {
             verbs: texts("verbs"),
             groups: texts("apiGroups"),
@@ -76,13 +70,18 @@ impl Rule {
             return self.paths.iter().any(|path| path_covers(path, wanted));
         }
         let resource = match wanted.subresource {
-            "" => has_or_all(&self.resources, wanted.resource),
+            "" => self.has_resource(wanted.resource, None),
             subresource => {
-                has_or_all(&self.resources, &format!("{}/{subresource}", wanted.resource))
-                    || has(&self.resources, &format!("*/{subresource}"))
+                self.has_resource(&format!("{}/{subresource}", wanted.resource), Some(subresource))
             }
         };
         resource && has_or_all(&self.groups, wanted.group) && self.has_name(Some(wanted.name))
+    }
+
+    /// Whether it applies to a resource, or a subresource of one (`pods/log`), which is also given by itself.
+    pub(super) fn has_resource(&self, resource: &str, subresource: Option<&str>) -> bool {
+        has_or_all(&self.resources, resource)
+            || subresource.is_some_and(|subresource| has(&self.resources, &format!("*/{subresource}")))
     }
 
     /// Whether it covers a name, or all names.
@@ -91,7 +90,7 @@ impl Rule {
     }
 }
 
-pub(super) fn has(values: &[String], value: &str) -> bool {
+fn has(values: &[String], value: &str) -> bool {
     values.iter().any(|it| it == value)
 }
 

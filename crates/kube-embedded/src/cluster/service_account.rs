@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use kube_validation::go::quote_all;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::resource::{GroupResource, NODES, PODS, SECRETS, SERVICE_ACCOUNTS};
 use crate::store::Store;
+use crate::strategy;
 use crate::user::User;
 
 /// The issuer, and the audience of tokens for this server: kube-apiserver's default.
@@ -70,7 +72,7 @@ pub(crate) enum Error {
     #[error("[invalid bearer token, service account token has expired]")]
     Expired,
     /// It is meant for other audiences.
-    #[error("[invalid bearer token, token audiences {} is invalid for the target audiences {}]", go(.token), go(.asked))]
+    #[error("[invalid bearer token, token audiences {} is invalid for the target audiences {}]", quote_all(.token), quote_all(.asked))]
     Audience { token: Vec<String>, asked: Vec<String> },
     /// The ServiceAccount, or an object that the token is bound to, was deleted or replaced by another one of that
     /// name.
@@ -162,7 +164,7 @@ impl Signer {
         asked: &[String],
     ) -> Result<(User, Vec<String>), Error> {
         let claims = self.read(token).ok_or(Error::Unknown)?;
-        let audiences: Vec<String> = texts(&claims["aud"]);
+        let audiences: Vec<String> = strategy::texts(&claims["aud"]);
         let common: Vec<String> = asked.iter().filter(|it| audiences.contains(it)).cloned().collect();
         if common.is_empty() {
             return Err(Error::Audience { token: audiences, asked: asked.to_vec() });
@@ -205,17 +207,6 @@ impl Signer {
         let user = User::service_account(&namespace, &text(&account["name"]));
         Ok((User { uid: text(&account["uid"]), extra, ..user }, common))
     }
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    let values = value.as_array().map_or(&[][..], Vec::as_slice);
-    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// Formatted as Go's `%q` does.
-fn go(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| kube_validation::go::quote(text)).collect();
-    format!("[{}]", quoted.join(" "))
 }
 
 #[cfg(test)]

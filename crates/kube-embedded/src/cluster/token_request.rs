@@ -10,7 +10,6 @@ use super::state::Cluster;
 use crate::clock;
 use crate::resource::Resource;
 use crate::status::Status;
-use crate::user::User;
 
 const GROUP: &str = "authentication.k8s.io";
 /// The lifetime in seconds of a token whose request does not set one.
@@ -80,7 +79,7 @@ impl Cluster {
         let asked = audiences(&spec["audiences"]);
         Ok(match self.authentication.whose(&self.store, self.clock.now(), token, &asked) {
             Ok((user, audiences)) => {
-                json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
+                json!({"authenticated": true, "user": user.info(), "audiences": audiences})
             }
             Err(error) => json!({"user": {}, "error": error.to_string()}),
         })
@@ -124,18 +123,6 @@ impl Cluster {
         }
         Ok(Some(Bound { claim, name: name.to_owned(), uid: uid.to_owned() }))
     }
-}
-
-/// A user as `UserInfo` of authentication/v1.
-pub(crate) fn user_info(user: &User) -> Value {
-    let mut info = json!({"username": user.name, "groups": user.groups});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.clone().into();
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }
 
 /// The requested audiences, or this server.

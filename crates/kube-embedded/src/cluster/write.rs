@@ -15,7 +15,7 @@ use super::commit::{Committed, Target};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
-use crate::resource::{CERTIFICATE_SIGNING_REQUESTS, Resource, SERVICE, to_json};
+use crate::resource::{Resource, SERVICE, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
@@ -122,12 +122,7 @@ impl Cluster {
         // The version was removed from objects that PUT and apply create; a text that is not a number is no version.
         let versioned = write.method == WriteMethod::Create
             && text(&object, "resourceVersion").parse::<u64>().is_ok_and(|version| version != 0);
-        let namespace = text(&object, "namespace");
-        if !namespace.is_empty() && namespace != write.namespace {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
+        set_namespace(&mut object, write.namespace)?;
         let (given, base) = (text(&object, "name"), text(&object, "generateName"));
         let generates = given.is_empty() && !base.is_empty();
         for others in (0..if generates { NAMES } else { 1 }).rev() {
@@ -191,19 +186,32 @@ impl Cluster {
     /// objects.
     pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
         let decode = |_: &Value| Ok(Decoded { object: object.clone(), warnings: Vec::new() });
-        let creates = write.subresource.is_empty() && strategy::allows_create_on_update(write.resource);
+        match strategy::allows_create_on_update(write.resource) {
+            true => self.update_else_create(write, &decode, &|| Ok(object.clone())).await,
+            false => self.update(write, &decode).await,
+        }
+    }
+
+    /// Stores the next state of an object, or creates the object of `new` if it does not exist. Subresources create none.
+    async fn update_else_create(
+        &self,
+        write: &Write<'_>,
+        decode: Decode<'_>,
+        new: &(dyn Fn() -> Result<Value, Status> + Send + Sync),
+    ) -> Result<Written, Status> {
+        let mut written = Err(Status::no_such_path());
         for _ in 0..ATTEMPTS {
-            match self.update(write, &decode).await {
-                Err(status) if status.code == 404 && creates => {}
-                other => return other,
+            written = self.update(write, decode).await;
+            if !matches!(&written, Err(status) if status.code == 404 && write.subresource.is_empty()) {
+                break;
             }
-            match self.create(write, object.clone()).await {
-                // Another client created it in the meantime.
-                Err(status) if status.code == 409 => {}
-                other => return other,
+            written = self.create(write, new()?).await;
+            // Otherwise, another client created it in the meantime.
+            if !matches!(&written, Err(status) if status.code == 409) {
+                break;
             }
         }
-        Err(Status::already_exists(write.resource, write.name))
+        written
     }
 
     /// Applies a configuration to the object at the write's path, or creates it.
@@ -233,28 +241,17 @@ impl Cluster {
             })?;
             Ok(Decoded { object, warnings: Vec::new() })
         };
-        let mut written = Err(Status::no_such_path());
-        for _ in 0..ATTEMPTS {
-            written = self.update(write, &|old: &Value| merge(Some(old))).await;
-            match &written {
-                Err(status) if status.code == 404 && write.subresource.is_empty() => {}
-                _ => break,
-            }
+        let new = || {
             let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
-            if !uid.is_empty() {
-                let why = format!(
-                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                );
-                return Err(Status::conflict(resource, write.name, &why));
+            if uid.is_empty() {
+                return Ok(merge(None)?.object);
             }
-            written = self.create(write, merge(None)?.object).await;
-            match &written {
-                // Another client created it in the meantime.
-                Err(status) if status.code == 409 => {}
-                _ => break,
-            }
-        }
-        written
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            Err(Status::conflict(resource, write.name, &why))
+        };
+        self.update_else_create(write, &|old: &Value| merge(Some(old)), &new).await
     }
 
     /// Runs the steps after decoding.
@@ -292,11 +289,8 @@ impl Cluster {
     fn prepare(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, .. } = attempt;
         match &attempt.old {
-            None => strategy::prepare_create(write.resource, new),
+            None => strategy::prepare_create(write.resource, new, write.user),
             Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
-        }
-        if write.resource.stored_as() == CERTIFICATE_SIGNING_REQUESTS && attempt.old.is_none() {
-            strategy::certificate::set_requester(new, write.user);
         }
         if !tracks_early(write, attempt.old.is_none()) && write.method != WriteMethod::Apply {
             self.track(attempt);
@@ -560,10 +554,15 @@ fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
             write.name
         )));
     }
-    let namespace = new["metadata"]["namespace"].as_str().unwrap_or_default();
-    if namespace.is_empty() && !write.namespace.is_empty() {
-        strategy::metadata(new).insert("namespace".to_owned(), write.namespace.into());
-    } else if namespace != write.namespace {
+    set_namespace(new, write.namespace)
+}
+
+/// Gives an object the namespace of its path, or refuses an object of another one.
+pub(crate) fn set_namespace(object: &mut Value, namespace: &str) -> Result<(), Status> {
+    let given = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    if given.is_empty() && !namespace.is_empty() {
+        strategy::metadata(object).insert("namespace".to_owned(), namespace.into());
+    } else if given != namespace {
         return Err(Status::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));

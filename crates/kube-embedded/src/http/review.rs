@@ -8,7 +8,7 @@ use super::decode;
 use super::query::FieldValidation;
 use super::render::{self, Response};
 use super::request::Request;
-use crate::cluster::{Attributes, Cluster, Decoded, user_info};
+use crate::cluster::{Attributes, Cluster, Decoded, set_namespace};
 use crate::status::Status;
 use crate::strategy;
 use crate::user::User;
@@ -31,24 +31,12 @@ pub(super) fn create(request: Request<'_>) -> Result<Response, Status> {
             access(cluster, &asked_about(&review["spec"]), &review["spec"])
         }
         "SelfSubjectRulesReview" => rules(cluster, user, &review["spec"])?,
-        "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+        "SelfSubjectReview" => json!({"userInfo": user.info()}),
         "TokenReview" => cluster.review_token(&review["spec"])?,
         _ => return Err(Status::not_implemented(&request.resource.plural)),
     };
     review["status"] = status;
     Ok(render::value_response(StatusCode::CREATED, request.accept.encoding, &review))
-}
-
-/// Sets the namespace of a review from its path, or refuses it if it names another one.
-fn set_namespace(review: &mut Value, namespace: &str) -> Result<(), Status> {
-    let given = review["metadata"]["namespace"].as_str().unwrap_or_default();
-    if !given.is_empty() && given != namespace {
-        return Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
-    strategy::metadata(review).insert("namespace".to_owned(), namespace.into());
-    Ok(())
 }
 
 /// Checks a review of access: `pkg/apis/authorization/validation` of kube-apiserver, except for selectors.
@@ -105,16 +93,13 @@ fn check(kind: &str, review: &Value) -> Result<(), Status> {
 
 /// The user that a review is about. It is in no other groups than those that the review names.
 fn asked_about(spec: &Value) -> User {
-    let texts = |values: &Value| -> Vec<String> {
-        values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
     let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
     let extra = spec["extra"].as_object().into_iter().flatten();
     User {
         name: text("user"),
         uid: text("uid"),
-        groups: texts(&spec["groups"]),
-        extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+        groups: strategy::texts(&spec["groups"]),
+        extra: extra.map(|(key, values)| (key.clone(), strategy::texts(values))).collect(),
     }
 }
 

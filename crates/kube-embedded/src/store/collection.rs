@@ -58,7 +58,7 @@ pub(super) struct Collection {
     pub(super) objects: BTreeSet<ByKey>,
     pub(super) history: VecDeque<Arc<Event>>,
     /// The size of the history's objects.
-    pub(super) history_bytes: usize,
+    history_bytes: usize,
     /// The last revision whose event may be missing from the history.
     pub(super) floor: u64,
     /// The revision of the last write.

@@ -272,7 +272,8 @@ impl Store {
         let revision = inner.revision;
         let old = inner.collection(collection);
         let objects = std::mem::take(&mut old.objects);
-        let new = Collection { objects, last_write: old.last_write, ..Collection::new(revision) };
+        let mut new = Collection::new(revision);
+        (new.objects, new.last_write) = (objects, old.last_write);
         let removed = std::mem::replace(old, new);
         let Collection { signal, history, floor, .. } = removed;
         let notify = (signal, Signal::Removed { history: Arc::new(history), floor });

@@ -3,14 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::{pod, service};
+use super::{certificate, pod, service};
 use crate::resource::Resource;
+use crate::user::User;
 
 /// How often the template of a DaemonSet has changed.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// Prepares a new object of a built-in kind.
-pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
+pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &User) {
     let is_node = resource.group.is_empty() && resource.kind == "Node";
     if resource.has_status() && !is_node {
         let status = kube_builtin::zero_status(&resource.api_version(), &resource.kind);
@@ -47,6 +48,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
         ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
         ("batch", "Job") => pod::prepare_job(object),
         ("", "Pod") => pod::prepare_create(object),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificate::prepare_create(object, user),
         ("coordination.k8s.io", "Lease") => drop_disabled(object),
         _ => {}
     }
@@ -65,11 +67,7 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),
         ("coordination.k8s.io", "Lease") => drop_disabled(new),
-        // What was approved stays what it was.
-        ("certificates.k8s.io", "CertificateSigningRequest") => {
-            new["spec"] = old["spec"].clone();
-            new["status"] = old["status"].clone();
-        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificate::prepare_update(new, old),
         ("apps", "DaemonSet") => {
             let before = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();
             let count: i64 = before.and_then(|it| it.parse().ok()).unwrap_or(1);

@@ -2,23 +2,20 @@
 
 use serde_json::{Value, json};
 
+use super::metadata::copy;
 use crate::user::User;
 
 /// Records the user who makes a request, whatever the request says. Nobody can create an approved one.
-pub(crate) fn set_requester(request: &mut Value, user: &User) {
+pub(super) fn prepare_create(request: &mut Value, user: &User) {
     request["status"] = json!({});
-    let Some(spec) = request["spec"].as_object_mut() else { return };
+    let info = user.info();
     for field in ["username", "uid", "groups", "extra"] {
-        spec.remove(field);
+        copy(&mut request["spec"], &info, field);
     }
-    spec.insert("username".to_owned(), user.name.clone().into());
-    if !user.uid.is_empty() {
-        spec.insert("uid".to_owned(), user.uid.clone().into());
-    }
-    if !user.groups.is_empty() {
-        spec.insert("groups".to_owned(), json!(user.groups));
-    }
-    if !user.extra.is_empty() {
-        spec.insert("extra".to_owned(), json!(user.extra));
-    }
+}
+
+/// Keeps what was requested, and what was decided about it.
+pub(super) fn prepare_update(new: &mut Value, old: &Value) {
+    new["spec"] = old["spec"].clone();
+    new["status"] = old["status"].clone();
 }

@@ -1,8 +1,10 @@
 //! CustomResourceDefinitions: their status and conditions.
 
+use kube_validation::go::aggregate;
 use serde_json::{Value, json};
 
 use super::conditions;
+use super::metadata::copy;
 
 /// The finalizer that keeps a definition until its instances are removed.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -76,10 +78,7 @@ pub(crate) fn accept_names(definition: &mut Value, others: &[&Value], now: &str)
         }
         _ => conflict,
     };
-    match requested.get("categories") {
-        Some(categories) => accepted["categories"] = categories.clone(),
-        None => _ = accepted.as_object_mut().and_then(|names| names.remove("categories")),
-    }
+    copy(&mut accepted, &requested, "categories");
     definition["status"]["acceptedNames"] = accepted;
     match conflict {
         None => {
@@ -104,17 +103,11 @@ fn short_names(requested: &Value, accepted: &mut Value, taken: impl Fn(&Value) -
     let own = accepted["shortNames"].as_array().map_or(&[][..], Vec::as_slice);
     let in_use = names.iter().filter(|name| !own.contains(name) && taken(name));
     let in_use: Vec<_> = in_use.map(|name| format!("{name} is already in use")).collect();
-    match in_use.as_slice() {
-        [] => {
-            match requested.get("shortNames") {
-                Some(names) => accepted["shortNames"] = names.clone(),
-                None => _ = accepted.as_object_mut().and_then(|names| names.remove("shortNames")),
-            }
-            None
-        }
-        [one] => Some(one.clone()),
-        several => Some(format!("[{}]", several.join(", "))),
+    if !in_use.is_empty() {
+        return Some(aggregate(&in_use));
     }
+    copy(accepted, requested, "shortNames");
+    None
 }
 
 /// Marks a definition as being deleted.

@@ -16,6 +16,20 @@ pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
+/// The strings of a list. Other values, and what is not a list, are ignored.
+pub(crate) fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Copies a field from `from` to `to`, or removes it if it is absent.
+pub(super) fn copy(to: &mut Value, from: &Value, field: &str) {
+    let Some(to) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => to.insert(field.to_owned(), value.clone()),
+        None => to.remove(field),
+    };
+}
+
 /// Whether an object is marked as deleted.
 pub(crate) fn is_deleted(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()

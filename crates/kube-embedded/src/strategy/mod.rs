@@ -4,7 +4,7 @@
 //! of them share, and a few rules of their own. Everything here is a pure function of objects.
 
 mod builtin;
-pub(crate) mod certificate;
+mod certificate;
 pub(crate) mod conditions;
 pub(crate) mod definition;
 mod metadata;
@@ -15,10 +15,12 @@ use kube_schema::Validation;
 use kube_validation::{FieldError, names};
 use serde_json::{Map, Value, json};
 
+use self::metadata::copy;
 pub(crate) use self::metadata::{
-    has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
+    has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer, texts,
 };
 use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, POD, Resource};
+use crate::user::User;
 
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
 /// Returns the removed paths, or an error in Go's wording if a value has the wrong type.
@@ -42,10 +44,10 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
     Ok(unknown)
 }
 
-/// Prepares a new object.
-pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
+/// Prepares a new object, which a user creates.
+pub(crate) fn prepare_create(resource: &Resource, object: &mut Value, user: &User) {
     if resource.custom.is_none() {
-        builtin::prepare_create(resource, object);
+        builtin::prepare_create(resource, object, user);
     } else if resource.has_status() {
         remove(object, "status");
     }
@@ -314,13 +316,4 @@ fn label_namespace(object: &mut Value) {
 
 fn remove(object: &mut Value, field: &str) -> Option<Value> {
     object.as_object_mut()?.remove(field)
-}
-
-/// Copies a field from `from` to `to`, or removes it if it is absent.
-fn copy(to: &mut Value, from: &Value, field: &str) {
-    let Some(to) = to.as_object_mut() else { return };
-    match from.get(field) {
-        Some(value) => to.insert(field.to_owned(), value.clone()),
-        None => to.remove(field),
-    };
 }

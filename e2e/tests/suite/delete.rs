@@ -148,6 +148,14 @@ async fn jobs_orphan_their_dependents(cluster: Cluster) -> Result<()> {
             json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": job["metadata"]["uid"]});
         let owned = json!({"metadata": {"name": "owned", "ownerReferences": [owner]}});
         admin.post(&maps, &owned).await?.code(201)?;
+        // The garbage collector sees objects of a kind in order: once it has removed this one, it knows the one above.
+        let stray = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "none", "uid": "none"});
+        let stray = json!({"metadata": {"name": "stray", "ownerReferences": [stray]}});
+        admin.post(&maps, &stray).await?.code(201)?;
+        eventually(Duration::from_secs(30), || async {
+            admin.get(&format!("{maps}/stray")).await?.code(404).map(drop)
+        })
+        .await?;
         let deleted = admin.delete(&format!("{jobs}/j{query}")).await?;
         ensure!(
             deleted.warnings() == if query.is_empty() { vec![warning] } else { vec![] },

@@ -236,50 +236,9 @@ fn cell(path: Option<&JsonPath>, kind: &str, object: &Value, now: Timestamp) -> 
 /// Formats a value as a cell of type string: a string as it is, other values as Go prints them.
 fn text(value: &Value) -> String {
     match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(_) | Value::Object(_) => {
-            let mut json = String::new();
-            write_json(value, &mut json);
-            json
-        }
+        Value::Array(_) | Value::Object(_) => go::json(value),
         Value::Number(number) => go::json_number(number),
-        Value::Bool(bool) => bool.to_string(),
-    }
-}
-
-/// Writes JSON as Go does: with sorted keys, and `<`, `>` and `&` escaped.
-fn write_json(value: &Value, out: &mut String) {
-    match value {
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_json(item, out);
-            }
-            out.push(']');
-        }
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            out.push('{');
-            for (index, (key, item)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_json(&Value::from(key.as_str()), out);
-                out.push(':');
-                write_json(item, out);
-            }
-            out.push('}');
-        }
-        Value::Number(number) => out.push_str(&go::json_number(number)),
-        other => {
-            let json = other.to_string();
-            out.push_str(&json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
-        }
+        other => go::value(other),
     }
 }
 

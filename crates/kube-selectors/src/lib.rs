@@ -10,5 +10,5 @@ mod label;
 
 pub use error::ParseError;
 pub use field::FieldSelector;
-pub use json_path::{EvaluateError, JsonPath};
+pub use json_path::{EvaluateError, JsonPath, JsonPathTemplate};
 pub use label::{LabelSelector, Labels};

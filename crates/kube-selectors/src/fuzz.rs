@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{FieldSelector, JsonPath, LabelSelector};
+use crate::{FieldSelector, JsonPath, JsonPathTemplate, LabelSelector};
 
 /// A label selector prints as text that parses to the same selector, whether it was read from text or from JSON.
 pub fn label_selector(input: &[u8]) {
@@ -40,13 +40,20 @@ pub fn field_selector(input: &[u8]) {
     });
 }
 
-/// A path (the first line) finds the same values each time it is evaluated, in any JSON.
+/// A path or a template (the first line) has the same results each time it is evaluated, in any JSON.
 pub fn json_path(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let (path, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let Ok(path) = JsonPath::parse(path) else { return };
+    let (text, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let value = serde_json::from_str(rest).unwrap_or(Value::Object(Map::new()));
-    assert_eq!(path.find(&value), path.find(&value));
+    if let Ok(path) = JsonPath::parse(text) {
+        assert_eq!(path.find(&value), path.find(&value));
+    }
+    if let Ok(path) = JsonPath::parse_relaxed(text) {
+        assert_eq!(JsonPath::parse_relaxed(&path.to_string()), Ok(path));
+    }
+    if let Ok(template) = JsonPathTemplate::parse(text) {
+        assert_eq!(template.print(&value), template.print(&value));
+    }
 }
 
 #[cfg(test)]

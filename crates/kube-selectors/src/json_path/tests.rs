@@ -26,13 +26,12 @@ fn a_path_leads_to_values() {
         (".list[0,2]", json!([10, 30])),
         // kube-apiserver evaluates what follows the first action of a printer column, and ignores it.
         (".a.b}{.list", json!([1])),
-        ("", json!([])),
+        ("", json!([value])),
     ] {
-        let expected = if path.is_empty() { json!([value]) } else { expected };
         assert_eq!(find(path, &value), Ok(expected), "{path}");
     }
-    for path in [".list[3]", ".a[0]", ".list[", "[?(@.a", ".list[x]", "a", "."] {
-        assert_eq!(find(path, &value).is_err(), path != ".", "{path}");
+    for path in [".list[3]", ".a[0]", ".list[", "[?(@.a", ".list[x]", "a"] {
+        assert!(find(path, &value).is_err(), "{path}");
     }
 }
 

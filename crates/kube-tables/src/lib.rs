@@ -236,8 +236,8 @@ fn cell(path: Option<&JsonPath>, kind: &str, object: &Value, now: Timestamp) -> 
 /// Formats a value as a cell of type string: a string as it is, other values as Go prints them.
 fn text(value: &Value) -> String {
     match value {
+        Value::Null => "<no value>".to_owned(),
         Value::Array(_) | Value::Object(_) => go::json(value),
-        Value::Number(number) => go::json_number(number),
         other => go::value(other),
     }
 }

@@ -70,6 +70,23 @@ fn custom_cells_are_as_apiextensions_converts_them() {
 }
 
 #[test]
+fn custom_cells_print_numbers_and_null_as_a_template_does() {
+    let column = |kind: &str, path: &str| json!({"name": path, "type": kind, "jsonPath": path});
+    let columns = Columns::custom(Some(&json!([
+        column("string", ".null"),
+        column("string", ".f"),
+        column("number", ".f"),
+        column("string", ".s.*"),
+        column("string", ".l[?(@.n==2)].n"),
+        column("string", ".l[?(@.x[5])].n"),
+        column("string", ".a}{.f"),
+    ])));
+    let col = json!({"metadata": {"name": "x"}, "null": null, "f": 1_234_567.5, "s": "abc", "l": [{"n": 2, "x": []}]});
+    let expected = json!(["x", "<no value>", "1.2345675e+06", 1_234_567.5, "97", "2", "2", null]);
+    assert_eq!(cells(&columns, &col), expected);
+}
+
+#[test]
 fn a_custom_resource_without_columns_shows_its_age() {
     let columns = Columns::custom(None);
     assert_eq!(columns.definitions()[1]["name"], "Age");

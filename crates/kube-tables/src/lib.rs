@@ -5,7 +5,9 @@ mod builtin;
 mod cells;
 mod cluster;
 mod column;
+mod custom_columns;
 mod kinds;
+mod sort;
 
 use std::fmt;
 
@@ -15,6 +17,8 @@ use kube_validation::go;
 use serde_json::{Value, json};
 
 pub use self::age::human_duration;
+pub use self::custom_columns::{CustomColumns, CustomColumnsError};
+pub use self::sort::{SortBy, SortError};
 
 /// The columns of one resource in one version. Parsing a CRD's columns costs more than using them, so keep this value.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ mod churn;
 mod cluster;
 mod fill;
 mod machine;
+mod names;
 mod relist;
 mod sync;
 mod table;
@@ -39,6 +40,8 @@ enum Command {
     Relist(relist::Arguments),
     /// Measure the embedded API server: starts, creates, lists, watches, memory
     Api(api::Arguments),
+    /// Watch names with crdctl: its CPU beside that of kube-runtime's reflector
+    Names(names::Arguments),
     /// Start a server and keep it running until stdin is closed
     #[command(hide = true)]
     Serve {
@@ -52,6 +55,9 @@ enum Command {
     /// Measure one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
+    /// The other program of `names`
+    #[command(hide = true)]
+    NamesClient(names::ClientArguments),
     /// Measure the memory of `api`
     #[command(hide = true)]
     ApiMemory(api::MemoryArguments),
@@ -93,6 +99,8 @@ fn run() -> Result<()> {
         Command::ApiMemory(arguments) => block_on(api::memory(arguments)),
         Command::Relist(arguments) => block_on(relist::run(arguments)),
         Command::RelistClient(arguments) => block_on(relist::client(arguments)),
+        Command::Names(arguments) => block_on(names::run(arguments)),
+        Command::NamesClient(arguments) => block_on(names::client(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),
     }
 }

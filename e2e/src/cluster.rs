@@ -21,6 +21,7 @@ use crate::{
     owner::Owner,
     program,
     relay::Relay,
+    terminal,
 };
 
 /// Where a cluster comes from.
@@ -105,6 +106,9 @@ impl Cluster {
             && let Err(skipped) = go::binary().await?
         {
             return Ok(Err(skipped));
+        }
+        if needs.contains(&Need::Terminal) && !terminal::is_available() {
+            return Ok(Err(Skipped("there is no tmux".to_owned())));
         }
         if needs.contains(&Need::Nodes) && provider != Provider::Given {
             return Ok(Err(Skipped("there are no nodes: a kind or k3s cluster has them".to_owned())));

@@ -41,7 +41,16 @@ impl Crdctl {
     /// Fails if the program is missing or outdated and cannot be built.
     pub async fn new(home: &Path) -> Result<Crdctl> {
         let mut command = Command::new(binary().await?);
-        for variable in ["KUBECONFIG", "NAMESPACE", "POD_NAMESPACE", "RUST_LOG", "KUBERNETES_SERVICE_HOST"] {
+        for variable in [
+            "KUBECONFIG",
+            "NAMESPACE",
+            "POD_NAMESPACE",
+            "RUST_LOG",
+            "KUBERNETES_SERVICE_HOST",
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+        ] {
             command.env_remove(variable);
         }
         command.env("HOME", home).env("TMPDIR", home).current_dir(home).env("RUST_BACKTRACE", "0");
@@ -58,6 +67,11 @@ impl Crdctl {
     pub fn args(mut self, arguments: &str) -> Self {
         self.command.args(arguments.split_whitespace());
         self
+    }
+
+    /// Returns the command, to be run in another way.
+    pub fn into_command(self) -> Command {
+        self.command
     }
 
     /// Runs it to its end.

@@ -90,7 +90,8 @@ impl Given {
                 | Need::Nodes
                 | Need::Controllers
                 | Need::Kubectl
-                | Need::Go => None,
+                | Need::Go
+                | Need::Terminal => None,
             };
             if lacking.is_some() {
                 return Ok(lacking);

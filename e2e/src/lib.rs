@@ -34,6 +34,7 @@ mod programs;
 mod relay;
 mod runner;
 mod supervisor;
+pub mod terminal;
 
 pub use cluster::{Cluster, Provider};
 pub use eventually::eventually;

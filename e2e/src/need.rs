@@ -19,6 +19,8 @@ pub enum Need {
     Go,
     /// Runs pods with the image of crdctl.
     Nodes,
+    /// Runs programs in a real terminal, tmux.
+    Terminal,
     /// Uses the administrator's client certificate.
     Certificate,
     /// Relies on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.

@@ -1,6 +1,6 @@
 //! The command line, validated before anything is done.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -8,8 +8,10 @@ use clap::{
 };
 use clap_complete::Shell;
 use jiff::SignedDuration;
+use kube_selectors::JsonPathTemplate;
+use kube_tables::{CustomColumns, SortBy};
 
-use crate::stdio::say;
+use crate::{diff::Pattern, stdio::say};
 
 /// Watch Kubernetes resources through a cache, and manage the Blog CRD
 #[derive(Parser)]
@@ -52,7 +54,7 @@ pub(crate) enum Command {
 }
 
 /// The options that choose the cluster.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Cluster {
     /// The kubeconfig file to use, instead of KUBECONFIG and ~/.kube/config
     #[arg(long, global = true, value_name = "PATH", help_heading = "Cluster")]
@@ -68,17 +70,16 @@ pub(crate) struct Cluster {
 
 #[derive(Args)]
 pub(crate) struct WatchArgs {
-    /// A resource as kubectl takes it: blogs, blog, bl, Blog, blogs.web.helloworld, blogs.v1.web.helloworld,
-    /// or a single object: blog/NAME
-    #[arg(value_name = "RESOURCE[/NAME]")]
-    pub(crate) resource: String,
-    /// Watch only the object of this name
-    pub(crate) name: Option<String>,
+    /// What to watch, as kubectl takes it: TYPE[,TYPE...], TYPE NAME..., or TYPE/NAME...
+    ///
+    /// A type is blogs, blog, bl, Blog, blogs.web.helloworld, blogs.v1.web.helloworld, or a category such as `all`
+    #[arg(value_name = "RESOURCE", required = true)]
+    pub(crate) resources: Vec<String>,
     /// The namespace to watch (default: the environment variable NAMESPACE, then the context's, then `default`)
     #[arg(short, long, value_parser = namespace)]
     pub(crate) namespace: Option<String>,
     /// Watch all namespaces
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
     /// Watch only objects whose labels match, such as app=blog,tier!=test or 'app in (a, b)'
     #[arg(short = 'l', long, value_name = "LABELS", value_parser = label_selector)]
@@ -86,6 +87,12 @@ pub(crate) struct WatchArgs {
     /// Watch only objects whose fields match, such as metadata.name=blog-sample
     #[arg(long, value_name = "FIELDS", value_parser = field_selector)]
     pub(crate) field_selector: Option<String>,
+    /// Also print the Events about the objects
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Sort the objects of the first list by this field, such as .metadata.creationTimestamp
+    #[arg(long, value_name = "JSONPATH", value_parser = sort_by)]
+    pub(crate) sort_by: Option<SortBy>,
     /// Also print the names in the cache at this interval, such as 5s; 0 turns this off
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) every: Option<Duration>,
@@ -98,18 +105,43 @@ pub(crate) struct WatchArgs {
 }
 
 /// How changes are printed.
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone)]
 pub(crate) struct OutputArgs {
-    /// table: one line per change; wide: the same with all columns of the resource; name: one name per line;
-    /// json: one JSON object per line; yaml: one document per change
-    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    /// table, wide, name, json, yaml, jsonpath=TEMPLATE, jsonpath-file=FILE, custom-columns=SPEC or
+    /// custom-columns-file=FILE
+    ///
+    /// table: a line per change, with the columns that `kubectl get` shows; wide: with all columns; name: one name per line;
+    /// json: one JSON object per line; yaml: one document per change; the others as kubectl has them
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table", value_parser = Format::parse)]
     pub(crate) format: Format,
+    /// Print what changed: each field with its old and new value, or a unified diff of the YAML. auto: paths on a terminal
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "paths")]
+    pub(crate) diff: Diff,
+    /// Leave out changes of this field and all below it, such as status.conditions[*].lastHeartbeatTime; changes of nothing
+    /// else are not printed. Repeatable
+    #[arg(long, value_name = "PATH", value_parser = Pattern::parse)]
+    pub(crate) ignore: Vec<Pattern>,
+    /// Print who made each change: the field manager, and the subresource
+    #[arg(long)]
+    pub(crate) by: bool,
+    /// Print when each line was received; relative: since the start
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "local")]
+    pub(crate) timestamps: Option<Timestamps>,
+    /// Add a column with the value of each of these labels
+    #[arg(short = 'L', long, value_name = "LABEL", value_delimiter = ',')]
+    pub(crate) label_columns: Vec<String>,
+    /// Add a column with all labels
+    #[arg(long)]
+    pub(crate) show_labels: bool,
     /// Do not print the column names
     #[arg(long)]
     pub(crate) no_headers: bool,
     /// Print only changes, not the objects that exist at the start
     #[arg(long)]
     pub(crate) watch_only: bool,
+    /// Color the output. auto: on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE colors a pipe, too
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: Color,
 }
 
 #[cfg(feature = "server")]
@@ -162,14 +194,81 @@ pub(crate) enum CrdCommand {
     Check,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+/// The value of `-o`.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Format {
-    #[default]
     Table,
     Wide,
     Name,
     Json,
     Yaml,
+    JsonPath(JsonPathTemplate),
+    CustomColumns(CustomColumns),
+}
+
+impl Format {
+    /// The formats, for help and completion. Those that end with `=` take a value.
+    pub(crate) const NAMES: [&str; 9] = [
+        "table",
+        "wide",
+        "name",
+        "json",
+        "yaml",
+        "jsonpath=",
+        "jsonpath-file=",
+        "custom-columns=",
+        "custom-columns-file=",
+    ];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let read =
+            |path: &str| fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"));
+        let template =
+            |text: &str| JsonPathTemplate::parse(text).map(Self::JsonPath).map_err(|error| error.to_string());
+        match text.split_once('=') {
+            None => Ok(match text {
+                "table" => Self::Table,
+                "wide" => Self::Wide,
+                "name" => Self::Name,
+                "json" => Self::Json,
+                "yaml" => Self::Yaml,
+                _ => return Err(format!("it is none of {}", Self::NAMES.join(", "))),
+            }),
+            Some(("jsonpath", text)) => template(text),
+            Some(("jsonpath-file", path)) => template(&read(path)?),
+            Some(("custom-columns", spec)) => {
+                CustomColumns::parse(spec).map(Self::CustomColumns).map_err(|error| error.to_string())
+            }
+            Some(("custom-columns-file", path)) => CustomColumns::from_file_text(&read(path)?)
+                .map(Self::CustomColumns)
+                .map_err(|error| error.to_string()),
+            Some(_) => Err(format!("it is none of {}", Self::NAMES.join(", "))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Diff {
+    #[default]
+    Auto,
+    None,
+    Paths,
+    Unified,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Timestamps {
+    Local,
+    Utc,
+    Relative,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -247,6 +346,10 @@ fn namespace(text: &str) -> Result<String, String> {
 fn label_selector(text: &str) -> Result<String, String> {
     kube_selectors::LabelSelector::parse(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
+}
+
+fn sort_by(text: &str) -> Result<SortBy, String> {
+    SortBy::parse(text).map_err(|error| error.to_string())
 }
 
 fn field_selector(text: &str) -> Result<String, String> {

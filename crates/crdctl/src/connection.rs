@@ -19,6 +19,8 @@ pub(crate) struct Connection {
     pub(crate) server: String,
     /// The default namespace.
     pub(crate) namespace: String,
+    /// The name of its context. `None` in a pod.
+    pub(crate) context: Option<String>,
     limit: Limit,
 }
 
@@ -41,12 +43,25 @@ impl Connection {
             client: resolved.client().map_err(explain::configuration)?,
             server: resolved.report().server.value.clone(),
             namespace: config::namespace_variable().unwrap_or_else(|| resolved.namespace().to_owned()),
+            context: resolved.report().context.as_ref().map(|context| context.value.clone()),
             limit: match cluster.request_timeout {
                 None => Limit::Start,
                 Some(Duration::ZERO) => Limit::Never,
                 Some(limit) => Limit::Chosen(limit),
             },
         })
+    }
+
+    /// Prepares a client for each of the contexts that `--context a,b` names.
+    pub(crate) fn each(cluster: &Cluster) -> Result<Vec<Self>> {
+        match &cluster.context {
+            Some(names) if names.contains(',') => {
+                let with =
+                    |name: &str| Self::new(&Cluster { context: Some(name.to_owned()), ..cluster.clone() });
+                names.split(',').filter(|name| !name.is_empty()).map(with).collect()
+            }
+            _ => Ok(vec![Self::new(cluster)?]),
+        }
     }
 
     /// Awaits a request within the limit, and explains its error.

@@ -13,9 +13,11 @@ use crate::{
     connection::Connection,
     crd,
     kubeconfig_out::{KubeconfigFile, Lifetime},
+    output::Output,
     resource::Request,
     serve::{listen, welcome},
     shutdown,
+    terminal::Terminal,
     watch::{self, Target},
 };
 
@@ -45,16 +47,20 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
         let blogs: Api<Blog> = Api::namespaced(connection.client.clone(), NAMESPACE);
         connection.ask("create blog-sample", blogs.create(&PostParams::default(), &blog)).await?;
     }
+    let terminal = Terminal::stdout(args.output.color);
     let target = Target {
-        request: Request { resource: Blog::crd_name().into(), name: None },
+        requests: vec![Request { resource: Blog::crd_name().into(), name: None }],
         namespace: Some(NAMESPACE.into()),
+        all_namespaces: false,
         labels: None,
         fields: None,
+        events: false,
+        sort_by: None,
         every: Some(args.every),
         health: None,
-        output: args.output,
+        output: Output::new(args.output, terminal),
     };
-    let code = watch::watch(connection, target, stop).await;
+    let code = watch::watch(vec![connection], target, stop).await;
     endpoint.stop().await;
     code
 }

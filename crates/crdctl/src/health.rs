@@ -33,15 +33,15 @@ const CONNECTION: Duration = Duration::from_secs(2);
 /// The maximum size of a request's head.
 const REQUEST: usize = 8 * 1024;
 
-/// The listening socket, and the informer that the answers describe.
+/// The listening socket, and the informers that the answers describe.
 pub(crate) struct Health {
     listener: TcpListener,
     followed: Arc<OnceLock<Followed>>,
 }
 
-/// The state and the metrics of the informer.
+/// The state and the metrics of the informers.
 struct Followed {
-    status: watch::Receiver<Status>,
+    statuses: Vec<watch::Receiver<Status>>,
     metrics: Registry,
 }
 
@@ -53,12 +53,12 @@ impl Health {
         Ok(Self { listener, followed: Arc::default() })
     }
 
-    /// Reports the state and the metrics of an informer from now on. Before that, `/readyz` is 503.
-    pub(crate) fn follow(&self, informers: &Informers, status: watch::Receiver<Status>) {
+    /// Reports the state and the metrics of informers from now on. Before that, `/readyz` is 503.
+    pub(crate) fn follow(&self, informers: &Informers, statuses: Vec<watch::Receiver<Status>>) {
         let mut metrics = Registry::default();
         informers.register_metrics(&mut metrics);
-        // There is one informer, and this is called once.
-        let _ = self.followed.set(Followed { status, metrics });
+        // This is called once.
+        let _ = self.followed.set(Followed { statuses, metrics });
     }
 
     /// Answers requests for as long as it is polled.
@@ -113,7 +113,7 @@ fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCo
     }
     match path {
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => match unready(followed.map(|followed| followed.status.borrow().clone()).as_ref()) {
+        "/readyz" => match unready(followed) {
             None => (StatusCode::OK, TEXT, "ok\n".to_owned()),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {reason}\n")),
         },
@@ -129,9 +129,13 @@ fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCo
     }
 }
 
-/// Returns why reads of the cache cannot be trusted. `None` if they can.
-fn unready(status: Option<&Status>) -> Option<&'static str> {
-    let Some(status) = status else { return Some("the resource type is being looked up") };
+/// Returns why reads of the caches cannot be trusted. `None` if they can.
+fn unready(followed: Option<&Followed>) -> Option<&'static str> {
+    let Some(followed) = followed else { return Some("the resource type is being looked up") };
+    followed.statuses.iter().find_map(|status| untrusted(&status.borrow()))
+}
+
+fn untrusted(status: &Status) -> Option<&'static str> {
     match status.phase {
         Phase::Stopped => Some("the informer has ended"),
         // The cache is empty then, which is correct but useless.
@@ -221,7 +225,7 @@ mod tests {
         let informer = informers.typed::<ConfigMap>().stale_after(Duration::from_millis(200)).start();
         let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = health.listener.local_addr().unwrap();
-        health.follow(&informers, informer.status());
+        health.follow(&informers, vec![informer.status()]);
         let ready = async || ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let asked = async {
             informer.synced().await.unwrap();

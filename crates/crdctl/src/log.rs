@@ -5,8 +5,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::cli::LogFormat;
 
-/// Failed requests are reported once, by their caller; kube's client would log each of them, too.
-const DEFAULT: &str = "info,kube_client=off";
+/// Failed requests are reported once, by their caller, and what happens to a watch in a notice.
+const DEFAULT: &str = "info,kube_client=off,kube_informer=off";
 
 /// Starts logging. Fails if `RUST_LOG` cannot be parsed.
 pub(crate) fn start(format: LogFormat) -> Result<()> {

@@ -2,24 +2,30 @@
 //! to try it on. See `crdctl --help`.
 
 mod cli;
-mod columns;
 mod config;
 mod connection;
 mod crd;
 #[cfg(feature = "server")]
 mod demo;
+mod diff;
 mod explain;
+mod field_path;
 mod generate;
 mod health;
 #[cfg(feature = "server")]
 mod kubeconfig_out;
 mod log;
+mod managed_fields;
+mod merge_keys;
+mod notices;
 mod output;
 mod resource;
+mod rows;
 #[cfg(feature = "server")]
 mod serve;
 mod shutdown;
 mod stdio;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;

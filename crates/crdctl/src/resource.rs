@@ -15,7 +15,7 @@ use kube::{
     },
 };
 
-/// The user's request: a resource type and, optionally, one object of it.
+/// A part of the user's request: a resource type or category and, optionally, one object of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) resource: String,
@@ -23,29 +23,56 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Parses `RESOURCE`, `RESOURCE NAME` or `RESOURCE/NAME`.
-    pub(crate) fn parse(resource: &str, name: Option<&str>) -> Result<Self, String> {
-        let (resource, name) = match (resource.split_once('/'), name) {
-            (None, name) => (resource, name),
-            (Some((resource, name)), None) => (resource, Some(name)),
-            (Some(_), Some(name)) => {
-                return Err(format!("`{resource}` names an object, and so does `{name}`"));
+    /// Parses what kubectl takes: `TYPE[,TYPE...]`, `TYPE[,TYPE...] NAME...` or `TYPE/NAME...`.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Vec<Self>, String> {
+        const FORMS: &str = "a resource is written TYPE[,TYPE...], TYPE NAME... or TYPE/NAME...";
+        let new = |resource: &str, name: Option<&str>| {
+            let name = name.map(object_name).transpose()?;
+            let resource = resource.to_owned();
+            if resource.is_empty() || resource.contains('/') {
+                Err(FORMS.to_owned())
+            } else {
+                Ok(Self { resource, name })
             }
         };
-        if resource.is_empty() || name.is_some_and(|name| name.is_empty() || name.contains('/')) {
-            return Err("a resource is written RESOURCE, RESOURCE NAME or RESOURCE/NAME".into());
+        let mut requests = Vec::new();
+        if arguments.iter().any(|argument| argument.contains('/')) {
+            for argument in arguments {
+                let Some((resource, name)) = argument.split_once('/') else {
+                    return Err(format!("`{argument}` names no object, but others do; {FORMS}"));
+                };
+                if resource.contains(',') {
+                    return Err(FORMS.to_owned());
+                }
+                requests.push(new(resource, Some(name))?);
+            }
+        } else if let Some((resources, names)) = arguments.split_first() {
+            for resource in resources.split(',') {
+                if names.is_empty() {
+                    requests.push(new(resource, None)?);
+                }
+                for name in names {
+                    requests.push(new(resource, Some(name))?);
+                }
+            }
         }
-        // Characters that no object's name has (apimachinery's `ValidatePathSegmentName`), or that have a meaning in a
-        // selector.
-        let odd = |c: char| c.is_control() || c.is_whitespace() || "%,=\\".contains(c);
-        if let Some(name) = name.filter(|name| name.contains(odd) || [".", ".."].contains(name)) {
-            return Err(format!("`{name}` cannot be the name of an object"));
+        let mut unique: Vec<Self> = Vec::new();
+        for request in requests {
+            if !unique.contains(&request) {
+                unique.push(request);
+            }
         }
-        if resource.contains(',') {
-            return Err(format!("`{resource}` names several resource types, but only one can be watched"));
-        }
-        Ok(Self { resource: resource.to_owned(), name: name.map(str::to_owned) })
+        Ok(unique)
     }
+}
+
+fn object_name(name: &str) -> Result<String, String> {
+    // Characters that no object's name has (apimachinery's `ValidatePathSegmentName`), or that have a meaning in a selector.
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "%,=\\/".contains(c);
+    if name.is_empty() || name.contains(odd) || [".", ".."].contains(&name) {
+        return Err(format!("`{name}` cannot be the name of an object"));
+    }
+    Ok(name.to_owned())
 }
 
 /// A resource type that the server serves.
@@ -55,10 +82,38 @@ pub(crate) struct ResourceType {
     pub(crate) namespaced: bool,
     singular: String,
     short_names: Vec<String>,
+    categories: Vec<String>,
     verbs: Vec<String>,
 }
 
 impl ResourceType {
+    /// The Events about other objects.
+    pub(crate) fn events() -> Self {
+        Self {
+            api: ApiResource {
+                group: String::new(),
+                version: "v1".into(),
+                api_version: "v1".into(),
+                kind: "Event".into(),
+                plural: "events".into(),
+            },
+            namespaced: true,
+            singular: "event".into(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            verbs: Vec::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(group: &str, version: &str, kind: &str) -> Self {
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let (group, version, kind) = (group.to_owned(), version.to_owned(), kind.to_owned());
+        let singular = kind.to_lowercase();
+        let api = ApiResource { group, version, api_version, kind, plural: format!("{singular}s") };
+        Self { api, singular, ..Self::events() }
+    }
+
     /// Returns the type as kubectl prints it before an object's name: `blog.web.helloworld`, `pod`.
     pub(crate) fn qualified_singular(&self) -> String {
         let name =
@@ -93,18 +148,35 @@ impl Discovered {
         Self { types }
     }
 
-    /// Returns the type that `asked` names. Fails if there is none, or if it cannot be listed and watched.
-    pub(crate) fn watchable(&self, asked: &str) -> Result<&ResourceType> {
-        let Some(found) = self.find(asked) else {
-            bail!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked))
-        };
-        match ["list", "watch"].into_iter().find(|verb| !found.allows(verb)) {
-            Some(verb) => bail!(
-                "{} cannot be watched: the server does not allow {verb} on it",
-                found.qualified_plural()
-            ),
-            None => Ok(found),
+    /// Returns the type that `asked` names, or the types of the category. Fails if there is none, or if it cannot be listed
+    /// and watched.
+    pub(crate) fn watchable(&self, asked: &str) -> Result<Vec<&ResourceType>> {
+        let missing = |found: &ResourceType| ["list", "watch"].into_iter().find(|verb| !found.allows(verb));
+        if let Some(found) = self.find(asked) {
+            return match missing(found) {
+                Some(verb) => bail!(
+                    "{} cannot be watched: the server does not allow {verb} on it",
+                    found.qualified_plural()
+                ),
+                None => Ok(vec![found]),
+            };
         }
+        let category = asked.to_lowercase();
+        let is_in = |found: &&ResourceType| found.categories.contains(&category) && missing(found).is_none();
+        let mut types: Vec<&ResourceType> = Vec::new();
+        for found in self.types.iter().filter(is_in) {
+            // A type is served in several versions; the first is preferred.
+            if !types
+                .iter()
+                .any(|known| known.api.group == found.api.group && known.api.plural == found.api.plural)
+            {
+                types.push(found);
+            }
+        }
+        if types.is_empty() {
+            bail!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked));
+        }
+        Ok(types)
     }
 
     fn find(&self, asked: &str) -> Option<&ResourceType> {
@@ -186,6 +258,7 @@ fn types_of_version(group: &str, version: APIVersionDiscovery) -> Vec<ResourceTy
             namespaced: resource.scope.as_deref() == Some("Namespaced"),
             singular: resource.singular_resource.unwrap_or_default(),
             short_names: resource.short_names,
+            categories: resource.categories,
             verbs: resource.verbs,
         })
     };
@@ -206,6 +279,7 @@ mod tests {
                 "scope": "Namespaced",
                 "singularResource": kind.to_lowercase(),
                 "shortNames": short,
+                "categories": if plural == "blogs" || plural == "configmaps" { vec!["all"] } else { vec![] },
                 "verbs": verbs,
             })
         };
@@ -248,8 +322,19 @@ mod tests {
             ("events.events.k8s.io", "events.events.k8s.io"),
             ("events.v1.events.k8s.io", "events.events.k8s.io"),
         ] {
-            assert_eq!(discovered.watchable(asked).unwrap().qualified_plural(), found, "{asked}");
+            let types = discovered.watchable(asked).unwrap();
+            assert_eq!(types.iter().map(|t| t.qualified_plural()).collect::<Vec<_>>(), [found], "{asked}");
         }
+    }
+
+    #[test]
+    fn a_category_is_all_its_types() {
+        let discovered = discovered();
+        let all = discovered.watchable("all").unwrap();
+        assert_eq!(
+            all.iter().map(|t| t.qualified_plural()).collect::<Vec<_>>(),
+            ["configmaps", "blogs.web.helloworld"]
+        );
     }
 
     #[test]
@@ -280,22 +365,41 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_named_after_a_slash_or_a_space() {
-        let named =
-            |resource: &str, name: &str| Request { resource: resource.into(), name: Some(name.into()) };
-        assert_eq!(Request::parse("blog/a", None), Ok(named("blog", "a")));
-        assert_eq!(Request::parse("blog", Some("a")), Ok(named("blog", "a")));
-        for (resource, name) in [
-            ("blog/a", Some("b")),
-            ("/a", None),
-            ("blog/", None),
-            ("a,b", None),
-            ("a/b/c", None),
-            ("a", Some("b,c=d")),
-            ("a", Some("ä ö")),
-            ("a", Some("..")),
+    fn resources_and_names_are_written_as_for_kubectl() {
+        let parse = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            let requests = Request::parse(&arguments)?;
+            let shown = |request: &Request| match &request.name {
+                Some(name) => format!("{}/{name}", request.resource),
+                None => request.resource.clone(),
+            };
+            Ok::<_, String>(requests.iter().map(shown).collect::<Vec<_>>().join(" "))
+        };
+        for (arguments, requests) in [
+            (&["blogs"][..], "blogs"),
+            (&["blogs,cm"], "blogs cm"),
+            (&["blog", "a"], "blog/a"),
+            (&["blog", "a", "b", "a"], "blog/a blog/b"),
+            (&["blogs,cm", "a"], "blogs/a cm/a"),
+            (&["blog/a"], "blog/a"),
+            (&["blog/a", "cm/b"], "blog/a cm/b"),
         ] {
-            assert!(Request::parse(resource, name).is_err(), "{resource} {name:?}");
+            assert_eq!(parse(arguments).as_deref(), Ok(requests), "{arguments:?}");
+        }
+        for wrong in [
+            &["blog/a", "b"][..],
+            &["/a"],
+            &["blog/"],
+            &["a,"],
+            &["a/b/c"],
+            &["a,b/c"],
+            &["a", ""],
+            &["a", "b,c=d"],
+            &["a", "ä ö"],
+            &["a", ".."],
+            &[""],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }
 }

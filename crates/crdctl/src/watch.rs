@@ -1,62 +1,78 @@
-//! `crdctl watch`: prints the events of an informer.
+//! `crdctl watch`: prints the events of informers.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::core::DynamicObject;
-use kube_informer::{Change, Compact, Event, Informer, Informers, ObjectKey};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use futures_util::{Stream, StreamExt as _, future::join_all, stream, stream::select_all};
+use kube_informer::{Change, Event, Informer, Informers, ObjectKey, Status};
+use kube_tables::SortBy;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{Cluster, OutputArgs, WatchArgs},
+    cli::{Cluster, WatchArgs},
     connection::Connection,
+    diff::{Guessed, MergeKeys},
+    explain,
     health::Health,
-    output::{Line, Printer, Writer},
+    merge_keys::SchemaKeys,
+    notices::{Notices, notice},
+    output::{self, Line, Output, Printer, Scope, Stored, Writer},
     resource::{Discovered, Request, ResourceType},
+    rows::{self, Collection, Form, Include, Rows},
     shutdown,
+    terminal::Terminal,
 };
-
-/// The objects in the cache. A decoded `DynamicObject` is many times as large, and is needed only when it is printed.
-type Stored = Compact<DynamicObject>;
 
 /// What to watch, and how to print it.
 pub(crate) struct Target {
-    pub(crate) request: Request,
-    /// `None`: all namespaces.
+    pub(crate) requests: Vec<Request>,
+    /// The namespace of each connection. `None`: all namespaces.
     pub(crate) namespace: Option<String>,
+    pub(crate) all_namespaces: bool,
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<String>,
+    pub(crate) events: bool,
+    pub(crate) sort_by: Option<SortBy>,
     pub(crate) every: Option<Duration>,
     pub(crate) health: Option<SocketAddr>,
-    pub(crate) output: OutputArgs,
+    pub(crate) output: Output,
 }
 
 /// Runs `crdctl watch`.
 pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> {
-    let request = match Request::parse(&args.resource, args.name.as_deref()) {
-        Ok(request) => request,
+    let requests = match Request::parse(&args.resources) {
+        Ok(requests) => requests,
         Err(problem) => return Ok(crate::cli::wrong_usage(&problem)),
     };
-    let connection = Connection::new(cluster)?;
-    let chosen = args.namespace.filter(|namespace| !namespace.is_empty());
-    let namespace = (!args.all_namespaces).then(|| chosen.unwrap_or_else(|| connection.namespace.clone()));
+    let connections = Connection::each(cluster)?;
+    if args.health_addr.is_some() && connections.len() > 1 {
+        return Ok(crate::cli::wrong_usage("--health-addr needs a single context"));
+    }
+    let terminal = Terminal::stdout(args.output.color);
     let target = Target {
-        request,
-        namespace,
+        requests,
+        namespace: args.namespace.filter(|namespace| !namespace.is_empty()),
+        all_namespaces: args.all_namespaces,
         labels: args.selector,
         fields: args.field_selector,
+        events: args.events,
+        sort_by: args.sort_by,
         every: args.every,
         health: args.health_addr,
-        output: args.output,
+        output: Output::new(args.output, terminal),
     };
     let stop = CancellationToken::new();
-    shutdown::until_signal(stop.clone(), watch(connection, target, stop)).await
+    shutdown::until_signal(stop.clone(), watch(connections, target, stop)).await
 }
 
 /// Watches until `stop` is cancelled or stdout is closed, and serves the health endpoints meanwhile.
 pub(crate) async fn watch(
-    connection: Connection,
+    connections: Vec<Connection>,
     target: Target,
     stop: CancellationToken,
 ) -> Result<ExitCode> {
@@ -65,7 +81,7 @@ pub(crate) async fn watch(
         None => None,
     };
     // Boxed because it is large, and would make the futures around it large, too.
-    let followed = Box::pin(follow_to_the_end(connection, target, stop, health.as_ref()));
+    let followed = Box::pin(follow_to_the_end(connections, target, stop, health.as_ref()));
     let Some(health) = &health else { return followed.await };
     tokio::select! {
         ended = followed => ended,
@@ -74,64 +90,367 @@ pub(crate) async fn watch(
 }
 
 async fn follow_to_the_end(
-    connection: Connection,
+    connections: Vec<Connection>,
     target: Target,
     stop: CancellationToken,
     health: Option<&Health>,
 ) -> Result<ExitCode> {
-    let started = async {
-        let resource = discover(&connection, &target.request.resource).await?;
-        let printer = Printer::new(&connection, &resource, target.output).await?;
-        let informers = Informers::new(connection.client.clone());
-        let informer = start(&informers, &resource, &target);
-        if let Some(health) = health {
-            health.follow(&informers, informer.status());
-        }
-        let action = format!("watch {}", resource.qualified_plural());
-        connection.first_list(&action, &informer).await?;
-        anyhow::Ok((informer, resource, printer))
-    };
-    let (informer, resource, mut printer) = tokio::select! {
+    let mut watched = tokio::select! {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
-        started = started => started?,
+        started = Watched::start(&connections, target, health) => started?,
     };
     let writer = Writer::stdout().context("starting the thread that writes to stdout")?;
     tokio::select! {
         () = stop.cancelled() => {}
         () = writer.closed() => {}
-        followed = follow(&informer, &target, &resource, &mut printer, &writer) => followed?,
+        followed = watched.follow(&writer) => followed?,
     }
-    drop(informer);
+    drop(watched);
     writer.finish().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events until stdout is closed or the informer ends.
-async fn follow(
-    informer: &Informer<Stored>,
-    target: &Target,
-    resource: &ResourceType,
-    printer: &mut Printer,
-    writer: &Writer,
-) -> Result<()> {
-    let mut events = informer.subscribe();
-    let every = target.every.filter(|every| !every.is_zero());
-    let mut ticks = every.map(|every| {
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        ticks
-    });
-    loop {
-        let text = tokio::select! {
-            event = events.next() => match event {
-                None => return Ok(()),
-                Some(event) => printed(&event, target.output.watch_only, printer)?,
-            },
-            () = tick(&mut ticks) => printer.print(&Line::Cached(&names(informer, target, resource))),
-        };
-        if writer.write(text).await.is_err() {
-            return Ok(());
+/// The watches, and how their events are printed.
+struct Watched {
+    output: Arc<Output>,
+    scope: Scope,
+    sort_by: Option<SortBy>,
+    every: Option<Duration>,
+    /// One for each type.
+    printers: Vec<Printer>,
+    sources: Vec<Source>,
+    notices: Vec<Notices>,
+}
+
+/// One watch.
+struct Source {
+    /// The index of the connection.
+    connection: usize,
+    /// The name of the context, if several are watched.
+    context: Option<String>,
+    resource: ResourceType,
+    /// The name of the object, if it is a single one.
+    name: Option<String>,
+    informer: Informer<Stored>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    /// Its objects are printed by this printer.
+    Objects(usize),
+    /// Its objects are the Events about the others.
+    Events,
+}
+
+/// What a source has to say.
+enum Heard {
+    Event(usize, Event<Stored>),
+    Status(usize, Status),
+}
+
+impl Watched {
+    /// Starts the watches, and waits for their first lists.
+    async fn start(connections: &[Connection], target: Target, health: Option<&Health>) -> Result<Self> {
+        let mut wanted = Vec::new();
+        for (place, connection) in connections.iter().enumerate() {
+            let discovered = discover(connection).await?;
+            for request in &target.requests {
+                for resource in discovered.watchable(&request.resource)? {
+                    wanted.push((place, resource.clone(), request.name.clone()));
+                }
+            }
         }
+        let mut types: Vec<ResourceType> = Vec::new();
+        for (_, resource, _) in &wanted {
+            if !types.iter().any(|known| known.api == resource.api) {
+                types.push(resource.clone());
+            }
+        }
+        let scope = Scope {
+            contexts: connections.len() > 1,
+            namespaces: target.all_namespaces,
+            types: types.len() > 1,
+        };
+        let output = Arc::new(target.output);
+        let include =
+            if output.compares() || target.sort_by.is_some() { Include::Object } else { Include::Metadata };
+        let rows: Vec<Rows> = types.iter().map(|_| Rows::default()).collect();
+        let forms = types.iter().zip(&rows).filter_map(|(resource, rows)| {
+            let form = if output.has_rows() {
+                Form::Rows(rows.clone(), include)
+            } else if output.has_names_only() && target.sort_by.is_none() {
+                Form::Metadata
+            } else {
+                return None;
+            };
+            Some(Collection::new(&resource.api, form))
+        });
+        let collections: Vec<Collection> = forms.collect();
+
+        let mut printers = Vec::new();
+        for (resource, rows) in types.iter().zip(&rows) {
+            let schema = match connections.first().filter(|_| output.compares()) {
+                Some(connection) => SchemaKeys::of(connection, resource).await,
+                None => None,
+            };
+            let keys: Box<dyn MergeKeys + Send + Sync> = match schema {
+                Some(schema) => Box::new(schema),
+                None => Box::new(Guessed),
+            };
+            printers.push(Printer::new(&output, resource, scope, rows.clone(), keys));
+        }
+
+        let informers: Vec<Informers> = connections
+            .iter()
+            .map(|connection| Informers::new(rows::client(&connection.client, collections.clone())))
+            .collect();
+        let mut sources = Vec::new();
+        for (place, resource, name) in wanted {
+            let connection = &connections[place];
+            let mut builder = informers[place].dynamic(&resource.api).compact();
+            let namespace = target.namespace.as_deref().unwrap_or(&connection.namespace);
+            if resource.namespaced && !target.all_namespaces {
+                builder = builder.namespace(namespace);
+            }
+            if let Some(labels) = &target.labels {
+                builder = builder.label_selector(labels);
+            }
+            if let Some(fields) = selected_fields(target.fields.as_deref(), name.as_deref()) {
+                builder = builder.field_selector(&fields);
+            }
+            if output.needs_managed_fields() {
+                builder = builder.keep_managed_fields();
+            }
+            let printer = types.iter().position(|known| known.api == resource.api).unwrap_or_default();
+            sources.push(Source {
+                connection: place,
+                context: connection.context.clone().filter(|_| scope.contexts),
+                resource,
+                name,
+                informer: builder.start(),
+                role: Role::Objects(printer),
+            });
+        }
+        if target.events {
+            for (place, connection) in connections.iter().enumerate() {
+                let resource = ResourceType::events();
+                let mut builder = informers[place].dynamic(&resource.api).compact();
+                if !target.all_namespaces {
+                    builder = builder.namespace(target.namespace.as_deref().unwrap_or(&connection.namespace));
+                }
+                sources.push(Source {
+                    connection: place,
+                    context: connection.context.clone().filter(|_| scope.contexts),
+                    resource,
+                    name: None,
+                    informer: builder.start(),
+                    role: Role::Events,
+                });
+            }
+        }
+        if let (Some(health), Some(informers)) = (health, informers.first()) {
+            health.follow(informers, sources.iter().map(|source| source.informer.status()).collect());
+        }
+        let sources = first_lists(connections, sources).await?;
+        let notices = connections
+            .iter()
+            .map(|connection| Notices::new(connection.context.clone().filter(|_| scope.contexts)));
+        let notices = notices.collect();
+        Ok(Self { output, scope, sort_by: target.sort_by, every: target.every, printers, sources, notices })
+    }
+
+    /// Prints the first lists, then events until stdout is closed or the informers end.
+    async fn follow(&mut self, writer: &Writer) -> Result<()> {
+        let mut subscriptions = Vec::new();
+        for printer in 0..self.printers.len() {
+            let mut initial = Vec::new();
+            let mut synced = Vec::new();
+            for (place, source) in self.sources.iter().enumerate() {
+                if source.role != Role::Objects(printer) {
+                    continue;
+                }
+                let mut subscription = source.informer.subscribe();
+                while let Some(event) = subscription.next().await {
+                    match event {
+                        Event::Change(change) => initial.push((place, change)),
+                        Event::Synced { count, resource_version } => {
+                            let version =
+                                resource_version.map(|version| version.to_string()).unwrap_or_default();
+                            synced.push((place, count, version));
+                            break;
+                        }
+                        _ => {}
+                    }
+                }
+                subscriptions.push((place, subscription));
+            }
+            let mut text = self.first(printer, initial)?;
+            for (place, count, version) in synced {
+                text +=
+                    &self.printers[printer].synced(self.sources[place].context.as_deref(), count, &version);
+            }
+            if writer.write(text).await.is_err() {
+                return Ok(());
+            }
+        }
+        for (place, source) in
+            self.sources.iter().enumerate().filter(|(_, source)| source.role == Role::Events)
+        {
+            subscriptions.push((place, source.informer.subscribe()));
+        }
+        self.name_the_missing();
+        self.follow_events(subscriptions, writer).await
+    }
+
+    async fn follow_events(
+        &mut self,
+        subscriptions: Vec<(usize, kube_informer::Subscription<Stored>)>,
+        writer: &Writer,
+    ) -> Result<()> {
+        let events = subscriptions
+            .into_iter()
+            .map(|(place, subscription)| subscription.map(move |event| Heard::Event(place, event)).boxed());
+        let mut places = Vec::new();
+        for source in &self.sources {
+            places.push(self.notices[source.connection].add(source.resource.qualified_plural()));
+        }
+        let statuses = self.sources.iter().enumerate().map(|(place, source)| {
+            statuses(source.informer.status()).map(move |status| Heard::Status(place, status)).boxed()
+        });
+        // Statuses never end before their informer, whose events do.
+        let mut heard = select_all(events.chain(statuses));
+        let every = self.every.filter(|every| !every.is_zero());
+        let mut ticks = every.map(|every| {
+            let mut ticks = interval_at(Instant::now() + every, every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks
+        });
+        loop {
+            let text = tokio::select! {
+                heard = heard.next() => match heard {
+                    None => return Ok(()),
+                    Some(Heard::Event(place, event)) => self.printed(place, &event),
+                    Some(Heard::Status(place, status)) => {
+                        let connection = self.sources[place].connection;
+                        let now = std::time::Instant::now();
+                        let said = self.notices[connection].on_status(places[place], &status, now);
+                        said.iter().for_each(|text| notice(text));
+                        continue;
+                    }
+                },
+                () = tick(&mut ticks) => self.output.cached(&self.names()),
+            };
+            if writer.write(text).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Renders the objects of the first list of a type.
+    fn first(&mut self, printer: usize, mut initial: Vec<(usize, Change<Stored>)>) -> Result<String> {
+        if let Some(sort_by) = &self.sort_by {
+            let objects = initial
+                .into_iter()
+                .map(|(place, change)| (output::json_of(change.object()), (place, change)));
+            let mut objects: Vec<_> = objects.collect();
+            sort_by.sort(&mut objects, |(object, _)| object).context("sorting by --sort-by")?;
+            initial = objects.into_iter().map(|(_, change)| change).collect();
+        }
+        let time = output::now();
+        let lines: Vec<Line<'_>> = initial
+            .iter()
+            .map(|(place, change)| Line {
+                event: output::Event::Added { initial: true },
+                time,
+                context: self.sources[*place].context.as_deref(),
+                key: change.key(),
+                object: change.object(),
+                old: None,
+            })
+            .collect();
+        Ok(self.printers[printer].first(&lines))
+    }
+
+    fn printed(&mut self, place: usize, event: &Event<Stored>) -> String {
+        let Event::Change(change) = event else { return String::new() };
+        let source = &self.sources[place];
+        let Role::Objects(printer) = source.role else { return self.about(source, change) };
+        let (event, old) = match change {
+            Change::Added { initial, .. } => (output::Event::Added { initial: *initial }, None),
+            Change::Updated { old, .. } => (output::Event::Modified, Some(old as &dyn output::Object)),
+            Change::Deleted { .. } => (output::Event::Deleted, None),
+            // A kind of change that a later kube-informer may add.
+            _ => return String::new(),
+        };
+        let line = Line {
+            event,
+            time: output::now(),
+            context: source.context.as_deref(),
+            key: change.key(),
+            object: change.object(),
+            old,
+        };
+        self.printers[printer].event(&line)
+    }
+
+    /// Renders an Event, if it is about one of the objects.
+    fn about(&self, events: &Source, change: &Change<Stored>) -> String {
+        let (Change::Added { object, .. } | Change::Updated { new: object, .. }) = change else {
+            return String::new();
+        };
+        if matches!(change, Change::Added { initial: true, .. }) && self.output.watch_only() {
+            return String::new();
+        }
+        let event = output::json_of(object);
+        let about = &event["involvedObject"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let is_about = |source: &&Source| {
+            let namespace = Some(text(&about["namespace"])).filter(|namespace| !namespace.is_empty());
+            source.connection == events.connection
+                && source.resource.api.kind == text(&about["kind"])
+                && source.informer.snapshot().is_ok_and(|snapshot| {
+                    let namespace = namespace.as_deref().filter(|_| source.resource.namespaced);
+                    snapshot.get(namespace, &text(&about["name"])).is_some()
+                })
+        };
+        let mut objects = self.sources.iter().filter(|source| matches!(source.role, Role::Objects(_)));
+        let Some(Role::Objects(printer)) = objects.find(is_about).map(|source| source.role) else {
+            return String::new();
+        };
+        self.printers[printer].about(events.context.as_deref(), object, &event)
+    }
+
+    /// Says which of the objects that were named do not exist.
+    fn name_the_missing(&self) {
+        for source in &self.sources {
+            if let Some(name) = &source.name
+                && source.informer.snapshot().is_ok_and(|snapshot| snapshot.is_empty())
+            {
+                let context =
+                    source.context.as_ref().map(|context| format!("{context}: ")).unwrap_or_default();
+                notice(&format!("{context}{}/{name} does not exist", source.resource.qualified_singular()));
+            }
+        }
+    }
+
+    /// Returns the names in the cache, with what is needed to tell them apart.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for source in self.sources.iter().filter(|source| source.role != Role::Events) {
+            // After the first list there is always a snapshot.
+            let Ok(snapshot) = source.informer.snapshot() else { continue };
+            let context = source.context.as_ref().map(|context| format!("{context}:")).unwrap_or_default();
+            let prefix = if self.scope.types {
+                format!("{}/", source.resource.qualified_singular())
+            } else {
+                String::new()
+            };
+            let qualified = source.resource.namespaced && self.scope.namespaces;
+            let name = |key: &ObjectKey| if qualified { key.to_string() } else { key.name().to_owned() };
+            names.extend(snapshot.entries().map(|(key, _)| format!("{context}{prefix}{}", name(key))));
+        }
+        names
     }
 }
 
@@ -144,57 +463,53 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn printed(event: &Event<Stored>, watch_only: bool, printer: &mut Printer) -> Result<String> {
-    Ok(match event {
-        Event::Change(Change::Added { initial: true, .. }) if watch_only => String::new(),
-        Event::Change(Change::Added { object, .. }) => printer.print(&Line::Added(&read(object)?)),
-        Event::Change(Change::Updated { old, new, .. }) => {
-            printer.print(&Line::Modified { old: &read(old)?, new: &read(new)? })
-        }
-        Event::Change(Change::Deleted { last, .. }) => printer.print(&Line::Deleted(&read(last)?)),
-        Event::Synced { count, resource_version } => {
-            let resource_version = resource_version.map(|version| version.to_string()).unwrap_or_default();
-            printer.print(&Line::Synced { count: *count, resource_version: &resource_version })
-        }
-        // A kind of event that a later kube-informer may add.
-        _ => String::new(),
+/// Returns each status from the present one on.
+fn statuses(receiver: watch::Receiver<Status>) -> impl Stream<Item = Status> {
+    stream::unfold(receiver, async |mut receiver| {
+        receiver.changed().await.ok()?;
+        let status = receiver.borrow_and_update().clone();
+        Some((status, receiver))
     })
 }
 
-fn read(stored: &Stored) -> Result<DynamicObject> {
-    stored.decode().context("decoding a cached object")
+/// Waits for the first list of each source. If there are several, those that fail are reported and left out.
+async fn first_lists(connections: &[Connection], sources: Vec<Source>) -> Result<Vec<Source>> {
+    let lists = sources.iter().map(|source| {
+        let action = format!("watch {}", source.resource.qualified_plural());
+        async move { connections[source.connection].first_list(&action, &source.informer).await }
+    });
+    let results = join_all(lists).await;
+    let mut failed = BTreeMap::new();
+    let mut complete = Vec::new();
+    for (place, (source, result)) in sources.into_iter().zip(results).enumerate() {
+        match result {
+            Ok(()) => complete.push(source),
+            Err(error) => {
+                failed.insert(place, error);
+            }
+        }
+    }
+    if !complete.iter().any(|source| source.role != Role::Events)
+        && let Some((_, error)) = failed.pop_first()
+    {
+        return Err(error);
+    }
+    failed.values().for_each(explain::print);
+    Ok(complete)
 }
 
-/// Returns the names in the cache, with their namespaces if all namespaces are watched.
-fn names(informer: &Informer<Stored>, target: &Target, resource: &ResourceType) -> Vec<String> {
-    let qualified = resource.namespaced && target.namespace.is_none();
-    // This is called after the first sync, from when on there is always a snapshot.
-    let Ok(snapshot) = informer.snapshot() else { return Vec::new() };
-    let name = |key: &ObjectKey| if qualified { key.to_string() } else { key.name().to_owned() };
-    snapshot.entries().map(|(key, _)| name(key)).collect()
-}
-
-/// Looks up the resource type that the user means.
-async fn discover(connection: &Connection, asked: &str) -> Result<ResourceType> {
+/// Looks up the resource types of a server.
+async fn discover(connection: &Connection) -> Result<Discovered> {
     let action = "discover the resource types";
     let client = &connection.client;
     let core = connection.ask(action, client.list_core_api_versions_aggregated()).await?;
     let groups = connection.ask(action, client.list_api_groups_aggregated()).await?;
-    Discovered::new(core, groups).watchable(asked).cloned()
+    Ok(Discovered::new(core, groups))
 }
 
-fn start(informers: &Informers, resource: &ResourceType, target: &Target) -> Informer<Stored> {
-    let mut informer = informers.dynamic(&resource.api).compact();
-    if let Some(namespace) = target.namespace.as_deref().filter(|_| resource.namespaced) {
-        informer = informer.namespace(namespace);
-    }
-    if let Some(labels) = &target.labels {
-        informer = informer.label_selector(labels);
-    }
-    let name = target.request.name.as_ref().map(|name| format!("metadata.name={name}"));
-    let fields: Vec<&str> = target.fields.as_deref().into_iter().chain(name.as_deref()).collect();
-    if !fields.is_empty() {
-        informer = informer.field_selector(&fields.join(","));
-    }
-    informer.start()
+/// Returns the field selector that also selects the object by its name.
+fn selected_fields(fields: Option<&str>, name: Option<&str>) -> Option<String> {
+    let name = name.map(|name| format!("metadata.name={name}"));
+    let all: Vec<&str> = fields.into_iter().chain(name.as_deref()).collect();
+    (!all.is_empty()).then(|| all.join(","))
 }

@@ -232,7 +232,8 @@ async fn watch_json(cluster: Cluster) -> Result<()> {
         serde_json::from_str::<Value>(&line).context(line)
     };
     one["metadata"].as_object_mut().context("metadata")?.remove("managedFields");
-    assert_eq!(next().await?, json!({"type": "ADDED", "object": one}));
+    let added = next().await?;
+    assert_eq!(added, json!({"type": "ADDED", "time": added["time"], "object": one}));
     let synced = next().await?;
     assert_eq!((&synced["type"], &synced["count"]), (&json!("SYNCED"), &json!(1)));
     assert!(synced["resourceVersion"].is_string(), "{synced}");
@@ -240,6 +241,8 @@ async fn watch_json(cluster: Cluster) -> Result<()> {
     let modified = next().await?;
     assert_eq!((&modified["type"], &modified["old"]), (&json!("MODIFIED"), &one));
     assert_eq!(modified["object"]["spec"]["url"], "https://example.org");
+    let change = json!({"path": "spec.url", "old": "https://example.com/one", "new": "https://example.org"});
+    assert_eq!(modified["changes"], json!([change]));
     delete(&cluster, "one").await?;
     let deleted = next().await?;
     assert_eq!(
@@ -417,7 +420,7 @@ async fn restart(cluster: Cluster) -> Result<()> {
     running.line_with(&["ADDED", "one"]).await?;
     cluster.stop().await?;
     // It reports that it has lost the server, retries, and continues.
-    running.complaint("WARN").await?;
+    running.complaint("-- ").await?;
     cluster.resume().await?;
     eventually(PATIENCE, || async { create(&cluster, "two", &json!({})).await }).await?;
     running.line_with(&["ADDED", "two"]).await?;
@@ -439,7 +442,7 @@ async fn type_removed_and_back(cluster: Cluster) -> Result<()> {
     widgets.http.delete(&crd).await?.code(200)?;
     running.line_with(&["DELETED", "one"]).await?;
     eventually(PATIENCE, || async { widgets.http.get(&crd).await?.code(404) }).await?;
-    running.complaint("type is no longer served").await?;
+    running.complaint("the server no longer has this type").await?;
     widgets_of_group(&cluster, &group).await?.create("two").await?;
     running.line_with(&["ADDED", "two"]).await?;
     Ok(())

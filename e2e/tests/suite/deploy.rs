@@ -108,15 +108,8 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     let mut rights = rights(&cluster, "blog-watcher").await?;
     let of_all = self::rights(&cluster, "default").await?;
     rights.retain(|right| !of_all.contains(right));
-    let definition = ["customresourcedefinitions"];
-    let expected = [
-        json!({"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list", "watch"]}),
-        json!({
-            "apiGroups": ["apiextensions.k8s.io"], "resources": definition, "verbs": ["get"],
-            "resourceNames": ["blogs.web.helloworld"],
-        }),
-    ];
-    ensure!(rights.len() == 2 && expected.iter().all(|right| rights.contains(right)), "{rights:?}");
+    let expected = json!({"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list", "watch"]});
+    ensure!(rights == [expected], "{rights:?}");
     viewers_see_blogs(&cluster).await?;
 
     // A rollout asks the old pod to end, and it exits by itself and successfully.

@@ -30,4 +30,5 @@ mod update;
 mod validation;
 mod versions;
 mod watches;
+mod watching;
 mod widgets;

@@ -1,23 +1,74 @@
-//! The events to print.
+//! What is printed: events of objects, and remarks between them.
 
+use jiff::Timestamp;
 use kube::core::DynamicObject;
+use kube_informer::{Compact, ObjectKey};
+use serde_json::Value;
 
-/// An event of `crdctl watch`.
-pub(crate) enum Line<'a> {
+use crate::{diff::Difference, managed_fields::Writer};
+
+/// The objects in the cache. A decoded `DynamicObject` is many times as large, and is needed only when it is printed.
+pub(crate) type Stored = Compact<DynamicObject>;
+
+/// An object that can be printed.
+pub(crate) trait Object {
+    /// Returns the JSON of the object.
+    fn to_json(&self) -> Vec<u8>;
+}
+
+impl Object for Stored {
+    fn to_json(&self) -> Vec<u8> {
+        Compact::to_json(self)
+    }
+}
+
+/// An event about an object.
+pub(crate) struct Line<'a> {
+    pub(crate) event: Event,
+    /// When it was received.
+    pub(crate) time: Timestamp,
+    /// The context, if several are watched.
+    pub(crate) context: Option<&'a str>,
+    pub(crate) key: &'a ObjectKey,
+    /// The object; its last known state if it is gone.
+    pub(crate) object: &'a dyn Object,
+    /// The object's previous state in the cache, if it was modified.
+    pub(crate) old: Option<&'a dyn Object>,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
     /// An object of the first list, or a new one.
-    Added(&'a DynamicObject),
-    /// An object changed.
-    Modified {
-        /// The object's previous state in the cache.
-        old: &'a DynamicObject,
-        new: &'a DynamicObject,
+    Added {
+        initial: bool,
     },
-    /// An object was deleted, or is no longer selected; its last known state.
-    Deleted(&'a DynamicObject),
-    /// Every object of the first list was reported.
-    Synced { count: usize, resource_version: &'a str },
-    /// The names in the cache.
-    Cached(&'a [String]),
+    Modified,
+    /// An object was deleted, or is no longer selected.
+    Deleted,
+}
+
+/// What changed, and who changed it.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) fields: Vec<Difference>,
+    pub(crate) writer: Option<Writer>,
+}
+
+impl Event {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Added { .. } => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Decodes the JSON of an object.
+pub(crate) fn json_of(object: &dyn Object) -> Value {
+    // An object of the cache was decoded when it was stored.
+    serde_json::from_slice(&object.to_json()).unwrap_or_default()
 }
 
 /// Returns a line such as `CACHED  2  blog-sample, second`.

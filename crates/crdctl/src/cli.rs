@@ -51,6 +51,8 @@ pub(crate) enum Command {
         /// An existing folder; files in it are overwritten
         folder: PathBuf,
     },
+    /// Print an object as YAML, with the owners of each field and the age of their last change beside it
+    Blame(BlameArgs),
 }
 
 /// The options that choose the cluster.
@@ -192,6 +194,26 @@ pub(crate) enum CrdCommand {
     },
     /// Compare the cluster's CRD with crdctl's; if they differ, print a diff and exit with code 1
     Check,
+}
+
+#[derive(Args)]
+pub(crate) struct BlameArgs {
+    /// The object: TYPE/NAME or TYPE NAME
+    #[arg(value_name = "RESOURCE", required = true)]
+    pub(crate) object: Vec<String>,
+    /// The object's namespace (default: the environment variable NAMESPACE, then the context's, then `default`)
+    #[arg(short, long, value_parser = namespace)]
+    pub(crate) namespace: Option<String>,
+    /// yaml: annotated YAML; json: one JSON object per field, with its path, value and managers
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: BlameFormat,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum BlameFormat {
+    #[default]
+    Yaml,
+    Json,
 }
 
 /// The value of `-o`.

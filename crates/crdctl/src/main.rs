@@ -1,6 +1,7 @@
 //! `crdctl` watches any Kubernetes resource through a cache, installs and checks the Blog CRD, and includes an API server
 //! to try it on. See `crdctl --help`.
 
+mod blame;
 mod cli;
 mod config;
 mod connection;
@@ -8,6 +9,7 @@ mod crd;
 #[cfg(feature = "server")]
 mod demo;
 mod diff;
+mod discovery;
 mod explain;
 mod field_path;
 mod generate;
@@ -60,6 +62,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Config => config::run(&cli.cluster),
             Command::Completion { shell } => generate::completion(shell),
             Command::Manual { folder } => generate::manual(&folder),
+            Command::Blame(args) => blame::run(&cli.cluster, args).await,
         }
     });
     // Does not wait for blocking tasks, such as a DNS lookup.

@@ -5,7 +5,7 @@
 //! kind or short name; a group may be abbreviated to a prefix; of several matches, the first in the server's order of
 //! groups and versions wins.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use blog_api::Blog;
 use kube::{
     CustomResourceExt,
@@ -173,10 +173,14 @@ impl Discovered {
                 types.push(found);
             }
         }
-        if types.is_empty() {
-            bail!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked));
-        }
-        Ok(types)
+        if types.is_empty() { self.get(asked).map(|found| vec![found]) } else { Ok(types) }
+    }
+
+    /// Returns the type that `asked` names. Fails if there is none.
+    pub(crate) fn get(&self, asked: &str) -> Result<&ResourceType> {
+        self.find(asked).with_context(|| {
+            format!("the server doesn't have a resource type \"{asked}\"{}", self.advice(asked))
+        })
     }
 
     fn find(&self, asked: &str) -> Option<&ResourceType> {

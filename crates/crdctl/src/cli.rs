@@ -53,6 +53,8 @@ pub(crate) enum Command {
     },
     /// Print an object as YAML, with the owners of each field and the age of their last change beside it
     Blame(BlameArgs),
+    /// Wait until objects meet a condition, also if they do not exist yet
+    Wait(WaitArgs),
 }
 
 /// The options that choose the cluster.
@@ -209,6 +211,51 @@ pub(crate) struct BlameArgs {
     pub(crate) format: BlameFormat,
 }
 
+#[derive(Args)]
+pub(crate) struct WaitArgs {
+    /// The objects: blog/a pod/b, or blog a b; or a resource type with --selector, --field-selector or --all
+    #[arg(required = true, value_name = "RESOURCE[/NAME]")]
+    pub(crate) objects: Vec<String>,
+    /// What to wait for: create, delete, condition=NAME[=STATUS] or jsonpath='{PATH}'[=VALUE]. If it is repeated, all
+    /// have to hold at the same time
+    #[arg(long = "for", value_name = "CONDITION", required = true)]
+    pub(crate) all: Vec<String>,
+    /// A condition that is enough instead of those of --for. Can be repeated
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) or: Vec<String>,
+    /// A condition that ends the wait with exit code 1. Can be repeated
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_on: Vec<String>,
+    /// How long to wait, such as 5m; then the exit code is 124. 0 checks once, and a negative duration waits for a week
+    #[arg(long, value_name = "DURATION", value_parser = wait_timeout, default_value = "30s", allow_hyphen_values = true)]
+    pub(crate) timeout: Duration,
+    /// The objects' namespace (default: the environment variable NAMESPACE, then the context's, then `default`)
+    #[arg(short, long, value_parser = namespace)]
+    pub(crate) namespace: Option<String>,
+    /// Wait for the selected objects of all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Wait for all objects whose labels match
+    #[arg(short = 'l', long, value_name = "LABELS", value_parser = label_selector)]
+    pub(crate) selector: Option<String>,
+    /// Wait for all objects whose fields match
+    #[arg(long, value_name = "FIELDS", value_parser = field_selector)]
+    pub(crate) field_selector: Option<String>,
+    /// Wait for all objects of the type
+    #[arg(long = "all")]
+    pub(crate) every: bool,
+    /// How to print an object that met its condition, instead of one line of text. name: its name; json: the object, in
+    /// one line
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<WaitFormat>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum WaitFormat {
+    Name,
+    Json,
+}
+
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(crate) enum BlameFormat {
     #[default]
@@ -347,6 +394,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration such as 500ms, 5s or 1m30s");
     let signed = SignedDuration::from_str(text).map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
+}
+
+/// Parses the duration of `crdctl wait --timeout`. As in kubectl, a negative one stands for a week.
+fn wait_timeout(text: &str) -> Result<Duration, String> {
+    match text.strip_prefix('-') {
+        Some(positive) => duration(positive).map(|_| Duration::from_hours(7 * 24)),
+        None => duration(text),
+    }
 }
 
 /// Parses the name of a namespace, an RFC 1123 label. An empty name counts as none.

@@ -28,6 +28,7 @@ mod serve;
 mod shutdown;
 mod stdio;
 mod terminal;
+mod wait;
 mod watch;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Completion { shell } => generate::completion(shell),
             Command::Manual { folder } => generate::manual(&folder),
             Command::Blame(args) => blame::run(&cli.cluster, args).await,
+            Command::Wait(args) => wait::run(&cli.cluster, args).await,
         }
     });
     // Does not wait for blocking tasks, such as a DNS lookup.

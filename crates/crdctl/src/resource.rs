@@ -16,7 +16,7 @@ use kube::{
 };
 
 /// A part of the user's request: a resource type or category and, optionally, one object of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) resource: String,
     pub(crate) name: Option<String>,
@@ -130,8 +130,9 @@ impl ResourceType {
         }
     }
 
-    fn allows(&self, verb: &str) -> bool {
-        self.verbs.iter().any(|have| have == verb)
+    /// Returns a verb that a watch needs and the server does not allow.
+    fn unwatchable(&self) -> Option<&'static str> {
+        ["list", "watch"].into_iter().find(|verb| !self.verbs.iter().any(|have| have == verb))
     }
 }
 
@@ -150,30 +151,35 @@ impl Discovered {
 
     /// Returns the type that `asked` names, or the types of the category. Fails if there is none, or if it cannot be listed
     /// and watched.
-    pub(crate) fn watchable(&self, asked: &str) -> Result<Vec<&ResourceType>> {
-        let missing = |found: &ResourceType| ["list", "watch"].into_iter().find(|verb| !found.allows(verb));
-        if let Some(found) = self.find(asked) {
-            return match missing(found) {
-                Some(verb) => bail!(
-                    "{} cannot be watched: the server does not allow {verb} on it",
-                    found.qualified_plural()
-                ),
-                None => Ok(vec![found]),
-            };
-        }
+    pub(crate) fn all_watchable(&self, asked: &str) -> Result<Vec<&ResourceType>> {
         let category = asked.to_lowercase();
-        let is_in = |found: &&ResourceType| found.categories.contains(&category) && missing(found).is_none();
+        let is_in =
+            |found: &&ResourceType| found.categories.contains(&category) && found.unwatchable().is_none();
         let mut types: Vec<&ResourceType> = Vec::new();
-        for found in self.types.iter().filter(is_in) {
-            // A type is served in several versions; the first is preferred.
-            if !types
-                .iter()
-                .any(|known| known.api.group == found.api.group && known.api.plural == found.api.plural)
-            {
-                types.push(found);
+        if self.find(asked).is_none() {
+            for found in self.types.iter().filter(is_in) {
+                // A type is served in several versions; the first is preferred.
+                let is_same = |known: &&ResourceType| {
+                    (&known.api.group, &known.api.plural) == (&found.api.group, &found.api.plural)
+                };
+                if !types.iter().any(is_same) {
+                    types.push(found);
+                }
             }
         }
-        if types.is_empty() { self.get(asked).map(|found| vec![found]) } else { Ok(types) }
+        if types.is_empty() { self.watchable(asked).map(|found| vec![found]) } else { Ok(types) }
+    }
+
+    /// Returns the type that `asked` names. Fails if there is none, or if it cannot be listed and watched.
+    pub(crate) fn watchable(&self, asked: &str) -> Result<&ResourceType> {
+        let found = self.get(asked)?;
+        match found.unwatchable() {
+            Some(verb) => bail!(
+                "{} cannot be watched: the server does not allow {verb} on it",
+                found.qualified_plural()
+            ),
+            None => Ok(found),
+        }
     }
 
     /// Returns the type that `asked` names. Fails if there is none.
@@ -326,15 +332,14 @@ mod tests {
             ("events.events.k8s.io", "events.events.k8s.io"),
             ("events.v1.events.k8s.io", "events.events.k8s.io"),
         ] {
-            let types = discovered.watchable(asked).unwrap();
-            assert_eq!(types.iter().map(|t| t.qualified_plural()).collect::<Vec<_>>(), [found], "{asked}");
+            assert_eq!(discovered.watchable(asked).unwrap().qualified_plural(), found, "{asked}");
         }
     }
 
     #[test]
     fn a_category_is_all_its_types() {
         let discovered = discovered();
-        let all = discovered.watchable("all").unwrap();
+        let all = discovered.all_watchable("all").unwrap();
         assert_eq!(
             all.iter().map(|t| t.qualified_plural()).collect::<Vec<_>>(),
             ["configmaps", "blogs.web.helloworld"]

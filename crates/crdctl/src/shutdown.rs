@@ -36,6 +36,12 @@ pub(crate) async fn until_signal(
     }
 }
 
+/// Waits for a signal, and returns the exit code of a command that it ends at once.
+pub(crate) async fn signal() -> Result<ExitCode> {
+    let signal = Signals::new()?.next().await;
+    Ok(ExitCode::from(signal.exit_code))
+}
+
 /// A signal that ends the program.
 #[derive(Clone, Copy)]
 struct Signal {

@@ -17,12 +17,12 @@ use crate::{
     cli::{Cluster, WatchArgs},
     connection::Connection,
     diff::{Guessed, MergeKeys},
-    explain,
+    discovery, explain,
     health::Health,
     merge_keys::SchemaKeys,
     notices::{Notices, notice},
     output::{self, Line, Output, Printer, Scope, Stored, Writer},
-    resource::{Discovered, Request, ResourceType},
+    resource::{Request, ResourceType},
     rows::{self, Collection, Form, Include, Rows},
     shutdown,
     terminal::Terminal,
@@ -154,9 +154,9 @@ impl Watched {
     async fn start(connections: &[Connection], target: Target, health: Option<&Health>) -> Result<Self> {
         let mut wanted = Vec::new();
         for (place, connection) in connections.iter().enumerate() {
-            let discovered = discover(connection).await?;
+            let discovered = discovery::discover(connection).await?;
             for request in &target.requests {
-                for resource in discovered.watchable(&request.resource)? {
+                for resource in discovered.all_watchable(&request.resource)? {
                     wanted.push((place, resource.clone(), request.name.clone()));
                 }
             }
@@ -496,15 +496,6 @@ async fn first_lists(connections: &[Connection], sources: Vec<Source>) -> Result
     }
     failed.values().for_each(explain::print);
     Ok(complete)
-}
-
-/// Looks up the resource types of a server.
-async fn discover(connection: &Connection) -> Result<Discovered> {
-    let action = "discover the resource types";
-    let client = &connection.client;
-    let core = connection.ask(action, client.list_core_api_versions_aggregated()).await?;
-    let groups = connection.ask(action, client.list_api_groups_aggregated()).await?;
-    Ok(Discovered::new(core, groups))
 }
 
 /// Returns the field selector that also selects the object by its name.

@@ -29,6 +29,7 @@ mod tables;
 mod update;
 mod validation;
 mod versions;
+mod wait;
 mod watches;
 mod watching;
 mod widgets;

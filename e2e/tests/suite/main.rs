@@ -3,6 +3,7 @@
 
 mod apply;
 mod auth;
+mod blame;
 mod builtins;
 mod clients;
 mod compaction;

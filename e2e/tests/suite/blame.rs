@@ -70,7 +70,7 @@ async fn errors(cluster: Cluster) -> Result<()> {
     for (arguments, code, problem) in [
         ("configmap/never", 1, "configmaps \"never\" not found"),
         ("configmapz/never", 1, "did you mean configmaps?"),
-        ("configmaps", 2, "names no object"),
+        ("configmaps", 2, "blame takes one object"),
         ("configmap/kube-root-ca.crt --context nobody", 1, "User \"nobody\" cannot"),
     ] {
         let output = blame(&cluster, arguments).await?.run().await?;

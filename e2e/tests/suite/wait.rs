@@ -263,7 +263,7 @@ async fn wrong_usage(cluster: Cluster) -> Result<()> {
         ("blog/a --for create --fail-on jsonpath={.a", "jsonpath={.a"),
         ("blogs --for create", "no object is named"),
         ("blog/a --all --for create", "either named or selected"),
-        ("blog/a blogs --for create", "RESOURCE/NAME"),
+        ("blog/a blogs --for create", "TYPE/NAME"),
         ("blog/a --for create --timeout never", "never"),
     ] {
         let output = wait(&cluster, arguments).await?.run().await?;

@@ -145,9 +145,11 @@ fn path_test(input: &str) -> Result<Test, String> {
     if value.as_deref() == Some("") {
         return Err("the value after `=` is missing".into());
     }
-    let inner = relaxed(&path).ok_or("a path is written {.status.phase}, .status.phase or status.phase")?;
-    let shown = format!(".{inner}");
-    let path = JsonPath::parse(&shown).map_err(|error| error.to_string())?;
+    let shown = path.trim_matches(['{', '}']).to_owned();
+    if shown.is_empty() || shown == "." {
+        return Err("a path is written {.status.phase}, .status.phase or status.phase".into());
+    }
+    let path = JsonPath::parse_relaxed(&path).map_err(|error| error.to_string())?;
     Ok(Test::Path { shown, path, value })
 }
 
@@ -165,14 +167,6 @@ fn split(input: &str) -> Vec<String> {
         rest = &rest[taken..];
     }
     parts
-}
-
-/// Returns a path without its braces and first dot, as `RelaxedJSONPathExpression` of kubectl does. Only a single pair of
-/// braces around the whole is possible.
-fn relaxed(path: &str) -> Option<&str> {
-    let path = path.strip_prefix('{').and_then(|path| path.strip_suffix('}')).unwrap_or(path);
-    let path = path.strip_prefix('.').unwrap_or(path);
-    (!path.is_empty() && !path.contains(['{', '}'])).then_some(path)
 }
 
 fn find<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {

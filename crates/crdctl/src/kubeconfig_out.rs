@@ -76,7 +76,7 @@ impl Drop for KubeconfigFile {
 /// Returns the first line of a file. It must never change, because other versions of crdctl have to recognize it, built
 /// with whatever compiler.
 fn mark(yaml: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, yaml.as_bytes());
     let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("# Written by crdctl ({hash}), which replaces it unless it is edited.\n")
 }

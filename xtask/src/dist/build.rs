@@ -70,9 +70,11 @@ pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: F
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("finding cargo's home")?;
     let prefixes = [(home.as_path(), "/cargo"), (metadata.workspace_root.as_std_path(), "/source")];
-    let flags: Vec<String> =
+    let mut flags: Vec<String> =
         prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    flags.extend(GLIBC_ALIASES.iter().map(|alias| format!("-Clink-arg=-Wl,--defsym={alias}")));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    cargo.env(format!("CFLAGS_{}", target.triple().replace('-', "_")), C_FLAGS);
     run(cargo)?;
 
     let path = metadata.target_directory.join(target.triple()).join("release").join(name).into_std_path_buf();
@@ -135,8 +137,16 @@ struct Tool {
     package: &'static str,
 }
 
-/// Returns the compiler for the C and assembly code of dependencies (ring, psm). They call no C library, so a compiler for
-/// glibc is sufficient, and one for musl is not needed.
+/// The C code of dependencies is compiled with glibc's headers, but linked with musl. Their types and constants are the
+/// same on these processors; only functions that glibc's headers put in the place of others are not in musl. This turns
+/// off the checking ones (`__memcpy_chk`), which Ubuntu's compilers use by default.
+const C_FLAGS: &str = "-U_FORTIFY_SOURCE";
+/// The ones of C23, which glibc's headers use since 2.38, and the functions of musl in their place.
+const GLIBC_ALIASES: [&str; 3] =
+    ["__isoc23_strtol=strtol", "__isoc23_strtoul=strtoul", "__isoc23_sscanf=sscanf"];
+
+/// Returns the compiler for the C and assembly code of dependencies (aws-lc, psm). A compiler for glibc is sufficient, and
+/// one for musl is not needed.
 fn compiler(target: Target, variable: impl Fn(&str) -> Option<String>) -> Tool {
     tool(target, format!("CC_{}", target.triple().replace('-', "_")), variable)
 }

@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
 use clap::Args;
-use ring::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use self::{archive::Archive, build::Program, contents::Files, packages::Packages, target::Target};
 

@@ -17,6 +17,6 @@ pub(crate) fn certificate_holder(store: &Store, certificate: &[u8]) -> Option<Us
 
 /// The name under which the store keeps the holder of a certificate.
 fn key(certificate: &[u8]) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, certificate);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
     format!("certificate/{}", base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash))
 }

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use kube_validation::go::quote_all;
-use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
-use ring::signature::{
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ impl Signer {
                 made
             }
         };
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, &document, &random).ok()?;
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, &document).ok()?;
         Some(Self { key, random })
     }
 
@@ -262,7 +262,7 @@ mod tests {
         for at in 0..token.len() {
             let mut other = token.clone().into_bytes();
             other[at] = if other[at] == b'A' { b'B' } else { b'A' };
-            let other = String::from_utf8(other).unwrap();
+            let other = Staws_lc_rs::from_utf8(other).unwrap();
             let now = Timestamp::from_second(1001).unwrap();
             let found = signer.authenticate(&store, now, &other, &audiences);
             assert_eq!(found, Err(Error::Unknown), "at {at}");

@@ -91,7 +91,7 @@ impl Authority {
         let key = KeyPair::generate().map_err(certificate_error)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(certificate_error)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(tls_error)?;
         roots.add(root).map_err(tls_error)?;

@@ -30,7 +30,7 @@ async fn connect(endpoint: &Endpoint) -> TlsStream<TcpStream> {
     let pem = base64::prelude::BASE64_STANDARD.decode(pem).expect("base64");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("a root");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
     let stream = TcpStream::connect(endpoint.addr()).await.expect("it listens");

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::chosen::Chosen;
 use crate::error::Error;
 use crate::model::Cluster;
+use crate::pem;
 
 /// Returns kube's configuration with address, trust and server name, and the certificate authority as written (PEM).
 pub(crate) fn config(cluster: &Chosen<'_, Cluster>) -> Result<(kube::Config, Vec<u8>), Error> {
@@ -54,11 +53,10 @@ pub(crate) fn server_name(config: &kube::Config) -> String {
     config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
 
-/// Returns the certificates of a PEM file as DER, or `None` if there are none or one is broken.
+/// Returns the certificates of a PEM file as DER, or `None` if there are none. Whatever else it contains is skipped.
 pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
-    certificates.ok().filter(|certificates| !certificates.is_empty())
+    let certificates: Vec<_> = pem::authorities(pem).iter().map(|der| der.to_vec()).collect();
+    Some(certificates).filter(|certificates| !certificates.is_empty())
 }
 
 /// Returns the cluster as an exec plugin receives it. Source: client-go `rest/exec.go`, `ConfigToExecCluster`.

@@ -10,10 +10,12 @@ mod merge;
 mod model;
 mod node;
 mod options;
+mod pem;
 mod proxy;
 mod report;
 mod resolve;
 mod resolved;
+mod tls_error;
 mod user;
 mod yaml;
 
@@ -23,3 +25,4 @@ pub use error::Error;
 pub use options::Options;
 pub use report::{AuthMethod, CertificateSource, FileReport, Located, Origin, Report};
 pub use resolved::ResolvedConfig;
+pub use tls_error::{TlsError, TlsProblem};

@@ -7,19 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use jiff::Timestamp;
 
+use super::identity::Identity;
+
 /// A credential. Not `Debug`, because it is secret.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Credential {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) expires: Option<Timestamp>,
-}
-
-/// A client certificate and its key, PEM. Not `Debug`, because the key is secret.
-#[derive(PartialEq)]
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
 }
 
 impl Credential {

@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::credential::{Credential, Identity};
+use super::answer;
+use super::credential::Credential;
 use crate::environment::Environment;
 use crate::model::Exec;
-use crate::yaml;
 
 const GROUP: &str = "client.authentication.k8s.io";
 
@@ -89,24 +88,6 @@ struct Call {
     exec: Exec,
     cluster: Option<Value>,
     environment: Environment,
-}
-
-/// The output of a plugin.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ExecCredential {
-    api_version: Option<String>,
-    kind: Option<String>,
-    status: Option<Status>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    expiration_timestamp: Option<Timestamp>,
-    token: Option<String>,
-    client_certificate_data: Option<String>,
-    client_key_data: Option<String>,
 }
 
 /// Checks the configuration, as far as that is possible without running the plugin.
@@ -232,40 +213,9 @@ impl Call {
         if !output.status.success() {
             return Err(ExecError::Failed { command: name(), status: output.status });
         }
-        read(&output.stdout, &self.exec.api_version)
+        answer::read(&output.stdout, &self.exec.api_version)
             .map_err(|problem| ExecError::Output { command: name(), problem })
     }
-}
-
-/// Parses a plugin's output, JSON or YAML.
-fn read(output: &[u8], api_version: &str) -> Result<Credential, String> {
-    let value = yaml::parse(output).map_err(|_| "printed something that is neither JSON nor YAML")?;
-    // serde's message may repeat a value, and any value here may be the secret.
-    let credential: ExecCredential =
-        serde_json::from_value(value).map_err(|_| "printed something that is not an ExecCredential")?;
-    if credential.kind.as_deref() != Some("ExecCredential") {
-        return Err("printed something whose kind is not ExecCredential".to_owned());
-    }
-    let version = credential.api_version.unwrap_or_default();
-    if version != api_version {
-        return Err(format!("is configured for {api_version}, but responded with {version:?}"));
-    }
-    let status = credential.status.ok_or("printed an ExecCredential without status")?;
-    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let token = some(status.token);
-    let identity = match (some(status.client_certificate_data), some(status.client_key_data)) {
-        (Some(certificate), Some(key)) => Some(Arc::new(Identity { certificate, key })),
-        (None, None) if token.is_some() => None,
-        (None, None) => return Err("returned neither a token nor a client certificate and key".to_owned()),
-        _ => return Err("returned a client certificate or a key, but not both".to_owned()),
-    };
-    let bearer = match token {
-        Some(token) => {
-            Credential::bearer(&token).ok_or("returned a token that is not allowed in a header")?
-        }
-        None => Credential::default(),
-    };
-    Ok(Credential { identity, expires: status.expiration_timestamp, ..bearer })
 }
 
 /// Escapes control characters: a kubeconfig may come from anywhere, and its hint must not control the terminal.
@@ -288,48 +238,6 @@ fn hint(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const V1: &str = "client.authentication.k8s.io/v1";
-
-    fn problem(output: &str) -> String {
-        read(output.as_bytes(), V1).err().expect("a problem")
-    }
-
-    #[test]
-    fn an_output_that_is_no_credential_is_told_without_repeating_it() {
-        for (output, want) in [
-            ("", "not an ExecCredential"),
-            ("{", "neither JSON nor YAML"),
-            (r#"{"kind":"Pod"}"#, "kind"),
-            (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1"}"#, "v1beta1"),
-            (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1"}"#, "without status"),
-            (
-                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{}}"#,
-                "neither",
-            ),
-            (
-                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":5577}}"#,
-                "not an ExecCredential",
-            ),
-            (
-                r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"clientKeyData":"hunter2"}}"#,
-                "not both",
-            ),
-        ] {
-            let problem = problem(output);
-            assert!(problem.contains(want), "{output}: {problem}");
-            assert!(!problem.contains("hunter2") && !problem.contains("5577"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn yaml_is_read_too() {
-        let output = format!("apiVersion: {V1}\nkind: ExecCredential\nstatus:\n  token: t\n");
-        assert!(
-            read(output.as_bytes(), V1)
-                .is_ok_and(|credential| credential == Credential::bearer("t").unwrap())
-        );
-    }
 
     #[test]
     fn a_credential_holds_until_its_expiration() {

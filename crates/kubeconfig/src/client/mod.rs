@@ -3,10 +3,14 @@
 //! Source: client-go `transport/round_trippers.go` and `plugin/pkg/client/auth/exec`. Unlike client-go, this client
 //! resends a refused request if its credential could be renewed, which is safe because the server did not process it.
 
+mod answer;
 mod credential;
 pub(crate) mod exec;
+mod identity;
+mod tls;
 mod token_file;
 mod transport;
+mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,9 +20,16 @@ use hyper::body::Incoming;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
-use credential::{Credential, Identity};
+use credential::Credential;
+use identity::Identity;
+pub(crate) use identity::{Part, Problem as IdentityProblem};
+pub(crate) use tls::Problem as TrustProblem;
+use tls::Trust;
 pub(crate) use token_file::TokenFile;
-use transport::Transport;
+use transport::{Route, Transport};
+pub(crate) use verify::WeakKey;
+
+use crate::tls_error::{Names, TlsError};
 
 /// The source of credentials.
 #[derive(Clone)]
@@ -29,28 +40,46 @@ pub(crate) enum Auth {
     Exec(Arc<exec::Plugin>),
 }
 
+/// Why no client can be built.
+pub(crate) enum Unusable {
+    Kube(kube::Error),
+    Trust(TrustProblem),
+    /// The user's client certificate or its key.
+    Identity(IdentityProblem),
+    Tls(rustls::Error),
+}
+
+/// A client certificate and its key as the kubeconfig has them, PEM.
+pub(crate) struct Certificate {
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+}
+
 /// Builds a client that shares no connections with others. The credential of an exec plugin is shared by all clients
 /// of one [`crate::ResolvedConfig`].
-pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, kube::Error> {
-    let mut transport_config = config.clone();
-    // The transport only needs the client certificate. With the rest, kube would run token files and plugins a second
-    // time.
-    transport_config.auth_info = kube::config::AuthInfo {
-        client_certificate: config.auth_info.client_certificate.clone(),
-        client_certificate_data: config.auth_info.client_certificate_data.clone(),
-        client_key: config.auth_info.client_key.clone(),
-        client_key_data: config.auth_info.client_key_data.clone(),
-        ..Default::default()
+pub(crate) fn build(
+    config: &kube::Config,
+    auth: &Auth,
+    certificate: Option<&Certificate>,
+    names: Names,
+) -> Result<kube::Client, Unusable> {
+    let identity = match certificate {
+        Some(pem) => Identity::from_pem(&pem.certificate, &pem.key, &tls::provider()).map(Arc::new).map(Some),
+        None => Ok(None),
     };
-    let transport = transport::build(&transport_config, None)?;
+    let identity = identity.map_err(Unusable::Identity)?;
+    let route = Route { config: config.clone(), trust: Trust::new(config).map_err(Unusable::Trust)? };
+    let transport = route.connect(identity.as_deref()).map_err(Unusable::Tls)?;
     let sender = Arc::new(Sender {
         auth: auth.clone(),
-        config: transport_config,
-        transport: Mutex::new((None, transport)),
+        route,
+        names,
+        identity: identity.clone(),
+        transport: Mutex::new((identity, transport)),
     });
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .layer(config.extra_headers_layer()?)
+        .layer(config.extra_headers_layer().map_err(Unusable::Kube)?)
         .service_fn(move |request| {
             let sender = sender.clone();
             async move { sender.send(request).await }
@@ -60,8 +89,11 @@ pub(crate) fn build(config: &kube::Config, auth: &Auth) -> Result<kube::Client, 
 
 struct Sender {
     auth: Auth,
-    config: kube::Config,
-    /// With the plugin's client certificate that its connections use.
+    route: Route,
+    names: Names,
+    /// The user's client certificate.
+    identity: Option<Arc<Identity>>,
+    /// With the client certificate that its connections use.
     transport: Mutex<(Option<Arc<Identity>>, Transport)>,
 }
 
@@ -105,7 +137,8 @@ impl Sender {
             parts.headers.insert(AUTHORIZATION, value.clone());
         }
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
-        let transport = self.transport(credential.identity.as_ref())?;
+        let identity = credential.identity.as_ref().or(self.identity.as_ref());
+        let transport = self.transport(identity)?;
         let result = transport.oneshot(Request::from_parts(parts, body)).await;
         match &result {
             Ok(response) => tracing::debug!(%method, %uri, status = response.status().as_u16(), "response"),
@@ -113,7 +146,7 @@ impl Sender {
                 tracing::debug!(%method, %uri, error = &**error as &dyn std::error::Error, "no response");
             }
         }
-        result
+        result.map_err(|error| TlsError::wrap(&self.names, identity.is_some(), error))
     }
 
     /// Connections are tied to the client certificate that they were opened with, so another certificate needs new
@@ -121,8 +154,7 @@ impl Sender {
     fn transport(&self, identity: Option<&Arc<Identity>>) -> Result<Transport, BoxError> {
         let mut current = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0.as_ref() != identity {
-            *current =
-                (identity.cloned(), transport::build(&self.config, identity.map(|identity| &**identity))?);
+            *current = (identity.cloned(), self.route.connect(identity.map(|identity| &**identity))?);
         }
         Ok(current.1.clone())
     }

@@ -11,58 +11,59 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ConfigExt as _};
+use kube::client::Body;
 use percent_encoding::percent_decode_str;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt as _};
 
-use super::credential::Identity;
+use super::identity::Identity;
+use super::tls::Trust;
 
 /// Detects dead peers below an idle watch. Source: client-go's dialer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) type Transport = BoxCloneSyncService<Request<Body>, Response<Incoming>, BoxError>;
 
-/// Builds connections that use the certificate of `identity`, or without one that of the configuration.
-pub(super) fn build(config: &kube::Config, identity: Option<&Identity>) -> Result<Transport, kube::Error> {
-    let mut config = config.clone();
-    if let Some(identity) = identity {
-        config.auth_info.client_certificate_data = Some(STANDARD.encode(&identity.certificate));
-        config.auth_info.client_key_data = Some(STANDARD.encode(&identity.key).into());
-    }
-    let mut direct = HttpConnector::new();
-    direct.enforce_http(false);
-    direct.set_nodelay(true);
-    direct.set_keepalive(Some(KEEP_ALIVE));
-    let Some(proxy) = config.proxy_url.clone() else { return over(&config, direct) };
-    match proxy.scheme_str() {
-        Some("socks5" | "socks5h") => over(&config, socks(with_port(&proxy, 1080), direct)),
-        Some("https") => {
-            // The proxy is another server, so it gets neither our certificate nor the API server's name.
-            let mut proxy_config = config.clone();
-            proxy_config.auth_info = kube::config::AuthInfo::default();
-            proxy_config.tls_server_name = None;
-            let secure = proxy_config.rustls_https_connector_with_connector(direct)?;
-            over(&config, tunnel(&proxy, secure))
-        }
-        _ => over(&config, tunnel(&proxy, direct)),
-    }
+/// The way to the API server.
+pub(super) struct Route {
+    pub(super) config: kube::Config,
+    pub(super) trust: Trust,
 }
 
-/// Adds TLS and timeouts to a connector that reaches the server.
-fn over<C>(config: &kube::Config, connector: C) -> Result<Transport, kube::Error>
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Connection + Read + Write + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: std::error::Error + Send + Sync + 'static,
-{
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_read_timeout(config.read_timeout);
-    connector.set_write_timeout(config.write_timeout);
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-    Ok(BoxCloneSyncService::new(client.map_err(BoxError::from)))
+impl Route {
+    /// Builds connections that use this client certificate.
+    pub(super) fn connect(&self, identity: Option<&Identity>) -> Result<Transport, rustls::Error> {
+        let mut direct = HttpConnector::new();
+        direct.enforce_http(false);
+        direct.set_nodelay(true);
+        direct.set_keepalive(Some(KEEP_ALIVE));
+        let Some(proxy) = &self.config.proxy_url else { return self.over(identity, direct) };
+        match proxy.scheme_str() {
+            Some("socks5" | "socks5h") => self.over(identity, socks(with_port(proxy, 1080), direct)),
+            Some("https") => {
+                // The proxy is another server, so it gets neither our certificate nor the API server's name.
+                let secure = self.trust.of_proxy().connector(None, direct)?;
+                self.over(identity, tunnel(proxy, secure))
+            }
+            _ => self.over(identity, tunnel(proxy, direct)),
+        }
+    }
+
+    /// Adds TLS and timeouts to a connector that reaches the server.
+    fn over<C>(&self, identity: Option<&Identity>, connector: C) -> Result<Transport, rustls::Error>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + Read + Write + Send + Unpin + 'static,
+        C::Future: Send + 'static,
+        C::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let mut connector = TimeoutConnector::new(self.trust.connector(identity, connector)?);
+        connector.set_connect_timeout(self.config.connect_timeout);
+        connector.set_read_timeout(self.config.read_timeout);
+        connector.set_write_timeout(self.config.write_timeout);
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(BoxCloneSyncService::new(client.map_err(BoxError::from)))
+    }
 }
 
 fn tunnel<C>(proxy: &Uri, connector: C) -> Tunnel<C> {

@@ -15,12 +15,12 @@ const V1: &str = "client.authentication.k8s.io/v1";
 const LONG_AGO: &str = "2001-01-01T00:00:00Z";
 const FAR_AWAY: &str = "2999-01-01T00:00:00Z";
 
-fn client(sandbox: &Sandbox, cluster: &str, user: &str) -> kube::Client {
+pub(crate) fn client(sandbox: &Sandbox, cluster: &str, user: &str) -> kube::Client {
     sandbox.write("home/.kube/config", one(cluster, user));
     sandbox.load().unwrap().client().unwrap()
 }
 
-async fn get(client: &kube::Client) -> Result<StatusCode, kube::Error> {
+pub(crate) async fn get(client: &kube::Client) -> Result<StatusCode, kube::Error> {
     send(client, Request::get("/version").body(Body::empty()).unwrap()).await
 }
 
@@ -53,7 +53,7 @@ fn ok(_: &Seen) -> StatusCode {
 }
 
 /// Joins all causes of a failed request.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

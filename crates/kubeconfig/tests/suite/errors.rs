@@ -196,15 +196,3 @@ fn a_pod_whose_token_is_empty_is_reported() {
     let token = sandbox.write("serviceaccount/token", "");
     assert_message(&sandbox.load().unwrap_err(), &["service account", &text(&token), "empty"]);
 }
-
-#[tokio::test]
-async fn an_unusable_certificate_is_reported_when_the_client_is_built() {
-    let sandbox = Sandbox::new();
-    sandbox.write(
-        "home/.kube/config",
-        one("server: 'https://c'", "client-certificate-data: aGVsbG8=, client-key-data: aGVsbG8="),
-    );
-    let Err(error) = sandbox.load().unwrap().client() else { panic!("garbage was taken for a certificate") };
-    assert_message(&error, &["cannot build a client for https://c"]);
-    assert!(error.source().is_some());
-}

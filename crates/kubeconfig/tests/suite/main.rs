@@ -12,4 +12,5 @@ mod report;
 mod rules;
 mod sandbox;
 mod server;
+mod tls;
 mod view;

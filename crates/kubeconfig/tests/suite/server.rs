@@ -11,7 +11,7 @@ use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::version::TLS12;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// A certificate authority.
@@ -29,16 +30,34 @@ pub(crate) struct Ca {
 
 impl Ca {
     pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
+        Self::of(&PKCS_ECDSA_P256_SHA256)
+    }
+
+    /// With a key of this kind.
+    pub(crate) fn of(kind: &'static SignatureAlgorithm) -> Self {
+        Self::with(kind, |params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained))
+    }
+
+    /// With these properties, which may be those of a certificate that is no authority.
+    pub(crate) fn with(
+        kind: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let key = KeyPair::generate_for(kind).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        change(&mut params);
         let pem = params.self_signed(&key).unwrap().pem();
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
     /// A certificate for these names and its key, PEM.
     pub(crate) fn issue(&self, names: &[&str]) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
+        self.issue_with(&PKCS_ECDSA_P256_SHA256, names)
+    }
+
+    /// The same with a key of this kind.
+    pub(crate) fn issue_with(&self, kind: &'static SignatureAlgorithm, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate_for(kind).unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
@@ -47,19 +66,39 @@ impl Ca {
     /// TLS for these names. Requests a client certificate of this authority, but does not require one.
     fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
         let (certificate, key) = self.issue(names);
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-        let verifier =
-            WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().unwrap();
-        let config = ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            )
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor(&certificate, &key, Clients::Optional(&self.pem))
     }
+}
+
+/// Whose certificates a server accepts, PEM.
+#[derive(Clone, Copy)]
+pub(crate) enum Clients<'a> {
+    Anonymous,
+    Optional(&'a str),
+    Required(&'a str),
+    /// With TLS 1.2 only.
+    Required12(&'a str),
+}
+
+fn acceptor(certificate: &str, key: &str, clients: Clients<'_>) -> TlsAcceptor {
+    let verifier = |pem: &str| {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        WebPkiClientVerifier::builder(Arc::new(roots))
+    };
+    let verifier = match clients {
+        Clients::Anonymous => WebPkiClientVerifier::no_client_auth(),
+        Clients::Optional(pem) => verifier(pem).allow_unauthenticated().build().unwrap(),
+        Clients::Required(pem) | Clients::Required12(pem) => verifier(pem).build().unwrap(),
+    };
+    let config = match clients {
+        Clients::Required12(_) => ServerConfig::builder_with_protocol_versions(&[&TLS12]),
+        _ => ServerConfig::builder(),
+    };
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = config.with_client_cert_verifier(verifier).with_single_cert(chain, key).unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A request as the server received it.
@@ -94,6 +133,12 @@ impl Server {
         let ca = Ca::new();
         let acceptor = ca.acceptor(&["localhost", "api.test", "127.0.0.1"]);
         Self::listen(Some(acceptor), ca, Arc::new(answer)).await
+    }
+
+    /// An https server with this certificate and key, PEM.
+    pub(crate) async fn presenting(certificate: &str, key: &str, clients: Clients<'_>) -> Self {
+        let acceptor = acceptor(certificate, key, clients);
+        Self::listen(Some(acceptor), Ca::new(), Arc::new(|_: &Seen| StatusCode::OK)).await
     }
 
     /// The same without TLS.

@@ -19,6 +19,7 @@ mod tls_error;
 mod user;
 mod yaml;
 
+pub use client::ExecPlugin;
 pub use client::exec::ExecError;
 pub use environment::Environment;
 pub use error::Error;

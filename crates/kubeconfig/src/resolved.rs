@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
-use crate::client::{self, Auth, Certificate, Part, TrustProblem, Unusable};
+use crate::client::{self, Auth, Certificate, ExecPlugin, Part, TrustProblem, Unusable};
 use crate::error::Error;
 use crate::report::{Located, Origin, Report};
 use crate::tls_error::Names;
@@ -103,6 +103,11 @@ impl ResolvedConfig {
             Some(path) => format!("{field} {path}"),
             None => format!("{field}-data"),
         }
+    }
+
+    /// Returns the exec plugin whose credential requests carry, if there is one.
+    pub fn exec_plugin(&self) -> Option<ExecPlugin> {
+        self.auth.plugin()
     }
 
     /// Returns the configuration as kube's own type, which contains credentials. Prefer [`ResolvedConfig::client`]: a

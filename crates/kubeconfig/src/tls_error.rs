@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use crate::client::WeakKey;
 use crate::report::{Located, Origin, Report};
 
 /// Why no secure connection to the API server was made. Requests fail with this error inside
@@ -70,6 +69,13 @@ pub enum TlsProblem {
     Incompatible,
     /// Another problem; the source describes it.
     Other,
+}
+
+/// How the verifier of certificates reports a key that is too small, through rustls.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("an RSA key of {bits} bits is too small")]
+pub(crate) struct WeakKey {
+    pub(crate) bits: usize,
 }
 
 /// What messages name.

@@ -17,6 +17,8 @@ use tokio::process::Command;
 
 use super::answer;
 use super::credential::Credential;
+use super::running::Running;
+use super::waiting::Waiting;
 use crate::environment::Environment;
 use crate::model::Exec;
 
@@ -88,6 +90,7 @@ struct Call {
     exec: Exec,
     cluster: Option<Value>,
     environment: Environment,
+    waiting: Arc<Waiting>,
 }
 
 /// Checks the configuration, as far as that is possible without running the plugin.
@@ -118,8 +121,16 @@ pub(crate) fn check(exec: &Exec) -> Result<(), String> {
 impl Plugin {
     /// `cluster` is passed to the plugin if it asks for it (`provideClusterInfo`).
     pub(crate) fn new(exec: &Exec, cluster: Option<Value>, environment: &Environment) -> Self {
-        let call = Call { exec: exec.clone(), cluster, environment: environment.clone() };
-        Self { call, state: Arc::default() }
+        let (exec, environment) = (exec.clone(), environment.clone());
+        Self { call: Call { exec, cluster, environment, waiting: Arc::default() }, state: Arc::default() }
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.call.waiting
+    }
+
+    pub(super) fn command(&self) -> &str {
+        &self.call.exec.command
     }
 
     /// Returns the last credential while it is valid, else that of a new run.
@@ -192,28 +203,28 @@ impl Call {
         }
         let info = json!({"kind": "ExecCredential", "apiVersion": self.exec.api_version, "spec": spec});
         tracing::debug!(command = self.exec.command, interactive, "running exec plugin");
-        let output = Command::new(&self.exec.command)
+        let mut plugin = Command::new(&self.exec.command);
+        plugin
             .args(self.exec.args())
             .env_clear()
             .envs(self.environment.variables())
             .envs(self.exec.env().iter().map(|(name, value)| (name, value)))
             .env("KUBERNETES_EXEC_INFO", info.to_string())
             .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn();
+            .stderr(Stdio::inherit());
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => {
                 ExecError::NotInstalled { command: name(), install_hint: printable(&self.exec.install_hint) }
             }
             _ => ExecError::Run { command: name(), source: Arc::new(error) },
         };
-        let output = output.map_err(failed)?.wait_with_output().await.map_err(failed)?;
-        if !output.status.success() {
-            return Err(ExecError::Failed { command: name(), status: output.status });
+        let mut running = Running::start(&mut plugin).map_err(failed)?;
+        let (status, output) = self.waiting.patiently(running.output()).await.map_err(failed)?;
+        drop(running);
+        if !status.success() {
+            return Err(ExecError::Failed { command: name(), status });
         }
-        answer::read(&output.stdout, &self.exec.api_version)
+        answer::read(&output, &self.exec.api_version)
             .map_err(|problem| ExecError::Output { command: name(), problem })
     }
 }

@@ -7,10 +7,14 @@ mod answer;
 mod credential;
 pub(crate) mod exec;
 mod identity;
+mod plugin;
+mod running;
+mod terminal;
 mod tls;
 mod token_file;
 mod transport;
 mod verify;
+mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,11 +27,11 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 use credential::Credential;
 use identity::Identity;
 pub(crate) use identity::{Part, Problem as IdentityProblem};
+pub use plugin::ExecPlugin;
 pub(crate) use tls::Problem as TrustProblem;
 use tls::Trust;
 pub(crate) use token_file::TokenFile;
 use transport::{Route, Transport};
-pub(crate) use verify::WeakKey;
 
 use crate::tls_error::{Names, TlsError};
 
@@ -176,6 +180,13 @@ impl Auth {
 
     pub(crate) fn exec(plugin: exec::Plugin) -> Self {
         Self::Exec(Arc::new(plugin))
+    }
+
+    pub(crate) fn plugin(&self) -> Option<ExecPlugin> {
+        match self {
+            Self::Exec(plugin) => Some(ExecPlugin::new(plugin.clone())),
+            Self::Anonymous | Self::Fixed(_) | Self::TokenFile(_) => None,
+        }
     }
 
     fn is_renewable(&self) -> bool {

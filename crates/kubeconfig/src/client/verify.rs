@@ -19,18 +19,12 @@ use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate, X509V
 use x509_parser::public_key::PublicKey;
 
 use crate::pem;
+use crate::tls_error::WeakKey;
 
 /// How often the file of a certificate authority is read again.
 const PERIOD: Duration = Duration::from_secs(60);
 /// The smallest RSA keys that the cryptographic library accepts.
 pub(super) const MIN_RSA_BITS: usize = 2048;
-
-/// A certificate's key is too small.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("an RSA key of {bits} bits is too small")]
-pub(crate) struct WeakKey {
-    pub(crate) bits: usize,
-}
 
 /// Trusts the certificates of a bundle.
 #[derive(Debug)]

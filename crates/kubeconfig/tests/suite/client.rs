@@ -301,6 +301,29 @@ async fn a_plugin_gets_no_cluster_unless_it_asks() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_takes_its_time_is_noticed() {
+    let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
+    let root = text(&sandbox.path(""));
+    let wait = format!("while ! test -e {root}go; do sleep 0.01; done\n");
+    let plugin = sandbox.script("plugin", &format!("{wait}{}", answering(r#""token":"t""#)));
+    sandbox.write("home/.kube/config", one(&server.cluster(), &exec(&text(&plugin))));
+    let resolved = sandbox.load().unwrap();
+    let handle = resolved.exec_plugin().unwrap();
+    let (notice, mut noticed) = tokio::sync::mpsc::unbounded_channel();
+    handle.on_wait(Duration::ZERO, move || notice.send(()).unwrap());
+    let client = resolved.client().unwrap();
+    handle.ended().await;
+    let request = tokio::spawn(async move { get(&client).await });
+    handle.started().await;
+    noticed.recv().await.unwrap();
+    assert!(server.seen().is_empty());
+    sandbox.write("go", "");
+    assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
+    handle.ended().await;
+    assert_eq!(sandbox.calls("plugin"), 1);
+}
+
+#[tokio::test]
 async fn a_failing_plugin_fails_the_request_and_runs_again() {
     let (sandbox, server) = (Sandbox::new(), Server::start(ok).await);
     let plugin = sandbox.script("plugin", "exit 7");

@@ -61,6 +61,37 @@ pub enum Error {
         defined: Vec<String>,
     },
 
+    /// An option selects a cluster or user that no file defines.
+    #[error("{kind} {name:?} is not defined in {}; {}", looked_at(.files), names(.kind, .defined))]
+    OptionNotDefined {
+        /// `cluster` or `user`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The files that were tried.
+        files: Vec<PathBuf>,
+        /// The names that they define.
+        defined: Vec<String>,
+    },
+
+    /// The options are invalid, and no entry of a file is involved.
+    #[error("the options are invalid: {problem}")]
+    InvalidOptions {
+        /// What is wrong with them.
+        problem: String,
+    },
+
+    /// A file that an option names cannot be read.
+    #[error("cannot read {field} {}", path.display())]
+    ReadOption {
+        /// The option, named as kubectl's flag, such as `client-certificate`.
+        field: &'static str,
+        /// The file that cannot be read.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+
     /// The chosen context, cluster or user is invalid.
     #[error("{entry} in {}: {problem}", file.display())]
     InvalidEntry {
@@ -152,6 +183,7 @@ impl Error {
                 | Self::ContextNotDefined { .. }
                 | Self::ClusterNotDefined { .. }
                 | Self::UserNotDefined { .. }
+                | Self::OptionNotDefined { .. }
         )
     }
 }

@@ -10,6 +10,7 @@ mod merge;
 mod model;
 mod node;
 mod options;
+mod overrides;
 mod pem;
 mod proxy;
 mod report;

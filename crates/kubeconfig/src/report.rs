@@ -47,7 +47,7 @@ pub struct Located {
 #[serde(rename_all = "camelCase", tag = "kind", content = "value")]
 #[non_exhaustive]
 pub enum AuthMethod {
-    /// A bearer token in the kubeconfig.
+    /// A bearer token in the kubeconfig, or a given one.
     Token,
     /// A bearer token in this file, which is re-read.
     TokenFile(PathBuf),
@@ -81,15 +81,17 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// Whether the pod's service account is used, because no kubeconfig selects a context.
     pub in_cluster: bool,
-    /// The name of the context, and what selected it. `None` in-cluster.
+    /// The name of the context, and what selected it. `None` in-cluster, and if options make it unnecessary.
     pub context: Option<Located>,
     /// The file that defines the context. `None` in-cluster.
     pub context_file: Option<PathBuf>,
-    /// The name of the cluster, and the file that defines it. `None` in-cluster.
+    /// The name of the cluster, and the file that defines it, or [`Origin::Option`] if an option selects it. `None`
+    /// in-cluster, and if only an option provides the server.
     pub cluster: Option<Located>,
     /// The address of the API server.
     pub server: Located,
-    /// The name of the user, and the file that defines it. `None` in-cluster, and for contexts without a user.
+    /// The name of the user, and the file that defines it, or [`Origin::Option`] if an option selects it. `None`
+    /// in-cluster, and without a user.
     pub user: Option<Located>,
     /// The default namespace for requests.
     pub namespace: Located,

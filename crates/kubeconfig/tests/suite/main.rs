@@ -7,6 +7,7 @@
 
 mod client;
 mod errors;
+mod flags;
 mod properties;
 mod report;
 mod rules;

@@ -159,7 +159,7 @@ fn the_merged_files_are_the_same_as_kubectls() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-fn kubectl() -> Option<PathBuf> {
+pub(crate) fn kubectl() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())
 }

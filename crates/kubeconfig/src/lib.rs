@@ -3,6 +3,7 @@
 mod chosen;
 mod client;
 mod cluster;
+mod compose;
 mod environment;
 mod error;
 mod in_cluster;
@@ -17,6 +18,7 @@ mod report;
 mod resolve;
 mod resolved;
 mod tls_error;
+mod scalar;
 mod user;
 mod yaml;
 

@@ -1,62 +1,91 @@
-//! Parses YAML as kubectl does, into JSON values: the first document, the last of duplicate keys, YAML 1.1 booleans.
+//! Parses YAML as kubectl does, into JSON values. Source: `go.yaml.in/yaml/v2`, `decode.go`, on which
+//! `sigs.k8s.io/yaml` is built. That is a port of libyaml, as is the parser here, so both accept the same texts: YAML
+//! 1.1 with the line breaks of 1.1, in UTF-8 or UTF-16, of which the first document is read. JSON is read as YAML, too.
 //!
 //! Errors contain a line and a kind, but no part of the text, which may be a secret.
 
+use libyaml_safer::{Encoding, EventData, Parser};
 use serde_json::Value;
-use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::{Error as Saphyr, Options};
 
-/// Why a text is not valid YAML.
-#[derive(Debug)]
-pub(crate) struct Invalid {
-    /// Starts at 1.
-    pub(crate) line: Option<u64>,
-    pub(crate) problem: String,
-}
+use crate::compose::{Composer, Invalid, index, invalid, syntax};
 
 /// Returns the first document of `text`, or `Null` if there is none.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, Invalid> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_slice_multiple_with_options(text, options()).map_err(|error| Invalid {
-            line: error.location().map(|at| at.line()).filter(|line| *line > 0),
-            problem: problem(&error, text).to_owned(),
-        })?;
-    Ok(documents.into_iter().next().unwrap_or(Value::Null))
+    let mut text = decode(text).map_err(|problem| Invalid { line: None, problem: problem.to_owned() })?;
+    // The parser panics if the text ends within some tokens.
+    let ends_in_line =
+        text.lines().next_back().is_some_and(|line| !line.trim().is_empty()) && !text.ends_with('\n');
+    text.push('\n');
+    check_tags(&text)?;
+    Composer::new(parser(&text), &text, ends_in_line).document()
 }
 
-/// What kubectl's own parser (sigs.k8s.io/yaml, not strict) accepts.
-fn options() -> Options {
-    serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        legacy_octal_numbers: true,
-        with_snippet: false,
-        // Prevents small inputs from expanding to large values. Kubeconfigs hardly use aliases.
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        // Enough for tens of thousands of clusters, which kubectl reads, too. The default limit on depth protects the
-        // stack.
-        //
-        budget: serde_saphyr::budget! {
-            max_events: 20_000_000,
-            max_nodes: 10_000_000,
-            max_total_scalar_bytes: 256 * 1024 * 1024,
-        },
-    }
+fn parser(text: &str) -> Parser<&[u8]> {
+    let mut parser = Parser::new();
+    parser.set_encoding(Encoding::Utf8);
+    parser.set_input(text.as_bytes());
+    parser
 }
 
-fn problem(error: &Saphyr, text: &[u8]) -> &'static str {
-    if std::str::from_utf8(text).is_err() {
-        return "it is not UTF-8 text";
+/// Refuses tags that contain a comma, for which the parser panics. kubectl does not accept them either, unless a space
+/// follows.
+fn check_tags(text: &str) -> Result<(), Invalid> {
+    let (mut commas, mut start) = (Vec::new(), 0);
+    for word in text.split_inclusive(char::is_whitespace) {
+        if let Some(mark) = word.find('!') {
+            commas.extend(word[mark..].match_indices(',').map(|(comma, _)| start + mark + comma));
+        }
+        start += word.len();
     }
-    match error.without_snippet() {
-        Saphyr::Eof { .. } => "it ends unexpectedly",
-        Saphyr::Budget { .. } => "it is too large or too deeply nested",
-        _ => "it is not valid YAML",
+    if commas.is_empty() {
+        return Ok(());
+    }
+    // Most likely they are parts of values. With another character, the parser says whether they are.
+    let mut replaced = text.to_owned();
+    for comma in &commas {
+        replaced.replace_range(*comma..=*comma, ";");
+    }
+    for event in parser(&replaced) {
+        let event = event.map_err(|error| syntax(&error))?;
+        if let EventData::DocumentEnd { .. } = event.data {
+            break;
+        }
+        let has_tag = matches!(
+            &event.data,
+            EventData::Scalar { tag: Some(_), .. }
+                | EventData::SequenceStart { tag: Some(_), .. }
+                | EventData::MappingStart { tag: Some(_), .. }
+        );
+        let span = index(event.start_mark)..index(event.end_mark);
+        let has_comma = commas.iter().any(|comma| span.contains(comma));
+        // Angle brackets may contain a comma.
+        if has_tag && has_comma && !text.get(span).is_some_and(|source| source.starts_with("!<")) {
+            return Err(invalid(event.start_mark, "a tag contains a comma"));
+        }
+    }
+    Ok(())
+}
+
+/// Decodes the encodings that begin with a byte order mark, else UTF-8.
+fn decode(text: &[u8]) -> Result<String, &'static str> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes.as_chunks();
+        let decoded = String::from_utf16(&units.iter().map(|bytes| unit(*bytes)).collect::<Vec<_>>());
+        decoded.ok().filter(|_| rest.is_empty()).ok_or("it is not UTF-16 text")
+    };
+    match text {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => {
+            String::from_utf8(rest.to_owned()).map_err(|_| "it is not UTF-8 text")
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compose::MAX_DEPTH;
     use serde_json::json;
 
     #[test]
@@ -70,11 +99,27 @@ mod tests {
             ("a: 010\nb: 0x10\n", json!({"a": 8, "b": 16})),
             ("a: 2020-01-01\n", json!({"a": "2020-01-01"})),
             ("a: 1\n---\na: 2\n", json!({"a": 1})),
-            ("x: &x {s: 1}\ny:\n  <<: *x\n", json!({"x": {"s": 1}, "y": {"s": 1}})),
+            ("x: &x {s: 1}\nz:\n  <<: *x\n", json!({"x": {"s": 1}, "z": {"s": 1}})),
             ("\u{feff}a: b\n", json!({"a": "b"})),
             (r#"{"a": "b\n"}"#, json!({"a": "b\n"})),
+            ("a: !<tag:yaml.org,2002:str> 1", json!({"a": "1"})),
+            ("a: 'x!y,z'\nb: c !d,e # !f,g", json!({"a": "x!y,z", "b": "c !d,e"})),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_depth_is_limited() {
+        let nested = |depth| format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+        parse(nested(MAX_DEPTH - 1).as_bytes()).unwrap();
+        assert_eq!(parse(nested(MAX_DEPTH).as_bytes()).unwrap_err().problem, "it is too deeply nested");
+    }
+
+    #[test]
+    fn what_the_parser_panics_at_is_refused_or_read() {
+        for text in ["[!a,b]", "{a: !!str,b: c}", "[{}!,a]", "\"\\", "a: |\n b", "a: >\n b\\", "a: b\\"] {
+            let _ = parse(text.as_bytes());
         }
     }
 

@@ -5,12 +5,16 @@ use std::time::Duration;
 use anyhow::Result;
 use kube::Client;
 use kube_informer::{Cached, Informer};
+use kubeconfig::ExecPlugin;
 use tokio::time::{sleep, timeout};
 
-use crate::{cli::Cluster, config, explain};
+use crate::{cli::Cluster, config, explain, stdio::say};
 
 /// How long an answer may take without `--request-timeout`. A first list only has to begin within it.
 const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an exec plugin may run before the user learns what the command waits for.
+const PLUGIN_NOTICE: Duration = Duration::from_secs(2);
 
 /// A cluster, ready for requests.
 pub(crate) struct Connection {
@@ -22,6 +26,7 @@ pub(crate) struct Connection {
     /// The name of its context. `None` in a pod.
     pub(crate) context: Option<String>,
     limit: Limit,
+    plugin: Option<ExecPlugin>,
 }
 
 /// How long to wait for an answer.
@@ -39,6 +44,12 @@ impl Connection {
     /// Prepares a client for the cluster that the command line and the environment choose. Sends nothing yet.
     pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
         let resolved = config::load(cluster)?;
+        let plugin = resolved.exec_plugin();
+        if let Some(plugin) = &plugin {
+            let user = resolved.report().user.as_ref().map_or("", |user| &user.value);
+            let line = format!("waiting for exec plugin {} (user {user})", plugin.command());
+            plugin.on_wait(PLUGIN_NOTICE, move || say(&line));
+        }
         Ok(Self {
             client: resolved.client().map_err(explain::configuration)?,
             server: resolved.report().server.value.clone(),
@@ -49,6 +60,7 @@ impl Connection {
                 Some(Duration::ZERO) => Limit::Never,
                 Some(limit) => Limit::Chosen(limit),
             },
+            plugin,
         })
     }
 
@@ -79,7 +91,22 @@ impl Connection {
     }
 
     async fn within<T>(&self, limit: Duration, action: &str, answer: impl Future<Output = T>) -> Result<T> {
-        timeout(limit, answer).await.map_err(|_| explain::too_slow(&self.server, action, limit))
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            () = self.spent(limit) => Err(explain::too_slow(&self.server, action, limit)),
+        }
+    }
+
+    /// Completes when the server has had this much time. While an exec plugin runs, nothing has been sent to it.
+    pub(crate) async fn spent(&self, limit: Duration) {
+        let Some(plugin) = &self.plugin else { return sleep(limit).await };
+        loop {
+            plugin.ended().await;
+            if timeout(limit, plugin.started()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits for the first list of an informer. While the server is busy, the informer retries, within the limit: a
@@ -111,11 +138,11 @@ impl Connection {
         match self.limit {
             Limit::Never => std::future::pending().await,
             Limit::Chosen(limit) => {
-                sleep(limit).await;
+                self.spent(limit).await;
                 limit
             }
             Limit::Start => {
-                sleep(START_LIMIT).await;
+                self.spent(START_LIMIT).await;
                 // A list that has begun may take longer.
                 if informer.status().borrow().last_contact.is_some() {
                     std::future::pending::<()>().await;

@@ -53,12 +53,12 @@ pub(crate) async fn install(connection: &Connection, force: bool) -> Result<()> 
     let action = format!("install {name}");
     connection.ask(&action, crds.patch(name, &params, &Patch::Apply(Blog::crd()))).await?;
     let established = await_condition(crds, name, conditions::is_crd_established());
-    match tokio::time::timeout(ESTABLISHED_LIMIT, established).await {
-        Ok(established) => {
+    tokio::select! {
+        established = established => {
             let explained = |error| explain::request(&connection.server, &format!("wait for {name}"), &error);
             established.map(|_| ()).map_err(explained)
         }
-        Err(_) => bail!(
+        () = connection.spent(ESTABLISHED_LIMIT) => bail!(
             "{name} was applied, but is not established after {ESTABLISHED_LIMIT:?}; `kubectl describe crd {name}` shows why"
         ),
     }

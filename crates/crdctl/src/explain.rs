@@ -4,6 +4,7 @@ use std::{error::Error as StdError, io};
 
 use anyhow::anyhow;
 use kube::core::Status;
+use kubeconfig::{ExecError, TlsError, TlsProblem};
 
 use crate::stdio::say;
 
@@ -16,9 +17,14 @@ pub(crate) fn print(error: &anyhow::Error) {
 fn one_line(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes(error) {
+        // It says what the TLS library's errors below it say, and where.
+        if cause.downcast_ref::<TlsError>().is_some_and(|error| error.problem != TlsProblem::Other) {
+            parts.push(cause.to_string());
+            break;
+        }
         // The server's message is enough; the errors around it only add Rust names and the request's path.
         if let Some(status) = status(cause).filter(|status| !status.message.is_empty()) {
-            parts.push(status.message.clone());
+            parts.push(message_of(status));
             break;
         }
         // kube's errors repeat their source in their own message, as do some others.
@@ -30,6 +36,18 @@ fn one_line(error: &(dyn StdError + 'static)) -> String {
     }
     let line = parts.join(": ");
     line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the server's message. An HTML page is not one: it comes from a proxy or a login page before the server.
+fn message_of(status: &Status) -> String {
+    let page = status.message.trim_start().to_ascii_lowercase();
+    if page.starts_with("<!doctype html") || page.starts_with("<html") {
+        return format!(
+            "the answer ({}) is an HTML page, which is not from a Kubernetes API server",
+            status.code
+        );
+    }
+    status.message.clone()
 }
 
 /// Explains why no cluster was found, and what to do.
@@ -52,12 +70,21 @@ pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
 /// Explains why `action` failed at `server`, and what to do.
 pub(crate) fn request(server: &str, action: &str, error: &(dyn StdError + 'static)) -> anyhow::Error {
     let line = one_line(error);
+    if let Some(error) = causes(error).find_map(<dyn StdError>::downcast_ref) {
+        return match tls_advice(error) {
+            Some(advice) => anyhow!("cannot {action}: {line}; {advice}"),
+            None => anyhow!("cannot {action}: {line}"),
+        };
+    }
     match Trouble::of(error) {
+        Trouble::Plugin => anyhow!(
+            "cannot {action}: {line}; nothing was sent to {server}. `crdctl config` shows which user and file the plugin comes from"
+        ),
+        Trouble::NotKubernetes => anyhow!(
+            "cannot {action}: {server} answered with something other than JSON ({line}); is it the address of a Kubernetes API server, or of a login page before one? `crdctl config` shows how it was chosen"
+        ),
         Trouble::Unreachable => anyhow!(
             "cannot {action}: {server} cannot be reached: {line}; is it running, and is it the right one? `crdctl config` shows how it was chosen"
-        ),
-        Trouble::NotTrusted => anyhow!(
-            "cannot {action}: the certificate of {server} is not trusted: {line}; set the cluster's certificate-authority(-data) in the kubeconfig to its CA"
         ),
         Trouble::Unauthorized => anyhow!(
             "cannot {action}: {server} does not accept the credentials (401 {line}); `crdctl config` shows which user and file they come from"
@@ -67,6 +94,24 @@ pub(crate) fn request(server: &str, action: &str, error: &(dyn StdError + 'stati
         ),
         Trouble::Conflict => anyhow!("cannot {action}: {line}; --force-conflicts takes over the fields"),
         Trouble::Other => anyhow!("cannot {action} at {server}: {line}"),
+    }
+}
+
+/// What the user can do about a TLS error, beyond what its message says.
+fn tls_advice(error: &TlsError) -> Option<&'static str> {
+    match error.problem {
+        TlsProblem::WrongName { .. } => {
+            Some("set the cluster's tls-server-name in the kubeconfig to a name that the certificate has")
+        }
+        TlsProblem::UnknownAuthority => {
+            Some("set the cluster's certificate-authority(-data) in the kubeconfig to the server's CA")
+        }
+        TlsProblem::CertificateRequired => {
+            Some("set the user's client-certificate and client-key in the kubeconfig")
+        }
+        TlsProblem::CertificateRefused => Some("`crdctl config` shows where it comes from"),
+        TlsProblem::Expired { .. } => Some("the server needs a new one"),
+        _ => None,
     }
 }
 
@@ -81,7 +126,10 @@ pub(crate) fn too_slow(server: &str, action: &str, waited: std::time::Duration) 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
-    NotTrusted,
+    /// The exec plugin provided no credential.
+    Plugin,
+    /// The answer is not JSON.
+    NotKubernetes,
     Unauthorized,
     Forbidden,
     /// Another field manager owns fields that were applied.
@@ -99,8 +147,11 @@ impl Trouble {
                 _ => Self::Other,
             };
         }
-        if causes(error).any(<dyn StdError>::is::<rustls::Error>) {
-            return Self::NotTrusted;
+        if causes(error).any(<dyn StdError>::is::<ExecError>) {
+            return Self::Plugin;
+        }
+        if causes(error).any(|cause| matches!(cause.downcast_ref(), Some(kube::Error::SerdeError(_)))) {
+            return Self::NotKubernetes;
         }
         // The client reports a failed or broken connection as the error of its socket.
         let is_transport = |cause: &(dyn StdError + 'static)| match cause.downcast_ref() {
@@ -152,6 +203,10 @@ mod tests {
                 .starts_with(&format!("cannot watch blogs: {forbidden}; ask for"))
         );
         assert_eq!(
+            message(answered(502, "<!DOCTYPE html>\n<h1>Bad Gateway</h1>")),
+            "cannot watch blogs at https://a:6443: the answer (502) is an HTML page, which is not from a Kubernetes API server"
+        );
+        assert_eq!(
             message(answered(500, "broken\nin two")),
             "cannot watch blogs at https://a:6443: broken in two"
         );
@@ -162,8 +217,12 @@ mod tests {
         let refused = kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(Trouble::of(&refused), Trouble::Unreachable);
         assert_eq!(one_line(&refused), "connection refused");
-        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let certificate = io::Error::other(unknown);
-        assert_eq!(Trouble::of(&kube::Error::Service(Box::new(certificate))), Trouble::NotTrusted);
+        let plugin = ExecError::Run {
+            command: "login".into(),
+            source: io::Error::from(io::ErrorKind::PermissionDenied).into(),
+        };
+        assert_eq!(Trouble::of(&kube::Error::Service(Box::new(plugin))), Trouble::Plugin);
+        let page = serde_json::from_str::<()>("<html>").unwrap_err();
+        assert_eq!(Trouble::of(&kube::Error::SerdeError(page)), Trouble::NotKubernetes);
     }
 }

@@ -31,12 +31,15 @@ mod terminal;
 mod wait;
 mod watch;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
+
+/// How long the end of background tasks is waited for.
+const SHUTDOWN: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -59,7 +62,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Demo(args) => demo::run(args).await,
             #[cfg(feature = "server")]
             Command::Serve(args) => serve::run(args).await,
-            Command::Crd { command } => crd::run(&cli.cluster, command).await,
+            Command::Crd { command } => shutdown::or_signal(crd::run(&cli.cluster, command)).await,
             Command::Config => config::run(&cli.cluster),
             Command::Completion { shell } => generate::completion(shell),
             Command::Manual { folder } => generate::manual(&folder),
@@ -67,7 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Wait(args) => wait::run(&cli.cluster, args).await,
         }
     });
-    // Does not wait for blocking tasks, such as a DNS lookup.
-    runtime.shutdown_background();
+    // Exec plugins of background tasks end here. Does not wait longer for blocking tasks, such as a DNS lookup.
+    runtime.shutdown_timeout(SHUTDOWN);
     result
 }

@@ -20,8 +20,10 @@ pub(crate) async fn until_signal(
     let mut signals = Signals::new()?;
     let mut command = std::pin::pin!(command);
     let signal = tokio::select! {
-        result = &mut command => return result,
+        biased;
+        // Before the end of an exec plugin that got the same signal from the terminal.
         signal = signals.next() => signal,
+        result = &mut command => return result,
     };
     say(&format!("received {}, stopping", signal.name));
     token.cancel();
@@ -40,6 +42,17 @@ pub(crate) async fn until_signal(
 pub(crate) async fn signal() -> Result<ExitCode> {
     let signal = Signals::new()?.next().await;
     Ok(ExitCode::from(signal.exit_code))
+}
+
+/// Runs a command that has nothing to finish, and drops it on the first signal. An exec plugin ends with it, and the
+/// terminal is as it was before.
+pub(crate) async fn or_signal(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        biased;
+        signal = signals.next() => Ok(ExitCode::from(signal.exit_code)),
+        result = command => result,
+    }
 }
 
 /// A signal that ends the program.

@@ -22,8 +22,8 @@ mod scalar;
 mod user;
 mod yaml;
 
-pub use client::ExecPlugin;
 pub use client::exec::ExecError;
+pub use client::{ExecPlugin, RedirectError};
 pub use environment::Environment;
 pub use error::Error;
 pub use options::Options;

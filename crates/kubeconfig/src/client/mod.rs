@@ -8,6 +8,7 @@ mod credential;
 pub(crate) mod exec;
 mod identity;
 mod plugin;
+mod redirect;
 mod running;
 mod terminal;
 mod tls;
@@ -28,6 +29,7 @@ use credential::Credential;
 use identity::Identity;
 pub(crate) use identity::{Part, Problem as IdentityProblem};
 pub use plugin::ExecPlugin;
+pub use redirect::RedirectError;
 pub(crate) use tls::Problem as TrustProblem;
 use tls::Trust;
 pub(crate) use token_file::TokenFile;
@@ -131,6 +133,7 @@ impl Sender {
         }
     }
 
+    /// Sends the request, and follows redirects.
     async fn exchange(
         &self,
         mut parts: request::Parts,
@@ -140,10 +143,29 @@ impl Sender {
         if let Some(value) = &credential.authorization {
             parts.headers.insert(AUTHORIZATION, value.clone());
         }
-        let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let identity = credential.identity.as_ref().or(self.identity.as_ref());
+        let (from, mut body) = (parts.uri.clone(), body);
+        for _ in 0..redirect::MOST {
+            let again = body.try_clone();
+            let response = self.attempt(Request::from_parts(parts.clone(), body), identity).await?;
+            let Some(to) = redirect::target(&parts.method, &parts.uri, &response, again.is_some())? else {
+                return Ok(response);
+            };
+            parts.uri = to;
+            body = again.unwrap_or_else(Body::empty);
+        }
+        let (from, to) = (redirect::shown(&from), redirect::shown(&parts.uri));
+        Err(RedirectError::TooMany { from, to }.into())
+    }
+
+    async fn attempt(
+        &self,
+        request: Request<Body>,
+        identity: Option<&Arc<Identity>>,
+    ) -> Result<Response<Incoming>, BoxError> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let transport = self.transport(identity)?;
-        let result = transport.oneshot(Request::from_parts(parts, body)).await;
+        let result = transport.oneshot(request).await;
         match &result {
             Ok(response) => tracing::debug!(%method, %uri, status = response.status().as_u16(), "response"),
             Err(error) => {

@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::sandbox::{Sandbox, one, text};
-use crate::server::{Ca, Proxy, Seen, Server, base64, only};
+use crate::server::{Answer, Ca, Proxy, Seen, Server, base64, only};
 
 const V1: &str = "client.authentication.k8s.io/v1";
 const LONG_AGO: &str = "2001-01-01T00:00:00Z";
@@ -464,6 +464,41 @@ async fn requests_go_through_the_proxy_that_the_environment_names() {
     let cluster = format!("server: 'https://api.test', certificate-authority-data: {}", server.ca_data());
     assert_eq!(get(&client(&sandbox, &cluster, "")).await.unwrap(), StatusCode::OK);
     assert_eq!(proxy.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_on_the_same_server_is_followed_with_the_credential() {
+    let answer = |seen: &Seen| match seen.path.as_str() {
+        "/version" => Answer::from((StatusCode::TEMPORARY_REDIRECT, "/k8s/version?a=b")),
+        _ => Answer::from(StatusCode::OK),
+    };
+    let (sandbox, server) = (Sandbox::new(), Server::start(answer).await);
+    let client = client(&sandbox, &server.cluster(), "token: t");
+    let request = Request::post("/version").body(Body::from(b"content".to_vec())).unwrap();
+    assert_eq!(send(&client, request).await.unwrap(), StatusCode::OK);
+    let seen: Vec<_> = server.seen().into_iter().map(|seen| (seen.path, seen.body)).collect();
+    assert_eq!(seen, [("/version".into(), "content".into()), ("/k8s/version?a=b".into(), "content".into())]);
+    assert_eq!(server.authorizations(), [bearer("t"), bearer("t")]);
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_server_is_an_error_that_names_it() {
+    let (sandbox, other) = (Sandbox::new(), Server::start(ok).await);
+    let login = format!("{}/login?state=hunter2", other.url());
+    let server = Server::start(move |_| Answer::from((StatusCode::FOUND, login.as_str()))).await;
+    let error = get(&client(&sandbox, &server.cluster(), "token: t")).await.unwrap_err();
+    let all = causes(&error);
+    assert!(all.contains(&format!("{}/version redirects to {}/login,", server.url(), other.url())), "{all}");
+    assert!(!all.contains("hunter2"), "{all}");
+    assert!(other.seen().is_empty());
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_end() {
+    let (sandbox, server) = (Sandbox::new(), Server::start(|_| (StatusCode::FOUND, "/version")).await);
+    let error = get(&client(&sandbox, &server.cluster(), "")).await.unwrap_err();
+    assert!(causes(&error).contains("redirects too often"), "{}", causes(&error));
+    assert_eq!(server.seen().len(), 10, "as with Go's client");
 }
 
 #[tokio::test]

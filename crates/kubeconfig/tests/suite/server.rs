@@ -117,7 +117,25 @@ impl Seen {
     }
 }
 
-type Answer = dyn Fn(&Seen) -> StatusCode + Send + Sync;
+/// A status code, and where it redirects to.
+pub(crate) struct Answer {
+    status: StatusCode,
+    location: Option<String>,
+}
+
+impl From<StatusCode> for Answer {
+    fn from(status: StatusCode) -> Self {
+        Self { status, location: None }
+    }
+}
+
+impl From<(StatusCode, &str)> for Answer {
+    fn from((status, location): (StatusCode, &str)) -> Self {
+        Self { status, location: Some(location.to_owned()) }
+    }
+}
+
+type Answers = dyn Fn(&Seen) -> Answer + Send + Sync;
 
 /// Serves until it is dropped.
 pub(crate) struct Server {
@@ -129,24 +147,24 @@ pub(crate) struct Server {
 
 impl Server {
     /// An https server for the names `localhost` and `api.test`, and the address 127.0.0.1.
-    pub(crate) async fn start(answer: impl Fn(&Seen) -> StatusCode + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start<A: Into<Answer>>(answer: impl Fn(&Seen) -> A + Send + Sync + 'static) -> Self {
         let ca = Ca::new();
         let acceptor = ca.acceptor(&["localhost", "api.test", "127.0.0.1"]);
-        Self::listen(Some(acceptor), ca, Arc::new(answer)).await
+        Self::listen(Some(acceptor), ca, Arc::new(move |seen: &Seen| answer(seen).into())).await
     }
 
     /// An https server with this certificate and key, PEM.
     pub(crate) async fn presenting(certificate: &str, key: &str, clients: Clients<'_>) -> Self {
         let acceptor = acceptor(certificate, key, clients);
-        Self::listen(Some(acceptor), Ca::new(), Arc::new(|_: &Seen| StatusCode::OK)).await
+        Self::listen(Some(acceptor), Ca::new(), Arc::new(|_: &Seen| StatusCode::OK.into())).await
     }
 
     /// The same without TLS.
     pub(crate) async fn start_plain() -> Self {
-        Self::listen(None, Ca::new(), Arc::new(|_: &Seen| StatusCode::OK)).await
+        Self::listen(None, Ca::new(), Arc::new(|_: &Seen| StatusCode::OK.into())).await
     }
 
-    async fn listen(acceptor: Option<TlsAcceptor>, ca: Ca, answer: Arc<Answer>) -> Self {
+    async fn listen(acceptor: Option<TlsAcceptor>, ca: Ca, answer: Arc<Answers>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -203,7 +221,7 @@ pub(crate) fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-async fn serve<S>(stream: S, certificate: Option<Vec<u8>>, answer: Arc<Answer>, seen: Arc<Mutex<Vec<Seen>>>)
+async fn serve<S>(stream: S, certificate: Option<Vec<u8>>, answer: Arc<Answers>, seen: Arc<Mutex<Vec<Seen>>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -214,11 +232,14 @@ where
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let path = parts.uri.to_string();
             let one = Seen { path, headers: parts.headers, body, certificate };
-            let status = answer(&one);
+            let Answer { status, location } = answer(&one);
             seen.lock().unwrap().push(one);
             let body = if status.is_success() { "{}" } else { r#"{"kind":"Status","status":"Failure"}"# };
             let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
             *response.status_mut() = status;
+            if let Some(location) = location {
+                response.headers_mut().insert("location", location.parse().unwrap());
+            }
             Ok::<_, Infallible>(response)
         }
     });

@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, t
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
     error::{ContextKind, ErrorKind},
 };
 use clap_complete::Shell;
@@ -19,11 +20,23 @@ use crate::{diff::Pattern, stdio::say};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    #[command(flatten)]
-    pub(crate) cluster: Cluster,
     /// The format of the logs on stderr; RUST_LOG filters them (default: info)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
+    /// How much to log on stderr, as for kubectl. 0 to 3: notices and warnings; 4 and 5: also decisions, lists and changes;
+    /// 6 and 7: also each request with its status; from 8 on: also connections. No level logs a token. RUST_LOG takes
+    /// precedence
+    #[arg(
+        short,
+        long = "v",
+        global = true,
+        value_name = "LEVEL",
+        default_value_t,
+        allow_negative_numbers = true
+    )]
+    pub(crate) verbosity: i32,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
 }
 
 #[derive(Subcommand)]
@@ -57,20 +70,71 @@ pub(crate) enum Command {
     Wait(WaitArgs),
 }
 
-/// The options that choose the cluster.
-#[derive(Args, Clone)]
+/// The options that choose the cluster, how it is reached, and who asks: kubectl's flags of the same names. As for kubectl,
+/// empty values count as unset.
+#[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Cluster")]
 pub(crate) struct Cluster {
     /// The kubeconfig file to use, instead of KUBECONFIG and ~/.kube/config
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Cluster")]
+    #[arg(long, global = true, value_name = "PATH", value_parser = path())]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The kubeconfig context to use, instead of the current one
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// The kubeconfig cluster to use, instead of the context's
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// The kubeconfig user to use, instead of the context's
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// The address of the API server, such as https://host:6443; no kubeconfig is needed then
+    #[arg(short, long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// A file with the certificate authority of the server
+    #[arg(long, global = true, value_name = "PATH", value_parser = path())]
+    pub(crate) certificate_authority: Option<PathBuf>,
+    /// Do not check the server's certificate, which makes the connection insecure
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) insecure_skip_tls_verify: Option<bool>,
+    /// The name to expect in the server's certificate, instead of the host's
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tls_server_name: Option<String>,
+    /// The proxy to connect through: an http, https or socks5 URL
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) proxy_url: Option<String>,
+    /// Ask the server not to compress its responses
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) disable_compression: Option<bool>,
+    /// The bearer token to authenticate with; other users of this machine can see it in the list of processes
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// A file with the client certificate to authenticate with
+    #[arg(long, global = true, value_name = "PATH", value_parser = path())]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// A file with the key of the client certificate
+    #[arg(long, global = true, value_name = "PATH", value_parser = path())]
+    pub(crate) client_key: Option<PathBuf>,
+    /// The user to impersonate, such as jane or system:serviceaccount:NAMESPACE:NAME
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub(crate) impersonate: Option<String>,
+    /// A group to impersonate, together with --as; repeatable
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub(crate) impersonate_groups: Vec<String>,
+    /// The UID to impersonate, together with --as
+    #[arg(long = "as-uid", global = true, value_name = "UID")]
+    pub(crate) impersonate_uid: Option<String>,
+    /// An extra field of the user to impersonate, together with --as; repeatable
+    #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub(crate) impersonate_user_extra: Vec<(String, String)>,
     /// How long to wait for a request before giving up, such as 10s; 0 waits forever. The watch itself never times out.
     /// By default, a server that does not answer at startup is given up after 5s
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Cluster")]
-    pub(crate) request_timeout: Option<Duration>,
+    #[arg(long, global = true, value_name = "DURATION", value_parser = request_timeout)]
+    pub(crate) request_timeout: Option<RequestTimeout>,
 }
+
+/// The value of `--request-timeout`; `None` if it is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestTimeout(pub(crate) Option<Duration>);
 
 #[derive(Args)]
 pub(crate) struct WatchArgs {
@@ -404,6 +468,22 @@ fn wait_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn request_timeout(text: &str) -> Result<RequestTimeout, String> {
+    let chosen = if text.is_empty() { None } else { Some(duration(text)?) };
+    Ok(RequestTimeout(chosen))
+}
+
+/// Parses a path that may be empty, which clap's own parser refuses.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Parses `KEY=VALUE`. kubectl ignores a text without `=`, which would impersonate somebody else than was asked for.
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// Parses the name of a namespace, an RFC 1123 label. An empty name counts as none.
 fn namespace(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -465,5 +545,40 @@ mod tests {
         for wrong in ["", "s", "-5s", "five", "5 parsecs"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn kubectls_flags_are_known_anywhere_on_the_line() {
+        let line = "crdctl --as boss watch -s https://c --as-group a --as-group=b --as-user-extra k=v=w pods -v=6 --token t \
+                    --insecure-skip-tls-verify --disable-compression=false";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        assert_eq!(cli.verbosity, 6);
+        let cluster = cli.cluster;
+        assert_eq!(cluster.impersonate.as_deref(), Some("boss"));
+        assert_eq!(cluster.impersonate_groups, ["a", "b"]);
+        assert_eq!(cluster.impersonate_user_extra, [("k".to_owned(), "v=w".to_owned())]);
+        assert_eq!(cluster.server.as_deref(), Some("https://c"));
+        assert_eq!(cluster.insecure_skip_tls_verify, Some(true));
+        assert_eq!(cluster.disable_compression, Some(false));
+        for line in ["crdctl -v 6 config", "crdctl config --v=6", "crdctl config -v6"] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap().verbosity, 6, "{line}");
+        }
+    }
+
+    #[test]
+    fn empty_values_count_as_unset() {
+        let line = [
+            "crdctl",
+            "config",
+            "--kubeconfig",
+            "",
+            "--request-timeout",
+            "",
+            "--as=",
+            "--certificate-authority=",
+        ];
+        let cluster = Cli::try_parse_from(line).unwrap().cluster;
+        assert_eq!(cluster.request_timeout, Some(RequestTimeout(None)));
+        assert_eq!(cluster.kubeconfig, Some(PathBuf::new()));
     }
 }

@@ -1,6 +1,6 @@
 //! `crdctl config`: how the cluster is chosen.
 
-use std::{env, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 
@@ -27,12 +27,24 @@ pub(crate) fn namespace_variable() -> Option<String> {
 }
 
 fn options(cluster: &Cluster) -> kubeconfig::Options {
-    let mut options = kubeconfig::Options::default();
-    if let Some(path) = &cluster.kubeconfig {
-        options = options.kubeconfig(path);
-    }
-    if let Some(context) = &cluster.context {
-        options = options.context(context);
-    }
-    options
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let path = |value: &Option<PathBuf>| value.clone().unwrap_or_default();
+    kubeconfig::Options::default()
+        .kubeconfig(path(&cluster.kubeconfig))
+        .context(text(&cluster.context))
+        .cluster(text(&cluster.cluster))
+        .user(text(&cluster.user))
+        .server(text(&cluster.server))
+        .certificate_authority(path(&cluster.certificate_authority))
+        .insecure_skip_tls_verify(cluster.insecure_skip_tls_verify.unwrap_or_default())
+        .tls_server_name(text(&cluster.tls_server_name))
+        .proxy_url(text(&cluster.proxy_url))
+        .disable_compression(cluster.disable_compression.unwrap_or_default())
+        .token(text(&cluster.token))
+        .client_certificate(path(&cluster.client_certificate))
+        .client_key(path(&cluster.client_key))
+        .impersonate(text(&cluster.impersonate))
+        .impersonate_groups(cluster.impersonate_groups.iter().cloned())
+        .impersonate_uid(text(&cluster.impersonate_uid))
+        .impersonate_user_extra(cluster.impersonate_user_extra.iter().cloned())
 }

@@ -55,7 +55,7 @@ impl Connection {
             server: resolved.report().server.value.clone(),
             namespace: config::namespace_variable().unwrap_or_else(|| resolved.namespace().to_owned()),
             context: resolved.report().context.as_ref().map(|context| context.value.clone()),
-            limit: match cluster.request_timeout {
+            limit: match cluster.request_timeout.and_then(|chosen| chosen.0) {
                 None => Limit::Start,
                 Some(Duration::ZERO) => Limit::Never,
                 Some(limit) => Limit::Chosen(limit),

@@ -35,11 +35,8 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     let endpoint = listen(&server, args.port.unwrap_or(0)).await?;
     let file = KubeconfigFile::write(args.kubeconfig_out, &endpoint.kubeconfig(), Lifetime::Command)?;
     // From here on, the demo connects as every other user of that file does.
-    let connection = Connection::new(&Cluster {
-        kubeconfig: Some(file.path().to_owned()),
-        context: None,
-        request_timeout: None,
-    })?;
+    let connection =
+        Connection::new(&Cluster { kubeconfig: Some(file.path().to_owned()), ..Cluster::default() })?;
     welcome(&connection.server, file.path(), "get blogs");
     crd::install(&connection, false).await?;
     if !args.empty {

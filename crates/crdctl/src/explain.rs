@@ -59,7 +59,7 @@ pub(crate) fn configuration(error: kubeconfig::Error) -> anyhow::Error {
             false => "",
         };
         anyhow!("{line}; set KUBECONFIG or --kubeconfig{demo}")
-    } else if error.is_not_defined() {
+    } else if error.is_not_defined() && !matches!(error, kubeconfig::Error::OptionNotDefined { .. }) {
         let line = one_line(&error);
         anyhow!("{line}; choose another one with --context")
     } else {

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    log::start(cli.log_format)?;
+    log::start(cli.log_format, cli.verbosity)?;
     let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
     let result = runtime.block_on(async {
         match cli.command {

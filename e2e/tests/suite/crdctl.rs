@@ -20,7 +20,7 @@ e2e::on_each_cluster! {
     crd_commands [Alone], crd_upgrade [Alone], invalid_blogs, watch_table, watch_json, relabelled, other_outputs, signals, second_signal, closed_pipe,
     health, health_without_a_type, thousands,
     restart [Restart], type_removed_and_back, any_resource, errors_of_the_cluster,
-    errors_of_the_configuration, kubeconfig_in_three_files, namespace_of_the_context
+    errors_of_the_configuration, kubectls_flags, verbosity, kubeconfig_in_three_files, namespace_of_the_context
 }
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blogs.web.helloworld";
@@ -536,6 +536,57 @@ async fn errors_of_the_configuration(cluster: Cluster) -> Result<()> {
     let output = new().await?.env("KUBECONFIG", &path).args("watch blogs").run().await?;
     ensure!(output.code == Some(1) && !output.stderr.contains("localhost:8080"), "{output:?}");
     ensure!(output.stderr.contains("nowhere") || output.stderr.contains("somebody"), "{output:?}");
+    Ok(())
+}
+
+async fn kubectls_flags(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    // Only what the flags replace makes this file usable.
+    let mut kubeconfig = serde_json::to_value(cluster.kubeconfig())?;
+    let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().context("a server")?.to_owned();
+    kubeconfig["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
+    let path = cluster.folder().join("elsewhere");
+    std::fs::write(&path, kubeconfig.to_string())?;
+    let new = async |arguments: &str| {
+        let arguments = format!("crd check --server {server} {arguments}");
+        anyhow::Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", &path).args(&arguments))
+    };
+    new("").await?.run().await?.ok()?;
+    new("--kubeconfig= --context= --as= --request-timeout= --certificate-authority=")
+        .await?
+        .run()
+        .await?
+        .ok()?;
+    fails(new("--as jane").await?, 1, &["User \"jane\" cannot"]).await?;
+    fails(
+        new("--as jane --as-group team --as-uid 7 --as-user-extra k=v").await?,
+        1,
+        &["User \"jane\" cannot"],
+    )
+    .await?;
+    new("--as jane --as-group=team --as-group system:masters").await?.run().await?.ok()?;
+    fails(new("--as-group system:masters").await?, 1, &["without as"]).await?;
+    fails(new("--user nobody").await?, 1, &["User \"nobody\" cannot"]).await?;
+    fails(new("--user missing").await?, 1, &["user \"missing\" is not defined"]).await?;
+    fails(new("--user nobody --token wrong").await?, 1, &["401"]).await?;
+    fails(new("--tls-server-name wrong.test").await?, 1, &["cannot read"]).await?;
+    new("--tls-server-name wrong.test --insecure-skip-tls-verify").await?.run().await?.ok()?;
+    fails(new("--as-user-extra v --as jane").await?, 2, &["KEY=VALUE"]).await?;
+    // Neither a file nor a context is needed.
+    let alone = format!("crd check --server {server} --insecure-skip-tls-verify --token wrong");
+    fails(Crdctl::new(cluster.folder()).await?.args(&alone), 1, &["401"]).await
+}
+
+async fn verbosity(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    for (level, shows_requests) in [("0", false), ("5", false), ("6", true), ("9", true)] {
+        let output = crdctl(&cluster, &format!("crd check --token hunter2 -v {level}")).await?.run().await?;
+        let is_shown = output.stderr.contains("method=GET") && output.stderr.contains("status=401");
+        ensure!(is_shown == shows_requests && !output.stderr.contains("hunter2"), "{level}: {output:?}");
+    }
+    // RUST_LOG takes precedence.
+    let quiet = crdctl(&cluster, "crd check -v 9").await?.env("RUST_LOG", "off").run().await?;
+    ensure!(quiet.stderr.is_empty(), "{quiet:?}");
     Ok(())
 }
 

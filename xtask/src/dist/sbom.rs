@@ -85,7 +85,9 @@ fn component(part: &Part<'_>, kind: Classification) -> Result<Component> {
         Component::new(kind, name, &version, Some(reference(&(name.to_owned(), version.clone()))));
     component.purl =
         Some(Purl::new("cargo", name, &version).with_context(|| format!("naming {name} {version}"))?);
-    if let Some(license) = &package.license {
+    // Its manifest only names the file with the text.
+    let from_text = (name == "libyaml-safer").then(|| "MIT".to_owned());
+    if let Some(license) = package.license.as_ref().or(from_text.as_ref()) {
         let expression = SpdxExpression::parse_lax(license.clone())
             .with_context(|| format!("reading the licence of {name} {version}"))?;
         component.licenses = Some(Licenses(vec![LicenseChoice::Expression(expression)]));

@@ -17,8 +17,8 @@ mod proxy;
 mod report;
 mod resolve;
 mod resolved;
-mod tls_error;
 mod scalar;
+mod tls_error;
 mod user;
 mod yaml;
 

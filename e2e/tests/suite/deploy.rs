@@ -108,7 +108,8 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     let mut rights = rights(&cluster, "blog-watcher").await?;
     let of_all = self::rights(&cluster, "default").await?;
     rights.retain(|right| !of_all.contains(right));
-    let expected = json!({"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list", "watch"]});
+    let expected =
+        json!({"apiGroups": ["web.helloworld"], "resources": ["blogs"], "verbs": ["list", "watch"]});
     ensure!(rights == [expected], "{rights:?}");
     viewers_see_blogs(&cluster).await?;
 

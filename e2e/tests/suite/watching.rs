@@ -245,13 +245,8 @@ async fn a_terminal(cluster: Cluster) -> Result<()> {
     );
 
     terminal.resize(50)?;
-    patch(
-        &cluster,
-        "one",
-        "",
-        &json!({"spec": {"url": "https://s.example/but-longer-than-the-terminal"}}),
-    )
-    .await?;
+    patch(&cluster, "one", "", &json!({"spec": {"url": "https://s.example/but-longer-than-the-terminal"}}))
+        .await?;
     let screen = terminal.shows("https://s.e").await?;
     let row = screen.iter().position(|line| line.contains("MODIFIED") && line.contains("https://s.e"));
     let row = row.with_context(|| format!("{screen:#?}"))?;

@@ -22,9 +22,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use aws_lc_rs::digest::{SHA256, digest};
 use cargo_metadata::{Metadata, MetadataCommand};
 use clap::Args;
-use aws_lc_rs::digest::{SHA256, digest};
 
 use self::{archive::Archive, build::Program, contents::Files, packages::Packages, target::Target};
 

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jiff::Timestamp;
-use kube_validation::go::quote_all;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use kube_validation::go::quote_all;
 use serde_json::{Value, json};
 
 use crate::resource::{GroupResource, NODES, PODS, SECRETS, SERVICE_ACCOUNTS};

@@ -71,10 +71,10 @@ impl Comparison<'_> {
             (Some(Value::Object(old)), Some(Value::Object(new))) => self.objects(path, old, new),
             (Some(Value::Array(old)), Some(Value::Array(new))) => self.lists(path, old, new),
             (Some(Value::Object(old)), None) if self.splits(path, old) => {
-                self.objects(path, old, &Map::new())
+                self.objects(path, old, &Map::new());
             }
             (None, Some(Value::Object(new))) if self.splits(path, new) => {
-                self.objects(path, &Map::new(), new)
+                self.objects(path, &Map::new(), new);
             }
             (old, new) => {
                 let (path, old, new) = (path.clone(), old.cloned(), new.cloned());

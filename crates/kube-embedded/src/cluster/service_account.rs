@@ -262,7 +262,7 @@ mod tests {
         for at in 0..token.len() {
             let mut other = token.clone().into_bytes();
             other[at] = if other[at] == b'A' { b'B' } else { b'A' };
-            let other = Staws_lc_rs::from_utf8(other).unwrap();
+            let other = String::from_utf8(other).unwrap();
             let now = Timestamp::from_second(1001).unwrap();
             let found = signer.authenticate(&store, now, &other, &audiences);
             assert_eq!(found, Err(Error::Unknown), "at {at}");

@@ -13,14 +13,14 @@ mod unix {
     };
 
     /// The terminal's settings, to be restored.
-    pub(in crate::client) struct Terminal {
+    pub(crate) struct Terminal {
         terminal: File,
         settings: Termios,
     }
 
     impl Terminal {
         /// Returns `None` if there is no terminal, or another job has it.
-        pub(in crate::client) fn save() -> Option<Self> {
+        pub(crate) fn save() -> Option<Self> {
             // Where programs ask for passwords, even if their input comes from elsewhere.
             let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
             let settings = tcgetattr(&terminal).ok()?;
@@ -29,7 +29,7 @@ mod unix {
 
         /// Restores the settings. `discard`: what was typed for the plugin must not reach the next reader, which may
         /// be a shell.
-        pub(in crate::client) fn restore(&self, discard: bool) {
+        pub(crate) fn restore(&self, discard: bool) {
             if !self.is_ours() {
                 return;
             }

@@ -71,9 +71,6 @@ pub enum Malformed {
     /// An `IntOrString` is neither an integer nor a string.
     #[error("impossible IntOrString.Type")]
     IntOrString,
-    /// A time is outside of the years that RFC 3339 can represent.
-    #[error("a time is outside of the years that RFC 3339 can represent")]
-    Time,
     /// A number is infinite or NaN, which JSON cannot represent.
     #[error("a number is infinite or NaN")]
     Number,

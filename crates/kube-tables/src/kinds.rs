@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::age::{human_duration, since};
+use crate::age::{human_duration, second, since};
 use crate::cells::{access_modes, at, items, len, number, or_none, scalar_or, selector};
 use crate::column::{AGE, Column};
 
@@ -285,10 +285,9 @@ fn completions(job: &Value, _: Timestamp) -> Value {
 }
 
 fn duration(job: &Value, now: Timestamp) -> Value {
-    let time = |pointer: &str| at(job, pointer).parse::<Timestamp>().ok();
-    let Some(start) = time("/status/startTime") else { return "".into() };
-    let end = time("/status/completionTime").unwrap_or(now);
-    human_duration(end.as_second() - start.as_second()).into()
+    let Some(start) = second(at(job, "/status/startTime")) else { return "".into() };
+    let end = second(at(job, "/status/completionTime")).unwrap_or(now.as_second());
+    human_duration(end - start).into()
 }
 
 fn hosts(ingress: &Value, _: Timestamp) -> Value {

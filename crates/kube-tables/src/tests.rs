@@ -260,6 +260,10 @@ fn durations_are_human_readable() {
         (2 * 365 * DAY, "2y"),
         (2 * 365 * DAY + 3 * DAY, "2y3d"),
         (9 * 365 * DAY, "9y"),
+        // As long as a duration of Go can be.
+        (2026 * 365 * DAY, "292y"),
+        (i64::MAX, "292y"),
+        (i64::MIN, "<invalid>"),
     ] {
         assert_eq!(human_duration(seconds), expected, "{seconds}");
     }

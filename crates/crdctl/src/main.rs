@@ -66,7 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Config => config::run(&cli.cluster),
             Command::Completion { shell } => generate::completion(shell),
             Command::Manual { folder } => generate::manual(&folder),
-            Command::Blame(args) => blame::run(&cli.cluster, args).await,
+            Command::Blame(args) => shutdown::or_signal(blame::run(&cli.cluster, args)).await,
             Command::Wait(args) => wait::run(&cli.cluster, args).await,
         }
     });

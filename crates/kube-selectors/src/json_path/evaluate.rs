@@ -19,8 +19,8 @@ pub struct EvaluateError(String);
 /// A result. `None` is the current object within a `range` where that is null or the range has no items.
 pub(super) type Found<'a> = Option<&'a Value>;
 
-/// The number of values that an evaluation may visit. A list of 150,000 objects, the most that Kubernetes supports in a
-/// cluster, may have 200 for each.
+/// The number of steps and values that an evaluation may visit. A list of 150,000 objects, the most that Kubernetes supports
+/// in a cluster, may have 200 for each.
 const MAX_VISITED: usize = 1 << 25;
 
 /// The maximum number of nested ranges, so that they cannot exhaust the stack.
@@ -130,7 +130,7 @@ impl<'a> Evaluation<'a> {
 
     fn action(&mut self, mut values: Vec<Found<'a>>, action: &'a Action) -> Results<'a> {
         for step in action {
-            self.visit(values.len())?;
+            self.visit(1 + values.len())?;
             values = self.step(values, step)?;
         }
         Ok(values)

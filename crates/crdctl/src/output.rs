@@ -22,6 +22,7 @@ use crate::{
     managed_fields,
     resource::ResourceType,
     rows::Rows,
+    stdio::printable,
     terminal::Terminal,
 };
 
@@ -216,15 +217,25 @@ impl Printer {
             Format::Yaml => structured::yaml(line, changes),
             Format::JsonPath(template) => {
                 let object = line::json_of(line.object);
-                match template.print(&object) {
-                    Ok(text) if text.ends_with('\n') => text,
-                    Ok(text) => text + "\n",
-                    Err(error) => format!("error: {error}\n"),
+                let mut text = template.print(&object).unwrap_or_else(|error| format!("error: {error}"));
+                if self.output.shape.terminal.is_terminal {
+                    text = readable(&text);
                 }
+                if text.ends_with('\n') { text } else { text + "\n" }
             }
             Format::Table | Format::Wide | Format::CustomColumns(_) => String::new(),
         }
     }
+}
+
+/// Escapes the control characters of a text, apart from those that templates separate values with.
+fn readable(text: &str) -> String {
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.strip_suffix(['\n', '\t']) {
+            Some(inner) => printable(inner) + &part[inner.len()..],
+            None => printable(part),
+        })
+        .collect()
 }
 
 /// Returns the present time in milliseconds, as precise as it is printed.

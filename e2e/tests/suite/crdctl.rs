@@ -454,7 +454,7 @@ async fn any_resource(cluster: Cluster) -> Result<()> {
     cluster.admin().post(&maps, &map).await?.code(201)?;
     for resource in ["configmaps", "cm", "ConfigMap", "configmaps.v1.", "cm/settings", "configmap settings"] {
         let mut running = watch(&cluster, resource).await?;
-        expect(&mut running, &cluster, "EVENT NAMESPACE NAME AGE").await?;
+        expect(&mut running, &cluster, "EVENT NAMESPACE NAME DATA AGE").await?;
         running.line_with(&["ADDED", "settings"]).await?;
     }
     // For a cluster-scoped type, the namespace is ignored.
@@ -500,7 +500,7 @@ async fn errors_of_the_cluster(cluster: Cluster) -> Result<()> {
     let other_ca = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, other_ca);
     let trust =
         changed(&|config| config["clusters"][0]["cluster"]["certificate-authority-data"] = json!(other_ca))?;
-    fails(with(&trust, "watch blogs").await?, 1, &["not trusted"]).await?;
+    fails(with(&trust, "watch blogs").await?, 1, &["not issued by a trusted authority"]).await?;
 
     let watch = async |arguments: &str| crdctl(&cluster, &format!("watch {arguments}")).await;
     let here = format!("in the namespace \"{}\"", cluster.namespace());

@@ -123,10 +123,20 @@ pub(super) fn json_cached(time: Timestamp, names: &[String]) -> String {
 
 fn written(json: &Json<'_>) -> String {
     match serde_json::to_string(json) {
-        Ok(text) => text + "\n",
+        Ok(text) => escaped(text) + "\n",
         // It consists of strings, numbers and JSON.
         Err(error) => unreachable!("a line cannot be written as JSON: {error}"),
     }
+}
+
+/// Escapes the control characters that JSON may have as they are: those of ISO 6429, which a terminal would obey.
+fn escaped(json: String) -> String {
+    let is_control = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !json.contains(is_control) {
+        return json;
+    }
+    let escape = |c: char| if is_control(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    json.chars().map(escape).collect()
 }
 
 /// Returns the JSON of an object as the server sent it, without the managed fields.

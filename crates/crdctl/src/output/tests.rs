@@ -192,6 +192,13 @@ fn values_cannot_control_the_terminal() {
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
         assert!(text.contains("gone"), "{text}");
     }
+    let template = kube_selectors::JsonPathTemplate::parse("{.spec.url}{\"\\n\"}").unwrap();
+    for format in [Format::Json, Format::JsonPath(template)] {
+        let args = OutputArgs { format, ..args() };
+        let text = Watched::new(args, Some(120), false, &[&new]).first;
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.contains("gone"), "{text}");
+    }
 }
 
 #[test]

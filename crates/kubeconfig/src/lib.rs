@@ -4,6 +4,7 @@ mod chosen;
 mod client;
 mod cluster;
 mod compose;
+mod entries;
 mod environment;
 mod error;
 mod in_cluster;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use client::exec::ExecError;
 pub use client::{ExecPlugin, RedirectError};
+pub use entries::{ContextEntry, Entries};
 pub use environment::Environment;
 pub use error::Error;
 pub use options::Options;

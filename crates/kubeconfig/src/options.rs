@@ -1,8 +1,9 @@
-//! The entry points [`Options::load`] and [`Options::view`], and what the caller may choose.
+//! The entry points [`Options::load`], [`Options::view`] and [`Options::entries`], and what the caller may choose.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::entries::Entries;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::merge::Merged;
@@ -233,6 +234,15 @@ impl Options {
     /// or key that cannot be read, and [`Error::InvalidEntry`] for one that is given both inline and as a file.
     pub fn view(&self) -> Result<serde_json::Value, Error> {
         Merged::read(&self.surroundings(), self.kubeconfig.as_deref())?.flatten()
+    }
+
+    /// Returns the names of all contexts, clusters and users, as `kubectl config get-contexts` prints them. Only the
+    /// kubeconfig files are read, and no entry is checked. Without files, the lists are empty.
+    ///
+    /// # Errors
+    /// Returns [`Error::Read`] or [`Error::Malformed`] for a kubeconfig.
+    pub fn entries(&self) -> Result<Entries, Error> {
+        Ok(Entries::of(&Merged::read(&self.surroundings(), self.kubeconfig.as_deref())?))
     }
 
     fn surroundings(&self) -> Environment {

@@ -252,6 +252,44 @@ fn encodings_and_sizes_are_the_same_as_kubectls() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
+/// The first file wins, as in the merged files, and nothing that an entry refers to is read or checked.
+#[test]
+fn the_entries_of_all_files_are_listed_by_name_and_without_secrets() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write(
+        "a",
+        concat!(
+            "current-context: two\n",
+            "contexts: [{name: two, context: {cluster: nowhere}}, {name: one, context: {cluster: c, user: u, namespace: n1}}]\n",
+            "users: [{name: u, user: {token: hunter2, client-key: missing}}]\n",
+        ),
+    );
+    sandbox.write(
+        "b",
+        concat!(
+            "current-context: one\n",
+            "contexts: [{name: two, context: {cluster: hidden}}]\n",
+            "clusters: [{name: c, cluster: {server: 'https://c', certificate-authority: missing}}]\n",
+        ),
+    );
+    sandbox.kubeconfig(&["a", "missing", "b"]);
+    let entries = serde_json::to_value(sandbox.options().entries().unwrap()).unwrap();
+    let want = serde_json::json!({
+        "currentContext": "two",
+        "contexts": [
+            {"name": "one", "cluster": "c", "user": "u", "namespace": "n1", "current": false},
+            {"name": "two", "cluster": "nowhere", "user": "", "namespace": "", "current": true},
+        ],
+        "clusters": ["c"],
+        "users": ["u"],
+    });
+    assert_eq!(entries, want);
+
+    sandbox.kubeconfig(&["missing"]);
+    let entries = sandbox.options().entries().unwrap();
+    assert!(entries.contexts.is_empty() && entries.current_context.is_none());
+}
+
 pub(crate) fn kubectl() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())

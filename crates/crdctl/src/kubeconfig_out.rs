@@ -30,7 +30,7 @@ pub(crate) struct KubeconfigFile {
 impl KubeconfigFile {
     /// Writes the file atomically, readable only by its owner. Without a path, it is a temporary file.
     pub(crate) fn write(path: Option<PathBuf>, kubeconfig: &Kubeconfig, lifetime: Lifetime) -> Result<Self> {
-        let yaml = serde_saphyr::to_string(kubeconfig).context("writing the kubeconfig as YAML")?;
+        let yaml = yaml(kubeconfig)?;
         let content = mark(&yaml) + &yaml;
         let path = match path {
             Some(path) => {
@@ -73,6 +73,12 @@ impl Drop for KubeconfigFile {
     }
 }
 
+/// Writes each value on the line of its key, however long it is, because scripts read kubeconfigs with grep and awk.
+fn yaml(kubeconfig: &Kubeconfig) -> Result<String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(kubeconfig, options).context("writing the kubeconfig as YAML")
+}
+
 /// Returns the first line of a file. It must never change, because other versions of crdctl have to recognize it, built
 /// with whatever compiler.
 fn mark(yaml: &str) -> String {
@@ -112,6 +118,34 @@ mod tests {
     fn the_mark_is_the_same_in_every_version() {
         let expected = "# Written by crdctl (5d060abdde881925), which replaces it unless it is edited.\n";
         assert_eq!(mark("apiVersion: v1\nkind: Config\n"), expected);
+    }
+
+    /// As `awk '/certificate-authority-data/ {print $2}'` reads it.
+    #[test]
+    fn each_value_is_on_the_line_of_its_key() {
+        let long = format!("{}==", "QUJD".repeat(1000));
+        let kubeconfig: Kubeconfig = serde_json::from_value(serde_json::json!({
+            "current-context": "c",
+            "clusters": [{"name": "n", "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority-data": long}}],
+            "users": [{"name": "u", "user": {"token": long, "client-key-data": long}}],
+        }))
+        .unwrap();
+        let yaml = yaml(&kubeconfig).unwrap();
+        let read = |key: &str| {
+            let line = yaml.lines().find(|line| line.contains(key)).unwrap();
+            line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+        };
+        for key in ["certificate-authority-data:", "token:", "client-key-data:"] {
+            assert_eq!(read(key), long, "{key}");
+        }
+        assert_eq!(
+            (read("server:"), read("current-context:")),
+            ("https://127.0.0.1:6443".into(), "c".into())
+        );
+        assert_eq!(
+            serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap()["users"][0]["user"]["token"],
+            long
+        );
     }
 
     #[test]

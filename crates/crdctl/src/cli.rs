@@ -1,9 +1,12 @@
 //! The command line, validated before anything is done.
 
+mod examples;
+mod offered;
+
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
     error::{ContextKind, ErrorKind},
 };
@@ -12,15 +15,16 @@ use jiff::SignedDuration;
 use kube_selectors::JsonPathTemplate;
 use kube_tables::{CustomColumns, SortBy};
 
-use crate::{diff::Pattern, stdio::say};
+use crate::{diff::Pattern, program, stdio::say};
 
 /// Watch Kubernetes resources through a cache, and manage the Blog CRD
 #[derive(Parser)]
-#[command(version, disable_help_subcommand = true)]
+#[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// The format of the logs on stderr; RUST_LOG filters them (default: info)
+    /// The format of the logs on stderr. The environment variable RUST_LOG filters them, such as RUST_LOG=debug; without
+    /// it, `-v` does
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
     /// How much to log on stderr, as for kubectl. 0 to 3: notices and warnings; 4 and 5: also decisions, lists and changes;
@@ -55,9 +59,14 @@ pub(crate) enum Command {
         command: CrdCommand,
     },
     /// Show how the cluster is chosen: files, context, server, user and namespace (never a secret)
-    Config,
-    /// Print the completion script for a shell, to be loaded with e.g. `source <(crdctl completion bash)`
-    Completion { shell: Shell },
+    Config(ConfigArgs),
+    /// Print the versions of this program and of the API server
+    Version(VersionArgs),
+    /// Print the script that makes a shell complete commands and options
+    Completion {
+        /// The shell that loads the script
+        shell: Shell,
+    },
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Manual {
@@ -320,6 +329,60 @@ pub(crate) enum WaitFormat {
     Json,
 }
 
+#[derive(Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ConfigCommand>,
+    /// Print the same as data, with one more field: `defaultNamespace`, the namespace that commands use without -n
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<DataFormat>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List the contexts of the kubeconfig files; the current one has a `*`
+    GetContexts(GetContextsArgs),
+    /// Print the name of the current context
+    CurrentContext,
+}
+
+#[derive(Args)]
+pub(crate) struct GetContextsArgs {
+    /// List only the contexts of these names (default: all)
+    #[arg(value_name = "NAME")]
+    pub(crate) contexts: Vec<String>,
+    /// name: one name per line; json, yaml: a list with all columns
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<ContextFormat>,
+    /// Do not print the column names
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct VersionArgs {
+    /// Print only the version of this program, and ask no server
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// Print the versions as data
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<DataFormat>,
+}
+
+/// A format for data that is printed once.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataFormat {
+    Json,
+    Yaml,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContextFormat {
+    Name,
+    Json,
+    Yaml,
+}
+
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(crate) enum BlameFormat {
     #[default]
@@ -411,6 +474,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Returns the definition of the command line: with examples, under the name by which the program was called, and without
+/// the options that a command ignores.
+pub(crate) fn command() -> clap::Command {
+    program::renamed(examples::add(offered::hide_ignored(Cli::command())))
+}
+
+/// Parses the arguments of this process.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    offered::refuse_ignored(&mut command, &matches)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Handles what clap does not return as a command: prints help and version as they are, and wrong usage in one line, with
 /// exit code 2.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
@@ -445,7 +522,7 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Reports a problem with the command line in one line, and returns exit code 2.
 pub(crate) fn wrong_usage(problem: &str) -> ExitCode {
-    say(&format!("error: {problem}; see `crdctl --help`"));
+    say(&program::named(&format!("error: {problem}; see `crdctl --help`")));
     ExitCode::from(2)
 }
 
@@ -516,13 +593,11 @@ fn field_selector(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

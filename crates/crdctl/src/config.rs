@@ -2,18 +2,46 @@
 
 use std::{env, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use kubeconfig::Report;
+use serde_json::json;
 
-use crate::{cli::Cluster, explain, stdio};
+use crate::{
+    cli::{Cluster, ConfigArgs, ConfigCommand, DataFormat, wrong_usage},
+    contexts, data, explain, program, stdio,
+};
 
-/// Prints the files that were read, and where each value comes from.
-pub(crate) fn run(cluster: &Cluster) -> Result<ExitCode> {
-    let resolved = options(cluster).load()?;
-    let mut text = resolved.report().to_string();
-    if let Some(namespace) = namespace_variable() {
-        text += &format!("NAMESPACE  {namespace} (environment variable; the default of `crdctl watch -n`)\n");
+/// Runs `crdctl config`.
+pub(crate) fn run(cluster: &Cluster, args: &ConfigArgs) -> Result<ExitCode> {
+    match (&args.command, args.output) {
+        (None, None) => stdio::print(&text(load(cluster)?.report())),
+        (None, Some(format)) => print_data(load(cluster)?.report(), format),
+        (Some(_), Some(_)) => Ok(wrong_usage("`-o` stands after the subcommand of `config`")),
+        (Some(ConfigCommand::GetContexts(args)), None) => contexts::list(&options(cluster), args),
+        (Some(ConfigCommand::CurrentContext), None) => contexts::current(&options(cluster)),
     }
-    stdio::print(&text)
+}
+
+/// Says which files were read, and where each value comes from.
+fn text(report: &Report) -> String {
+    let mut text = report.to_string();
+    if let Some(namespace) = namespace_variable() {
+        let by = program::named("environment variable; the default of `crdctl watch -n`");
+        text += &format!("NAMESPACE  {namespace} ({by})\n");
+    }
+    text
+}
+
+/// Prints the report, and the namespace that commands use without `-n`.
+fn print_data(report: &Report, format: DataFormat) -> Result<ExitCode> {
+    let mut fields = serde_json::to_value(report).context("writing the report as data")?;
+    fields["defaultNamespace"] = match namespace_variable() {
+        Some(namespace) => {
+            json!({"value": namespace, "origin": {"kind": "variable", "value": "NAMESPACE"}})
+        }
+        None => fields["namespace"].clone(),
+    };
+    data::print(&fields, format)
 }
 
 /// Resolves the cluster that the command line and the environment choose.

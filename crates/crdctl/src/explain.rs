@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use kube::core::Status;
 use kubeconfig::{ExecError, TlsError, TlsProblem};
 
-use crate::stdio::say;
+use crate::{program, stdio::say};
 
 /// Prints an error as one line on stderr.
 pub(crate) fn print(error: &anyhow::Error) {
-    say(&format!("error: {}", one_line(error.as_ref())));
+    say(&program::named(&format!("error: {}", one_line(error.as_ref()))));
 }
 
 /// Joins an error's message and its causes in one line, without repetitions.

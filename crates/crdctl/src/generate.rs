@@ -4,21 +4,20 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::{cli::Cli, stdio};
+use crate::{cli, stdio};
 
 /// Prints the completion script for a shell.
 pub(crate) fn completion(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
+    clap_complete::generate(shell, &mut cli::command(), env!("CARGO_BIN_NAME"), &mut script);
     stdio::print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes a page for the program and one for each of its commands: `crdctl.1`, `crdctl-watch.1`, `crdctl-crd-print.1`.
 pub(crate) fn manual(folder: &Path) -> Result<ExitCode> {
-    clap_mangen::generate_to(Cli::command(), folder)
+    clap_mangen::generate_to(cli::command(), folder)
         .with_context(|| format!("writing the manual pages to {}", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -42,7 +41,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         manual(folder.path()).unwrap();
         let mut expected = BTreeSet::new();
-        pages(&Cli::command(), "crdctl", &mut expected);
+        pages(&cli::command(), "crdctl", &mut expected);
         let written: BTreeSet<String> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -51,7 +50,7 @@ mod tests {
         assert!(written.contains("crdctl-crd-install.1"), "{written:?}");
 
         let watch = fs::read_to_string(folder.path().join("crdctl-watch.1")).unwrap();
-        for option in ["all\\-namespaces", "kubeconfig"] {
+        for option in ["all\\-namespaces", "kubeconfig", "blogs,pods"] {
             assert!(watch.contains(option), "{option} in {watch}");
         }
     }

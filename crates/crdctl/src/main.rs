@@ -5,7 +5,9 @@ mod blame;
 mod cli;
 mod config;
 mod connection;
+mod contexts;
 mod crd;
+mod data;
 #[cfg(feature = "server")]
 mod demo;
 mod diff;
@@ -21,6 +23,7 @@ mod managed_fields;
 mod merge_keys;
 mod notices;
 mod output;
+mod program;
 mod resource;
 mod rows;
 #[cfg(feature = "server")]
@@ -28,13 +31,13 @@ mod serve;
 mod shutdown;
 mod stdio;
 mod terminal;
+mod version;
 mod wait;
 mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 
@@ -42,7 +45,7 @@ use crate::cli::{Cli, Command};
 const SHUTDOWN: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
     };
@@ -63,7 +66,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             #[cfg(feature = "server")]
             Command::Serve(args) => serve::run(args).await,
             Command::Crd { command } => shutdown::or_signal(crd::run(&cli.cluster, command)).await,
-            Command::Config => config::run(&cli.cluster),
+            Command::Config(args) => config::run(&cli.cluster, &args),
+            Command::Version(args) => shutdown::or_signal(version::run(&cli.cluster, &args)).await,
             Command::Completion { shell } => generate::completion(shell),
             Command::Manual { folder } => generate::manual(&folder),
             Command::Blame(args) => shutdown::or_signal(blame::run(&cli.cluster, args)).await,

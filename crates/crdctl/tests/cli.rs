@@ -1,7 +1,12 @@
 //! Tests that need no cluster. Everything else about the program is tested in `e2e/tests/suite`, on real clusters. This
 //! file also makes `cargo test --workspace` build the program that those tests run.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
 
 fn crdctl(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_crdctl")).args(arguments).output().expect("crdctl runs")
@@ -13,7 +18,7 @@ fn its_help_goes_to_stdout_and_names_every_command() {
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     let lists = |command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
-    for command in ["watch", "crd", "config", "completion"] {
+    for command in ["watch", "crd", "config", "version", "completion", "help"] {
         assert!(lists(command), "{command} in {help}");
     }
     for command in ["demo", "serve"] {
@@ -27,6 +32,121 @@ fn wrong_usage_is_reported_on_stderr_with_code_2() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(said.contains("--no-such-option"), "{said}");
+}
+
+/// Runs it with two kubeconfig files, of which the first has precedence, and one that does not exist.
+fn with_files(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    };
+    let one = write(
+        "one",
+        concat!(
+            "current-context: prod\n",
+            "contexts: [{name: prod, context: {cluster: c, user: u, namespace: web}}]\n",
+            "clusters: [{name: c, cluster: {server: 'https://prod.example'}}]\n",
+            "users: [{name: u, user: {token: hunter2}}]\n",
+        ),
+    );
+    let two = write("two", "contexts: [{name: dev, context: {cluster: nowhere, user: nobody}}]\n");
+    let list = std::env::join_paths([&one, &folder.path().join("missing"), &two]).expect("a list");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crdctl"));
+    command.args(arguments).env("KUBECONFIG", list).env("NAMESPACE", "from-variable");
+    let output = command.output().expect("crdctl runs");
+    let all = [output.stdout.clone(), output.stderr.clone()].concat();
+    assert!(!String::from_utf8_lossy(&all).contains("hunter2"), "a secret was printed: {output:?}");
+    output
+}
+
+#[test]
+fn the_configuration_is_printed_as_data() {
+    for format in ["json", "yaml"] {
+        let output = with_files(&["config", "-o", format]);
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
+        let report: Value = serde_saphyr::from_slice(&output.stdout).expect("data");
+        assert_eq!(report["server"]["value"], "https://prod.example");
+        assert_eq!(report["context"]["value"], "prod");
+        assert_eq!(report["files"][1]["found"], false);
+        assert_eq!(report["auth"], json!([{"kind": "token"}]));
+        // The report has the context's namespace, which the variable overrides in other commands.
+        assert_eq!(report["namespace"]["value"], "web");
+        let origin = json!({"kind": "variable", "value": "NAMESPACE"});
+        assert_eq!(report["defaultNamespace"], json!({"value": "from-variable", "origin": origin}));
+    }
+}
+
+#[test]
+fn contexts_are_listed_as_kubectl_lists_them() {
+    let printed = |arguments: &[&str]| {
+        let output = with_files(&[&["config", "get-contexts"], arguments].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let all = concat!(
+        "CURRENT   NAME   CLUSTER   AUTHINFO   NAMESPACE\n",
+        "          dev    nowhere   nobody     \n",
+        "*         prod   c         u          web\n",
+    );
+    assert_eq!(printed(&[]), (Some(0), all.into(), String::new()));
+    assert_eq!(printed(&["-o", "name"]), (Some(0), "dev\nprod\n".into(), String::new()));
+    // Narrow columns are six characters wide, too.
+    let one = "*     prod   c     u     web\n";
+    assert_eq!(printed(&["--no-headers", "prod"]), (Some(0), one.into(), String::new()));
+    let (code, found, problem) = printed(&["--no-headers", "prod", "nope"]);
+    assert_eq!((code, &*found, &*problem), (Some(1), one, "error: context nope not found\n"));
+
+    let (_, listed, _) = printed(&["-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(
+        listed[1],
+        json!({"name": "prod", "cluster": "c", "user": "u", "namespace": "web", "current": true})
+    );
+    assert_eq!(with_files(&["config", "current-context"]).stdout, b"prod\n");
+    let unset = crdctl(&["config", "current-context", "--kubeconfig", "/dev/null"]);
+    assert_eq!((unset.status.code(), &*unset.stderr), (Some(1), &b"error: current-context is not set\n"[..]));
+}
+
+#[test]
+fn the_version_is_printed_even_if_there_is_no_server() {
+    let version = concat!("Client Version: v", env!("CARGO_PKG_VERSION"), "\n");
+    let client = crdctl(&["version", "--client"]);
+    assert_eq!((client.status.code(), &*client.stdout), (Some(0), version.as_bytes()));
+    let data: Value =
+        serde_json::from_slice(&crdctl(&["version", "--client", "-o", "json"]).stdout).expect("JSON");
+    assert_eq!(data["clientVersion"]["gitVersion"], concat!("v", env!("CARGO_PKG_VERSION")));
+    assert_eq!(data.get("serverVersion"), None);
+
+    let nowhere = crdctl(&["version", "--kubeconfig", "/no/such/file"]);
+    assert_eq!((nowhere.status.code(), &*nowhere.stdout), (Some(1), version.as_bytes()));
+    let said = String::from_utf8_lossy(&nowhere.stderr);
+    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_plugin_of_kubectl_calls_itself_as_the_user_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugin = folder.path().join("kubectl-crd");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_crdctl"), &plugin).expect("a link");
+    let said = |arguments: &[&str]| {
+        let output = Command::new(&plugin).args(arguments).output().expect("crdctl runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert!(
+        said(&["watch", "--help"]).contains("Usage: kubectl crd watch [OPTIONS]"),
+        "{}",
+        said(&["watch", "--help"])
+    );
+    for help in [&["--help"][..], &["help", "crd", "install"], &["completion", "-h"]] {
+        let text = said(help);
+        assert!(text.contains("\n  kubectl crd ") || text.contains("(kubectl crd "), "{text}");
+        assert!(!text.contains("crdctl "), "{text}");
+    }
+    assert!(said(&["watch", "--nope"]).ends_with("see `kubectl crd --help`\n"));
+    let problem = said(&["crd", "print", "--context", "x"]);
+    assert!(problem.starts_with("error: `kubectl crd crd print` does not use --context"), "{problem}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Print the versions of this program and of the API server
     Version(VersionArgs),
-    /// Print the script that makes a shell complete commands and options
+    /// Print the script that makes a shell complete commands, resource types, names, namespaces and contexts
     Completion {
         /// The shell that loads the script
         shell: Shell,

@@ -54,7 +54,8 @@ pub(crate) fn namespace_variable() -> Option<String> {
     env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
 }
 
-fn options(cluster: &Cluster) -> kubeconfig::Options {
+/// Returns what the command line chooses.
+pub(crate) fn options(cluster: &Cluster) -> kubeconfig::Options {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let path = |value: &Option<PathBuf>| value.clone().unwrap_or_default();
     kubeconfig::Options::default()

@@ -1,19 +1,10 @@
-//! Completion scripts and manual pages, generated from the definition of the command line so that they always match the
-//! help.
+//! Manual pages, generated from the definition of the command line so that they always match the help.
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap_complete::Shell;
 
-use crate::{cli, stdio};
-
-/// Prints the completion script for a shell.
-pub(crate) fn completion(shell: Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut cli::command(), env!("CARGO_BIN_NAME"), &mut script);
-    stdio::print(&String::from_utf8_lossy(&script))
-}
+use crate::cli;
 
 /// Writes a page for the program and one for each of its commands: `crdctl.1`, `crdctl-watch.1`, `crdctl-crd-print.1`.
 pub(crate) fn manual(folder: &Path) -> Result<ExitCode> {

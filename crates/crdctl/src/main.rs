@@ -3,6 +3,7 @@
 
 mod blame;
 mod cli;
+mod completion;
 mod config;
 mod connection;
 mod contexts;
@@ -45,6 +46,9 @@ use crate::cli::{Cli, Command};
 const SHUTDOWN: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
+    if completion::respond() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
@@ -68,7 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Crd { command } => shutdown::or_signal(crd::run(&cli.cluster, command)).await,
             Command::Config(args) => config::run(&cli.cluster, &args),
             Command::Version(args) => shutdown::or_signal(version::run(&cli.cluster, &args)).await,
-            Command::Completion { shell } => generate::completion(shell),
+            Command::Completion { shell } => completion::print_script(shell),
             Command::Manual { folder } => generate::manual(&folder),
             Command::Blame(args) => shutdown::or_signal(blame::run(&cli.cluster, args)).await,
             Command::Wait(args) => wait::run(&cli.cluster, args).await,

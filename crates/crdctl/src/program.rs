@@ -1,7 +1,7 @@
 //! The name by which the user called the program: `crdctl`, or `kubectl crd` as a plugin of kubectl.
 //!
-//! kubectl runs a plugin by a file name such as `kubectl-crd` (kubectl's `pkg/cmd/plugin`), which may be a link to this
-//! program.
+//! kubectl runs a plugin by a file name such as `kubectl-crd`, and asks `kubectl_complete-crd` for completions (kubectl's
+//! `pkg/cmd/plugin`). Both may be links to this program.
 
 use std::{borrow::Cow, env, path::Path, sync::OnceLock};
 
@@ -12,6 +12,17 @@ const NAME: &str = env!("CARGO_BIN_NAME");
 pub(crate) fn name() -> &'static str {
     static CALLED: OnceLock<String> = OnceLock::new();
     CALLED.get_or_init(|| plugin(&called()).unwrap_or_else(|| NAME.to_owned()))
+}
+
+/// Returns the name of the file that a shell finds: `crdctl`, or `kubectl-crd`.
+pub(crate) fn file() -> String {
+    let called = called();
+    if called.starts_with("kubectl-") { called } else { NAME.to_owned() }
+}
+
+/// Whether kubectl runs the program to complete a command line of the plugin.
+pub(crate) fn completes_for_kubectl() -> bool {
+    called().starts_with("kubectl_complete-")
 }
 
 /// Replaces the program's own name in the commands that a text quotes.
@@ -52,7 +63,7 @@ fn called() -> String {
 
 /// Returns the command that runs a plugin with this file name. kubectl reads `-` as a space, and `_` as `-`.
 fn plugin(file: &str) -> Option<String> {
-    let words = file.strip_prefix("kubectl-")?;
+    let words = file.strip_prefix("kubectl-").or_else(|| file.strip_prefix("kubectl_complete-"))?;
     Some(format!("kubectl {}", words.replace('-', " ").replace('_', "-")))
 }
 
@@ -64,6 +75,7 @@ mod tests {
     fn a_plugin_is_named_as_kubectl_names_it() {
         let named = |file| plugin(file);
         assert_eq!(named("kubectl-crd").as_deref(), Some("kubectl crd"));
+        assert_eq!(named("kubectl_complete-crd").as_deref(), Some("kubectl crd"));
         assert_eq!(named("kubectl-my_crd-watch").as_deref(), Some("kubectl my-crd watch"));
         assert_eq!(named("crdctl"), None);
     }

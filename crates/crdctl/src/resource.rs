@@ -130,6 +130,14 @@ impl ResourceType {
         }
     }
 
+    /// Returns its kind and its short names, such as `Blog (bl)`.
+    pub(crate) fn summary(&self) -> String {
+        match &self.short_names[..] {
+            [] => self.api.kind.clone(),
+            short => format!("{} ({})", self.api.kind, short.join(", ")),
+        }
+    }
+
     /// Returns a verb that a watch needs and the server does not allow.
     fn unwatchable(&self) -> Option<&'static str> {
         ["list", "watch"].into_iter().find(|verb| !self.verbs.iter().any(|have| have == verb))
@@ -180,6 +188,16 @@ impl Discovered {
             ),
             None => Ok(found),
         }
+    }
+
+    /// Returns each type that can be listed and watched, with the shortest name that finds it: its plural, with its group
+    /// if another type takes precedence. A type with several versions is returned once.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &ResourceType)> {
+        self.types.iter().filter(|t| t.unwatchable().is_none()).filter_map(|t| {
+            let names = [t.api.plural.clone(), t.qualified_plural()];
+            let finds = |name: &String| self.find(name).is_some_and(|found| found.api == t.api);
+            Some((names.into_iter().find(finds)?, t))
+        })
     }
 
     /// Returns the type that `asked` names. Fails if there is none.
@@ -344,6 +362,19 @@ mod tests {
             all.iter().map(|t| t.qualified_plural()).collect::<Vec<_>>(),
             ["configmaps", "blogs.web.helloworld"]
         );
+    }
+
+    #[test]
+    fn a_type_has_a_short_name_unless_it_is_ambiguous() {
+        let discovered = discovered();
+        let named: Vec<_> = discovered.named().map(|(name, t)| (name, t.summary())).collect();
+        let want = [
+            ("configmaps", "ConfigMap (cm)"),
+            ("events", "Event (ev)"),
+            ("events.events.k8s.io", "Event (ev)"),
+            ("blogs", "Blog (bl)"),
+        ];
+        assert_eq!(named, want.map(|(name, summary)| (name.to_owned(), summary.to_owned())));
     }
 
     #[test]

@@ -150,32 +150,6 @@ fn a_plugin_of_kubectl_calls_itself_as_the_user_does() {
 }
 
 #[test]
-fn each_shell_has_a_completion_script() {
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let output = crdctl(&["completion", shell]);
-        let script = String::from_utf8_lossy(&output.stdout);
-        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{shell}");
-        for word in ["watch", "crd", "install", "config", "completion", "field-selector"] {
-            assert!(script.contains(word), "{word} in the script for {shell}");
-        }
-    }
-    assert_eq!(crdctl(&["completion", "csh"]).status.code(), Some(2));
-}
-
-/// Every machine that builds this has bash, so its script is loaded and tried.
-#[test]
-fn bash_completes_commands() {
-    let output = crdctl(&["completion", "bash"]);
-    let complete =
-        "COMP_WORDS=(crdctl c); COMP_CWORD=1; _crdctl crdctl c crdctl; printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let script = format!("{}\n{complete}\n", String::from_utf8_lossy(&output.stdout));
-    let output = Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash runs");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    let offered = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(offered.lines().collect::<Vec<_>>(), ["crd", "config", "completion"]);
-}
-
-#[test]
 fn a_manual_needs_an_existing_folder() {
     let output = crdctl(&["manual", "/no/such/folder"]);
     let said = String::from_utf8_lossy(&output.stderr);

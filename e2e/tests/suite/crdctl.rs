@@ -20,7 +20,8 @@ e2e::on_each_cluster! {
     crd_commands [Alone], crd_upgrade [Alone], invalid_blogs, watch_table, watch_json, relabelled, other_outputs, signals, second_signal, closed_pipe,
     health, health_without_a_type, thousands,
     restart [Restart], type_removed_and_back, any_resource, errors_of_the_cluster,
-    errors_of_the_configuration, kubectls_flags, verbosity, kubeconfig_in_three_files, namespace_of_the_context
+    errors_of_the_configuration, kubectls_flags, verbosity, kubeconfig_in_three_files, namespace_of_the_context,
+    completion, version
 }
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blogs.web.helloworld";
@@ -637,5 +638,59 @@ async fn namespace_of_the_context(cluster: Cluster) -> Result<()> {
     elsewhere.line_with(&["CACHED"]).await?;
     let mut here = crdctl(&cluster, "watch blogs").await?.env("NAMESPACE", cluster.namespace()).start()?;
     here.line_with(&["ADDED", "one"]).await?;
+    Ok(())
+}
+
+/// Completes the line's next word, and returns the candidates without their descriptions. Uses zsh's protocol, in which a
+/// word that is not there is empty.
+async fn completed(cluster: &Cluster, line: &str) -> Result<Vec<String>> {
+    let last = line.split(' ').count() - 1;
+    let request = crdctl(cluster, &format!("-- {line}")).await?;
+    let request = request.env("CRDCTL_COMPLETE", "zsh").env("_CLAP_COMPLETE_INDEX", last.to_string());
+    let output = request.run().await?;
+    ensure!(output.code == Some(0) && output.stderr.is_empty(), "{output:?}");
+    Ok(output.stdout.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect())
+}
+
+async fn completion(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    create(&cluster, "alpha", &json!({})).await?;
+    create(&cluster, "beta", &json!({})).await?;
+    let namespace = cluster.namespace();
+    let offers = async |line: &str, expected: &[&str]| {
+        // The server serves a new type a moment after its CRD is established.
+        eventually(PATIENCE, || async {
+            let found = completed(&cluster, line).await?;
+            ensure!(found == expected, "{line}: {found:?}");
+            Ok(())
+        })
+        .await
+    };
+    offers("crdctl watch blo", &["blogs"]).await?;
+    // A short name, unless another group has the same.
+    offers("crdctl watch even", &["events", "events.events.k8s.io"]).await?;
+    offers("crdctl watch blogs.w", &["blogs.web.helloworld"]).await?;
+    offers(&format!("crdctl watch blogs -n {namespace} "), &["alpha", "beta"]).await?;
+    offers(&format!("crdctl --namespace {namespace} watch blogs "), &[]).await?;
+    offers(&format!("crdctl watch --namespace={namespace} bl al"), &["alpha"]).await?;
+    offers(&format!("crdctl watch -n {namespace} blog/b"), &["blog/beta"]).await?;
+    offers(&format!("crdctl watch -n {namespace} configmaps,blog/b"), &["configmaps,blog/beta"]).await?;
+    offers(&format!("crdctl watch blogs -n {namespace}"), &[namespace]).await?;
+    offers("crdctl watch blogs --context nob", &["nobody"]).await?;
+    // Silence, if the server refuses, and if it has no such type.
+    offers("crdctl watch blogs --context nobody -n ", &[]).await?;
+    offers("crdctl watch nonsense ", &[]).await?;
+    Ok(())
+}
+
+async fn version(cluster: Cluster) -> Result<()> {
+    let run = async |arguments: &str| crdctl(&cluster, arguments).await?.run().await?.ok();
+    let server = cluster.admin().get("/version").await?.code(200)?;
+    let data: Value = serde_json::from_str(&run("version -o json").await?)?;
+    assert_eq!(data["serverVersion"], server);
+    let client = data["clientVersion"]["gitVersion"].as_str().context("the client's version")?;
+    let server = server["gitVersion"].as_str().context("the server's version")?;
+    assert_eq!(run("version").await?, format!("Client Version: {client}\nServer Version: {server}\n"));
+    assert_eq!(run("version --client").await?, format!("Client Version: {client}\n"));
     Ok(())
 }

@@ -7,31 +7,31 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "crdctl config                              # which cluster is chosen, and why",
-            "crdctl watch configmaps -A                 # any resource of that cluster, as it changes",
-            "crdctl help watch                          # all options of a command",
+            "crdctl config                            # which cluster, and why",
+            "crdctl watch configmaps -A               # any resource, any change",
+            "crdctl help watch                        # all options of a command",
         ],
     ),
     (
         "watch",
         &[
-            "crdctl watch pods -A -l app=web            # in all namespaces, by label",
-            "crdctl watch blogs,pods --events           # several types, with the Events about their objects",
-            "crdctl watch blogs --by --timestamps       # what changed, by whom, and when",
-            "crdctl watch blogs -o json | jq -c .type   # one JSON object per line",
+            "crdctl watch pods -A -l app=web          # all namespaces, by label",
+            "crdctl watch blogs,pods --events         # with their Events",
+            "crdctl watch blogs --by --timestamps     # what, who, and when",
+            "crdctl watch blogs -o json | jq -c .type # one line of JSON each",
         ],
     ),
     (
         "demo",
         &[
-            "crdctl demo                                # ends with Ctrl-C, and leaves nothing behind",
-            "crdctl demo --every 0 -o json | jq -c .    # print only changes, as JSON",
+            "crdctl demo                              # until Ctrl-C",
+            "crdctl demo --every 0 -o json | jq -c .  # only changes, as JSON",
         ],
     ),
     (
         "serve",
         &[
-            "crdctl serve                               # in memory, on port 6443",
+            "crdctl serve                             # in memory, on port 6443",
             "crdctl serve --data-dir ./cluster --port 0 # on disk, on a free port",
             "KUBECONFIG=./cluster/kubeconfig crdctl crd install",
         ],
@@ -40,17 +40,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("crd print", &["crdctl crd print > blogs.yaml", "crdctl crd print | kubectl diff --server-side -f -"]),
     (
         "crd install",
-        &[
-            "crdctl crd install",
-            "crdctl crd install --force-conflicts       # even if `kubectl apply` owns its fields",
-        ],
+        &["crdctl crd install", "crdctl crd install --force-conflicts     # if kubectl applied it"],
     ),
     ("crd check", &["crdctl crd check", "crdctl crd check || crdctl crd install"]),
     (
         "config",
         &[
             "crdctl config",
-            "crdctl config --context production         # what another context would choose",
+            "crdctl config --context production       # what that one would choose",
             "crdctl config -o json | jq -r .server.value",
         ],
     ),
@@ -60,12 +57,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "config current-context",
-        &["crdctl config current-context", "crdctl config current-context --kubeconfig ./cluster/kubeconfig"],
+        &["crdctl config current-context", "crdctl config current-context --kubeconfig ./kubeconfig"],
     ),
     (
         "blame",
         &[
-            "crdctl blame blog/blog-sample              # who owns each field, since when",
+            "crdctl blame blog/blog-sample            # who owns what, since when",
             "crdctl blame pod web -o json",
         ],
     ),
@@ -82,10 +79,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "completion",
         &[
-            "source <(crdctl completion bash)           # in ~/.bashrc; zsh: in ~/.zshrc, after compinit",
-            "crdctl completion fish | source            # in ~/.config/fish/config.fish",
-            "crdctl completion powershell | Out-String | Invoke-Expression   # in $PROFILE",
-            "eval (crdctl completion elvish | slurp)    # in ~/.config/elvish/rc.elv",
+            "source <(crdctl completion bash)         # ~/.bashrc; zsh: ~/.zshrc",
+            "crdctl completion fish | source          # ~/.config/fish/config.fish",
+            "crdctl completion powershell | Out-String | iex # $PROFILE",
+            "eval (crdctl completion elvish | slurp)  # ~/.config/elvish/rc.elv",
         ],
     ),
 ];
@@ -127,6 +124,8 @@ mod tests {
             let examples = found.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<&str> = examples.lines().skip(1).collect();
             assert!(examples.starts_with("Examples:"), "{} has no examples", found.get_name());
+            // Manual pages fill longer lines.
+            assert!(lines.iter().all(|line| line.len() <= 71), "{lines:?}");
             assert!((1..=4).contains(&lines.len()), "{}: {lines:?}", found.get_name());
             for call in lines.iter().flat_map(|line| line.split(['#', '|', '&', '>', '('])) {
                 let Some((_, call)) = call.split_once("crdctl ") else { continue };

@@ -1,4 +1,4 @@
-//! The manifest with which krew installs the program as a kubectl plugin.
+//! The manifest with which krew installs the program as the kubectl plugin `crd`: as a link with the name `kubectl-crd`.
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -12,7 +12,17 @@ pub(crate) struct Download {
     pub(crate) sha256: String,
 }
 
-/// Returns the plugin's manifest in YAML, which refers to the archives of the repository's release `vVERSION`.
+/// The name of the plugin, and of its manifest's file.
+pub(crate) const PLUGIN: &str = "crd";
+
+/// krew makes no link for completion, and prints this after the installation.
+const CAVEATS: &str = "\
+To complete `kubectl crd` in the shell, with kubectl's own completion:
+  ln -s kubectl-crd \"${KREW_ROOT:-$HOME/.krew}/bin/kubectl_complete-crd\"
+";
+
+/// Returns the plugin's manifest in YAML, which refers to the archives of the repository's release `vVERSION`. `name` is the
+/// program's file in them.
 pub(crate) fn manifest(
     name: &str,
     version: &str,
@@ -32,12 +42,13 @@ pub(crate) fn manifest(
     let plugin = Plugin {
         api_version: "krew.googlecontainertools.github.com/v1alpha2",
         kind: "Plugin",
-        metadata: Metadata { name },
+        metadata: Metadata { name: PLUGIN },
         spec: Spec {
             version: format!("v{version}"),
             homepage: repository,
             short_description: "Watch any resource through a cache",
             description,
+            caveats: CAVEATS,
             platforms: downloads.iter().map(platform).collect(),
         },
     };
@@ -66,6 +77,7 @@ struct Spec<'a> {
     homepage: &'a str,
     short_description: &'a str,
     description: &'a str,
+    caveats: &'a str,
     platforms: Vec<Platform>,
 }
 
@@ -118,9 +130,10 @@ mod tests {
             manifest("crdctl", "1.2.3", "What it is", "https://example.com/owner/name", &downloads).unwrap();
         let manifest: Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(manifest["apiVersion"], "krew.googlecontainertools.github.com/v1alpha2");
-        assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&json!("Plugin"), &json!("crdctl")));
+        assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&json!("Plugin"), &json!("crd")));
         let spec = &manifest["spec"];
         assert_eq!((&spec["version"], &spec["description"]), (&json!("v1.2.3"), &json!("What it is")));
+        assert!(spec["caveats"].as_str().unwrap().contains("kubectl_complete-crd"), "{spec}");
         // krew-index's limit for a short description.
         assert!(spec["shortDescription"].as_str().unwrap().len() < 50, "{spec}");
         let platforms = spec["platforms"].as_array().unwrap();

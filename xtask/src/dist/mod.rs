@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(repository) => {
             let about = package.description.as_deref().unwrap_or_default();
             let manifest = krew::manifest(NAME, &version, about, &repository, &downloads)?;
-            sums.push(write(&out, &format!("{NAME}.yaml"), manifest.as_bytes())?);
+            sums.push(write(&out, &format!("{}.yaml", krew::PLUGIN), manifest.as_bytes())?);
         }
         None => eprintln!(
             "no krew manifest: the URL of the repository is not known (set --repository, GITHUB_REPOSITORY, or `repository` in \

@@ -31,7 +31,7 @@ pub(crate) async fn run(cluster: &Cluster, args: BlameArgs) -> Result<ExitCode> 
         Err(problem) => return Ok(wrong_usage(problem)),
     };
     let connection = Connection::new(cluster)?;
-    let object = get(&connection, asked, args.namespace).await?;
+    let object = get(&connection, asked).await?;
     let entries = managed_fields::entries(&object["metadata"]["managedFields"]);
     let lines = Lines::of(object, &entries);
     stdio::print(&match args.format {
@@ -41,16 +41,10 @@ pub(crate) async fn run(cluster: &Cluster, args: BlameArgs) -> Result<ExitCode> 
 }
 
 /// Reads the object as it is: kube's types fail on times that they cannot represent.
-async fn get(
-    connection: &Connection,
-    (resource, name): (String, String),
-    namespace: Option<String>,
-) -> Result<Value> {
+async fn get(connection: &Connection, (resource, name): (String, String)) -> Result<Value> {
     let discovered = discovery::discover(connection).await?;
     let resource = discovered.get(&resource)?;
-    let namespace = namespace.filter(|chosen| !chosen.is_empty());
-    let namespace = namespace.unwrap_or_else(|| connection.namespace.clone());
-    let namespace = resource.namespaced.then_some(namespace.as_str());
+    let namespace = resource.namespaced.then_some(connection.namespace.as_str());
     let path = DynamicObject::url_path(&resource.api, namespace);
     let request = ApiRequest::new(path).get(&name, &GetParams::default()).context("building a request")?;
     let action = format!("read {}/{name}", resource.qualified_singular());

@@ -90,6 +90,9 @@ pub(crate) struct Cluster {
     /// The kubeconfig context to use, instead of the current one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// The namespace to look in (default: the environment variable NAMESPACE, then the context's, then `default`)
+    #[arg(short, long, global = true, value_name = "NAME", value_parser = namespace)]
+    pub(crate) namespace: Option<String>,
     /// The kubeconfig cluster to use, instead of the context's
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
@@ -141,6 +144,16 @@ pub(crate) struct Cluster {
     pub(crate) request_timeout: Option<RequestTimeout>,
 }
 
+/// What is wrong with `-n` and `-A` together.
+pub(crate) const ONE_OR_ALL: &str = "--namespace and --all-namespaces exclude each other";
+
+impl Cluster {
+    /// Whether a namespace was given.
+    pub(crate) fn names_a_namespace(&self) -> bool {
+        self.namespace.as_deref().is_some_and(|namespace| !namespace.is_empty())
+    }
+}
+
 /// The value of `--request-timeout`; `None` if it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestTimeout(pub(crate) Option<Duration>);
@@ -152,11 +165,8 @@ pub(crate) struct WatchArgs {
     /// A type is blogs, blog, bl, Blog, blogs.web.helloworld, blogs.v1.web.helloworld, or a category such as `all`
     #[arg(value_name = "RESOURCE", required = true)]
     pub(crate) resources: Vec<String>,
-    /// The namespace to watch (default: the environment variable NAMESPACE, then the context's, then `default`)
-    #[arg(short, long, value_parser = namespace)]
-    pub(crate) namespace: Option<String>,
     /// Watch all namespaces
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    #[arg(short = 'A', long)]
     pub(crate) all_namespaces: bool,
     /// Watch only objects whose labels match, such as app=blog,tier!=test or 'app in (a, b)'
     #[arg(short = 'l', long, value_name = "LABELS", value_parser = label_selector)]
@@ -276,9 +286,6 @@ pub(crate) struct BlameArgs {
     /// The object: TYPE/NAME or TYPE NAME
     #[arg(value_name = "RESOURCE", required = true)]
     pub(crate) object: Vec<String>,
-    /// The object's namespace (default: the environment variable NAMESPACE, then the context's, then `default`)
-    #[arg(short, long, value_parser = namespace)]
-    pub(crate) namespace: Option<String>,
     /// yaml: annotated YAML; json: one JSON object per field, with its path, value and managers
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) format: BlameFormat,
@@ -302,9 +309,6 @@ pub(crate) struct WaitArgs {
     /// How long to wait, such as 5m; then the exit code is 124. 0 checks once, and a negative duration waits for a week
     #[arg(long, value_name = "DURATION", value_parser = wait_timeout, default_value = "30s", allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
-    /// The objects' namespace (default: the environment variable NAMESPACE, then the context's, then `default`)
-    #[arg(short, long, value_parser = namespace)]
-    pub(crate) namespace: Option<String>,
     /// Wait for the selected objects of all namespaces
     #[arg(short = 'A', long)]
     pub(crate) all_namespaces: bool,

@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use kubeconfig::Report;
+use kubeconfig::{Origin, Report};
 use serde_json::json;
 
 use crate::{
@@ -25,7 +25,7 @@ pub(crate) fn run(cluster: &Cluster, args: &ConfigArgs) -> Result<ExitCode> {
 /// Says which files were read, and where each value comes from.
 fn text(report: &Report) -> String {
     let mut text = report.to_string();
-    if let Some(namespace) = namespace_variable() {
+    if let Some(namespace) = namespace_variable().filter(|_| report.namespace.origin != Origin::Option) {
         let by = program::named("environment variable; the default of `crdctl watch -n`");
         text += &format!("NAMESPACE  {namespace} ({by})\n");
     }
@@ -35,12 +35,13 @@ fn text(report: &Report) -> String {
 /// Prints the report, and the namespace that commands use without `-n`.
 fn print_data(report: &Report, format: DataFormat) -> Result<ExitCode> {
     let mut fields = serde_json::to_value(report).context("writing the report as data")?;
-    fields["defaultNamespace"] = match namespace_variable() {
-        Some(namespace) => {
-            json!({"value": namespace, "origin": {"kind": "variable", "value": "NAMESPACE"}})
-        }
-        None => fields["namespace"].clone(),
-    };
+    fields["defaultNamespace"] =
+        match namespace_variable().filter(|_| report.namespace.origin != Origin::Option) {
+            Some(namespace) => {
+                json!({"value": namespace, "origin": {"kind": "variable", "value": "NAMESPACE"}})
+            }
+            None => fields["namespace"].clone(),
+        };
     data::print(&fields, format)
 }
 
@@ -49,8 +50,16 @@ pub(crate) fn load(cluster: &Cluster) -> Result<kubeconfig::ResolvedConfig> {
     options(cluster).load().map_err(explain::configuration)
 }
 
-/// Returns the environment variable `NAMESPACE`, which takes precedence over the context's namespace.
-pub(crate) fn namespace_variable() -> Option<String> {
+/// Returns the namespace of commands: that of `-n`, else of the environment variable `NAMESPACE`, else of the context.
+pub(crate) fn namespace(report: &Report) -> String {
+    match namespace_variable().filter(|_| report.namespace.origin != Origin::Option) {
+        Some(namespace) => namespace,
+        None => report.namespace.value.clone(),
+    }
+}
+
+/// Returns the environment variable `NAMESPACE`.
+fn namespace_variable() -> Option<String> {
     env::var("NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
 }
 
@@ -61,6 +70,7 @@ pub(crate) fn options(cluster: &Cluster) -> kubeconfig::Options {
     kubeconfig::Options::default()
         .kubeconfig(path(&cluster.kubeconfig))
         .context(text(&cluster.context))
+        .namespace(text(&cluster.namespace))
         .cluster(text(&cluster.cluster))
         .user(text(&cluster.user))
         .server(text(&cluster.server))

@@ -53,7 +53,7 @@ impl Connection {
         Ok(Self {
             client: resolved.client().map_err(explain::configuration)?,
             server: resolved.report().server.value.clone(),
-            namespace: config::namespace_variable().unwrap_or_else(|| resolved.namespace().to_owned()),
+            namespace: config::namespace(resolved.report()),
             context: resolved.report().context.as_ref().map(|context| context.value.clone()),
             limit: match cluster.request_timeout.and_then(|chosen| chosen.0) {
                 None => Limit::Start,

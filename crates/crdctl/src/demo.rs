@@ -35,8 +35,11 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     let endpoint = listen(&server, args.port.unwrap_or(0)).await?;
     let file = KubeconfigFile::write(args.kubeconfig_out, &endpoint.kubeconfig(), Lifetime::Command)?;
     // From here on, the demo connects as every other user of that file does.
-    let connection =
-        Connection::new(&Cluster { kubeconfig: Some(file.path().to_owned()), ..Cluster::default() })?;
+    let connection = Connection::new(&Cluster {
+        kubeconfig: Some(file.path().to_owned()),
+        namespace: Some(NAMESPACE.into()),
+        ..Cluster::default()
+    })?;
     welcome(&connection.server, file.path(), "get blogs");
     crd::install(&connection, false).await?;
     if !args.empty {
@@ -47,7 +50,6 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     let terminal = Terminal::stdout(args.output.color);
     let target = Target {
         requests: vec![Request { resource: Blog::crd_name().into(), name: None }],
-        namespace: Some(NAMESPACE.into()),
         all_namespaces: false,
         labels: None,
         fields: None,

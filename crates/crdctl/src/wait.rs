@@ -19,7 +19,7 @@ use self::{
     watcher::{News, Scope, Watcher},
 };
 use crate::{
-    cli::{Cluster, WaitArgs, WaitFormat, wrong_usage},
+    cli::{Cluster, ONE_OR_ALL, WaitArgs, WaitFormat, wrong_usage},
     connection::Connection,
     discovery,
     resource::{Request, ResourceType},
@@ -32,16 +32,17 @@ const TIMED_OUT: u8 = 124;
 
 /// Runs `crdctl wait`.
 pub(crate) async fn run(cluster: &Cluster, args: WaitArgs) -> Result<ExitCode> {
+    if args.all_namespaces && cluster.names_a_namespace() {
+        return Ok(wrong_usage(ONE_OR_ALL));
+    }
     let plan = Plan::parse(&args.all, &args.or, &args.fail_on);
     let (plan, requests) = match plan.and_then(|plan| Ok((plan, requests(&args)?))) {
         Ok(parsed) => parsed,
         Err(problem) => return Ok(wrong_usage(&problem)),
     };
     let connection = Connection::new(cluster)?;
-    let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.unwrap_or_else(|| connection.namespace.clone());
     let scope = Scope {
-        namespace: (!args.all_namespaces).then_some(namespace),
+        namespace: (!args.all_namespaces).then(|| connection.namespace.clone()),
         labels: args.selector.as_deref(),
         fields: args.field_selector.as_deref(),
     };

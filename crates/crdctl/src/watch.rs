@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{Cluster, WatchArgs},
+    cli::{Cluster, ONE_OR_ALL, WatchArgs},
     connection::Connection,
     diff::{Guessed, MergeKeys},
     discovery, explain,
@@ -31,8 +31,6 @@ use crate::{
 /// What to watch, and how to print it.
 pub(crate) struct Target {
     pub(crate) requests: Vec<Request>,
-    /// The namespace of each connection. `None`: all namespaces.
-    pub(crate) namespace: Option<String>,
     pub(crate) all_namespaces: bool,
     pub(crate) labels: Option<String>,
     pub(crate) fields: Option<String>,
@@ -49,6 +47,9 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
         Ok(requests) => requests,
         Err(problem) => return Ok(crate::cli::wrong_usage(&problem)),
     };
+    if args.all_namespaces && cluster.names_a_namespace() {
+        return Ok(crate::cli::wrong_usage(ONE_OR_ALL));
+    }
     let connections = Connection::each(cluster)?;
     if args.health_addr.is_some() && connections.len() > 1 {
         return Ok(crate::cli::wrong_usage("--health-addr needs a single context"));
@@ -56,7 +57,6 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
     let terminal = Terminal::stdout(args.output.color);
     let target = Target {
         requests,
-        namespace: args.namespace.filter(|namespace| !namespace.is_empty()),
         all_namespaces: args.all_namespaces,
         labels: args.selector,
         fields: args.field_selector,
@@ -209,9 +209,8 @@ impl Watched {
         for (place, resource, name) in wanted {
             let connection = &connections[place];
             let mut builder = informers[place].dynamic(&resource.api).compact();
-            let namespace = target.namespace.as_deref().unwrap_or(&connection.namespace);
             if resource.namespaced && !target.all_namespaces {
-                builder = builder.namespace(namespace);
+                builder = builder.namespace(&connection.namespace);
             }
             if let Some(labels) = &target.labels {
                 builder = builder.label_selector(labels);
@@ -237,7 +236,7 @@ impl Watched {
                 let resource = ResourceType::events();
                 let mut builder = informers[place].dynamic(&resource.api).compact();
                 if !target.all_namespaces {
-                    builder = builder.namespace(target.namespace.as_deref().unwrap_or(&connection.namespace));
+                    builder = builder.namespace(&connection.namespace);
                 }
                 sources.push(Source {
                     connection: place,

@@ -671,10 +671,13 @@ async fn completion(cluster: Cluster) -> Result<()> {
     offers("crdctl watch even", &["events", "events.events.k8s.io"]).await?;
     offers("crdctl watch blogs.w", &["blogs.web.helloworld"]).await?;
     offers(&format!("crdctl watch blogs -n {namespace} "), &["alpha", "beta"]).await?;
-    offers(&format!("crdctl --namespace {namespace} watch blogs "), &[]).await?;
+    offers(&format!("crdctl --namespace {namespace} watch blogs "), &["alpha", "beta"]).await?;
     offers(&format!("crdctl watch --namespace={namespace} bl al"), &["alpha"]).await?;
     offers(&format!("crdctl watch -n {namespace} blog/b"), &["blog/beta"]).await?;
-    offers(&format!("crdctl watch -n {namespace} configmaps,blog/b"), &["configmaps,blog/beta"]).await?;
+    offers(&format!("crdctl watch -n {namespace} blog/alpha blog/b"), &["blog/beta"]).await?;
+    offers(&format!("crdctl wait -n {namespace} blog/b"), &["blog/beta"]).await?;
+    offers(&format!("crdctl blame -n {namespace} blog b"), &["beta"]).await?;
+    offers("crdctl watch configmaps,blo", &["configmaps,blogs"]).await?;
     offers(&format!("crdctl watch blogs -n {namespace}"), &[namespace]).await?;
     offers("crdctl watch blogs --context nob", &["nobody"]).await?;
     // Silence, if the server refuses, and if it has no such type.

@@ -1,24 +1,26 @@
 //! Which of the global options a command uses. They are global so that they may stand before the command, as in
 //! `crdctl --context x watch blogs`. A command does not offer those that it ignores, and refuses them.
 
-use clap::{Arg, ArgMatches, Args as _, error::ErrorKind, parser::ValueSource};
+use clap::{Arg, ArgMatches, error::ErrorKind, parser::ValueSource};
 
-use super::Cluster;
 use crate::program;
 
-/// Whether the command, such as `crd print`, uses the global option with this id.
-fn uses(command: &str, option: &str) -> bool {
-    let of_cluster =
-        || Cluster::augment_args(clap::Command::new("")).get_arguments().any(|arg| arg.get_id() == option);
-    let of_logs = ["log_format", "verbosity"].contains(&option);
+/// The help heading of the options that choose the cluster.
+const CLUSTER: &str = "Cluster";
+
+/// Whether the command, such as `crd print`, uses the global option.
+fn uses(command: &str, option: &Arg) -> bool {
+    let (id, of_cluster) = (option.get_id().as_str(), option.get_help_heading() == Some(CLUSTER));
     match command {
-        "completion" | "manual" | "crd print" => !of_cluster() && !of_logs,
+        "completion" | "manual" | "crd print" => !of_cluster && !["log_format", "verbosity"].contains(&id),
         // They make a cluster of their own.
-        "demo" | "serve" => !of_cluster(),
+        "demo" | "serve" => !of_cluster,
         // They send no request.
-        "config" => option != "request_timeout",
+        "config" => id != "request_timeout",
+        // What they ask for is in no namespace.
+        "crd install" | "crd check" | "version" => id != "namespace",
         // They list what the files contain.
-        "config get-contexts" | "config current-context" => option == "kubeconfig" || !of_cluster(),
+        "config get-contexts" | "config current-context" => id == "kubeconfig" || !of_cluster,
         _ => true,
     }
 }
@@ -32,7 +34,7 @@ pub(super) fn hide_ignored(command: clap::Command) -> clap::Command {
 fn hide(command: clap::Command, above: &str, global: &[Arg]) -> clap::Command {
     let path = format!("{above} {}", command.get_name());
     let path = path.trim();
-    let ignored = global.iter().filter(|option| !uses(path, option.get_id().as_str()));
+    let ignored = global.iter().filter(|option| !uses(path, option));
     // clap does not replace an argument that is there already.
     let ignored: Vec<Arg> = ignored.map(|option| option.clone().hide(true)).collect();
     command.args(ignored).mut_subcommands(|below| hide(below, path, global))
@@ -47,7 +49,7 @@ pub(super) fn refuse_ignored(command: &mut clap::Command, matches: &ArgMatches) 
     }
     let path = path.join(" ");
     let given = |option: &Arg| last.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let ignored = |option: &Arg| given(option) && !uses(&path, option.get_id().as_str());
+    let ignored = |option: &Arg| given(option) && !uses(&path, option);
     match global_options(command).into_iter().find(ignored) {
         None => Ok(()),
         Some(option) => {
@@ -64,7 +66,16 @@ fn global_options(command: &clap::Command) -> Vec<Arg> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::command;
+    use clap::Args as _;
+
+    use crate::cli::{Cluster, command};
+
+    #[test]
+    fn the_options_that_choose_the_cluster_have_their_heading() {
+        for option in Cluster::augment_args(clap::Command::new("")).get_arguments() {
+            assert_eq!(option.get_help_heading(), Some(super::CLUSTER), "{option}");
+        }
+    }
 
     fn refused(line: &str) -> Option<String> {
         let mut command = command();

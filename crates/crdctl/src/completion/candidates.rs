@@ -128,7 +128,6 @@ struct Line {
     cluster: Cluster,
     /// The resources and names, of which the last one may be what is being typed.
     resources: Vec<String>,
-    namespace: Option<String>,
     all_namespaces: bool,
 }
 
@@ -142,10 +141,6 @@ impl Line {
         while let Some((_, below)) = last.subcommand() {
             last = below;
         }
-        let text = |id: &str| -> Option<String> {
-            let value: Option<&String> = last.try_get_one(id).ok()?;
-            value.cloned().filter(|value| !value.is_empty())
-        };
         let texts = |id: &str| -> Option<Vec<String>> {
             Some(last.try_get_many::<String>(id).ok()??.cloned().collect())
         };
@@ -153,7 +148,6 @@ impl Line {
         Self {
             cluster: Cluster::from_arg_matches(last).unwrap_or_default(),
             resources: ["resources", "object", "objects"].into_iter().find_map(texts).unwrap_or_default(),
-            namespace: text("namespace"),
             all_namespaces: flag(last, "all_namespaces").unwrap_or(false),
         }
     }
@@ -211,9 +205,8 @@ impl Asked {
     async fn names(&self, line: &Line, kind: &str) -> Result<Vec<String>> {
         let discovered = self.discovered().await?;
         let found = discovered.watchable(kind)?;
-        let namespace = line.namespace.as_ref().unwrap_or(&self.namespace);
         let objects: Api<DynamicObject> = if found.namespaced && !line.all_namespaces {
-            Api::namespaced_with(self.client.clone(), namespace, &found.api)
+            Api::namespaced_with(self.client.clone(), &self.namespace, &found.api)
         } else {
             Api::all_with(self.client.clone(), &found.api)
         };

@@ -1,6 +1,6 @@
 //! `crdctl demo`: an embedded API server with the Blog CRD and a blog, and a watch of its blogs.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Result;
 use blog_api::{Blog, BlogSpec};
@@ -57,7 +57,7 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
         sort_by: None,
         every: Some(args.every),
         health: None,
-        output: Output::new(args.output, terminal),
+        output: Arc::new(Output::new(args.output, terminal)),
     };
     let code = watch::watch(vec![connection], target, stop).await;
     endpoint.stop().await;

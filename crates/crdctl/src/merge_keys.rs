@@ -1,7 +1,10 @@
 //! The keys of a type's lists, from the OpenAPI document that the server publishes for it
 //! (`x-kubernetes-list-map-keys`, `x-kubernetes-patch-merge-key`).
 
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use serde_json::{Map, Value};
 
 use crate::{
     connection::Connection,
@@ -10,38 +13,65 @@ use crate::{
     resource::ResourceType,
 };
 
-/// The OpenAPI v3 document of a group and version, and the type's schema in it.
+/// What the OpenAPI v3 document of a group and version says about the lists of a type.
 pub(crate) struct SchemaKeys {
-    document: Value,
+    /// The schemas that the type's refers to, by name, without all that is not about lists.
+    schemas: Map<String, Value>,
     root: String,
 }
 
-impl SchemaKeys {
-    /// Reads the schema of a type. `None` if the server has no such document, or does not answer in time: the keys are then
-    /// guessed.
-    pub(crate) async fn of(connection: &Connection, resource: &ResourceType) -> Option<Self> {
-        let path = match resource.api.group.as_str() {
-            "" => format!("/openapi/v3/api/{}", resource.api.version),
-            group => format!("/openapi/v3/apis/{group}/{}", resource.api.version),
-        };
-        let request = http::Request::get(path).body(Vec::new()).ok()?;
-        let document = connection.ask("read the schema", connection.client.request(request)).await.ok()?;
-        Self::new(document, resource)
-    }
+/// Reads the schemas of types, with one request for each group and version. `None` for a type if the server has no such document,
+/// or does not answer in time: the keys are then guessed.
+pub(crate) async fn of_all(
+    connection: &Connection,
+    types: impl Iterator<Item = &ResourceType>,
+) -> Vec<Option<SchemaKeys>> {
+    let types: Vec<&ResourceType> = types.collect();
+    let paths: BTreeSet<String> = types.iter().map(|resource| path(resource)).collect();
+    let documents = paths.into_iter().map(async |path| {
+        let request = http::Request::get(&path).body(Vec::new()).ok()?;
+        let document: Value =
+            connection.ask("read the schema", connection.client.request(request)).await.ok()?;
+        Some((path, document))
+    });
+    let documents: BTreeMap<String, Value> = join_all(documents).await.into_iter().flatten().collect();
+    types.iter().map(|resource| SchemaKeys::new(documents.get(&path(resource))?, resource)).collect()
+}
 
-    fn new(document: Value, resource: &ResourceType) -> Option<Self> {
+fn path(resource: &ResourceType) -> String {
+    match resource.api.group.as_str() {
+        "" => format!("/openapi/v3/api/{}", resource.api.version),
+        group => format!("/openapi/v3/apis/{group}/{}", resource.api.version),
+    }
+}
+
+const SCHEMAS: &str = "#/components/schemas/";
+const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
+const MERGE_KEY: &str = "x-kubernetes-patch-merge-key";
+
+impl SchemaKeys {
+    fn new(document: &Value, resource: &ResourceType) -> Option<Self> {
         let api = &resource.api;
         let is_it = |kind: &Value| {
             kind["group"] == api.group.as_str()
                 && kind["version"] == api.version.as_str()
                 && kind["kind"] == api.kind.as_str()
         };
-        let schemas = document["components"]["schemas"].as_object()?;
+        let all = document["components"]["schemas"].as_object()?;
         let names = |schema: &Value| {
             schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|kinds| kinds.iter().any(is_it))
         };
-        let root = schemas.iter().find(|(_, schema)| names(schema)).map(|(name, _)| name.clone())?;
-        Some(Self { document, root })
+        let root = all.iter().find(|(_, schema)| names(schema)).map(|(name, _)| name.clone())?;
+        let mut schemas = Map::new();
+        let mut missing = vec![root.clone()];
+        while let Some(name) = missing.pop() {
+            if !schemas.contains_key(&name)
+                && let Some(schema) = all.get(&name)
+            {
+                schemas.insert(name, about_lists(schema, &mut missing));
+            }
+        }
+        Some(Self { schemas, root })
     }
 
     /// Follows references; `allOf` with one of them is how Kubernetes adds a description or default to it.
@@ -49,11 +79,10 @@ impl SchemaKeys {
         // A document cannot make this go in circles.
         for _ in 0..8 {
             let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
-            let Some(name) = reference.and_then(|reference| reference.strip_prefix("#/components/schemas/"))
-            else {
-                break;
-            };
-            schema = &self.document["components"]["schemas"][name];
+            match reference.and_then(|reference| self.schemas.get(reference.strip_prefix(SCHEMAS)?)) {
+                Some(referred) => schema = referred,
+                None => break,
+            }
         }
         schema
     }
@@ -61,7 +90,7 @@ impl SchemaKeys {
 
 impl MergeKeys for SchemaKeys {
     fn of(&self, list: &FieldPath) -> Option<Vec<String>> {
-        let mut schema = &self.document["components"]["schemas"][&self.root];
+        let mut schema = self.schemas.get(&self.root)?;
         // The markers stand beside the reference, if there is one.
         let mut beside = schema;
         for step in &list.0 {
@@ -78,9 +107,34 @@ impl MergeKeys for SchemaKeys {
         let keys = |value: &Value| {
             Some(value.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
         };
-        let merge_key = || beside["x-kubernetes-patch-merge-key"].as_str().map(|key| vec![key.to_owned()]);
-        keys(&beside["x-kubernetes-list-map-keys"]).or_else(merge_key)
+        let merge_key = || beside[MERGE_KEY].as_str().map(|key| vec![key.to_owned()]);
+        keys(&beside[LIST_KEYS]).or_else(merge_key)
     }
+}
+
+/// Returns a schema without its descriptions and all else that is not about lists, and adds the names that it refers to.
+fn about_lists(schema: &Value, referred: &mut Vec<String>) -> Value {
+    let mut kept = Map::new();
+    for (key, value) in schema.as_object().into_iter().flatten() {
+        let about = match (key.as_str(), value) {
+            ("$ref", Value::String(reference)) => {
+                referred.extend(reference.strip_prefix(SCHEMAS).map(str::to_owned));
+                value.clone()
+            }
+            (LIST_KEYS | MERGE_KEY, _) => value.clone(),
+            ("properties", Value::Object(properties)) => {
+                let about = |(name, property)| (String::clone(name), about_lists(property, referred));
+                properties.iter().map(about).collect()
+            }
+            ("allOf", Value::Array(schemas)) => {
+                schemas.iter().map(|schema| about_lists(schema, referred)).collect()
+            }
+            ("items" | "additionalProperties", Value::Object(_)) => about_lists(value, referred),
+            _ => continue,
+        };
+        kept.insert(key.clone(), about);
+    }
+    Value::Object(kept)
 }
 
 #[cfg(test)]
@@ -105,7 +159,7 @@ mod tests {
             }},
         }}});
         let resource = ResourceType::for_tests("", "v1", "Pod");
-        let keys = SchemaKeys::new(document, &resource).unwrap();
+        let keys = SchemaKeys::new(&document, &resource).unwrap();
         let field = |name: &str| Step::Field(name.to_owned());
         let containers = FieldPath(vec![field("spec"), field("containers")]);
         assert_eq!(keys.of(&containers), Some(vec!["name".to_owned()]));

@@ -1,10 +1,13 @@
 //! `crdctl watch`: prints the events of informers.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+mod source;
+mod start;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use futures_util::{Stream, StreamExt as _, future::join_all, stream, stream::select_all};
-use kube_informer::{Change, Event, Informer, Informers, ObjectKey, Status};
+use futures_util::{Stream, StreamExt as _, stream, stream::select_all};
+use kube_informer::{Change, Event, ObjectKey, Status};
 use kube_tables::SortBy;
 use serde_json::Value;
 use tokio::{
@@ -13,33 +16,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::source::Target;
+use self::{
+    source::{Role, Source},
+    start::Started,
+};
 use crate::{
     cli::{Cluster, ONE_OR_ALL, WatchArgs},
     connection::Connection,
-    diff::{Guessed, MergeKeys},
-    discovery, explain,
     health::Health,
-    merge_keys::SchemaKeys,
     notices::{Notices, notice},
     output::{self, Line, Output, Printer, Scope, Stored, Writer},
-    resource::{Request, ResourceType},
-    rows::{self, Collection, Form, Include, Rows},
+    resource::Request,
     shutdown,
     terminal::Terminal,
 };
-
-/// What to watch, and how to print it.
-pub(crate) struct Target {
-    pub(crate) requests: Vec<Request>,
-    pub(crate) all_namespaces: bool,
-    pub(crate) labels: Option<String>,
-    pub(crate) fields: Option<String>,
-    pub(crate) events: bool,
-    pub(crate) sort_by: Option<SortBy>,
-    pub(crate) every: Option<Duration>,
-    pub(crate) health: Option<SocketAddr>,
-    pub(crate) output: Output,
-}
 
 /// Runs `crdctl watch`.
 pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> {
@@ -64,7 +55,7 @@ pub(crate) async fn run(cluster: &Cluster, args: WatchArgs) -> Result<ExitCode> 
         sort_by: args.sort_by,
         every: args.every,
         health: args.health_addr,
-        output: Output::new(args.output, terminal),
+        output: Arc::new(Output::new(args.output, terminal)),
     };
     let stop = CancellationToken::new();
     shutdown::until_signal(stop.clone(), watch(connections, target, stop)).await
@@ -95,10 +86,11 @@ async fn follow_to_the_end(
     stop: CancellationToken,
     health: Option<&Health>,
 ) -> Result<ExitCode> {
-    let mut watched = tokio::select! {
+    let watched = tokio::select! {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
-        started = Watched::start(&connections, target, health) => started?,
+        started = start::start(&connections, &target, health) => started?,
     };
+    let mut watched = Watched::new(&connections, target, watched);
     let writer = Writer::stdout().context("starting the thread that writes to stdout")?;
     tokio::select! {
         () = stop.cancelled() => {}
@@ -122,27 +114,6 @@ struct Watched {
     notices: Vec<Notices>,
 }
 
-/// One watch.
-struct Source {
-    /// The index of the connection.
-    connection: usize,
-    /// The name of the context, if several are watched.
-    context: Option<String>,
-    resource: ResourceType,
-    /// The name of the object, if it is a single one.
-    name: Option<String>,
-    informer: Informer<Stored>,
-    role: Role,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
-    /// Its objects are printed by this printer.
-    Objects(usize),
-    /// Its objects are the Events about the others.
-    Events,
-}
-
 /// What a source has to say.
 enum Heard {
     Event(usize, Event<Stored>),
@@ -150,113 +121,14 @@ enum Heard {
 }
 
 impl Watched {
-    /// Starts the watches, and waits for their first lists.
-    async fn start(connections: &[Connection], target: Target, health: Option<&Health>) -> Result<Self> {
-        let mut wanted = Vec::new();
-        for (place, connection) in connections.iter().enumerate() {
-            let discovered = discovery::discover(connection).await?;
-            for request in &target.requests {
-                for resource in discovered.all_watchable(&request.resource)? {
-                    wanted.push((place, resource.clone(), request.name.clone()));
-                }
-            }
-        }
-        let mut types: Vec<ResourceType> = Vec::new();
-        for (_, resource, _) in &wanted {
-            if !types.iter().any(|known| known.api == resource.api) {
-                types.push(resource.clone());
-            }
-        }
-        let scope = Scope {
-            contexts: connections.len() > 1,
-            namespaces: target.all_namespaces,
-            types: types.len() > 1,
-        };
-        let output = Arc::new(target.output);
-        let include =
-            if output.compares() || target.sort_by.is_some() { Include::Object } else { Include::Metadata };
-        let rows: Vec<Rows> = types.iter().map(|_| Rows::default()).collect();
-        let forms = types.iter().zip(&rows).filter_map(|(resource, rows)| {
-            let form = if output.has_rows() {
-                Form::Rows(rows.clone(), include)
-            } else if output.has_names_only() && target.sort_by.is_none() {
-                Form::Metadata
-            } else {
-                return None;
-            };
-            Some(Collection::new(&resource.api, form))
-        });
-        let collections: Vec<Collection> = forms.collect();
-
-        let mut printers = Vec::new();
-        for (resource, rows) in types.iter().zip(&rows) {
-            let schema = match connections.first().filter(|_| output.compares()) {
-                Some(connection) => SchemaKeys::of(connection, resource).await,
-                None => None,
-            };
-            let keys: Box<dyn MergeKeys + Send + Sync> = match schema {
-                Some(schema) => Box::new(schema),
-                None => Box::new(Guessed),
-            };
-            printers.push(Printer::new(&output, resource, scope, rows.clone(), keys));
-        }
-
-        let informers: Vec<Informers> = connections
-            .iter()
-            .map(|connection| Informers::new(rows::client(&connection.client, collections.clone())))
-            .collect();
-        let mut sources = Vec::new();
-        for (place, resource, name) in wanted {
-            let connection = &connections[place];
-            let mut builder = informers[place].dynamic(&resource.api).compact();
-            if resource.namespaced && !target.all_namespaces {
-                builder = builder.namespace(&connection.namespace);
-            }
-            if let Some(labels) = &target.labels {
-                builder = builder.label_selector(labels);
-            }
-            if let Some(fields) = selected_fields(target.fields.as_deref(), name.as_deref()) {
-                builder = builder.field_selector(&fields);
-            }
-            if output.needs_managed_fields() {
-                builder = builder.keep_managed_fields();
-            }
-            let printer = types.iter().position(|known| known.api == resource.api).unwrap_or_default();
-            sources.push(Source {
-                connection: place,
-                context: connection.context.clone().filter(|_| scope.contexts),
-                resource,
-                name,
-                informer: builder.start(),
-                role: Role::Objects(printer),
-            });
-        }
-        if target.events {
-            for (place, connection) in connections.iter().enumerate() {
-                let resource = ResourceType::events();
-                let mut builder = informers[place].dynamic(&resource.api).compact();
-                if !target.all_namespaces {
-                    builder = builder.namespace(&connection.namespace);
-                }
-                sources.push(Source {
-                    connection: place,
-                    context: connection.context.clone().filter(|_| scope.contexts),
-                    resource,
-                    name: None,
-                    informer: builder.start(),
-                    role: Role::Events,
-                });
-            }
-        }
-        if let (Some(health), Some(informers)) = (health, informers.first()) {
-            health.follow(informers, sources.iter().map(|source| source.informer.status()).collect());
-        }
-        let sources = first_lists(connections, sources).await?;
+    fn new(connections: &[Connection], target: Target, started: Started) -> Self {
+        let Started { scope, printers, sources } = started;
         let notices = connections
             .iter()
-            .map(|connection| Notices::new(connection.context.clone().filter(|_| scope.contexts)));
-        let notices = notices.collect();
-        Ok(Self { output, scope, sort_by: target.sort_by, every: target.every, printers, sources, notices })
+            .map(|connection| Notices::new(connection.context.clone().filter(|_| scope.contexts)))
+            .collect();
+        let Target { output, sort_by, every, .. } = target;
+        Self { output, scope, sort_by, every, printers, sources, notices }
     }
 
     /// Prints the first lists, then events until stdout is closed or the informers end.
@@ -469,37 +341,4 @@ fn statuses(receiver: watch::Receiver<Status>) -> impl Stream<Item = Status> {
         let status = receiver.borrow_and_update().clone();
         Some((status, receiver))
     })
-}
-
-/// Waits for the first list of each source. If there are several, those that fail are reported and left out.
-async fn first_lists(connections: &[Connection], sources: Vec<Source>) -> Result<Vec<Source>> {
-    let lists = sources.iter().map(|source| {
-        let action = format!("watch {}", source.resource.qualified_plural());
-        async move { connections[source.connection].first_list(&action, &source.informer).await }
-    });
-    let results = join_all(lists).await;
-    let mut failed = BTreeMap::new();
-    let mut complete = Vec::new();
-    for (place, (source, result)) in sources.into_iter().zip(results).enumerate() {
-        match result {
-            Ok(()) => complete.push(source),
-            Err(error) => {
-                failed.insert(place, error);
-            }
-        }
-    }
-    if !complete.iter().any(|source| source.role != Role::Events)
-        && let Some((_, error)) = failed.pop_first()
-    {
-        return Err(error);
-    }
-    failed.values().for_each(explain::print);
-    Ok(complete)
-}
-
-/// Returns the field selector that also selects the object by its name.
-fn selected_fields(fields: Option<&str>, name: Option<&str>) -> Option<String> {
-    let name = name.map(|name| format!("metadata.name={name}"));
-    let all: Vec<&str> = fields.into_iter().chain(name.as_deref()).collect();
-    (!all.is_empty()).then(|| all.join(","))
 }

@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::{Stream, StreamExt as _, stream, stream::select_all};
-use kube_informer::{Change, Event, ObjectKey, Status};
+use kube_informer::{Change, Event, ObjectKey, Status, Subscription};
 use kube_tables::SortBy;
 use serde_json::Value;
 use tokio::{
@@ -120,6 +120,13 @@ enum Heard {
     Status(usize, Status),
 }
 
+/// The end of the present state of a source.
+struct Synced {
+    place: usize,
+    count: usize,
+    version: String,
+}
+
 impl Watched {
     fn new(connections: &[Connection], target: Target, started: Started) -> Self {
         let Started { scope, printers, sources } = started;
@@ -135,29 +142,9 @@ impl Watched {
     async fn follow(&mut self, writer: &Writer) -> Result<()> {
         let mut subscriptions = Vec::new();
         for printer in 0..self.printers.len() {
-            let mut initial = Vec::new();
-            let mut synced = Vec::new();
-            for (place, source) in self.sources.iter().enumerate() {
-                if source.role != Role::Objects(printer) {
-                    continue;
-                }
-                let mut subscription = source.informer.subscribe();
-                while let Some(event) = subscription.next().await {
-                    match event {
-                        Event::Change(change) => initial.push((place, change)),
-                        Event::Synced { count, resource_version } => {
-                            let version =
-                                resource_version.map(|version| version.to_string()).unwrap_or_default();
-                            synced.push((place, count, version));
-                            break;
-                        }
-                        _ => {}
-                    }
-                }
-                subscriptions.push((place, subscription));
-            }
-            let mut text = self.first(printer, initial)?;
-            for (place, count, version) in synced {
+            let (changes, synced) = self.present(Role::Objects(printer), &mut subscriptions).await;
+            let mut text = self.first(printer, changes)?;
+            for Synced { place, count, version } in synced {
                 text +=
                     &self.printers[printer].synced(self.sources[place].context.as_deref(), count, &version);
             }
@@ -165,18 +152,42 @@ impl Watched {
                 return Ok(());
             }
         }
-        for (place, source) in
-            self.sources.iter().enumerate().filter(|(_, source)| source.role == Role::Events)
-        {
-            subscriptions.push((place, source.informer.subscribe()));
+        let (events, _) = self.present(Role::Events, &mut subscriptions).await;
+        if writer.write(self.earlier(events)).await.is_err() {
+            return Ok(());
         }
         self.name_the_missing();
         self.follow_events(subscriptions, writer).await
     }
 
+    /// Subscribes to the sources of a role, and returns their present state.
+    async fn present(
+        &self,
+        role: Role,
+        subscriptions: &mut Vec<(usize, Subscription<Stored>)>,
+    ) -> (Vec<(usize, Change<Stored>)>, Vec<Synced>) {
+        let (mut changes, mut synced) = (Vec::new(), Vec::new());
+        for (place, source) in self.sources.iter().enumerate().filter(|(_, source)| source.role == role) {
+            let mut subscription = source.informer.subscribe();
+            while let Some(event) = subscription.next().await {
+                match event {
+                    Event::Change(change) => changes.push((place, change)),
+                    Event::Synced { count, resource_version } => {
+                        let version = resource_version.map(|version| version.to_string()).unwrap_or_default();
+                        synced.push(Synced { place, count, version });
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            subscriptions.push((place, subscription));
+        }
+        (changes, synced)
+    }
+
     async fn follow_events(
         &mut self,
-        subscriptions: Vec<(usize, kube_informer::Subscription<Stored>)>,
+        subscriptions: Vec<(usize, Subscription<Stored>)>,
         writer: &Writer,
     ) -> Result<()> {
         let events = subscriptions
@@ -265,14 +276,22 @@ impl Watched {
         self.printers[printer].event(&line)
     }
 
+    /// Renders the Events that are there already, the latest last.
+    fn earlier(&self, events: Vec<(usize, Change<Stored>)>) -> String {
+        if self.output.watch_only() {
+            return String::new();
+        }
+        let mut events: Vec<_> =
+            events.into_iter().map(|event| (last_seen(event.1.object()), event)).collect();
+        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        events.iter().map(|(_, (place, change))| self.about(&self.sources[*place], change)).collect()
+    }
+
     /// Renders an Event, if it is about one of the objects.
     fn about(&self, events: &Source, change: &Change<Stored>) -> String {
         let (Change::Added { object, .. } | Change::Updated { new: object, .. }) = change else {
             return String::new();
         };
-        if matches!(change, Change::Added { initial: true, .. }) && self.output.watch_only() {
-            return String::new();
-        }
         let event = output::json_of(object);
         let about = &event["involvedObject"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -341,4 +360,12 @@ fn statuses(receiver: watch::Receiver<Status>) -> impl Stream<Item = Status> {
         let status = receiver.borrow_and_update().clone();
         Some((status, receiver))
     })
+}
+
+/// Returns when an Event was last seen, as text that sorts like the time.
+fn last_seen(event: &Stored) -> String {
+    let event = output::json_of(event);
+    let times = [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"]];
+    let time = times.into_iter().find_map(Value::as_str).or(event["metadata"]["creationTimestamp"].as_str());
+    time.unwrap_or_default().to_owned()
 }

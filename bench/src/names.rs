@@ -5,10 +5,9 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, process::Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use blog_api::Blog;
 use clap::Args;
-use e2e::crdctl::Crdctl;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client, CustomResourceExt as _, ResourceExt as _,
@@ -62,15 +61,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let client = cluster::client(server.kubeconfig()).await?;
     let objects = arguments.objects.get();
     fill::fill(&client, objects).await?;
-    let home = tempfile::tempdir()?;
+    let (home, program) = (tempfile::tempdir()?, build_crdctl().await?);
     let (mut own, mut peer) = (Vec::new(), Vec::new());
     for run in 1..=arguments.runs {
         progress(&format!("run {run} of {}", arguments.runs))?;
-        let crdctl = Crdctl::new(home.path())
-            .await?
-            .env("KUBECONFIG", server.kubeconfig())
-            .args(&format!("watch blogs -o name -n {NAMESPACE}"));
-        own.push(cpu_seconds(crdctl.into_command(), &client, objects, run * 2).await.context("crdctl")?);
+        let mut crdctl = Command::new(&program);
+        crdctl
+            .args(["watch", "blogs", "-o", "name", "-n", NAMESPACE, "--kubeconfig"])
+            .arg(server.kubeconfig());
+        crdctl.env("HOME", home.path()).env_remove("RUST_LOG");
+        own.push(cpu_seconds(crdctl, &client, objects, run * 2).await.context("crdctl")?);
         let mut reflector = child::myself()?;
         reflector.arg("names-client").arg(server.kubeconfig());
         peer.push(cpu_seconds(reflector, &client, objects, run * 2 + 1).await.context("kube-runtime")?);
@@ -87,6 +87,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     };
     let rows = [row("crdctl watch -o name", &own), row("kube-runtime, reflector of DynamicObject", &peer)];
     print_line(&table::render(&["program", "CPU s", "/ kube-runtime"], &rows))
+}
+
+/// Builds crdctl as this program is built, and returns its path.
+async fn build_crdctl() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--package", "crdctl"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .await
+        .context("starting cargo")?;
+    ensure!(built.success(), "crdctl does not build");
+    Ok(this.with_file_name("crdctl"))
 }
 
 /// Runs a program that prints names, updates all objects meanwhile, and returns its user and system time.

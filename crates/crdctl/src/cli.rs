@@ -204,7 +204,7 @@ pub(crate) struct OutputArgs {
     /// Print what changed: each field with its old and new value, or a unified diff of the YAML. auto: paths on a terminal
     #[arg(long, value_enum, value_name = "HOW", default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "paths")]
     pub(crate) diff: Diff,
-    /// Leave out changes of this field and all below it, such as status.conditions[*].lastHeartbeatTime; changes of nothing
+    /// Leave out changes of this field and all below it, such as metadata.labels; changes of nothing
     /// else are not printed. Repeatable
     #[arg(long, value_name = "PATH", value_parser = Pattern::parse)]
     pub(crate) ignore: Vec<Pattern>,

@@ -139,7 +139,7 @@ pub(crate) struct Cluster {
     #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) impersonate_user_extra: Vec<(String, String)>,
     /// How long to wait for a request before giving up, such as 10s; 0 waits forever. The watch itself never times out.
-    /// By default, a server that does not answer at startup is given up after 5s
+    /// By default, a server that does not answer at startup is given up after 5s. The time of an exec plugin does not count
     #[arg(long, global = true, value_name = "DURATION", value_parser = request_timeout)]
     pub(crate) request_timeout: Option<RequestTimeout>,
 }

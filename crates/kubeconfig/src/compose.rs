@@ -1,6 +1,6 @@
 //! Builds a value from the events of the YAML parser. Source: `go.yaml.in/yaml/v2`, `decode.go`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use libyaml_safer::{Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle};
 use serde_json::{Map, Value};
@@ -10,7 +10,10 @@ use crate::scalar;
 /// Protects the stack. Go stops at 10,000.
 pub(crate) const MAX_DEPTH: usize = 250;
 
-const SYNTAX: &str = "it is not valid YAML";
+/// How many nodes may be kept for aliases. Each takes about 100 B.
+const MAX_KEPT: u64 = 4_000_000;
+
+pub(crate) const SYNTAX: &str = "it is not valid YAML";
 
 /// Why a text is not valid YAML.
 #[derive(Debug)]
@@ -50,8 +53,12 @@ pub(crate) struct Composer<'a, R> {
     text: &'a str,
     /// Whether the last line has no line break, except for the one that was added.
     ends_in_line: bool,
-    /// `None` while the value is not complete.
+    /// `None` while the value is not complete, or if no alias can mean it.
     anchors: HashMap<String, Option<Composed>>,
+    /// What follows an asterisk anywhere in the text: the anchors whose values may be needed again.
+    aliases: HashSet<&'a str>,
+    /// How many nodes are kept for aliases.
+    kept: u64,
     count: Count,
     depth: usize,
     /// How many of these levels are within brackets or braces.
@@ -65,6 +72,8 @@ impl<'a, R: std::io::BufRead> Composer<'a, R> {
             text,
             ends_in_line,
             anchors: HashMap::new(),
+            aliases: aliases(text),
+            kept: 0,
             count: Count::default(),
             depth: 0,
             flow_depth: 0,
@@ -136,7 +145,11 @@ impl<'a, R: std::io::BufRead> Composer<'a, R> {
         };
         self.depth -= 1;
         let composed = Composed { value, nodes: self.count.all - before };
-        if let Some(anchor) = anchor {
+        if let Some(anchor) = anchor.filter(|anchor| self.aliases.contains(anchor.as_str())) {
+            self.kept = self.kept.saturating_add(composed.nodes);
+            if self.kept > MAX_KEPT {
+                return Err(invalid(start, "its anchors hold too large a value"));
+            }
             self.anchors.insert(anchor, Some(composed.clone()));
         }
         Ok(composed)
@@ -221,6 +234,14 @@ impl<'a, R: std::io::BufRead> Composer<'a, R> {
         }
         Ok(value)
     }
+}
+
+/// Returns all that may be names of aliases.
+fn aliases(text: &str) -> HashSet<&str> {
+    let name = |rest: &'_ str| {
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).unwrap_or(rest.len())
+    };
+    text.match_indices('*').map(|(mark, _)| &text[mark + 1..]).map(|rest| &rest[..name(rest)]).collect()
 }
 
 /// Returns the characters that follow a backslash.

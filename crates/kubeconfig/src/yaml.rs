@@ -7,7 +7,7 @@
 use libyaml_safer::{Encoding, EventData, Parser};
 use serde_json::Value;
 
-use crate::compose::{Composer, Invalid, index, invalid, syntax};
+use crate::compose::{Composer, Invalid, SYNTAX, index, invalid};
 
 /// Returns the first document of `text`, or `Null` if there is none.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, Invalid> {
@@ -17,7 +17,10 @@ pub(crate) fn parse(text: &[u8]) -> Result<Value, Invalid> {
         text.lines().next_back().is_some_and(|line| !line.trim().is_empty()) && !text.ends_with('\n');
     text.push('\n');
     check_tags(&text)?;
-    Composer::new(parser(&text), &text, ends_in_line).document()
+    let composed = || Composer::new(parser(&text), &text, ends_in_line).document();
+    // A panic of the parser at some other text must not end the program.
+    std::panic::catch_unwind(composed)
+        .unwrap_or_else(|_| Err(Invalid { line: None, problem: SYNTAX.to_owned() }))
 }
 
 fn parser(text: &str) -> Parser<&[u8]> {
@@ -27,16 +30,30 @@ fn parser(text: &str) -> Parser<&[u8]> {
     parser
 }
 
+/// Returns the commas of everything that may be a tag: what follows an exclamation mark where a value can begin.
+fn commas_of_tags(text: &str) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let begins = |mark: usize| {
+        mark == 0 || bytes[mark - 1].is_ascii_whitespace() || b"[{,:?-\"'".contains(&bytes[mark - 1])
+    };
+    let is_of_tag = |byte: u8| byte.is_ascii_alphanumeric() || b"-_;/?:@&=+$.!~*'()[],%#".contains(&byte);
+    let (mut commas, mut at) = (Vec::new(), 0);
+    while let Some(mark) = text[at..].find('!').map(|found| at + found) {
+        let length = bytes[mark..].iter().position(|byte| !is_of_tag(*byte)).unwrap_or(bytes.len() - mark);
+        if begins(mark) {
+            commas.extend((mark..mark + length).filter(|place| bytes[*place] == b','));
+            at = mark + length;
+        } else {
+            at = mark + 1;
+        }
+    }
+    commas
+}
+
 /// Refuses tags that contain a comma, for which the parser panics. kubectl does not accept them either, unless a space
 /// follows.
 fn check_tags(text: &str) -> Result<(), Invalid> {
-    let (mut commas, mut start) = (Vec::new(), 0);
-    for word in text.split_inclusive(char::is_whitespace) {
-        if let Some(mark) = word.find('!') {
-            commas.extend(word[mark..].match_indices(',').map(|(comma, _)| start + mark + comma));
-        }
-        start += word.len();
-    }
+    let commas = commas_of_tags(text);
     if commas.is_empty() {
         return Ok(());
     }
@@ -45,9 +62,12 @@ fn check_tags(text: &str) -> Result<(), Invalid> {
     for comma in &commas {
         replaced.replace_range(*comma..=*comma, ";");
     }
+    let mut ended = false;
     for event in parser(&replaced) {
-        let event = event.map_err(|error| syntax(&error))?;
-        if let EventData::DocumentEnd { .. } = event.data {
+        // What is wrong with the other text need not be wrong with this one.
+        let Ok(event) = event else { break };
+        // The parser is asked for one event after the document.
+        if std::mem::replace(&mut ended, matches!(event.data, EventData::DocumentEnd { .. })) {
             break;
         }
         let has_tag = matches!(
@@ -57,9 +77,10 @@ fn check_tags(text: &str) -> Result<(), Invalid> {
                 | EventData::MappingStart { tag: Some(_), .. }
         );
         let span = index(event.start_mark)..index(event.end_mark);
-        let has_comma = commas.iter().any(|comma| span.contains(comma));
+        let next = commas.partition_point(|comma| *comma < span.start);
+        let has_comma = has_tag && commas.get(next).is_some_and(|comma| span.contains(comma));
         // Angle brackets may contain a comma.
-        if has_tag && has_comma && !text.get(span).is_some_and(|source| source.starts_with("!<")) {
+        if has_comma && !text.get(span).is_some_and(|source| source.starts_with("!<")) {
             return Err(invalid(event.start_mark, "a tag contains a comma"));
         }
     }
@@ -104,6 +125,12 @@ mod tests {
             (r#"{"a": "b\n"}"#, json!({"a": "b\n"})),
             ("a: !<tag:yaml.org,2002:str> 1", json!({"a": "1"})),
             ("a: 'x!y,z'\nb: c !d,e # !f,g", json!({"a": "x!y,z", "b": "c !d,e"})),
+            (
+                r#"{"p":"hunter!2","a":"it is !x","b":"c"}"#,
+                json!({"p": "hunter!2", "a": "it is !x", "b": "c"}),
+            ),
+            ("{p: hunter!2, a: b}", json!({"p": "hunter!2", "a": "b"})),
+            (r#"{a: "Please install it!", b: c}"#, json!({"a": "Please install it!", "b": "c"})),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap(), want, "{text:?}");
         }
@@ -118,7 +145,17 @@ mod tests {
 
     #[test]
     fn what_the_parser_panics_at_is_refused_or_read() {
-        for text in ["[!a,b]", "{a: !!str,b: c}", "[{}!,a]", "\"\\", "a: |\n b", "a: >\n b\\", "a: b\\"] {
+        for text in [
+            "{a: b}{!x,y: 1}",
+            "{\"a\": b}\n{!x,y: 1}",
+            "[!a,b]",
+            "{a: !!str,b: c}",
+            "[{}!,a]",
+            "\"\\",
+            "a: |\n b",
+            "a: >\n b\\",
+            "a: b\\",
+        ] {
             let _ = parse(text.as_bytes());
         }
     }
@@ -143,6 +180,28 @@ mod tests {
         for text in [deep, bomb] {
             parse(text.as_bytes()).unwrap_err();
         }
+    }
+
+    #[test]
+    fn anchors_cost_only_if_they_are_used() {
+        let mut text = String::new();
+        for level in 0..200 {
+            text += &format!("{}k: &a{level}\n", " ".repeat(level));
+        }
+        text += &format!("{}k: [{}]\n", " ".repeat(200), "x, ".repeat(100_000));
+        parse(text.as_bytes()).unwrap();
+        let used = (0..200).map(|level| format!("{level}: *a{level}\n")).collect::<String>();
+        let error = parse(
+            format!("x:\n{}{used}", text.lines().map(|line| format!(" {line}\n")).collect::<String>())
+                .as_bytes(),
+        );
+        assert!(error.is_err());
+    }
+
+    #[test]
+    fn many_commas_and_marks_are_read() {
+        let text = format!("x: 'x !{}'\nz:\n{}", ",".repeat(300_000), "- a\n".repeat(30_000));
+        assert_eq!(parse(text.as_bytes()).unwrap()["z"].as_array().map(Vec::len), Some(30_000));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(super) fn target<B>(
     let resolved = Url::parse(&uri.to_string()).ok().zip(location).and_then(|(base, to)| base.join(to).ok());
     let to = resolved.and_then(|mut to| {
         to.set_fragment(None);
+        // They are not for this server to choose, and must not be shown.
+        let _ = (to.set_username(""), to.set_password(None));
         to.as_str().parse::<Uri>().ok()
     });
     let to = to.ok_or_else(|| RedirectError::NoTarget { from: from.clone() })?;
@@ -116,6 +118,7 @@ mod tests {
                 ("?limit=9", "https://api.test:6443/k8s/api?limit=9"),
                 ("//API.test:6443/x#fragment", "https://api.test:6443/x"),
                 ("https://api.test:6443/x?y=z", "https://api.test:6443/x?y=z"),
+                ("https://me:hunter2@api.test:6443/x", "https://api.test:6443/x"),
             ] {
                 assert_eq!(redirected("GET", code, location), Ok(Some(want.to_owned())), "{code} {location}");
             }

@@ -5,6 +5,7 @@
 //! one command runs at a time, however many requests wait for it; it is killed when all of them are gone.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -189,6 +190,18 @@ impl Credential {
 }
 
 impl Call {
+    /// Returns the path of the command. A bare name is looked up in this process's `PATH`, not in that of the plugin, and
+    /// never in the working directory. Source: Go `os/exec`, `LookPath` and `ErrDot`.
+    fn program(&self) -> Option<PathBuf> {
+        let command = Path::new(&self.exec.command);
+        if command.components().count() > 1 || command.is_absolute() {
+            return Some(command.to_owned());
+        }
+        let path = self.environment.var_os("PATH")?;
+        let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+        folders.map(|folder| folder.join(command)).find(|program| is_executable(program))
+    }
+
     async fn run(&self) -> Result<Credential, ExecError> {
         let name = || self.exec.command.clone();
         let terminal = self.environment.has_terminal();
@@ -203,7 +216,11 @@ impl Call {
         }
         let info = json!({"kind": "ExecCredential", "apiVersion": self.exec.api_version, "spec": spec});
         tracing::debug!(command = self.exec.command, interactive, "running exec plugin");
-        let mut plugin = Command::new(&self.exec.command);
+        let program = self.program().ok_or_else(|| ExecError::NotInstalled {
+            command: name(),
+            install_hint: printable(&self.exec.install_hint),
+        })?;
+        let mut plugin = Command::new(program);
         plugin
             .args(self.exec.args())
             .env_clear()
@@ -240,6 +257,17 @@ fn printable(text: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(unix)]
+fn is_executable(program: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    program.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(program: &Path) -> bool {
+    program.is_file()
 }
 
 fn hint(text: &str) -> String {

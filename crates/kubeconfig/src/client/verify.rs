@@ -117,13 +117,17 @@ impl Authorities {
     }
 }
 
-/// Whether a certificate may vouch for others. Version 1 cannot express that it may not.
+/// Whether a certificate may vouch for servers now. Version 1 cannot express that it may not. webpki does not ask this of
+/// the authorities that it is given; Go does.
 fn is_issuer(der: &CertificateDer<'_>) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
     let constraints = certificate.basic_constraints().ok().flatten();
     let usage = certificate.key_usage().ok().flatten();
+    let extended = certificate.extended_key_usage().ok().flatten();
     constraints.map_or(certificate.version() != X509Version::V3, |constraints| constraints.value.ca)
         && usage.is_none_or(|usage| usage.value.key_cert_sign())
+        && extended.is_none_or(|usage| usage.value.any || usage.value.server_auth)
+        && certificate.validity().is_valid()
 }
 
 /// Verifies a certificate that is trusted if it is one of a server with this name, now.

@@ -1,6 +1,6 @@
 //! Shutdown on signals: the first one stops the command gracefully, the second one immediately.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{future::Future, process::ExitCode, task::Poll, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{self, SignalKind};
@@ -47,6 +47,12 @@ pub(crate) async fn signal() -> Result<ExitCode> {
 /// Runs a command that has nothing to finish, and drops it on the first signal. An exec plugin ends with it, and the
 /// terminal is as it was before.
 pub(crate) async fn or_signal(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut command = std::pin::pin!(command);
+    // The files are read before the first request, which blocks. Until then, a signal ends the process as it does by default.
+    let begun = std::future::poll_fn(|context| Poll::Ready(command.as_mut().poll(context)));
+    if let Poll::Ready(result) = begun.await {
+        return result;
+    }
     let mut signals = Signals::new()?;
     tokio::select! {
         biased;

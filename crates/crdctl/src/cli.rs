@@ -6,7 +6,7 @@ mod offered;
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
     error::{ContextKind, ErrorKind},
 };
@@ -106,7 +106,7 @@ pub(crate) struct Cluster {
     #[arg(long, global = true, value_name = "PATH", value_parser = path())]
     pub(crate) certificate_authority: Option<PathBuf>,
     /// Do not check the server's certificate, which makes the connection insecure
-    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, global = true, value_name = "BOOL", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) insecure_skip_tls_verify: Option<bool>,
     /// The name to expect in the server's certificate, instead of the host's
     #[arg(long, global = true, value_name = "NAME")]
@@ -115,7 +115,7 @@ pub(crate) struct Cluster {
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) proxy_url: Option<String>,
     /// Ask the server not to compress its responses
-    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, global = true, value_name = "BOOL", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) disable_compression: Option<bool>,
     /// The bearer token to authenticate with; other users of this machine can see it in the list of processes
     #[arg(long, global = true, value_name = "TOKEN")]
@@ -481,7 +481,19 @@ pub(crate) enum LogFormat {
 /// Returns the definition of the command line: with examples, under the name by which the program was called, and without
 /// the options that a command ignores.
 pub(crate) fn command() -> clap::Command {
-    program::renamed(examples::add(offered::hide_ignored(Cli::command())))
+    let command = last_counts(offered::hide_ignored(Cli::command()));
+    program::renamed(examples::add(command))
+}
+
+/// Makes the last of several values of an option count, as for kubectl: an alias may have one already.
+fn last_counts(command: clap::Command) -> clap::Command {
+    let overridden = |arg: clap::Arg| {
+        let is_single =
+            !arg.is_positional() && matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue);
+        let id = arg.get_id().clone();
+        if is_single { arg.overrides_with(id) } else { arg }
+    };
+    command.mut_args(overridden).mut_subcommands(last_counts)
 }
 
 /// Parses the arguments of this process.
@@ -554,6 +566,15 @@ fn request_timeout(text: &str) -> Result<RequestTimeout, String> {
     Ok(RequestTimeout(chosen))
 }
 
+/// Parses a truth value as kubectl does. Source: Go `strconv.ParseBool`.
+fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("it is neither true nor false".to_owned()),
+    }
+}
+
 /// Parses a path that may be empty, which clap's own parser refuses.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
@@ -602,6 +623,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_value_of_an_option_counts() {
+        let parsed = |line: &str| {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            Cli::from_arg_matches(&matches).unwrap().cluster
+        };
+        let cluster = parsed(
+            "crdctl --as a --insecure-skip-tls-verify=0 watch pods --as b --as-group x --as-group y --insecure-skip-tls-verify=T",
+        );
+        assert_eq!(cluster.impersonate.as_deref(), Some("b"));
+        assert_eq!(cluster.impersonate_groups, ["x", "y"]);
+        assert_eq!(cluster.insecure_skip_tls_verify, Some(true));
     }
 
     #[test]

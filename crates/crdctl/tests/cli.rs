@@ -156,3 +156,25 @@ fn a_manual_needs_an_existing_folder() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(said.contains("/no/such/folder") && said.lines().count() == 1, "{said}");
 }
+
+/// A pipe stands for a file that cannot be read yet, as in a home folder that hangs.
+#[test]
+fn a_signal_ends_a_command_that_waits_for_its_kubeconfig() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("kubeconfig");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    for command in [&["version"][..], &["blame", "pod/a"], &["crd", "check"], &["watch", "pods"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_crdctl"))
+            .args(command)
+            .arg("--kubeconfig")
+            .arg(&pipe)
+            .spawn()
+            .expect("crdctl runs");
+        // Returns once crdctl has opened it, too.
+        let writer = fs::File::options().write(true).open(&pipe).expect("the pipe opens");
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+        assert!(!child.wait().expect("crdctl ends").success(), "{command:?}");
+        drop(writer);
+    }
+}

@@ -4,6 +4,7 @@
 //! The command runs when a credential is first needed, and again when the credential has expired or was refused. Only
 //! one command runs at a time, however many requests wait for it; it is killed when all of them are gone.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -193,13 +194,7 @@ impl Call {
     /// Returns the path of the command. A bare name is looked up in this process's `PATH`, not in that of the plugin, and
     /// never in the working directory. Source: Go `os/exec`, `LookPath` and `ErrDot`.
     fn program(&self) -> Option<PathBuf> {
-        let command = Path::new(&self.exec.command);
-        if command.components().count() > 1 || command.is_absolute() {
-            return Some(command.to_owned());
-        }
-        let path = self.environment.var_os("PATH")?;
-        let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
-        folders.map(|folder| folder.join(command)).find(|program| is_executable(program))
+        find(Path::new(&self.exec.command), self.environment.var_os("PATH"))
     }
 
     async fn run(&self) -> Result<Credential, ExecError> {
@@ -259,6 +254,14 @@ fn printable(text: &str) -> String {
     })
 }
 
+fn find(command: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    if command.components().count() > 1 || command.is_absolute() {
+        return Some(command.to_owned());
+    }
+    let folders = std::env::split_paths(path?).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(command)).find(|program| is_executable(program))
+}
+
 #[cfg(unix)]
 fn is_executable(program: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
@@ -290,5 +293,20 @@ mod tests {
     #[test]
     fn an_install_hint_cannot_drive_the_terminal() {
         assert_eq!(printable("run:\n\u{1b}[1mx"), "run:\nU+001B[1mx");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_is_found_in_path_but_not_in_the_working_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("plugin");
+        std::fs::write(&program, "").unwrap();
+        let found = |path: &str| find(Path::new("plugin"), Some(OsStr::new(path)));
+        let path = format!(":.:{}", folder.path().display());
+        assert_eq!(found(&path), None, "it is not executable");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(found(&path), Some(program));
+        assert_eq!(find(Path::new("./plugin"), None), Some("./plugin".into()));
     }
 }

@@ -276,6 +276,25 @@ mod tests {
     }
 
     #[test]
+    fn authorities_that_have_expired_or_are_for_clients_vouch_for_no_server() {
+        let authority = |change: fn(&mut rcgen::CertificateParams)| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            change(&mut params);
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        assert!(is_issuer(&authority(|_| {})));
+        assert!(is_issuer(&authority(|params| {
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        })));
+        assert!(!is_issuer(&authority(|params| {
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        })));
+        assert!(!is_issuer(&authority(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))));
+        assert!(!is_issuer(&authority(|params| params.not_before = rcgen::date_time_ymd(2999, 1, 1))));
+    }
+
+    #[test]
     fn the_file_is_read_again_after_its_period() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.crt");

@@ -61,13 +61,26 @@ pub(crate) fn entries(managed_fields: &Value) -> Vec<Entry> {
 /// An entry owns a path if the path, a field below it, or an atomic field around it is in its set. Entries that own a path
 /// itself take precedence over those that own a field around it. A removed field is in no entry's set; use
 /// [`writer_of_change`] if the previous state is known.
-pub(crate) fn last_writer<'a>(
+#[cfg(test)]
+fn last_writer<'a>(
     managed_fields: &Value,
     changed: impl IntoIterator<Item = &'a FieldPath>,
 ) -> Option<Writer> {
-    let entries = entries(managed_fields);
+    last_of(&entries(managed_fields), &[], changed)
+}
+
+/// Like [`last_writer`]. Entries that are the same as before did not write: those own nothing around a change.
+fn last_of<'a>(
+    entries: &[Entry],
+    before: &[Entry],
+    changed: impl IntoIterator<Item = &'a FieldPath>,
+) -> Option<Writer> {
     let changed: Vec<&FieldPath> = changed.into_iter().collect();
-    let best = |entry: &Entry| changed.iter().filter_map(|path| entry.owned(path)).max();
+    let is_old = |entry: &Entry| before.iter().any(|known| known.writer == entry.writer);
+    let best = |entry: &Entry| {
+        let owned = changed.iter().filter_map(|path| entry.owned(path)).max();
+        owned.filter(|owned| *owned == Owned::Exactly || !is_old(entry))
+    };
     let owners = entries.iter().filter_map(|entry| Some((best(entry)?, entry)));
     let newest = owners.max_by_key(|(owned, entry)| (*owned, entry.writer.time));
     newest.map(|(_, entry)| entry.writer.clone())
@@ -83,8 +96,8 @@ pub(crate) fn writer_of_change<'a>(
     new: &Value,
     changed: impl IntoIterator<Item = &'a FieldPath>,
 ) -> Option<Writer> {
-    last_writer(new, changed).or_else(|| {
-        let known = entries(old);
+    let known = entries(old);
+    last_of(&entries(new), &known, changed).or_else(|| {
         let is_new = |entry: &Entry| known.iter().all(|before| before.writer != entry.writer);
         let touched = entries(new).into_iter().filter(is_new);
         touched.max_by_key(|entry| entry.writer.time).map(|entry| entry.writer)
@@ -304,5 +317,15 @@ mod tests {
         let finalizers = fields("metadata.finalizers");
         assert_eq!(step_to_item(&entries, &finalizers, 0, &json!("a/b")), Step::Value(json!("a/b")));
         assert_eq!(step_to_item(&entries, &fields("spec.tags"), 0, &json!("x")), Step::Index(0));
+    }
+
+    #[test]
+    fn an_owner_of_what_is_around_a_removed_field_did_not_remove_it() {
+        let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields});
+        let applier = || entry("kubectl-client-side-apply", json!({"f:data": {}}));
+        let old = json!([applier(), entry("bob", json!({"f:data": {"f:k": {}, "f:n": {}}}))]);
+        let new = json!([applier(), entry("bob", json!({"f:data": {"f:k": {}}}))]);
+        let removed = FieldPath(vec![Step::Field("data".into()), Step::Field("n".into())]);
+        assert_eq!(writer_of_change(&old, &new, [&removed]), None);
     }
 }

@@ -56,38 +56,8 @@ pub(crate) fn entries(managed_fields: &Value) -> Vec<Entry> {
     managed_fields.as_array().into_iter().flatten().filter_map(read).collect()
 }
 
-/// Returns the writer of the newest entry that owns one of the changed paths; of entries with the same time, the last one.
-///
-/// An entry owns a path if the path, a field below it, or an atomic field around it is in its set. Entries that own a path
-/// itself take precedence over those that own a field around it. A removed field is in no entry's set; use
-/// [`writer_of_change`] if the previous state is known.
-#[cfg(test)]
-fn last_writer<'a>(
-    managed_fields: &Value,
-    changed: impl IntoIterator<Item = &'a FieldPath>,
-) -> Option<Writer> {
-    last_of(&entries(managed_fields), &[], changed)
-}
-
-/// Like [`last_writer`]. Entries that are the same as before did not write: those own nothing around a change.
-fn last_of<'a>(
-    entries: &[Entry],
-    before: &[Entry],
-    changed: impl IntoIterator<Item = &'a FieldPath>,
-) -> Option<Writer> {
-    let changed: Vec<&FieldPath> = changed.into_iter().collect();
-    let is_old = |entry: &Entry| before.iter().any(|known| known.writer == entry.writer);
-    let best = |entry: &Entry| {
-        let owned = changed.iter().filter_map(|path| entry.owned(path)).max();
-        owned.filter(|owned| *owned == Owned::Exactly || !is_old(entry))
-    };
-    let owners = entries.iter().filter_map(|entry| Some((best(entry)?, entry)));
-    let newest = owners.max_by_key(|(owned, entry)| (*owned, entry.writer.time));
-    newest.map(|(_, entry)| entry.writer.clone())
-}
-
-/// Returns the writer of a change from the managed fields before and after it: the [`last_writer`], or else the newest
-/// entry that is new or whose time is.
+/// Returns the writer of a change from the managed fields before and after it (`Null` if there were none): that of the newest
+/// entry that owns one of the changed paths, or else the newest entry that is new or whose time is.
 ///
 /// The latter finds who removed a field by an apply. An update that only removes fields of others leaves no trace
 /// (apimachinery's `managedfieldsupdater.go`): its writer is unknown.
@@ -96,12 +66,32 @@ pub(crate) fn writer_of_change<'a>(
     new: &Value,
     changed: impl IntoIterator<Item = &'a FieldPath>,
 ) -> Option<Writer> {
-    let known = entries(old);
-    last_of(&entries(new), &known, changed).or_else(|| {
-        let is_new = |entry: &Entry| known.iter().all(|before| before.writer != entry.writer);
-        let touched = entries(new).into_iter().filter(is_new);
-        touched.max_by_key(|entry| entry.writer.time).map(|entry| entry.writer)
+    let (known, entries) = (entries(old), entries(new));
+    let is_new = |entry: &Entry| known.iter().all(|before| before.writer != entry.writer);
+    last_writer(&entries, changed, is_new).or_else(|| {
+        let touched = entries.iter().filter(|entry| is_new(entry));
+        touched.max_by_key(|entry| entry.writer.time).map(|entry| entry.writer.clone())
     })
+}
+
+/// Returns the writer of the newest entry that owns one of the changed paths; of entries with the same time, the last one.
+///
+/// An entry owns a path if the path or a field below it is in its set; or if an atomic field around it is, and the entry is new:
+/// one that is the same as before did not write. Entries that own a path itself take precedence over those that own a field
+/// around it. A removed field is in no entry's set.
+fn last_writer<'a>(
+    entries: &[Entry],
+    changed: impl IntoIterator<Item = &'a FieldPath>,
+    is_new: impl Fn(&Entry) -> bool,
+) -> Option<Writer> {
+    let changed: Vec<&FieldPath> = changed.into_iter().collect();
+    let best = |entry: &Entry| {
+        let owned = changed.iter().filter_map(|path| entry.owned(path)).max();
+        owned.filter(|owned| *owned == Owned::Exactly || is_new(entry))
+    };
+    let owners = entries.iter().filter_map(|entry| Some((best(entry)?, entry)));
+    let newest = owners.max_by_key(|(owned, entry)| (*owned, entry.writer.time));
+    newest.map(|(_, entry)| entry.writer.clone())
 }
 
 /// Returns the entries that own a field without fields below it. If none owns the field itself, returns those that own a
@@ -191,6 +181,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Returns the last writer if all entries are new.
+    fn last_writer<'a>(managed: &Value, changed: impl IntoIterator<Item = &'a FieldPath>) -> Option<Writer> {
+        super::last_writer(&entries(managed), changed, |_| true)
+    }
 
     fn field(name: &str) -> Step {
         Step::Field(name.to_owned())

@@ -61,7 +61,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Returns a value without the quotes of a string.
-fn bare(value: &Value) -> String {
+pub(crate) fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use kube_selectors::JsonPath;
 use serde_json::Value;
 
+use crate::field_path::bare;
+
 /// A condition as it was written, and its meaning.
 #[derive(Debug, PartialEq)]
 pub(super) struct Condition {
@@ -203,11 +205,6 @@ fn status(object: &Value, condition: &Value) -> String {
 
 fn equal_fold(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
-}
-
-/// Returns a value as Go prints it: strings without quotes.
-fn bare(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

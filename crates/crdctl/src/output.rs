@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, Unit, tz::TimeZone};
 use serde_json::Value;
 
+use line::States;
 pub(crate) use line::{Changes, Event, Line, Object, Stored, json_of};
 pub(crate) use writer::Writer;
 
@@ -161,13 +162,16 @@ impl Printer {
 
     /// Renders a later event. It is empty if only ignored fields changed.
     pub(crate) fn event(&mut self, line: &Line<'_>) -> String {
-        let changes = self.changes(line);
+        let compares = self.output.compares();
+        let states = (compares || self.table.is_some()).then(|| States::of(line, compares));
+        let compared = states.as_ref().filter(|_| compares);
+        let changes = compared.map(|states| self.changes(line.event, states)).unwrap_or_default();
         if line.event == Event::Modified && !self.output.args.ignore.is_empty() && changes.fields.is_empty() {
             return String::new();
         }
-        match &mut self.table {
-            Some(table) => table.event(line, &changes),
-            None => self.line(line, &changes),
+        match (&mut self.table, &states) {
+            (Some(table), Some(states)) => table.event(line, states, &changes),
+            _ => self.line(line, &changes),
         }
     }
 
@@ -182,27 +186,19 @@ impl Printer {
         }
     }
 
-    fn changes(&self, line: &Line<'_>) -> Changes {
-        if !self.output.compares() {
-            return Changes::default();
-        }
-        let new = line::json_of(line.object);
-        let managed = |object: &Value| object["metadata"]["managedFields"].clone();
-        let Some(old) = line.old.map(line::json_of) else {
-            let is_new = self.output.args.by && line.event == (Event::Added { initial: false });
-            let written = || managed_fields::entries(&managed(&new)).into_iter().map(|entry| entry.writer);
-            let writer = is_new.then(|| written().max_by_key(|writer| writer.time)).flatten();
-            return Changes { fields: Vec::new(), writer };
+    fn changes(&self, event: Event, states: &States) -> Changes {
+        let fields = match &states.old {
+            Some(old) => diff::compare(old, &states.object, &*self.keys, &self.output.args.ignore),
+            None => Vec::new(),
         };
-        let mut fields = diff::compare(&old, &new, &*self.keys, &self.output.args.ignore);
-        // The cells are not part of the object.
-        fields.retain(|field| {
-            field.path.0.first() != Some(&crate::field_path::Step::Field(crate::rows::CELLS.into()))
-        });
-        let paths = fields.iter().map(|field| &field.path);
-        let by = self.output.args.by;
-        let writer =
-            by.then(|| managed_fields::writer_of_change(&managed(&old), &managed(&new), paths)).flatten();
+        let is_written = states.old.is_some() || event == (Event::Added { initial: false });
+        let writer = if self.output.args.by && is_written {
+            let before = states.old.as_ref().map_or(&Value::Null, managed);
+            let paths = fields.iter().map(|field| &field.path);
+            managed_fields::writer_of_change(before, managed(&states.object), paths)
+        } else {
+            None
+        };
         Changes { fields, writer }
     }
 
@@ -226,6 +222,10 @@ impl Printer {
             Format::Table | Format::Wide | Format::CustomColumns(_) => String::new(),
         }
     }
+}
+
+fn managed(object: &Value) -> &Value {
+    &object["metadata"]["managedFields"]
 }
 
 /// Escapes the control characters of a text, apart from those that templates separate values with.

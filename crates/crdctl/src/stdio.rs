@@ -28,6 +28,16 @@ pub(crate) fn unless_closed(written: io::Result<()>) -> Result<()> {
     }
 }
 
+/// Makes a text safe to print in a line: it cannot break the line or control the terminal. As a cell of kubectl's, it ends at the
+/// first line break, and other control characters are escaped (cli-runtime's `printers/tableprinter.go` and `terminal.go`).
+pub(crate) fn one_line(text: &str) -> String {
+    let (line, cut) = match text.split_once(['\n', '\r', '\u{c}']) {
+        Some((first, _)) => (first, "..."),
+        None => (text, ""),
+    };
+    printable(line) + cut
+}
+
 /// Escapes the control characters of a text.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

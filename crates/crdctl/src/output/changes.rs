@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 use crate::{
     diff::Difference,
     field_path::{FieldPath, Step},
-    stdio::printable,
+    stdio::{one_line, printable},
     terminal::Span,
 };
 
@@ -60,8 +60,10 @@ fn condition(fields: &[Difference], path: &FieldPath, new: &Value) -> Option<Vec
     };
     let text = |name: &str| now[name].as_str().filter(|text| !text.is_empty());
     let remark = match (text("reason"), text("message")) {
-        (Some(reason), Some(message)) => format!(" ({}: {})", one_line(reason), one_line(message)),
-        (Some(text), None) | (None, Some(text)) => format!(" ({})", one_line(text)),
+        (Some(reason), Some(message)) => {
+            format!(" ({}: {})", one_line(reason.trim_end()), one_line(message.trim_end()))
+        }
+        (Some(text), None) | (None, Some(text)) => format!(" ({})", one_line(text.trim_end())),
         (None, None) => String::new(),
     };
     // The whole condition is new.
@@ -95,14 +97,6 @@ fn is_clear(text: &str) -> bool {
         && serde_json::from_str::<Value>(text).is_err()
 }
 
-/// Returns the first line of a text.
-fn one_line(text: &str) -> String {
-    match text.trim_end().split_once(['\n', '\r', '\u{c}']) {
-        Some((first, _)) => printable(first) + "...",
-        None => printable(text.trim_end()),
-    }
-}
-
 /// Returns a unified diff of the YAML of two states, without the fields of the metadata that every write changes.
 pub(super) fn unified(old: &Value, new: &Value) -> Vec<Vec<Span>> {
     let (old, new) = (yaml(old), yaml(new));
@@ -133,9 +127,6 @@ fn yaml(object: &Value) -> String {
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(crate::diff::LAST_APPLIED);
         }
-    }
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove(crate::rows::CELLS);
     }
     serde_saphyr::to_string(&object)
         .unwrap_or_else(|error| format!("it cannot be written as YAML: {error}\n"))

@@ -5,7 +5,7 @@ use kube::core::DynamicObject;
 use kube_informer::{Compact, ObjectKey};
 use serde_json::Value;
 
-use crate::{diff::Difference, managed_fields::Writer};
+use crate::{diff::Difference, managed_fields::Writer, rows::CELLS};
 
 /// The objects in the cache. A decoded `DynamicObject` is many times as large, and is needed only when it is printed.
 pub(crate) type Stored = Compact<DynamicObject>;
@@ -62,6 +62,33 @@ impl Event {
             Self::Modified => "MODIFIED",
             Self::Deleted => "DELETED",
         }
+    }
+}
+
+/// The decoded states of a line's object.
+pub(super) struct States {
+    pub(super) object: Value,
+    /// The cells of its row. Empty if the server sent no row.
+    pub(super) cells: Vec<Value>,
+    /// The previous state, if it is compared.
+    pub(super) old: Option<Value>,
+}
+
+impl States {
+    /// Decodes the object, and if `compares` also its previous state. Their cells are not part of them.
+    pub(super) fn of(line: &Line<'_>, compares: bool) -> Self {
+        let decoded = |object| {
+            let mut object = json_of(object);
+            let cells = object.as_object_mut().and_then(|fields| fields.remove(CELLS));
+            (object, cells)
+        };
+        let (object, cells) = decoded(line.object);
+        let cells = match cells {
+            Some(Value::Array(cells)) => cells,
+            _ => Vec::new(),
+        };
+        let old = line.old.filter(|_| compares).map(|old| decoded(old).0);
+        Self { object, cells, old }
     }
 }
 

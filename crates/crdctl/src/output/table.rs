@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::{
     changes,
-    line::{Changes, Event, Line},
+    line::{Changes, Event, Line, States},
 };
 use crate::{
     cli::{Diff, Timestamps},
-    rows::{CELLS, Column, Rows},
-    stdio::printable,
+    field_path::bare,
+    rows::{Column, Rows},
+    stdio::one_line,
     terminal::{Span, Terminal, width},
 };
 
@@ -78,18 +79,19 @@ impl Table {
         if lines.is_empty() && !is_alone {
             return String::new();
         }
-        let rows: Vec<Row> = lines.iter().map(|line| self.row(line, &Changes::default())).collect();
+        let row = |line: &Line<'_>| self.row(line, &States::of(line, false), &Changes::default());
+        let rows: Vec<Row> = lines.iter().map(row).collect();
         self.fit(&rows);
         let text = rows.iter().fold(self.header(), |text, row| text + &self.rendered(row));
         if is_alone { text } else { text + "\n" }
     }
 
     /// Renders a later event. If the columns of the type have changed, their names are repeated.
-    pub(super) fn event(&mut self, line: &Line<'_>, changes: &Changes) -> String {
+    pub(super) fn event(&mut self, line: &Line<'_>, states: &States, changes: &Changes) -> String {
         let columns = self.current_columns();
         let changed = columns != self.columns;
         self.columns = columns;
-        let row = self.row(line, changes);
+        let row = self.row(line, states, changes);
         let mut text = String::new();
         if changed || self.widths.is_empty() {
             self.fit(std::slice::from_ref(&row));
@@ -113,13 +115,10 @@ impl Table {
             field(&event["message"]).trim_end(),
             count.map(|count| format!(" (x{count})")).unwrap_or_default(),
         );
-        let cells = self.fixed(time, context).into_iter().chain([kind.to_uppercase()]);
-        let mut spans = Vec::new();
-        for (place, (cell, wide)) in cells.zip(&self.widths).enumerate() {
-            let padding = " ".repeat((wide + GAP).saturating_sub(width(&cell)).max(GAP));
-            let style = if place == self.event_column() { color.on_default() } else { Style::new() };
-            spans.extend([Span::styled(one_line(&cell), style), Span::plain(padding)]);
-        }
+        let mut cells: Vec<String> = self.fixed(time, context);
+        cells.push(kind.to_uppercase());
+        let cells: Vec<String> = cells.iter().map(|cell| one_line(cell)).collect();
+        let mut spans = self.aligned(&cells, color);
         spans.push(Span::plain(one_line(&text)));
         self.shape.terminal.line(&spans)
     }
@@ -142,14 +141,14 @@ impl Table {
         time.into_iter().chain(self.shape.contexts.then(|| context.unwrap_or_default().to_owned())).collect()
     }
 
-    fn row(&self, line: &Line<'_>, changes: &Changes) -> Row {
-        let object = super::line::json_of(line.object);
+    fn row(&self, line: &Line<'_>, states: &States, changes: &Changes) -> Row {
+        let object = &states.object;
         let mut cells = self.fixed(line.time, line.context);
         cells.push(line.event.name().to_owned());
         if self.shape.namespaces {
             cells.push(line.key.namespace().unwrap_or_default().to_owned());
         }
-        cells.extend(self.cells(line.key, &object));
+        cells.extend(self.cells(line.key, states));
         let labels = &object["metadata"]["labels"];
         for label in &self.shape.labels {
             cells.push(labels[label].as_str().unwrap_or("<none>").to_owned());
@@ -161,35 +160,34 @@ impl Table {
             cells.push(changes.writer.as_ref().map(ToString::to_string).unwrap_or_default());
         }
         let cells = cells.iter().map(|cell| one_line(cell)).collect();
-        let below = match (self.shape.diff, line.old) {
+        let below = match (self.shape.diff, &states.old) {
             (_, None) | (Diff::Auto | Diff::None, _) => Vec::new(),
-            (Diff::Paths, Some(_)) => changes::paths(&changes.fields, &object),
-            (Diff::Unified, Some(old)) => changes::unified(&super::line::json_of(old), &object),
+            (Diff::Paths, Some(_)) => changes::paths(&changes.fields, object),
+            (Diff::Unified, Some(old)) => changes::unified(old, object),
         };
         Row { event: line.event, cells, below }
     }
 
     /// The cells of the type's columns.
-    fn cells(&self, key: &ObjectKey, object: &Value) -> Vec<String> {
+    fn cells(&self, key: &ObjectKey, states: &States) -> Vec<String> {
         match &self.source {
             // As a template that does not fit an object, the error stands in its place.
             Source::Custom(columns) => {
-                columns.cells(object).unwrap_or_else(|error| vec![format!("error: {error}")])
+                columns.cells(&states.object).unwrap_or_else(|error| vec![format!("error: {error}")])
             }
             Source::Server { wide, .. } => match &self.columns {
                 Some(columns) => {
-                    let cells = object[CELLS].as_array().map_or(&[][..], Vec::as_slice);
                     let shown =
                         columns.iter().enumerate().filter(|(_, column)| *wide || column.priority == 0);
                     shown
-                        .map(|(place, column)| match cells.get(place).map(text).unwrap_or_default() {
+                        .map(|(place, column)| match states.cells.get(place).map(text).unwrap_or_default() {
                             name if column.format == "name" => format!("{}{name}", self.prefix),
                             cell => cell,
                         })
                         .collect()
                 }
                 // A server without tables.
-                None => vec![format!("{}{}", self.prefix, key.name()), age(object)],
+                None => vec![format!("{}{}", self.prefix, key.name()), age(&states.object)],
             },
         }
     }
@@ -236,12 +234,18 @@ impl Table {
             return String::new();
         }
         let bold = Style::new().effects(Effects::BOLD);
-        let mut spans = Vec::new();
-        for (name, wide) in self.header_names().iter().zip(&self.widths) {
-            spans.push(Span::styled(name.clone(), bold));
-            spans.push(Span::plain(" ".repeat((wide + GAP).saturating_sub(width(name)))));
-        }
+        let names = self.header_names();
+        let spans: Vec<Span> =
+            names.iter().zip(&self.widths).flat_map(|(name, wide)| padded(name, bold, *wide)).collect();
         self.shape.terminal.line(&spans)
+    }
+
+    /// Aligns cells to the columns, with the event in a color.
+    fn aligned(&self, cells: &[String], color: AnsiColor) -> Vec<Span> {
+        let event = self.event_column();
+        let style = |place| if place == event { color.on_default() } else { Style::new() };
+        let cells = cells.iter().zip(&self.widths).enumerate();
+        cells.flat_map(|(place, (cell, wide))| padded(cell, style(place), *wide)).collect()
     }
 
     fn rendered(&self, row: &Row) -> String {
@@ -250,15 +254,8 @@ impl Table {
             Event::Modified => AnsiColor::Yellow,
             Event::Deleted => AnsiColor::Red,
         };
-        let event = self.event_column();
-        let mut spans = Vec::new();
-        for (place, (cell, wide)) in row.cells.iter().zip(&self.widths).enumerate() {
-            let style = if place == event { color.on_default() } else { Style::new() };
-            let padding = " ".repeat((wide + GAP).saturating_sub(width(cell)).max(GAP));
-            spans.extend([Span::styled(cell.clone(), style), Span::plain(padding)]);
-        }
-        let mut text = self.shape.terminal.line(&spans);
-        let indent: usize = self.widths.iter().take(event + 1).map(|wide| wide + GAP).sum();
+        let mut text = self.shape.terminal.line(&self.aligned(&row.cells, color));
+        let indent: usize = self.widths.iter().take(self.event_column() + 1).map(|wide| wide + GAP).sum();
         for below in &row.below {
             let spans: Vec<Span> =
                 [Span::plain(" ".repeat(indent))].into_iter().chain(below.iter().cloned()).collect();
@@ -280,12 +277,14 @@ impl Shape {
     }
 }
 
+/// Returns a cell with the spaces behind it. A cell that is too wide shifts those that follow.
+fn padded(cell: &str, style: Style, wide: usize) -> [Span; 2] {
+    let gap = (wide + GAP).saturating_sub(width(cell)).max(GAP);
+    [Span::styled(cell, style), Span::plain(" ".repeat(gap))]
+}
+
 fn text(cell: &Value) -> String {
-    match cell {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    if cell.is_null() { String::new() } else { bare(cell) }
 }
 
 fn all_labels(labels: &Value) -> String {
@@ -301,14 +300,4 @@ fn age(object: &Value) -> String {
         || "<unknown>".to_owned(),
         |created| kube_tables::human_duration(Timestamp::now().duration_since(created).as_secs()),
     )
-}
-
-/// Makes a cell safe to print: it cannot break its line or control the terminal. As in kubectl, it ends at the first line
-/// break, and other control characters are escaped (cli-runtime's `printers/tableprinter.go` and `terminal.go`).
-fn one_line(cell: &str) -> String {
-    let (line, cut) = match cell.split_once(['\n', '\r', '\u{c}']) {
-        Some((first, _)) => (first, "..."),
-        None => (cell, ""),
-    };
-    printable(line) + cut
 }

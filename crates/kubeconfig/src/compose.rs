@@ -126,19 +126,11 @@ impl<'a, R: std::io::BufRead> Composer<'a, R> {
                 (anchor, value)
             }
             EventData::SequenceStart { anchor, style, .. } => {
-                self.begin(anchor.as_ref());
-                let is_flow = style == SequenceStyle::Flow;
-                self.flow_depth += usize::from(is_flow);
-                let list = self.list()?;
-                self.flow_depth -= usize::from(is_flow);
+                let list = self.within(anchor.as_ref(), style == SequenceStyle::Flow, Self::list)?;
                 (anchor, list)
             }
             EventData::MappingStart { anchor, style, .. } => {
-                self.begin(anchor.as_ref());
-                let is_flow = style == MappingStyle::Flow;
-                self.flow_depth += usize::from(is_flow);
-                let map = self.map()?;
-                self.flow_depth -= usize::from(is_flow);
+                let map = self.within(anchor.as_ref(), style == MappingStyle::Flow, Self::map)?;
                 (anchor, map)
             }
             _ => return Err(invalid(start, SYNTAX)),
@@ -155,11 +147,20 @@ impl<'a, R: std::io::BufRead> Composer<'a, R> {
         Ok(composed)
     }
 
-    /// From here on, the anchor means a value that is not complete.
-    fn begin(&mut self, anchor: Option<&String>) {
+    /// Reads a list or map. Until its end, its anchor means a value that is not complete.
+    fn within(
+        &mut self,
+        anchor: Option<&String>,
+        is_flow: bool,
+        read: fn(&mut Self) -> Result<Value, Invalid>,
+    ) -> Result<Value, Invalid> {
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor.clone(), None);
         }
+        self.flow_depth += usize::from(is_flow);
+        let value = read(self)?;
+        self.flow_depth -= usize::from(is_flow);
+        Ok(value)
     }
 
     fn alias(&mut self, anchor: &str, at: Mark) -> Result<Value, Invalid> {

@@ -257,7 +257,14 @@ impl Watched {
     fn printed(&mut self, place: usize, event: &Event<Stored>) -> String {
         let Event::Change(change) = event else { return String::new() };
         let source = &self.sources[place];
-        let Role::Objects(printer) = source.role else { return self.about(source, change) };
+        let Role::Objects(printer) = source.role else {
+            return match change {
+                Change::Added { object, .. } | Change::Updated { new: object, .. } => {
+                    self.about(source, object, &output::json_of(object))
+                }
+                _ => String::new(),
+            };
+        };
         let (event, old) = match change {
             Change::Added { initial, .. } => (output::Event::Added { initial: *initial }, None),
             Change::Updated { old, .. } => (output::Event::Modified, Some(old as &dyn output::Object)),
@@ -281,18 +288,19 @@ impl Watched {
         if self.output.watch_only() {
             return String::new();
         }
-        let mut events: Vec<_> =
-            events.into_iter().map(|event| (last_seen(event.1.object()), event)).collect();
-        events.sort_by(|(a, _), (b, _)| a.cmp(b));
-        events.iter().map(|(_, (place, change))| self.about(&self.sources[*place], change)).collect()
+        let mut events: Vec<(Value, usize, Change<Stored>)> = events
+            .into_iter()
+            .map(|(place, change)| (output::json_of(change.object()), place, change))
+            .collect();
+        events.sort_by(|(a, ..), (b, ..)| last_seen(a).cmp(last_seen(b)));
+        let about = |(event, place, change): &(Value, usize, Change<Stored>)| {
+            self.about(&self.sources[*place], change.object(), event)
+        };
+        events.iter().map(about).collect()
     }
 
     /// Renders an Event, if it is about one of the objects.
-    fn about(&self, events: &Source, change: &Change<Stored>) -> String {
-        let (Change::Added { object, .. } | Change::Updated { new: object, .. }) = change else {
-            return String::new();
-        };
-        let event = output::json_of(object);
+    fn about(&self, events: &Source, object: &Stored, event: &Value) -> String {
         let about = &event["involvedObject"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let is_about = |source: &&Source| {
@@ -308,7 +316,7 @@ impl Watched {
         let Some(Role::Objects(printer)) = objects.find(is_about).map(|source| source.role) else {
             return String::new();
         };
-        self.printers[printer].about(events.context.as_deref(), object, &event)
+        self.printers[printer].about(events.context.as_deref(), object, event)
     }
 
     /// Says which of the objects that were named do not exist.
@@ -363,9 +371,8 @@ fn statuses(receiver: watch::Receiver<Status>) -> impl Stream<Item = Status> {
 }
 
 /// Returns when an Event was last seen, as text that sorts like the time.
-fn last_seen(event: &Stored) -> String {
-    let event = output::json_of(event);
+fn last_seen(event: &Value) -> &str {
     let times = [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"]];
     let time = times.into_iter().find_map(Value::as_str).or(event["metadata"]["creationTimestamp"].as_str());
-    time.unwrap_or_default().to_owned()
+    time.unwrap_or_default()
 }

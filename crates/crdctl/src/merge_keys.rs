@@ -10,7 +10,7 @@ use crate::{
     connection::Connection,
     diff::MergeKeys,
     field_path::{FieldPath, Step},
-    resource::ResourceType,
+    resource::{ResourceType, group_version_path},
 };
 
 /// What the OpenAPI v3 document of a group and version says about the lists of a type.
@@ -39,10 +39,7 @@ pub(crate) async fn of_all(
 }
 
 fn path(resource: &ResourceType) -> String {
-    match resource.api.group.as_str() {
-        "" => format!("/openapi/v3/api/{}", resource.api.version),
-        group => format!("/openapi/v3/apis/{group}/{}", resource.api.version),
-    }
+    format!("/openapi/v3{}", group_version_path(&resource.api))
 }
 
 const SCHEMAS: &str = "#/components/schemas/";

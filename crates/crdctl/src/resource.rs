@@ -75,6 +75,14 @@ fn object_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Returns the path of a group and version: `/api/v1`, `/apis/apps/v1`.
+pub(crate) fn group_version_path(api: &ApiResource) -> String {
+    match api.group.as_str() {
+        "" => format!("/api/{}", api.version),
+        group => format!("/apis/{group}/{}", api.version),
+    }
+}
+
 /// A resource type that the server serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceType {

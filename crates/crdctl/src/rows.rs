@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower::{BoxError, service_fn};
 
+use crate::resource::group_version_path;
+
 /// The field with a row's cells. No object has a field of this name, because a schema cannot define it.
 pub(crate) const CELLS: &str = "$cells";
 
@@ -156,10 +158,7 @@ pub(crate) enum Form {
 
 impl Collection {
     pub(crate) fn new(api: &ApiResource, form: Form) -> Self {
-        let base = match api.group.as_str() {
-            "" => format!("/api/{}/", api.version),
-            group => format!("/apis/{group}/{}/", api.version),
-        };
+        let base = group_version_path(api) + "/";
         Self { base, plural: format!("/{}", api.plural), form }
     }
 

@@ -8,14 +8,12 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::crdctl::install;
+use crate::crdctl::{crdctl, install};
 
 e2e::on_each_cluster! { owners, errors }
 
 async fn blame(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
-    let arguments = format!("blame {arguments} -n {}", cluster.namespace());
-    let kubeconfig = cluster.kubeconfig_file()?;
-    Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).args(&arguments))
+    crdctl(cluster, &format!("blame {arguments} -n {}", cluster.namespace())).await
 }
 
 async fn owners(cluster: Cluster) -> Result<()> {

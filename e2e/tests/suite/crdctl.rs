@@ -28,7 +28,7 @@ const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blogs
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prepares a call of crdctl with the cluster's kubeconfig.
-async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
+pub(crate) async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
     let kubeconfig = cluster.kubeconfig_file()?;
     Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).args(arguments))
 }
@@ -51,7 +51,8 @@ pub(crate) async fn create(cluster: &Cluster, name: &str, labels: &Value) -> Res
     cluster.admin().post(&blogs(cluster), &blog).await?.code(201)
 }
 
-async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value> {
+/// Patches a blog. A subresource or a query may follow its name.
+pub(crate) async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value> {
     cluster.admin().patch(&format!("{}/{name}", blogs(cluster)), MERGE_PATCH, patch).await?.code(200)
 }
 
@@ -60,7 +61,7 @@ pub(crate) async fn delete(cluster: &Cluster, name: &str) -> Result<Value> {
 }
 
 /// Starts `crdctl watch` in the test's namespace.
-async fn watch(cluster: &Cluster, arguments: &str) -> Result<Running> {
+pub(crate) async fn watch(cluster: &Cluster, arguments: &str) -> Result<Running> {
     crdctl(cluster, &format!("watch {arguments} -n {}", cluster.namespace())).await?.start()
 }
 

@@ -7,12 +7,11 @@ use e2e::{
     Cluster,
     crdctl::{Crdctl, Running},
     eventually,
-    http::MERGE_PATCH,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    crdctl::{create, delete, install},
+    crdctl::{crdctl, create, delete, install, patch},
     widgets::widgets_of_group,
 };
 
@@ -24,9 +23,7 @@ e2e::on_each_cluster! {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn wait(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
-    let arguments = format!("wait {arguments} -n {}", cluster.namespace());
-    let kubeconfig = cluster.kubeconfig_file()?;
-    Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).args(&arguments))
+    crdctl(cluster, &format!("wait {arguments} -n {}", cluster.namespace())).await
 }
 
 /// Starts a wait, and returns once it follows the objects.
@@ -42,18 +39,12 @@ async fn ends(running: Running, code: i32) -> Result<String> {
     Ok(said)
 }
 
-async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value> {
-    let path = format!("/apis/web.helloworld/v1/namespaces/{}/blogs/{name}", cluster.namespace());
-    let path = if patch["status"].is_null() { path } else { format!("{path}/status") };
-    cluster.admin().patch(&path, MERGE_PATCH, patch).await?.code(200)
-}
-
 async fn condition(cluster: &Cluster, name: &str, kind: &str, status: &str) -> Result<Value> {
     let condition = json!({
         "type": kind, "status": status, "reason": "Unreachable", "message": "503",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
-    patch(cluster, name, &json!({"status": {"conditions": [condition]}})).await
+    patch(cluster, &format!("{name}/status"), &json!({"status": {"conditions": [condition]}})).await
 }
 
 async fn like_kubectl(cluster: Cluster) -> Result<()> {

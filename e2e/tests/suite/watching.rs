@@ -2,36 +2,17 @@
 //! terminal.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{
-    Cluster,
-    crdctl::{Crdctl, Running},
-    http::MERGE_PATCH,
-    terminal::Terminal,
-};
+use e2e::{Cluster, crdctl::Crdctl, http::MERGE_PATCH, terminal::Terminal};
 use serde_json::{Value, json};
 
 use crate::{
-    crdctl::{create, install},
+    crdctl::{crdctl, create, install, patch, watch},
     credentials::{bind, nobody},
 };
 
 e2e::on_each_cluster! {
     columns_of_the_server, columns_without_a_right_to_read_the_crd, changes_and_authors, several_types, several_contexts, events_beside_objects,
     wrong_usage, a_name_that_is_not_there, a_terminal [Terminal]
-}
-
-async fn crdctl(cluster: &Cluster, arguments: &str) -> Result<Crdctl> {
-    let kubeconfig = cluster.kubeconfig_file()?;
-    Ok(Crdctl::new(cluster.folder()).await?.env("KUBECONFIG", kubeconfig).env("TZ", "UTC").args(arguments))
-}
-
-async fn watch(cluster: &Cluster, arguments: &str) -> Result<Running> {
-    crdctl(cluster, &format!("watch {arguments} -n {}", cluster.namespace())).await?.start()
-}
-
-async fn patch(cluster: &Cluster, name: &str, query: &str, change: &Value) -> Result<Value> {
-    let blog = format!("/apis/web.helloworld/v1/namespaces/{}/blogs/{name}{query}", cluster.namespace());
-    cluster.admin().patch(&blog, MERGE_PATCH, change).await?.code(200)
 }
 
 async fn config_map(cluster: &Cluster, name: &str) -> Result<()> {
@@ -101,7 +82,7 @@ async fn changes_and_authors(cluster: Cluster) -> Result<()> {
     quiet.line_with(&["ADDED", "one"]).await?;
 
     let change = json!({"spec": {"url": "https://changed.example"}});
-    patch(&cluster, "one", "?fieldManager=editor", &change).await?;
+    patch(&cluster, "one?fieldManager=editor", &change).await?;
     let line = paths.line_with(&["MODIFIED", "one"]).await?;
     ensure!(line.ends_with("   editor"), "{line}");
     assert_eq!(
@@ -115,8 +96,8 @@ async fn changes_and_authors(cluster: Cluster) -> Result<()> {
     assert_eq!((&line["by"]["manager"], &line["by"]["operation"]), (&json!("editor"), &json!("Update")));
     assert!(line["object"]["metadata"].get("managedFields").is_none(), "{line}");
 
-    patch(&cluster, "one", "", &json!({"metadata": {"labels": {"a": "b"}}})).await?;
-    patch(&cluster, "one", "", &json!({"metadata": {"annotations": {"a": "b"}}})).await?;
+    patch(&cluster, "one", &json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    patch(&cluster, "one", &json!({"metadata": {"annotations": {"a": "b"}}})).await?;
     // Only the last of the three changes is not ignored.
     let line = quiet.line().await?;
     ensure!(line.starts_with("MODIFIED"), "{line}");
@@ -135,7 +116,7 @@ async fn several_types(cluster: Cluster) -> Result<()> {
         both.line_with(&["ADDED", "blog.web.helloworld/one"]).await?;
         both.line_with(&["ADDED", "configmap/settings", "1"]).await?;
         let url = format!("https://{}.example", arguments.len());
-        patch(&cluster, "one", "", &json!({"spec": {"url": url}})).await?;
+        patch(&cluster, "one", &json!({"spec": {"url": url}})).await?;
         both.line_with(&["MODIFIED", "blog.web.helloworld/one", &url]).await?;
     }
     // The CRD is in the category `all`.
@@ -234,7 +215,7 @@ async fn a_terminal(cluster: Cluster) -> Result<()> {
     // A person knows which namespace was asked for.
     assert_eq!(words(&screen[0]), ["TIME", "EVENT", "NAME", "URL", "AGE", "BY"]);
     let long = format!("https://example.com/{}", "例え".repeat(60));
-    patch(&cluster, "one", "?fieldManager=editor", &json!({"spec": {"url": long}})).await?;
+    patch(&cluster, "one?fieldManager=editor", &json!({"spec": {"url": long}})).await?;
     let screen = terminal.shows("spec.url").await?;
     let lines: Vec<&String> = screen.iter().filter(|line| !line.is_empty()).collect();
     // The header, the first row, the change, and what changed.
@@ -245,7 +226,7 @@ async fn a_terminal(cluster: Cluster) -> Result<()> {
     );
 
     terminal.resize(50)?;
-    patch(&cluster, "one", "", &json!({"spec": {"url": "https://s.example/but-longer-than-the-terminal"}}))
+    patch(&cluster, "one", &json!({"spec": {"url": "https://s.example/but-longer-than-the-terminal"}}))
         .await?;
     let screen = terminal.shows("https://s.e").await?;
     let row = screen.iter().position(|line| line.contains("MODIFIED") && line.contains("https://s.e"));

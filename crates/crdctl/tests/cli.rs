@@ -172,7 +172,8 @@ fn a_signal_ends_a_command_that_waits_for_its_kubeconfig() {
             .expect("crdctl runs");
         // Returns once crdctl has opened it, too.
         let writer = fs::File::options().write(true).open(&pipe).expect("the pipe opens");
-        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        // Not SIGINT, which a shell that runs the tests in the background has set to be ignored.
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         assert!(killed.expect("kill runs").success());
         assert!(!child.wait().expect("crdctl ends").success(), "{command:?}");
         drop(writer);

@@ -127,18 +127,32 @@ pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
     text.parse().map_err(|_| Malformed::Version)
 }
 
-/// Whether an `APIResourceList`, as discovery returns it, contains the resource.
-pub(crate) fn serves(resources: &[u8], plural: &str) -> Result<bool, Malformed> {
+/// What discovery says about a resource.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Served {
+    name: String,
+    namespaced: Option<bool>,
+    verbs: Option<Vec<String>>,
+}
+
+impl Served {
+    pub(crate) fn has_no_namespaces(&self) -> bool {
+        self.namespaced == Some(false)
+    }
+
+    pub(crate) fn cannot_be_watched(&self) -> bool {
+        self.verbs.as_ref().is_some_and(|verbs| !verbs.iter().any(|verb| verb == "watch"))
+    }
+}
+
+/// Finds a resource in an `APIResourceList`, as discovery returns it.
+pub(crate) fn served(resources: &[u8], plural: &str) -> Result<Option<Served>, Malformed> {
     #[derive(Deserialize)]
     struct Resources {
-        resources: Vec<Named>,
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
+        resources: Vec<Served>,
     }
     let list: Resources = serde_json::from_slice(resources).map_err(|_| Malformed::Discovery)?;
-    Ok(list.resources.iter().any(|resource| resource.name == plural))
+    Ok(list.resources.into_iter().find(|resource| resource.name == plural))
 }
 
 impl Decoder {
@@ -412,7 +426,7 @@ mod tests {
             for bytes in [&bytes[..], part] {
                 let _ = watch_event(bytes);
                 let _ = list_end(bytes);
-                let _ = serves(bytes, "blogs");
+                let _ = served(bytes, "blogs");
                 let _ = decoder(Skip::managed_fields()).object::<DynamicObject>(bytes);
             }
         }

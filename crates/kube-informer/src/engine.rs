@@ -21,8 +21,8 @@ use crate::{
     frame::{self, Piece},
     metrics::Count,
     protocol::{
-        Action, EventKind, Fault, Machine, Page, Recovery, Request, Served, Settings, Target, Time, Verdict,
-        WatchLists,
+        Action, Discovered, Discovery, EventKind, Fault, Machine, Page, Recovery, Request, Served, Settings,
+        Target, Time, Verdict, WatchLists,
     },
     scope::Scope,
     state::State,
@@ -55,6 +55,8 @@ pub(crate) struct Engine<K: Cached> {
     decoder: Decoder,
     scope: Scope,
     state: Arc<State<K>>,
+    /// Whether the type is followed by lists.
+    polled: bool,
     /// Where the first list is staged. `None` once it is complete.
     staged: Option<Store<K>>,
     /// The number of the current or last list.
@@ -73,6 +75,8 @@ pub(crate) struct Engine<K: Cached> {
     last_byte_at: Time,
     /// Since when every attempt has failed.
     failing_since: Option<Time>,
+    /// The error because of which discovery was asked.
+    doubtful: Option<Error>,
     /// The status that was reported last.
     reported: NamespaceStatus,
     /// The phase, if it changed since the last report.
@@ -127,10 +131,14 @@ impl<K: Cached> Engine<K> {
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
         let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
-        let stale_after = settings.stale_after;
+        // What is polled is as new as the last list.
+        let stale_after = settings.stale_after.max(settings.poll_every.unwrap_or_default().saturating_mul(2));
+        let polled = settings.poll_every.is_some();
+        let in_namespace = target.namespace.is_some();
         Self {
             path: target.path().into(),
-            machine: Machine::new(settings, seed, watch_lists),
+            machine: Machine::new(settings, in_namespace, seed, watch_lists),
+            polled,
             decoder,
             scope,
             state,
@@ -145,6 +153,7 @@ impl<K: Cached> Engine<K> {
             undecoded: None,
             last_byte_at: Time::ZERO,
             failing_since: None,
+            doubtful: None,
             reported: NamespaceStatus::new(),
             new_phase: None,
             target,
@@ -225,7 +234,7 @@ impl<K: Cached> Engine<K> {
 
     /// The response headers were received.
     pub(crate) fn on_headers(&mut self, now: Time, code: StatusCode, retry_after: Option<Duration>) {
-        self.machine.on_bytes(now);
+        self.machine.on_bytes(now, 0);
         self.last_byte_at = now;
         trace!(resource = %self.path, code = code.as_u16(), "received response");
         if !code.is_success() {
@@ -237,7 +246,7 @@ impl<K: Cached> Engine<K> {
 
     /// A part of the response's body was received.
     pub(crate) fn on_chunk(&mut self, now: Time, chunk: Bytes) -> Flow {
-        self.machine.on_bytes(now);
+        self.machine.on_bytes(now, chunk.len());
         self.last_byte_at = now;
         self.state.counters().add(Count::ReceivedBytes, chunk.len() as u64);
         let read = match std::mem::replace(&mut self.reading, Reading::Nothing) {
@@ -283,6 +292,13 @@ impl<K: Cached> Engine<K> {
         match std::mem::replace(&mut self.reading, Reading::Nothing) {
             Reading::Buffered { code, retry_after, body, discovery } => {
                 self.on_body(now, code, retry_after, &body, discovery);
+            }
+            Reading::Watch(lines) if lines.holds_value() => {
+                // As where a server ignores `watch`, and responds with a list.
+                self.on_problem(
+                    now,
+                    Problem::Malformed("the response to a watch is not a stream of events".to_owned()),
+                );
             }
             Reading::List(_) | Reading::Watch(_) => {
                 if let Some(recovery) = self.machine.on_eof(now) {
@@ -477,8 +493,8 @@ impl<K: Cached> Engine<K> {
         discovery: bool,
     ) {
         let served = match (discovery, code) {
-            (true, StatusCode::NOT_FOUND) => Ok(false),
-            (true, code) if code.is_success() => decode::serves(body, &self.target.plural),
+            (true, StatusCode::NOT_FOUND) => Ok(None),
+            (true, code) if code.is_success() => decode::served(body, &self.target.plural),
             _ => {
                 let status = status_of(code, body);
                 let error = Error::Api { resource: Arc::clone(&self.path), status: Arc::new(status.clone()) };
@@ -487,17 +503,42 @@ impl<K: Cached> Engine<K> {
         };
         match served {
             Err(malformed) => self.on_problem(now, malformed.into()),
-            Ok(served) => {
-                let newly_gone = self.machine.on_discovery(now, served);
-                if self.machine.served() == Served::No {
-                    // The absence of the type is news about the cache, too.
-                    self.last_contact = Some(now);
-                }
-                if newly_gone {
-                    self.on_type_gone(now);
-                }
-                self.report_status(now);
+            Ok(served) => self.on_discovered(now, served.as_ref()),
+        }
+    }
+
+    /// Discovery answered.
+    fn on_discovered(&mut self, now: Time, served: Option<&decode::Served>) {
+        let resource = Arc::clone(&self.path);
+        let (discovered, unsuitable) = match served {
+            None => (Discovered::Absent, None),
+            Some(served) if self.target.namespace.is_some() && served.has_no_namespaces() => {
+                (Discovered::Unsuitable, Some(Error::NotNamespaced { resource }))
             }
+            Some(served) if !self.polled && served.cannot_be_watched() => {
+                (Discovered::Unsuitable, Some(Error::NotWatchable { resource }))
+            }
+            Some(_) => (Discovered::Served, None),
+        };
+        let discovery = self.machine.on_discovery(now, discovered);
+        if self.machine.served() == Served::No {
+            // The absence of the type is news about the cache, too.
+            self.last_contact = Some(now);
+        }
+        match discovery {
+            Discovery::Gone => self.on_type_gone(now),
+            Discovery::Continue | Discovery::Failed { .. } => self.doubt_settled(now, discovery, unsuitable),
+        }
+        self.report_status(now);
+    }
+
+    /// Discovery has answered or failed. What made the engine ask is a failure, or not.
+    fn doubt_settled(&mut self, now: Time, discovery: Discovery, error: Option<Error>) {
+        let doubtful = self.doubtful.take();
+        if let Discovery::Failed { at } = discovery
+            && let Some(error) = error.or(doubtful)
+        {
+            self.recover(now, Recovery::Retry { at }, error);
         }
     }
 
@@ -533,6 +574,9 @@ impl<K: Cached> Engine<K> {
 
     fn on_failure(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
         self.reading = Reading::Nothing;
+        if let Some(discovery) = self.machine.on_discovery_failure(now) {
+            return self.doubt_settled(now, discovery, None);
+        }
         let recovery = self.machine.on_failure(now, fault);
         self.recover(now, recovery, error);
     }
@@ -545,11 +589,20 @@ impl<K: Cached> Engine<K> {
                 debug!(resource = %self.path, error = chain(&error), "falling back from watch-list to list");
                 return;
             }
+            Recovery::Discover => {
+                debug!(resource = %self.path, error = chain(&error), "asking discovery about the type");
+                self.doubtful = Some(error);
+                return;
+            }
             Recovery::Retry { at } => at,
         };
         self.state.counters().add(&error, 1);
         let (wait, reason) = (at.saturating_sub(now), chain(&error));
-        if self.published.is_some() && self.machine.served() != Served::No {
+        let first = self.failing_since.is_none() && wait < Duration::from_secs(1);
+        if first && matches!(error, Error::Interrupted { .. }) && self.published.is_some() {
+            // Connections end all the time. If the next attempt fails, too, it is a warning.
+            info!(resource = %self.path, error = reason, ?wait, "watch interrupted, resuming");
+        } else if self.published.is_some() && self.machine.served() != Served::No {
             warn!(resource = %self.path, error = reason, ?wait, "watch failed, retrying");
         } else {
             // Whoever waits for the first list gets the error itself.
@@ -618,7 +671,7 @@ impl<K: Cached> Engine<K> {
             if stale {
                 let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
                 warn!(resource = %self.path, age, "cache is stale");
-            } else {
+            } else if self.machine.served() != Served::No {
                 info!(resource = %self.path, "cache is no longer stale");
             }
         }

@@ -47,6 +47,21 @@ pub enum Error {
         /// The status. Its `code` is never 0.
         status: Arc<Status>,
     },
+    /// The type is cluster-scoped, so it cannot be watched in a namespace. Discovery says so. The informer asks again
+    /// now and then, because a CustomResourceDefinition can be replaced.
+    #[error("{resource}: the type is cluster-scoped, and cannot be watched in a namespace")]
+    NotNamespaced {
+        /// The path of the request.
+        resource: Arc<str>,
+    },
+    /// The server can list the type but not watch it, according to discovery. So it is with `componentstatuses` and
+    /// `metrics.k8s.io`. [`InformerBuilder::poll_every`](crate::InformerBuilder::poll_every) follows such a type by
+    /// lists.
+    #[error("{resource}: the server does not support watching this type")]
+    NotWatchable {
+        /// The path of the request.
+        resource: Arc<str>,
+    },
     /// The stream broke off, or the server closed it before sending anything.
     #[error("the connection for {resource} ended early")]
     Interrupted {

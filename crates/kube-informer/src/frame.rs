@@ -31,6 +31,11 @@ impl Lines {
         self.chunk = chunk;
     }
 
+    /// Whether a JSON value without a line break was received since the last line.
+    pub(crate) fn holds_value(&self) -> bool {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&self.partial).is_ok()
+    }
+
     /// Returns the next complete line that is not blank.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.chunk.is_empty() {

@@ -392,6 +392,10 @@ impl<K: Cached> Informer<K> {
         });
         let (failed, quarantined) = match settled.await {
             Ok(status) if matches!(status.phase, Phase::Stopped) => (Some(Error::Stopped), 0),
+            // The list will never be followed.
+            Ok(status) if matches!(status.error(), Some(Error::NotWatchable { .. })) => {
+                (status.error().cloned(), 0)
+            }
             Ok(status) if status.synced => (None, status.quarantined.len()),
             Ok(status) => (status.not_synced_because().cloned(), 0),
             Err(_) => (Some(Error::Stopped), 0),

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) page_size: Option<u32>,
     /// The `timeoutSeconds` of watches, or `None` to draw from [`WATCH_TIMEOUT`].
     pub(crate) watch_timeout: Option<Duration>,
+    /// The time between two lists of a type that is not watched.
+    pub(crate) poll_every: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -62,6 +64,7 @@ impl Default for Settings {
             watch_list: true,
             page_size: Some(PAGE_SIZE),
             watch_timeout: None,
+            poll_every: None,
         }
     }
 }
@@ -81,13 +84,28 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may be silent before the end of the initial events. A server that supports them sends them
 /// without a pause.
 const INITIAL_EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long initial events may take, plus the time that their bytes take at [`INITIAL_EVENTS_RATE`]. A server that
+/// ignores the request for them sends the changes of a type, which are few; over a connection that is this slow, pages
+/// are better.
+const INITIAL_EVENTS_TIME: Duration = Duration::from_secs(25);
+/// In bytes per second.
+const INITIAL_EVENTS_RATE: f64 = 512.0 * 1024.0;
 /// The range of watch timeouts that the server is asked for, so that clients spread over servers. Below the read
 /// timeout of kube's client, 295 s.
 const WATCH_TIMEOUT: (Duration, Duration) = (Duration::from_secs(240), Duration::from_secs(285));
 /// How long past its timeout a watch that the server did not end is assumed to be alive.
 const WATCH_GRACE: Duration = Duration::from_secs(10);
-/// How many watch-lists may break off during the initial events before a list is tried.
+/// How many watch-lists in a row may fail during the initial events before a list is tried.
 const MAX_UNFINISHED_WATCH_LISTS: u32 = 2;
+/// How many watches in a row may be refused at one version before a list is tried.
+const MAX_REFUSED_WATCHES: u32 = 5;
+/// The maximum delay between lists that each follow soon after the one before.
+const MAX_DELAY_RELIST: Duration = Duration::from_secs(60);
+/// How many intervals of bookmarks a watch may be silent. They are about equal: a kube-apiserver sends them by the
+/// minute (`cacheWatcher.nextBookmarkTime`).
+const SILENT_INTERVALS: f64 = 2.2;
+/// The range of the silence that ends a watch with bookmarks of about a minute or less.
+const BOOKMARK_SILENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(130));
 
 /// What the caller must do.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,6 +178,28 @@ pub(crate) enum Recovery {
     Retry { at: Time },
     /// No failure: another kind of request follows at once.
     Fallback,
+    /// Discovery follows at once, and decides whether this is a failure.
+    Discover,
+}
+
+/// What discovery says about the type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Discovered {
+    Absent,
+    Served,
+    /// It is served, but not in the way that it is asked for.
+    Unsuitable,
+}
+
+/// What follows from the answer of discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Discovery {
+    /// Nothing to report.
+    Continue,
+    /// For the first time, the type is known to be gone.
+    Gone,
+    /// What made the caller ask stands as a failure. The next attempt starts at this time.
+    Failed { at: Time },
 }
 
 /// Whether the server serves the type.
@@ -185,6 +225,10 @@ pub(crate) enum ListReason {
     Malformed,
     /// The type was not served for a while.
     TypeReturned,
+    /// The server refused several watches of one version, for other reasons than its age.
+    Refused,
+    /// The type is followed by lists.
+    Polled,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +239,14 @@ enum Intent {
     },
     Watch(ResourceVersion),
     Discover,
+}
+
+/// What follows once discovery has answered, unless its answer says otherwise.
+#[derive(Debug, Clone)]
+struct Suspended {
+    then: Intent,
+    /// The maximum delay, or `None` if what made the caller ask is not a failure.
+    cap: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -208,10 +260,18 @@ enum State {
 struct Exchange {
     request: Request,
     sent_at: Time,
+    /// When the response headers were received.
+    headers_at: Option<Time>,
     /// When the last byte was received, or `None` before the response headers.
     last_byte_at: Option<Time>,
     /// When error headers were received. The body is still to come.
     error_since: Option<Time>,
+    /// The length of what was received.
+    received: u64,
+    /// Whether an event was received.
+    any_event: bool,
+    /// When the last bookmark was received that is not the end of the initial events.
+    last_bookmark_at: Option<Time>,
     /// Whether the initial events of a watch-list are still to come.
     in_initial_events: bool,
     /// Since when there were only changes, and no `ADDED` events as initial events are.
@@ -225,17 +285,28 @@ struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Machine {
     settings: Settings,
+    /// Whether one namespace is asked for.
+    in_namespace: bool,
     state: State,
     backoff: Backoff,
+    /// The delays of lists that replace a cache.
+    relists: Backoff,
+    /// When the last list was complete.
+    listed_at: Option<Time>,
+    /// The last two intervals between bookmarks.
+    bookmark_intervals: [Option<Duration>; 2],
+    /// How many watches in a row were refused at the present version.
+    refused_watches: u32,
+    suspended: Option<Suspended>,
     /// The version up to which the cache is complete.
     progress: Option<ResourceVersion>,
     served: Served,
     watch_lists: Arc<WatchLists>,
-    /// How many watch-lists broke off since the last complete list.
+    /// How many watch-lists failed since the last complete list.
     unfinished_watch_lists: u32,
-    /// The server rejected the last watch-list. Whether it rejected it for being a watch-list is known once a list
-    /// succeeds.
-    watch_list_refused: bool,
+    /// The server rejected the last watch-list, or did not send what was asked for. Whether that is so for watch-lists
+    /// only is known once a list succeeds; they are then avoided for this long.
+    watch_list_refused: Option<Duration>,
     /// Whether the next list must come from storage, whatever the user chose.
     consistent: bool,
     /// Whether lists are paged. Not after a page expired, because the next one could expire, too.
@@ -245,16 +316,36 @@ pub(crate) struct Machine {
     list_reason: ListReason,
 }
 
+impl Exchange {
+    /// When the initial events must have ended, given what was received of them.
+    fn initial_events_end(&self) -> Time {
+        let since = self.headers_at.unwrap_or(self.sent_at);
+        since + INITIAL_EVENTS_TIME + Duration::from_secs_f64(self.received as f64 / INITIAL_EVENTS_RATE)
+    }
+}
+
 impl Machine {
-    pub(crate) fn new(settings: Settings, seed: u64, watch_lists: Arc<WatchLists>) -> Self {
+    /// Returns a machine that begins with a list, of one namespace or of all.
+    pub(crate) fn new(
+        settings: Settings,
+        in_namespace: bool,
+        seed: u64,
+        watch_lists: Arc<WatchLists>,
+    ) -> Self {
         Self {
+            in_namespace,
             state: State::Waiting { until: Time::ZERO, then: Intent::List { continue_token: None } },
             backoff: Backoff::new(seed),
+            relists: Backoff::new(seed),
+            listed_at: None,
+            bookmark_intervals: [None; 2],
+            refused_watches: 0,
+            suspended: None,
             progress: None,
             served: Served::Yes,
             watch_lists,
             unfinished_watch_lists: 0,
-            watch_list_refused: false,
+            watch_list_refused: None,
             consistent: false,
             paged: true,
             list_version: None,
@@ -299,8 +390,12 @@ impl Machine {
         self.state = State::InFlight(Exchange {
             request: request.clone(),
             sent_at: now,
+            headers_at: None,
             last_byte_at: None,
             error_since: None,
+            received: 0,
+            any_event: false,
+            last_bookmark_at: None,
             in_initial_events,
             only_changes_since: None,
             watching_since: now,
@@ -321,22 +416,32 @@ impl Machine {
         Some(match exchange.request {
             Request::WatchList { timeout, .. } if exchange.in_initial_events => {
                 // A server that supports initial events sends them first. Another one may send changes forever, and
-                // if each is a new object only the time gives it away: initial events of its own would have ended by
-                // then.
+                // if each is a new object only the time gives it away.
                 let silence = exchange.only_changes_since.unwrap_or(last_byte_at) + INITIAL_EVENTS_TIMEOUT;
-                silence.min(exchange.sent_at + timeout + WATCH_GRACE)
+                silence.min(exchange.initial_events_end()).min(exchange.sent_at + timeout + WATCH_GRACE)
             }
             Request::WatchList { timeout, .. } | Request::Watch { timeout, .. } => {
-                exchange.sent_at + timeout + WATCH_GRACE
+                let end = exchange.sent_at + timeout + WATCH_GRACE;
+                self.longest_silence().map_or(end, |silence| end.min(last_byte_at + silence))
             }
             Request::List { .. } | Request::Discover => last_byte_at + RESPONSE_TIMEOUT,
         })
     }
 
-    /// Response headers or a part of the body were received.
-    pub(crate) fn on_bytes(&mut self, now: Time) {
+    /// How long a watch may be silent, as far as its bookmarks have shown.
+    fn longest_silence(&self) -> Option<Duration> {
+        // A server also sends a bookmark shortly before it ends a watch, so a single interval can be short.
+        let interval = self.bookmark_intervals.into_iter().flatten().max()?;
+        let (least, most) = BOOKMARK_SILENCE;
+        Some(interval.mul_f64(SILENT_INTERVALS).clamp(least, most.max(interval.mul_f64(1.5))))
+    }
+
+    /// Response headers or a part of the body of this length were received.
+    pub(crate) fn on_bytes(&mut self, now: Time, length: usize) {
         if let State::InFlight(exchange) = &mut self.state {
             exchange.last_byte_at = Some(now);
+            exchange.headers_at.get_or_insert(now);
+            exchange.received += length as u64;
         }
     }
 
@@ -363,6 +468,7 @@ impl Machine {
         let freshness = self.freshness();
         let lagging = self.is_lagging(version, freshness);
         let State::InFlight(exchange) = &mut self.state else { return Verdict::Ignore };
+        exchange.any_event = true;
         if exchange.in_initial_events {
             return match kind {
                 EventKind::Added => {
@@ -374,7 +480,7 @@ impl Machine {
                     Verdict::ListItem(freshness)
                 }
                 EventKind::Bookmark { ends_initial: false } => {
-                    self.watch_list_refused = true;
+                    self.watch_list_refused = Some(watch_lists::REFUSAL);
                     self.schedule(now, Intent::List { continue_token: None });
                     Verdict::Fallback
                 }
@@ -398,6 +504,12 @@ impl Machine {
             exchange.advanced = true;
             self.progress = Some(version);
             self.backoff.reset();
+            self.refused_watches = 0;
+        }
+        if matches!(kind, EventKind::Bookmark { .. })
+            && let Some(last) = exchange.last_bookmark_at.replace(now)
+        {
+            self.bookmark_intervals = [self.bookmark_intervals[1], Some(now.saturating_sub(last))];
         }
         match kind {
             EventKind::Added | EventKind::Modified | EventKind::Deleted => Verdict::Apply,
@@ -427,7 +539,14 @@ impl Machine {
             return Page::Lagging;
         }
         self.on_list_complete(now, version);
-        self.schedule(now, Intent::Watch(version));
+        match self.settings.poll_every {
+            Some(every) => {
+                self.backoff.reset();
+                self.list_reason = ListReason::Polled;
+                self.schedule(now + every, Intent::List { continue_token: None });
+            }
+            None => self.schedule(now, Intent::Watch(version)),
+        }
         Page::Complete(version)
     }
 
@@ -453,23 +572,56 @@ impl Machine {
         }
     }
 
-    /// Discovery answered whether the type is served. Returns whether this is the first confirmation that it is not.
-    pub(crate) fn on_discovery(&mut self, now: Time, served: bool) -> bool {
-        let newly_gone = !served && self.served != Served::No;
-        if served {
-            // The list decides: a type that was gone remains gone until a list succeeds.
-            self.list_reason = ListReason::TypeReturned;
-            let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
-            let wait = if self.served == Served::No { Duration::ZERO } else { wait };
-            self.schedule(now + wait, Intent::List { continue_token: None });
-        } else {
-            self.served = Served::No;
-            self.progress = None;
-            self.consistent = true;
-            let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
-            self.schedule(now + wait, Intent::Discover);
+    /// Discovery answered.
+    pub(crate) fn on_discovery(&mut self, now: Time, discovered: Discovered) -> Discovery {
+        match (discovered, self.suspended.take()) {
+            (Discovered::Unsuitable, suspended) => {
+                // Someone may replace the definition. That is no failure then.
+                self.suspended = suspended.map(|suspended| Suspended { cap: None, ..suspended });
+                let at = now + self.backoff.next_delay(MAX_DELAY, None);
+                self.schedule(at, Intent::Discover);
+                Discovery::Failed { at }
+            }
+            (Discovered::Served | Discovered::Absent, Some(suspended)) => self.resume(now, suspended),
+            (Discovered::Served, None) => {
+                // The list decides: a type that was gone remains gone until a list succeeds.
+                self.list_reason = ListReason::TypeReturned;
+                let wait = if self.served == Served::No {
+                    self.backoff.reset();
+                    Duration::ZERO
+                } else {
+                    self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None)
+                };
+                self.schedule(now + wait, Intent::List { continue_token: None });
+                Discovery::Continue
+            }
+            (Discovered::Absent, None) => {
+                let newly_gone = self.served != Served::No;
+                self.served = Served::No;
+                self.progress = None;
+                self.consistent = true;
+                let wait = self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None);
+                self.schedule(now + wait, Intent::Discover);
+                if newly_gone { Discovery::Gone } else { Discovery::Continue }
+            }
         }
-        newly_gone
+    }
+
+    /// Discovery did not answer what it was asked. Returns `None` if it was not asked because of another fault.
+    pub(crate) fn on_discovery_failure(&mut self, now: Time) -> Option<Discovery> {
+        let suspended = self.suspended.take()?;
+        Some(self.resume(now, suspended))
+    }
+
+    /// Goes on as if discovery had not been asked.
+    fn resume(&mut self, now: Time, Suspended { then, cap }: Suspended) -> Discovery {
+        let Some(cap) = cap else {
+            self.schedule(now, then);
+            return Discovery::Continue;
+        };
+        let at = now + self.backoff.next_delay(cap, None);
+        self.schedule(at, then);
+        Discovery::Failed { at }
     }
 
     /// The request in flight failed or cannot be continued.
@@ -478,13 +630,20 @@ impl Machine {
         if self.has_settled(now) {
             self.backoff.reset();
         }
-        self.watch_list_refused = false;
-        if exchange.in_initial_events && self.gives_up_watch_list(fault) {
-            self.schedule(now, Intent::List { continue_token: None });
+        self.watch_list_refused = None;
+        let unwatchable = self.may_be_unwatchable(fault);
+        if exchange.in_initial_events && self.gives_up_watch_list(now, fault) {
+            let list = Intent::List { continue_token: None };
+            if unwatchable {
+                return self.suspend(now, list, None);
+            }
+            self.schedule(now, list);
             return Recovery::Fallback;
         }
         let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
         let (mut cap, mut retry_after_hint) = (MAX_DELAY, None);
+        let watched = matches!(exchange.request, Request::Watch { .. } | Request::WatchList { .. })
+            && !exchange.in_initial_events;
         let mut then = match (&exchange.request, self.progress) {
             (Request::List { continue_token, .. }, _) => {
                 Intent::List { continue_token: continue_token.clone() }
@@ -517,6 +676,16 @@ impl Machine {
                     }
                     if self.served != Served::Yes {
                         then = Intent::Discover;
+                    } else if self.in_namespace && then != Intent::Discover {
+                        // Perhaps the type has no namespaces.
+                        return self.suspend(now, then, Some(cap));
+                    }
+                } else if watched && !matches!(status.code, 401 | 403 | 429) {
+                    self.refused_watches += 1;
+                    if self.refused_watches >= MAX_REFUSED_WATCHES {
+                        self.list_reason = ListReason::Refused;
+                        self.consistent = true;
+                        then = Intent::List { continue_token: None };
                     }
                 } else if then == Intent::Discover && matches!(status.code, 400..=499) && status.code != 429 {
                     // Discovery is not available. The list, if it succeeds, shows that the type is served.
@@ -538,9 +707,44 @@ impl Machine {
         if then == Intent::Discover {
             cap = MAX_DELAY_NOT_SERVED;
         }
-        let at = now + self.backoff.next_delay(cap, retry_after_hint);
+        if unwatchable {
+            return self.suspend(now, then, Some(cap));
+        }
+        let mut wait = self.backoff.next_delay(cap, retry_after_hint);
+        if watched && matches!(then, Intent::List { .. }) {
+            wait = wait.max(self.relist_delay(now));
+        }
+        let at = now + wait;
         self.schedule(at, then);
         Recovery::Retry { at }
+    }
+
+    /// Asks discovery before going on with `then`.
+    fn suspend(&mut self, now: Time, then: Intent, cap: Option<Duration>) -> Recovery {
+        self.suspended = Some(Suspended { then, cap });
+        self.schedule(now, Intent::Discover);
+        Recovery::Discover
+    }
+
+    /// Whether the fault may be due to a type that cannot be watched.
+    fn may_be_unwatchable(&self, fault: &Fault<'_>) -> bool {
+        let State::InFlight(exchange) = &self.state else { return false };
+        matches!(exchange.request, Request::Watch { .. } | Request::WatchList { .. })
+            && match fault {
+                Fault::Status { status, .. } => status.code == 405,
+                // Some servers ignore `watch` and respond with a list.
+                Fault::Malformed => !exchange.any_event,
+                Fault::Transport | Fault::Silent => false,
+            }
+    }
+
+    /// The delay before a list that replaces a cache. Lists that soon follow one another, as where two servers with
+    /// versions of their own take turns, become rare, whatever the watches between them bring.
+    fn relist_delay(&mut self, now: Time) -> Duration {
+        if self.listed_at.is_none_or(|at| now.saturating_sub(at) >= MAX_DELAY_RELIST) {
+            self.relists.reset();
+        }
+        self.relists.next_delay(MAX_DELAY_RELIST, None)
     }
 
     fn request(&mut self, now: Time, intent: Intent) -> Request {
@@ -578,10 +782,14 @@ impl Machine {
     }
 
     fn on_list_complete(&mut self, now: Time, version: ResourceVersion) {
-        if std::mem::take(&mut self.watch_list_refused) {
-            self.watch_lists.record_refusal(now);
+        if let Some(duration) = self.watch_list_refused.take() {
+            self.watch_lists.avoid(now, duration);
+        } else if self.unfinished_watch_lists >= MAX_UNFINISHED_WATCH_LISTS {
+            self.watch_lists.avoid(now, watch_lists::TROUBLE);
         }
         self.progress = Some(version);
+        self.listed_at = Some(now);
+        self.refused_watches = 0;
         self.served = Served::Yes;
         self.consistent = false;
         self.paged = true;
@@ -595,29 +803,40 @@ impl Machine {
 
     fn tries_watch_list(&self, now: Time) -> bool {
         self.settings.watch_list
-            && !self.watch_list_refused
+            && self.settings.poll_every.is_none()
+            && self.watch_list_refused.is_none()
             && self.unfinished_watch_lists < MAX_UNFINISHED_WATCH_LISTS
             && self.watch_lists.should_try(now)
     }
 
-    /// Whether this fault of a watch-list calls for a list instead.
-    fn gives_up_watch_list(&mut self, fault: &Fault<'_>) -> bool {
+    /// Whether this fault of a watch-list calls for a list at once.
+    fn gives_up_watch_list(&mut self, now: Time, fault: &Fault<'_>) -> bool {
         let State::InFlight(exchange) = &self.state else { return false };
         let refused = match fault {
             // 422 comes from a kube-apiserver without the feature, the others from servers that are not
             // kube-apiserver.
-            Fault::Status { status, .. } => matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501),
-            Fault::Silent => exchange.last_byte_at.is_some(),
-            Fault::Transport => {
-                // The network may be at fault, so this says nothing about the server. But a list may get through
-                // where a watch-list does not.
-                self.unfinished_watch_lists += u32::from(exchange.last_byte_at.is_some());
-                return self.unfinished_watch_lists >= MAX_UNFINISHED_WATCH_LISTS;
+            Fault::Status { status, .. } => {
+                matches!(status.code, 400 | 405 | 406 | 415 | 422 | 501).then_some(watch_lists::REFUSAL)
             }
-            Fault::Malformed => false,
+            Fault::Silent if exchange.headers_at.is_none() => None,
+            // Changes instead of initial events, or a connection that is too slow for them.
+            Fault::Silent if exchange.initial_events_end() <= now => Some(watch_lists::TROUBLE),
+            Fault::Silent => Some(watch_lists::REFUSAL),
+            Fault::Transport | Fault::Malformed => None,
         };
         self.watch_list_refused = refused;
-        refused
+        if refused.is_some() {
+            return true;
+        }
+        let unreachable = matches!(fault, Fault::Transport) && exchange.last_byte_at.is_none();
+        let missing = matches!(fault, Fault::Status { status, .. } if status.code == 404);
+        if unreachable || missing {
+            return false;
+        }
+        // The server or the network may be at fault. But a list may get through where a watch-list does not.
+        self.unfinished_watch_lists += 1;
+        let polite = matches!(fault, Fault::Transport | Fault::Silent);
+        polite && self.unfinished_watch_lists >= MAX_UNFINISHED_WATCH_LISTS
     }
 
     fn schedule(&mut self, until: Time, then: Intent) {

@@ -11,6 +11,7 @@ use kube_informer::{Error, Informers, Phase, Status};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
 use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -77,10 +78,10 @@ async fn an_idle_watch_counts_as_working_once_it_has_lasted() {
     assert_eq!(since.as_secs(), 10, "{since:?}");
 }
 
-/// Contract 12: changes are not initial events. New objects could be, but not for longer than any response lasts.
+/// Contract 12: changes are not initial events. New objects could be, but not for long.
 #[tokio::test(start_paused = true)]
 async fn a_watch_list_that_a_busy_server_ignores_is_detected() {
-    for (kind, bound) in [("MODIFIED", 20), ("ADDED", 300)] {
+    for (kind, bound) in [("MODIFIED", 20), ("ADDED", 30)] {
         let (send, more) = mpsc::unbounded_channel();
         let more = Mutex::new(Some(more));
         let server = Server::new(move |call| match call {
@@ -117,13 +118,253 @@ async fn a_slow_watch_list_is_read_to_its_end() {
     let slow = async {
         for version in 5..25 {
             tokio::time::sleep(Duration::from_secs(9)).await;
-            send.send(event("ADDED", &blog(&format!("blog-{version}"), version))).unwrap();
+            let mut large = blog(&format!("blog-{version}"), version);
+            large["spec"]["text"] = json!("x".repeat(6 << 20));
+            send.send(event("ADDED", &large)).unwrap();
         }
         send.send(event("MODIFIED", &blog("blog-5", 25)) + &bookmark(25, true)).unwrap();
     };
     let (synced, ()) = tokio::join!(blogs.synced(), slow);
     assert_eq!(synced.unwrap().count, 20);
     assert_eq!(server.calls().len(), 1);
+}
+
+/// Contract 12: however a watch-list fails, a list follows. The other informers profit from that for a while.
+#[tokio::test(start_paused = true)]
+async fn watch_lists_that_fail_in_any_way_give_way_to_a_list() {
+    let answers: [fn() -> Reply; 9] = [
+        || Reply::status(429, "TooManyRequests", "storage is (re)initializing").retry_after(1),
+        || Reply::status(500, "InternalError", "no"),
+        || Reply::status(502, "", "bad gateway"),
+        || Reply::status(503, "ServiceUnavailable", "no"),
+        || Reply::status(504, "Timeout", "no").retry_after(1),
+        || Reply::status(403, "Forbidden", "blogs is forbidden: User cannot watch"),
+        || Reply::watch(vec![event("ADDED", &blog("a", 5))], Then::Break),
+        || Reply::watch(vec!["<html>\n".to_owned()], Then::Close),
+        || Reply::pending(),
+    ];
+    for (at, answer) in answers.into_iter().enumerate() {
+        let server = Server::new(move |call| match call {
+            call if call.is_watch_list() => answer(),
+            call if call.is_list() => Reply::list(5, &[blog("a", 5)]),
+            _ => Reply::watch(vec![], Then::Stay),
+        });
+        let informers = Informers::new(server.client());
+        let first = informers.typed::<Blog>().start();
+        let ready = first.status();
+        tokio::time::timeout(HOUR, ready.clone().wait_for(Status::is_ready)).await.unwrap().unwrap();
+        let watch_lists = |calls: &[Call]| calls.iter().filter(|call| call.is_watch_list()).count();
+        assert_eq!(watch_lists(&server.calls()), 2, "{at}");
+        let other = informers.typed::<Blog>().namespace("default").start();
+        other.status().wait_for(Status::is_ready).await.unwrap();
+        assert_eq!(watch_lists(&server.calls()), 2, "{at}: the others ask, too");
+        tokio::time::sleep(Duration::from_secs(301)).await;
+        drop(informers.typed::<Blog>().label_selector("a=b").start().synced().await);
+        assert!(watch_lists(&server.calls()) > 2, "{at}: it is never tried again");
+    }
+}
+
+/// Contract 12: a version that the server keeps refusing is given up, whatever the reason.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_refused_in_any_way_gives_way_to_a_list() {
+    let failure = |code: u16, reason: &str| {
+        let status =
+            json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"});
+        event("ERROR", &status)
+    };
+    let (old, odd) = (failure(400, "BadRequest"), failure(0, "TooOld"));
+    let answers: [Answer; 4] = [
+        Arc::new(|_| Reply::status(400, "BadRequest", "invalid resource version")),
+        Arc::new(|_| Reply::status(500, "InternalError", "etcdserver: mvcc: no")),
+        Arc::new(move |_| Reply::watch(vec![old.clone()], Then::Stay)),
+        Arc::new(move |_| Reply::watch(vec![odd.clone()], Then::Close)),
+    ];
+    for (at, answer) in answers.into_iter().enumerate() {
+        let server = Server::new(move |call| match call {
+            call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+            call if call.uri.ends_with("resourceVersion=5") => answer(call),
+            call if call.is_watch_list() => Reply::watch_list(9, &[blog("a", 9)], Then::Stay),
+            call => panic!("{call:?}"),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        let mut events = blogs.subscribe();
+        assert_eq!(read(&mut events, 3).await, ["*a/5", "synced 1 at 5", "~a/5-9"], "{at}");
+        assert_eq!(server.calls().iter().filter(|call| call.is_watch()).count(), 5, "{at}");
+    }
+}
+
+/// A user who may not watch is not helped by lists: that is reported, and not hidden by lists now and then.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_forbidden_leads_to_no_list() {
+    let server = Server::new(|call| match call {
+        call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        call if call.is_watch() => Reply::status(403, "Forbidden", "blogs is forbidden"),
+        call => panic!("{call:?}"),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    assert!(blogs.status().borrow().error().is_some_and(Error::is_forbidden));
+}
+
+/// Contract 12: two servers behind one name, each with versions of its own.
+#[tokio::test(start_paused = true)]
+async fn versions_that_flap_make_lists_rare() {
+    let server = Server::new(|call| {
+        let version = if call.index % 2 == 0 { 1000 + call.index as u64 } else { 10 + call.index as u64 };
+        match call {
+            call if call.is_watch_list() => Reply::watch_list(version, &[blog("a", version)], Then::Break),
+            _ => Reply::watch(vec![event("MODIFIED", &blog("a", version))], Then::Stay),
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    let lists = server.calls().iter().filter(|call| call.is_watch_list()).count();
+    assert!((30..150).contains(&lists), "{lists} lists in an hour");
+}
+
+/// Contract 12: a type that was away is found at once, and the server decides how soon it is asked again.
+#[tokio::test(start_paused = true)]
+async fn a_type_that_comes_back_is_listed_without_the_delays_of_its_absence() {
+    let there = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (serves, busy) = (Arc::clone(&there), std::sync::atomic::AtomicBool::new(true));
+    let load = |flag: &std::sync::atomic::AtomicBool| flag.load(std::sync::atomic::Ordering::SeqCst);
+    let server = Server::new(move |call| match call {
+        call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        call if call.is_discovery() && load(&serves) => {
+            let blogs = json!({"name": "blogs", "namespaced": true, "verbs": ["list", "watch"]});
+            Reply::json(200, &json!({"resources": [blogs]}))
+        }
+        _ if !load(&serves) => Reply::json(404, &json!("404 page not found")),
+        _ if busy.swap(false, std::sync::atomic::Ordering::SeqCst) => {
+            Reply::status(429, "TooManyRequests", "storage is (re)initializing").retry_after(1)
+        }
+        _ => Reply::watch_list(9, &[blog("a", 9)], Then::Stay),
+    });
+    there.store(true, std::sync::atomic::Ordering::SeqCst);
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    there.store(false, std::sync::atomic::Ordering::SeqCst);
+    let mut status = blogs.status();
+    status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. })).await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    there.store(true, std::sync::atomic::Ordering::SeqCst);
+    let back = Instant::now();
+    status.wait_for(Status::is_ready).await.unwrap();
+    // Discovery is asked every three seconds.
+    assert!(back.elapsed() < Duration::from_millis(4200), "{:?}", back.elapsed());
+}
+
+/// Contract 12: the bookmarks of a watch show how long it may be silent.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_dies_after_regular_bookmarks_is_noticed_after_two_of_them() {
+    let (send, more) = mpsc::unbounded_channel();
+    let more = Mutex::new(Some(more));
+    let server = Server::new(move |call| match call.index {
+        0 => Reply::watch_list(5, &[], Then::More(more.lock().unwrap().take().unwrap())),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    for version in 6..8 {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        send.send(bookmark(version, false)).unwrap();
+    }
+    let last = Instant::now();
+    server.called(2).await;
+    assert_eq!(last.elapsed().as_secs(), 110);
+    assert!(server.calls()[1].is_watch());
+}
+
+/// Bookmarks that come more often, or only once, are no reason to drop a watch that is merely idle.
+#[tokio::test(start_paused = true)]
+async fn an_idle_watch_is_not_dropped_because_of_a_few_bookmarks() {
+    for (count, seconds) in [(1, 5), (2, 5)] {
+        let (send, more) = mpsc::unbounded_channel();
+        let more = Mutex::new(Some(more));
+        let server =
+            Server::new(move |_| Reply::watch_list(5, &[], Then::More(more.lock().unwrap().take().unwrap())));
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        blogs.synced().await.unwrap();
+        for version in 6..6 + count {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            send.send(bookmark(version, false)).unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(if count == 1 { 200 } else { 29 })).await;
+        assert_eq!(server.calls().len(), 1);
+    }
+}
+
+fn resources(namespaced: bool, verbs: &[&str]) -> Reply {
+    let blogs = json!({"name": "blogs", "namespaced": namespaced, "verbs": verbs});
+    Reply::json(200, &json!({"kind": "APIResourceList", "resources": [blogs]}))
+}
+
+/// A type that can only be listed is reported as that, however the server refuses to watch it.
+#[tokio::test(start_paused = true)]
+async fn a_type_that_cannot_be_watched_is_reported_as_that() {
+    let answers: [fn() -> Reply; 2] = [
+        || Reply::status(405, "MethodNotAllowed", "the server does not allow this method"),
+        // `watch` is ignored.
+        || Reply::list(5, &[blog("a", 5)]),
+    ];
+    for answer in answers {
+        for refused_before in [false, true] {
+            let server = Server::new(move |call| match call {
+                call if call.is_discovery() => resources(true, &["get", "list"]),
+                call if call.uri.contains("labelSelector") && call.is_watch_list() => refused(),
+                call if call.is_list() => Reply::list(5, &[blog("a", 5)]),
+                _ => answer(),
+            });
+            let informers = Informers::new(server.client());
+            if refused_before {
+                let _ = informers.typed::<Blog>().label_selector("a=b").start().synced().await;
+            }
+            let blogs = informers.typed::<Blog>().start();
+            let unwatchable = |status: &Status| matches!(status.error(), Some(Error::NotWatchable { .. }));
+            blogs.status().wait_for(unwatchable).await.unwrap();
+            let error = blogs.synced().await.unwrap_err();
+            assert!(matches!(error, Error::NotWatchable { .. }), "{error}");
+            tokio::time::sleep(HOUR).await;
+            assert!(server.calls().len() < 400, "{}", server.calls().len());
+        }
+    }
+}
+
+/// A cluster-scoped type that is asked for in a namespace, which only discovery can tell from one that is missing.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_scoped_type_in_a_namespace_is_reported_as_that() {
+    let server = Server::new(|call| match call {
+        call if call.is_discovery() => resources(false, &["list", "watch"]),
+        _ => Reply::json(404, &json!("404 page not found")),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
+    let error = blogs.synced().await.unwrap_err();
+    assert!(matches!(error, Error::NotNamespaced { .. }), "{error}");
+}
+
+/// The same 404 of a type that does not exist stays one, and what discovery says of its own does not count.
+#[tokio::test(start_paused = true)]
+async fn a_missing_type_in_a_namespace_is_a_404_whatever_discovery_says() {
+    let answers: [fn() -> Reply; 4] = [
+        || Reply::json(200, &json!({"resources": []})),
+        || Reply::json(404, &json!("404 page not found")),
+        || Reply::status(403, "Forbidden", "no discovery"),
+        || Reply::watch(vec!["<html>".to_owned()], Then::Close),
+    ];
+    for discovery in answers {
+        let server = Server::new(move |call| match call {
+            call if call.is_discovery() => discovery(),
+            call if call.index < 20 => Reply::json(404, &json!("404 page not found")),
+            call if call.is_watch_list() => Reply::watch_list(5, &[], Then::Stay),
+            call => panic!("{call:?}"),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
+        assert!(blogs.synced().await.unwrap_err().is_unknown_type());
+        blogs.status().wait_for(Status::is_ready).await.unwrap();
+        assert!(server.calls().last().unwrap().at.elapsed() < Duration::from_secs(1));
+    }
 }
 
 /// A refusal for one informer is evidence about watch-lists only if the server then serves the list.
@@ -288,4 +529,37 @@ async fn a_response_that_is_not_a_list_does_not_empty_the_cache() {
         status.wait_for(malformed).await.unwrap();
         assert_eq!(blogs.snapshot().unwrap().len(), 1);
     }
+}
+
+/// Contract 11: a long list leaves turns to the other tasks of the thread, and ends between two of them.
+#[tokio::test]
+async fn a_long_list_leaves_turns_to_others_and_can_be_cancelled_in_the_middle() {
+    let items: Vec<Value> = (0..20_000).map(|at| blog(&format!("blog-{at:05}"), at + 1)).collect();
+    let server = Server::new(move |call| match call {
+        call if call.is_watch_list() => refused(),
+        call if call.is_list() => Reply::list(30_000, &items),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let turns =
+        async |cancel_after: usize, until: &kube_informer::Informer<Blog>, token: &CancellationToken| {
+            let mut turns = 0;
+            while until.snapshot().is_err() && !matches!(until.status().borrow().phase, Phase::Stopped) {
+                turns += 1;
+                if turns == cancel_after {
+                    token.cancel();
+                }
+                tokio::task::yield_now().await;
+            }
+            turns
+        };
+    let token = CancellationToken::new();
+    let informers = Informers::with_cancellation(server.client(), token.clone());
+    let blogs = informers.typed::<Blog>().start();
+    // The list has about 4 MB.
+    let all = turns(usize::MAX, &blogs, &token).await;
+    assert!(all > 50, "{all} turns");
+    let other = informers.typed::<Blog>().namespace("default").start();
+    let part = turns(all / 2, &other, &token).await;
+    assert!(part < all, "{part} of {all} turns");
+    assert!(other.snapshot().is_err());
 }

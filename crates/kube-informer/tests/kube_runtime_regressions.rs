@@ -8,7 +8,7 @@ use std::{
 };
 
 use kube::Client;
-use kube_informer::{Informers, ListSemantic, Phase, Status};
+use kube_informer::{Informers, ListSemantic, Phase};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -109,24 +109,6 @@ async fn a_refusal_is_remembered_for_all_informers_and_for_an_hour() {
 }
 
 /// That watch-lists break off may be the network's fault, so an informer uses a list only once.
-#[tokio::test(start_paused = true)]
-async fn watch_lists_that_break_off_are_given_up_for_one_list_only() {
-    let server = Server::new(|call| match call {
-        call if call.is_watch_list() => Reply::watch(vec![event("ADDED", &blog("a", 5))], Then::Break),
-        call if call.is_list() => Reply::list(5, &[blog("a", 5)]),
-        _ => Reply::watch(vec![], Then::Stay),
-    });
-    let informers = Informers::new(server.client());
-    let first = informers.typed::<Blog>().start();
-    first.status().wait_for(Status::is_ready).await.unwrap();
-    let calls = server.calls();
-    assert!(calls[0].is_watch_list() && calls[1].is_watch_list() && calls[2].is_list(), "{calls:?}");
-    informers.typed::<Blog>().namespace("default").start().status().wait_for(Status::is_ready).await.unwrap();
-    let calls = server.calls();
-    let other = calls.iter().find(|call| call.uri.contains("/namespaces/default/"));
-    assert!(other.is_some_and(Call::is_watch_list), "{calls:?}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_ignored_watch_list_is_detected() {
     let server = Server::new(|call| match call {
@@ -324,7 +306,8 @@ async fn a_failed_first_list_is_reported_at_once_and_retried() {
     let message = "blogs is forbidden: User \"nobody\" cannot watch resource \"blogs\"";
     let server = Server::new(move |call| match call.index {
         0..3 => Reply::status(403, "Forbidden", message),
-        _ => Reply::watch_list(5, &[], Then::Stay),
+        _ if call.is_list() => Reply::list(5, &[]),
+        _ => Reply::watch(vec![], Then::Stay),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let started = Instant::now();

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use kube_informer::Informers;
+use kube_informer::{Informers, Phase};
 use serde_json::{Value, json};
 use support::{Blog, Reply, Server, Then, blog, event};
 
@@ -82,7 +82,7 @@ async fn a_fault_can_be_followed_in_the_log() {
         &["DEBUG", "initial list complete", "count=2", "resource_version=5"],
         &["DEBUG", "sending request", "request=\"watch\"", "resource_version=5"],
         &["DEBUG", "updated", "namespace=\"default\"", "name=\"a\""],
-        &["WARN", "watch failed, retrying", "ended early: ", "reset by a test", "wait="],
+        &["INFO", "watch interrupted, resuming", "ended early: ", "reset by a test", "wait="],
         &["DEBUG", "sending request", "request=\"watch\"", "resource_version=6"],
         &["WARN", "watch failed, retrying", "too old resource version", "wait="],
         &["DEBUG", "sending request", "request=\"list\"", "reason=Expired"],
@@ -95,6 +95,24 @@ async fn a_fault_can_be_followed_in_the_log() {
         let found = lines.any(|line| wanted.iter().all(|part| line.contains(part)));
         assert!(found, "no {wanted:?}, in this order, in\n{text}");
     }
+}
+
+/// The cache of a type that has gone is empty, not fresh.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_type_is_not_logged_as_a_recovery() {
+    let logged = Logged::everything();
+    let server = Server::new(move |call| match call {
+        call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        _ => Reply::json(404, &serde_json::json!("404 page not found")),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("gone").start();
+    let gone = |status: &kube_informer::Status| matches!(status.phase, Phase::TypeGone { .. });
+    blogs.status().wait_for(gone).await.unwrap();
+    let text = logged.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("/namespaces/gone/blogs")).collect();
+    assert!(lines.iter().any(|line| line.contains("cache is stale")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("type is no longer served")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("no longer stale")), "{lines:?}");
 }
 
 #[derive(Clone, Default)]

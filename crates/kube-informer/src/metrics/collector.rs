@@ -83,7 +83,7 @@ const COUNTERS: [CounterMetric; 7] = [
     CounterMetric {
         name: "reflector_lists",
         help: "Lists requested, by reason: initial, expired (HTTP 410, or a refused page), lagging (older than the \
-               cache), malformed, type_returned",
+               cache), malformed, type_returned, refused (a version), polled",
         unit: None,
         label: "reason",
         series: &[
@@ -92,6 +92,8 @@ const COUNTERS: [CounterMetric; 7] = [
             ("lagging", Count::ListLagging),
             ("malformed", Count::ListMalformed),
             ("type_returned", Count::ListTypeReturned),
+            ("refused", Count::ListRefused),
+            ("polled", Count::ListPolled),
         ],
     },
     CounterMetric {

@@ -20,6 +20,8 @@ pub(crate) enum Count {
     ListLagging,
     ListMalformed,
     ListTypeReturned,
+    ListRefused,
+    ListPolled,
     ListNanoseconds,
     Watch,
     ReceivedBytes,
@@ -80,6 +82,8 @@ impl From<ListReason> for Count {
             ListReason::Lagging => Self::ListLagging,
             ListReason::Malformed => Self::ListMalformed,
             ListReason::TypeReturned => Self::ListTypeReturned,
+            ListReason::Refused => Self::ListRefused,
+            ListReason::Polled => Self::ListPolled,
         }
     }
 }
@@ -101,7 +105,7 @@ impl From<&Error> for Count {
             Error::Unreachable { .. } => Self::FailureUnreachable,
             Error::Tls { .. } => Self::FailureTls,
             Error::Client { .. } | Error::Stopped => Self::FailureClient,
-            Error::Api { .. } => Self::FailureApi,
+            Error::Api { .. } | Error::NotNamespaced { .. } | Error::NotWatchable { .. } => Self::FailureApi,
             Error::Interrupted { .. } => Self::FailureInterrupted,
             Error::Silent { .. } => Self::FailureSilent,
             Error::Malformed { .. } => Self::FailureMalformed,

@@ -27,18 +27,18 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Returns the delay after one more failure: at most `cap`, but at least what the server asked for (up to
-    /// [`MAX_RETRY_AFTER`]).
+    /// Returns the delay after one more failure: at most `cap`, or what the server asked for (up to
+    /// [`MAX_RETRY_AFTER`]) and up to a tenth more.
     pub(crate) fn next_delay(&mut self, cap: Duration, retry_after: Option<Duration>) -> Duration {
         let step = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(cap);
         self.failures = self.failures.saturating_add(1);
-        let drawn = self.jitter(step / 2, step);
-        match retry_after {
-            Some(retry_after) => {
-                let least = retry_after.min(MAX_RETRY_AFTER);
-                drawn.max(self.jitter(least, least + least / 10))
+        match retry_after.filter(|asked| !asked.is_zero()) {
+            // The server knows better than the number of failures when it can be asked again.
+            Some(asked) => {
+                let asked = asked.min(MAX_RETRY_AFTER);
+                self.jitter(asked, asked + asked / 10)
             }
-            None => drawn,
+            None => self.jitter(step / 2, step),
         }
     }
 
@@ -69,11 +69,17 @@ mod tests {
         }
 
         #[test]
-        fn a_server_is_given_the_time_that_it_asks_for(seed: u64, asked in 0_u64..10_000) {
-            let asked = Duration::from_secs(asked);
-            let wait = Backoff::new(seed).next_delay(Duration::from_secs(15), Some(asked));
+        fn a_server_is_given_the_time_that_it_asks_for(seed: u64, asked in 0_u64..10_000, failures in 0_usize..20) {
+            let (cap, asked) = (Duration::from_secs(15), Duration::from_secs(asked));
+            let mut backoff = Backoff::new(seed);
+            for _ in 0..failures {
+                backoff.next_delay(cap, None);
+            }
+            let wait = backoff.next_delay(cap, Some(asked));
             prop_assert!(wait >= asked.min(MAX_RETRY_AFTER));
-            prop_assert!(wait <= (MAX_RETRY_AFTER + MAX_RETRY_AFTER / 10).min(asked + asked / 10).max(FIRST_DELAY));
+            if !asked.is_zero() {
+                prop_assert!(wait <= (MAX_RETRY_AFTER + MAX_RETRY_AFTER / 10).min(asked + asked / 10));
+            }
         }
     }
 }

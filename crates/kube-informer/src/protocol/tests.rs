@@ -39,7 +39,7 @@ proptest! {
         from_cache: bool,
     ) {
         let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
-        let mut machine = Machine::new(Settings { list_semantic, ..Settings::default() }, seed, Arc::default());
+        let mut machine = Machine::new(Settings { list_semantic, ..Settings::default() }, true, seed, Arc::default());
         let (mut now, mut waited, mut version) = (Time::ZERO, Time::ZERO, 100_u64);
         for outcome in outcomes {
             let request = loop {
@@ -54,7 +54,7 @@ proptest! {
             };
             prop_assert!(machine.deadline() > Some(now));
             if !matches!(outcome, Outcome::NoAnswer) {
-                machine.on_bytes(now);
+                machine.on_bytes(now, 0);
                 prop_assert!(machine.deadline() > Some(now));
             }
             version += 1;
@@ -84,14 +84,14 @@ fn play(machine: &mut Machine, request: &Request, outcome: &Outcome, now: Time, 
             machine.on_event(now, EventKind::Bookmark { ends_initial: false }, *from);
             machine.on_eof(now);
         }
-        (Outcome::Works, Request::Discover) => drop(machine.on_discovery(now, true)),
+        (Outcome::Works, Request::Discover) => drop(machine.on_discovery(now, Discovered::Served)),
     }
 }
 
 #[test]
 fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
     let version = |text: &str| text.parse().unwrap();
-    let mut machine = Machine::new(Settings::default(), 1, Arc::default());
+    let mut machine = Machine::new(Settings::default(), false, 1, Arc::default());
     let mut now = Time::ZERO;
     for _ in 0..8 {
         assert!(matches!(machine.next_action(now), Action::Send(Request::WatchList { .. })));
@@ -101,7 +101,7 @@ fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
         now = at;
     }
     assert!(matches!(machine.next_action(now), Action::Send(Request::WatchList { .. })));
-    machine.on_bytes(now);
+    machine.on_bytes(now, 0);
     machine.on_event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
     assert_eq!(machine.on_event(now, EventKind::Modified, version("6")), Verdict::Apply);
     assert_eq!(machine.on_eof(now), None);

@@ -7,9 +7,11 @@ use std::{
 
 use super::time::Time;
 
-/// How long to wait before asking a server that refused again: it may have been upgraded. client-go does not ask
-/// again in the life of a process.
-const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(3600);
+/// How long a server that refused watch-lists is not asked for one again: it may have been upgraded. client-go does not
+/// ask again in the life of a process.
+pub(super) const REFUSAL: Duration = Duration::from_secs(3600);
+/// The same after watch-lists that failed in another way while a list succeeded, such as behind a proxy that buffers.
+pub(super) const TROUBLE: Duration = Duration::from_secs(300);
 
 /// What the informers of one connection know about its server, so that each does not have to find out.
 #[derive(Debug, Default)]
@@ -19,10 +21,10 @@ pub(crate) struct WatchLists {
 }
 
 impl WatchLists {
-    /// Records that the server refused a watch-list, or ignored the request for initial events.
-    pub(crate) fn record_refusal(&self, now: Time) {
-        let not_before = u64::try_from((now + RETRY_AFTER_REFUSAL).as_millis()).unwrap_or(u64::MAX);
-        self.not_before.store(not_before, Ordering::Relaxed);
+    /// Records that a list succeeded where a watch-list did not, so that lists are better for this long.
+    pub(crate) fn avoid(&self, now: Time, duration: Duration) {
+        let not_before = u64::try_from((now + duration).as_millis()).unwrap_or(u64::MAX);
+        self.not_before.fetch_max(not_before, Ordering::Relaxed);
     }
 
     /// Whether to ask the server for a watch-list.

@@ -68,6 +68,8 @@ pub struct Reply {
     code: u16,
     retry_after: Option<u64>,
     body: UnsyncBoxBody<Bytes, io::Error>,
+    /// Whether the headers never come.
+    pending: bool,
 }
 
 /// What follows the last line of a watch.
@@ -86,7 +88,7 @@ impl Reply {
     pub fn json(code: u16, body: &Value) -> Self {
         let bytes = Bytes::from(body.to_string());
         let body = http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
-        Self { code, retry_after: None, body }
+        Self { code, retry_after: None, body, pending: false }
     }
 
     pub fn status(code: u16, reason: &str, message: &str) -> Self {
@@ -99,6 +101,11 @@ impl Reply {
     pub fn code(mut self, code: u16) -> Self {
         self.code = code;
         self
+    }
+
+    /// No response at all, while the connection stays open.
+    pub fn pending() -> Self {
+        Self { pending: true, ..Self::watch(vec![], Then::Stay) }
     }
 
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -134,7 +141,7 @@ impl Reply {
                 StreamBody::new(lines.chain(more)).boxed_unsync()
             }
         };
-        Self { code: 200, retry_after: None, body }
+        Self { code: 200, retry_after: None, body, pending: false }
     }
 }
 
@@ -208,7 +215,12 @@ impl Server {
         let server = self.clone();
         Service::new(tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
-            async move { Ok::<_, Infallible>(server.reply(&request)) }
+            async move {
+                match server.reply(&request) {
+                    Some(response) => Ok::<_, Infallible>(response),
+                    None => std::future::pending().await,
+                }
+            }
         }))
     }
 
@@ -218,7 +230,7 @@ impl Server {
         self.calls()
     }
 
-    fn reply(&self, request: &Request<Body>) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+    fn reply(&self, request: &Request<Body>) -> Option<Response<UnsyncBoxBody<Bytes, io::Error>>> {
         let header =
             |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let call = {
@@ -232,7 +244,10 @@ impl Server {
             calls.push(call.clone());
             call
         };
-        let Reply { code, retry_after, body } = (self.answer)(&call);
+        let Reply { code, retry_after, body, pending } = (self.answer)(&call);
+        if pending {
+            return None;
+        }
         self.open.fetch_add(1, Ordering::SeqCst);
         let reading = Reading(Arc::clone(&self.open));
         let read_out = Arc::clone(&self.read_out);
@@ -250,7 +265,7 @@ impl Server {
         if let Some(seconds) = retry_after {
             response = response.header("retry-after", seconds.to_string());
         }
-        response.body(body).unwrap()
+        Some(response.body(body).unwrap())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt, Empty};
@@ -29,6 +30,10 @@ use crate::{
 const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// The maximum number of bytes that are decoded before other tasks get a turn: tens of small objects, which take some
+/// tenths of a millisecond.
+const TURN: usize = 64 << 10;
 
 /// The connection to a server, and what is known about the server.
 pub(crate) struct Connection {
@@ -109,7 +114,7 @@ impl<K: Cached> Driver<K> {
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
         let counters = state.counters().clone();
         let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, state);
-        let watch = Watch { transport: transport.clone(), engine, counters, started };
+        let watch = Watch { transport: transport.clone(), engine, counters, started, decoded: 0 };
         // Boxed, because it is large.
         let watching = Box::pin(watch.run());
         async move {
@@ -124,6 +129,8 @@ struct Watch<K: Cached> {
     engine: Engine<K>,
     counters: Counters,
     started: Instant,
+    /// How many bytes were decoded since other tasks got a turn.
+    decoded: usize,
 }
 
 impl<K: Cached> Watch<K> {
@@ -172,8 +179,7 @@ impl<K: Cached> Watch<K> {
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    let now = self.now();
-                    if self.counters.time_decoding(|| self.engine.on_chunk(now, chunk)) == Flow::Stop {
+                    if self.decode(chunk).await == Flow::Stop {
                         if matches!(request, Request::List { .. }) {
                             drain(body).await;
                         }
@@ -188,6 +194,24 @@ impl<K: Cached> Watch<K> {
                 None => return self.engine.on_eof(self.now()),
             }
         }
+    }
+
+    /// Passes a chunk to the engine, and lets other tasks run before it is done with a long one. Cancellation takes
+    /// effect at the same points.
+    async fn decode(&mut self, mut chunk: Bytes) -> Flow {
+        while !chunk.is_empty() {
+            let part = chunk.split_to(chunk.len().min(TURN - self.decoded));
+            self.decoded += part.len();
+            let now = self.now();
+            if self.counters.time_decoding(|| self.engine.on_chunk(now, part)) == Flow::Stop {
+                return Flow::Stop;
+            }
+            if self.decoded == TURN {
+                self.decoded = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        Flow::Continue
     }
 
     /// Awaits `awaited` and meanwhile calls the engine's timeouts. Returns `None` if the engine gave up waiting.
@@ -224,7 +248,7 @@ struct Transport {
 impl Transport {
     fn new(client: Client) -> Self {
         let empty = tower::service_fn(|_: http::Request<Body>| async {
-            Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+            Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
         });
         Self { client, bodies: Client::new(empty, "default") }
     }

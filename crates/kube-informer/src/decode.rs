@@ -27,6 +27,8 @@ pub(crate) struct Decoder {
     api_version: String,
     kind: String,
     opening: Arc<Opening>,
+    /// Whether objects may have no version, as those of some types that are only listed.
+    versionless: bool,
     /// The JSON being decoded. Kept to reuse its allocation.
     json: Vec<u8>,
 }
@@ -79,7 +81,8 @@ pub(crate) enum Malformed {
 
 /// The metadata of a list.
 pub(crate) struct ListEnd {
-    pub(crate) version: ResourceVersion,
+    /// `None` for some types that are only listed.
+    pub(crate) version: Option<ResourceVersion>,
     pub(crate) continue_token: Option<String>,
 }
 
@@ -114,13 +117,15 @@ pub(crate) fn list_end(metadata: &[u8]) -> Result<ListEnd, Malformed> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct ListMeta {
+        #[serde(default)]
         resource_version: String,
         #[serde(rename = "continue")]
         continue_token: Option<String>,
     }
     let ListMeta { resource_version, continue_token } =
         serde_json::from_slice(metadata).map_err(|_| Malformed::ListMetadata)?;
-    Ok(ListEnd { version: version(&resource_version)?, continue_token })
+    let version = if resource_version.is_empty() { None } else { Some(version(&resource_version)?) };
+    Ok(ListEnd { version, continue_token })
 }
 
 pub(crate) fn version(text: &str) -> Result<ResourceVersion, Malformed> {
@@ -158,18 +163,26 @@ pub(crate) fn served(resources: &[u8], plural: &str) -> Result<Option<Served>, M
 impl Decoder {
     pub(crate) fn new(skip: Skip, api_version: String, kind: String) -> Self {
         let opening = Arc::new(Opening::new(&api_version, &kind));
-        Self { skip, api_version, kind, opening, json: Vec::new() }
+        Self { skip, api_version, kind, opening, versionless: false, json: Vec::new() }
+    }
+
+    /// Accepts objects without a version. Their content stands for it.
+    pub(crate) fn accept_versionless(&mut self) {
+        self.versionless = true;
     }
 
     /// Decodes one object. Fails only if not even its name and version can be read.
     pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
-        let opening = Arc::clone(&self.opening);
+        let (opening, versionless) = (Arc::clone(&self.opening), self.versionless);
         let error = match self.decode::<K>(bytes) {
             Ok((object, json)) => {
                 let meta = object.meta();
                 let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
                 let key = ObjectKey::new(meta.namespace.as_deref(), name);
-                let version = version(meta.resource_version.as_deref().unwrap_or_default())?;
+                let version = match meta.resource_version.as_deref().unwrap_or_default() {
+                    "" if versionless => ResourceVersion::of_content(json.as_bytes()),
+                    text => version(text)?,
+                };
                 match K::to_stored(object, json, &opening) {
                     Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
                     Err(error) => error,
@@ -181,7 +194,10 @@ impl Decoder {
         let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
         Ok(Decoded::Undecoded(Undecoded {
             key: ObjectKey::new(metadata.namespace.as_deref(), name),
-            version: version(metadata.resource_version.as_deref().unwrap_or_default())?,
+            version: match metadata.resource_version.as_deref().unwrap_or_default() {
+                "" if versionless => ResourceVersion::of_content(bytes),
+                text => version(text)?,
+            },
             uid: metadata.uid,
             error: error.to_string(),
         }))

@@ -130,10 +130,14 @@ impl<K: Cached> Engine<K> {
         state: Arc<State<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
-        let decoder = Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
+        let mut decoder =
+            Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
         // What is polled is as new as the last list.
         let stale_after = settings.stale_after.max(settings.poll_every.unwrap_or_default().saturating_mul(2));
         let polled = settings.poll_every.is_some();
+        if polled {
+            decoder.accept_versionless();
+        }
         let in_namespace = target.namespace.is_some();
         Self {
             path: target.path().into(),
@@ -328,12 +332,20 @@ impl<K: Cached> Engine<K> {
         while let Some(piece) = list.next()? {
             match piece {
                 Piece::Item(item) => {
+                    if self.elsewhere(&item)?.is_some() {
+                        continue;
+                    }
                     let decoded = self.decoder.object(&item)?;
                     self.on_list_item(now, decoded, freshness)?;
                 }
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
-                    return match self.machine.on_page(now, end.version, end.continue_token) {
+                    let version = match end.version {
+                        Some(version) => version,
+                        None if self.polled => ResourceVersion::next(self.machine.progress()),
+                        None => return Err(Malformed::Version.into()),
+                    };
+                    return match self.machine.on_page(now, version, end.continue_token) {
                         Page::More => Ok(Flow::Stop),
                         Page::Complete(version) => {
                             self.on_list_complete(now, version);
@@ -355,18 +367,9 @@ impl<K: Cached> Engine<K> {
             let event = decode::watch_event(&line)?;
             self.state.counters().add(&event, 1);
             match event {
-                WatchEvent::Added(object) => {
-                    let decoded = self.decoder.object::<K>(object)?;
-                    self.on_applied(now, EventKind::Added, decoded)?;
-                }
-                WatchEvent::Modified(object) => {
-                    let decoded = self.decoder.object::<K>(object)?;
-                    self.on_applied(now, EventKind::Modified, decoded)?;
-                }
-                WatchEvent::Deleted(object) => {
-                    let decoded = self.decoder.object::<K>(object)?;
-                    self.on_deleted(now, decoded)?;
-                }
+                WatchEvent::Added(object) => self.on_change(now, EventKind::Added, object)?,
+                WatchEvent::Modified(object) => self.on_change(now, EventKind::Modified, object)?,
+                WatchEvent::Deleted(object) => self.on_change(now, EventKind::Deleted, object)?,
                 WatchEvent::Bookmark { version, ends_initial } => {
                     let version = decode::version(&version)?;
                     trace!(resource = %self.path, resource_version = %version, ends_initial, "received bookmark");
@@ -376,6 +379,24 @@ impl<K: Cached> Engine<K> {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// An object was added, modified or deleted.
+    fn on_change(&mut self, now: Time, kind: EventKind, object: &[u8]) -> Result<(), Problem> {
+        if let Some(version) = self.elsewhere(object)? {
+            self.on_event(now, kind, version)?;
+            return Ok(());
+        }
+        let decoded = self.decoder.object::<K>(object)?;
+        match kind {
+            EventKind::Deleted => self.on_deleted(now, decoded),
+            kind => self.on_applied(now, kind, decoded),
+        }
+    }
+
+    /// Returns the version of an object that belongs to another shard. A server that knows shards does not send it.
+    fn elsewhere(&self, object: &[u8]) -> Result<Option<ResourceVersion>, Malformed> {
+        self.target.shard.as_ref().map_or(Ok(None), |shard| shard.elsewhere(object))
     }
 
     /// An object of the current list was received.

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Snapshot, Status, Subscription,
+    Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Shard, Snapshot, Status, Subscription,
     driver::{Connection, Driver},
     protocol::{ListSemantic, Settings, Target},
     scope::Scope,
@@ -184,6 +184,12 @@ impl<K: Cached> InformerBuilder<K> {
         self
     }
 
+    /// Watches a part of the objects, so that several processes can share the work.
+    pub fn shard(mut self, shard: Shard) -> Self {
+        self.target.shard = Some(shard);
+        self
+    }
+
     /// Sets how fresh lists must be. The default is [`ListSemantic::MostRecent`].
     pub fn list_semantic(mut self, list_semantic: ListSemantic) -> Self {
         self.settings.list_semantic = list_semantic;
@@ -230,6 +236,41 @@ impl<K: Cached> InformerBuilder<K> {
     /// minutes: a healthy server sends a bookmark about every minute.
     pub fn stale_after(mut self, bound: Duration) -> Self {
         self.settings.stale_after = bound;
+        self
+    }
+
+    /// Sets the page size of lists, in objects. The default is 500, as in client-go. 0 asks for everything in one
+    /// response, as the informer does by itself after a page expired.
+    pub fn page_size(mut self, objects: u32) -> Self {
+        self.settings.page_size = Some(objects).filter(|objects| *objects > 0);
+        self
+    }
+
+    /// Sets for how long the server is asked to keep a watch open (`timeoutSeconds`), at least one second. The default
+    /// is drawn from 240 to 285 seconds for each watch, so that clients spread over servers. A watch whose server does
+    /// not end it 10 seconds later counts as dead. Many proxies end connections that are idle for 60 seconds, which
+    /// costs a reconnection but loses nothing.
+    pub fn watch_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.watch_timeout = Some(timeout.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// Begins with a list in pages instead of a watch-list (KEP-3157). Servers that do not support watch-lists are
+    /// detected without this.
+    pub fn without_watch_lists(mut self) -> Self {
+        self.settings.watch_list = false;
+        self
+    }
+
+    /// Follows the type by a list every `interval`, for types that a server cannot watch, such as `componentstatuses`
+    /// and those of `metrics.k8s.io`. Without this, such a type is [`Error::NotWatchable`].
+    ///
+    /// Subscribers receive the differences between lists. Each list costs the server and the network as much as the
+    /// first one. The cache is never [stale](Status::stale) before two intervals have passed. Some of these types have
+    /// no resource versions: an object then counts as changed if its JSON differs, and the number of the list stands for
+    /// the version of the cache.
+    pub fn poll_every(mut self, interval: Duration) -> Self {
+        self.settings.poll_every = Some(interval);
         self
     }
 

@@ -5,7 +5,9 @@
 //! [KEP-5504]:
 //! https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
 
-use std::{fmt, str::FromStr};
+use std::{fmt, hash::BuildHasher as _, str::FromStr};
+
+use foldhash::fast::FixedState;
 
 /// A resource version, comparable with others of the same resource as [KEP-5504] defines.
 ///
@@ -53,6 +55,19 @@ impl ResourceVersion {
     #[cfg(feature = "metrics")]
     pub(crate) fn last_digits(self) -> u64 {
         (self.value() % 10_u128.pow(15)) as u64
+    }
+
+    /// Stands for the version of an object that has none. Equal contents have the same.
+    pub(crate) fn of_content(content: &[u8]) -> Self {
+        let hash = |seed| FixedState::with_seed(seed).hash_one(content);
+        // Never zero.
+        Self { high: hash(1), low: hash(2) | 1 }
+    }
+
+    /// Returns the version of the list that follows one of this version, where lists have none.
+    pub(crate) fn next(before: Option<Self>) -> Self {
+        let low = before.map_or(1, |before| before.low.saturating_add(1));
+        Self { high: 0, low }
     }
 
     fn value(self) -> u128 {

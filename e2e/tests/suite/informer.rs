@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
-use kube_informer::{Change, Event, Informer, Informers, ListSemantic, Phase, Status, Subscription};
+use kube_informer::{
+    Change, Error, Event, Informer, Informers, ListSemantic, Phase, Shard, Status, Subscription,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -17,7 +19,8 @@ use crate::{
 e2e::on_each_cluster! {
     initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
     compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces,
-    slow_subscriber, many_namespaces, watch_list [WatchLists], no_watch_list [NoWatchLists]
+    slow_subscriber, many_namespaces, watch_list [WatchLists], no_watch_list [NoWatchLists], shards,
+    cluster_scoped_type_in_a_namespace, list_only_type
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -530,4 +533,58 @@ async fn no_watch_list(cluster: Cluster) -> Result<()> {
     }
     widgets(&cluster).await?.create("two").await?;
     expect(&mut events, "added two small").await
+}
+
+/// On a server with and without KEP-5866.
+async fn shards(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for number in 0..30 {
+        widgets.create(&format!("widget-{number:02}")).await?;
+    }
+    let informers = Informers::new(cluster.client());
+    let mut found = Vec::new();
+    let shards = (0..3).map(|index| {
+        let builder = informers.dynamic(&widget_type(GROUP)).namespace(cluster.namespace());
+        Ok(builder.shard(Shard::by_uid(index, 3)?).start())
+    });
+    let shards = shards.collect::<Result<Vec<_>>>()?;
+    for shard in &shards {
+        timeout(PATIENCE, shard.synced()).await??;
+        found.extend(cached(shard)?);
+    }
+    found.sort();
+    let all: Vec<String> = (0..30).map(|number| format!("widget-{number:02}")).collect();
+    ensure!(found == all, "{found:?}");
+    widgets.delete("widget-07").await?.code(200)?;
+    let written = widgets.create("widget-30").await?;
+    let mut left = 0;
+    for shard in &shards {
+        shard.wait_for(cluster.namespace(), version(&written), Instant::now() + 3 * PATIENCE).await?;
+        left += shard.snapshot()?.len();
+    }
+    assert_eq!(left, 30);
+    Ok(())
+}
+
+async fn cluster_scoped_type_in_a_namespace(cluster: Cluster) -> Result<()> {
+    let namespaces =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Namespace"), "namespaces");
+    let informer =
+        Informers::new(cluster.client()).dynamic(&namespaces).namespace(cluster.namespace()).start();
+    let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("namespaces have namespaces") };
+    ensure!(matches!(error, Error::NotNamespaced { .. }), "{error:?}");
+    Ok(())
+}
+
+async fn list_only_type(cluster: Cluster) -> Result<()> {
+    let kind = GroupVersionKind::gvk("", "v1", "ComponentStatus");
+    let statuses = ApiResource::from_gvk_with_plural(&kind, "componentstatuses");
+    let informers = Informers::new(cluster.client());
+    let watched = informers.dynamic(&statuses).start();
+    let Err(error) = timeout(PATIENCE, watched.synced()).await? else { bail!("they can be watched") };
+    ensure!(matches!(error, Error::NotWatchable { .. }), "{error:?}");
+    let polled = informers.dynamic(&statuses).poll_every(Duration::from_secs(5)).start();
+    let synced = timeout(PATIENCE, polled.synced()).await??;
+    ensure!(synced.count > 0, "{synced:?}");
+    Ok(())
 }

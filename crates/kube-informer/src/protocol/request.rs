@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::Resource;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::ResourceVersion;
+use crate::{ResourceVersion, Shard};
 
 /// The `apiVersion` and `kind` of objects whose metadata only is requested.
 const METADATA_TYPE: (&str, &str) = ("meta.k8s.io/v1", "PartialObjectMetadata");
@@ -26,6 +26,7 @@ pub(crate) struct Target {
     pub(crate) namespace: Option<String>,
     pub(crate) label_selector: String,
     pub(crate) field_selector: String,
+    pub(crate) shard: Option<Shard>,
 }
 
 /// A request of the protocol.
@@ -75,6 +76,7 @@ impl Target {
             namespace: None,
             label_selector: String::new(),
             field_selector: String::new(),
+            shard: None,
         }
     }
 
@@ -95,6 +97,7 @@ impl Target {
             namespace: None,
             label_selector: String::new(),
             field_selector: String::new(),
+            shard: None,
         }
     }
 
@@ -141,6 +144,9 @@ impl Target {
         }
         if !self.field_selector.is_empty() {
             query.add("fieldSelector", &self.field_selector);
+        }
+        if let Some(shard) = &self.shard {
+            query.add("shardSelector", &shard.selector());
         }
         match request {
             Request::List { version, limit, continue_token } => {
@@ -254,6 +260,7 @@ mod tests {
             namespace: Some("default".into()),
             label_selector: String::new(),
             field_selector: String::new(),
+            shard: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! An in-memory server: a tower service for a `kube::Client` that answers watch-lists and nothing else.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -41,6 +41,16 @@ pub struct Churn {
     pub done: oneshot::Receiver<()>,
 }
 
+/// A server with several namespaces, each with a watch that sends updates.
+pub struct Namespaces {
+    /// A client of that server.
+    pub client: Client,
+    /// The namespaces, each with the channel that releases its updates.
+    pub open: Vec<(String, oneshot::Sender<()>)>,
+    /// The version of the last update of each namespace.
+    pub last: String,
+}
+
 /// A server whose watch expires.
 pub struct Relist {
     /// A client of that server.
@@ -53,6 +63,7 @@ pub struct Relist {
 
 /// The body of a response: Blogs, the end of the initial events, and the lines that follow once they are released.
 struct Lines {
+    namespace: String,
     /// The numbers of the Blogs that remain. `None` once the end of the initial events has been sent.
     initial: Option<std::ops::Range<usize>>,
     version: usize,
@@ -73,24 +84,55 @@ pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
         .map(|update| blogs::watch_line("MODIFIED", NAMESPACE, number(update), objects + update + 1));
     let pieces = if burst { pieces(modified) } else { modified.collect() };
     let (tell, done) = oneshot::channel();
-    let lines = Lines { done: Some(tell), ..Lines::new(objects, objects, Some(gate), pieces, false) };
+    let lines =
+        Lines { done: Some(tell), ..Lines::new(NAMESPACE, objects, objects, Some(gate), pieces, false) };
     let busy = Arc::clone(&lines.busy);
     let last_name = blogs::name(number(updates.saturating_sub(1)));
-    Churn { client: client([lines]), open, busy, last: (objects + updates).to_string(), last_name, done }
+    Churn {
+        client: client([(None, lines)]),
+        open,
+        busy,
+        last: (objects + updates).to_string(),
+        last_name,
+        done,
+    }
 }
 
 /// Creates a server that sends the given number of Blogs; then the watch expires, and the second list has the same Blogs at
 /// a later version.
 pub fn relist(objects: usize) -> Relist {
     let (expire, gate) = oneshot::channel();
-    let first = Lines::new(objects, objects, Some(gate), vec![blogs::expired()], true);
-    let second = Lines::new(objects, objects + 1, None, Vec::new(), false);
-    Relist { client: client([first, second]), expire, version: (objects + 1).to_string() }
+    let first = Lines::new(NAMESPACE, objects, objects, Some(gate), vec![blogs::expired()], true);
+    let second = Lines::new(NAMESPACE, objects, objects + 1, None, Vec::new(), false);
+    Relist { client: client([(None, first), (None, second)]), expire, version: (objects + 1).to_string() }
 }
 
-fn client(answers: impl IntoIterator<Item = Lines>) -> Client {
-    let answers = Mutex::new(answers.into_iter().collect::<VecDeque<Lines>>());
-    let answers = Arc::new(answers);
+/// Creates a server with this many namespaces, that sends the given number of Blogs and then of updates in each, one per
+/// chunk.
+pub fn namespaces(count: usize, objects: usize, updates: usize) -> Namespaces {
+    let (mut open, mut answers) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let name = format!("namespace-{number:04}");
+        let modified = (0..updates)
+            .map(|update| blogs::watch_line("MODIFIED", &name, update % objects, objects + update + 1))
+            .collect();
+        let (release, gate) = oneshot::channel();
+        let lines = Lines::new(&name, objects, objects, Some(gate), modified, false);
+        answers.push((Some(name.clone()), lines));
+        open.push((name, release));
+    }
+    Namespaces { client: client(answers), open, last: (objects + updates).to_string() }
+}
+
+/// The responses to the requests of each namespace, or of all namespaces.
+type Answers = Mutex<HashMap<Option<String>, VecDeque<Lines>>>;
+
+fn client(lines: impl IntoIterator<Item = (Option<String>, Lines)>) -> Client {
+    let mut answers: HashMap<Option<String>, VecDeque<Lines>> = HashMap::new();
+    for (namespace, lines) in lines {
+        answers.entry(namespace).or_default().push_back(lines);
+    }
+    let answers: Arc<Answers> = Arc::new(Mutex::new(answers));
     let service = tower::service_fn(move |request: Request<Body>| {
         let answer = answer(&request, &answers);
         async move { answer }
@@ -98,14 +140,14 @@ fn client(answers: impl IntoIterator<Item = Lines>) -> Client {
     Client::new(service, NAMESPACE)
 }
 
-fn answer(
-    request: &Request<Body>,
-    answers: &Mutex<VecDeque<Lines>>,
-) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>> {
+fn answer(request: &Request<Body>, answers: &Answers) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>> {
     let query = request.uri().query().unwrap_or_default();
     let watch_list = query.contains("watch=true") && query.contains("sendInitialEvents=true");
     ensure!(watch_list, "only a watch-list is served, not {}", request.uri());
-    let next = answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let namespace =
+        request.uri().path().split_once("/namespaces/").and_then(|(_, rest)| rest.split('/').next());
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = answers.get_mut(&namespace.map(str::to_owned)).and_then(VecDeque::pop_front);
     let mut lines = next.context("no further watch is served")?;
     let frame = |piece| Ok(Frame::data(piece));
     let body = stream::poll_fn(move |context| lines.poll(context).map(|piece| piece.map(frame)));
@@ -125,6 +167,7 @@ fn pieces(lines: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
 
 impl Lines {
     fn new(
+        namespace: &str,
         objects: usize,
         version: usize,
         gate: Option<oneshot::Receiver<()>>,
@@ -133,7 +176,17 @@ impl Lines {
     ) -> Lines {
         let busy = Arc::new(Mutex::new(Vec::with_capacity(updates.len())));
         let updates = updates.into_iter();
-        Lines { initial: Some(0..objects), version, gate, updates, ends, done: None, handed_over: None, busy }
+        Lines {
+            namespace: namespace.to_owned(),
+            initial: Some(0..objects),
+            version,
+            gate,
+            updates,
+            ends,
+            done: None,
+            handed_over: None,
+            busy,
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -181,7 +234,7 @@ impl Lines {
                 self.initial = None;
                 break;
             };
-            piece.extend_from_slice(&blogs::watch_line("ADDED", NAMESPACE, number, number + 1));
+            piece.extend_from_slice(&blogs::watch_line("ADDED", &self.namespace, number, number + 1));
         }
         Some(piece.freeze())
     }

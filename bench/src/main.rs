@@ -10,7 +10,9 @@ mod cluster;
 mod fill;
 mod machine;
 mod names;
+mod namespaces;
 mod relist;
+mod scale;
 mod sync;
 mod table;
 mod usage;
@@ -38,6 +40,10 @@ enum Command {
     Churn(churn::Arguments),
     /// List everything again after a watch has expired: memory of each client
     Relist(relist::Arguments),
+    /// Read from and write to caches of several sizes: the cost of each operation
+    Scale(scale::Arguments),
+    /// Update sets of namespaces of several sizes: the cost of an update
+    Namespaces(namespaces::Arguments),
     /// Measure the embedded API server: starts, creates, lists, watches, memory
     Api(api::Arguments),
     /// Watch names with crdctl: its CPU beside that of kube-runtime's reflector
@@ -64,6 +70,12 @@ enum Command {
     /// Measure one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
+    /// Measure one client of `scale`
+    #[command(hide = true)]
+    ScaleClient(scale::ClientArguments),
+    /// Measure one set of `namespaces`
+    #[command(hide = true)]
+    NamespacesClient(namespaces::ClientArguments),
 }
 
 /// The sizes of a benchmark that fills a cache.
@@ -99,6 +111,10 @@ fn run() -> Result<()> {
         Command::ApiMemory(arguments) => block_on(api::memory(arguments)),
         Command::Relist(arguments) => block_on(relist::run(arguments)),
         Command::RelistClient(arguments) => block_on(relist::client(arguments)),
+        Command::Scale(arguments) => block_on(scale::run(arguments)),
+        Command::ScaleClient(arguments) => block_on(scale::client(arguments)),
+        Command::Namespaces(arguments) => block_on(namespaces::run(arguments)),
+        Command::NamespacesClient(arguments) => block_on(namespaces::client(arguments)),
         Command::Names(arguments) => block_on(names::run(arguments)),
         Command::NamesClient(arguments) => block_on(names::client(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),

@@ -112,7 +112,7 @@ impl Connection {
     /// Waits for the first list of an informer. While the server is busy, the informer retries, within the limit: a
     /// kube-apiserver answers 429 for a second or two after a CRD was installed.
     pub(crate) async fn first_list<K: Cached>(&self, action: &str, informer: &Informer<K>) -> Result<()> {
-        let mut status = informer.status();
+        let mut status = informer.watch_status();
         let settled = async {
             loop {
                 match informer.synced().await {
@@ -126,7 +126,7 @@ impl Connection {
         let explained = |error: &kube_informer::Error| explain::request(&self.server, action, error);
         tokio::select! {
             settled = settled => settled.map(|_| ()).map_err(|error| explained(&error)),
-            limit = self.overdue(informer) => Err(match informer.status().borrow().error() {
+            limit = self.overdue(informer) => Err(match informer.status().error() {
                 Some(error) => explained(error),
                 None => explain::too_slow(&self.server, action, limit),
             }),
@@ -144,7 +144,7 @@ impl Connection {
             Limit::Start => {
                 self.spent(START_LIMIT).await;
                 // A list that has begun may take longer.
-                if informer.status().borrow().last_contact.is_some() {
+                if informer.status().last_contact.is_some() {
                     std::future::pending::<()>().await;
                 }
                 START_LIMIT

@@ -16,11 +16,10 @@ use anyhow::{Context as _, Result};
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kube_informer::{Informers, Phase, Status};
+use kube_informer::{Informers, Phase, Status, StatusWatch};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -41,7 +40,7 @@ pub(crate) struct Health {
 
 /// The state and the metrics of the informers.
 struct Followed {
-    statuses: Vec<watch::Receiver<Status>>,
+    statuses: Vec<StatusWatch>,
     metrics: Registry,
 }
 
@@ -54,7 +53,7 @@ impl Health {
     }
 
     /// Reports the state and the metrics of informers from now on. Before that, `/readyz` is 503.
-    pub(crate) fn follow(&self, informers: &Informers, statuses: Vec<watch::Receiver<Status>>) {
+    pub(crate) fn follow(&self, informers: &Informers, statuses: Vec<StatusWatch>) {
         let mut metrics = Registry::default();
         informers.register_metrics(&mut metrics);
         // This is called once.
@@ -132,7 +131,7 @@ fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCo
 /// Returns why reads of the caches cannot be trusted. `None` if they can.
 fn unready(followed: Option<&Followed>) -> Option<&'static str> {
     let Some(followed) = followed else { return Some("the resource type is being looked up") };
-    followed.statuses.iter().find_map(|status| untrusted(&status.borrow()))
+    followed.statuses.iter().find_map(|status| untrusted(&status.current()))
 }
 
 fn untrusted(status: &Status) -> Option<&'static str> {
@@ -225,7 +224,7 @@ mod tests {
         let informer = informers.typed::<ConfigMap>().stale_after(Duration::from_millis(200)).start();
         let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = health.listener.local_addr().unwrap();
-        health.follow(&informers, vec![informer.status()]);
+        health.follow(&informers, vec![informer.watch_status()]);
         let ready = async || ask(address, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let asked = async {
             informer.synced().await.unwrap();

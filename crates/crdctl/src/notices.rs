@@ -50,7 +50,7 @@ impl Notices {
 
     /// Returns what is to be reported about a new status of a watch.
     pub(crate) fn on_status(&mut self, place: usize, status: &Status, now: Instant) -> Vec<String> {
-        let last = status.quarantined.last_key_value();
+        let last = status.quarantined.iter().next_back();
         let seen = Seen {
             is_gone: matches!(status.phase, Phase::TypeGone { .. }),
             is_stale: status.stale,

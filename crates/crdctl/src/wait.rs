@@ -8,11 +8,8 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::future::try_join_all;
-use kube_informer::{Change, Event, Informers, ObjectKey, Status};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use kube_informer::{Change, Event, Informers, ObjectKey, StatusWatch};
+use tokio::{sync::mpsc, time::sleep};
 
 use self::{
     progress::{Outcome, Plan, Target, all_met},
@@ -147,7 +144,7 @@ struct Argument {
     request: Request,
     target: Target,
     /// Its type and the state of its informer, once it is known.
-    followed: Option<(ResourceType, watch::Receiver<Status>)>,
+    followed: Option<(ResourceType, StatusWatch)>,
     /// Why there is no type.
     problem: Option<String>,
 }
@@ -168,7 +165,7 @@ impl Argument {
 
     /// Prints the last known state of each object that has not met the condition, and why it is not known better.
     fn report(&self, plan: &Plan, scope: &Scope<'_>) {
-        let status = self.followed.as_ref().map(|(_, status)| status.borrow());
+        let status = self.followed.as_ref().map(|(_, status)| status.current());
         let trouble = match (&status, &self.problem) {
             (Some(status), _) => status.error().map(|error| format!("retrying: {error}")),
             (None, problem) => problem.clone(),
@@ -249,8 +246,8 @@ impl Argument {
 
     /// Fails if there are objects that cannot be decoded: they would be taken for absent.
     fn check_decoded(&self) -> Result<()> {
-        let status = self.followed.as_ref().map(|(_, status)| status.borrow());
-        match status.as_ref().and_then(|status| status.quarantined.first_key_value()) {
+        let status = self.followed.as_ref().map(|(_, status)| status.current());
+        match status.as_ref().and_then(|status| status.quarantined.iter().next()) {
             Some((key, problem)) => bail!("{} cannot be read: {}", self.name(key), problem.error),
             None => Ok(()),
         }

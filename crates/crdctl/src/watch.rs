@@ -7,13 +7,10 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::{Stream, StreamExt as _, stream, stream::select_all};
-use kube_informer::{Change, Event, ObjectKey, Status, Subscription};
+use kube_informer::{Change, Event, ObjectKey, Status, StatusWatch, Subscription};
 use kube_tables::SortBy;
 use serde_json::Value;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::source::Target;
@@ -117,7 +114,7 @@ struct Watched {
 /// What a source has to say.
 enum Heard {
     Event(usize, Event<Stored>),
-    Status(usize, Status),
+    Status(usize, Arc<Status>),
 }
 
 /// The end of the present state of a source.
@@ -198,7 +195,7 @@ impl Watched {
             places.push(self.notices[source.connection].add(source.resource.qualified_plural()));
         }
         let statuses = self.sources.iter().enumerate().map(|(place, source)| {
-            statuses(source.informer.status()).map(move |status| Heard::Status(place, status)).boxed()
+            statuses(source.informer.watch_status()).map(move |status| Heard::Status(place, status)).boxed()
         });
         // Statuses never end before their informer, whose events do.
         let mut heard = select_all(events.chain(statuses));
@@ -361,13 +358,9 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-/// Returns each status from the present one on.
-fn statuses(receiver: watch::Receiver<Status>) -> impl Stream<Item = Status> {
-    stream::unfold(receiver, async |mut receiver| {
-        receiver.changed().await.ok()?;
-        let status = receiver.borrow_and_update().clone();
-        Some((status, receiver))
-    })
+/// Returns each status after the present one.
+fn statuses(watch: StatusWatch) -> impl Stream<Item = Arc<Status>> {
+    stream::unfold(watch, async |mut watch| Some((watch.changed().await.ok()?, watch)))
 }
 
 /// Returns when an Event was last seen, as text that sorts like the time.

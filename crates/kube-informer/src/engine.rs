@@ -20,13 +20,13 @@ use crate::{
     delta::{Delta, Difference},
     frame::{self, Piece},
     metrics::Count,
+    phase::TOO_MANY_REQUESTS_GRACE,
     protocol::{
         Action, Discovered, Discovery, EventKind, Fault, Machine, Page, Recovery, Request, Served, Settings,
         Target, Time, Verdict, WatchLists,
     },
     scope::Scope,
     state::State,
-    status::TOO_MANY_REQUESTS_GRACE,
     store::{Freshness, Lagging, ListNumber, Store},
 };
 

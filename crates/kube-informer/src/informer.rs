@@ -12,19 +12,17 @@ use kube::{
     Client, ResourceExt,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Cached, Compact, Error, Index, Object, Phase, ResourceVersion, Shard, Snapshot, Status, Subscription,
+    Cached, Compact, Error, Index, Object, ResourceVersion, Shard, Snapshot, Status, StatusWatch, Subscription,
     driver::{Connection, Driver},
     protocol::{ListSemantic, Settings, Target},
     scope::Scope,
     skip::InvalidPath,
     state::State,
+    status::Stopped,
     version::InvalidResourceVersion,
 };
 
@@ -419,27 +417,26 @@ impl<K: Cached> Informer<K> {
     ///
     /// # Errors
     /// Fails as soon as an attempt has failed and none has succeeded: the server cannot be reached, or answers with
-    /// 401, 403, 404 and so on. The informer keeps retrying. To wait through failures, use [`status`](Self::status)
-    /// with `wait_for(Status::is_ready)`.
+    /// 401, 403, 404 and so on. The informer keeps retrying. To wait through failures, use
+    /// [`watch_status`](Self::watch_status) with `wait_for(Status::is_ready)`.
     ///
     /// A 429 counts as a failure only after 30 seconds, because the server merely asks to come back later; a
     /// kube-apiserver does so for a second or two after a CustomResourceDefinition was installed.
     ///
-    /// Returns [`Error::Stopped`] once the informer has [stopped](Phase::Stopped).
+    /// Returns [`Error::Stopped`] once the informer has [stopped](crate::Phase::Stopped).
     pub async fn synced(&self) -> Result<Synced, Error> {
-        let mut status = self.status();
-        let settled = status.wait_for(|status| {
-            status.synced || status.not_synced_because().is_some() || matches!(status.phase, Phase::Stopped)
-        });
+        let mut status = self.watch_status();
+        let settled = status
+            .wait_for(|status| status.is_stopped() || status.synced || status.not_synced_because().is_some());
         let (failed, quarantined) = match settled.await {
-            Ok(status) if matches!(status.phase, Phase::Stopped) => (Some(Error::Stopped), 0),
+            Ok(status) if status.is_stopped() => (Some(Error::Stopped), 0),
             // The list will never be followed.
             Ok(status) if matches!(status.error(), Some(Error::NotWatchable { .. })) => {
                 (status.error().cloned(), 0)
             }
             Ok(status) if status.synced => (None, status.quarantined.len()),
             Ok(status) => (status.not_synced_because().cloned(), 0),
-            Err(_) => (Some(Error::Stopped), 0),
+            Err(Stopped) => (Some(Error::Stopped), 0),
         };
         match (failed, self.handle.state.snapshot()) {
             (None, Some(snapshot)) => Ok(Synced {
@@ -471,11 +468,16 @@ impl<K: Cached> Informer<K> {
         Subscription::new(self.handle.state.subscribe(), handle)
     }
 
-    /// Returns the status: the current one with `borrow`, and every later one with `changed` or `wait_for`. A new
-    /// [`last_contact`](Status::last_contact) by itself does not wake those who wait.
+    /// Returns the present status. O(1), and never waits.
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> Arc<Status> {
         self.handle.state.status()
+    }
+
+    /// Follows the status: [`changed`](StatusWatch::changed) and [`wait_for`](StatusWatch::wait_for) return later ones.
+    #[must_use]
+    pub fn watch_status(&self) -> StatusWatch {
+        self.handle.state.watch_status()
     }
 
     /// Waits until the cache contains everything in a namespace up to a version. A writer can thus read its own
@@ -505,20 +507,16 @@ impl<K: Cached> Informer<K> {
                 .ok_or_else(|| WaitError::NotWatched(namespace.to_owned())),
             None => Ok(status.resource_version),
         };
-        let mut status = self.status();
-        let settled = status.wait_for(|status| {
-            matches!(status.phase, Phase::Stopped)
-                || progress(status).map_or(true, |reached| reached >= Some(wanted))
-        });
-        let timely = tokio::time::timeout_at(deadline, settled).await;
-        let now = self.status();
-        let status = match timely {
+        let mut watch = self.watch_status();
+        let settled =
+            watch.wait_for(|status| progress(status).map_or(true, |reached| reached >= Some(wanted)));
+        let status = match tokio::time::timeout_at(deadline, settled).await {
             Ok(Ok(status)) => status,
-            Ok(Err(_)) | Err(_) => now.borrow(),
+            Ok(Err(Stopped)) | Err(_) => self.status(),
         };
         match progress(&status)? {
             reached if reached >= Some(wanted) => Ok(()),
-            _ if matches!(status.phase, Phase::Stopped) => Err(WaitError::Stopped),
+            _ if status.is_stopped() => Err(WaitError::Stopped),
             reached => Err(WaitError::Deadline { wanted, reached }),
         }
     }
@@ -567,7 +565,7 @@ impl<K: Cached> Informer<K> {
     /// objects up. An index can be added at any time. On a filled cache, this call visits every object.
     ///
     /// The function must always return the same keys for the same object. It is called while the cache is locked, so
-    /// it must not use the informer. If it panics, the informer [stops](Phase::Stopped), as it does if an object's
+    /// it must not use the informer. If it panics, the informer [stops](crate::Phase::Stopped), as it does if an object's
     /// `Deserialize` panics; [`InformerBuilder::start`] then starts a new one.
     pub fn index<I, Keys>(&self, keys: impl Fn(&K::Stored) -> Keys + Send + Sync + 'static) -> Index<K, I>
     where

@@ -3,8 +3,9 @@
 //! Short keys are stored inline, longer ones share an allocation. A cache holds one key per object and a lookup
 //! compares many of them, so following a pointer for each would be slow.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, ops::Bound};
 
+use imbl::OrdMap;
 use smol_str::SmolStr;
 
 /// Separates namespace and name. It sorts before every character that either may contain, so ordering by the text is
@@ -65,6 +66,15 @@ pub(crate) fn with_text<T>(namespace: Option<&str>, name: &str, give: impl FnOnc
         }
     }
     give(&format!("{namespace}{DIVIDER}{name}"))
+}
+
+/// Iterates over the entries of a namespace, ordered by name. `None` stands for all namespaces.
+pub(crate) fn of_namespace<'a, V>(
+    map: &'a OrdMap<ObjectKey, V>,
+    namespace: Option<&'a str>,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a V)> {
+    with_text(namespace, "", |start| map.range::<_, str>((Bound::Included(start), Bound::Unbounded)))
+        .take_while(move |(key, _)| namespace.is_none() || key.namespace() == namespace)
 }
 
 impl Borrow<str> for ObjectKey {

@@ -5,7 +5,11 @@ use std::{any::Any, hash::Hash, ops::Bound, sync::Arc};
 use imbl::OrdMap;
 
 use crate::{
-    Cached, Index, ObjectKey, ResourceVersion, entry::Entry, index::Keys, key::with_text, scope::Scopes,
+    Cached, Index, ObjectKey, ResourceVersion,
+    entry::Entry,
+    index::Keys,
+    key::{of_namespace, with_text},
+    scope::Scopes,
 };
 
 /// All cached objects at one moment, ordered by namespace and name.
@@ -16,16 +20,12 @@ pub struct Snapshot<K: Cached> {
     pub(crate) objects: OrdMap<ObjectKey, Entry<K>>,
     /// The state of each index, by number.
     pub(crate) indexes: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
-    pub(crate) scopes: Arc<Scopes>,
+    pub(crate) scopes: Scopes,
 }
 
 impl<K: Cached> Clone for Snapshot<K> {
     fn clone(&self) -> Self {
-        Self {
-            objects: self.objects.clone(),
-            indexes: self.indexes.clone(),
-            scopes: Arc::clone(&self.scopes),
-        }
+        Self { objects: self.objects.clone(), indexes: self.indexes.clone(), scopes: self.scopes.clone() }
     }
 }
 
@@ -49,11 +49,7 @@ impl<K: Cached> Snapshot<K> {
 
     /// Iterates over the objects of one namespace, ordered by name. Finding the first is O(log n).
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Stored> {
-        with_text(Some(namespace), "", |start| {
-            self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded))
-        })
-        .take_while(move |(key, _)| key.namespace() == Some(namespace))
-        .map(|(_, entry)| &entry.object)
+        of_namespace(&self.objects, Some(namespace)).map(|(_, entry)| &entry.object)
     }
 
     /// Iterates over the objects that have `key` in the index, ordered by namespace and name. O(log n) per object.

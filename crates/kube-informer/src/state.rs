@@ -10,22 +10,22 @@ use std::{
 };
 
 use imbl::OrdMap;
-use tokio::sync::watch;
 
 use crate::{
-    Cached, Index, NamespaceStatus, ResourceVersion, Snapshot, Status,
+    Cached, Index, NamespaceStatus, ResourceVersion, Snapshot, Status, StatusWatch,
     delta::Batch,
     index::{self, Indexed, KeysOf, Maintained},
     mailbox::Mailbox,
     metrics::Counters,
     scope::Scope,
+    status::{Draft, Publisher},
     store::Store,
 };
 
 pub(crate) struct State<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
     store: Mutex<Store<K>>,
-    status: watch::Sender<Status>,
+    status: Publisher,
     counters: Counters,
 }
 
@@ -37,17 +37,19 @@ struct Subscribers<K: Cached> {
 impl<K: Cached> State<K> {
     /// Returns the state of an informer of these scopes.
     pub(crate) fn new<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
-        let (mut store, mut status) = (Store::new(), Status::new());
-        status.summarize();
+        let (mut store, status) = (Store::new(), Publisher::new());
         for Scope { namespace, .. } in scopes {
             store.add_scope(namespace.as_ref());
-            status.set(namespace.as_deref(), NamespaceStatus::new());
+            status.lock().write(|draft| {
+                draft.set(namespace.as_ref(), NamespaceStatus::new());
+                true
+            });
         }
         store.make_visible();
         Self {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
             store: Mutex::new(store),
-            status: watch::Sender::new(status),
+            status,
             counters: Counters::default(),
         }
     }
@@ -70,8 +72,12 @@ impl<K: Cached> State<K> {
         self.change(Store::snapshot)
     }
 
-    pub(crate) fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+    pub(crate) fn status(&self) -> Arc<Status> {
+        self.status.current()
+    }
+
+    pub(crate) fn watch_status(&self) -> StatusWatch {
+        self.status.watch()
     }
 
     pub(crate) fn subscribe(&self) -> Arc<Mailbox<K>> {
@@ -112,18 +118,18 @@ impl<K: Cached> State<K> {
     /// Adds a scope.
     pub(crate) fn add_scope(&self, scope: &Scope) {
         self.change(|store| store.add_scope(scope.namespace.as_ref()));
-        self.status.send_modify(|status| status.set(scope.namespace.as_deref(), NamespaceStatus::new()));
+        self.report_status(scope, &NamespaceStatus::new(), true);
     }
 
     /// Removes a scope. When this returns, its objects are gone.
     pub(crate) fn remove_scope(&self, scope: &Scope) {
         // First, so that no change on behalf of the scope happens meanwhile or later.
         scope.removed.cancel();
-        self.change_and_publish(|store| store.remove_scope(scope.namespace.as_deref()));
+        self.change_and_publish(|store| store.remove_scope(scope.namespace.as_ref()));
         let Some(namespace) = &scope.namespace else { return };
-        self.status.send_modify(|status| {
-            status.remove(namespace);
-            self.update_quarantined(status);
+        self.write_status(|draft| {
+            draft.remove(namespace);
+            true
         });
     }
 
@@ -132,7 +138,7 @@ impl<K: Cached> State<K> {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
                 store.join(staged);
-                store.scope_complete(scope.namespace.as_deref(), version);
+                store.scope_complete(scope.namespace.as_ref(), version);
             }
         });
     }
@@ -141,7 +147,7 @@ impl<K: Cached> State<K> {
     pub(crate) fn scope_failed(&self, scope: &Scope) {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
-                store.scope_failed(scope.namespace.as_deref());
+                store.scope_failed(scope.namespace.as_ref());
             }
         });
     }
@@ -150,7 +156,7 @@ impl<K: Cached> State<K> {
     pub(crate) fn publish(&self, scope: &Scope, version: ResourceVersion) -> Option<Batch<K>> {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
-                store.scope_complete(scope.namespace.as_deref(), version);
+                store.scope_complete(scope.namespace.as_ref(), version);
             }
         })
     }
@@ -175,22 +181,22 @@ impl<K: Cached> State<K> {
     /// Updates the status of a scope. Wakes those who wait for a change if `wake` is set, or if the quarantined
     /// objects changed.
     pub(crate) fn report_status(&self, scope: &Scope, reported: &NamespaceStatus, wake: bool) {
-        self.status.send_if_modified(|status| {
+        self.write_status(|draft| {
             if !scope.is_removed() {
-                status.set(scope.namespace.as_deref(), reported.clone());
+                draft.set(scope.namespace.as_ref(), reported.clone());
             }
-            self.update_quarantined(status) || wake
+            wake
         });
     }
 
-    /// Called while the status is locked, so that the newest state is written last.
-    fn update_quarantined(&self, status: &mut Status) -> bool {
+    /// Changes the status, and updates the quarantined objects in it.
+    fn write_status(&self, change: impl FnOnce(&mut Draft<'_>) -> bool) {
+        let mut writer = self.status.lock();
         let quarantined = self.change(Store::take_quarantined);
-        let changed = quarantined.is_some();
-        if let Some(quarantined) = quarantined {
-            status.quarantined = Arc::new(quarantined);
-        }
-        changed
+        writer.write(|draft| {
+            let changed = quarantined.map(|quarantined| draft.set_quarantined(quarantined));
+            change(draft) || changed.is_some()
+        });
     }
 
     /// Closes the subscriptions, which end once they are read, and marks the informer as stopped.
@@ -198,7 +204,10 @@ impl<K: Cached> State<K> {
         let mut subscribers = self.subscribers();
         subscribers.closed = true;
         subscribers.for_each(Mailbox::close);
-        self.status.send_modify(Status::stop);
+        self.write_status(|draft| {
+            draft.stop();
+            true
+        });
     }
 
     fn subscribers(&self) -> MutexGuard<'_, Subscribers<K>> {
@@ -229,9 +238,9 @@ impl<K: Cached> crate::metrics::Measured for State<K> {
         // Walked without the lock, so that the writer can go on.
         let objects = self.change(|store| store.objects().clone());
         let object_bytes = objects.values().map(|entry| K::bytes(&entry.object)).sum();
-        let status = self.status.borrow();
+        let status = self.status();
         crate::metrics::Gauges {
-            informers: usize::from(!matches!(status.phase, crate::Phase::Stopped)),
+            informers: usize::from(!status.is_stopped()),
             ready: usize::from(status.is_ready()),
             objects: objects.len(),
             object_bytes,
@@ -254,5 +263,88 @@ impl<K: Cached> Subscribers<K> {
             }
             read
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::{ObjectKey, store::Undecoded};
+
+    const EVENTS: u32 = 300;
+
+    fn version(number: u32) -> ResourceVersion {
+        number.to_string().parse().unwrap()
+    }
+
+    /// The least time of a few tries, because others use the machine, too.
+    fn least(mut run: impl FnMut() -> Duration) -> Duration {
+        (0..5).map(|_| run()).min().unwrap_or_default()
+    }
+
+    /// How long it takes to report progress of one namespace of a set, while readers hold status and snapshot.
+    fn events_with_namespaces(count: u32) -> Duration {
+        let scopes: Vec<Scope> =
+            (0..count).map(|number| Scope::new(Some(&format!("namespace-{number}")))).collect();
+        let state = State::<ConfigMap>::new(&scopes);
+        for scope in &scopes {
+            state.join(scope, Store::new(), version(1));
+        }
+        let mut reported = NamespaceStatus { synced: true, ..NamespaceStatus::new() };
+        least(|| {
+            let began = Instant::now();
+            for event in 0..EVENTS {
+                let _held = (state.status(), state.snapshot());
+                let scope = &scopes[(event % count) as usize];
+                reported.resource_version = Some(version(2 + event));
+                state.publish(scope, version(2 + event));
+                state.report_status(scope, &reported, true);
+                assert!(state.status().not_synced_because().is_none());
+            }
+            began.elapsed()
+        })
+    }
+
+    /// How long it takes to report events of objects of which one fails to decode and another one decodes again.
+    fn events_with_quarantined(count: u32) -> Duration {
+        let scope = Scope::new(None);
+        let state = State::<ConfigMap>::new([&scope]);
+        let item = |number: u32, at| Undecoded {
+            key: ObjectKey::new("default", &number.to_string()),
+            uid: None,
+            version: version(at),
+            error: "missing field".to_owned(),
+        };
+        let mut staged = Store::new();
+        (0..count).for_each(|number| staged.quarantine(1, item(number, 1)));
+        state.join(&scope, staged, version(1));
+        least(|| {
+            let began = Instant::now();
+            for event in 0..EVENTS {
+                let _held = state.status();
+                state.change(|store| store.quarantine(1, item(count + event, 2)));
+                state.report_status(&scope, &NamespaceStatus::new(), false);
+                let key = item(count + event, 3).key;
+                state.change(|store| {
+                    store.delete_at(&key, version(3), None, crate::DeletionReason::Deleted);
+                });
+                state.report_status(&scope, &NamespaceStatus::new(), false);
+            }
+            assert_eq!(state.status().quarantined.len(), count as usize);
+            began.elapsed()
+        })
+    }
+
+    /// With a hundred times as many, linear costs would be a hundred times as high.
+    #[test]
+    fn the_cost_of_an_event_hardly_grows_with_namespaces_or_quarantined_objects() {
+        for cost in [events_with_namespaces, events_with_quarantined] {
+            let (few, many) = (cost(100), cost(10_000));
+            assert!(many < few * 20, "{few:?} with 100, {many:?} with 10,000");
+        }
     }
 }

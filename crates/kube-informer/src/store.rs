@@ -7,17 +7,18 @@
 //! The first list of a [scope](crate::scope) is staged in a store of its own, which nobody reads, and
 //! [joins](Store::join) the main store when it is complete. A partial first list is therefore never visible.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::{
-    Cached, DeletionReason, ObjectKey, Quarantined, ResourceVersion, Snapshot,
+    Cached, DeletionReason, ObjectKey, ResourceVersion, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
     entry::Entry,
     index::Maintain,
-    key::with_text,
+    key::of_namespace,
     objects::Objects,
+    quarantine::{Quarantined, QuarantinedObjects},
     scope::Scopes,
 };
 
@@ -62,12 +63,12 @@ pub(crate) type ListNumber = u32;
 pub(crate) struct Store<K: Cached> {
     objects: Objects<Entry<K>>,
     indexes: Vec<(u64, Box<dyn Maintain<K>>)>,
-    /// With the number of the last list that contained it.
-    quarantined: BTreeMap<ObjectKey, (ListNumber, Quarantined)>,
+    /// Shared with the status.
+    quarantined: QuarantinedObjects,
     quarantine_changed: bool,
     pending: Pending<K>,
     /// What the store contains, and up to which version. Shared with snapshots.
-    scopes: Arc<Scopes>,
+    scopes: Scopes,
     /// Whether the store may be read. Before that nothing counts as a change, and there is no snapshot.
     visible: bool,
 }
@@ -77,10 +78,10 @@ impl<K: Cached> Store<K> {
         Self {
             objects: Objects::new(),
             indexes: Vec::new(),
-            quarantined: BTreeMap::new(),
+            quarantined: QuarantinedObjects::default(),
             quarantine_changed: false,
             pending: Pending::new(),
-            scopes: Arc::default(),
+            scopes: Scopes::default(),
             visible: false,
         }
     }
@@ -93,7 +94,7 @@ impl<K: Cached> Store<K> {
         Some(Snapshot {
             objects: self.objects.tree().clone(),
             indexes: self.indexes.iter().map(|(number, index)| (*number, index.state())).collect(),
-            scopes: Arc::clone(&self.scopes),
+            scopes: self.scopes.clone(),
         })
     }
 
@@ -120,31 +121,28 @@ impl<K: Cached> Store<K> {
     }
 
     pub(crate) fn add_scope(&mut self, namespace: Option<&Arc<str>>) {
-        Arc::make_mut(&mut self.scopes).add(namespace);
+        self.scopes.add(namespace);
     }
 
     /// Removes a scope with everything in it.
-    pub(crate) fn remove_scope(&mut self, namespace: Option<&str>) {
-        Arc::make_mut(&mut self.scopes).remove(namespace);
-        self.clear(namespace, DeletionReason::NamespaceRemoved);
+    pub(crate) fn remove_scope(&mut self, namespace: Option<&Arc<str>>) {
+        self.scopes.remove(namespace);
+        self.clear(namespace.map(|namespace| &**namespace), DeletionReason::NamespaceRemoved);
     }
 
     /// Records that a scope cannot be listed so far.
-    pub(crate) fn scope_failed(&mut self, namespace: Option<&str>) {
-        Arc::make_mut(&mut self.scopes).failed(namespace);
+    pub(crate) fn scope_failed(&mut self, namespace: Option<&Arc<str>>) {
+        self.scopes.failed(namespace);
     }
 
     /// Records that the store holds the whole scope up to this version.
-    pub(crate) fn scope_complete(&mut self, namespace: Option<&str>, version: ResourceVersion) {
-        if self.scopes.version_of(namespace) != Some(version) {
-            Arc::make_mut(&mut self.scopes).complete(namespace, version);
-        }
+    pub(crate) fn scope_complete(&mut self, namespace: Option<&Arc<str>>, version: ResourceVersion) {
+        self.scopes.complete(namespace, version);
     }
 
     /// Adds a complete first list of a scope, all at once.
     pub(crate) fn join(&mut self, mut staged: Self) {
-        self.quarantine_changed |= !staged.quarantined.is_empty();
-        self.quarantined.extend(staged.quarantined);
+        self.quarantine_changed |= self.quarantined.join(staged.quarantined);
         if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.visible {
             self.objects = staged.objects;
             return;
@@ -163,9 +161,8 @@ impl<K: Cached> Store<K> {
     }
 
     /// Returns the quarantined objects if they changed since the last call.
-    pub(crate) fn take_quarantined(&mut self) -> Option<BTreeMap<ObjectKey, Quarantined>> {
-        let held = || self.quarantined.iter().map(|(key, (_, held))| (key.clone(), held.clone())).collect();
-        std::mem::take(&mut self.quarantine_changed).then(held)
+    pub(crate) fn take_quarantined(&mut self) -> Option<QuarantinedObjects> {
+        std::mem::take(&mut self.quarantine_changed).then(|| self.quarantined.clone())
     }
 
     /// Adds an object of the current list.
@@ -210,9 +207,7 @@ impl<K: Cached> Store<K> {
 
     /// Drops the quarantined objects that a complete list did not contain.
     pub(crate) fn sweep_quarantined(&mut self, namespace: Option<&str>, list: ListNumber) {
-        let before = self.quarantined.len();
-        self.quarantined.retain(|key, (shown, _)| *shown == list || !is_in(key, namespace));
-        self.quarantine_changed |= self.quarantined.len() != before;
+        self.quarantine_changed |= self.quarantined.remove_all(namespace, Some(list));
     }
 
     /// Adds or replaces an object.
@@ -248,8 +243,7 @@ impl<K: Cached> Store<K> {
             self.delete(&item.key, DeletionReason::Deleted);
         }
         let quarantined = Quarantined { resource_version: item.version, error: item.error };
-        self.quarantine_changed = true;
-        self.quarantined.insert(item.key, (list, quarantined));
+        self.quarantine_changed |= self.quarantined.insert(list, item.key, quarantined);
     }
 
     /// Applies a `DELETED` event. A repeated event about an earlier state is ignored.
@@ -273,9 +267,7 @@ impl<K: Cached> Store<K> {
 
     /// Removes every object of a scope for this reason. Returns how many there were.
     pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: DeletionReason) -> usize {
-        let before = self.quarantined.len();
-        self.quarantined.retain(|key, _| !is_in(key, namespace));
-        self.quarantine_changed |= self.quarantined.len() != before;
+        self.quarantine_changed |= self.quarantined.remove_all(namespace, None);
         let gone: Vec<ObjectKey> = self.objects_of(namespace).map(|(key, _)| key.clone()).collect();
         for key in &gone {
             self.delete(key, reason);
@@ -288,9 +280,7 @@ impl<K: Cached> Store<K> {
         &'a mut self,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a ObjectKey, &'a Entry<K>)> {
-        let objects = self.objects.tree();
-        with_text(namespace, "", |start| objects.range::<_, str>((Bound::Included(start), Bound::Unbounded)))
-            .take_while(move |(key, _)| is_in(key, namespace))
+        of_namespace(self.objects.tree(), namespace)
     }
 
     /// Checks that a list that may be old does not show this object in an older state than the known one.
@@ -307,7 +297,7 @@ impl<K: Cached> Store<K> {
     /// Returns the version of the last known state of an object. A quarantined state is newer than a cached one even
     /// if its version is lower, as after a restore of etcd.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
-        let quarantined = self.quarantined.get(key).map(|(_, held)| held.resource_version);
+        let quarantined = self.quarantined.get(key).map(|held| held.resource_version);
         quarantined.or_else(|| self.objects.get(key).map(|cached| cached.version))
     }
 
@@ -320,7 +310,7 @@ impl<K: Cached> Store<K> {
     }
 
     fn unquarantine(&mut self, key: &ObjectKey) {
-        self.quarantine_changed |= self.quarantined.remove(key).is_some();
+        self.quarantine_changed |= self.quarantined.remove(key);
     }
 
     fn reindex(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>) {
@@ -334,9 +324,4 @@ impl<K: Cached> Store<K> {
             self.pending.add(Delta { key, difference });
         }
     }
-}
-
-/// Whether an object is in the namespace. `None` stands for all namespaces.
-fn is_in(key: &ObjectKey, namespace: Option<&str>) -> bool {
-    namespace.is_none() || key.namespace() == namespace
 }

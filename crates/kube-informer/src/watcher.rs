@@ -2,14 +2,7 @@
 //!
 //! Invariant: the events are those of one subscription, in its order; an error never ends the stream.
 
-use std::{
-    any::Any,
-    collections::{BTreeMap, VecDeque},
-    error::Error as StdError,
-    fmt::Debug,
-    sync::Arc,
-    time::Duration,
-};
+use std::{any::Any, collections::VecDeque, error::Error as StdError, fmt::Debug, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use kube::{
@@ -19,12 +12,12 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
-    Change, Compact, Error, InformerBuilder, Informers, Object, ObjectKey, Phase, Quarantined,
-    ResourceVersion, Status, Subscription,
+    Change, Compact, Error, InformerBuilder, Informers, Object, ObjectKey, Phase, QuarantinedObjects,
+    ResourceVersion, Status, StatusWatch, Subscription,
     protocol::{ListSemantic, Settings, Target},
     skip::Skip,
 };
@@ -87,12 +80,12 @@ where
 
 struct Watcher<K: Object> {
     subscription: Subscription<Compact<K>>,
-    status: watch::Receiver<Status>,
+    status: StatusWatch,
     /// Items to yield before anything else is awaited.
     ready: VecDeque<Result<Event<K>>>,
     /// When the attempt after the last reported failure starts, which identifies that failure.
     reported: Option<Instant>,
-    quarantined: Arc<BTreeMap<ObjectKey, Quarantined>>,
+    quarantined: QuarantinedObjects,
 }
 
 /// An object that failed to decode. The decoder's error is the source, because it can contain a value.
@@ -109,10 +102,10 @@ impl<K: Object> Watcher<K> {
         let informer = builder::<K>(api, config).start();
         Self {
             subscription: informer.subscribe(),
-            status: informer.status(),
+            status: informer.watch_status(),
             ready: VecDeque::from([Ok(Event::Init)]),
             reported: None,
-            quarantined: Arc::default(),
+            quarantined: QuarantinedObjects::default(),
         }
     }
 
@@ -125,7 +118,7 @@ impl<K: Object> Watcher<K> {
                 // What was received before a fault is yielded before it.
                 biased;
                 event = self.subscription.next() => self.event(event?),
-                Ok(()) = self.status.changed() => self.failures(),
+                Ok(status) = self.status.changed() => self.failures(&status),
             }
         }
     }
@@ -145,16 +138,15 @@ impl<K: Object> Watcher<K> {
     }
 
     /// Queues the failures since the last call.
-    fn failures(&mut self) {
-        let status = self.status.borrow_and_update();
+    fn failures(&mut self, status: &Status) {
         if let Phase::Retrying { error, next, .. } = &status.phase
             && self.reported != Some(*next)
         {
             self.reported = Some(*next);
             self.ready.push_back(Err(as_watcher_error(error, status.synced)));
         }
-        let before = std::mem::replace(&mut self.quarantined, Arc::clone(&status.quarantined));
-        for (key, held) in self.quarantined.iter().filter(|(key, held)| before.get(*key) != Some(*held)) {
+        let before = std::mem::replace(&mut self.quarantined, status.quarantined.clone());
+        for (key, held) in self.quarantined.since(&before) {
             let resource_version = held.resource_version;
             let undecoded =
                 Undecoded { key: key.clone(), resource_version, source: held.error.clone().into() };

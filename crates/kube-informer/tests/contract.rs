@@ -87,8 +87,8 @@ async fn a_cancelled_token_ends_everything_within_a_second() {
     let cancelled = Instant::now();
     token.cancel();
     assert_eq!(next(&mut events).await, "end");
-    assert!(matches!(blogs.status().borrow().phase, Phase::Stopped));
-    assert!(!blogs.status().borrow().is_ready());
+    assert!(matches!(blogs.status().phase, Phase::Stopped));
+    assert!(!blogs.status().is_ready());
     eventually(|| server.open_answers() == 0).await;
     assert!(cancelled.elapsed() < Duration::from_secs(1));
     let soon = Instant::now() + Duration::from_secs(60);
@@ -124,7 +124,7 @@ async fn it_ends_within_a_second_whatever_it_waits_for() {
         drop(dropped);
         token.cancel();
         while events.next().await.is_some() {}
-        assert!(matches!(cancelled.status().borrow().phase, Phase::Stopped));
+        assert!(matches!(cancelled.status().phase, Phase::Stopped));
         eventually(|| server.open_answers() == 0).await;
         assert!(ends.elapsed() < Duration::from_secs(1), "{:?}", ends.elapsed());
         let calls = server.calls().len();
@@ -163,8 +163,8 @@ async fn every_failure_reaches_every_waiter_at_once_and_so_does_the_recovery() {
             2 => assert!(one.is_unknown_type()),
             _ => assert!(matches!(one, Error::Malformed { .. }), "{one:?}"),
         }
-        let mut status = waiters[0].status();
-        assert!(matches!(status.borrow().phase, Phase::Retrying { .. }));
+        let mut status = waiters[0].watch_status();
+        assert!(matches!(status.current().phase, Phase::Retrying { .. }));
         heals.store(true, Ordering::SeqCst);
         let healed = status.wait_for(|status| matches!(status.phase, Phase::Watching)).await.unwrap();
         assert!(healed.is_ready() && healed.error().is_none());
@@ -239,7 +239,7 @@ async fn a_server_that_was_away_is_found_within_seconds() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     away.store(false, Ordering::SeqCst);
     let back = Instant::now();
-    blogs.status().wait_for(Status::is_ready).await.unwrap();
+    blogs.watch_status().wait_for(Status::is_ready).await.unwrap();
     assert!(back.elapsed() <= Duration::from_secs(5), "{:?}", back.elapsed());
 }
 
@@ -280,8 +280,8 @@ async fn a_cache_may_be_allowed_to_never_become_stale() {
     let blogs = Informers::new(server.client()).typed::<Blog>().stale_after(Duration::MAX).start();
     blogs.synced().await.unwrap();
     tokio::time::sleep(Duration::from_secs(230)).await;
-    assert!(blogs.status().borrow().is_ready());
-    assert_eq!(blogs.status().borrow().last_contact_age().map(|age| age.as_secs()), Some(230));
+    assert!(blogs.status().is_ready());
+    assert_eq!(blogs.status().last_contact_age().map(|age| age.as_secs()), Some(230));
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +321,7 @@ async fn a_type_that_goes_empties_the_cache_once_discovery_confirms_it_and_can_c
     served.store(false, Ordering::SeqCst);
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let mut events = blogs.subscribe();
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     assert_eq!(read(&mut events, 3).await, ["*a/4", "*b/5", "synced 2 at 5"]);
 
     // Doubted: everything is still there, and known to be stale.
@@ -332,7 +332,7 @@ async fn a_type_that_goes_empties_the_cache_once_discovery_confirms_it_and_can_c
     assert_eq!(read(&mut events, 2).await, ["-a/4 TypeGone", "-b/5 TypeGone"]);
     assert!(blogs.snapshot().unwrap().is_empty());
     assert!(
-        !status.borrow().is_ready(),
+        !status.current().is_ready(),
         "who prunes what an empty cache does not have must not take this one"
     );
     assert_eq!(server.calls().iter().filter(|call| call.is_discovery()).count(), 3);
@@ -353,7 +353,7 @@ async fn a_type_that_is_not_served_yet_is_waited_for() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     assert!(blogs.synced().await.unwrap_err().is_unknown_type());
-    blogs.status().wait_for(Status::is_ready).await.unwrap();
+    blogs.watch_status().wait_for(Status::is_ready).await.unwrap();
     let calls = server.calls();
     assert!(calls.windows(2).all(|pair| pair[1].at - pair[0].at <= Duration::from_secs(3)));
 }
@@ -648,7 +648,7 @@ async fn a_compact_cache_reports_the_same_and_keeps_unchanged_objects() {
     let (first, now) = (first.unwrap(), blogs.snapshot().unwrap());
     let same = |name| Compact::ptr_eq(first.get("default", name).unwrap(), now.get("default", name).unwrap());
     assert!(same("a") && !same("b"));
-    let quarantined = Arc::clone(&blogs.status().borrow().quarantined);
+    let quarantined = blogs.status().quarantined.clone();
     assert_eq!(quarantined.keys().map(ObjectKey::name).collect::<Vec<_>>(), ["bad"]);
 }
 
@@ -669,7 +669,7 @@ async fn what_is_skipped_is_not_cached_and_is_named_when_the_type_needs_it() {
     let needed = informers.typed::<Blog>().skip(["spec"]).unwrap().start();
     needed.synced().await.unwrap();
     assert!(needed.snapshot().unwrap().is_empty());
-    let quarantined = Arc::clone(&needed.status().borrow().quarantined);
+    let quarantined = needed.status().quarantined.clone();
     assert!(quarantined[&ObjectKey::new("default", "a")].error.contains("missing field `spec`"));
 
     let error = informers.typed::<Blog>().skip(["metadata.uid"]).err().unwrap();
@@ -692,9 +692,9 @@ async fn a_panic_of_an_index_function_ends_the_informer_and_a_new_one_can_be_sta
         [blog.name_any()]
     });
     send.send(event("ADDED", &blog("bad", 7))).unwrap();
-    blogs.status().wait_for(|status| matches!(status.phase, Phase::Stopped)).await.unwrap();
+    blogs.watch_status().wait_for(|status| matches!(status.phase, Phase::Stopped)).await.unwrap();
     assert!(matches!(blogs.synced().await, Err(Error::Stopped)));
-    assert!(!blogs.status().borrow().is_ready());
+    assert!(!blogs.status().is_ready());
 
     // The same type, scope and options, while the first handle still exists.
     let again = informers.typed::<Blog>().start();

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kube_informer::{Error, Informers, Phase, Status};
+use kube_informer::{Error, Informers, Phase, Status, StatusWatch};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -51,13 +51,13 @@ async fn readiness_is_revoked_when_answers_bring_nothing() {
         });
         let blogs = Informers::new(server.client()).typed::<Blog>().start();
         blogs.synced().await.unwrap();
-        let (mut status, synced) = (blogs.status(), Instant::now());
+        let (mut status, synced) = (blogs.watch_status(), Instant::now());
         let revoked = status.wait_for(|status| !status.is_ready());
         tokio::time::timeout(HOUR, revoked).await.unwrap_or_else(|_| panic!("{at}: still ready")).unwrap();
         assert_eq!(synced.elapsed().as_secs(), 180, "{at}");
         let failing = status.wait_for(|status| matches!(status.phase, Phase::Watching));
         assert!(tokio::time::timeout(HOUR, failing).await.is_err(), "{at}: nothing was being watched");
-        assert!(blogs.status().borrow().last_contact_age().unwrap() >= HOUR, "{at}");
+        assert!(blogs.status().last_contact_age().unwrap() >= HOUR, "{at}");
     }
 }
 
@@ -71,7 +71,7 @@ async fn an_idle_watch_counts_as_working_once_it_has_lasted() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| status.error().is_some()).await.unwrap();
     status.wait_for(|status| matches!(status.phase, Phase::Watching)).await.unwrap();
     let since = server.calls()[2].at.elapsed();
@@ -156,7 +156,7 @@ async fn watch_lists_that_fail_in_any_way_give_way_to_a_list() {
         let watch_lists = |calls: &[Call]| calls.iter().filter(|call| call.is_watch_list()).count();
         assert_eq!(watch_lists(&server.calls()), 2, "{at}");
         let other = informers.typed::<Blog>().namespace("default").start();
-        other.status().wait_for(Status::is_ready).await.unwrap();
+        other.watch_status().wait_for(Status::is_ready).await.unwrap();
         assert_eq!(watch_lists(&server.calls()), 2, "{at}: the others ask, too");
         tokio::time::sleep(Duration::from_secs(301)).await;
         drop(informers.typed::<Blog>().label_selector("a=b").start().synced().await);
@@ -204,7 +204,7 @@ async fn a_watch_that_is_forbidden_leads_to_no_list() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
     tokio::time::sleep(HOUR).await;
-    assert!(blogs.status().borrow().error().is_some_and(Error::is_forbidden));
+    assert!(blogs.status().error().is_some_and(Error::is_forbidden));
 }
 
 /// Contract 12: two servers behind one name, each with versions of its own.
@@ -323,7 +323,7 @@ async fn a_type_that_cannot_be_watched_is_reported_as_that() {
             }
             let blogs = informers.typed::<Blog>().start();
             let unwatchable = |status: &Status| matches!(status.error(), Some(Error::NotWatchable { .. }));
-            blogs.status().wait_for(unwatchable).await.unwrap();
+            blogs.watch_status().wait_for(unwatchable).await.unwrap();
             let error = blogs.synced().await.unwrap_err();
             assert!(matches!(error, Error::NotWatchable { .. }), "{error}");
             tokio::time::sleep(HOUR).await;
@@ -362,7 +362,7 @@ async fn a_missing_type_in_a_namespace_is_a_404_whatever_discovery_says() {
         });
         let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
         assert!(blogs.synced().await.unwrap_err().is_unknown_type());
-        blogs.status().wait_for(Status::is_ready).await.unwrap();
+        blogs.watch_status().wait_for(Status::is_ready).await.unwrap();
         assert!(server.calls().last().unwrap().at.elapsed() < Duration::from_secs(1));
     }
 }
@@ -447,7 +447,7 @@ async fn without_discovery_the_list_decides_whether_the_type_is_served() {
         let blogs = Informers::new(server.client()).typed::<Blog>().start();
         let mut events = blogs.subscribe();
         assert_eq!(read(&mut events, 3).await, ["*a/5", "synced 1 at 5", "~a/5-9"]);
-        blogs.status().wait_for(Status::is_ready).await.unwrap();
+        blogs.watch_status().wait_for(Status::is_ready).await.unwrap();
         assert_eq!(server.calls().iter().filter(|call| call.is_discovery()).count(), 1);
     }
 }
@@ -462,8 +462,8 @@ async fn an_error_without_its_body_is_still_an_error() {
         _ => Reply::watch_list(6, &[blog("a", 6)], Then::Stay),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
-    let mut status = blogs.status();
-    let failed = async |status: &mut tokio::sync::watch::Receiver<Status>, code| {
+    let mut status = blogs.watch_status();
+    let failed = async |status: &mut StatusWatch, code| {
         status
             .wait_for(|status| status.error().is_some_and(|error| error.code() == Some(code)))
             .await
@@ -524,7 +524,7 @@ async fn a_response_that_is_not_a_list_does_not_empty_the_cache() {
         });
         let blogs = Informers::new(server.client()).typed::<Blog>().start();
         blogs.synced().await.unwrap();
-        let mut status = blogs.status();
+        let mut status = blogs.watch_status();
         let malformed = |status: &Status| matches!(status.error(), Some(Error::Malformed { .. }));
         status.wait_for(malformed).await.unwrap();
         assert_eq!(blogs.snapshot().unwrap().len(), 1);
@@ -543,7 +543,7 @@ async fn a_long_list_leaves_turns_to_others_and_can_be_cancelled_in_the_middle()
     let turns =
         async |cancel_after: usize, until: &kube_informer::Informer<Blog>, token: &CancellationToken| {
             let mut turns = 0;
-            while until.snapshot().is_err() && !matches!(until.status().borrow().phase, Phase::Stopped) {
+            while until.snapshot().is_err() && !matches!(until.status().phase, Phase::Stopped) {
                 turns += 1;
                 if turns == cancel_after {
                     token.cancel();

@@ -29,7 +29,7 @@ async fn expired_at_open_lists_again() {
     let calls = server.called(3).await;
     assert!(calls[1].uri.contains("resourceVersion=5"), "{}", calls[1].uri);
     assert!(calls[2].is_watch_list() && !calls[2].uri.contains("resourceVersion="), "{}", calls[2].uri);
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| status.resource_version == "9".parse().ok()).await.unwrap();
 }
 
@@ -158,7 +158,7 @@ async fn an_event_that_does_not_decode_is_quarantined_and_not_lost() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     assert_eq!(blogs.synced().await.unwrap().count, 2);
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     let mut quarantined = async |version: &str| {
         let version = version.parse().ok();
         let status = status.wait_for(|status| status.resource_version == version).await.unwrap();
@@ -171,7 +171,7 @@ async fn an_event_that_does_not_decode_is_quarantined_and_not_lost() {
     assert_eq!(quarantined("6").await, ["a/6", "c/3"]);
     let kept = blogs.snapshot().unwrap();
     assert_eq!(kept.get("default", "a").unwrap().spec.url, "https://a/4", "the last good state stays");
-    let why = blogs.status().borrow().quarantined.values().next().unwrap().error.clone();
+    let why = blogs.status().quarantined.iter().next().unwrap().1.error.clone();
     assert!(why.contains("invalid type"), "{why}");
 
     send.send(event("MODIFIED", &blog("b", 7))).unwrap();
@@ -297,7 +297,7 @@ async fn bookmarks_show_progress_and_end_a_wait_for_it() {
     let waiting = blogs.wait_for("default", "8", Instant::now() + Duration::from_secs(5));
     send.send(bookmark(9, false)).unwrap();
     waiting.await.unwrap();
-    assert_eq!(blogs.status().borrow().resource_version, "9".parse().ok());
+    assert_eq!(blogs.status().resource_version, "9".parse().ok());
     assert_eq!(blogs.snapshot().unwrap().resource_version(), "9".parse().ok());
 }
 
@@ -318,7 +318,7 @@ async fn a_failed_first_list_is_reported_at_once_and_retried() {
         assert_eq!(error.status().unwrap().message, message);
     }
     assert!(blogs.snapshot().is_err());
-    blogs.status().wait_for(kube_informer::Status::is_ready).await.unwrap();
+    blogs.watch_status().wait_for(kube_informer::Status::is_ready).await.unwrap();
     assert_eq!(blogs.synced().await.unwrap().count, 0);
 }
 
@@ -331,11 +331,11 @@ async fn readiness_is_revoked_when_nothing_is_received_and_restored() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
     let started = Instant::now();
-    let mut status = blogs.status();
-    assert!(status.borrow_and_update().is_ready());
+    let mut status = blogs.watch_status();
+    assert!(status.current().is_ready());
     status.wait_for(|status| status.stale && !status.is_ready()).await.unwrap();
     assert_eq!(started.elapsed().as_secs(), 180);
-    assert!(matches!(status.borrow().phase, Phase::Watching));
+    assert!(matches!(status.current().phase, Phase::Watching));
     send.send(bookmark(6, false)).unwrap();
     status.wait_for(kube_informer::Status::is_ready).await.unwrap();
     // Reads still succeed all the time: whether stale data will do is up to the user.

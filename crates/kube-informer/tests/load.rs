@@ -124,7 +124,7 @@ async fn subscribers_that_join_under_writes_have_no_gap() {
                 let before = blogs.snapshot().ok().and_then(|snapshot| snapshot.resource_version());
                 joined.lock().await.spawn(follow(blogs.subscribe()));
                 seen += 1;
-                let mut status = blogs.status();
+                let mut status = blogs.watch_status();
                 let moved = status.wait_for(|status| status.resource_version > before);
                 // The writer may have finished.
                 if timeout(Duration::from_millis(200), moved).await.is_err() {

@@ -32,7 +32,7 @@ async fn no_content_of_an_object_is_logged() {
         _ => Reply::watch(lines.clone(), Then::Break),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| status.error().is_some()).await.unwrap();
     let text = logged.text();
     assert!(text.contains("quarantined") && text.contains("retrying"), "{text}");
@@ -69,7 +69,7 @@ async fn a_fault_can_be_followed_in_the_log() {
         _ => Reply::watch(vec![], Then::Stay),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| status.stale).await.unwrap();
     drop(blogs);
     let text = logged.text();
@@ -107,7 +107,7 @@ async fn the_end_of_a_type_is_not_logged_as_a_recovery() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().namespace("gone").start();
     let gone = |status: &kube_informer::Status| matches!(status.phase, Phase::TypeGone { .. });
-    blogs.status().wait_for(gone).await.unwrap();
+    blogs.watch_status().wait_for(gone).await.unwrap();
     let text = logged.text();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("/namespaces/gone/blogs")).collect();
     assert!(lines.iter().any(|line| line.contains("cache is stale")), "{lines:?}");

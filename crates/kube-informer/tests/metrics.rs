@@ -53,7 +53,7 @@ async fn a_registry_encodes_counters_and_state() {
     let mut registry = Registry::default();
     informers.register_metrics(&mut registry);
     let blogs = informers.typed::<Blog>().start();
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| status.resource_version == "9".parse().ok()).await.unwrap();
     let asleep = blogs.subscribe();
     let mut bad = blog("bad", 10);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use kube_informer::{Informer, Informers, NamespacesFixed, Phase, Status, WaitError};
+use kube_informer::{Informer, Informers, NamespacesFixed, Phase, Status, Stopped, WaitError};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, bookmark, event, eventually, next, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -127,8 +127,8 @@ async fn a_namespace_that_joins_is_seen_whole_or_not_at_all() {
     blogs.add_namespace("slow").unwrap();
     blogs.add_namespace("slow").unwrap();
     // It is not complete, and the status says so; the others continue.
-    assert!(!blogs.status().borrow().is_ready());
-    assert!(blogs.status().borrow().namespaces["a"].is_ready());
+    assert!(!blogs.status().is_ready());
+    assert!(blogs.status().namespaces["a"].is_ready());
     cluster.server.called(2).await;
     cluster.send("slow", &event("ADDED", &blog("slow", "y", 216)));
     cluster.send("a", &event("ADDED", &blog("a", "y", 400)));
@@ -146,7 +146,7 @@ async fn a_namespace_that_joins_is_seen_whole_or_not_at_all() {
     assert_eq!(next(&mut events).await, "+x/215");
     assert_eq!(events.pending(), 1);
     assert_eq!(next(&mut events).await, "+y/216");
-    assert!(blogs.status().borrow().is_ready());
+    assert!(blogs.status().is_ready());
     assert_eq!(cluster.server.calls().len(), 2);
 }
 
@@ -162,7 +162,7 @@ async fn a_namespace_that_leaves_is_gone_at_once_and_its_watch_ends() {
     bad["spec"]["url"] = json!(1);
     cluster.send("b", &event("ADDED", &bad));
     blogs.wait_for("b", "250", soon()).await.unwrap();
-    assert_eq!(blogs.status().borrow().quarantined.len(), 1);
+    assert_eq!(blogs.status().quarantined.len(), 1);
 
     let waiting = tokio::spawn({
         let blogs = blogs.clone();
@@ -172,7 +172,7 @@ async fn a_namespace_that_leaves_is_gone_at_once_and_its_watch_ends() {
     blogs.remove_namespace("b").unwrap();
     blogs.remove_namespace("b").unwrap();
     assert_eq!(cached(&blogs), ["a/x"]);
-    assert!(blogs.status().borrow().quarantined.is_empty());
+    assert!(blogs.status().quarantined.is_empty());
     assert_eq!(next(&mut events).await, "-x/198 NamespaceRemoved");
     assert!(matches!(waiting.await.unwrap(), Err(WaitError::NotWatched(namespace)) if namespace == "b"));
     let removed = Instant::now();
@@ -198,7 +198,6 @@ async fn a_namespace_that_may_not_be_read_does_not_hold_up_the_others() {
     assert_eq!(blogs.snapshot().unwrap().resource_version_of("secret"), None);
     {
         let status = blogs.status();
-        let status = status.borrow();
         assert!(!status.is_ready() && status.error().is_some_and(kube_informer::Error::is_forbidden));
         assert!(status.namespaces["a"].is_ready() && !status.namespaces["secret"].synced);
         assert!(status.namespaces["secret"].error().is_some_and(kube_informer::Error::is_forbidden));
@@ -208,7 +207,7 @@ async fn a_namespace_that_may_not_be_read_does_not_hold_up_the_others() {
     // Without it, the rest is complete.
     blogs.remove_namespace("secret").unwrap();
     assert_eq!(blogs.synced().await.unwrap().count, 1);
-    assert!(blogs.status().borrow().is_ready());
+    assert!(blogs.status().is_ready());
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +230,7 @@ async fn an_empty_set_is_synced_and_can_grow_and_ends_when_it_is_cancelled() {
     assert_eq!(next(&mut events).await, "end");
     blogs.add_namespace("a").unwrap();
     assert!(matches!(blogs.synced().await, Err(kube_informer::Error::Stopped)));
-    assert!(matches!(blogs.status().borrow().phase, Phase::Stopped));
+    assert!(matches!(blogs.status().phase, Phase::Stopped));
     assert_eq!(cluster.server.calls().len(), 1);
 }
 
@@ -245,8 +244,45 @@ async fn only_a_set_can_change_and_each_start_has_its_own() {
     }
     let one = informers.typed::<Blog>().namespaces(["a"]).start();
     let two = informers.typed::<Blog>().namespaces(["a"]).start();
-    one.status().wait_for(Status::is_ready).await.unwrap();
-    two.status().wait_for(Status::is_ready).await.unwrap();
+    one.watch_status().wait_for(Status::is_ready).await.unwrap();
+    two.watch_status().wait_for(Status::is_ready).await.unwrap();
     one.clone().remove_namespace("a").unwrap();
     assert_eq!((cached(&one).len(), cached(&two).len()), (0, 1));
+}
+
+/// Nothing that a reader of the status holds is a lock.
+#[tokio::test(start_paused = true)]
+async fn the_informer_can_be_used_while_its_status_is_read() {
+    let cluster = Cluster::new();
+    let blogs = cluster.set(["a", "b"]);
+    blogs.synced().await.unwrap();
+    let mut watch = blogs.watch_status();
+    for namespace in blogs.status().namespaces.keys() {
+        blogs.remove_namespace(namespace).unwrap();
+    }
+    assert!(watch.changed().await.unwrap().namespaces.is_empty());
+    // Nor is one held while a condition is evaluated.
+    let grown = watch.wait_for(|status| {
+        blogs.add_namespace("a").unwrap();
+        status.is_ready() && !status.namespaces.is_empty()
+    });
+    assert!(grown.await.unwrap().namespaces["a"].is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_the_status_ends_with_the_informer() {
+    let cluster = Cluster::new();
+    let token = CancellationToken::new();
+    let informers = Informers::with_cancellation(cluster.server.client(), token.clone());
+    let blogs = informers.typed::<Blog>().namespaces(["a"]).start();
+    blogs.synced().await.unwrap();
+    let (mut kept, mut waiting) = (blogs.watch_status(), blogs.watch_status());
+    token.cancel();
+    assert_eq!(waiting.wait_for(|status| status.stale).await.unwrap_err(), Stopped);
+    assert!(matches!(kept.changed().await.unwrap().namespaces["a"].phase, Phase::Stopped));
+    assert_eq!(kept.changed().await.unwrap_err(), Stopped);
+    drop(blogs);
+    // The last status stays readable.
+    assert!(matches!(kept.current().phase, Phase::Stopped));
+    assert_eq!(kept.changed().await.unwrap_err(), Stopped);
 }

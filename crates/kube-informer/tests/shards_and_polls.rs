@@ -101,7 +101,7 @@ async fn a_type_without_watch_is_followed_by_lists() {
         let calls = server.calls();
         let gaps = calls.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs());
         assert!(gaps.clone().all(|gap| gap == 30), "{:?}", gaps.collect::<Vec<_>>());
-        assert!(blogs.status().borrow().is_ready());
+        assert!(blogs.status().is_ready());
     }
 }
 

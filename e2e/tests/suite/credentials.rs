@@ -197,7 +197,7 @@ async fn in_cluster(cluster: Cluster) -> Result<()> {
 
     // The kubelet updates the token, and the informer uses it without a restart.
     mounted.write(&files(&token(&cluster).await?))?;
-    timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
+    timeout(PATIENCE, informer.watch_status().wait_for(Status::is_ready)).await??;
     assert_eq!(informer.snapshot()?.len(), 1);
     Ok(())
 }
@@ -271,7 +271,7 @@ async fn informer_forbidden_then_allowed(cluster: Cluster) -> Result<()> {
     ensure!(error.is_forbidden(), "{error:?}");
     bind(&cluster, "watcher", &["list", "watch"], &nobody()).await?;
     // It retries by itself.
-    timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
+    timeout(PATIENCE, informer.watch_status().wait_for(Status::is_ready)).await??;
     assert_eq!(informer.snapshot()?.len(), 1);
     Ok(())
 }

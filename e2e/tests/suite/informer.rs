@@ -157,7 +157,7 @@ async fn unknown_type(cluster: Cluster) -> Result<()> {
     // It retries until the type is served.
     let widgets = widgets_of_group(&cluster, &group).await?;
     widgets.create("one").await?;
-    timeout(PATIENCE, informer.status().wait_for(|status| status.synced)).await??;
+    timeout(PATIENCE, informer.watch_status().wait_for(|status| status.synced)).await??;
     eventually(PATIENCE, || async {
         ensure!(cached(&informer)? == ["one"]);
         Ok(())
@@ -176,7 +176,7 @@ async fn restart(cluster: Cluster) -> Result<()> {
         expect(&mut events, expected).await?;
     }
     cluster.stop().await?;
-    let mut status = informer.status();
+    let mut status = informer.watch_status();
     timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::Retrying { .. }))).await??;
     // Its cache can still be read.
     assert_eq!(cached(&informer)?, ["goes", "stays"]);
@@ -248,7 +248,7 @@ async fn type_removed_and_back(cluster: Cluster) -> Result<()> {
     remove_type(&widgets, &group).await?;
     let gone = next(&mut events).await?;
     ensure!(gone == "deleted one small Deleted" || gone == "deleted one small TypeGone", "{gone}");
-    let mut status = informer.status();
+    let mut status = informer.watch_status();
     timeout(PATIENCE, status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. }))).await??;
     assert!(cached(&informer)?.is_empty());
 
@@ -525,7 +525,7 @@ async fn no_watch_list(cluster: Cluster) -> Result<()> {
     let Err(error) = timeout(PATIENCE, informer.synced()).await? else { bail!("nobody may list") };
     ensure!(error.is_forbidden(), "{error:?}");
     bind(&cluster, "may-list", &["list"], &nobody()).await?;
-    timeout(PATIENCE, informer.status().wait_for(Status::is_ready)).await??;
+    timeout(PATIENCE, informer.watch_status().wait_for(Status::is_ready)).await??;
     assert_eq!(cached(&informer)?, ["one"]);
     let mut events = informer.subscribe();
     for expected in ["initially one small", "synced 1"] {

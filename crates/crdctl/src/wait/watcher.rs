@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube::core::DynamicObject;
-use kube_informer::{Error, Event, Informer, Informers, Status};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use kube_informer::{Error, Event, Informer, Informers, StatusWatch};
+use tokio::{sync::mpsc, time::sleep};
 
 use super::progress::Plan;
 use crate::{
@@ -32,7 +29,7 @@ pub(super) struct Scope<'a> {
 pub(super) enum News {
     /// The server does not serve the type, yet.
     NoType(String),
-    Started(ResourceType, watch::Receiver<Status>),
+    Started(ResourceType, StatusWatch),
     Event(Event<DynamicObject>),
 }
 
@@ -57,7 +54,7 @@ impl Watcher<'_> {
         // Before the first list, so that an object which is gone soon after it is seen, too.
         let mut events = informer.subscribe();
         let action = format!("watch {}", resource.qualified_plural());
-        let started = News::Started(resource, informer.status());
+        let started = News::Started(resource, informer.watch_status());
         send(news, place, started).await;
         let listed = self.first_list(&informer).await;
         listed.map_err(|error| explain::request(&self.connection.server, &action, &error))?;
@@ -107,7 +104,7 @@ impl Watcher<'_> {
     /// Waits for the first list, and through failures that may pass: of the connection, of a busy server, and of a type that
     /// was installed a moment ago.
     async fn first_list(&self, informer: &Informer<DynamicObject>) -> Result<(), Error> {
-        let mut status = informer.status();
+        let mut status = informer.watch_status();
         loop {
             let Err(error) = informer.synced().await.map(drop) else { return Ok(()) };
             let lasts = match &error {

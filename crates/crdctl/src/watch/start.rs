@@ -60,7 +60,7 @@ pub(super) async fn start(
         }
     }
     if let (Some(health), Some(informers)) = (health, informers.first()) {
-        health.follow(informers, sources.iter().map(|source| source.informer.status()).collect());
+        health.follow(informers, sources.iter().map(|source| source.informer.watch_status()).collect());
     }
     let first = connections.first().filter(|_| target.output.compares());
     let schemas = async {

@@ -293,9 +293,8 @@ impl Simulation {
             let behind = |simulation: &Self| {
                 let Connection { namespace, server, scope, .. } = &simulation.connections[at];
                 let status = simulation.state.status();
-                let status = status.borrow();
                 let whole = (status.resource_version, status.synced);
-                let part = status.namespaces.get(*namespace);
+                let part = status.namespaces.get(namespace);
                 let part = part.map_or(whole, |part| (part.resource_version, part.synced));
                 // A type that is gone keeps the version that it went at.
                 let gone = matches!(phase(&status, namespace), Phase::TypeGone { .. });
@@ -306,13 +305,13 @@ impl Simulation {
                     self.round(at);
                 }
             }
-            assert!(!behind(self), "never caught up: {:?}", *self.state.status().borrow());
+            assert!(!behind(self), "never caught up: {:?}", self.state.status());
         }
     }
 
     fn check(&mut self) {
         let snapshot = self.state.snapshot().unwrap();
-        let status = self.state.status().borrow().clone();
+        let status = self.state.status();
         assert!(status.synced);
         let mut expected = 0;
         for Connection { namespace, server, scope, .. } in &self.connections {
@@ -326,7 +325,7 @@ impl Simulation {
                 .collect();
             if scope.is_none() {
                 assert!(cached.is_empty() && quarantined.is_empty(), "{namespace} is not watched");
-                assert!(!status.namespaces.contains_key(*namespace));
+                assert!(status.namespaces.get(namespace).is_none());
                 continue;
             }
             expected += cached.len();
@@ -405,7 +404,7 @@ impl Simulation {
         self.subscribers[0].read(usize::MAX);
         assert!(self.state.change(Store::take_pending).is_none(), "something was kept back");
         let Some(snapshot) = self.state.snapshot() else { return };
-        let status = self.state.status().borrow().clone();
+        let status = self.state.status();
         for Connection { namespace, scope, .. } in &self.connections {
             let held = snapshot.resource_version_of(namespace).is_some();
             let count = snapshot.in_namespace(namespace).count();

@@ -22,6 +22,7 @@ mod key;
 mod mailbox;
 mod metrics;
 mod objects;
+mod persist;
 mod phase;
 mod protocol;
 mod quarantine;

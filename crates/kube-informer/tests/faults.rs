@@ -151,8 +151,8 @@ async fn watch_lists_that_fail_in_any_way_give_way_to_a_list() {
         });
         let informers = Informers::new(server.client());
         let first = informers.typed::<Blog>().start();
-        let ready = first.status();
-        tokio::time::timeout(HOUR, ready.clone().wait_for(Status::is_ready)).await.unwrap().unwrap();
+        let mut status = first.watch_status();
+        tokio::time::timeout(HOUR, status.wait_for(Status::is_ready)).await.unwrap().unwrap();
         let watch_lists = |calls: &[Call]| calls.iter().filter(|call| call.is_watch_list()).count();
         assert_eq!(watch_lists(&server.calls()), 2, "{at}");
         let other = informers.typed::<Blog>().namespace("default").start();
@@ -246,7 +246,7 @@ async fn a_type_that_comes_back_is_listed_without_the_delays_of_its_absence() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
     there.store(false, std::sync::atomic::Ordering::SeqCst);
-    let mut status = blogs.status();
+    let mut status = blogs.watch_status();
     status.wait_for(|status| matches!(status.phase, Phase::TypeGone { .. })).await.unwrap();
     tokio::time::sleep(HOUR).await;
     there.store(true, std::sync::atomic::Ordering::SeqCst);

@@ -115,10 +115,10 @@ async fn a_poll_that_fails_is_retried_and_makes_the_cache_stale() {
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().poll_every(Duration::from_secs(600)).start();
     blogs.synced().await.unwrap();
-    let (mut status, synced) = (blogs.status(), Instant::now());
+    let (mut status, synced) = (blogs.watch_status(), Instant::now());
     status.wait_for(|status| status.error().is_some()).await.unwrap();
     assert_eq!(synced.elapsed().as_secs(), 600);
-    assert!(status.borrow().is_ready());
+    assert!(blogs.status().is_ready());
     status.wait_for(|status| status.stale).await.unwrap();
     assert_eq!(synced.elapsed().as_secs(), 1200);
     status.wait_for(Status::is_ready).await.unwrap();

@@ -53,7 +53,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Row::InformerSkipping => informer(start, typed(client).skip_last_applied()).await,
         Row::InformerCompact => informer(start, typed(client).compact()).await,
         Row::InformerCompactSkipping => informer(start, typed(client).skip_last_applied().compact()).await,
-        Row::InformerDynamic => informer(start, Informers::new(client).dynamic(&blogs)).await,
+        Row::InformerDynamic => {
+            informer(start, Informers::new(client).dynamic(&blogs).namespace(NAMESPACE)).await
+        }
         Row::Runtime => {
             let api: Api<Blog> = Api::namespaced(client, NAMESPACE);
             reflect(start, watcher(api, watch_list), &()).await
@@ -135,11 +137,11 @@ impl Ending {
 }
 
 fn typed(client: Client) -> InformerBuilder<Blog> {
-    Informers::new(client).typed()
+    Informers::new(client).typed().namespace(NAMESPACE)
 }
 
 async fn informer<K: Cached>(start: Start, builder: InformerBuilder<K>) -> Result<Sample> {
-    let informer = builder.namespace(NAMESPACE).start();
+    let informer = builder.start();
     informer.synced().await?;
     start.synced(|| Ok(informer.snapshot()?.len())).await
 }

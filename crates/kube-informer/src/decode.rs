@@ -54,6 +54,13 @@ pub(crate) enum Decoded<K: Cached> {
 }
 
 impl<K: Cached> Decoded<K> {
+    pub(crate) fn key(&self) -> &ObjectKey {
+        match self {
+            Self::Item(item) => &item.key,
+            Self::Undecoded(item) => &item.key,
+        }
+    }
+
     pub(crate) fn version(&self) -> ResourceVersion {
         match self {
             Self::Item(item) => item.version,

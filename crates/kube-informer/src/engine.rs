@@ -335,7 +335,7 @@ impl<K: Cached> Engine<K> {
                     if self.elsewhere(&item)?.is_some() {
                         continue;
                     }
-                    let decoded = self.decoder.object(&item)?;
+                    let decoded = self.decode(&item)?;
                     self.on_list_item(now, decoded, freshness)?;
                 }
                 Piece::End(metadata) => {
@@ -387,7 +387,7 @@ impl<K: Cached> Engine<K> {
             self.on_event(now, kind, version)?;
             return Ok(());
         }
-        let decoded = self.decoder.object::<K>(object)?;
+        let decoded = self.decode(object)?;
         match kind {
             EventKind::Deleted => self.on_deleted(now, decoded),
             kind => self.on_applied(now, kind, decoded),
@@ -397,6 +397,17 @@ impl<K: Cached> Engine<K> {
     /// Returns the version of an object that belongs to another shard. A server that knows shards does not send it.
     fn elsewhere(&self, object: &[u8]) -> Result<Option<ResourceVersion>, Malformed> {
         self.target.shard.as_ref().map_or(Ok(None), |shard| shard.elsewhere(object))
+    }
+
+    /// Decodes an object, which must be in the namespace that was asked for.
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Problem> {
+        let decoded = self.decoder.object(bytes)?;
+        if !self.scope.contains(decoded.key()) {
+            return Err(Problem::Malformed(
+                "an object is not in the namespace that was asked for".to_owned(),
+            ));
+        }
+        Ok(decoded)
     }
 
     /// An object of the current list was received.

@@ -16,10 +16,11 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Cached, Compact, Error, Index, Object, ResourceVersion, Shard, Snapshot, Status, StatusWatch, Subscription,
+    Cached, Compact, Error, Index, Object, ResourceVersion, Shard, Snapshot, Status, StatusWatch,
+    Subscription,
     driver::{Connection, Driver},
     protocol::{ListSemantic, Settings, Target},
-    scope::Scope,
+    scope::{NamespacedScope, Scope, one_namespace},
     skip::InvalidPath,
     state::State,
     status::Stopped,
@@ -114,6 +115,8 @@ impl Informers {
     }
 }
 
+type ScopeOf<K> = <<K as Cached>::Object as kube::Resource>::Scope;
+
 /// Describes an informer, which [`start`](Self::start) then runs.
 #[must_use = "an informer does nothing until it is started"]
 pub struct InformerBuilder<K: Cached> {
@@ -144,9 +147,22 @@ impl<K: Cached> InformerBuilder<K> {
         Self { informers, target, set: None, settings, _object: std::marker::PhantomData }
     }
 
-    /// Watches one namespace. The default is to watch all namespaces.
-    pub fn namespace(mut self, namespace: &str) -> Self {
-        self.target.namespace = Some(namespace.to_owned());
+    /// Watches one namespace. The default is to watch all namespaces, and the empty name stands for all of them, as
+    /// everywhere in Kubernetes.
+    ///
+    /// Does not compile for a cluster-scoped type that is known at compile time:
+    ///
+    /// ```compile_fail,E0277
+    /// # use k8s_openapi::api::core::v1::Node;
+    /// # fn example(informers: &kube_informer::Informers) {
+    /// let nodes = informers.typed::<Node>().namespace("default").start();
+    /// # }
+    /// ```
+    pub fn namespace(mut self, namespace: &str) -> Self
+    where
+        ScopeOf<K>: NamespacedScope,
+    {
+        self.target.namespace = one_namespace(namespace).map(str::to_owned);
         self.set = None;
         self
     }
@@ -161,12 +177,25 @@ impl<K: Cached> InformerBuilder<K> {
     ///
     /// Each namespace costs a watch, that is a connection, or a stream of one if the client uses HTTP/2. From about a
     /// hundred namespaces on, one watch of all namespaces is cheaper for the server, if it is permitted.
+    ///
+    /// If a name is empty, as that of an empty `WATCH_NAMESPACE` is, all namespaces are watched by one watch, and the
+    /// set cannot change:
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # fn example(informers: &kube_informer::Informers) {
+    /// let namespaces = std::env::var("WATCH_NAMESPACE").unwrap_or_default();
+    /// let pods = informers.typed::<Pod>().namespaces(namespaces.split(',').map(str::trim)).start();
+    /// # }
+    /// ```
     pub fn namespaces<I>(mut self, namespaces: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
+        ScopeOf<K>: NamespacedScope,
     {
+        let set: BTreeSet<String> = namespaces.into_iter().map(Into::into).collect();
         self.target.namespace = None;
-        self.set = Some(namespaces.into_iter().map(Into::into).collect());
+        self.set = Some(set).filter(|set| !set.contains(""));
         self
     }
 
@@ -381,11 +410,19 @@ pub struct Synced {
 #[error("the first list is not complete")]
 pub struct NotSynced;
 
-/// The informer watches all namespaces or a single one. Only a [set of namespaces](InformerBuilder::namespaces) can
-/// change.
+/// Why [`Informer::add_namespace`] or [`Informer::remove_namespace`] failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the informer was not started with a set of namespaces")]
-pub struct NamespacesFixed;
+#[non_exhaustive]
+pub enum NamespaceSetError {
+    /// The informer watches all namespaces or a single one. Only a [set of namespaces](InformerBuilder::namespaces) can
+    /// change.
+    #[error("the informer was not started with a set of namespaces")]
+    Fixed,
+    /// The name is empty, which stands for all namespaces. They are not part of a set; an informer that watches all of
+    /// them is another one.
+    #[error("an empty name stands for all namespaces, which cannot be added to a set or removed from it")]
+    All,
+}
 
 /// Why [`Informer::wait_for`] failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -482,7 +519,7 @@ impl<K: Cached> Informer<K> {
 
     /// Waits until the cache contains everything in a namespace up to a version. A writer can thus read its own
     /// writes: pass the namespace of the object and the `metadata.resourceVersion` of the server's response. Without
-    /// a namespace, waits until all watched namespaces have reached the version.
+    /// a namespace, or with an empty name, waits until all watched namespaces have reached the version.
     ///
     /// A write that the informer's selector does not match is only noticed with the next bookmark, up to a minute
     /// later.
@@ -497,7 +534,7 @@ impl<K: Cached> Informer<K> {
         deadline: Instant,
     ) -> Result<(), WaitError> {
         let wanted: ResourceVersion = resource_version.parse()?;
-        let namespace = namespace.into().filter(|_| self.handle.namespaces.is_some());
+        let namespace = namespace.into().and_then(one_namespace).filter(|_| self.handle.namespaces.is_some());
         // The version that was reached, or an error if the namespace is not watched.
         let progress = |status: &Status| match namespace {
             Some(namespace) => status
@@ -526,9 +563,10 @@ impl<K: Cached> Informer<K> {
     /// watched already.
     ///
     /// # Errors
-    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
-    pub fn add_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
-        let (mut watched, added) = self.set()?;
+    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces), or if the name is
+    /// empty.
+    pub fn add_namespace(&self, namespace: &str) -> Result<(), NamespaceSetError> {
+        let (mut watched, added) = self.set(namespace)?;
         if !watched.contains_key(namespace) {
             let scope = Scope::new(Some(namespace));
             self.handle.state.add_scope(&scope);
@@ -544,18 +582,25 @@ impl<K: Cached> Informer<K> {
     /// namespace is not watched.
     ///
     /// # Errors
-    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces).
-    pub fn remove_namespace(&self, namespace: &str) -> Result<(), NamespacesFixed> {
-        let (mut watched, _) = self.set()?;
+    /// Fails if the informer was not started with a [set of namespaces](InformerBuilder::namespaces), or if the name is
+    /// empty.
+    pub fn remove_namespace(&self, namespace: &str) -> Result<(), NamespaceSetError> {
+        let (mut watched, _) = self.set(namespace)?;
         if let Some(scope) = watched.remove(namespace) {
             self.handle.state.remove_scope(&scope);
         }
         Ok(())
     }
 
-    fn set(&self) -> Result<(Watched<'_>, &mpsc::UnboundedSender<Scope>), NamespacesFixed> {
-        let Namespaces { watched, added } = self.handle.namespaces.as_ref().ok_or(NamespacesFixed)?;
-        let added = added.as_ref().ok_or(NamespacesFixed)?;
+    /// Returns the set, in which this namespace may be added or removed.
+    fn set(
+        &self,
+        namespace: &str,
+    ) -> Result<(Watched<'_>, &mpsc::UnboundedSender<Scope>), NamespaceSetError> {
+        let fixed = NamespaceSetError::Fixed;
+        let Namespaces { watched, added } = self.handle.namespaces.as_ref().ok_or(fixed)?;
+        let added = added.as_ref().ok_or(fixed)?;
+        one_namespace(namespace).ok_or(NamespaceSetError::All)?;
         Ok((watched.lock().unwrap_or_else(PoisonError::into_inner), added))
     }
 }

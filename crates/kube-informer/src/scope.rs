@@ -6,7 +6,9 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::ResourceVersion;
+use kube::core::{DynamicResourceScope, NamespaceResourceScope};
+
+use crate::{ObjectKey, ResourceVersion};
 
 /// One watch of an informer.
 #[derive(Debug, Clone)]
@@ -17,9 +19,40 @@ pub(crate) struct Scope {
     pub(crate) removed: CancellationToken,
 }
 
+/// The scopes of types whose objects are in namespaces, or may be: [`kube::Resource::Scope`] of a namespaced type, and of
+/// one that is known only at run time.
+///
+/// This trait is sealed: it cannot be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "objects of this type are in no namespace",
+    label = "a `{Self}` has no namespaces to choose from",
+    note = "leave the call out: an informer of a cluster-scoped type watches all of its objects"
+)]
+pub trait NamespacedScope: sealed::Sealed {}
+
+impl NamespacedScope for NamespaceResourceScope {}
+impl NamespacedScope for DynamicResourceScope {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::NamespaceResourceScope {}
+    impl Sealed for super::DynamicResourceScope {}
+}
+
+/// Returns the namespace that a name stands for. As everywhere in Kubernetes, the empty name stands for all: `None`.
+pub(crate) fn one_namespace(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
 impl Scope {
     pub(crate) fn new(namespace: Option<&str>) -> Self {
+        let namespace = namespace.and_then(one_namespace);
         Self { namespace: namespace.map(Arc::from), removed: CancellationToken::new() }
+    }
+
+    /// Whether the server may send this object for this scope.
+    pub(crate) fn contains(&self, key: &ObjectKey) -> bool {
+        self.namespace.is_none() || key.namespace() == self.namespace.as_deref()
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -84,10 +117,10 @@ impl Scopes {
         self.versions.get_min().map(|(version, _)| *version)
     }
 
-    /// The version up to which a namespace is complete.
+    /// The version up to which a namespace is complete, or all of them.
     pub(crate) fn version_of(&self, namespace: Option<&str>) -> Option<ResourceVersion> {
-        let named = namespace.and_then(|namespace| self.progress.get(&Some(Arc::from(namespace))));
-        named.or_else(|| self.progress.get(&None))?.version()
+        let Some(namespace) = namespace.and_then(one_namespace) else { return self.version() };
+        self.progress.get(&Some(Arc::from(namespace))).or_else(|| self.progress.get(&None))?.version()
     }
 
     fn set(&mut self, namespace: Option<Arc<str>>, progress: Option<Progress>) {
@@ -111,6 +144,45 @@ impl Progress {
         match self {
             Self::Listing | Self::Failing => None,
             Self::Complete(version) => Some(version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add,
+        Remove,
+        Fail,
+        Complete(u32),
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_a_scan_finds(
+            steps in prop::collection::vec((prop::option::of(0..4_u8), prop_oneof![
+                Just(Step::Add), Just(Step::Remove), Just(Step::Fail), (1..9_u32).prop_map(Step::Complete)
+            ]), 0..60),
+        ) {
+            let mut scopes = Scopes::default();
+            for (namespace, step) in steps {
+                let namespace = namespace.map(|namespace| Arc::from(namespace.to_string()));
+                let namespace = namespace.as_ref();
+                match step {
+                    Step::Add => scopes.add(namespace),
+                    Step::Remove => scopes.remove(namespace),
+                    Step::Fail => scopes.failed(namespace),
+                    Step::Complete(version) => scopes.complete(namespace, version.to_string().parse().unwrap()),
+                }
+                let listing = scopes.progress.values().filter(|held| **held == Progress::Listing).count();
+                let lowest = scopes.progress.values().filter_map(|held| held.version()).min();
+                prop_assert_eq!((scopes.listing, scopes.version()), (listing, lowest));
+            }
         }
     }
 }

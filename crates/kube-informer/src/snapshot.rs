@@ -9,7 +9,7 @@ use crate::{
     entry::Entry,
     index::Keys,
     key::{of_namespace, with_text},
-    scope::Scopes,
+    scope::{Scopes, one_namespace},
 };
 
 /// All cached objects at one moment, ordered by namespace and name.
@@ -47,9 +47,10 @@ impl<K: Cached> Snapshot<K> {
         self.objects.iter().map(|(key, entry)| (key, &entry.object))
     }
 
-    /// Iterates over the objects of one namespace, ordered by name. Finding the first is O(log n).
+    /// Iterates over the objects of one namespace, ordered by name. Finding the first is O(log n). The empty name stands
+    /// for all namespaces.
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Stored> {
-        of_namespace(&self.objects, Some(namespace)).map(|(_, entry)| &entry.object)
+        of_namespace(&self.objects, one_namespace(namespace)).map(|(_, entry)| &entry.object)
     }
 
     /// Iterates over the objects that have `key` in the index, ordered by namespace and name. O(log n) per object.
@@ -105,7 +106,7 @@ impl<K: Cached> Snapshot<K> {
 
     /// Returns the version up to which this snapshot contains every change of one namespace. `None` if it does not
     /// contain the namespace, because the namespace is not watched or its first list was not complete. A namespace is
-    /// contained as a whole or not at all.
+    /// contained as a whole or not at all. For the empty name, the same as [`resource_version`](Self::resource_version).
     #[must_use]
     pub fn resource_version_of(&self, namespace: &str) -> Option<ResourceVersion> {
         self.scopes.version_of(Some(namespace))

@@ -19,6 +19,7 @@ use crate::{
     Change, Compact, Error, InformerBuilder, Informers, Object, ObjectKey, Phase, QuarantinedObjects,
     ResourceVersion, Status, StatusWatch, Subscription,
     protocol::{ListSemantic, Settings, Target},
+    scope::one_namespace,
     skip::Skip,
 };
 
@@ -176,7 +177,7 @@ fn builder<K: Object>(api: Api<K>, config: &Config) -> InformerBuilder<Compact<K
     // path has all that is needed.
     let known = (&() as &dyn Any).downcast_ref::<K::DynamicType>().map(Target::new::<K>);
     let target = Target {
-        namespace: api.namespace().map(str::to_owned),
+        namespace: api.namespace().and_then(one_namespace).map(str::to_owned),
         label_selector: label_selector.clone().unwrap_or_default(),
         field_selector: field_selector.clone().unwrap_or_default(),
         ..known.unwrap_or_else(|| Target::from_path::<K>(api.resource_url()))

@@ -11,7 +11,9 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use kube_informer::{Informer, Informers, NamespacesFixed, Phase, Status, Stopped, WaitError};
+use kube_informer::{
+    Informer, InformerBuilder, Informers, NamespaceSetError, Phase, Status, Stopped, WaitError,
+};
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, bookmark, event, eventually, next, read};
 use tokio::{sync::mpsc, time::Instant};
@@ -239,8 +241,8 @@ async fn only_a_set_can_change_and_each_start_has_its_own() {
     let cluster = Cluster::new();
     let informers = Informers::new(cluster.server.client());
     for fixed in [informers.typed::<Blog>().start(), informers.typed::<Blog>().namespace("a").start()] {
-        assert_eq!(fixed.add_namespace("b"), Err(NamespacesFixed));
-        assert_eq!(fixed.remove_namespace("a"), Err(NamespacesFixed));
+        assert_eq!(fixed.add_namespace("b"), Err(NamespaceSetError::Fixed));
+        assert_eq!(fixed.remove_namespace("a"), Err(NamespaceSetError::Fixed));
     }
     let one = informers.typed::<Blog>().namespaces(["a"]).start();
     let two = informers.typed::<Blog>().namespaces(["a"]).start();
@@ -285,4 +287,65 @@ async fn a_watch_of_the_status_ends_with_the_informer() {
     // The last status stays readable.
     assert!(matches!(kept.current().phase, Phase::Stopped));
     assert_eq!(kept.changed().await.unwrap_err(), Stopped);
+}
+
+/// As everywhere in Kubernetes, and as an empty `WATCH_NAMESPACE` says it.
+#[tokio::test(start_paused = true)]
+async fn an_empty_name_stands_for_all_namespaces() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(9, &[blog("a", "x", 5), blog("b", "y", 6)], Then::Close),
+        1 => Reply::status(410, "Expired", "too old"),
+        _ => Reply::watch_list(20, &[blog("b", "y", 6)], Then::Stay),
+    });
+    type Choose = fn(InformerBuilder<Blog>) -> InformerBuilder<Blog>;
+    let choices: [Choose; 4] = [
+        |builder| builder,
+        |builder| builder.namespace(""),
+        |builder| builder.namespaces([""]),
+        |builder| builder.namespaces(["a", ""]),
+    ];
+    let informers = Informers::new(server.client());
+    // They are one and the same.
+    let all = choices.map(|choose| choose(informers.typed::<Blog>()).start());
+    let blogs = &all[3];
+    blogs.synced().await.unwrap();
+    assert_eq!((cached(blogs).len(), server.calls().len()), (2, 1));
+    assert!(blogs.status().namespaces.is_empty());
+    // What is gone at a relist is gone from the cache.
+    blogs.wait_for("", "20", soon()).await.unwrap();
+    assert_eq!(cached(blogs), ["b/y"]);
+    let snapshot = blogs.snapshot().unwrap();
+    assert_eq!(snapshot.in_namespace("").count(), 1);
+    assert_eq!(snapshot.resource_version_of(""), "20".parse().ok());
+    assert!(server.calls().iter().all(|call| !call.uri.contains("/namespaces/")));
+    assert_eq!(blogs.add_namespace("c"), Err(NamespaceSetError::Fixed));
+
+    // A set cannot become all namespaces, nor be relieved of them.
+    let set = Cluster::new().set(["a"]);
+    assert_eq!(set.add_namespace(""), Err(NamespaceSetError::All));
+    assert_eq!(set.remove_namespace(""), Err(NamespaceSetError::All));
+}
+
+/// An object from elsewhere would stay for ever: a relist of the namespace does not look for it.
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_namespace_is_a_malformed_response() {
+    let server = Server::new(|call| match call.index {
+        0 => Reply::watch_list(9, &[blog("b", "x", 5)], Then::Stay),
+        1 => Reply::watch_list(
+            9,
+            &[blog("a", "x", 5)],
+            Then::More({
+                let (send, more) = mpsc::unbounded_channel();
+                send.send(event("ADDED", &blog("b", "y", 10))).unwrap();
+                more
+            }),
+        ),
+        _ if call.is_watch() => Reply::watch(vec![bookmark(12, false)], Then::Stay),
+        _ => Reply::watch_list(12, &[blog("a", "x", 5)], Then::Stay),
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().namespace("a").start();
+    let refused = blogs.synced().await.unwrap_err();
+    assert!(refused.to_string().contains("not in the namespace that was asked for"), "{refused}");
+    blogs.wait_for("a", "12", Instant::now() + Duration::from_secs(60)).await.unwrap();
+    assert_eq!(cached(&blogs), ["a/x"]);
 }

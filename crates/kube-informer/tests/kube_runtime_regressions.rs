@@ -104,7 +104,7 @@ async fn a_refusal_is_remembered_for_all_informers_and_for_an_hour() {
     let asked = || server.calls().iter().filter(|call| call.is_watch_list()).count();
     assert_eq!(asked(), 1);
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    informers.typed::<Blog>().namespace("another").start().synced().await.unwrap();
+    informers.typed::<Blog>().label_selector("a=b").start().synced().await.unwrap();
     assert_eq!(asked(), 2);
 }
 

@@ -105,7 +105,7 @@ const MAX_DELAY_RELIST: Duration = Duration::from_secs(60);
 /// minute (`cacheWatcher.nextBookmarkTime`).
 const SILENT_INTERVALS: f64 = 2.2;
 /// The range of the silence that ends a watch with bookmarks of about a minute or less.
-const BOOKMARK_SILENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(130));
+const BOOKMARK_SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(130));
 
 /// What the caller must do.
 #[derive(Debug, PartialEq, Eq)]
@@ -629,6 +629,10 @@ impl Machine {
         let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
         if self.has_settled(now) {
             self.backoff.reset();
+        }
+        if matches!(fault, Fault::Silent) {
+            // If the watch was merely idle, the next one must not be dropped for the same reason.
+            self.bookmark_intervals = [None; 2];
         }
         self.watch_list_refused = None;
         let unwatchable = self.may_be_unwatchable(fault);

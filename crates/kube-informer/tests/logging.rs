@@ -102,7 +102,7 @@ async fn a_fault_can_be_followed_in_the_log() {
 async fn the_end_of_a_type_is_not_logged_as_a_recovery() {
     let logged = Logged::everything();
     let server = Server::new(move |call| match call {
-        call if call.index == 0 => Reply::watch_list(5, &[blog("a", 5)], Then::Break),
+        call if call.index == 0 => Reply::watch_list(5, &[], Then::Break),
         _ => Reply::json(404, &serde_json::json!("404 page not found")),
     });
     let blogs = Informers::new(server.client()).typed::<Blog>().namespace("gone").start();

@@ -3,17 +3,21 @@
 //! Skipped fields are cut out of the bytes before decoding, so they are never allocated. No content of an object
 //! leaves this module, except in the error of an object that fails to decode.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use kube::{Resource as _, core::Status};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, de::Error as _};
 use serde_json::value::RawValue;
 
 use crate::{
     Cached, ObjectKey, ResourceVersion,
     cached::Opening,
     skip::{NotJson, Skip},
-    store::{Item, Undecoded},
+    store::Item,
 };
 
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
@@ -47,24 +51,54 @@ pub(crate) enum WatchEvent<'a> {
     Error(Box<Status>),
 }
 
-/// An object, or the metadata of one that failed to decode.
+/// An object, or what can be read of one that failed to decode.
 pub(crate) enum Decoded<K: Cached> {
     Item(Item<K>),
     Undecoded(Undecoded),
 }
 
+/// What can be read of an object that failed to decode.
+#[derive(Debug)]
+pub(crate) struct Undecoded {
+    /// `None` without a name, or with a name or namespace that no object can have.
+    pub(crate) key: Option<ObjectKey>,
+    pub(crate) uid: Option<String>,
+    /// `None` if it cannot be compared with others.
+    pub(crate) version: Option<ResourceVersion>,
+    pub(crate) error: String,
+}
+
 impl<K: Cached> Decoded<K> {
-    pub(crate) fn key(&self) -> &ObjectKey {
+    pub(crate) fn key(&self) -> Option<&ObjectKey> {
         match self {
-            Self::Item(item) => &item.key,
-            Self::Undecoded(item) => &item.key,
+            Self::Item(item) => Some(&item.key),
+            Self::Undecoded(item) => item.key.as_ref(),
         }
     }
 
-    pub(crate) fn version(&self) -> ResourceVersion {
+    pub(crate) fn version(&self) -> Option<ResourceVersion> {
         match self {
-            Self::Item(item) => item.version,
+            Self::Item(item) => Some(item.version),
             Self::Undecoded(item) => item.version,
+        }
+    }
+
+    /// Takes its key for unusable.
+    pub(crate) fn unidentified(self, problem: &str) -> Self {
+        Self::Undecoded(match self {
+            Self::Item(Item { version, .. }) => {
+                Undecoded { key: None, uid: None, version: Some(version), error: problem.to_owned() }
+            }
+            Self::Undecoded(item) => Undecoded { key: None, ..item },
+        })
+    }
+
+    /// Checks that it has a name and a version, without which it cannot be applied as a change.
+    pub(crate) fn check_identity(&self) -> Result<(), Malformed> {
+        match self {
+            Self::Undecoded(Undecoded { key: None, .. }) => Err(Malformed::NoName),
+            Self::Undecoded(Undecoded { version: None, .. }) => Err(Malformed::Version),
+            _ => Ok(()),
         }
     }
 }
@@ -74,9 +108,9 @@ impl<K: Cached> Decoded<K> {
 pub(crate) enum Malformed {
     #[error("a watch event is not JSON with type and object")]
     Event,
-    #[error("an object is not JSON with metadata")]
+    #[error("an object is not JSON")]
     Object,
-    #[error("an object has no name")]
+    #[error("an object has no usable name")]
     NoName,
     #[error("a resource version is not a positive decimal number")]
     Version,
@@ -178,42 +212,24 @@ impl Decoder {
         self.versionless = true;
     }
 
-    /// Decodes one object. Fails only if not even its name and version can be read.
+    /// Decodes one object. Fails only if it is not JSON: then the response is broken, rather than the object.
     pub(crate) fn object<K: Cached>(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Malformed> {
-        let (opening, versionless) = (Arc::clone(&self.opening), self.versionless);
-        let error = match self.decode::<K>(bytes) {
-            Ok((object, json)) => {
-                let meta = object.meta();
-                let name = meta.name.as_deref().ok_or(Malformed::NoName)?;
-                let key = ObjectKey::new(meta.namespace.as_deref(), name);
-                let version = match meta.resource_version.as_deref().unwrap_or_default() {
-                    "" if versionless => ResourceVersion::of_content(json.as_bytes()),
-                    text => version(text)?,
-                };
-                match K::to_stored(object, json, &opening) {
-                    Ok(object) => return Ok(Decoded::Item(Item { key, version, object })),
-                    Err(error) => error,
-                }
-            }
+        let error = match self.decode(bytes) {
+            Ok(item) => return Ok(Decoded::Item(item)),
             Err(error) => error,
         };
         let metadata = Metadata::of(bytes)?;
-        let name = metadata.name.as_deref().ok_or(Malformed::NoName)?;
-        Ok(Decoded::Undecoded(Undecoded {
-            key: ObjectKey::new(metadata.namespace.as_deref(), name),
-            version: match metadata.resource_version.as_deref().unwrap_or_default() {
-                "" if versionless => ResourceVersion::of_content(bytes),
-                text => version(text)?,
-            },
-            uid: metadata.uid,
-            error: error.to_string(),
-        }))
+        let version = match metadata.resource_version.as_deref().unwrap_or_default() {
+            "" if self.versionless => Some(ResourceVersion::of_content(bytes)),
+            text => version(text).ok(),
+        };
+        let key = metadata.key();
+        Ok(Decoded::Undecoded(Undecoded { key, uid: metadata.uid, version, error: error.to_string() }))
     }
 
-    /// Decodes an object. Also returns the JSON that it was decoded from: without skipped fields, with `apiVersion`
-    /// and `kind`.
-    fn decode<K: Cached>(&mut self, bytes: &[u8]) -> Result<(K::Object, &str), serde_json::Error> {
+    fn decode<K: Cached>(&mut self, bytes: &[u8]) -> Result<Item<K>, serde_json::Error> {
         self.json.clear();
+        self.json.reserve(bytes.len());
         let defaults = [("apiVersion", &*self.api_version), ("kind", &*self.kind)]
             .map(|(name, value)| (!value.is_empty()).then_some((name, value)));
         self.skip
@@ -221,37 +237,72 @@ impl Decoder {
             .map_err(|NotJson| serde_json::Error::custom("it is not a JSON object"))?;
         // Checking UTF-8 once here is cheaper than once per string.
         let json = str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
-        Ok((serde_json::from_str(json)?, json))
+        let object: K::Object = serde_json::from_str(json)?;
+        let meta = object.meta();
+        let key = key(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default());
+        let key = key.ok_or(Malformed::NoName).map_err(serde_json::Error::custom)?;
+        let version = match meta.resource_version.as_deref().unwrap_or_default() {
+            "" if self.versionless => ResourceVersion::of_content(json.as_bytes()),
+            text => version(text).map_err(serde_json::Error::custom)?,
+        };
+        Ok(Item { key, version, object: K::to_stored(object, json, &self.opening)? })
     }
 }
 
-/// The metadata that is read from bookmarks and from objects that fail to decode.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Returns the key of an object, unless no object can have it: it has no name, or one with a NUL, which divides namespace
+/// and name in a key.
+fn key(namespace: Option<&str>, name: &str) -> Option<ObjectKey> {
+    let usable =
+        !name.is_empty() && !name.contains('\0') && !namespace.is_some_and(|text| text.contains('\0'));
+    usable.then(|| ObjectKey::new(namespace, name))
+}
+
+/// The metadata that is read from bookmarks and from objects that fail to decode. Each member is read by itself: one that
+/// is wrong does not hide the others. Of members with the same name the last counts, as in Go.
+#[derive(Default)]
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
+    /// Whether there is a namespace, and it is not text.
+    odd_namespace: bool,
     uid: Option<String>,
     resource_version: Option<String>,
-    // Lenient, because users write annotations, and only those of bookmarks matter.
-    #[serde(default, deserialize_with = "or_none")]
     annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Metadata {
+    /// Fails only if the bytes are not JSON.
     fn of(object: &[u8]) -> Result<Self, Malformed> {
-        #[derive(Deserialize)]
-        struct Object {
-            metadata: Metadata,
-        }
-        let Object { metadata } = serde_json::from_slice(object).map_err(|_| Malformed::Object)?;
-        Ok(metadata)
+        let text = String::from_utf8_lossy(object);
+        let object: &RawValue = serde_json::from_str(&text).map_err(|_| Malformed::Object)?;
+        let Some(metadata) = members(object).remove("metadata") else { return Ok(Self::default()) };
+        let mut members = members(metadata);
+        members.retain(|_, value| value.get() != "null");
+        let text = |name| read::<String>(members.get(name)?);
+        let (namespace, given) = (text("namespace"), members.contains_key("namespace"));
+        Ok(Self {
+            name: text("name"),
+            odd_namespace: given && namespace.is_none(),
+            namespace,
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            annotations: members.get("annotations").and_then(|value| read(value)),
+        })
+    }
+
+    fn key(&self) -> Option<ObjectKey> {
+        let key = key(self.namespace.as_deref(), self.name.as_deref()?);
+        key.filter(|_| !self.odd_namespace)
     }
 }
 
-fn or_none<'de, D: Deserializer<'de>>(inner: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    let raw = <&RawValue>::deserialize(inner)?;
-    Ok(serde_json::from_str(raw.get()).ok())
+/// Returns the members of an object, of which any other value has none.
+fn members(value: &RawValue) -> HashMap<String, &RawValue> {
+    read(value).unwrap_or_default()
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
 }
 
 /// Returns the type and the object of an event.
@@ -430,15 +481,45 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_or_version_is_malformed_and_what_has_both_is_not() {
-        let odd = |metadata: Value| {
-            let object = json!({"metadata": metadata, "spec": 5}).to_string();
-            decoder(Skip::managed_fields()).object::<Deployment>(object.as_bytes()).map(|_| ())
-        };
-        assert_eq!(odd(json!({"resourceVersion": "7"})), Err(Malformed::NoName));
-        assert_eq!(odd(json!({"name": "web"})), Err(Malformed::Version));
-        assert_eq!(odd(json!(null)), Err(Malformed::Object));
-        assert_eq!(odd(json!({"name": "web", "resourceVersion": "7", "annotations": 5})), Ok(()));
+    fn each_member_of_the_metadata_is_read_by_itself() {
+        let read =
+            |object: &str| match decoder(Skip::managed_fields()).object::<Deployment>(object.as_bytes()) {
+                Ok(Decoded::Undecoded(Undecoded { key, uid, version, .. })) => {
+                    let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+                    let version = version.map_or_else(|| "-".to_owned(), |version| version.to_string());
+                    format!("{key} {} {version}", uid.as_deref().unwrap_or("-"))
+                }
+                Ok(Decoded::Item(item)) => format!("decoded {}", item.key),
+                Err(malformed) => malformed.to_string(),
+            };
+        for (metadata, wanted) in [
+            (r#"{"name":"a","namespace":"b","uid":"1","resourceVersion":"7","labels":5}"#, "b/a 1 7"),
+            (r#"{"name":"a","namespace":null,"uid":null,"resourceVersion":"7","labels":5}"#, "a - 7"),
+            (r#"{"name":"a","namespace":"b","uid":{},"resourceVersion":"7"}"#, "b/a - 7"),
+            (r#"{"name":"a","namespace":"b","uid":"1","resourceVersion":7}"#, "b/a 1 -"),
+            (r#"{"name":"a","namespace":"b","uid":"1","resourceVersion":"0"}"#, "b/a 1 -"),
+            (r#"{"name":"a","namespace":"b","uid":"1"}"#, "b/a 1 -"),
+            (r#"{"namespace":"b","uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":"","namespace":"b","uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":5,"namespace":"b","uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":"a\u0000b","namespace":"b","uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":"a","namespace":5,"uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":"a","namespace":"b\u0000","uid":"1","resourceVersion":"7"}"#, "- 1 7"),
+            (r#"{"name":"a","name":"c","namespace":"b","uid":"1","resourceVersion":"7"}"#, "b/c 1 7"),
+            ("null", "- - -"),
+            ("[5]", "- - -"),
+        ] {
+            assert_eq!(read(&format!(r#"{{"metadata":{metadata},"spec":5}}"#)), wanted, "{metadata}");
+        }
+        for object in ["5", "null", "[]", r#""a""#, "{}"] {
+            assert_eq!(read(object), "- - -", "{object}");
+        }
+        assert_eq!(read(r#"{"metadata":{"name":"a","resourceVersion":"7"},}"#), "an object is not JSON");
+        assert_eq!(read(r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#), "decoded a");
+        assert_eq!(
+            read(r#"{"metadata":{"name":"b"},"spec":5,"metadata":{"name":"a","resourceVersion":"7"}}"#),
+            "a - 7"
+        );
     }
 
     proptest! {

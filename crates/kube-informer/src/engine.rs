@@ -16,7 +16,7 @@ use tracing::{Level, debug, enabled, field, info, trace, warn};
 
 use crate::{
     Cached, DeletionReason, Error, NamespaceStatus, ObjectKey, Phase, ResourceVersion,
-    decode::{self, Decoded, Decoder, Malformed, WatchEvent},
+    decode::{self, Decoded, Decoder, Malformed, Undecoded, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
     metrics::Count,
@@ -27,7 +27,7 @@ use crate::{
     },
     scope::Scope,
     state::State,
-    store::{Freshness, Lagging, ListNumber, Store},
+    store::{self, Freshness, Lagging, ListNumber, Store},
 };
 
 /// The maximum number of bytes read of an error's body.
@@ -69,6 +69,8 @@ pub(crate) struct Engine<K: Cached> {
     last_contact: Option<Time>,
     /// When the current or last list was requested.
     list_began: Time,
+    /// How many objects of the current list were received.
+    listed: usize,
     /// How many objects of the current list failed to decode, and the first of them.
     undecoded: Option<(usize, ObjectKey)>,
     /// When the last byte of the response was received, or before that, when the request was made.
@@ -154,6 +156,7 @@ impl<K: Cached> Engine<K> {
             published: None,
             last_contact: None,
             list_began: Time::ZERO,
+            listed: 0,
             undecoded: None,
             last_byte_at: Time::ZERO,
             failing_since: None,
@@ -200,6 +203,7 @@ impl<K: Cached> Engine<K> {
             let list_reason = request.begins_list().then(|| self.machine.list_reason());
             if let Some(reason) = list_reason {
                 self.list_began = now;
+                self.listed = 0;
                 self.undecoded = None;
                 self.state.counters().add(reason, 1);
             }
@@ -332,11 +336,12 @@ impl<K: Cached> Engine<K> {
         while let Some(piece) = list.next()? {
             match piece {
                 Piece::Item(item) => {
-                    if self.elsewhere(&item)?.is_some() {
-                        continue;
+                    self.listed += 1;
+                    // Whatever its version is.
+                    if matches!(self.elsewhere(&item), Ok(None)) {
+                        let decoded = self.decode(&item)?;
+                        self.on_list_item(now, decoded, freshness)?;
                     }
-                    let decoded = self.decode(&item)?;
-                    self.on_list_item(now, decoded, freshness)?;
                 }
                 Piece::End(metadata) => {
                     let end = decode::list_end(&metadata)?;
@@ -383,11 +388,21 @@ impl<K: Cached> Engine<K> {
 
     /// An object was added, modified or deleted.
     fn on_change(&mut self, now: Time, kind: EventKind, object: &[u8]) -> Result<(), Problem> {
-        if let Some(version) = self.elsewhere(object)? {
-            self.on_event(now, kind, version)?;
-            return Ok(());
+        let initial = self.machine.in_initial_events();
+        self.listed += usize::from(initial);
+        match self.elsewhere(object) {
+            Ok(None) => {}
+            Err(malformed) if !initial => return Err(malformed.into()),
+            elsewhere => {
+                self.on_event(now, kind, elsewhere.unwrap_or_default())?;
+                return Ok(());
+            }
         }
         let decoded = self.decode(object)?;
+        // In a list, an object that cannot be identified is one bad object. A change of it could be one of any object.
+        if !initial || kind == EventKind::Deleted {
+            decoded.check_identity()?;
+        }
         match kind {
             EventKind::Deleted => self.on_deleted(now, decoded),
             kind => self.on_applied(now, kind, decoded),
@@ -402,7 +417,12 @@ impl<K: Cached> Engine<K> {
     /// Decodes an object, which must be in the namespace that was asked for.
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded<K>, Problem> {
         let decoded = self.decoder.object(bytes)?;
-        if !self.scope.contains(decoded.key()) {
+        if let Some(key) = decoded.key()
+            && !self.scope.contains(key)
+        {
+            if key.namespace().is_none() {
+                return Ok(decoded.unidentified("an object has no namespace"));
+            }
             return Err(Problem::Malformed(
                 "an object is not in the namespace that was asked for".to_owned(),
             ));
@@ -412,18 +432,27 @@ impl<K: Cached> Engine<K> {
 
     /// An object of the current list was received.
     fn on_list_item(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
-        if let Decoded::Undecoded(item) = &decoded {
-            self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
-        }
-        let listed = self.change(|store, list| match decoded {
-            Decoded::Item(item) => store.list_item(list, item, freshness),
-            Decoded::Undecoded(item) => store.list_undecoded(list, item, freshness),
-        });
+        let listed = match decoded {
+            Decoded::Item(item) => self.change(|store, list| store.list_item(list, item, freshness)),
+            Decoded::Undecoded(item) => {
+                let item = self.at_its_place(item);
+                self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
+                self.change(|store, list| store.list_undecoded(list, item, freshness))
+            }
+        };
         if let Some(Err(Lagging)) = listed {
             self.machine.on_lagging(now);
             return Err(Problem::Relist(LAGGING));
         }
         Ok(())
+    }
+
+    /// Gives an object without a usable name one that says which object of the current list it is.
+    fn at_its_place(&self, Undecoded { key, uid, version, error }: Undecoded) -> store::Undecoded {
+        let place = self.listed.saturating_sub(1);
+        let key = key
+            .unwrap_or_else(|| ObjectKey::new(self.scope.namespace.as_deref(), &format!("items[{place}]")));
+        store::Undecoded { key, uid, version, error }
     }
 
     fn on_applied(&mut self, now: Time, kind: EventKind, decoded: Decoded<K>) -> Result<(), Problem> {
@@ -434,6 +463,7 @@ impl<K: Cached> Engine<K> {
                 self.change(|store, list| store.upsert(list, item));
             }
             (Verdict::Apply, Decoded::Undecoded(item)) => {
+                let item = self.at_its_place(item);
                 // The error is not logged, because it can contain a value.
                 warn!(resource = %self.path, object = %item.key, "object failed to decode, quarantined");
                 self.change(|store, list| store.quarantine(list, item));
@@ -455,15 +485,21 @@ impl<K: Cached> Engine<K> {
             DeletionReason::Deleted
         };
         let (key, last) = match decoded {
-            Decoded::Item(item) => (item.key, Some(item.object)),
+            Decoded::Item(item) => (Some(item.key), Some(item.object)),
             Decoded::Undecoded(item) => (item.key, None),
         };
+        let (Some(key), Some(version)) = (key, version) else { return Ok(()) };
         self.change(|store, _| store.delete_at(&key, version, last, reason));
         Ok(())
     }
 
     /// Asks the protocol how to handle an event.
-    fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Result<Verdict, Problem> {
+    fn on_event(
+        &mut self,
+        now: Time,
+        kind: EventKind,
+        version: impl Into<Option<ResourceVersion>>,
+    ) -> Result<Verdict, Problem> {
         let verdict = self.machine.on_event(now, kind, version);
         match verdict {
             Verdict::ListComplete(version) => self.on_list_complete(now, version),

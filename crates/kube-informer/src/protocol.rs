@@ -463,10 +463,21 @@ impl Machine {
         (watches && answered).then(|| exchange.watching_since + SETTLE_TIME)
     }
 
-    /// A watch event with this version was received.
-    pub(crate) fn on_event(&mut self, now: Time, kind: EventKind, version: ResourceVersion) -> Verdict {
+    /// Whether the events of the watch in flight are still the objects of a list.
+    pub(crate) fn in_initial_events(&self) -> bool {
+        matches!(&self.state, State::InFlight(exchange) if exchange.in_initial_events)
+    }
+
+    /// A watch event was received. Only an object of the initial events may be without a version.
+    pub(crate) fn on_event(
+        &mut self,
+        now: Time,
+        kind: EventKind,
+        version: impl Into<Option<ResourceVersion>>,
+    ) -> Verdict {
+        let version = version.into();
         let freshness = self.freshness();
-        let lagging = self.is_lagging(version, freshness);
+        let lagging = version.is_some_and(|version| self.is_lagging(version, freshness));
         let State::InFlight(exchange) = &mut self.state else { return Verdict::Ignore };
         exchange.any_event = true;
         if exchange.in_initial_events {
@@ -489,6 +500,7 @@ impl Machine {
                         self.on_lagging(now);
                         return Verdict::Lagging;
                     }
+                    let Some(version) = version else { return Verdict::Ignore };
                     exchange.in_initial_events = false;
                     exchange.watching_since = now;
                     self.on_list_complete(now, version);
@@ -496,13 +508,16 @@ impl Machine {
                 }
             };
         }
+        if version.is_none() {
+            return Verdict::Ignore;
+        }
         let before = self.progress;
-        if Some(version) < before {
+        if version < before {
             return Verdict::VersionRegressed;
         }
-        if Some(version) > before {
+        if version > before {
             exchange.advanced = true;
-            self.progress = Some(version);
+            self.progress = version;
             self.backoff.reset();
             self.refused_watches = 0;
         }

@@ -7,11 +7,14 @@ use imbl::{OrdMap, ordmap::DiffItem};
 use crate::{ObjectKey, ResourceVersion, key::of_namespace};
 
 /// An object that failed to decode. Its last good state, if there was one, stays in the cache.
+///
+/// An object of a list that has no usable name is known by its place in that list, counted from 0: its key has the name
+/// `items[3]`, and the namespace that is watched, if it is one.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quarantined {
-    /// The version that failed to decode.
-    pub resource_version: ResourceVersion,
+    /// The version that failed to decode, or `None` if that is what cannot be read.
+    pub resource_version: Option<ResourceVersion>,
     /// The decoder's error. It contains field names, types and a position in the JSON, and may contain the offending
     /// value.
     pub error: String,

@@ -316,7 +316,7 @@ mod tests {
         let item = |number: u32, at| Undecoded {
             key: ObjectKey::new("default", &number.to_string()),
             uid: None,
-            version: version(at),
+            version: Some(version(at)),
             error: "missing field".to_owned(),
         };
         let mut staged = Store::new();

@@ -39,8 +39,10 @@ impl<K: Cached> Entry<K> {
 /// The metadata of an object that failed to decode.
 pub(crate) struct Undecoded {
     pub(crate) key: ObjectKey,
+    /// `None` if it cannot be read.
     pub(crate) uid: Option<String>,
-    pub(crate) version: ResourceVersion,
+    /// `None` if it cannot be read.
+    pub(crate) version: Option<ResourceVersion>,
     pub(crate) error: String,
 }
 
@@ -191,7 +193,9 @@ impl<K: Cached> Store<K> {
         item: Undecoded,
         freshness: Freshness,
     ) -> Result<(), Lagging> {
-        self.check(&item.key, item.version, freshness)?;
+        if let Some(version) = item.version {
+            self.check(&item.key, version, freshness)?;
+        }
         if let Some(cached) = self.objects.get(&item.key) {
             cached.mark(list);
         }
@@ -235,10 +239,13 @@ impl<K: Cached> Store<K> {
     }
 
     /// Quarantines an object whose new state failed to decode. The last good state of the same object stays; the
-    /// state of an earlier object of that name is removed.
+    /// state of an earlier object of that name is removed. Without a uid it counts as the same object.
     pub(crate) fn quarantine(&mut self, list: ListNumber, item: Undecoded) {
-        let replaced =
-            self.objects.get(&item.key).is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
+        let replaced = item.uid.is_some()
+            && self
+                .objects
+                .get(&item.key)
+                .is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
         if replaced {
             self.delete(&item.key, DeletionReason::Deleted);
         }
@@ -254,7 +261,9 @@ impl<K: Cached> Store<K> {
         last: Option<K::Stored>,
         reason: DeletionReason,
     ) {
-        if self.newest(key).is_some_and(|newest| version < newest) {
+        // A state whose version could not be read may be from after a restore of etcd, when versions are lower.
+        let incomparable = self.quarantined.get(key).is_some_and(|held| held.resource_version.is_none());
+        if !incomparable && self.newest(key).is_some_and(|newest| version < newest) {
             return;
         }
         self.unquarantine(key);
@@ -297,7 +306,7 @@ impl<K: Cached> Store<K> {
     /// Returns the version of the last known state of an object. A quarantined state is newer than a cached one even
     /// if its version is lower, as after a restore of etcd.
     fn newest(&self, key: &ObjectKey) -> Option<ResourceVersion> {
-        let quarantined = self.quarantined.get(key).map(|held| held.resource_version);
+        let quarantined = self.quarantined.get(key).and_then(|held| held.resource_version);
         quarantined.or_else(|| self.objects.get(key).map(|cached| cached.version))
     }
 

@@ -91,10 +91,10 @@ struct Watcher<K: Object> {
 
 /// An object that failed to decode. The decoder's error is the source, because it can contain a value.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} failed to decode at resource version {resource_version}")]
+#[error("{key} failed to decode{}", .resource_version.map(|version| format!(" at resource version {version}")).unwrap_or_default())]
 struct Undecoded {
     key: ObjectKey,
-    resource_version: ResourceVersion,
+    resource_version: Option<ResourceVersion>,
     source: Box<dyn StdError + Send + Sync>,
 }
 

@@ -565,3 +565,84 @@ async fn a_long_list_leaves_turns_to_others_and_can_be_cancelled_in_the_middle()
     assert!(part < all, "{part} of {all} turns");
     assert!(other.snapshot().is_err());
 }
+
+/// Contract 9: an object of a list that does not even say which it is.
+#[tokio::test(start_paused = true)]
+async fn an_object_of_a_list_that_cannot_be_identified_stops_nothing() {
+    let with = |change: fn(&mut Value)| {
+        let mut odd = blog("odd", 4);
+        change(&mut odd);
+        odd
+    };
+    let odd = [
+        with(|odd| odd["metadata"]["uid"] = json!(5)),
+        with(|odd| odd["metadata"]["resourceVersion"] = json!(4)),
+        with(|odd| odd["metadata"]["resourceVersion"] = Value::Null),
+        with(|odd| odd["metadata"]["resourceVersion"] = json!("04")),
+        with(|odd| odd["metadata"]["labels"] = json!("app=web")),
+        with(|odd| odd["metadata"]["annotations"] = json!({"size": 5})),
+        with(|odd| odd["metadata"]["name"] = Value::Null),
+        with(|odd| odd["metadata"]["name"] = json!("a\0b")),
+        with(|odd| odd["metadata"]["name"] = json!({})),
+        with(|odd| odd["metadata"]["namespace"] = json!(["default"])),
+        with(|odd| odd["metadata"]["namespace"] = Value::Null),
+        with(|odd| odd["metadata"] = Value::Null),
+        with(|odd| drop(odd.as_object_mut().unwrap().remove("metadata"))),
+        json!("odd"),
+        Value::Null,
+    ];
+    for watch_list in [true, false] {
+        for (at, odd) in odd.iter().cloned().enumerate() {
+            let gone = at % 2 == 0;
+            let server = Server::new(move |call| {
+                let items = match call.index < 2 {
+                    true => vec![blog("a", 4), odd.clone(), blog("z", 5)],
+                    false if gone => vec![blog("a", 4), blog("z", 5)],
+                    false => vec![blog("a", 4), blog("odd", 7), blog("z", 5)],
+                };
+                match call {
+                    call if call.is_watch_list() && !watch_list => refused(),
+                    call if call.is_watch_list() => Reply::watch_list(8, &items, Then::Break),
+                    call if call.is_list() => Reply::list(8, &items),
+                    _ => Reply::status(410, "Expired", "too old resource version"),
+                }
+            });
+            let blogs = Informers::new(server.client()).typed::<Blog>().namespace("default").start();
+            let synced = blogs.synced().await.unwrap();
+            assert_eq!((synced.count, synced.quarantined), (2, 1), "{at}");
+            let held = blogs.status().quarantined.clone();
+            let name = held.keys().next().unwrap().to_string();
+            assert_eq!(name, if at < 6 { "default/odd" } else { "default/items[1]" }, "{at}");
+            let version = held.iter().next().unwrap().1.resource_version.map(|version| version.to_string());
+            let readable = !(1..4).contains(&at) && at < 11;
+            assert_eq!(version.as_deref(), readable.then_some("4"), "{at}");
+            blogs.watch_status().wait_for(|status| status.quarantined.is_empty()).await.unwrap();
+            assert_eq!(blogs.snapshot().unwrap().len(), if gone { 2 } else { 3 }, "{at}");
+        }
+    }
+}
+
+/// Contract 9: a change of an object that cannot be identified could be one of any object, which only a list can show.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_cannot_be_identified_is_followed_by_a_list() {
+    for member in ["name", "resourceVersion"] {
+        let mut odd = blog("a", 6);
+        odd["metadata"][member] = Value::Null;
+        let items = [odd.clone(), blog("b", 5)];
+        let server = Server::new(move |call| match call.index {
+            0 => Reply::watch_list(5, &[blog("a", 5), blog("b", 5)], Then::Break),
+            1 => Reply::watch(vec![event("MODIFIED", &odd)], Then::Stay),
+            _ => Reply::watch_list(6, &items, Then::Stay),
+        });
+        let blogs = Informers::new(server.client()).typed::<Blog>().start();
+        blogs.synced().await.unwrap();
+        let mut status = blogs.watch_status();
+        let malformed = |status: &Status| matches!(status.error(), Some(Error::Malformed { .. }));
+        status.wait_for(malformed).await.unwrap();
+        let status = status.wait_for(|status| !status.quarantined.is_empty()).await.unwrap();
+        let key = status.quarantined.keys().next().unwrap().to_string();
+        // The last good state of an object that has a name stays.
+        let (wanted, count) = if member == "name" { ("items[0]", 1) } else { ("default/a", 2) };
+        assert_eq!((key.as_str(), blogs.snapshot().unwrap().len()), (wanted, count));
+    }
+}

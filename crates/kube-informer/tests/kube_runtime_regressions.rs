@@ -163,7 +163,8 @@ async fn an_event_that_does_not_decode_is_quarantined_and_not_lost() {
         let version = version.parse().ok();
         let status = status.wait_for(|status| status.resource_version == version).await.unwrap();
         let held = status.quarantined.iter();
-        held.map(|(key, held)| format!("{}/{}", key.name(), held.resource_version)).collect::<Vec<_>>()
+        held.map(|(key, held)| format!("{}/{}", key.name(), held.resource_version.unwrap()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(quarantined("5").await, ["c/3"]);
 

@@ -12,12 +12,20 @@ const PAGE: usize = 2;
 /// The name of an object that always exists.
 pub(super) const ALWAYS: &str = "always";
 
+/// Why an object fails to decode as a Blog.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bad {
+    Spec,
+    Uid,
+    Version,
+    Name,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stored {
     pub(super) uid: u64,
     pub(super) version: u64,
-    /// Whether it fails to decode as a Blog.
-    pub(super) bad: bool,
+    pub(super) bad: Option<Bad>,
 }
 
 #[derive(Debug)]
@@ -56,12 +64,12 @@ impl Server {
             next_uid: 1,
             epochs: 0,
         };
-        server.put(ALWAYS, false);
+        server.put(ALWAYS, None);
         server
     }
 
     /// Creates or updates an object; a `bad` one fails to decode. Returns the line of the watch.
-    pub(super) fn put(&mut self, name: &str, bad: bool) -> String {
+    pub(super) fn put(&mut self, name: &str, bad: Option<Bad>) -> String {
         self.revision += 1;
         let known = self.objects.get(name);
         let kind = if known.is_some() { "MODIFIED" } else { "ADDED" };
@@ -103,7 +111,7 @@ impl Server {
             if same_objects {
                 self.objects.insert(name.clone(), before[&name].clone());
             }
-            self.put(&name, false);
+            self.put(&name, None);
         }
     }
 
@@ -193,8 +201,8 @@ impl Server {
     }
 
     fn object(&self, name: &str, stored: &Stored) -> Value {
-        let url = if stored.bad { json!(5) } else { json!(format!("https://{}", stored.version)) };
-        json!({
+        let url = format!("https://{}", stored.version);
+        let mut object = json!({
             "apiVersion": "web.helloworld/v1",
             "kind": "Blog",
             "metadata": {
@@ -205,7 +213,15 @@ impl Server {
                 "managedFields": [{"manager": "test", "fieldsV1": {"f:spec": {}}}],
             },
             "spec": {"url": url},
-        })
+        });
+        match stored.bad {
+            Some(Bad::Spec) => object["spec"]["url"] = json!(5),
+            Some(Bad::Uid) => object["metadata"]["uid"] = json!(5),
+            Some(Bad::Version) => object["metadata"]["resourceVersion"] = json!("x"),
+            Some(Bad::Name) => object["metadata"]["name"] = Value::Null,
+            None => {}
+        }
+        object
     }
 
     fn too_large(&self, version: ListVersion) -> Option<Answer> {

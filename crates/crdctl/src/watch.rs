@@ -169,7 +169,7 @@ impl Watched {
             while let Some(event) = subscription.next().await {
                 match event {
                     Event::Change(change) => changes.push((place, change)),
-                    Event::Synced { count, resource_version } => {
+                    Event::Synced { count, resource_version, .. } => {
                         let version = resource_version.map(|version| version.to_string()).unwrap_or_default();
                         synced.push(Synced { place, count, version });
                         break;

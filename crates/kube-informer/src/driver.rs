@@ -22,6 +22,7 @@ use crate::{
     engine::{Engine, Flow},
     error::cause_of,
     metrics::Counters,
+    persist::{Asked, Persister},
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     state::State,
@@ -41,6 +42,7 @@ pub(crate) struct Connection {
     /// The moment that time is counted from.
     started: Instant,
     watch_lists: Arc<WatchLists>,
+    pub(crate) asked: Arc<Asked>,
 }
 
 pub(crate) struct Driver<K: Cached> {
@@ -49,6 +51,7 @@ pub(crate) struct Driver<K: Cached> {
     settings: Settings,
     scopes: mpsc::UnboundedReceiver<Scope>,
     cancelled: CancellationToken,
+    persister: Option<Arc<Persister<K>>>,
     /// Dropped with the task, whether it returns, is aborted or panics.
     state: CloseOnDrop<K>,
 }
@@ -63,7 +66,13 @@ impl<K: Cached> Drop for CloseOnDrop<K> {
 
 impl Connection {
     pub(crate) fn new(client: Client) -> Self {
-        Self { transport: Transport::new(client), started: Instant::now(), watch_lists: Arc::default() }
+        let asked = Arc::new(Asked::new(client.clone()));
+        Self {
+            transport: Transport::new(client),
+            started: Instant::now(),
+            watch_lists: Arc::default(),
+            asked,
+        }
     }
 }
 
@@ -76,8 +85,9 @@ impl<K: Cached> Driver<K> {
         state: Arc<State<K>>,
         scopes: mpsc::UnboundedReceiver<Scope>,
         cancelled: CancellationToken,
+        persister: Option<Arc<Persister<K>>>,
     ) -> Self {
-        Self { connection, target, settings, scopes, cancelled, state: CloseOnDrop(state) }
+        Self { connection, target, settings, scopes, cancelled, persister, state: CloseOnDrop(state) }
     }
 
     /// Runs until it is cancelled, or until the user's code panics.
@@ -90,7 +100,12 @@ impl<K: Cached> Driver<K> {
                 resource,
                 "informer stopped: an index function or a Deserialize implementation panicked"
             ),
-            Some(Ok(())) | None => debug!(resource, "informer cancelled"),
+            Some(Ok(())) | None => {
+                debug!(resource, "informer cancelled");
+                if let Some(persister) = &self.persister {
+                    persister.save_at_end();
+                }
+            }
         }
     }
 
@@ -110,13 +125,21 @@ impl<K: Cached> Driver<K> {
     fn watch(&self, scope: Scope) -> impl Future<Output = ()> + use<K> {
         let removed = scope.removed.clone();
         let (target, state) = (self.target.clone(), Arc::clone(&self.state.0));
-        let Connection { transport, started, watch_lists } = &*self.connection;
+        let Connection { transport, started, watch_lists, .. } = &*self.connection;
         let (seed, started, watch_lists) = (fastrand::u64(..), *started, Arc::clone(watch_lists));
         let counters = state.counters().clone();
-        let engine = Engine::new(target, scope, self.settings.clone(), seed, started, watch_lists, state);
-        let watch = Watch { transport: transport.clone(), engine, counters, started, decoded: 0 };
+        let engine =
+            Engine::new(target, scope.clone(), self.settings.clone(), seed, started, watch_lists, state);
+        let mut watch = Watch { transport: transport.clone(), engine, counters, started, decoded: 0 };
+        let persister = self.persister.clone();
         // Boxed, because it is large.
-        let watching = Box::pin(watch.run());
+        let watching = Box::pin(async move {
+            let Some(persister) = persister else { return watch.run().await };
+            if let Some((stored, version)) = persister.resume(&scope).await {
+                watch.engine.resume(watch.now(), stored, version);
+            }
+            tokio::join!(watch.run(), persister.run(&scope));
+        });
         async move {
             removed.run_until_cancelled_owned(watching).await;
         }

@@ -25,7 +25,7 @@ use crate::{
         Action, Discovered, Discovery, EventKind, Fault, Machine, Page, Recovery, Request, Served, Settings,
         Target, Time, Verdict, WatchLists,
     },
-    scope::Scope,
+    scope::{Progress, Scope},
     state::State,
     store::{self, Freshness, Lagging, ListNumber, Store},
 };
@@ -37,6 +37,10 @@ const MAX_DISCOVERY_BODY: usize = 4 << 20;
 
 /// How many objects are removed under one lock when a list is complete.
 const SWEEP_BATCH: usize = 1000;
+
+/// How long a server may take to refuse a version that it no longer has. A kube-apiserver accepts the watch with 200 and
+/// sends an ERROR event at once (`newErrWatcher` in `storage/cacher/cacher.go`).
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 const LAGGING: &str = "the list is older than the cache";
 
@@ -67,6 +71,10 @@ pub(crate) struct Engine<K: Cached> {
     /// The version that was published last, or `None` before the first list.
     published: Option<ResourceVersion>,
     last_contact: Option<Time>,
+    /// Whether the state comes from disk, and the server has not confirmed it yet.
+    from_disk: bool,
+    /// When the server accepted the watch in flight.
+    accepted_at: Option<Time>,
     /// When the current or last list was requested.
     list_began: Time,
     /// How many objects of the current list were received.
@@ -155,6 +163,8 @@ impl<K: Cached> Engine<K> {
             started,
             published: None,
             last_contact: None,
+            from_disk: false,
+            accepted_at: None,
             list_began: Time::ZERO,
             listed: 0,
             undecoded: None,
@@ -165,6 +175,17 @@ impl<K: Cached> Engine<K> {
             new_phase: None,
             target,
         }
+    }
+
+    /// Begins with a state that an earlier run left on disk, complete up to this version. It can be read at once, and is
+    /// confirmed as soon as the server sends something that follows it, or goes on from its version without an error.
+    pub(crate) fn resume(&mut self, now: Time, stored: Store<K>, version: ResourceVersion) {
+        self.staged = None;
+        self.from_disk = true;
+        self.published = Some(version);
+        self.machine.start_from(version);
+        self.state.join(&self.scope, stored, Progress::FromDisk(version));
+        self.report_status(now);
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -186,6 +207,7 @@ impl<K: Cached> Engine<K> {
         }
         if let Action::Send(request) = &action {
             self.last_byte_at = now;
+            self.accepted_at = None;
             if request.begins_list() {
                 // Marks of an earlier list do not count.
                 self.list = self.list.wrapping_add(1);
@@ -222,7 +244,7 @@ impl<K: Cached> Engine<K> {
         let stale = self.last_contact.map(|at| at.saturating_add(self.stale_after));
         let stale = stale.filter(|_| self.published.is_some() && !self.reported.stale);
         let settled = self.machine.settles_at().filter(|_| self.failing_since.is_some());
-        [self.machine.deadline(), stale, settled].into_iter().flatten().min()
+        [self.machine.deadline(), stale, settled, self.confirmed_at()].into_iter().flatten().min()
     }
 
     /// The time that [`next_timeout`](Self::next_timeout) returned has come.
@@ -235,6 +257,10 @@ impl<K: Cached> Engine<K> {
         }
         if self.failing_since.is_some() && self.machine.settles_at().is_some_and(|at| at <= now) {
             self.mark_working(now);
+        }
+        if self.confirmed_at().is_some_and(|at| at <= now) {
+            self.record_contact(now);
+            self.publish(now);
         }
         self.report_status(now);
         Flow::Continue
@@ -249,6 +275,8 @@ impl<K: Cached> Engine<K> {
             self.machine.on_error_headers(now);
             let discovery = matches!(self.reading, Reading::Buffered { .. });
             self.reading = Reading::Buffered { code, retry_after, body: Vec::new(), discovery };
+        } else if self.machine.settles_at().is_some() {
+            self.accepted_at = Some(now);
         }
     }
 
@@ -616,6 +644,7 @@ impl<K: Cached> Engine<K> {
         let objects = self.change(|store, _| store.clear(namespace.as_deref(), DeletionReason::TypeGone));
         warn!(resource = %self.path, objects, "type is no longer served");
         self.failing_since.get_or_insert(now);
+        self.from_disk = false;
         let since = self.started + now;
         self.new_phase = Some(Phase::TypeGone { since });
         self.publish(now);
@@ -693,7 +722,7 @@ impl<K: Cached> Engine<K> {
     /// on for hours without the cache being any newer.
     fn record_contact(&mut self, now: Time) {
         self.last_contact = Some(now);
-        if self.failing_since.is_some() {
+        if self.failing_since.is_some() || self.from_disk {
             self.mark_working(now);
         }
     }
@@ -705,7 +734,18 @@ impl<K: Cached> Engine<K> {
         {
             info!(resource = %self.path, after = ?now.saturating_sub(since), "watching again");
         }
+        if std::mem::take(&mut self.from_disk) {
+            info!(resource = %self.path, "the server has confirmed the state from disk");
+        }
         self.new_phase = Some(Phase::Watching);
+    }
+
+    /// When a state from disk counts as confirmed, if the server sends nothing before: it has accepted a watch from its
+    /// version.
+    fn confirmed_at(&self) -> Option<Time> {
+        let accepted_at =
+            self.accepted_at.filter(|_| self.from_disk && self.machine.settles_at().is_some())?;
+        Some(accepted_at + REFUSAL_TIME)
     }
 
     /// Publishes what has changed.
@@ -713,7 +753,8 @@ impl<K: Cached> Engine<K> {
         let Some(before) = self.published else { return self.report_status(now) };
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
-        if let Some(batch) = self.state.publish(&self.scope, version)
+        let progress = if self.from_disk { Progress::FromDisk(version) } else { Progress::Complete(version) };
+        if let Some(batch) = self.state.publish(&self.scope, progress)
             && enabled!(Level::DEBUG)
         {
             batch.iter().for_each(|delta| self.log_change(delta));
@@ -734,7 +775,9 @@ impl<K: Cached> Engine<K> {
     /// Updates the status.
     fn report_status(&mut self, now: Time) {
         let old = self.last_contact.is_none_or(|at| now.saturating_sub(at) >= self.stale_after);
-        let stale = self.published.is_some() && (old || self.machine.served() == Served::Doubted);
+        // A state from disk is not ready as long as it is not confirmed, however old it is.
+        let stale =
+            self.published.is_some() && !self.from_disk && (old || self.machine.served() == Served::Doubted);
         if stale != self.reported.stale {
             if stale {
                 let age = self.last_contact.map(|at| field::debug(now.saturating_sub(at)));
@@ -746,13 +789,15 @@ impl<K: Cached> Engine<K> {
         let new_phase = self.new_phase.take();
         // A new `last_contact` alone does not wake waiters, because it changes with every chunk.
         let wake = new_phase.is_some()
-            || (self.reported.resource_version, self.reported.stale) != (self.published, stale);
+            || (self.reported.resource_version, self.reported.stale, self.reported.from_disk)
+                != (self.published, stale, self.from_disk);
         self.reported = NamespaceStatus {
             phase: new_phase.unwrap_or_else(|| self.reported.phase.clone()),
             synced: self.published.is_some(),
             resource_version: self.published,
             last_contact: self.last_contact.map(|at| self.started + at),
             stale,
+            from_disk: self.from_disk,
         };
         self.state.report_status(&self.scope, &self.reported, wake);
     }

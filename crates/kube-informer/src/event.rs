@@ -70,6 +70,9 @@ pub enum Event<K: Cached> {
         /// The version of the initial state, as [`Snapshot::resource_version`](crate::Snapshot::resource_version)
         /// returns it. `None` for an empty set of namespaces.
         resource_version: Option<ResourceVersion>,
+        /// Whether the initial state comes from disk, and the server had not confirmed it yet. Later events are the
+        /// differences to what the server has. See [`InformerBuilder::persist`](crate::InformerBuilder::persist).
+        from_disk: bool,
     },
 }
 
@@ -117,10 +120,11 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Change(change) => f.debug_tuple("Change").field(change).finish(),
-            Self::Synced { count, resource_version } => f
+            Self::Synced { count, resource_version, from_disk } => f
                 .debug_struct("Synced")
                 .field("count", count)
                 .field("resource_version", resource_version)
+                .field("from_disk", from_disk)
                 .finish(),
         }
     }

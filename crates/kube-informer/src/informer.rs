@@ -19,6 +19,7 @@ use crate::{
     Cached, Compact, Error, Index, Object, ResourceVersion, Shard, Snapshot, Status, StatusWatch,
     Subscription,
     driver::{Connection, Driver},
+    persist::{Persist, Persistable, Persister, Plan, SaveError, SecretsNotAllowed},
     protocol::{ListSemantic, Settings, Target},
     scope::{NamespacedScope, Scope, one_namespace},
     skip::InvalidPath,
@@ -50,6 +51,7 @@ struct Identity {
     object: TypeId,
     target: Target,
     settings: Settings,
+    persist: Option<Persist>,
 }
 
 impl Informers {
@@ -125,6 +127,7 @@ pub struct InformerBuilder<K: Cached> {
     /// The initial namespaces, if they can change.
     set: Option<BTreeSet<String>>,
     settings: Settings,
+    persist: Option<Plan<K>>,
     _object: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -132,8 +135,9 @@ impl<K: Object> InformerBuilder<K> {
     /// Stores each object as bytes, in one allocation: [`Compact`]. This takes much less memory, but each read
     /// decodes the object again. Meant for caches that are large and seldom read.
     pub fn compact(self) -> InformerBuilder<Compact<K>> {
-        let Self { informers, target, set, settings, .. } = self;
-        InformerBuilder { informers, target, set, settings, _object: std::marker::PhantomData }
+        let Self { informers, target, set, settings, persist, .. } = self;
+        let persist = persist.map(|plan| Plan::new(plan.options));
+        InformerBuilder { informers, target, set, settings, persist, _object: std::marker::PhantomData }
     }
 }
 
@@ -144,7 +148,7 @@ impl<K: Cached> InformerBuilder<K> {
 
     /// Describes an informer that none of the public methods describes.
     pub(crate) fn of(informers: Informers, target: Target, settings: Settings) -> Self {
-        Self { informers, target, set: None, settings, _object: std::marker::PhantomData }
+        Self { informers, target, set: None, settings, persist: None, _object: std::marker::PhantomData }
     }
 
     /// Watches one namespace. The default is to watch all namespaces, and the empty name stands for all of them, as
@@ -301,6 +305,55 @@ impl<K: Cached> InformerBuilder<K> {
         self
     }
 
+    /// Keeps a copy of the cache on disk, from which the next start of the program resumes: a warm start. `persist` is
+    /// the folder of the copy, or [`Persist`] with more options.
+    ///
+    /// The copy is used only for the same cluster, user, resource, Rust type, namespace, selectors and skipped fields,
+    /// and only if it is whole. Otherwise it is ignored, with a log line that says why. Its objects can then be read
+    /// and subscribed to at once, without a list. The informer watches from their version, and subscribers receive the
+    /// differences to what the server has. If the server no longer has that version, the informer lists, and subscribers
+    /// still receive the differences only.
+    ///
+    /// Until the server has confirmed the copy, it is marked as [`Status::from_disk`], [`Snapshot::is_from_disk`] and in
+    /// [`Event::Synced`](crate::Event::Synced); the informer is not [ready](Status::is_ready), and
+    /// [`synced`](Informer::synced) waits. The server confirms it by an event or a bookmark, or by accepting the watch
+    /// without an error for one second, or by a complete list. To read before that, wait until [`Status::synced`].
+    ///
+    /// The cache is written at intervals, when the last handle is dropped, when the informers are cancelled, and by
+    /// [`Informer::save`]. A crash leaves the last complete copy. Objects that fail to decode cannot be written: while
+    /// there are any, the copy stays as it was.
+    ///
+    /// Objects that are not [compact](Self::compact) are used only by the same executable, because another one may know
+    /// more fields of the type than were written. Compact ones are written as the server sent them. Types that are
+    /// [polled](Self::poll_every) are not persisted.
+    ///
+    /// At the start, the server is asked for the user (`SelfSubjectReview`), the namespace `kube-system`, and one object
+    /// of the type. This happens while the file is read. Without an answer, the file is ignored and nothing is written.
+    ///
+    /// # Errors
+    /// Fails for Secrets, unless [`Persist::allow_secrets`] permits them. Other types can contain secrets, too; the files
+    /// can be read by their owner only, but are not encrypted.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube_informer::{Informer, Informers, SecretsNotAllowed};
+    /// fn start(informers: &Informers) -> Result<Informer<Pod>, SecretsNotAllowed> {
+    ///     Ok(informers.typed::<Pod>().persist("/var/cache/my-controller")?.start())
+    /// }
+    /// ```
+    pub fn persist(mut self, persist: impl Into<Persist>) -> Result<Self, SecretsNotAllowed>
+    where
+        K: Persistable,
+    {
+        let options = persist.into();
+        let Target { group, plural, metadata_only, .. } = &self.target;
+        if group.is_empty() && plural == "secrets" && !metadata_only && !options.secrets {
+            return Err(SecretsNotAllowed);
+        }
+        self.persist = Some(Plan::new(options));
+        Ok(self)
+    }
+
     /// Starts the informer, or returns a handle to a running one with the same type, scope, selectors and options. An
     /// informer of a [set of namespaces](Self::namespaces) is always a new one, because its set can change.
     ///
@@ -308,13 +361,16 @@ impl<K: Cached> InformerBuilder<K> {
     /// Panics outside of a tokio runtime, as `tokio::spawn` does.
     #[must_use]
     pub fn start(self) -> Informer<K> {
-        let Self { informers, target, set, settings, .. } = self;
+        let Self { informers, target, set, settings, persist, .. } = self;
         if let Some(namespaces) = set {
             let scopes: Vec<Scope> = namespaces.iter().map(|namespace| Scope::new(Some(namespace))).collect();
-            return Informer { handle: Arc::new(Handle::new(&informers, target, settings, &scopes, true)) };
+            return Informer {
+                handle: Arc::new(Handle::new(&informers, target, settings, persist, &scopes, true)),
+            };
         }
         let scope = Scope::new(target.namespace.as_deref());
-        let identity = Identity { object: TypeId::of::<K>(), target, settings };
+        let options = persist.as_ref().map(|plan| plan.options.clone());
+        let identity = Identity { object: TypeId::of::<K>(), target, settings, persist: options };
         let mut running = informers.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         let found = running.get(&identity).and_then(Weak::upgrade);
         if let Some(handle) = found.and_then(|handle| handle.downcast::<Handle<K>>().ok())
@@ -325,7 +381,7 @@ impl<K: Cached> InformerBuilder<K> {
         }
         running.retain(|_, handle| handle.strong_count() > 0);
         let (target, settings) = (identity.target.clone(), identity.settings.clone());
-        let handle = Arc::new(Handle::new(&informers, target, settings, &[scope], false));
+        let handle = Arc::new(Handle::new(&informers, target, settings, persist, &[scope], false));
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&handle) as _;
         running.insert(identity, weak);
         Informer { handle }
@@ -351,6 +407,7 @@ struct Handle<K: Cached> {
     /// The watched namespaces, or `None` if all are watched.
     namespaces: Option<Namespaces>,
     task: AbortOnDropHandle<()>,
+    persister: Option<Arc<Persister<K>>>,
     /// Keeps the informer findable, so that it can be shared as long as it has a handle.
     _informers: Informers,
 }
@@ -369,6 +426,7 @@ impl<K: Cached> Handle<K> {
         informers: &Informers,
         target: Target,
         settings: Settings,
+        persist: Option<Plan<K>>,
         scopes: &[Scope],
         can_change: bool,
     ) -> Self {
@@ -380,15 +438,41 @@ impl<K: Cached> Handle<K> {
         // The receiver exists, so this cannot fail.
         scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
         let connection = Arc::clone(&informers.inner.connection);
-        let driver =
-            Driver::new(connection, target, settings, Arc::clone(&state), receiver, cancelled.clone());
+        // The version of what is polled is not the server's.
+        let persister = persist.filter(|_| settings.poll_every.is_none()).map(|plan| {
+            let (target, settings) = (target.clone(), settings.clone());
+            Arc::new(Persister::new(
+                plan,
+                target,
+                settings,
+                Arc::clone(&connection.asked),
+                Arc::clone(&state),
+            ))
+        });
+        let driver = Driver::new(
+            connection,
+            target,
+            settings,
+            Arc::clone(&state),
+            receiver,
+            cancelled.clone(),
+            persister.clone(),
+        );
         let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
         let watched =
             scopes.iter().filter_map(|scope| Some((scope.namespace.as_deref()?.to_owned(), scope.clone())));
         let watched = Mutex::new(watched.collect());
         let by_name = can_change || scopes.iter().any(|scope| scope.namespace.is_some());
         let namespaces = by_name.then(|| Namespaces { watched, added: can_change.then_some(added) });
-        Self { state, cancelled, namespaces, task, _informers: informers.clone() }
+        Self { state, cancelled, namespaces, task, persister, _informers: informers.clone() }
+    }
+}
+
+impl<K: Cached> Drop for Handle<K> {
+    fn drop(&mut self) {
+        if let Some(persister) = &self.persister {
+            persister.save_at_end();
+        }
     }
 }
 
@@ -463,15 +547,17 @@ impl<K: Cached> Informer<K> {
     /// Returns [`Error::Stopped`] once the informer has [stopped](crate::Phase::Stopped).
     pub async fn synced(&self) -> Result<Synced, Error> {
         let mut status = self.watch_status();
-        let settled = status
-            .wait_for(|status| status.is_stopped() || status.synced || status.not_synced_because().is_some());
+        let settled = status.wait_for(|status| {
+            let synced = status.synced && !status.from_disk;
+            status.is_stopped() || synced || status.not_synced_because().is_some()
+        });
         let (failed, quarantined) = match settled.await {
             Ok(status) if status.is_stopped() => (Some(Error::Stopped), 0),
             // The list will never be followed.
             Ok(status) if matches!(status.error(), Some(Error::NotWatchable { .. })) => {
                 (status.error().cloned(), 0)
             }
-            Ok(status) if status.synced => (None, status.quarantined.len()),
+            Ok(status) if status.synced && !status.from_disk => (None, status.quarantined.len()),
             Ok(status) => (status.not_synced_because().cloned(), 0),
             Err(Stopped) => (Some(Error::Stopped), 0),
         };
@@ -515,6 +601,15 @@ impl<K: Cached> Informer<K> {
     #[must_use]
     pub fn watch_status(&self) -> StatusWatch {
         self.handle.state.watch_status()
+    }
+
+    /// Writes the cache to disk now, as [`InformerBuilder::persist`] does at intervals. Does nothing if the file has the
+    /// version of the cache already.
+    ///
+    /// # Errors
+    /// Fails if the informer is not persisted, if the cache cannot be written at the moment, or if the file cannot.
+    pub async fn save(&self) -> Result<(), SaveError> {
+        self.handle.persister.as_ref().ok_or(SaveError::NotPersisted)?.save().await
     }
 
     /// Waits until the cache contains everything in a namespace up to a version. A writer can thus read its own

@@ -47,6 +47,7 @@ pub use event::{Change, DeletionReason, Event};
 pub use index::Index;
 pub use informer::{Informer, InformerBuilder, Informers, NamespaceSetError, NotSynced, Synced, WaitError};
 pub use key::ObjectKey;
+pub use persist::{Persist, Persistable, SaveError, SecretsNotAllowed};
 pub use phase::{NamespaceStatus, NamespaceStatuses, Phase};
 pub use protocol::ListSemantic;
 pub use quarantine::{Quarantined, QuarantinedObjects};

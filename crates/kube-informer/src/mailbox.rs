@@ -151,8 +151,11 @@ impl<K: Cached> Inner<K> {
                     *last = Some(key.clone());
                     return Some(Event::Change(Change::Added { key, object, initial: true }));
                 }
-                let synced =
-                    Event::Synced { count: snapshot.len(), resource_version: snapshot.resource_version() };
+                let synced = Event::Synced {
+                    count: snapshot.len(),
+                    resource_version: snapshot.resource_version(),
+                    from_disk: snapshot.is_from_disk(),
+                };
                 self.initial = Initial::Done;
                 return Some(synced);
             }

@@ -52,6 +52,8 @@ pub struct NamespaceStatus {
     pub last_contact: Option<Instant>,
     /// Whether the namespace must be considered stale.
     pub stale: bool,
+    /// Whether the objects come from disk, and the server has not confirmed them yet.
+    pub from_disk: bool,
 }
 
 /// The status of each namespace of an informer, by name. Cloning is O(1), a lookup O(log n).
@@ -72,6 +74,7 @@ pub(crate) struct Summary {
     contacts: BTreeSet<(Option<Instant>, Arc<str>)>,
     unsynced: usize,
     stale: usize,
+    from_disk: usize,
 }
 
 impl Phase {
@@ -82,12 +85,13 @@ impl Phase {
         }
     }
 
-    /// The error, if it means that there is no first list for now. A 429 counts only after a while.
-    pub(crate) fn first_list_failure(&self) -> Option<&Error> {
+    /// The error, if it means that there is no first list for now. A 429 counts only after a while, and so does the
+    /// refusal of a version from disk.
+    pub(crate) fn first_list_failure(&self, from_disk: bool) -> Option<&Error> {
         match self {
             Self::Retrying { since, error, .. } => {
-                let throttled = error.is_too_many_requests() && since.elapsed() < TOO_MANY_REQUESTS_GRACE;
-                (!throttled).then_some(error)
+                let passes = passes(error, from_disk) && since.elapsed() < TOO_MANY_REQUESTS_GRACE;
+                (!passes).then_some(error)
             }
             _ => None,
         }
@@ -102,6 +106,12 @@ impl Phase {
             Self::Stopped => 4,
         }
     }
+}
+
+/// Whether the next attempt is expected to succeed: the server is busy, or it does not have the version from disk any
+/// more, and a list follows.
+fn passes(error: &Error, from_disk: bool) -> bool {
+    error.is_too_many_requests() || (from_disk && error.code() == Some(410))
 }
 
 impl fmt::Display for Phase {
@@ -125,13 +135,17 @@ impl NamespaceStatus {
             resource_version: None,
             last_contact: None,
             stale: false,
+            from_disk: false,
         }
     }
 
     /// Returns whether reads of this namespace can be trusted. See [`Status::is_ready`](crate::Status::is_ready).
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
+        self.synced
+            && !self.from_disk
+            && !self.stale
+            && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
     /// Returns the error of the last attempt while the informer waits for the next one.
@@ -143,8 +157,8 @@ impl NamespaceStatus {
     /// The place in [`NamespaceStatuses::failing`], if it has one.
     fn failing(&self, name: &Arc<str>) -> Option<(Option<Instant>, Arc<str>)> {
         match &self.phase {
-            Phase::Retrying { since, error, .. } if !self.synced => {
-                Some((error.is_too_many_requests().then_some(*since), Arc::clone(name)))
+            Phase::Retrying { since, error, .. } if !self.synced || self.from_disk => {
+                Some((passes(error, self.from_disk).then_some(*since), Arc::clone(name)))
             }
             _ => None,
         }
@@ -183,7 +197,8 @@ impl NamespaceStatuses {
     /// Why one of the namespaces has no first list, if an attempt at it has failed. O(log n).
     pub(crate) fn first_list_failure(&self) -> Option<&Error> {
         let (_, name) = self.failing.get_min()?;
-        self.get(name)?.phase.first_list_failure()
+        let status = self.get(name)?;
+        status.phase.first_list_failure(status.from_disk)
     }
 
     /// Sets the status of a namespace. Returns its previous one.
@@ -225,9 +240,8 @@ impl Summary {
     /// Sets the status of one namespace.
     pub(crate) fn set(&mut self, all: &mut NamespaceStatuses, name: &Arc<str>, status: NamespaceStatus) {
         self.add(name, &status);
-        match all.set(name, status) {
-            Some(before) => self.subtract(name, &before, all.get(name)),
-            None => {}
+        if let Some(before) = all.set(name, status) {
+            self.subtract(name, &before, all.get(name));
         }
     }
 
@@ -237,8 +251,8 @@ impl Summary {
         }
     }
 
-    /// Returns the worst of each: the worst phase, the lowest version, the oldest contact, whether all are synced and
-    /// whether any is stale.
+    /// Returns the worst of each: the worst phase, the lowest version, the oldest contact, whether all are synced, and
+    /// whether any is stale or comes from disk.
     pub(crate) fn worst(&self, all: &NamespaceStatuses) -> NamespaceStatus {
         let worst = self.phases.last().and_then(|(_, _, name)| all.get(name));
         NamespaceStatus {
@@ -247,6 +261,7 @@ impl Summary {
             resource_version: self.versions.first().and_then(|(version, _)| *version),
             last_contact: self.contacts.first().and_then(|(contact, _)| *contact),
             stale: self.stale > 0,
+            from_disk: self.from_disk > 0,
         }
     }
 
@@ -256,6 +271,7 @@ impl Summary {
         self.contacts.insert((status.last_contact, Arc::clone(name)));
         self.unsynced += usize::from(!status.synced);
         self.stale += usize::from(status.stale);
+        self.from_disk += usize::from(status.from_disk);
     }
 
     /// Forgets the previous status of a namespace, as far as the present one differs.
@@ -280,6 +296,7 @@ impl Summary {
         }
         self.unsynced -= usize::from(!before.synced);
         self.stale -= usize::from(before.stale);
+        self.from_disk -= usize::from(before.from_disk);
     }
 }
 
@@ -300,14 +317,15 @@ mod tests {
         ];
         let version = prop::option::of((1..20_u32).prop_map(|version| version.to_string().parse().unwrap()));
         let contact = prop::option::of((0..20_u64).prop_map(move |after| since + Duration::from_secs(after)));
-        let flags = (any::<bool>(), any::<bool>());
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
         (prop::sample::select(phases), version, contact, flags).prop_map(
-            |(phase, resource_version, last_contact, (synced, stale))| NamespaceStatus {
+            |(phase, resource_version, last_contact, (synced, stale, from_disk))| NamespaceStatus {
                 phase,
                 synced,
                 resource_version,
                 last_contact,
                 stale,
+                from_disk,
             },
         )
     }
@@ -328,12 +346,15 @@ mod tests {
                 prop_assert_eq!(worst.phase.severity(), severity);
                 prop_assert_eq!(worst.synced, each().all(|status| status.synced));
                 prop_assert_eq!(worst.stale, each().any(|status| status.stale));
+                prop_assert_eq!(worst.from_disk, each().any(|status| status.from_disk));
                 prop_assert_eq!(
                     worst.resource_version,
                     each().map(|status| status.resource_version).min().flatten()
                 );
                 prop_assert_eq!(worst.last_contact, each().map(|status| status.last_contact).min().flatten());
-                let fails = |status: &NamespaceStatus| !status.synced && status.error().is_some();
+                let fails = |status: &NamespaceStatus| {
+                    (!status.synced || status.from_disk) && status.error().is_some()
+                };
                 prop_assert_eq!(all.first_list_failure().is_some(), each().any(fails));
             }
         }

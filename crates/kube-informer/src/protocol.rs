@@ -354,6 +354,12 @@ impl Machine {
         }
     }
 
+    /// Goes on from a state that is complete up to this version, instead of listing.
+    pub(crate) fn start_from(&mut self, version: ResourceVersion) {
+        self.progress = Some(version);
+        self.schedule(Time::ZERO, Intent::Watch(version));
+    }
+
     /// Why the current or last list was requested.
     pub(crate) fn list_reason(&self) -> ListReason {
         self.list_reason

@@ -90,6 +90,11 @@ impl QuarantinedObjects {
         })
     }
 
+    /// Whether there is one of this namespace. `None` stands for all namespaces.
+    pub(crate) fn has_any(&self, namespace: Option<&str>) -> bool {
+        of_namespace(&self.0, namespace).next().is_some()
+    }
+
     /// Adds an object that the list with this number, or an event after it, contained. Returns whether that is news.
     pub(crate) fn insert(&mut self, list: u32, key: ObjectKey, object: Quarantined) -> bool {
         let known = self.0.get(&key).map(|held| Arc::clone(&held.object)).filter(|known| **known == object);

@@ -68,14 +68,19 @@ pub(crate) struct Scopes {
     versions: OrdSet<(ResourceVersion, Option<Arc<str>>)>,
     /// How many first lists are pending.
     listing: usize,
+    /// How many come from disk.
+    from_disk: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(crate) enum Progress {
     /// The first list is pending.
     Listing,
     /// At least one attempt at the first list has failed, and none has succeeded.
     Failing,
+    /// The store holds the whole scope as an earlier run left it on disk at this version. The server has not confirmed
+    /// yet that it can be continued.
+    FromDisk(ResourceVersion),
     /// The store holds the whole scope, up to this version.
     Complete(ResourceVersion),
 }
@@ -92,10 +97,11 @@ impl Scopes {
         self.set(namespace.cloned(), None);
     }
 
-    pub(crate) fn complete(&mut self, namespace: Option<&Arc<str>>, version: ResourceVersion) {
-        let (namespace, complete) = (namespace.cloned(), Progress::Complete(version));
-        if self.progress.get(&namespace).is_some_and(|held| *held != complete) {
-            self.set(namespace, Some(complete));
+    /// Records that the whole scope is there.
+    pub(crate) fn reached(&mut self, namespace: Option<&Arc<str>>, progress: Progress) {
+        let namespace = namespace.cloned();
+        if self.progress.get(&namespace).is_some_and(|held| *held != progress) {
+            self.set(namespace, Some(progress));
         }
     }
 
@@ -123,6 +129,19 @@ impl Scopes {
         self.progress.get(&Some(Arc::from(namespace))).or_else(|| self.progress.get(&None))?.version()
     }
 
+    /// Whether the server has not confirmed a part yet.
+    pub(crate) fn any_from_disk(&self) -> bool {
+        self.from_disk > 0
+    }
+
+    /// The version up to which a scope is complete, according to the server.
+    pub(crate) fn confirmed_version_of(&self, namespace: Option<&Arc<str>>) -> Option<ResourceVersion> {
+        match self.progress.get(&namespace.cloned()) {
+            Some(Progress::Complete(version)) => Some(*version),
+            _ => None,
+        }
+    }
+
     fn set(&mut self, namespace: Option<Arc<str>>, progress: Option<Progress>) {
         let before = match progress {
             Some(progress) => self.progress.insert(namespace.clone(), progress),
@@ -130,6 +149,9 @@ impl Scopes {
         };
         self.listing += usize::from(progress == Some(Progress::Listing));
         self.listing -= usize::from(before == Some(Progress::Listing));
+        let from_disk = |progress| usize::from(matches!(progress, Some(Progress::FromDisk(_))));
+        self.from_disk += from_disk(progress);
+        self.from_disk -= from_disk(before);
         if let Some(version) = before.and_then(Progress::version) {
             self.versions.remove(&(version, namespace.clone()));
         }
@@ -139,11 +161,18 @@ impl Scopes {
     }
 }
 
+impl From<ResourceVersion> for Progress {
+    /// What the server has sent is complete.
+    fn from(version: ResourceVersion) -> Self {
+        Self::Complete(version)
+    }
+}
+
 impl Progress {
     fn version(self) -> Option<ResourceVersion> {
         match self {
             Self::Listing | Self::Failing => None,
-            Self::Complete(version) => Some(version),
+            Self::FromDisk(version) | Self::Complete(version) => Some(version),
         }
     }
 }

@@ -112,6 +112,21 @@ impl<K: Cached> Snapshot<K> {
         self.scopes.version_of(Some(namespace))
     }
 
+    /// Returns whether the objects, or those of a namespace, come from disk, and the server had not confirmed yet that
+    /// they can be continued. See [`InformerBuilder::persist`](crate::InformerBuilder::persist).
+    #[must_use]
+    pub fn is_from_disk(&self) -> bool {
+        self.scopes.any_from_disk()
+    }
+
+    /// Iterates over the entries of a namespace. `None` stands for all namespaces.
+    pub(crate) fn entries_of<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Entry<K>)> {
+        of_namespace(&self.objects, namespace)
+    }
+
     /// Returns the first entry after `key`. A subscription walks a snapshot that it owns with this.
     pub(crate) fn next_after(&self, key: Option<&ObjectKey>) -> Option<(&ObjectKey, &K::Stored)> {
         let found = match key {

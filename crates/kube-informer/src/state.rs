@@ -12,12 +12,12 @@ use std::{
 use imbl::OrdMap;
 
 use crate::{
-    Cached, Index, NamespaceStatus, ResourceVersion, Snapshot, Status, StatusWatch,
+    Cached, Index, NamespaceStatus, Snapshot, Status, StatusWatch,
     delta::Batch,
     index::{self, Indexed, KeysOf, Maintained},
     mailbox::Mailbox,
     metrics::Counters,
-    scope::Scope,
+    scope::{Progress, Scope},
     status::{Draft, Publisher},
     store::Store,
 };
@@ -133,12 +133,12 @@ impl<K: Cached> State<K> {
         });
     }
 
-    /// Adds the complete first list of a scope, which is complete up to this version.
-    pub(crate) fn join(&self, scope: &Scope, staged: Store<K>, version: ResourceVersion) {
+    /// Adds a whole scope.
+    pub(crate) fn join(&self, scope: &Scope, staged: Store<K>, progress: impl Into<Progress>) {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
                 store.join(staged);
-                store.scope_complete(scope.namespace.as_ref(), version);
+                store.scope_reached(scope.namespace.as_ref(), progress.into());
             }
         });
     }
@@ -152,11 +152,11 @@ impl<K: Cached> State<K> {
         });
     }
 
-    /// Records that a scope is complete up to this version. Returns what was sent to the subscribers.
-    pub(crate) fn publish(&self, scope: &Scope, version: ResourceVersion) -> Option<Batch<K>> {
+    /// Records the progress of a whole scope. Returns what was sent to the subscribers.
+    pub(crate) fn publish(&self, scope: &Scope, progress: impl Into<Progress>) -> Option<Batch<K>> {
         self.change_and_publish(|store| {
             if !scope.is_removed() {
-                store.scope_complete(scope.namespace.as_ref(), version);
+                store.scope_reached(scope.namespace.as_ref(), progress.into());
             }
         })
     }
@@ -273,7 +273,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
-    use crate::{ObjectKey, store::Undecoded};
+    use crate::{ObjectKey, ResourceVersion, store::Undecoded};
 
     const EVENTS: u32 = 300;
 

@@ -19,7 +19,7 @@ use crate::{
 /// The state of an informer at one moment. Times are the runtime's ([`tokio::time::Instant`]). Cloning is O(1).
 ///
 /// With several namespaces, the worst of them counts: the worst phase, the lowest version, the oldest contact,
-/// `synced` only if all are and `stale` if any is. [`namespaces`](Self::namespaces) has the status of each.
+/// `synced` only if all are, `stale` and `from_disk` if any is. [`namespaces`](Self::namespaces) has the status of each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
@@ -35,6 +35,9 @@ pub struct Status {
     /// Whether the cache must be considered stale: nothing was received for longer than
     /// [`InformerBuilder::stale_after`](crate::InformerBuilder::stale_after), or the type seems to be gone.
     pub stale: bool,
+    /// Whether the cache comes from disk, where an earlier run left it, and the server has not confirmed yet that it can
+    /// be continued: see [`InformerBuilder::persist`](crate::InformerBuilder::persist).
+    pub from_disk: bool,
     /// The objects that failed to decode, by key.
     pub quarantined: QuarantinedObjects,
     /// The status of each namespace that is watched by name. Empty if all namespaces are watched as one.
@@ -50,6 +53,7 @@ impl Status {
             resource_version: None,
             last_contact: None,
             stale: false,
+            from_disk: false,
             quarantined: QuarantinedObjects::default(),
             namespaces: NamespaceStatuses::default(),
         }
@@ -57,17 +61,20 @@ impl Status {
 
     /// Why there is no first list, if an attempt at it has failed.
     pub(crate) fn not_synced_because(&self) -> Option<&Error> {
-        if self.namespaces.is_empty() && !self.synced {
-            return self.phase.first_list_failure();
+        if self.namespaces.is_empty() && (!self.synced || self.from_disk) {
+            return self.phase.first_list_failure(self.from_disk);
         }
         self.namespaces.first_list_failure()
     }
 
-    /// Returns whether reads can be trusted: the first list is complete, the cache is not known to be stale, and the
-    /// type is served. (When a type goes, the cache becomes empty.)
+    /// Returns whether reads can be trusted: the first list is complete, or the state from disk is confirmed; the cache is
+    /// not known to be stale, and the type is served. (When a type goes, the cache becomes empty.)
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced && !self.stale && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
+        self.synced
+            && !self.from_disk
+            && !self.stale
+            && !matches!(self.phase, Phase::TypeGone { .. } | Phase::Stopped)
     }
 
     /// Returns how long ago the server last sent something that keeps the cache up to date, or `None` if it never
@@ -88,11 +95,11 @@ impl Status {
     }
 
     fn set_whole(&mut self, status: NamespaceStatus) {
-        let NamespaceStatus { phase, synced, resource_version, last_contact, stale } = status;
+        let NamespaceStatus { phase, synced, resource_version, last_contact, stale, from_disk } = status;
         if !self.is_stopped() {
             self.phase = phase;
         }
-        (self.synced, self.stale) = (synced, stale);
+        (self.synced, self.stale, self.from_disk) = (synced, stale, from_disk);
         (self.resource_version, self.last_contact) = (resource_version, last_contact);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     key::of_namespace,
     objects::Objects,
     quarantine::{Quarantined, QuarantinedObjects},
-    scope::Scopes,
+    scope::{Progress, Scopes},
 };
 
 /// A decoded object.
@@ -137,9 +137,14 @@ impl<K: Cached> Store<K> {
         self.scopes.failed(namespace);
     }
 
-    /// Records that the store holds the whole scope up to this version.
-    pub(crate) fn scope_complete(&mut self, namespace: Option<&Arc<str>>, version: ResourceVersion) {
-        self.scopes.complete(namespace, version);
+    /// Records that the store holds the whole scope.
+    pub(crate) fn scope_reached(&mut self, namespace: Option<&Arc<str>>, progress: Progress) {
+        self.scopes.reached(namespace, progress);
+    }
+
+    /// Whether an object of a scope is quarantined.
+    pub(crate) fn is_quarantining(&self, namespace: Option<&str>) -> bool {
+        self.quarantined.has_any(namespace)
     }
 
     /// Adds a complete first list of a scope, all at once.

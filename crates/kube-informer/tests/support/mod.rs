@@ -305,10 +305,10 @@ pub async fn next(subscription: &mut Subscription<Blog>) -> String {
         Some(Event::Change(Change::Deleted { key, last, reason })) => {
             format!("-{}/{} {reason:?}", key.name(), version(&last))
         }
-        Some(Event::Synced { count, resource_version: Some(version) }) => {
+        Some(Event::Synced { count, resource_version: Some(version), .. }) => {
             format!("synced {count} at {version}")
         }
-        Some(Event::Synced { count, resource_version: None }) => format!("synced {count}"),
+        Some(Event::Synced { count, resource_version: None, .. }) => format!("synced {count}"),
         Some(_) => "something else".to_owned(),
         None => "end".to_owned(),
     }

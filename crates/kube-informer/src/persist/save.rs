@@ -1,0 +1,378 @@
+//! Keeps the file of an informer: reads it at the start, and writes it at intervals and at the end.
+//!
+//! Writing works on a snapshot, on a thread where blocking is allowed, so it delays neither the informer nor a reader.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    file,
+    format::{Record, Writer},
+    identity::{Contents, Header, program},
+    load::{Ignored, Loaded, load},
+    options::{Persist, Persistable},
+    owner::{Asked, Owner, Unknown},
+};
+use crate::{
+    Cached, ResourceVersion, Snapshot,
+    decode::Decoder,
+    protocol::{Settings, Target},
+    scope::Scope,
+    state::State,
+    store::Store,
+};
+
+/// How an informer of `K` is persisted.
+pub(crate) struct Plan<K: Cached> {
+    pub(crate) options: Persist,
+    verbatim: bool,
+    write_json: WriteJson<K>,
+}
+
+type WriteJson<K> = fn(&<K as Cached>::Stored, &mut Vec<u8>) -> Result<(), serde_json::Error>;
+
+impl<K: Persistable> Plan<K> {
+    pub(crate) fn new(options: Persist) -> Self {
+        Self { options, verbatim: K::VERBATIM, write_json: K::write_json }
+    }
+}
+
+/// Why a cache was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The informer was started without [`InformerBuilder::persist`](crate::InformerBuilder::persist).
+    #[error("the informer is not persisted")]
+    NotPersisted,
+    /// The server has not confirmed the cache yet: there is no complete list, or the state from disk is all there is.
+    #[error("the cache is not confirmed by the server yet")]
+    Unconfirmed,
+    /// A list is being received, so the cache is between two versions.
+    #[error("a list is being received")]
+    Listing,
+    /// Objects are quarantined, so the cache is not what the server has. The file, if there is one, stays as it is.
+    #[error("objects that fail to decode cannot be persisted")]
+    Quarantined,
+    /// It is not known whose objects these are.
+    #[error("the owner of the objects is not known")]
+    Owner(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// An object cannot be serialized.
+    #[error("an object cannot be serialized")]
+    Json(#[from] serde_json::Error),
+    /// The file cannot be written.
+    #[error("the file cannot be written")]
+    Io(#[from] io::Error),
+}
+
+impl SaveError {
+    /// Whether the next attempt may succeed without anybody's doing.
+    fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unconfirmed | Self::Listing)
+    }
+}
+
+/// Persists the scopes of one informer.
+pub(crate) struct Persister<K: Cached> {
+    plan: Plan<K>,
+    target: Target,
+    settings: Settings,
+    asked: Arc<Asked>,
+    state: Arc<State<K>>,
+    /// The file of each scope that is watched.
+    files: Mutex<BTreeMap<Option<Arc<str>>, Arc<SavedFile>>>,
+}
+
+/// The file of one scope.
+struct SavedFile {
+    scope: Scope,
+    path: PathBuf,
+    contents: Contents,
+    /// Locked while it is written, so that an older state never replaces a newer one.
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    /// The version in the file.
+    version: Option<ResourceVersion>,
+    /// Whether a failure was logged.
+    failing: bool,
+}
+
+impl<K: Cached> Persister<K> {
+    pub(crate) fn new(
+        plan: Plan<K>,
+        target: Target,
+        settings: Settings,
+        asked: Arc<Asked>,
+        state: Arc<State<K>>,
+    ) -> Self {
+        Self { plan, target, settings, asked, state, files: Mutex::default() }
+    }
+
+    /// Reads the file of a scope, if there is one that can be used.
+    pub(crate) async fn resume(&self, scope: &Scope) -> Option<(Store<K>, ResourceVersion)> {
+        let target = self.target_of(scope);
+        let resource = target.path();
+        match self.load(scope, target).await {
+            Ok(loaded) => {
+                let (mut store, version) = loaded?;
+                let count = store.objects().len();
+                info!(resource, count, resource_version = %version, "resuming from disk");
+                Some((store, version))
+            }
+            Err(ignored) => {
+                let reason = chain(&ignored);
+                if ignored.is_fault() {
+                    warn!(resource, reason, "ignoring the cache on disk");
+                } else {
+                    info!(resource, reason, "ignoring the cache on disk");
+                }
+                None
+            }
+        }
+    }
+
+    async fn load(
+        &self,
+        scope: &Scope,
+        target: Target,
+    ) -> Result<Option<(Store<K>, ResourceVersion)>, Ignored> {
+        let file = self.file(scope, &target).await?;
+        let path = file.path.clone();
+        // The usual case of a first start. The server need not be asked.
+        if !spawn_blocking(move || path.exists()).await.unwrap_or_default() {
+            return Ok(None);
+        }
+        let uri = format!("{}?limit=1", target.path());
+        let (loaded, owner, version) =
+            tokio::join!(self.read(Arc::clone(&file), target), self.asked.owner(), self.asked.version(uri));
+        let Some(loaded) = loaded? else { return Ok(None) };
+        let (owner, current) = (owner?, version?.parse::<ResourceVersion>()?);
+        if !file.contents.names_cluster(owner) {
+            return Err(Ignored::NoCluster);
+        }
+        if owner.cluster_uid != loaded.header.owner.cluster_uid {
+            return Err(Ignored::Other("cluster"));
+        }
+        if owner.user != loaded.header.owner.user {
+            return Err(Ignored::Other("user"));
+        }
+        // Such a server would take the version for one to come and send nothing, not even bookmarks.
+        if current < loaded.version {
+            return Err(Ignored::Newer(current));
+        }
+        file.written.lock().unwrap_or_else(PoisonError::into_inner).version = Some(loaded.version);
+        Ok(Some((loaded.store, loaded.version)))
+    }
+
+    async fn read(&self, file: Arc<SavedFile>, target: Target) -> Result<Option<Loaded<K>>, Ignored> {
+        let cancelled = CancellationToken::new();
+        let _guard = cancelled.clone().drop_guard();
+        let skip = self.settings.skip.clone();
+        let decoder = move || Decoder::new(skip.clone(), target.api_version.clone(), target.kind.clone());
+        let reading = spawn_blocking(move || load(&file.path, &file.contents, decoder, &cancelled));
+        // It panics if the user's `Deserialize` does.
+        reading.await.unwrap_or(Err(Ignored::Undecodable))
+    }
+
+    /// Writes the file of a scope at intervals.
+    pub(crate) async fn run(&self, scope: &Scope) {
+        let interval = self.plan.options.interval;
+        let mut ticks = interval_at(Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Known before the first tick, because the file is also written at the end.
+            let owner = self.asked.owner().await;
+            let Some(file) = self.known_file(scope) else { return };
+            if let Some(error) = file.whose(owner).err() {
+                file.report(Err(&error), &self.target);
+            }
+            ticks.tick().await;
+            let _ = self.save_file(&file).await;
+        }
+    }
+
+    /// Writes the files of all scopes. Returns the first error.
+    pub(crate) async fn save(&self) -> Result<(), SaveError> {
+        for file in self.files() {
+            file.whose(self.asked.owner().await)?;
+            self.save_file(&file).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to write the files of all scopes on threads of their own, and does not wait for them. The runtime does
+    /// so when it is shut down.
+    pub(crate) fn save_at_end(&self) {
+        for file in self.files() {
+            let Ok(write) = self.write(&file) else { continue };
+            let target = self.target.clone();
+            let work = move || file.report(write().as_ref(), &target);
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(work)),
+                Err(_) => drop(std::thread::spawn(work)),
+            }
+        }
+    }
+
+    async fn save_file(&self, file: &Arc<SavedFile>) -> Result<(), SaveError> {
+        let saved = match self.write(file) {
+            Ok(write) => {
+                spawn_blocking(write).await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+            }
+            Err(error) => Err(error),
+        };
+        file.report(saved.as_ref(), &self.target);
+        saved
+    }
+
+    /// Returns the work of writing the present state of a scope.
+    fn write(
+        &self,
+        file: &Arc<SavedFile>,
+    ) -> Result<impl FnOnce() -> Result<(), SaveError> + use<K>, SaveError> {
+        let namespace = file.scope.namespace.clone();
+        let (snapshot, quarantined) =
+            self.state.change(|store| (store.snapshot(), store.is_quarantining(namespace.as_deref())));
+        let snapshot = snapshot.ok_or(SaveError::Unconfirmed)?;
+        let version =
+            snapshot.scopes.confirmed_version_of(namespace.as_ref()).ok_or(SaveError::Unconfirmed)?;
+        if quarantined {
+            return Err(SaveError::Quarantined);
+        }
+        let owner = file.whose(self.asked.known())?;
+        let header = Header {
+            contents: file.contents.clone(),
+            owner: owner.clone(),
+            resource_version: version.to_string(),
+        };
+        let header = serde_json::to_vec(&header)?;
+        let (file, write_json) = (Arc::clone(file), self.plan.write_json);
+        Ok(move || {
+            let mut written = file.written.lock().unwrap_or_else(PoisonError::into_inner);
+            if written.version == Some(version) && file.path.exists() {
+                return Ok(());
+            }
+            write_file(&file.path, &header, &snapshot, namespace.as_deref(), version, write_json)?;
+            debug!(path = %file.path.display(), resource_version = %version, "cache written");
+            written.version = Some(version);
+            Ok(())
+        })
+    }
+
+    fn files(&self) -> Vec<Arc<SavedFile>> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.values().filter(|file| !file.scope.is_removed()).cloned().collect()
+    }
+
+    fn known_file(&self, scope: &Scope) -> Option<Arc<SavedFile>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).get(&scope.namespace).cloned()
+    }
+
+    /// Returns the file of a scope, which is known from now on.
+    async fn file(&self, scope: &Scope, target: &Target) -> Result<Arc<SavedFile>, Ignored> {
+        let program = if self.plan.verbatim {
+            None
+        } else {
+            Some(spawn_blocking(program).await.ok().flatten().ok_or(Ignored::NoProgram)?)
+        };
+        let options = &self.plan.options;
+        let contents = Contents::new::<K>(target, &self.settings, options.cluster.as_deref(), program);
+        let file = Arc::new(SavedFile {
+            scope: scope.clone(),
+            path: options.folder.join(contents.file_name()),
+            contents,
+            written: Mutex::default(),
+        });
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(scope.namespace.clone(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn target_of(&self, scope: &Scope) -> Target {
+        Target { namespace: scope.namespace.as_deref().map(str::to_owned), ..self.target.clone() }
+    }
+}
+
+impl SavedFile {
+    /// Returns the owner, provided that it also shows which cluster this is.
+    fn whose<'a>(&self, owner: Result<&'a Owner, Unknown>) -> Result<&'a Owner, SaveError> {
+        let owner = owner.map_err(|error| SaveError::Owner(Arc::new(error)))?;
+        if self.contents.names_cluster(owner) {
+            Ok(owner)
+        } else {
+            Err(SaveError::Owner(Arc::new(Ignored::NoCluster)))
+        }
+    }
+
+    /// Logs the first of several failures, and the recovery.
+    fn report(&self, saved: Result<&(), &SaveError>, target: &Target) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let resource = target.path();
+        let path = self.path.display();
+        match saved {
+            Ok(&()) => {
+                if std::mem::take(&mut written.failing) {
+                    info!(resource, %path, "the cache is written again");
+                }
+            }
+            Err(error) if error.is_temporary() || written.failing => {
+                debug!(resource, %path, error = chain(error), "cache not written");
+            }
+            Err(error) => {
+                written.failing = true;
+                warn!(resource, %path, error = chain(error), "cache not written");
+            }
+        }
+    }
+}
+
+fn write_file<K: Cached>(
+    path: &Path,
+    header: &[u8],
+    snapshot: &Snapshot<K>,
+    namespace: Option<&str>,
+    version: ResourceVersion,
+    write_json: WriteJson<K>,
+) -> Result<(), SaveError> {
+    file::replace(path, |to| {
+        let mut writer = Writer::new(to, header)?;
+        let mut json = Vec::new();
+        for (key, entry) in snapshot.entries_of(namespace) {
+            // A list in progress has brought it, and others that it will bring are still missing.
+            if entry.version > version {
+                return Err(SaveError::Listing);
+            }
+            json.clear();
+            write_json(&entry.object, &mut json)?;
+            writer.add(&Record {
+                namespace: key.namespace().unwrap_or_default(),
+                name: key.name(),
+                uid: K::uid(&entry.object).unwrap_or_default(),
+                resource_version: &entry.version.to_string(),
+                json: &json,
+            })?;
+        }
+        writer.finish()?;
+        Ok(())
+    })
+}
+
+/// Formats an error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}

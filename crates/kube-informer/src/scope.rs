@@ -188,14 +188,21 @@ mod tests {
         Add,
         Remove,
         Fail,
-        Complete(u32),
+        Reach(Progress),
+    }
+
+    fn reached() -> impl Strategy<Value = Step> {
+        (1..9_u32, any::<bool>()).prop_map(|(version, from_disk)| {
+            let version = version.to_string().parse().unwrap();
+            Step::Reach(if from_disk { Progress::FromDisk(version) } else { Progress::Complete(version) })
+        })
     }
 
     proptest! {
         #[test]
         fn what_is_counted_is_what_a_scan_finds(
             steps in prop::collection::vec((prop::option::of(0..4_u8), prop_oneof![
-                Just(Step::Add), Just(Step::Remove), Just(Step::Fail), (1..9_u32).prop_map(Step::Complete)
+                Just(Step::Add), Just(Step::Remove), Just(Step::Fail), reached()
             ]), 0..60),
         ) {
             let mut scopes = Scopes::default();
@@ -206,11 +213,13 @@ mod tests {
                     Step::Add => scopes.add(namespace),
                     Step::Remove => scopes.remove(namespace),
                     Step::Fail => scopes.failed(namespace),
-                    Step::Complete(version) => scopes.complete(namespace, version.to_string().parse().unwrap()),
+                    Step::Reach(progress) => scopes.reached(namespace, progress),
                 }
                 let listing = scopes.progress.values().filter(|held| **held == Progress::Listing).count();
                 let lowest = scopes.progress.values().filter_map(|held| held.version()).min();
                 prop_assert_eq!((scopes.listing, scopes.version()), (listing, lowest));
+                let from_disk = |held: &&Progress| matches!(held, Progress::FromDisk(_));
+                prop_assert_eq!(scopes.any_from_disk(), scopes.progress.values().any(|held| from_disk(&held)));
             }
         }
     }

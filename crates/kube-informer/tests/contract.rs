@@ -141,7 +141,7 @@ async fn every_failure_reaches_every_waiter_at_once_and_so_does_the_recovery() {
         || Reply::status(403, "Forbidden", "no"),
         || Reply::json(404, &json!("404 page not found")),
         || Reply::watch(vec!["<html>\n".to_owned()], Then::Close),
-        || Reply::watch(vec![event("ADDED", &json!({"metadata": {"name": "a"}}))], Then::Close),
+        || Reply::watch(vec![event("BOOKMARK", &json!({"metadata": {"resourceVersion": "x"}}))], Then::Close),
     ];
     for (at, reason) in reasons.into_iter().enumerate() {
         let heals = Arc::new(AtomicBool::new(false));
@@ -482,9 +482,8 @@ async fn versions_that_go_back_are_a_new_epoch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_cannot_be_compared_is_an_error() {
-    let mut odd = blog("a", 5);
-    odd["metadata"]["resourceVersion"] = json!("v5");
-    let server = Server::new(move |_| Reply::watch_list(5, &[odd.clone()], Then::Stay));
+    let odd = bookmark(5, true).replace("\"5\"", "\"v5\"");
+    let server = Server::new(move |_| Reply::watch(vec![odd.clone()], Then::Stay));
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     let error = blogs.synced().await.unwrap_err();
     assert!(error.to_string().ends_with("a resource version is not a positive decimal number"), "{error}");

@@ -3,7 +3,10 @@
 mod support;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -645,4 +648,61 @@ async fn a_change_that_cannot_be_identified_is_followed_by_a_list() {
         let (wanted, count) = if member == "name" { ("items[0]", 1) } else { ("default/a", 2) };
         assert_eq!((key.as_str(), blogs.snapshot().unwrap().len()), (wanted, count));
     }
+}
+
+/// A day as it is: bookmarks by the minute, watches that the server ends when asked to, some changes, and a connection
+/// that breaks every hour, half of the times without a word.
+#[tokio::test(start_paused = true)]
+async fn a_day_costs_one_list_and_the_cache_is_never_stale_for_long() {
+    let version = Arc::new(AtomicU64::new(5));
+    let server = Server::new(move |call| {
+        let (send, more) = mpsc::unbounded_channel();
+        let timeout = call.uri.split("timeoutSeconds=").nth(1).and_then(|rest| rest.split('&').next());
+        let timeout: u64 = timeout.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{call:?}"));
+        let (version, index) = (Arc::clone(&version), call.index);
+        let first = version.load(Ordering::SeqCst);
+        tokio::spawn(async move {
+            for second in 1..timeout {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if index % 15 == 14 && second == 100 {
+                    if index % 30 == 29 {
+                        // A connection that is dead and not closed.
+                        tokio::time::sleep(HOUR).await;
+                    }
+                    return;
+                }
+                let line = match second {
+                    _ if second % 97 == 0 => {
+                        event("MODIFIED", &blog("a", version.fetch_add(1, Ordering::SeqCst) + 1))
+                    }
+                    _ if second % 60 == 0 || second == timeout - 2 => {
+                        bookmark(version.load(Ordering::SeqCst), false)
+                    }
+                    _ => continue,
+                };
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        if call.is_watch_list() {
+            let begin = event("ADDED", &blog("a", first)) + &bookmark(first, true);
+            return Reply::watch(vec![begin], Then::More(more));
+        }
+        Reply::watch(vec![], Then::More(more))
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let mut status = blogs.watch_status();
+    let end = Instant::now() + 24 * HOUR;
+    // A dead connection is noticed after 130 s, and the next watch says something within a minute: ten seconds late.
+    while tokio::time::timeout_at(end, status.wait_for(|status| !status.is_ready())).await.is_ok() {
+        let since = Instant::now();
+        status.wait_for(Status::is_ready).await.unwrap();
+        assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+    }
+    let calls = server.calls();
+    assert_eq!(calls.iter().filter(|call| call.is_watch_list()).count(), 1);
+    assert!(calls.iter().all(|call| call.is_watch_list() || call.is_watch()));
+    assert!((300..420).contains(&calls.len()), "{} requests in a day", calls.len());
 }

@@ -101,7 +101,7 @@ fn reads(criterion: &mut Criterion) {
         };
         bencher.iter_batched(
             url,
-            |url| assert!(snapshot.by_index(&by_url, url).next().is_some()),
+            |url| assert!(snapshot.by_index(&by_url, &url).next().is_some()),
             BatchSize::SmallInput,
         );
     });

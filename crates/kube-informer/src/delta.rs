@@ -39,6 +39,9 @@ pub(crate) enum Difference<K: Cached> {
 /// The differences of one publication, at most one per object. All subscribers share them.
 pub(crate) type Batch<K> = Arc<[Delta<K>]>;
 
+/// For how many differences memory is kept when there are fewer, so that a few at a time do not allocate anew.
+const KEPT: usize = 64;
+
 /// Pending differences, at most one per object, ordered by when their objects began to differ.
 pub(crate) struct Pending<K: Cached> {
     /// `None` where the differences of an object cancelled out.
@@ -151,6 +154,7 @@ impl<K: Cached> Pending<K> {
             self.gone += 1;
             if let Some(delta) = slot {
                 self.places.remove(&delta.key);
+                self.shrink();
                 return Some(delta);
             }
         }
@@ -161,7 +165,19 @@ impl<K: Cached> Pending<K> {
     pub(crate) fn take(&mut self) -> Batch<K> {
         self.gone = 0;
         self.places.clear();
-        self.order.drain(..).flatten().collect::<Vec<_>>().into()
+        let all = self.order.drain(..).flatten().collect::<Vec<_>>().into();
+        self.shrink();
+        all
+    }
+
+    /// Frees memory that a larger backlog has left behind. A backlog that shrinks and grows by less than half copies
+    /// nothing.
+    fn shrink(&mut self) {
+        let wanted = (2 * self.order.len()).max(KEPT);
+        if self.order.capacity() >= 2 * wanted {
+            self.order.shrink_to(wanted);
+            self.places.shrink_to(wanted);
+        }
     }
 
     /// Removes the gaps that short-lived objects leave, so that gaps never outnumber differences (by more than 16).
@@ -197,6 +213,26 @@ mod tests {
         let (old, last) = (Arc::default(), Arc::default());
         let difference = Difference::Deleted { old, last, reason: DeletionReason::Deleted };
         Delta { key: ObjectKey::new("default", key), difference }
+    }
+
+    #[test]
+    fn the_memory_of_a_backlog_is_freed_when_it_is_read() {
+        let mut pending = Pending::new();
+        let fill = |pending: &mut Pending<ConfigMap>| {
+            (0..100_000).for_each(|number| pending.add(added(&number.to_string())));
+        };
+        let kept = |pending: &Pending<ConfigMap>| pending.order.capacity().max(pending.places.capacity());
+        fill(&mut pending);
+        // Not only at the end: a reader may always be a little behind.
+        while pending.len() > 1000 {
+            pending.pop();
+        }
+        assert!(kept(&pending) < 10_000, "{}", kept(&pending));
+        while pending.pop().is_some() {}
+        assert!(kept(&pending) < 500, "{}", kept(&pending));
+        fill(&mut pending);
+        assert_eq!(pending.take().len(), 100_000);
+        assert!(kept(&pending) < 500, "{}", kept(&pending));
     }
 
     #[test]

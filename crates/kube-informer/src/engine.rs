@@ -19,6 +19,7 @@ use crate::{
     decode::{self, Decoded, Decoder, Malformed, Undecoded, WatchEvent},
     delta::{Delta, Difference},
     frame::{self, Piece},
+    free::free,
     metrics::Count,
     phase::TOO_MANY_REQUESTS_GRACE,
     protocol::{
@@ -26,8 +27,9 @@ use crate::{
         Target, Time, Verdict, WatchLists,
     },
     scope::{Progress, Scope},
+    staging::{self, Staged},
     state::State,
-    store::{self, Freshness, Lagging, ListNumber, Store},
+    store::{self, Freshness, Lagging, ListNumber, Store, unseen},
 };
 
 /// The maximum number of bytes read of an error's body.
@@ -62,9 +64,11 @@ pub(crate) struct Engine<K: Cached> {
     /// Whether the type is followed by lists.
     polled: bool,
     /// Where the first list is staged. `None` once it is complete.
-    staged: Option<Store<K>>,
+    staged: Option<Staged<K>>,
     /// The number of the current or last list.
     list: ListNumber,
+    /// How many cached objects the current list has contained, as far as that is known without looking at them.
+    marked: Option<usize>,
     reading: Reading,
     stale_after: Duration,
     started: Instant,
@@ -154,9 +158,10 @@ impl<K: Cached> Engine<K> {
             machine: Machine::new(settings, in_namespace, seed, watch_lists),
             polled,
             decoder,
+            staged: Some(state.stage(&scope)),
             scope,
             state,
-            staged: Some(Store::new()),
+            marked: None,
             list: 0,
             reading: Reading::Nothing,
             stale_after,
@@ -180,11 +185,13 @@ impl<K: Cached> Engine<K> {
     /// Begins with a state that an earlier run left on disk, complete up to this version. It can be read at once, and is
     /// confirmed as soon as the server sends something that follows it, or goes on from its version without an error.
     pub(crate) fn resume(&mut self, now: Time, stored: Store<K>, version: ResourceVersion) {
-        self.staged = None;
+        let Some(staged) = self.staged.take() else { return };
+        // Builds the indexes, which takes time, before the state is locked.
+        staging::lock(&staged).join(stored);
         self.from_disk = true;
         self.published = Some(version);
         self.machine.start_from(version);
-        self.state.join(&self.scope, stored, Progress::FromDisk(version));
+        self.state.join(&self.scope, &staged, Progress::FromDisk(version));
         self.report_status(now);
     }
 
@@ -211,6 +218,7 @@ impl<K: Cached> Engine<K> {
             if request.begins_list() {
                 // Marks of an earlier list do not count.
                 self.list = self.list.wrapping_add(1);
+                self.marked = Some(0);
             }
             self.reading = match request {
                 Request::List { .. } => Reading::List(frame::List::new()),
@@ -465,12 +473,18 @@ impl<K: Cached> Engine<K> {
             Decoded::Undecoded(item) => {
                 let item = self.at_its_place(item);
                 self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
-                self.change(|store, list| store.list_undecoded(list, item, freshness))
+                // It may have been marked, or removed.
+                self.marked = None;
+                self.change(|store, list| store.list_undecoded(list, item, freshness).map(|()| false))
             }
         };
-        if let Some(Err(Lagging)) = listed {
-            self.machine.on_lagging(now);
-            return Err(Problem::Relist(LAGGING));
+        match listed {
+            Some(Err(Lagging)) => {
+                self.machine.on_lagging(now);
+                return Err(Problem::Relist(LAGGING));
+            }
+            Some(Ok(is_new)) => self.marked = self.marked.map(|marked| marked + usize::from(is_new)),
+            None => {}
         }
         Ok(())
     }
@@ -517,6 +531,7 @@ impl<K: Cached> Engine<K> {
             Decoded::Undecoded(item) => (item.key, None),
         };
         let (Some(key), Some(version)) = (key, version) else { return Ok(()) };
+        self.marked = None;
         self.change(|store, _| store.delete_at(&key, version, last, reason));
         Ok(())
     }
@@ -554,10 +569,10 @@ impl<K: Cached> Engine<K> {
             // One line, even if nothing in the list decodes. The error is not logged, because it can contain a value.
             warn!(resource = %self.path, count, %object, "object failed to decode, quarantined");
         }
-        if let Some(mut staged) = self.staged.take() {
-            let count = staged.objects().len();
+        if let Some(staged) = self.staged.take() {
+            let count = staging::lock(&staged).len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list complete");
-            self.state.join(&self.scope, staged, version);
+            self.state.join(&self.scope, &staged, version);
             self.published = Some(version);
         } else {
             let reason = self.machine.list_reason();
@@ -570,13 +585,23 @@ impl<K: Cached> Engine<K> {
     fn sweep(&mut self) {
         let namespace = self.scope.namespace.clone();
         let namespace = namespace.as_deref();
-        let unseen = self.change(|store, list| store.unseen(namespace, list)).unwrap_or_default();
+        // Scanned without the lock. Only this engine changes the objects of its scope.
+        let held = self.change(|store, _| (store.objects().clone(), store.quarantined().clone()));
+        let Some((objects, quarantined)) = held else { return };
+        let is_all = namespace.is_none() || self.staged.is_some();
+        let all_marked = is_all && self.marked == Some(objects.len());
+        let unseen = if all_marked { Vec::new() } else { unseen(&objects, namespace, self.list) };
+        let settled = quarantined.unseen(namespace, Some(self.list));
+        // Otherwise, removing objects would copy what is shared with these.
+        drop((objects, quarantined));
         for keys in unseen.chunks(SWEEP_BATCH) {
             self.change(|store, _| {
                 keys.iter().for_each(|key| store.delete(key, DeletionReason::MissedWhileAway));
             });
         }
-        self.change(|store, list| store.sweep_quarantined(namespace, list));
+        for keys in settled.chunks(SWEEP_BATCH) {
+            self.change(|store, _| keys.iter().for_each(|key| store.unquarantine(key)));
+        }
     }
 
     /// A buffered response is complete.
@@ -754,10 +779,12 @@ impl<K: Cached> Engine<K> {
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
         let progress = if self.from_disk { Progress::FromDisk(version) } else { Progress::Complete(version) };
-        if let Some(batch) = self.state.publish(&self.scope, progress)
-            && enabled!(Level::DEBUG)
-        {
-            batch.iter().for_each(|delta| self.log_change(delta));
+        if let Some(batch) = self.state.publish(&self.scope, progress) {
+            if enabled!(Level::DEBUG) {
+                batch.iter().for_each(|delta| self.log_change(delta));
+            }
+            let objects = batch.len();
+            free(batch, objects);
         }
         self.report_status(now);
     }
@@ -806,8 +833,8 @@ impl<K: Cached> Engine<K> {
     /// any more.
     fn change<T>(&mut self, change: impl FnOnce(&mut Store<K>, ListNumber) -> T) -> Option<T> {
         let list = self.list;
-        match &mut self.staged {
-            Some(staged) => Some(change(staged, list)),
+        match &self.staged {
+            Some(staged) => Some(change(&mut staging::lock(staged), list)),
             None => self.state.change_in(&self.scope, |store| change(store, list)),
         }
     }

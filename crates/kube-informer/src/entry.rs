@@ -17,8 +17,12 @@ impl<K: Cached> Entry<K> {
         Self { version, object, seen_by: AtomicU32::new(seen_by) }
     }
 
-    pub(crate) fn mark(&self, list: u32) {
+    /// Returns whether it was not marked yet.
+    pub(crate) fn mark(&self, list: u32) -> bool {
+        // There is one writer.
+        let before = self.seen_by.load(Ordering::Relaxed);
         self.seen_by.store(list, Ordering::Relaxed);
+        before != list
     }
 
     pub(crate) fn is_marked(&self, list: u32) -> bool {

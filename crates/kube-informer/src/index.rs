@@ -5,16 +5,20 @@
 
 use std::{
     any::Any,
+    borrow::Borrow,
+    cmp::Ordering,
     hash::{BuildHasher as _, Hash},
     ops::Bound,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{self, AtomicU64},
     },
 };
 
+// The traits by which imbl compares what is searched for with its keys.
+use equivalent::{Comparable, Equivalent};
 use foldhash::fast::FixedState;
-use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
+use imbl::{OrdMap, ordmap::DiffItem};
 
 use crate::{Cached, ObjectKey, entry::Entry};
 
@@ -24,7 +28,7 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 /// [`Snapshot::by_index`](crate::Snapshot::by_index).
 ///
 /// The cache maintains an index until its last handle is dropped. Each pair of object and key costs the key plus 32
-/// bytes. The function is called once for an object that is added or deleted, and twice for one that changes. An
+/// bytes and a reference to the object, so that finding one takes a single search. The function is called once for an object that is added or deleted, and twice for one that changes. An
 /// index does not keep the informer running.
 pub struct Index<K: Cached, I> {
     inner: Arc<Inner<K, I>>,
@@ -75,12 +79,11 @@ impl<K: Cached, I> Index<K, I> {
 
 /// Returns a number that is unique among the indexes of this process.
 pub(crate) fn next_number() -> u64 {
-    NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
+    NEXT_NUMBER.fetch_add(1, atomic::Ordering::Relaxed)
 }
 
 /// The state of an index in a snapshot.
-#[derive(Clone)]
-pub(crate) struct Keys<I>(OrdSet<Place<I>>);
+pub(crate) struct Keys<K: Cached, I>(OrdMap<Place<I>, K::Stored>);
 
 /// An object under one of its keys. Ordered by hash first: keys are often strings, and comparing many of them on the
 /// way to one entry means as many cache misses.
@@ -91,19 +94,65 @@ struct Place<I> {
     object: ObjectKey,
 }
 
+/// A position before or after all objects with a key.
+struct Beside<'a, Q: ?Sized> {
+    hash: u64,
+    key: &'a Q,
+    /// How the position compares to the objects.
+    side: Ordering,
+}
+
+fn hash<Q: Hash + ?Sized>(key: &Q) -> u64 {
+    // A fixed seed is fine: someone who forces collisions makes lookups no slower than they were without hashes.
+    FixedState::default().hash_one(key)
+}
+
 impl<I: Hash> Place<I> {
     fn new(key: I, object: ObjectKey) -> Self {
-        // A fixed seed is fine: someone who forces collisions makes lookups no slower than they were without hashes.
-        Self { hash: FixedState::default().hash_one(&key), key, object }
+        Self { hash: hash(&key), key, object }
     }
 }
 
-impl<I: Ord + Hash + Clone> Keys<I> {
+impl<I: Borrow<Q>, Q: Ord + ?Sized> Equivalent<Place<I>> for Beside<'_, Q> {
+    fn equivalent(&self, _: &Place<I>) -> bool {
+        false
+    }
+}
+
+impl<I: Borrow<Q>, Q: Ord + ?Sized> Comparable<Place<I>> for Beside<'_, Q> {
+    fn compare(&self, place: &Place<I>) -> Ordering {
+        let by_key = || self.key.cmp(place.key.borrow());
+        self.hash.cmp(&place.hash).then_with(by_key).then(self.side)
+    }
+}
+
+impl<K: Cached, I: Ord + Hash + Clone> Keys<K, I> {
     /// Returns the objects that have this key.
-    pub(crate) fn of(&self, key: I) -> impl Iterator<Item = &ObjectKey> + use<'_, I> {
-        let first = Place::new(key, ObjectKey::first());
-        let from = self.0.range::<_, Place<I>>((Bound::Included(&first), Bound::Unbounded));
-        from.take_while(move |place| place.key == first.key).map(|place| &place.object)
+    pub(crate) fn of<'a, Q>(&'a self, key: &'a Q) -> impl Iterator<Item = &'a K::Stored>
+    where
+        I: Borrow<Q>,
+        Q: Ord + Hash + ?Sized,
+    {
+        let before = Beside { hash: hash(key), key, side: Ordering::Less };
+        let from = self.0.range::<_, Beside<'_, Q>>((Bound::Included(&before), Bound::Unbounded));
+        from.take_while(move |(place, _)| place.hash == before.hash && place.key.borrow() == key)
+            .map(|(_, object)| object)
+    }
+
+    /// Returns each key once, in no particular order. O(log n) for each.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &I> {
+        std::iter::successors(self.0.get_min().map(|(place, _)| place), |place| {
+            let after = Beside { hash: place.hash, key: &place.key, side: Ordering::Greater };
+            let mut rest = self.0.range::<_, Beside<'_, I>>((Bound::Excluded(&after), Bound::Unbounded));
+            rest.next().map(|(place, _)| place)
+        })
+        .map(|place| &place.key)
+    }
+}
+
+impl<K: Cached, I: Clone> Clone for Keys<K, I> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
@@ -112,25 +161,32 @@ pub(crate) trait Maintain<K: Cached>: Send + Sync {
     fn change(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>);
     /// Returns the [`Keys`].
     fn state(&self) -> Arc<dyn Any + Send + Sync>;
+    /// Returns an empty index of the same function.
+    fn fresh(&self) -> Box<dyn Maintain<K>>;
+    /// Adds all entries of an index of the same function, which contains other objects.
+    fn join(&mut self, other: Box<dyn Maintain<K>>);
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 pub(crate) struct Maintained<K: Cached, I> {
-    keys: Keys<I>,
+    keys: Keys<K, I>,
     keys_of: Arc<KeysOf<K, I>>,
 }
 
 impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> {
     pub(crate) fn new(keys_of: Arc<KeysOf<K, I>>) -> Self {
-        Self { keys: Keys(OrdSet::new()), keys_of }
+        Self { keys: Keys(OrdMap::new()), keys_of }
     }
 
-    /// Applies the differences between two states of the cache.
+    /// Applies the differences between two states of the cache. Returns how many there were.
     pub(crate) fn catch_up(
         &mut self,
         known: &OrdMap<ObjectKey, Entry<K>>,
         current: &OrdMap<ObjectKey, Entry<K>>,
-    ) {
+    ) -> usize {
+        let mut count = 0;
         for difference in known.diff(current) {
+            count += 1;
             match difference {
                 DiffItem::Add(key, new) => self.change(key, None, Some(&new.object)),
                 DiffItem::Update { old: (_, old), new: (key, new) } => {
@@ -139,6 +195,7 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintained<K, I> 
                 DiffItem::Remove(key, old) => self.change(key, Some(&old.object), None),
             }
         }
+        count
     }
 }
 
@@ -149,12 +206,30 @@ impl<K: Cached, I: Ord + Hash + Clone + Send + Sync + 'static> Maintain<K> for M
         for gone in before.iter().filter(|entry| !after.contains(entry)) {
             self.keys.0.remove(&Place::new(gone.clone(), key.clone()));
         }
-        for come in after.into_iter().filter(|entry| !before.contains(entry)) {
-            self.keys.0.insert(Place::new(come, key.clone()));
+        // Also under the keys that it had before: an entry holds the object's present state.
+        for (come, object) in after.into_iter().zip(new.into_iter().cycle()) {
+            self.keys.0.insert(Place::new(come, key.clone()), object.clone());
         }
     }
 
     fn state(&self) -> Arc<dyn Any + Send + Sync> {
         Arc::new(self.keys.clone())
+    }
+
+    fn fresh(&self) -> Box<dyn Maintain<K>> {
+        Box::new(Self::new(Arc::clone(&self.keys_of)))
+    }
+
+    fn join(&mut self, other: Box<dyn Maintain<K>>) {
+        let Ok(other) = other.into_any().downcast::<Self>() else { return };
+        if self.keys.0.is_empty() {
+            self.keys = other.keys;
+        } else {
+            self.keys.0.extend(other.keys.0);
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }

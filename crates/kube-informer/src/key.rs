@@ -24,11 +24,6 @@ impl ObjectKey {
         with_text(namespace.into(), name, |text| Self(text.into()))
     }
 
-    /// The key that sorts before every other.
-    pub(crate) fn first() -> Self {
-        Self("".into())
-    }
-
     /// Returns the namespace, or `None` for an object of a cluster-scoped resource.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {

@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod event;
 mod frame;
+mod free;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -30,6 +31,7 @@ mod scope;
 mod shard;
 mod skip;
 mod snapshot;
+mod staging;
 mod state;
 mod status;
 mod store;

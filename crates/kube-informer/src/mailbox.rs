@@ -17,6 +17,7 @@ use std::{
 use crate::{
     Cached, Change, Event, ObjectKey, Snapshot,
     delta::{Batch, Delta, Difference, Pending},
+    free::free,
 };
 
 /// How many differences may be pending beyond one per object.
@@ -90,8 +91,9 @@ impl<K: Cached> Mailbox<K> {
     /// Drops everything pending: the subscriber is gone.
     pub(crate) fn abandon(&self) {
         let kept = std::mem::replace(&mut *self.lock(), Inner::new(Initial::Done, true));
-        // Dropped outside of the lock, because it can be large.
-        drop(kept);
+        // Outside of the lock, because it can be large.
+        let objects = kept.objects();
+        free(kept, objects);
     }
 
     /// Returns the number of pending changes after merging to one per object.
@@ -117,6 +119,12 @@ impl<K: Cached> Mailbox<K> {
         // No code that holds the lock panics halfway through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Frees a batch that was read, unless another subscriber has yet to read it.
+fn free_batch<K: Cached>(batch: Batch<K>) {
+    let objects = batch.len();
+    free(batch, objects);
 }
 
 /// Releases the lock, then wakes the subscriber.
@@ -178,7 +186,7 @@ impl<K: Cached> Inner<K> {
         self.read += 1;
         self.unread = self.unread.saturating_sub(1);
         if self.unread == 0 {
-            self.batches.clear();
+            self.batches.drain(..).for_each(free_batch);
             self.read = 0;
         }
         delta
@@ -201,8 +209,19 @@ impl<K: Cached> Inner<K> {
             for delta in batch.iter().skip(std::mem::take(&mut read)) {
                 self.folded.add(delta.clone());
             }
+            free_batch(batch);
         }
         self.unread = 0;
+    }
+
+    /// How many objects it keeps in memory, at most.
+    fn objects(&self) -> usize {
+        let initial = match &self.initial {
+            Initial::Reading { snapshot, .. } => snapshot.len(),
+            Initial::Awaited | Initial::Done => 0,
+        };
+        let batches: usize = self.batches.iter().map(|batch| batch.len()).sum();
+        initial + self.folded.len() + batches
     }
 }
 

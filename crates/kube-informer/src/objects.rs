@@ -69,6 +69,10 @@ impl<V: Clone> Objects<V> {
         std::mem::take(self.tree_mut())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.tree.len() + self.run.len()
+    }
+
     /// Returns all entries.
     pub(crate) fn tree(&mut self) -> &OrdMap<ObjectKey, V> {
         self.tree_mut()

@@ -110,13 +110,11 @@ impl QuarantinedObjects {
         self.0.contains_key(key) && self.0.remove(key).is_some()
     }
 
-    /// Removes the objects of a namespace, except those that the list with this number contained. `None` stands for all
-    /// namespaces. Returns whether there were any.
-    pub(crate) fn remove_all(&mut self, namespace: Option<&str>, except: Option<u32>) -> bool {
-        let gone = of_namespace(&self.0, namespace).filter(|(_, held)| Some(held.list) != except);
-        let gone: Vec<ObjectKey> = gone.map(|(key, _)| key.clone()).collect();
-        gone.iter().for_each(|key| drop(self.0.remove(key)));
-        !gone.is_empty()
+    /// Returns the objects of a namespace, except those that the list with this number contained. `None` stands for all
+    /// namespaces.
+    pub(crate) fn unseen(&self, namespace: Option<&str>, list: Option<u32>) -> Vec<ObjectKey> {
+        let unseen = of_namespace(&self.0, namespace).filter(|(_, held)| Some(held.list) != list);
+        unseen.map(|(key, _)| key.clone()).collect()
     }
 
     /// Adds those of a first list. Returns whether there were any.

@@ -1,6 +1,6 @@
 //! All cached objects at one moment.
 
-use std::{any::Any, hash::Hash, ops::Bound, sync::Arc};
+use std::{any::Any, borrow::Borrow, collections::BTreeSet, hash::Hash, ops::Bound, sync::Arc};
 
 use imbl::OrdMap;
 
@@ -53,7 +53,8 @@ impl<K: Cached> Snapshot<K> {
         of_namespace(&self.objects, one_namespace(namespace)).map(|(_, entry)| &entry.object)
     }
 
-    /// Iterates over the objects that have `key` in the index, ordered by namespace and name. O(log n) per object.
+    /// Iterates over the objects that have `key` in the index, ordered by namespace and name. Finding the first is
+    /// O(log n). The key can be in a borrowed form: `&str` for an index of `String`s.
     ///
     /// Index and objects are of the same moment. A snapshot taken before the index was added has no entries for it;
     /// this method then scans all objects.
@@ -69,20 +70,67 @@ impl<K: Cached> Snapshot<K> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn by_index<I>(&self, index: &Index<K, I>, key: impl Into<I>) -> impl Iterator<Item = &K::Stored>
+    pub fn by_index<'a, I, Q>(
+        &'a self,
+        index: &Index<K, I>,
+        key: &'a Q,
+    ) -> impl Iterator<Item = &'a K::Stored>
+    where
+        I: Borrow<Q> + Ord + Hash + Clone + Send + Sync + 'static,
+        Q: Ord + Hash + ?Sized,
+    {
+        let keys = self.keys_of(index);
+        let found = keys.map(|keys| keys.of(key));
+        let scanned = keys.is_none().then(|| {
+            let index = index.clone();
+            let has_key =
+                move |object: &K::Stored| index.keys_of(object).iter().any(|held| held.borrow() == key);
+            self.iter().filter(move |object| has_key(object))
+        });
+        found.into_iter().flatten().chain(scanned.into_iter().flatten())
+    }
+
+    /// Returns the keys in the index, each once, in no particular order. O(log n) per key. As for
+    /// [`by_index`](Self::by_index), all objects are scanned if the snapshot is older than the index.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube_informer::{Index, Informer, NotSynced};
+    /// # fn example(pods: &Informer<Pod>, by_node: &Index<Pod, String>) -> Result<(), NotSynced> {
+    /// let snapshot = pods.snapshot()?;
+    /// for node in snapshot.index_keys(by_node) {
+    ///     println!("{node}: {} pods", snapshot.index_count(by_node, &node));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn index_keys<I>(&self, index: &Index<K, I>) -> impl Iterator<Item = I>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
     {
-        let key = key.into();
-        let state = self.indexes.iter().find(|(number, _)| *number == index.number());
-        let keys = state.and_then(|(_, state)| state.downcast_ref::<Keys<I>>());
-        let found = keys.map(|keys| keys.of(key.clone()).filter_map(|key| self.objects.get(key)));
-        let scanned = keys.is_none().then(|| {
-            let index = index.clone();
-            self.objects.values().filter(move |entry| index.keys_of(&entry.object).contains(&key))
-        });
-        let entries = found.into_iter().flatten().chain(scanned.into_iter().flatten());
-        entries.map(|entry| &entry.object)
+        let keys = self.keys_of(index);
+        let scan = || self.iter().flat_map(|object| index.keys_of(object)).collect::<BTreeSet<I>>();
+        let scanned = keys.is_none().then(scan);
+        let held = keys.map(|keys| keys.each().cloned());
+        held.into_iter().flatten().chain(scanned.into_iter().flatten())
+    }
+
+    /// Returns the number of objects that have `key` in the index. Costs as much as visiting them.
+    pub fn index_count<I, Q>(&self, index: &Index<K, I>, key: &Q) -> usize
+    where
+        I: Borrow<Q> + Ord + Hash + Clone + Send + Sync + 'static,
+        Q: Ord + Hash + ?Sized,
+    {
+        self.by_index(index, key).count()
+    }
+
+    /// Returns the index as it was at this moment, or `None` if it was added later.
+    fn keys_of<I>(&self, index: &Index<K, I>) -> Option<&Keys<K, I>>
+    where
+        I: Ord + Hash + Clone + Send + Sync + 'static,
+    {
+        let (_, state) = self.indexes.iter().find(|(number, _)| *number == index.number())?;
+        state.downcast_ref()
     }
 
     /// Returns the number of objects.

@@ -14,17 +14,25 @@ use imbl::OrdMap;
 use crate::{
     Cached, Index, NamespaceStatus, Snapshot, Status, StatusWatch,
     delta::Batch,
+    free::free,
     index::{self, Indexed, KeysOf, Maintained},
     mailbox::Mailbox,
     metrics::Counters,
     scope::{Progress, Scope},
+    staging::{Staged, Staging, lock},
     status::{Draft, Publisher},
     store::Store,
 };
 
+/// An index that differs from the store by fewer objects is brought up to date under the lock.
+const INDEX_BATCH: usize = 1000;
+/// How often an index is brought up to date without the lock, at most: a writer that is faster wins in the end.
+const INDEX_ROUNDS: usize = 10;
+
 pub(crate) struct State<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
     store: Mutex<Store<K>>,
+    staging: Staging<K>,
     status: Publisher,
     counters: Counters,
 }
@@ -49,6 +57,7 @@ impl<K: Cached> State<K> {
         Self {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
             store: Mutex::new(store),
+            staging: Staging::new(),
             status,
             counters: Counters::default(),
         }
@@ -60,7 +69,7 @@ impl<K: Cached> State<K> {
 
     /// Changes or reads the store, under its lock.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store<K>) -> T) -> T {
-        change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.store))
     }
 
     /// Like [`change`](Self::change), on behalf of a scope. Returns `None` if the scope is not watched any more.
@@ -93,24 +102,23 @@ impl<K: Cached> State<K> {
         mailbox
     }
 
-    /// Adds an index. Most of it is built without holding the lock.
+    /// Begins to gather the first list of a scope.
+    pub(crate) fn stage(&self, scope: &Scope) -> Staged<K> {
+        self.staging.begin(scope)
+    }
+
+    /// Adds an index. Most of it is built on the caller's thread without holding a lock.
     pub(crate) fn add_index<I>(self: &Arc<Self>, keys_of: Arc<KeysOf<K, I>>) -> Index<K, I>
     where
         I: Ord + Hash + Clone + Send + Sync + 'static,
     {
         let number = index::next_number();
-        let mut maintained = Maintained::new(Arc::clone(&keys_of));
-        let mut known = OrdMap::new();
-        // The second round has little to do, which leaves next to nothing to do under the lock.
-        for _ in 0..2 {
-            let current = self.change(|store| store.objects().clone());
-            maintained.catch_up(&known, &current);
-            known = current;
+        let index = || Maintained::new(Arc::clone(&keys_of));
+        for staged in self.staging.add_index(number, Box::new(index())) {
+            build_index(&staged, number, index());
         }
-        self.change(|store| {
-            maintained.catch_up(&known, store.objects());
-            store.add_index(number, Box::new(maintained));
-        });
+        // Last, so that whatever joins this store has the index already.
+        build_index(&self.store, number, index());
         let weak: Weak<Self> = Arc::downgrade(self);
         Index::new(number, keys_of, weak)
     }
@@ -125,7 +133,8 @@ impl<K: Cached> State<K> {
     pub(crate) fn remove_scope(&self, scope: &Scope) {
         // First, so that no change on behalf of the scope happens meanwhile or later.
         scope.removed.cancel();
-        self.change_and_publish(|store| store.remove_scope(scope.namespace.as_ref()));
+        self.staging.forget(scope);
+        free_batch(self.change_and_publish(|store| store.remove_scope(scope.namespace.as_ref())));
         let Some(namespace) = &scope.namespace else { return };
         self.write_status(|draft| {
             draft.remove(namespace);
@@ -134,13 +143,18 @@ impl<K: Cached> State<K> {
     }
 
     /// Adds a whole scope.
-    pub(crate) fn join(&self, scope: &Scope, staged: Store<K>, progress: impl Into<Progress>) {
-        self.change_and_publish(|store| {
+    pub(crate) fn join(&self, scope: &Scope, staged: &Staged<K>, progress: impl Into<Progress>) {
+        let mut staged = Some(self.staging.end(scope, staged));
+        let batch = self.change_and_publish(|store| {
             if !scope.is_removed() {
-                store.join(staged);
+                staged.take().into_iter().for_each(|staged| store.join(staged));
                 store.scope_reached(scope.namespace.as_ref(), progress.into());
             }
         });
+        free_batch(batch);
+        if let Some(unwatched) = staged {
+            free_store(unwatched);
+        }
     }
 
     /// Records that a scope cannot be listed so far, so that it does not hold up the others.
@@ -215,11 +229,52 @@ impl<K: Cached> State<K> {
     }
 }
 
+impl<K: Cached> Drop for State<K> {
+    fn drop(&mut self) {
+        let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
+        free_store(std::mem::replace(store, Store::new()));
+        for staged in self.staging.drain() {
+            let objects = lock(&staged).len();
+            free(staged, objects);
+        }
+    }
+}
+
+/// Builds an index of a store, most of it without holding the lock, and adds it.
+fn build_index<K: Cached, I>(store: &Mutex<Store<K>>, number: u64, mut index: Maintained<K, I>)
+where
+    I: Ord + Hash + Clone + Send + Sync + 'static,
+{
+    let mut known = OrdMap::new();
+    for _ in 0..INDEX_ROUNDS {
+        let current = lock(store).objects().clone();
+        let differed = index.catch_up(&known, &current);
+        known = current;
+        if differed < INDEX_BATCH {
+            break;
+        }
+    }
+    let mut store = lock(store);
+    index.catch_up(&known, store.objects());
+    store.add_index(number, Box::new(index));
+}
+
+fn free_store<K: Cached>(store: Store<K>) {
+    let objects = store.len();
+    free(store, objects);
+}
+
+fn free_batch<K: Cached>(batch: Option<Batch<K>>) {
+    let objects = batch.as_ref().map_or(0, |batch| batch.len());
+    free(batch, objects);
+}
+
 impl<K: Cached> Indexed for State<K> {
     fn remove_index(&self, number: u64) {
-        let removed = self.change(|store| store.remove_index(number));
-        // Dropped outside of the lock, because it can be large.
-        drop(removed);
+        self.staging.remove_index(number);
+        let (removed, objects) = self.change(|store| (store.remove_index(number), store.len()));
+        // Outside of the lock, because it can be large.
+        free(removed, objects);
     }
 }
 
@@ -292,7 +347,7 @@ mod tests {
             (0..count).map(|number| Scope::new(Some(&format!("namespace-{number}")))).collect();
         let state = State::<ConfigMap>::new(&scopes);
         for scope in &scopes {
-            state.join(scope, Store::new(), version(1));
+            state.join(scope, &state.stage(scope), version(1));
         }
         let mut reported = NamespaceStatus { synced: true, ..NamespaceStatus::new() };
         least(|| {
@@ -319,9 +374,9 @@ mod tests {
             version: Some(version(at)),
             error: "missing field".to_owned(),
         };
-        let mut staged = Store::new();
-        (0..count).for_each(|number| staged.quarantine(1, item(number, 1)));
-        state.join(&scope, staged, version(1));
+        let staged = state.stage(&scope);
+        (0..count).for_each(|number| lock(&staged).quarantine(1, item(number, 1)));
+        state.join(&scope, &staged, version(1));
         least(|| {
             let began = Instant::now();
             for event in 0..EVENTS {

@@ -55,6 +55,16 @@ pub(crate) enum Freshness {
     AtLeast(Option<ResourceVersion>),
 }
 
+/// Returns the objects that a complete list did not contain.
+pub(crate) fn unseen<K: Cached>(
+    objects: &OrdMap<ObjectKey, Entry<K>>,
+    namespace: Option<&str>,
+    list: ListNumber,
+) -> Vec<ObjectKey> {
+    let unseen = of_namespace(objects, namespace).filter(|(_, cached)| !cached.is_marked(list));
+    unseen.map(|(key, _)| key.clone()).collect()
+}
+
 /// A list from the server's watch cache contained an older state than the cached one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lagging;
@@ -98,6 +108,11 @@ impl<K: Cached> Store<K> {
             indexes: self.indexes.iter().map(|(number, index)| (*number, index.state())).collect(),
             scopes: self.scopes.clone(),
         })
+    }
+
+    /// Returns the number of objects.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
     }
 
     /// Returns all objects, even before the store is visible.
@@ -149,14 +164,22 @@ impl<K: Cached> Store<K> {
 
     /// Adds a complete first list of a scope, all at once.
     pub(crate) fn join(&mut self, mut staged: Self) {
-        self.quarantine_changed |= self.quarantined.join(staged.quarantined);
-        if self.objects.tree().is_empty() && self.indexes.is_empty() && !self.visible {
+        self.quarantine_changed |= self.quarantined.join(std::mem::take(&mut staged.quarantined));
+        for (number, index) in &mut self.indexes {
+            match staged.remove_index(*number) {
+                Some(staged) => index.join(staged),
+                // It was added while the store was on its way here.
+                None => staged.objects.tree().iter().for_each(|(key, entry)| {
+                    index.change(key, None, Some(&entry.object));
+                }),
+            }
+        }
+        if self.objects.tree().is_empty() && !self.visible {
             self.objects = staged.objects;
             return;
         }
         for (key, entry) in staged.objects.take() {
             let object = entry.object.clone();
-            self.reindex(&key, None, Some(&object));
             self.objects.insert(key.clone(), entry);
             self.record(key, Difference::Added { object });
         }
@@ -172,23 +195,27 @@ impl<K: Cached> Store<K> {
         std::mem::take(&mut self.quarantine_changed).then(|| self.quarantined.clone())
     }
 
-    /// Adds an object of the current list.
+    /// Adds an object of the current list. Returns whether the list did not contain it before.
     pub(crate) fn list_item(
         &mut self,
         list: ListNumber,
         item: Item<K>,
         freshness: Freshness,
-    ) -> Result<(), Lagging> {
+    ) -> Result<bool, Lagging> {
         self.check(&item.key, item.version, freshness)?;
         match self.objects.get(&item.key) {
             // Found without mutable access, which would copy what a snapshot shares.
             Some(cached) if cached.is(&item) => {
-                cached.mark(list);
+                let is_new = cached.mark(list);
                 self.unquarantine(&item.key);
+                Ok(is_new)
             }
-            _ => self.upsert(list, item),
+            cached => {
+                let is_new = cached.is_none_or(|cached| !cached.is_marked(list));
+                self.upsert(list, item);
+                Ok(is_new)
+            }
         }
-        Ok(())
     }
 
     /// Adds an object of the current list that failed to decode. It exists, so it is not swept.
@@ -208,15 +235,14 @@ impl<K: Cached> Store<K> {
         Ok(())
     }
 
-    /// Returns the objects that a complete list did not contain.
-    pub(crate) fn unseen(&mut self, namespace: Option<&str>, list: ListNumber) -> Vec<ObjectKey> {
-        let unseen = self.objects_of(namespace).filter(|(_, cached)| !cached.is_marked(list));
-        unseen.map(|(key, _)| key.clone()).collect()
+    /// Returns the quarantined objects.
+    pub(crate) fn quarantined(&self) -> &QuarantinedObjects {
+        &self.quarantined
     }
 
-    /// Drops the quarantined objects that a complete list did not contain.
-    pub(crate) fn sweep_quarantined(&mut self, namespace: Option<&str>, list: ListNumber) {
-        self.quarantine_changed |= self.quarantined.remove_all(namespace, Some(list));
+    /// Drops a quarantined object that a complete list did not contain.
+    pub(crate) fn unquarantine(&mut self, key: &ObjectKey) {
+        self.quarantine_changed |= self.quarantined.remove(key);
     }
 
     /// Adds or replaces an object.
@@ -229,7 +255,8 @@ impl<K: Cached> Store<K> {
             return self.record(key, Difference::Added { object });
         };
         if cached.is(&item) {
-            return cached.mark(list);
+            cached.mark(list);
+            return;
         }
         let (key, new) = (key.clone(), item.object);
         let Entry { object: old, .. } =
@@ -281,7 +308,9 @@ impl<K: Cached> Store<K> {
 
     /// Removes every object of a scope for this reason. Returns how many there were.
     pub(crate) fn clear(&mut self, namespace: Option<&str>, reason: DeletionReason) -> usize {
-        self.quarantine_changed |= self.quarantined.remove_all(namespace, None);
+        for key in self.quarantined.unseen(namespace, None) {
+            self.unquarantine(&key);
+        }
         let gone: Vec<ObjectKey> = self.objects_of(namespace).map(|(key, _)| key.clone()).collect();
         for key in &gone {
             self.delete(key, reason);
@@ -321,10 +350,6 @@ impl<K: Cached> Store<K> {
             self.reindex(key, Some(&old), None);
             self.record(key.clone(), Difference::Deleted { last: old.clone(), old, reason });
         }
-    }
-
-    fn unquarantine(&mut self, key: &ObjectKey) {
-        self.quarantine_changed |= self.quarantined.remove(key);
     }
 
     fn reindex(&mut self, key: &ObjectKey, old: Option<&K::Stored>, new: Option<&K::Stored>) {

@@ -593,6 +593,17 @@ async fn an_index_finds_objects_by_any_number_of_keys_whenever_it_was_added() {
     }
     assert_eq!(names(&after, &by_label, "z"), "a c");
     assert_eq!(names(&before, &by_label, "y"), "a b");
+    for (snapshot, keys) in [(&before, ["x", "y"]), (&after, ["x", "z"])] {
+        for index in [&early, &late] {
+            let mut held: Vec<String> = snapshot.index_keys(index).collect();
+            held.sort();
+            assert_eq!(held, keys);
+        }
+    }
+    assert_eq!((after.index_count(&late, "z"), after.index_count(&late, "y")), (2, 0));
+    // An entry holds the present state of the object, also under a key that it had before.
+    let found: Vec<_> = after.by_index(&early, "z").collect();
+    assert!(found.iter().all(|found| Arc::ptr_eq(found, after.get("default", &found.name_any()).unwrap())));
 }
 
 #[tokio::test(start_paused = true)]

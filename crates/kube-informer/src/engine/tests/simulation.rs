@@ -183,7 +183,7 @@ fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
     for key in 0..=PARTS {
         let has = |blog: &&Arc<Blog>| keys(blog).contains(&key);
         let expected: Vec<String> = snapshot.iter().filter(has).map(|blog| blog.name_any()).collect();
-        let found: Vec<String> = snapshot.by_index(index, key).map(|blog| blog.name_any()).collect();
+        let found: Vec<String> = snapshot.by_index(index, &key).map(|blog| blog.name_any()).collect();
         assert_eq!(found, expected, "index key {key}");
     }
 }

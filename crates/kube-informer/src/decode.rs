@@ -33,7 +33,7 @@ pub(crate) struct Decoder {
     opening: Arc<Opening>,
     /// Whether objects may have no version, as those of some types that are only listed.
     versionless: bool,
-    /// The JSON being decoded. Kept to reuse its allocation.
+    /// The JSON being decoded. Its allocation is reused for the objects of one chunk.
     json: Vec<u8>,
 }
 
@@ -210,6 +210,16 @@ impl Decoder {
     /// Accepts objects without a version. Their content stands for it.
     pub(crate) fn accept_versionless(&mut self) {
         self.versionless = true;
+    }
+
+    /// Frees what was allocated to decode. A decoder that waits for the next chunk holds nothing.
+    pub(crate) fn release(&mut self) {
+        self.json = Vec::new();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.json.capacity()
     }
 
     /// Decodes one object. Fails only if it is not JSON: then the response is broken, rather than the object.

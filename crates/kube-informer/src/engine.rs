@@ -319,8 +319,13 @@ impl<K: Cached> Engine<K> {
                 read
             }
         };
+        // What is kept while nothing is received does not depend on what was.
+        self.decoder.release();
         match read {
             Ok(flow) => {
+                if flow == Flow::Stop {
+                    self.reading = Reading::Nothing;
+                }
                 self.publish(now);
                 flow
             }
@@ -329,6 +334,18 @@ impl<K: Cached> Engine<K> {
                 Flow::Stop
             }
         }
+    }
+
+    /// Returns how many bytes of the response, and for decoding it, are allocated.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let reading = match &self.reading {
+            Reading::Nothing => 0,
+            Reading::List(list) => list.held(),
+            Reading::Watch(lines) => lines.held(),
+            Reading::Buffered { body, .. } => body.capacity(),
+        };
+        reading + self.decoder.held()
     }
 
     /// The response ended cleanly.

@@ -38,6 +38,20 @@ impl Lines {
 
     /// Returns the next complete line that is not blank.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let next = self.next_line();
+        if matches!(next, Ok(None)) {
+            // Even an empty slice would hold the whole buffer of the connection.
+            self.chunk = Bytes::new();
+        }
+        next
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity() + self.chunk.len()
+    }
+
+    fn next_line(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.chunk.is_empty() {
             let Some(end) = memchr::memchr(b'\n', &self.chunk) else {
                 check(self.partial.len() + self.chunk.len())?;
@@ -115,6 +129,20 @@ impl List {
 
     /// Returns the next complete piece.
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, Error> {
+        let next = self.next_piece();
+        if matches!(next, Ok(None)) {
+            // Even an empty slice would hold the whole buffer of the connection.
+            self.chunk = Bytes::new();
+        }
+        next
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity() + self.chunk.len()
+    }
+
+    fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             // Between pieces, whitespace and commas are insignificant.
             if !matches!(self.place, Place::Key(_) | Place::InValue(..) | Place::Item(_)) {
@@ -149,7 +177,8 @@ impl List {
                     let within = |scan| Place::InValue(member, scan);
                     let Some(value) = self.take(scan, within, keep)? else { return Ok(None) };
                     match member {
-                        Member::Metadata => self.metadata = value,
+                        // Copied, because it is held until the end of the list, and a slice would hold its chunk.
+                        Member::Metadata => self.metadata = Bytes::copy_from_slice(&value),
                         Member::Items if &value[..] == b"null" => self.has_items = true,
                         Member::Items => return Err(Error::NotAList),
                         Member::Other => {}
@@ -354,12 +383,13 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_within_a_chunk_is_not_copied() {
+    fn an_item_within_a_chunk_is_not_copied() {
         let chunk = Bytes::from_static(br#"{"metadata":{},"items":[{"a":1},{"b":2}]}"#);
         let range = chunk.as_ptr() as usize..chunk.as_ptr() as usize + chunk.len();
         let pieces = read_list(vec![chunk]).unwrap();
         assert!(pieces.iter().all(|piece| match piece {
-            Piece::Item(bytes) | Piece::End(bytes) => range.contains(&(bytes.as_ptr() as usize)),
+            Piece::Item(bytes) => range.contains(&(bytes.as_ptr() as usize)),
+            Piece::End(_) => true,
         }));
         let chunk = Bytes::from_static(b"one\ntwo\n");
         let start = chunk.as_ptr();

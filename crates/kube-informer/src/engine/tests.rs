@@ -1,5 +1,6 @@
 //! The whole engine against a model of an API server, with generated histories and faults, in virtual time.
 
+mod buffers;
 mod model;
 mod simulation;
 

@@ -185,13 +185,13 @@ impl<K: Cached> Engine<K> {
     /// Begins with a state that an earlier run left on disk, complete up to this version. It can be read at once, and is
     /// confirmed as soon as the server sends something that follows it, or goes on from its version without an error.
     pub(crate) fn resume(&mut self, now: Time, stored: Store<K>, version: ResourceVersion) {
-        let Some(staged) = self.staged.take() else { return };
-        // Builds the indexes, which takes time, before the state is locked.
-        staging::lock(&staged).join(stored);
+        if let Some(staged) = self.staged.take() {
+            drop(self.state.staged(&self.scope, &staged));
+        }
         self.from_disk = true;
         self.published = Some(version);
         self.machine.start_from(version);
-        self.state.join(&self.scope, &staged, Progress::FromDisk(version));
+        self.state.join(&self.scope, stored, Progress::FromDisk(version));
         self.report_status(now);
     }
 
@@ -490,7 +490,7 @@ impl<K: Cached> Engine<K> {
             Decoded::Undecoded(item) => {
                 let item = self.at_its_place(item);
                 self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
-                // It may have been marked, or removed.
+                // An object of that name may have been marked, or removed.
                 self.marked = None;
                 self.change(|store, list| store.list_undecoded(list, item, freshness).map(|()| false))
             }
@@ -587,9 +587,10 @@ impl<K: Cached> Engine<K> {
             warn!(resource = %self.path, count, %object, "object failed to decode, quarantined");
         }
         if let Some(staged) = self.staged.take() {
-            let count = staging::lock(&staged).len();
+            let staged = self.state.staged(&self.scope, &staged);
+            let count = staged.len();
             debug!(resource = %self.path, count, resource_version = %version, ?took, "initial list complete");
-            self.state.join(&self.scope, &staged, version);
+            self.state.join(&self.scope, staged, version);
             self.published = Some(version);
         } else {
             let reason = self.machine.list_reason();

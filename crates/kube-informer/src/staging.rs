@@ -44,6 +44,13 @@ impl<K: Cached> Staging<K> {
         std::mem::replace(&mut *lock(staged), Store::new())
     }
 
+    /// Adds the indexes that a store lacks, such as one that was read from disk.
+    pub(crate) fn index(&self, store: &mut Store<K>) {
+        let fresh: Vec<_> =
+            self.lock().indexes.iter().map(|(number, index)| (*number, index.fresh())).collect();
+        fresh.into_iter().for_each(|(number, index)| store.build_index(number, index));
+    }
+
     /// Forgets the store of a scope that is not watched any more.
     pub(crate) fn forget(&self, scope: &Scope) {
         let forgotten = self.lock().stores.remove(&scope.namespace);

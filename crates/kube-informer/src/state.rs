@@ -142,17 +142,23 @@ impl<K: Cached> State<K> {
         });
     }
 
+    /// Ends gathering the first list of a scope, and returns it.
+    pub(crate) fn staged(&self, scope: &Scope, staged: &Staged<K>) -> Store<K> {
+        self.staging.end(scope, staged)
+    }
+
     /// Adds a whole scope.
-    pub(crate) fn join(&self, scope: &Scope, staged: &Staged<K>, progress: impl Into<Progress>) {
-        let mut staged = Some(self.staging.end(scope, staged));
+    pub(crate) fn join(&self, scope: &Scope, mut joining: Store<K>, progress: impl Into<Progress>) {
+        self.staging.index(&mut joining);
+        let mut joining = Some(joining);
         let batch = self.change_and_publish(|store| {
             if !scope.is_removed() {
-                staged.take().into_iter().for_each(|staged| store.join(staged));
+                joining.take().into_iter().for_each(|joining| store.join(joining));
                 store.scope_reached(scope.namespace.as_ref(), progress.into());
             }
         });
         free_batch(batch);
-        if let Some(unwatched) = staged {
+        if let Some(unwatched) = joining {
             free_store(unwatched);
         }
     }
@@ -347,7 +353,7 @@ mod tests {
             (0..count).map(|number| Scope::new(Some(&format!("namespace-{number}")))).collect();
         let state = State::<ConfigMap>::new(&scopes);
         for scope in &scopes {
-            state.join(scope, &state.stage(scope), version(1));
+            state.join(scope, state.staged(scope, &state.stage(scope)), version(1));
         }
         let mut reported = NamespaceStatus { synced: true, ..NamespaceStatus::new() };
         least(|| {
@@ -376,7 +382,7 @@ mod tests {
         };
         let staged = state.stage(&scope);
         (0..count).for_each(|number| lock(&staged).quarantine(1, item(number, 1)));
-        state.join(&scope, &staged, version(1));
+        state.join(&scope, state.staged(&scope, &staged), version(1));
         least(|| {
             let began = Instant::now();
             for event in 0..EVENTS {

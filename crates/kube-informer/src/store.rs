@@ -124,6 +124,15 @@ impl<K: Cached> Store<K> {
         self.indexes.push((number, index));
     }
 
+    /// Adds an index that is empty so far, unless the store has it.
+    pub(crate) fn build_index(&mut self, number: u64, mut index: Box<dyn Maintain<K>>) {
+        if self.indexes.iter().all(|(held, _)| *held != number) {
+            let objects = self.objects.tree().iter();
+            objects.for_each(|(key, entry)| index.change(key, None, Some(&entry.object)));
+            self.indexes.push((number, index));
+        }
+    }
+
     pub(crate) fn remove_index(&mut self, number: u64) -> Option<Box<dyn Maintain<K>>> {
         let at = self.indexes.iter().position(|(held, _)| *held == number)?;
         Some(self.indexes.swap_remove(at).1)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kube::Resource;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+
+use crate::compress::Compressor;
 
 /// Any Kubernetes type that can be deserialized from JSON. Implemented for all of them.
 pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
@@ -16,7 +17,7 @@ impl<K: Resource + DeserializeOwned + Send + Sync + 'static> Object for K {}
 ///
 /// This trait is sealed: it cannot be implemented outside of this crate.
 pub trait Cached: Sealed + Sized + Send + Sync + 'static {
-    /// The form in which an object is stored and handed out. Cloning it increments one or two reference counts.
+    /// The form in which an object is stored and handed out. Cloning it increments a reference count.
     type Stored: Clone + Send + Sync + 'static;
 
     /// The Kubernetes type that the server serves.
@@ -35,13 +36,12 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     #[cfg(feature = "metrics")]
     fn bytes(stored: &Self::Stored) -> Option<usize>;
 
-    /// Converts a decoded object to its stored form. `json` is what it was decoded from, and `opening` is how the
-    /// JSON of most objects of its type begins.
+    /// Converts a decoded object to its stored form. `json` is what it was decoded from.
     #[doc(hidden)]
     fn to_stored(
         object: Self::Object,
         json: &str,
-        opening: &Arc<Opening>,
+        compressor: &Compressor,
     ) -> Result<Self::Stored, serde_json::Error>;
 }
 
@@ -67,22 +67,7 @@ impl<K: Object> Cached for K {
         None
     }
 
-    fn to_stored(object: K, _: &str, _: &Arc<Opening>) -> Result<Arc<K>, serde_json::Error> {
+    fn to_stored(object: K, _: &str, _: &Compressor) -> Result<Arc<K>, serde_json::Error> {
         Ok(Arc::new(object))
-    }
-}
-
-/// How a server begins the JSON of an object: `{"apiVersion":"v1","kind":"Pod",`.
-#[derive(Debug)]
-pub struct Opening(String);
-
-impl Opening {
-    pub(crate) fn new(api_version: &str, kind: &str) -> Self {
-        let (api_version, kind) = (Value::from(api_version), Value::from(kind));
-        Self(format!(r#"{{"apiVersion":{api_version},"kind":{kind},"#))
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
     }
 }

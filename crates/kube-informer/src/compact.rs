@@ -1,8 +1,9 @@
-//! Objects stored as bytes.
+//! Objects stored as compressed bytes.
 
 use std::{
     fmt,
     marker::PhantomData,
+    num::NonZeroU32,
     sync::{Arc, LazyLock},
 };
 
@@ -13,27 +14,32 @@ use triomphe::ThinArc;
 
 use crate::{
     Object,
-    cached::{Cached, Opening, Sealed},
+    cached::{Cached, Sealed},
+    compress::{Compressor, Dictionary},
 };
 
-/// An object stored as the JSON that the server sent, in one allocation, and decoded again on each read. Made by
-/// [`InformerBuilder::compact`](crate::InformerBuilder::compact).
+/// An object stored as the JSON that the server sent, compressed, in one allocation, and decoded again on each read. Made
+/// by [`InformerBuilder::compact`](crate::InformerBuilder::compact).
 ///
-/// The JSON lacks the fields that the informer skips (by default `metadata.managedFields`). Its `apiVersion` and
-/// `kind`, which all objects of the cache have in common, are stored once. The object was decoded once on arrival to
-/// verify that it can be. Cloning increments two reference counts.
+/// The JSON lacks the fields that the informer skips (by default `metadata.managedFields`). It is compressed against other
+/// objects of the cache, which share most of it; objects that compressing would not make smaller are stored as they are.
+/// The object was decoded once on arrival to verify that it can be. Cloning increments a reference count.
 pub struct Compact<K> {
-    /// The shared beginning of the JSON, or `None` if this object begins differently.
-    opening: Option<Arc<Opening>>,
-    rest: ThinArc<Uid, u8>,
+    object: ThinArc<Header, u8>,
     _object: PhantomData<fn() -> K>,
 }
 
-/// The position of the uid in the bytes.
-#[derive(Clone, Copy)]
-struct Uid {
-    place: u32,
-    length: u8,
+/// The bytes that follow it are the uid and then the JSON without it: the uid is what is asked for most often, and what
+/// compresses least.
+#[derive(Clone)]
+struct Header {
+    /// What the JSON was compressed against, or `None` if it is not compressed.
+    dictionary: Option<Arc<Dictionary>>,
+    /// The length of the JSON that is compressed.
+    length: u32,
+    /// Where the uid was cut out of it. `None` if it was not, because the JSON writes it with escapes.
+    uid_at: Option<NonZeroU32>,
+    uid_length: u8,
 }
 
 /// How the uid is written in JSON without whitespace. Prepared once.
@@ -41,57 +47,91 @@ static UID: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder:
 
 impl<K> Clone for Compact<K> {
     fn clone(&self) -> Self {
-        Self { opening: self.opening.clone(), rest: self.rest.clone(), _object: PhantomData }
+        Self { object: self.object.clone(), _object: PhantomData }
     }
 }
 
 impl<K> fmt::Debug for Compact<K> {
     /// Formats the length only, never the content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [opening, rest] = self.parts();
-        write!(f, "Compact({} bytes)", opening.len() + rest.len())
+        write!(f, "Compact({} bytes)", self.object.slice.len())
     }
 }
 
 impl<K> Compact<K> {
-    /// Returns the object's JSON. Costs one allocation and a copy.
+    /// Returns the object's JSON. Costs an allocation, and about as much as copying it.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        self.parts().concat()
+        let Header { dictionary, length, uid_at, .. } = &self.object.header.header;
+        let (uid, rest) = self.parts();
+        let Some(length) = usize::try_from(*length).ok() else { return Vec::new() };
+        let mut json = Vec::with_capacity(length + uid.len());
+        match dictionary {
+            None => json.extend_from_slice(rest),
+            Some(dictionary) => {
+                json.resize(length, 0);
+                // Nothing but `new` writes these bytes, so this cannot fail. If it did, no wrong object may come of it.
+                if !dictionary.decompress(rest, &mut json) {
+                    return Vec::new();
+                }
+            }
+        }
+        if let Some(at) = uid_at.and_then(|at| usize::try_from(at.get()).ok()).filter(|at| *at <= json.len())
+        {
+            json.splice(at..at, uid.iter().copied());
+        }
+        json
     }
 
     /// Whether `a` and `b` are the same allocation. A relist keeps the allocation of an object that did not change.
     #[must_use]
     pub fn ptr_eq(a: &Self, b: &Self) -> bool {
-        a.rest.ptr() == b.rest.ptr()
+        a.object.ptr() == b.object.ptr()
     }
 
-    fn parts(&self) -> [&[u8]; 2] {
-        [self.opening.as_ref().map_or(&[], |opening| opening.as_bytes()), &self.rest.slice]
+    /// Returns the uid, and what is stored of the rest.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let length = usize::from(self.object.header.header.uid_length);
+        self.object.slice.split_at_checked(length).unwrap_or_default()
     }
 
-    fn new(json: &str, uid: &str, opening: &Arc<Opening>) -> Result<Self, serde_json::Error> {
-        let (opening, rest) = match json.as_bytes().strip_prefix(opening.as_bytes()) {
-            Some(rest) => (Some(Arc::clone(opening)), rest),
-            None => (None, json.as_bytes()),
-        };
-        // The server generates uids without characters that need escapes; a uid that has them is refused. Any
-        // occurrence of the text will do, even one in a reference to the object itself.
-        let mut uids = UID.find_iter(rest).map(|at| at + UID.needle().len());
-        let place = uids.find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(uid.as_bytes())));
-        let place = place.or_else(|| memmem::find(rest, uid.as_bytes()));
-        let (Some(Ok(place)), Ok(length)) = (place.map(u32::try_from), u8::try_from(uid.len())) else {
-            return Err(serde_json::Error::custom("metadata.uid is too long or has escapes"));
-        };
-        let rest = ThinArc::from_header_and_slice(Uid { place, length }, rest);
-        Ok(Self { opening, rest, _object: PhantomData })
+    fn new(json: &str, uid: &str, compressor: &Compressor) -> Result<Self, serde_json::Error> {
+        let too_long = |_| serde_json::Error::custom("metadata.uid or the object is too long");
+        let uid_length = u8::try_from(uid.len()).map_err(too_long)?;
+        let uid_at = place_of(uid, json).and_then(|at| NonZeroU32::new(u32::try_from(at).ok()?));
+        let rest = without_uid(json.as_bytes(), uid_at, uid.len());
+        let length = u32::try_from(rest.len()).map_err(too_long)?;
+        let mut bytes = uid.as_bytes().to_vec();
+        let dictionary = compressor.compress(&rest, &mut bytes);
+        if dictionary.is_none() {
+            bytes.extend_from_slice(&rest);
+        }
+        let header = Header { dictionary, length, uid_at, uid_length };
+        Ok(Self { object: ThinArc::from_header_and_slice(header, &bytes), _object: PhantomData })
     }
 
     fn uid(&self) -> Option<&str> {
-        let Uid { place, length } = self.rest.header.header;
-        let uid = self.rest.slice.get(usize::try_from(place).ok()?..)?.get(..usize::from(length))?;
-        str::from_utf8(uid).ok().filter(|uid| !uid.is_empty())
+        str::from_utf8(self.parts().0).ok().filter(|uid| !uid.is_empty())
     }
+}
+
+fn without_uid(json: &[u8], uid_at: Option<NonZeroU32>, uid_length: usize) -> Vec<u8> {
+    let at = uid_at.and_then(|at| usize::try_from(at.get()).ok());
+    match at.and_then(|at| Some((json.get(..at)?, json.get(at + uid_length..)?))) {
+        Some((before, after)) => [before, after].concat(),
+        None => json.to_vec(),
+    }
+}
+
+/// Finds the uid in the JSON. Any occurrence will do, even one in a reference to the object itself.
+fn place_of(uid: &str, json: &str) -> Option<usize> {
+    if uid.is_empty() {
+        return None;
+    }
+    let json = json.as_bytes();
+    let mut places = UID.find_iter(json).map(|at| at + UID.needle().len());
+    let place = places.find(|at| json.get(*at..).is_some_and(|rest| rest.starts_with(uid.as_bytes())));
+    place.or_else(|| memmem::find(json, uid.as_bytes()))
 }
 
 impl<K: Object> Compact<K> {
@@ -121,10 +161,62 @@ impl<K: Object> Cached for Compact<K> {
     #[cfg(feature = "metrics")]
     fn bytes(stored: &Self) -> Option<usize> {
         // Two words precede it: the reference count and the length.
-        Some(2 * size_of::<usize>() + size_of::<Uid>() + stored.rest.slice.len())
+        Some(2 * size_of::<usize>() + size_of::<Header>() + stored.object.slice.len())
     }
 
-    fn to_stored(object: K, json: &str, opening: &Arc<Opening>) -> Result<Self, serde_json::Error> {
-        Self::new(json, object.meta().uid.as_deref().unwrap_or_default(), opening)
+    fn to_stored(object: K, json: &str, compressor: &Compressor) -> Result<Self, serde_json::Error> {
+        Self::new(json, object.meta().uid.as_deref().unwrap_or_default(), compressor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compact(json: &str, uid: &str, compressor: &Compressor) -> Compact<ConfigMap> {
+        Compact::new(json, uid, compressor).unwrap()
+    }
+
+    #[test]
+    fn an_object_takes_a_fraction_of_its_json() {
+        let compressor = Compressor::default();
+        let uid = |number: u32| format!("0d7c1c2e-5d3b-4b0a-9c1e-{number:012x}");
+        let json = |number: u32| {
+            format!(
+                r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"creationTimestamp":"2026-11-22T19:00:00Z","labels":{{"app.kubernetes.io/name":"web","team":"team-{:02}"}},"name":"config-{number:06}","namespace":"default","resourceVersion":"{number}","uid":"{}"}},"data":{{"config.yaml":"listen: 8080\nmetrics: true\nurl: https://{number}.example.com\n"}}}}"#,
+                number % 50,
+                uid(number)
+            )
+        };
+        for number in 1..100 {
+            let object = compact(&json(number), &uid(number), &compressor);
+            assert_eq!(String::from_utf8(object.to_json()).unwrap(), json(number));
+            assert_eq!(object.uid(), Some(&*uid(number)));
+            let size = object.object.slice.len();
+            assert!(size < 110, "{size} of {} bytes", json(number).len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_object_comes_back_whatever_it_was_compressed_against(
+            objects in prop::collection::vec(("[a-f\"\\\\{}:,é]{0,40}", "[a-f\\\\]{0,3}", 0_usize..60), 1..80),
+        ) {
+            let compressor = Compressor::default();
+            let held: Vec<_> = objects
+                .iter()
+                .map(|(text, uid, repeated)| {
+                    let json = text.repeat(*repeated);
+                    (compact(&json, uid, &compressor), json, uid)
+                })
+                .collect();
+            for (object, json, uid) in held {
+                prop_assert_eq!(object.to_json(), json.into_bytes());
+                prop_assert_eq!(object.uid().unwrap_or_default(), uid);
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Cached, ObjectKey, ResourceVersion,
-    cached::Opening,
+    compress::Compressor,
     skip::{NotJson, Skip},
     store::Item,
 };
@@ -30,7 +30,8 @@ pub(crate) struct Decoder {
     /// The type of list items that do not name theirs: lists of built-in types leave it out. Empty if unknown.
     api_version: String,
     kind: String,
-    opening: Arc<Opening>,
+    /// Shared by the scopes of an informer, because their objects resemble each other.
+    compressor: Arc<Compressor>,
     /// Whether objects may have no version, as those of some types that are only listed.
     versionless: bool,
     /// The JSON being decoded. Its allocation is reused for the objects of one chunk.
@@ -202,9 +203,8 @@ pub(crate) fn served(resources: &[u8], plural: &str) -> Result<Option<Served>, M
 }
 
 impl Decoder {
-    pub(crate) fn new(skip: Skip, api_version: String, kind: String) -> Self {
-        let opening = Arc::new(Opening::new(&api_version, &kind));
-        Self { skip, api_version, kind, opening, versionless: false, json: Vec::new() }
+    pub(crate) fn new(skip: Skip, api_version: String, kind: String, compressor: Arc<Compressor>) -> Self {
+        Self { skip, api_version, kind, compressor, versionless: false, json: Vec::new() }
     }
 
     /// Accepts objects without a version. Their content stands for it.
@@ -255,7 +255,7 @@ impl Decoder {
             "" if self.versionless => ResourceVersion::of_content(json.as_bytes()),
             text => version(text).map_err(serde_json::Error::custom)?,
         };
-        Ok(Item { key, version, object: K::to_stored(object, json, &self.opening)? })
+        Ok(Item { key, version, object: K::to_stored(object, json, &self.compressor)? })
     }
 }
 
@@ -349,7 +349,7 @@ mod tests {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
     fn decoder(skip: Skip) -> Decoder {
-        Decoder::new(skip, "apps/v1".into(), "Deployment".into())
+        Decoder::new(skip, "apps/v1".into(), "Deployment".into(), Arc::default())
     }
 
     fn both() -> Skip {

@@ -144,8 +144,9 @@ impl<K: Cached> Engine<K> {
         state: Arc<State<K>>,
     ) -> Self {
         target.namespace = scope.namespace.as_deref().map(str::to_owned);
+        let (api_version, kind) = (target.api_version.clone(), target.kind.clone());
         let mut decoder =
-            Decoder::new(settings.skip.clone(), target.api_version.clone(), target.kind.clone());
+            Decoder::new(settings.skip.clone(), api_version, kind, Arc::clone(state.compressor()));
         // What is polled is as new as the last list.
         let stale_after = settings.stale_after.max(settings.poll_every.unwrap_or_default().saturating_mul(2));
         let polled = settings.poll_every.is_some();

@@ -212,7 +212,7 @@ fn decoder() -> Decoder {
     let ApiResource { api_version, kind, .. } = blogs();
     let mut skip = Skip::managed_fields();
     skip.last_applied();
-    Decoder::new(skip, api_version, kind)
+    Decoder::new(skip, api_version, kind, Arc::default())
 }
 
 /// Returns the chunks that an input asks for, and all of its text.

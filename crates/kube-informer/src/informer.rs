@@ -132,7 +132,7 @@ pub struct InformerBuilder<K: Cached> {
 }
 
 impl<K: Object> InformerBuilder<K> {
-    /// Stores each object as bytes, in one allocation: [`Compact`]. This takes much less memory, but each read
+    /// Stores each object as compressed bytes, in one allocation: [`Compact`]. This takes much less memory, but each read
     /// decodes the object again. Meant for caches that are large and seldom read.
     pub fn compact(self) -> InformerBuilder<Compact<K>> {
         let Self { informers, target, set, settings, persist, .. } = self;

@@ -3,6 +3,7 @@
 
 mod cached;
 mod compact;
+mod compress;
 #[cfg(feature = "runtime")]
 mod controller;
 mod decode;

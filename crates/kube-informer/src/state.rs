@@ -13,6 +13,7 @@ use imbl::OrdMap;
 
 use crate::{
     Cached, Index, NamespaceStatus, Snapshot, Status, StatusWatch,
+    compress::Compressor,
     delta::Batch,
     free::free,
     index::{self, Indexed, KeysOf, Maintained},
@@ -35,6 +36,7 @@ pub(crate) struct State<K: Cached> {
     staging: Staging<K>,
     status: Publisher,
     counters: Counters,
+    compressor: Arc<Compressor>,
 }
 
 struct Subscribers<K: Cached> {
@@ -60,11 +62,16 @@ impl<K: Cached> State<K> {
             staging: Staging::new(),
             status,
             counters: Counters::default(),
+            compressor: Arc::default(),
         }
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn compressor(&self) -> &Arc<Compressor> {
+        &self.compressor
     }
 
     /// Changes or reads the store, under its lock.

@@ -220,7 +220,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.cache");
         file::replace(&path, |to| std::io::Write::write_all(to, bytes)).unwrap();
-        let decoder = || Decoder::new(Settings::default().skip, "v1".to_owned(), "ConfigMap".to_owned());
+        let skip = Settings::default().skip;
+        let decoder =
+            || Decoder::new(skip.clone(), "v1".to_owned(), "ConfigMap".to_owned(), std::sync::Arc::default());
         load(&path, &contents(), decoder, cancelled).map(Option::unwrap)
     }
 

@@ -181,7 +181,11 @@ impl<K: Cached> Persister<K> {
         let cancelled = CancellationToken::new();
         let _guard = cancelled.clone().drop_guard();
         let skip = self.settings.skip.clone();
-        let decoder = move || Decoder::new(skip.clone(), target.api_version.clone(), target.kind.clone());
+        let compressor = Arc::clone(self.state.compressor());
+        let decoder = move || {
+            let Target { api_version, kind, .. } = target.clone();
+            Decoder::new(skip.clone(), api_version, kind, Arc::clone(&compressor))
+        };
         let reading = spawn_blocking(move || load(&file.path, &file.contents, decoder, &cancelled));
         // It panics if the user's `Deserialize` does.
         reading.await.unwrap_or(Err(Ignored::Undecodable))

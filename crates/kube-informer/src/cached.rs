@@ -23,6 +23,10 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
     /// The Kubernetes type that the server serves.
     type Object: Object;
 
+    /// Whether the stored form is made from the JSON.
+    #[doc(hidden)]
+    const AS_JSON: bool;
+
     /// The uid of the object, which distinguishes it from another object that had the same name before.
     #[doc(hidden)]
     fn uid(stored: &Self::Stored) -> Option<&str>;
@@ -53,6 +57,7 @@ impl<K: Object> Sealed for K {}
 impl<K: Object> Cached for K {
     type Stored = Arc<K>;
     type Object = K;
+    const AS_JSON: bool = false;
 
     fn uid(stored: &Arc<K>) -> Option<&str> {
         stored.meta().uid.as_deref()

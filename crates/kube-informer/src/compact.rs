@@ -149,6 +149,7 @@ impl<K: Object> Sealed for Compact<K> {}
 impl<K: Object> Cached for Compact<K> {
     type Stored = Self;
     type Object = K;
+    const AS_JSON: bool = true;
 
     fn uid(stored: &Self) -> Option<&str> {
         stored.uid()

@@ -18,6 +18,7 @@ use crate::{
     compress::Compressor,
     skip::{NotJson, Skip},
     store::Item,
+    transform::Transform,
 };
 
 /// The annotation of the bookmark that ends the initial events of a watch-list (KEP-3157).
@@ -34,6 +35,7 @@ pub(crate) struct Decoder {
     compressor: Arc<Compressor>,
     /// Whether objects may have no version, as those of some types that are only listed.
     versionless: bool,
+    transform: Option<Transform>,
     /// The JSON being decoded. Its allocation is reused for the objects of one chunk.
     json: Vec<u8>,
 }
@@ -204,7 +206,12 @@ pub(crate) fn served(resources: &[u8], plural: &str) -> Result<Option<Served>, M
 
 impl Decoder {
     pub(crate) fn new(skip: Skip, api_version: String, kind: String, compressor: Arc<Compressor>) -> Self {
-        Self { skip, api_version, kind, compressor, versionless: false, json: Vec::new() }
+        Self { skip, api_version, kind, compressor, versionless: false, transform: None, json: Vec::new() }
+    }
+
+    /// Changes each object that decodes.
+    pub(crate) fn transform(&mut self, transform: Option<Transform>) {
+        self.transform = transform;
     }
 
     /// Accepts objects without a version. Their content stands for it.
@@ -247,7 +254,7 @@ impl Decoder {
             .map_err(|NotJson| serde_json::Error::custom("it is not a JSON object"))?;
         // Checking UTF-8 once here is cheaper than once per string.
         let json = str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
-        let object: K::Object = serde_json::from_str(json)?;
+        let mut object: K::Object = serde_json::from_str(json)?;
         let meta = object.meta();
         let key = key(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default());
         let key = key.ok_or(Malformed::NoName).map_err(serde_json::Error::custom)?;
@@ -255,7 +262,10 @@ impl Decoder {
             "" if self.versionless => ResourceVersion::of_content(json.as_bytes()),
             text => version(text).map_err(serde_json::Error::custom)?,
         };
-        Ok(Item { key, version, object: K::to_stored(object, json, &self.compressor)? })
+        let transform = self.transform.as_ref().and_then(Transform::of::<K::Object>);
+        let transformed = transform.map(|transform| transform.apply(&mut object, K::AS_JSON)).transpose()?;
+        let json = transformed.flatten().map_or(Cow::Borrowed(json), Cow::Owned);
+        Ok(Item { key, version, object: K::to_stored(object, &json, &self.compressor)? })
     }
 }
 

@@ -147,6 +147,7 @@ impl<K: Cached> Engine<K> {
         let (api_version, kind) = (target.api_version.clone(), target.kind.clone());
         let mut decoder =
             Decoder::new(settings.skip.clone(), api_version, kind, Arc::clone(state.compressor()));
+        decoder.transform(settings.transform.clone());
         // What is polled is as new as the last list.
         let stale_after = settings.stale_after.max(settings.poll_every.unwrap_or_default().saturating_mul(2));
         let polled = settings.poll_every.is_some();

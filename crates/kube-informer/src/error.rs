@@ -87,6 +87,12 @@ pub enum Error {
         /// What is wrong. Never contains any part of an object.
         problem: Arc<str>,
     },
+    /// [`Informer::synced_within`](crate::Informer::synced_within) gave up, and no attempt had failed.
+    #[error("the first list was not complete after {} s", waited.as_secs())]
+    NotInTime {
+        /// How long it waited.
+        waited: Duration,
+    },
     /// The informer was stopped.
     #[error("the informer was stopped")]
     Stopped,

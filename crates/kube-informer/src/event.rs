@@ -5,7 +5,6 @@ use std::fmt;
 use crate::{Cached, ObjectKey, ResourceVersion};
 
 /// A difference between two states of the cache.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Change<K: Cached> {
     /// An object appeared.
@@ -54,6 +53,21 @@ pub enum DeletionReason {
     NamespaceRemoved,
     /// The server stopped serving the type, usually because its CustomResourceDefinition was deleted.
     TypeGone,
+    /// Unknown: two snapshots were [compared](crate::Snapshot::diff), and only one has the object.
+    Unknown,
+}
+
+impl fmt::Display for DeletionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "deleted",
+            Self::DeletedOrLeftSelection => "deleted, or it no longer matches the selector",
+            Self::MissedWhileAway => "deleted while disconnected",
+            Self::NamespaceRemoved => "its namespace is no longer watched",
+            Self::TypeGone => "its type is no longer served",
+            Self::Unknown => "gone",
+        })
+    }
 }
 
 /// An event of a [`Subscription`](crate::Subscription).
@@ -113,10 +127,34 @@ impl<K: Cached> Clone for Change<K> {
     }
 }
 
-impl<K: Cached> fmt::Debug for Event<K>
-where
-    Change<K>: fmt::Debug,
-{
+impl<K: Cached> Clone for Event<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Change(change) => Self::Change(change.clone()),
+            Self::Synced { count, resource_version, from_disk } => {
+                Self::Synced { count: *count, resource_version: *resource_version, from_disk: *from_disk }
+            }
+        }
+    }
+}
+
+impl<K: Cached> fmt::Debug for Change<K> {
+    /// Formats what happened to which object, never its content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added { key, initial, .. } => {
+                f.debug_struct("Added").field("key", key).field("initial", initial).finish_non_exhaustive()
+            }
+            Self::Updated { key, .. } => f.debug_struct("Updated").field("key", key).finish_non_exhaustive(),
+            Self::Deleted { key, reason, .. } => {
+                f.debug_struct("Deleted").field("key", key).field("reason", reason).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl<K: Cached> fmt::Debug for Event<K> {
+    /// Formats what happened to which object, never its content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Change(change) => f.debug_tuple("Change").field(change).finish(),

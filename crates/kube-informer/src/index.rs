@@ -7,6 +7,7 @@ use std::{
     any::Any,
     borrow::Borrow,
     cmp::Ordering,
+    fmt,
     hash::{BuildHasher as _, Hash},
     ops::Bound,
     sync::{
@@ -51,6 +52,12 @@ pub(crate) trait Indexed: Send + Sync {
 impl<K: Cached, I> Clone for Index<K, I> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<K: Cached, I> fmt::Debug for Index<K, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     any::{Any, TypeId},
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -12,7 +13,8 @@ use kube::{
     Client, ResourceExt,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
-use tokio::{sync::mpsc, time::Instant};
+use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
     skip::InvalidPath,
     state::State,
     status::Stopped,
-    version::InvalidResourceVersion,
+    transform::Transform,
 };
 
 /// The informers of one connection to a cluster. Clones are handles to the same informers.
@@ -57,6 +59,9 @@ struct Identity {
 impl Informers {
     /// Creates informers that use this client: its connection, credentials and layers, but not its retries of failed
     /// requests. An informer retries by itself, and reports the failures in its [`Status`].
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime, as [`Client::new`] does.
     pub fn new(client: Client) -> Self {
         Self::with_cancellation(client, CancellationToken::new())
     }
@@ -117,6 +122,12 @@ impl Informers {
     }
 }
 
+impl fmt::Debug for Informers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informers").finish_non_exhaustive()
+    }
+}
+
 type ScopeOf<K> = <<K as Cached>::Object as kube::Resource>::Scope;
 
 /// Describes an informer, which [`start`](Self::start) then runs.
@@ -129,6 +140,30 @@ pub struct InformerBuilder<K: Cached> {
     settings: Settings,
     persist: Option<Plan<K>>,
     _object: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Cached> Clone for InformerBuilder<K> {
+    fn clone(&self) -> Self {
+        Self {
+            informers: self.informers.clone(),
+            target: self.target.clone(),
+            set: self.set.clone(),
+            settings: self.settings.clone(),
+            persist: self.persist.clone(),
+            _object: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Cached> fmt::Debug for InformerBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InformerBuilder")
+            .field("resource", &self.target.path())
+            .field("namespaces", &self.set)
+            .field("label_selector", &self.target.label_selector)
+            .field("field_selector", &self.target.field_selector)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K: Object> InformerBuilder<K> {
@@ -325,7 +360,7 @@ impl<K: Cached> InformerBuilder<K> {
     ///
     /// Objects that are not [compact](Self::compact) are used only by the same executable, because another one may know
     /// more fields of the type than were written. Compact ones are written as the server sent them. Types that are
-    /// [polled](Self::poll_every) are not persisted.
+    /// [polled](Self::poll_every), and informers with a [transform](Self::transform), are not persisted.
     ///
     /// At the start, the server is asked for the user (`SelfSubjectReview`), the namespace `kube-system`, and one object
     /// of the type. This happens while the file is read. Without an answer, the file is ignored and nothing is written.
@@ -352,6 +387,39 @@ impl<K: Cached> InformerBuilder<K> {
         }
         self.persist = Some(Plan::new(options));
         Ok(self)
+    }
+
+    /// Changes each object before it is cached: removes what is not needed, or derives something once. As client-go's
+    /// `SetTransform`. To leave out fields without allocating them first, use [`skip`](Self::skip).
+    ///
+    /// The function must not change name, namespace, uid or resourceVersion. It is called once for each state of an object,
+    /// in the informer's task; if it panics, the informer [stops](crate::Phase::Stopped). It is not called for objects that
+    /// fail to decode. [Compact](Self::compact) objects are serialized again after it. The cached objects then differ
+    /// from those of the server: do not write them back as a whole.
+    ///
+    /// An informer with a transform is shared only by handles of the same builder, and is not
+    /// [persisted](Self::persist), because functions cannot be compared.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # fn example(informers: &kube_informer::Informers) {
+    /// let pods = informers.typed::<Pod>().transform(|pod| pod.spec = None).start();
+    /// # }
+    /// ```
+    pub fn transform(mut self, change: impl Fn(&mut K::Object) + Send + Sync + 'static) -> Self
+    where
+        K::Object: Serialize,
+    {
+        self.settings.transform = Some(Transform::new(change));
+        self
+    }
+
+    /// Like [`start`](Self::start), in this runtime: for code that runs outside of one, or that gives informers a runtime
+    /// of their own.
+    #[must_use]
+    pub fn start_on(self, runtime: &tokio::runtime::Handle) -> Informer<K> {
+        let _entered = runtime.enter();
+        self.start()
     }
 
     /// Starts the informer, or returns a handle to a running one with the same type, scope, selectors and options. An
@@ -392,6 +460,12 @@ impl<K: Cached> InformerBuilder<K> {
 /// last [`Subscription`] are dropped, the informer stops and its memory is freed.
 pub struct Informer<K: Cached> {
     handle: Arc<Handle<K>>,
+}
+
+impl<K: Cached> fmt::Debug for Informer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informer").field("phase", &self.status().phase).finish_non_exhaustive()
+    }
 }
 
 impl<K: Cached> Clone for Informer<K> {
@@ -438,17 +512,18 @@ impl<K: Cached> Handle<K> {
         // The receiver exists, so this cannot fail.
         scopes.iter().for_each(|scope| drop(added.send(scope.clone())));
         let connection = Arc::clone(&informers.inner.connection);
-        // The version of what is polled is not the server's.
-        let persister = persist.filter(|_| settings.poll_every.is_none()).map(|plan| {
-            let (target, settings) = (target.clone(), settings.clone());
-            Arc::new(Persister::new(
-                plan,
-                target,
-                settings,
-                Arc::clone(&connection.asked),
-                Arc::clone(&state),
-            ))
-        });
+        // The version of what is polled is not the server's, and whether a transform is the same is not known.
+        let persister =
+            persist.filter(|_| settings.poll_every.is_none() && settings.transform.is_none()).map(|plan| {
+                let (target, settings) = (target.clone(), settings.clone());
+                Arc::new(Persister::new(
+                    plan,
+                    target,
+                    settings,
+                    Arc::clone(&connection.asked),
+                    Arc::clone(&state),
+                ))
+            });
         let driver = Driver::new(
             connection,
             target,
@@ -508,29 +583,6 @@ pub enum NamespaceSetError {
     All,
 }
 
-/// Why [`Informer::wait_for`] failed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum WaitError {
-    /// The requested version cannot be compared.
-    #[error(transparent)]
-    Invalid(#[from] InvalidResourceVersion),
-    /// The informer does not watch this namespace.
-    #[error("namespace {0:?} is not watched")]
-    NotWatched(String),
-    /// The deadline passed first.
-    #[error("the cache did not reach resource version {wanted} in time")]
-    Deadline {
-        /// The requested version.
-        wanted: ResourceVersion,
-        /// The version that the cache had reached.
-        reached: Option<ResourceVersion>,
-    },
-    /// The informer was stopped.
-    #[error("the informer was stopped")]
-    Stopped,
-}
-
 impl<K: Cached> Informer<K> {
     /// Waits until the first list is complete, or until an attempt at it fails. For a set of namespaces, waits for
     /// the first list of each, or the first failure of one; the error names the namespace, and [`Status::namespaces`]
@@ -539,7 +591,7 @@ impl<K: Cached> Informer<K> {
     /// # Errors
     /// Fails as soon as an attempt has failed and none has succeeded: the server cannot be reached, or answers with
     /// 401, 403, 404 and so on. The informer keeps retrying. To wait through failures, use
-    /// [`watch_status`](Self::watch_status) with `wait_for(Status::is_ready)`.
+    /// [`synced_within`](Self::synced_within).
     ///
     /// A 429 counts as a failure only after 30 seconds, because the server merely asks to come back later; a
     /// kube-apiserver does so for a second or two after a CustomResourceDefinition was installed.
@@ -612,47 +664,6 @@ impl<K: Cached> Informer<K> {
         self.handle.persister.as_ref().ok_or(SaveError::NotPersisted)?.save().await
     }
 
-    /// Waits until the cache contains everything in a namespace up to a version. A writer can thus read its own
-    /// writes: pass the namespace of the object and the `metadata.resourceVersion` of the server's response. Without
-    /// a namespace, or with an empty name, waits until all watched namespaces have reached the version.
-    ///
-    /// A write that the informer's selector does not match is only noticed with the next bookmark, up to a minute
-    /// later.
-    ///
-    /// # Errors
-    /// Fails if the version cannot be compared, if the namespace is not watched, if the deadline passes first, or if
-    /// the informer stops.
-    pub async fn wait_for<'a>(
-        &self,
-        namespace: impl Into<Option<&'a str>>,
-        resource_version: &str,
-        deadline: Instant,
-    ) -> Result<(), WaitError> {
-        let wanted: ResourceVersion = resource_version.parse()?;
-        let namespace = namespace.into().and_then(one_namespace).filter(|_| self.handle.namespaces.is_some());
-        // The version that was reached, or an error if the namespace is not watched.
-        let progress = |status: &Status| match namespace {
-            Some(namespace) => status
-                .namespaces
-                .get(namespace)
-                .map(|status| status.resource_version)
-                .ok_or_else(|| WaitError::NotWatched(namespace.to_owned())),
-            None => Ok(status.resource_version),
-        };
-        let mut watch = self.watch_status();
-        let settled =
-            watch.wait_for(|status| progress(status).map_or(true, |reached| reached >= Some(wanted)));
-        let status = match tokio::time::timeout_at(deadline, settled).await {
-            Ok(Ok(status)) => status,
-            Ok(Err(Stopped)) | Err(_) => self.status(),
-        };
-        match progress(&status)? {
-            reached if reached >= Some(wanted) => Ok(()),
-            _ if status.is_stopped() => Err(WaitError::Stopped),
-            reached => Err(WaitError::Deadline { wanted, reached }),
-        }
-    }
-
     /// Adds a namespace. Its objects appear all at once, when its first list is complete; until then
     /// [`Status::synced`] is false, and [`synced`](Self::synced) waits for the list. Does nothing if the namespace is
     /// watched already.
@@ -685,6 +696,11 @@ impl<K: Cached> Informer<K> {
             self.handle.state.remove_scope(&scope);
         }
         Ok(())
+    }
+
+    /// Whether namespaces are watched by name.
+    pub(crate) fn is_by_namespace(&self) -> bool {
+        self.handle.namespaces.is_some()
     }
 
     /// Returns the set, in which this namespace may be added or removed.

@@ -3,9 +3,11 @@
 //! Short keys are stored inline, longer ones share an allocation. A cache holds one key per object and a lookup
 //! compares many of them, so following a pointer for each would be slow.
 
-use std::{borrow::Borrow, fmt, ops::Bound};
+use std::{borrow::Borrow, fmt, ops::Bound, str::FromStr};
 
 use imbl::OrdMap;
+use kube::Resource;
+use serde::{Serialize, Serializer};
 use smol_str::SmolStr;
 
 /// Separates namespace and name. It sorts before every character that either may contain, so ordering by the text is
@@ -14,7 +16,17 @@ const DIVIDER: char = '\0';
 
 /// The namespace and name of an object, ordered by namespace and then by name.
 ///
-/// Cloning allocates nothing; at most it increments a reference count.
+/// Cloning allocates nothing; at most it increments a reference count. As text, and serialized, it is `namespace/name`,
+/// or `name` without a namespace, as client-go's `MetaNamespaceKeyFunc` writes it:
+///
+/// ```
+/// use kube_informer::ObjectKey;
+///
+/// let key: ObjectKey = "default/web".parse()?;
+/// assert_eq!(key, ObjectKey::new("default", "web"));
+/// assert_eq!(key.to_string(), "default/web");
+/// # Ok::<(), kube_informer::InvalidObjectKey>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(SmolStr);
 
@@ -72,6 +84,67 @@ pub(crate) fn of_namespace<'a, V>(
         .take_while(move |(key, _)| namespace.is_none() || key.namespace() == namespace)
 }
 
+/// A text is not an [`ObjectKey`]: it is not `name` or `namespace/name`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not the key of an object: expected a name, or a namespace and a name with a slash between them"
+)]
+pub struct InvalidObjectKey(String);
+
+impl FromStr for ObjectKey {
+    type Err = InvalidObjectKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidObjectKey> {
+        let (namespace, name) = match text.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, text),
+        };
+        let is_valid = |part: &str| !part.is_empty() && !part.contains(['/', DIVIDER]);
+        if is_valid(name) && namespace.is_none_or(is_valid) {
+            Ok(Self::new(namespace, name))
+        } else {
+            Err(InvalidObjectKey(text.to_owned()))
+        }
+    }
+}
+
+/// The key of an object. Without a name, as before it was created, the name is empty.
+impl<K: Resource> From<&K> for ObjectKey {
+    fn from(object: &K) -> Self {
+        let meta = object.meta();
+        Self::new(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "runtime")]
+impl<K: kube::runtime::reflector::Lookup> From<kube::runtime::reflector::ObjectRef<K>> for ObjectKey {
+    fn from(reference: kube::runtime::reflector::ObjectRef<K>) -> Self {
+        Self::new(reference.namespace.as_deref(), &reference.name)
+    }
+}
+
+#[cfg(feature = "runtime")]
+impl ObjectKey {
+    /// Returns kube's reference to the object of type `K` that has this key.
+    #[must_use]
+    pub fn to_object_ref<K: kube::runtime::reflector::Lookup>(
+        &self,
+        dynamic_type: K::DynamicType,
+    ) -> kube::runtime::reflector::ObjectRef<K> {
+        let reference = kube::runtime::reflector::ObjectRef::new_with(self.name(), dynamic_type);
+        match self.namespace() {
+            Some(namespace) => reference.within(namespace),
+            None => reference,
+        }
+    }
+}
+
 impl Borrow<str> for ObjectKey {
     fn borrow(&self) -> &str {
         &self.0
@@ -104,6 +177,35 @@ mod tests {
     fn a_key_without_namespace_is_its_name() {
         let key = ObjectKey::new(None, "node-1");
         assert_eq!((key.namespace(), key.name(), key.to_string().as_str()), (None, "node-1", "node-1"));
+    }
+
+    #[test]
+    fn text_is_a_key_or_is_refused() {
+        for text in ["node-1", "default/web"] {
+            let key: ObjectKey = text.parse().unwrap();
+            assert_eq!((key.to_string(), serde_json::json!(key)), (text.to_owned(), serde_json::json!(text)));
+        }
+        for text in ["", "/", "/web", "default/", "a/b/c", "a\0b"] {
+            assert!(text.parse::<ObjectKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[cfg(feature = "runtime")]
+    #[test]
+    fn a_key_and_an_object_ref_are_the_same() {
+        use k8s_openapi::api::core::v1::{ConfigMap, Node};
+        let (named, node) = (ObjectKey::new("default", "web"), ObjectKey::new(None, "node-1"));
+        assert_eq!(ObjectKey::from(named.to_object_ref::<ConfigMap>(())), named);
+        assert_eq!(ObjectKey::from(node.to_object_ref::<Node>(())), node);
+        let object = ConfigMap {
+            metadata: kube::api::ObjectMeta {
+                name: Some("web".into()),
+                namespace: Some("default".into()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        assert_eq!(ObjectKey::from(&object), named);
     }
 
     proptest! {

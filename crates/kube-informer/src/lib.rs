@@ -37,7 +37,9 @@ mod state;
 mod status;
 mod store;
 mod subscribe;
+mod transform;
 mod version;
+mod wait;
 #[cfg(feature = "runtime")]
 mod watcher;
 
@@ -48,8 +50,8 @@ pub use controller::{SharedObject, reflect, touched_objects};
 pub use error::{Error, SharedCause};
 pub use event::{Change, DeletionReason, Event};
 pub use index::Index;
-pub use informer::{Informer, InformerBuilder, Informers, NamespaceSetError, NotSynced, Synced, WaitError};
-pub use key::ObjectKey;
+pub use informer::{Informer, InformerBuilder, Informers, NamespaceSetError, NotSynced, Synced};
+pub use key::{InvalidObjectKey, ObjectKey};
 pub use persist::{Persist, Persistable, SaveError, SecretsNotAllowed};
 pub use phase::{NamespaceStatus, NamespaceStatuses, Phase};
 pub use protocol::ListSemantic;
@@ -57,9 +59,10 @@ pub use quarantine::{Quarantined, QuarantinedObjects};
 pub use scope::NamespacedScope;
 pub use shard::{InvalidShard, Shard};
 pub use skip::InvalidPath;
-pub use snapshot::Snapshot;
+pub use snapshot::{Iter, Snapshot};
 pub use status::{Status, StatusWatch, Stopped};
 pub use subscribe::Subscription;
 pub use version::{InvalidResourceVersion, ResourceVersion};
+pub use wait::WaitError;
 #[cfg(feature = "runtime")]
 pub use watcher::watcher;

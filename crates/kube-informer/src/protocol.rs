@@ -24,7 +24,7 @@ pub(crate) use self::{
     time::Time,
     watch_lists::WatchLists,
 };
-use crate::{ResourceVersion, skip::Skip, store::Freshness};
+use crate::{ResourceVersion, skip::Skip, store::Freshness, transform::Transform};
 
 /// How fresh the lists of an informer must be. The names are those of kube-runtime's `watcher::ListSemantic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) watch_timeout: Option<Duration>,
     /// The time between two lists of a type that is not watched.
     pub(crate) poll_every: Option<Duration>,
+    /// Changes each object before it is cached.
+    pub(crate) transform: Option<Transform>,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             page_size: Some(PAGE_SIZE),
             watch_timeout: None,
             poll_every: None,
+            transform: None,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! All cached objects at one moment.
 
-use std::{any::Any, borrow::Borrow, collections::BTreeSet, hash::Hash, ops::Bound, sync::Arc};
+use std::{any::Any, borrow::Borrow, collections::BTreeSet, fmt, hash::Hash, ops::Bound, sync::Arc};
 
-use imbl::OrdMap;
+use imbl::{
+    OrdMap,
+    ordmap::{DiffItem, Values},
+    shared_ptr::DefaultSharedPtr,
+};
 
 use crate::{
-    Cached, Index, ObjectKey, ResourceVersion,
+    Cached, Change, DeletionReason, Index, ObjectKey, ResourceVersion,
     entry::Entry,
     index::Keys,
     key::{of_namespace, with_text},
@@ -23,6 +27,57 @@ pub struct Snapshot<K: Cached> {
     pub(crate) scopes: Scopes,
 }
 
+/// Sorts after what divides namespace and name in a key, and before every character of a namespace.
+const AFTER_DIVIDER: &str = "\u{1}";
+
+/// Iterates over the objects of a [`Snapshot`], ordered by namespace and name.
+pub struct Iter<'a, K: Cached>(Values<'a, ObjectKey, Entry<K>, DefaultSharedPtr>);
+
+impl<'a, K: Cached> Iterator for Iter<'a, K> {
+    type Item = &'a K::Stored;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|entry| &entry.object)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<K: Cached> DoubleEndedIterator for Iter<'_, K> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|entry| &entry.object)
+    }
+}
+
+impl<K: Cached> ExactSizeIterator for Iter<'_, K> {}
+
+impl<K: Cached> fmt::Debug for Iter<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("remaining", &self.len()).finish()
+    }
+}
+
+impl<'a, K: Cached> IntoIterator for &'a Snapshot<K> {
+    type Item = &'a K::Stored;
+    type IntoIter = Iter<'a, K>;
+
+    fn into_iter(self) -> Iter<'a, K> {
+        self.iter()
+    }
+}
+
+impl<K: Cached> fmt::Debug for Snapshot<K> {
+    /// Formats the number of objects and the version, no object.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("objects", &self.len())
+            .field("resource_version", &self.resource_version())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<K: Cached> Clone for Snapshot<K> {
     fn clone(&self) -> Self {
         Self { objects: self.objects.clone(), indexes: self.indexes.clone(), scopes: self.scopes.clone() }
@@ -37,9 +92,25 @@ impl<K: Cached> Snapshot<K> {
         with_text(namespace.into(), name, |text| Some(&self.objects.get(text)?.object))
     }
 
+    /// Returns the object with this key. O(log n).
+    #[must_use]
+    pub fn get_key(&self, key: &ObjectKey) -> Option<&K::Stored> {
+        self.objects.get(key).map(|entry| &entry.object)
+    }
+
+    /// Returns the object that one of kube's references names. O(log n).
+    #[cfg(feature = "runtime")]
+    #[must_use]
+    pub fn get_ref<R: kube::runtime::reflector::Lookup>(
+        &self,
+        reference: &kube::runtime::reflector::ObjectRef<R>,
+    ) -> Option<&K::Stored> {
+        self.get(reference.namespace.as_deref(), &reference.name)
+    }
+
     /// Iterates over all objects, ordered by namespace and name.
-    pub fn iter(&self) -> impl Iterator<Item = &K::Stored> {
-        self.objects.values().map(|entry| &entry.object)
+    pub fn iter(&self) -> Iter<'_, K> {
+        Iter(self.objects.values())
     }
 
     /// Iterates over all objects with their keys, ordered by key.
@@ -51,6 +122,80 @@ impl<K: Cached> Snapshot<K> {
     /// for all namespaces.
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a K::Stored> {
         of_namespace(&self.objects, one_namespace(namespace)).map(|(_, entry)| &entry.object)
+    }
+
+    /// Iterates over the namespaces that contain objects, in order. O(log n) per namespace.
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube_informer::{Informer, NotSynced};
+    /// # fn example(pods: &Informer<Pod>) -> Result<(), NotSynced> {
+    /// let snapshot = pods.snapshot()?;
+    /// for namespace in snapshot.namespaces() {
+    ///     println!("{namespace}: {} pods", snapshot.in_namespace(namespace).count());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let from = |start: &str| {
+            let mut rest = self.objects.range::<_, str>((Bound::Included(start), Bound::Unbounded));
+            rest.next().and_then(|(key, _)| key.namespace())
+        };
+        std::iter::successors(from(AFTER_DIVIDER), move |namespace| {
+            from(&format!("{namespace}{AFTER_DIVIDER}"))
+        })
+    }
+
+    /// Iterates over the changes that lead from an older snapshot to this one, ordered by key. Costs time proportional
+    /// to what differs, if both are of the same informer; otherwise, to the number of objects.
+    ///
+    /// Each object that differs is one change, whatever happened in between: [`subscribe`](crate::Informer::subscribe)
+    /// to see more. Another object under the same name is `Deleted` and then `Added`. The reason of a deletion is
+    /// [`Unknown`](crate::DeletionReason::Unknown).
+    ///
+    /// ```
+    /// # use k8s_openapi::api::core::v1::Pod;
+    /// # use kube_informer::{Change, Informer, NotSynced, Snapshot};
+    /// # fn example(pods: &Informer<Pod>, seen: &mut Snapshot<Pod>) -> Result<(), NotSynced> {
+    /// let now = pods.snapshot()?;
+    /// for change in now.diff(seen) {
+    ///     match change {
+    ///         Change::Deleted { key, .. } => println!("{key} is gone"),
+    ///         change => println!("{} is new or differs", change.key()),
+    ///     }
+    /// }
+    /// *seen = now;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn diff(&self, older: &Self) -> impl Iterator<Item = Change<K>> {
+        older.objects.diff(&self.objects).flat_map(|difference| {
+            let added = |key: &ObjectKey, new: &Entry<K>| Change::Added {
+                key: key.clone(),
+                object: new.object.clone(),
+                initial: false,
+            };
+            let deleted = |key: &ObjectKey, old: &Entry<K>| Change::Deleted {
+                key: key.clone(),
+                last: old.object.clone(),
+                reason: DeletionReason::Unknown,
+            };
+            let (first, second) = match difference {
+                DiffItem::Add(key, new) => (added(key, new), None),
+                DiffItem::Remove(key, old) => (deleted(key, old), None),
+                DiffItem::Update { old: (key, old), new: (_, new) }
+                    if K::uid(&old.object) == K::uid(&new.object) =>
+                {
+                    let (old, new) = (old.object.clone(), new.object.clone());
+                    (Change::Updated { key: key.clone(), old, new }, None)
+                }
+                DiffItem::Update { old: (key, old), new: (_, new) } => {
+                    (deleted(key, old), Some(added(key, new)))
+                }
+            };
+            [Some(first), second].into_iter().flatten()
+        })
     }
 
     /// Iterates over the objects that have `key` in the index, ordered by namespace and name. Finding the first is

@@ -2,6 +2,7 @@
 //! [`Mailbox`].
 
 use std::{
+    fmt,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -43,6 +44,12 @@ impl<K: Cached> Subscription<K> {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.mailbox.pending()
+    }
+}
+
+impl<K: Cached> fmt::Debug for Subscription<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
     }
 }
 

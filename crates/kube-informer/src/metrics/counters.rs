@@ -104,7 +104,7 @@ impl From<&Error> for Count {
         match error {
             Error::Unreachable { .. } => Self::FailureUnreachable,
             Error::Tls { .. } => Self::FailureTls,
-            Error::Client { .. } | Error::Stopped => Self::FailureClient,
+            Error::Client { .. } | Error::NotInTime { .. } | Error::Stopped => Self::FailureClient,
             Error::Api { .. } | Error::NotNamespaced { .. } | Error::NotWatchable { .. } => Self::FailureApi,
             Error::Interrupted { .. } => Self::FailureInterrupted,
             Error::Silent { .. } => Self::FailureSilent,

@@ -65,8 +65,9 @@ impl Contents {
             watch_list: _,
             page_size: _,
             watch_timeout: _,
-            // What is polled is not persisted.
+            // What is polled or transformed is not persisted.
             poll_every: _,
+            transform: _,
         } = settings;
         Self {
             cluster: cluster.map(str::to_owned),

@@ -42,6 +42,12 @@ pub(crate) struct Plan<K: Cached> {
 
 type WriteJson<K> = fn(&<K as Cached>::Stored, &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
+impl<K: Cached> Clone for Plan<K> {
+    fn clone(&self) -> Self {
+        Self { options: self.options.clone(), verbatim: self.verbatim, write_json: self.write_json }
+    }
+}
+
 impl<K: Persistable> Plan<K> {
     pub(crate) fn new(options: Persist) -> Self {
         Self { options, verbatim: K::VERBATIM, write_json: K::write_json }

@@ -38,13 +38,8 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// Describes an informer. `program` is given if only the same executable can read its objects.
-    pub(crate) fn new<K: Cached>(
-        target: &Target,
-        settings: &Settings,
-        cluster: Option<&str>,
-        program: Option<&str>,
-    ) -> Self {
+    /// Describes an informer.
+    pub(crate) fn new<K: Cached>(target: &Target, settings: &Settings, cluster: Option<&str>) -> Self {
         // Without `..`: a new field is either part of the identity or ignored on purpose.
         let Target {
             group,
@@ -74,7 +69,7 @@ impl Contents {
             resource: [group, version, plural, api_version, kind].map(Clone::clone),
             metadata_only: *metadata_only,
             object: std::any::type_name::<K>().to_owned(),
-            program: program.map(str::to_owned),
+            program: None,
             namespace: namespace.clone(),
             selectors: [label_selector, field_selector].map(Clone::clone),
             shard: shard.as_ref().map(|shard| format!("{shard:?}")),
@@ -82,10 +77,17 @@ impl Contents {
         }
     }
 
+    /// Adds the running executable: another one cannot read the objects. `None` if it cannot be identified. Reads the
+    /// executable the first time, some tens of megabytes.
+    pub(crate) fn with_program(&self) -> Option<Self> {
+        Some(Self { program: Some(program()?.to_owned()), ..self.clone() })
+    }
+
     /// Returns the name of the file: the same for every version of the program, so that old files are replaced.
     pub(crate) fn file_name(&self) -> String {
         let [group, _, plural, ..] = &self.resource;
-        let mut name: String = [plural.as_str(), ".", group.as_str()]
+        let dot = if group.is_empty() { "" } else { "." };
+        let mut name: String = [plural.as_str(), dot, group.as_str()]
             .iter()
             .flat_map(|part| part.chars())
             .filter(|char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-'))
@@ -120,7 +122,7 @@ impl Contents {
 }
 
 /// Returns a hash of the running executable, or `None` if it cannot be read. Reads it once.
-pub(crate) fn program() -> Option<&'static str> {
+fn program() -> Option<&'static str> {
     static PROGRAM: OnceLock<Option<String>> = OnceLock::new();
     PROGRAM.get_or_init(|| hash_of_executable().ok()).as_deref()
 }
@@ -148,7 +150,7 @@ mod tests {
         let mut target = Target::new::<ConfigMap>(&());
         let mut settings = Settings::default();
         change(&mut target, &mut settings);
-        Contents::new::<K>(&target, &settings, Some("one"), None)
+        Contents::new::<K>(&target, &settings, Some("one"))
     }
 
     #[test]
@@ -170,7 +172,7 @@ mod tests {
             assert_ne!(same.file_name(), other.file_name(), "{what}");
         }
         // A new version of the program replaces the file of the old one.
-        let upgraded = Contents { program: Some("new".to_owned()), ..same.clone() };
+        let upgraded = same.with_program().unwrap();
         assert_eq!(same.difference(&upgraded), Some("program"));
         assert_eq!(same.file_name(), upgraded.file_name());
     }
@@ -178,6 +180,6 @@ mod tests {
     #[test]
     fn a_file_name_stays_in_its_folder() {
         let odd = contents::<ConfigMap>(|target, _| target.plural = "../../etc/passwd\0".to_owned());
-        assert!(odd.file_name().starts_with("....etcpasswd.-"), "{}", odd.file_name());
+        assert!(odd.file_name().starts_with("....etcpasswd-"), "{}", odd.file_name());
     }
 }

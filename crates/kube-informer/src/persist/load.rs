@@ -202,7 +202,7 @@ mod tests {
         Record { namespace: "default", name: "a", uid: "1", resource_version: "7", json: JSON.as_bytes() };
 
     fn contents() -> Contents {
-        Contents::new::<ConfigMap>(&Target::new::<ConfigMap>(&()), &Settings::default(), None, None)
+        Contents::new::<ConfigMap>(&Target::new::<ConfigMap>(&()), &Settings::default(), None)
     }
 
     fn file(records: &[Record<'_>]) -> Vec<u8> {

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::{
     file,
     format::{Record, Writer},
-    identity::{Contents, Header, program},
+    identity::{Contents, Header},
     load::{Ignored, Loaded, load},
     options::{Persist, Persistable},
     owner::{Asked, Owner, Unknown},
@@ -103,7 +103,10 @@ pub(crate) struct Persister<K: Cached> {
 struct SavedFile {
     scope: Scope,
     path: PathBuf,
+    /// Without the executable.
     contents: Contents,
+    /// Whether only the same executable can read the objects.
+    bound: bool,
     /// Locked while it is written, so that an older state never replaces a newer one.
     written: Mutex<Written>,
 }
@@ -155,7 +158,7 @@ impl<K: Cached> Persister<K> {
         scope: &Scope,
         target: Target,
     ) -> Result<Option<(Store<K>, ResourceVersion)>, Ignored> {
-        let file = self.file(scope, &target).await?;
+        let file = self.file(scope, &target);
         let path = file.path.clone();
         // The usual case of a first start. The server need not be asked.
         if !spawn_blocking(move || path.exists()).await.unwrap_or_default() {
@@ -192,7 +195,10 @@ impl<K: Cached> Persister<K> {
             let Target { api_version, kind, .. } = target.clone();
             Decoder::new(skip.clone(), api_version, kind, Arc::clone(&compressor))
         };
-        let reading = spawn_blocking(move || load(&file.path, &file.contents, decoder, &cancelled));
+        let reading = spawn_blocking(move || {
+            let contents = file.contents().ok_or(Ignored::NoProgram)?;
+            load(&file.path, &contents, decoder, &cancelled)
+        });
         // It panics if the user's `Deserialize` does.
         reading.await.unwrap_or(Err(Ignored::Undecodable))
     }
@@ -263,14 +269,12 @@ impl<K: Cached> Persister<K> {
             return Err(SaveError::Quarantined);
         }
         let owner = file.whose(self.asked.known())?;
-        let header = Header {
-            contents: file.contents.clone(),
-            owner: owner.clone(),
-            resource_version: version.to_string(),
-        };
-        let header = serde_json::to_vec(&header)?;
-        let (file, write_json) = (Arc::clone(file), self.plan.write_json);
+        let (owner, file, write_json) = (owner.clone(), Arc::clone(file), self.plan.write_json);
         Ok(move || {
+            let contents =
+                file.contents().ok_or_else(|| io::Error::other("the program's own file cannot be read"))?;
+            let header = Header { contents, owner, resource_version: version.to_string() };
+            let header = serde_json::to_vec(&header)?;
             let mut written = file.written.lock().unwrap_or_else(PoisonError::into_inner);
             if written.version == Some(version) && file.path.exists() {
                 return Ok(());
@@ -292,23 +296,19 @@ impl<K: Cached> Persister<K> {
     }
 
     /// Returns the file of a scope, which is known from now on.
-    async fn file(&self, scope: &Scope, target: &Target) -> Result<Arc<SavedFile>, Ignored> {
-        let program = if self.plan.verbatim {
-            None
-        } else {
-            Some(spawn_blocking(program).await.ok().flatten().ok_or(Ignored::NoProgram)?)
-        };
+    fn file(&self, scope: &Scope, target: &Target) -> Arc<SavedFile> {
         let options = &self.plan.options;
-        let contents = Contents::new::<K>(target, &self.settings, options.cluster.as_deref(), program);
+        let contents = Contents::new::<K>(target, &self.settings, options.cluster.as_deref());
         let file = Arc::new(SavedFile {
             scope: scope.clone(),
             path: options.folder.join(contents.file_name()),
             contents,
+            bound: !self.plan.verbatim,
             written: Mutex::default(),
         });
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.insert(scope.namespace.clone(), Arc::clone(&file));
-        Ok(file)
+        file
     }
 
     fn target_of(&self, scope: &Scope) -> Target {
@@ -317,6 +317,11 @@ impl<K: Cached> Persister<K> {
 }
 
 impl SavedFile {
+    /// Returns what the file contains. `None` if the executable cannot be identified. Blocks.
+    fn contents(&self) -> Option<Contents> {
+        if self.bound { self.contents.with_program() } else { Some(self.contents.clone()) }
+    }
+
     /// Returns the owner, provided that it also shows which cluster this is.
     fn whose<'a>(&self, owner: Result<&'a Owner, Unknown>) -> Result<&'a Owner, SaveError> {
         let owner = owner.map_err(|error| SaveError::Owner(Arc::new(error)))?;

@@ -15,11 +15,11 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{
-    Blog,
+    Blog, Form,
     model::{ALWAYS, Answer, Bad, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Error, Event, Index, ListSemantic, ObjectKey, Phase, Snapshot, Status, Subscription,
+    Change, Compact, Error, Event, Index, ListSemantic, ObjectKey, Phase, Snapshot, Status, Subscription,
     engine::{Engine, Flow},
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
@@ -132,15 +132,15 @@ fn step_of_set() -> impl Strategy<Value = Step> {
 }
 
 /// A subscriber that checks each change against the previous ones.
-struct Subscriber {
-    subscription: Subscription<Blog>,
+struct Subscriber<K: Form> {
+    subscription: Subscription<K>,
     known: BTreeMap<ObjectKey, Arc<Blog>>,
     synced: bool,
     /// Whether an older state may follow a newer one: a backup was restored, or the namespace came back.
     backwards: bool,
 }
 
-impl Subscriber {
+impl<K: Form> Subscriber<K> {
     fn read(&mut self, most: usize) {
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..most {
@@ -150,13 +150,14 @@ impl Subscriber {
         }
     }
 
-    fn on_event(&mut self, event: Event<Blog>) {
+    fn on_event(&mut self, event: Event<K>) {
         match event {
             Event::Change(Change::Added { key, object, initial }) => {
                 assert_eq!(initial, !self.synced);
-                assert!(self.known.insert(key.clone(), object).is_none(), "added twice: {key}");
+                assert!(self.known.insert(key.clone(), K::blog(&object)).is_none(), "added twice: {key}");
             }
             Event::Change(Change::Updated { key, old, new }) => {
+                let (old, new) = (K::blog(&old), K::blog(&new));
                 assert_eq!(old.uid(), new.uid(), "another object is no update");
                 assert!(self.backwards || version(&old) < version(&new), "{key} went back");
                 let known = self.known.insert(key.clone(), Arc::clone(&new));
@@ -166,7 +167,7 @@ impl Subscriber {
                 let known = self.known.remove(&key);
                 assert_eq!(
                     known.map(|known| known.uid()),
-                    Some(last.uid()),
+                    Some(K::blog(&last).uid()),
                     "deleted what was not there: {key}"
                 );
             }
@@ -179,18 +180,20 @@ impl Subscriber {
 }
 
 /// Contract 2: the index contains exactly the keys that its function returns for the cached objects.
-fn check_index(snapshot: &Snapshot<Blog>, index: &Index<Blog, u64>) {
+fn check_index<K: Form>(snapshot: &Snapshot<K>, index: &Index<K, u64>) {
+    let name = |stored: &K::Stored| K::blog(stored).name_any();
     for key in 0..=PARTS {
-        let has = |blog: &&Arc<Blog>| keys(blog).contains(&key);
-        let expected: Vec<String> = snapshot.iter().filter(has).map(|blog| blog.name_any()).collect();
-        let found: Vec<String> = snapshot.by_index(index, &key).map(|blog| blog.name_any()).collect();
+        let has = |stored: &&K::Stored| keys::<K>(stored).contains(&key);
+        let expected: Vec<String> = snapshot.iter().filter(has).map(name).collect();
+        let found: Vec<String> = snapshot.by_index(index, &key).map(name).collect();
         assert_eq!(found, expected, "index key {key}");
     }
 }
 
 /// Two keys for most objects and one for some. Most updates change them.
-fn keys(blog: &Arc<Blog>) -> Vec<u64> {
-    vec![version(blog) % PARTS, version(blog) / 2 % (PARTS + 1)]
+fn keys<K: Form>(stored: &K::Stored) -> Vec<u64> {
+    let version = version(&K::blog(stored));
+    vec![version % PARTS, version / 2 % (PARTS + 1)]
 }
 
 /// The phase of a namespace, or of all namespaces that are watched as one.
@@ -203,39 +206,39 @@ fn version(blog: &Blog) -> u64 {
 }
 
 /// An informer of one or several namespaces, each with its own server, and its readers.
-struct Simulation {
-    state: Arc<State<Blog>>,
+struct Simulation<K: Form> {
+    state: Arc<State<K>>,
     settings: Settings,
     seed: u64,
     watch_lists: Arc<WatchLists>,
     now: Time,
-    connections: Vec<Connection>,
-    subscribers: Vec<Subscriber>,
+    connections: Vec<Connection<K>>,
+    subscribers: Vec<Subscriber<K>>,
     /// One that exists from the start, and one that was added later.
-    indexes: Vec<Index<Blog, u64>>,
+    indexes: Vec<Index<K, u64>>,
     chunk: usize,
     backwards: bool,
 }
 
-struct Connection {
+struct Connection<K: Form> {
     namespace: &'static str,
     server: Server,
     /// What the informer watches, or `None` while it does not watch this namespace.
     scope: Option<Scope>,
     /// The engine of the scope. It lags behind `scope` until the round is over, like a task that has not run yet.
-    engine: Option<Engine<Blog>>,
+    engine: Option<Engine<K>>,
     steps: std::vec::IntoIter<Step>,
     /// The faults of the next responses.
     pending: VecDeque<Fault>,
 }
 
-impl Connection {
+impl<K: Form> Connection<K> {
     fn is_over(&self) -> bool {
         self.steps.len() == 0 && self.pending.is_empty()
     }
 }
 
-impl Simulation {
+impl<K: Form> Simulation<K> {
     /// An informer of all namespaces.
     fn new(steps: Vec<Step>, list_semantic: ListSemantic, seed: u64, chunk: usize) -> Self {
         Self::with(vec![("default", Scope::new(None), steps)], list_semantic, seed, chunk)
@@ -319,8 +322,11 @@ impl Simulation {
         assert!(status.synced);
         let mut expected = 0;
         for Connection { namespace, server, scope, .. } in &self.connections {
-            let cached: BTreeMap<String, u64> =
-                snapshot.in_namespace(namespace).map(|blog| (blog.name_any(), version(blog))).collect();
+            let cached: BTreeMap<String, u64> = snapshot
+                .in_namespace(namespace)
+                .map(|stored| K::blog(stored))
+                .map(|blog| (blog.name_any(), version(&blog)))
+                .collect();
             let quarantined: BTreeMap<&str, Option<String>> = status
                 .quarantined
                 .iter()
@@ -342,7 +348,7 @@ impl Simulation {
                     assert_eq!(held, Some(&version), "{name} is not quarantined");
                     // The uid of a bad state may be what cannot be read.
                     let cached = snapshot.get(*namespace, name).filter(|_| bad != Bad::Uid);
-                    assert!(cached.is_none_or(|blog| blog.uid() == Some(stored.uid.to_string())));
+                    assert!(cached.is_none_or(|held| K::blog(held).uid() == Some(stored.uid.to_string())));
                 } else {
                     assert_eq!(cached.get(name), Some(&stored.version), "{name}");
                     assert!(!quarantined.contains_key(name.as_str()));
@@ -358,7 +364,9 @@ impl Simulation {
         }
         assert_eq!(snapshot.len(), expected);
         let versions = |(key, blog): (&ObjectKey, &Arc<Blog>)| (key.clone(), version(blog));
-        let cached: BTreeMap<ObjectKey, u64> = snapshot.entries().map(versions).collect();
+        let entries: Vec<_> = snapshot.entries().map(|(key, stored)| (key, K::blog(stored))).collect();
+        let cached: BTreeMap<ObjectKey, u64> =
+            entries.iter().map(|(key, blog)| versions((key, blog))).collect();
         for subscriber in &mut self.subscribers {
             subscriber.read(usize::MAX);
             assert!(subscriber.synced);
@@ -407,7 +415,7 @@ impl Simulation {
         }
     }
 
-    fn engine(&mut self, at: usize) -> &mut Engine<Blog> {
+    fn engine(&mut self, at: usize) -> &mut Engine<K> {
         self.connections[at].engine.as_mut().expect("somebody follows it")
     }
 
@@ -618,7 +626,7 @@ impl Simulation {
 
     fn index(&mut self) {
         self.indexes.truncate(1);
-        self.indexes.push(self.state.add_index(Arc::new(keys)));
+        self.indexes.push(self.state.add_index(Arc::new(keys::<K>)));
     }
 
     fn feed(&mut self, at: usize, bytes: &[u8]) -> Flow {
@@ -692,11 +700,16 @@ proptest! {
     fn after_any_history_cache_and_subscribers_equal_the_server(
         steps in prop::collection::vec(step(), 0..40),
         from_cache: bool,
+        compact: bool,
         seed: u64,
         chunk in 1_usize..600,
     ) {
         let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
-        Simulation::new(steps, list_semantic, seed, chunk).run(&[0]);
+        if compact {
+            Simulation::<Compact<Blog>>::new(steps, list_semantic, seed, chunk).run(&[0]);
+        } else {
+            Simulation::<Blog>::new(steps, list_semantic, seed, chunk).run(&[0]);
+        }
     }
 }
 
@@ -709,13 +722,18 @@ proptest! {
         histories in prop::collection::vec(prop::collection::vec(step_of_set(), 0..25), NAMESPACES.len()),
         turns in prop::collection::vec(0..NAMESPACES.len(), 40),
         from_cache: bool,
+        compact: bool,
         seed: u64,
         chunk in 1_usize..600,
     ) {
         let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
         // At the end, each gets a turn.
         let turns: Vec<usize> = turns.into_iter().chain(0..NAMESPACES.len()).collect();
-        Simulation::of_set(histories, list_semantic, seed, chunk).run(&turns);
+        if compact {
+            Simulation::<Compact<Blog>>::of_set(histories, list_semantic, seed, chunk).run(&turns);
+        } else {
+            Simulation::<Blog>::of_set(histories, list_semantic, seed, chunk).run(&turns);
+        }
     }
 }
 
@@ -723,5 +741,5 @@ proptest! {
 #[test]
 fn a_list_from_a_cache_that_lags_moves_nothing_back() {
     let steps = vec![Step::Put(0), Step::Put(0), Step::Fault(Fault::Gone), Step::Fault(Fault::Lag(1))];
-    Simulation::new(steps, ListSemantic::Any, 1, 1000).run(&[0]);
+    Simulation::<Blog>::new(steps, ListSemantic::Any, 1, 1000).run(&[0]);
 }

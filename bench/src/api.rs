@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bench::blogs;
+use bench::{blogs, kind::Kind};
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -151,7 +151,7 @@ async fn create(client: &Client, creates: usize) -> Result<f64> {
                 if number >= creates {
                     return anyhow::Ok(());
                 }
-                fill::create(&client, number).await?;
+                fill::create(&client, Kind::Blogs, number).await?;
             }
         });
     }
@@ -233,7 +233,7 @@ async fn watches(watchers: usize, seconds: usize) -> Result<Told> {
     for number in 0..seconds {
         tick.tick().await;
         let written = Instant::now();
-        fill::create(&client, number).await?;
+        fill::create(&client, Kind::Blogs, number).await?;
         let all = heard.acquire_many(u32::try_from(watchers)?);
         tokio::time::timeout(PATIENCE, all).await.context("an event is lost")??.forget();
         slowest = slowest.max(written.elapsed().as_secs_f64());

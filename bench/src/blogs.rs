@@ -90,7 +90,7 @@ pub fn expired() -> Bytes {
     event("ERROR", &status)
 }
 
-fn event(kind: &str, object: &Value) -> Bytes {
+pub(crate) fn event(kind: &str, object: &Value) -> Bytes {
     // The type comes first, as in kube-apiserver.
     Bytes::from(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n"))
 }

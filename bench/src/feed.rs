@@ -17,7 +17,7 @@ use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
 use tokio::{sync::oneshot, task::coop};
 
-use crate::blogs;
+use crate::{blogs, kind::Kind};
 
 /// The namespace of the Blogs.
 const NAMESPACE: &str = "default";
@@ -63,8 +63,9 @@ pub struct Relist {
 
 /// The body of a response: Blogs, the end of the initial events, and the lines that follow once they are released.
 struct Lines {
+    kind: Kind,
     namespace: String,
-    /// The numbers of the Blogs that remain. `None` once the end of the initial events has been sent.
+    /// The numbers of the objects that remain. `None` once the end of the initial events has been sent.
     initial: Option<std::ops::Range<usize>>,
     version: usize,
     gate: Option<oneshot::Receiver<()>>,
@@ -98,12 +99,13 @@ pub fn churn(objects: usize, updates: usize, burst: bool) -> Churn {
     }
 }
 
-/// Creates a server that sends the given number of Blogs; then the watch expires, and the second list has the same Blogs at
+/// Creates a server that sends the given number of objects; then the watch expires, and the second list has the same ones at
 /// a later version.
-pub fn relist(objects: usize) -> Relist {
+pub fn relist(kind: Kind, objects: usize) -> Relist {
     let (expire, gate) = oneshot::channel();
     let first = Lines::new(NAMESPACE, objects, objects, Some(gate), vec![blogs::expired()], true);
     let second = Lines::new(NAMESPACE, objects, objects + 1, None, Vec::new(), false);
+    let (first, second) = (Lines { kind, ..first }, Lines { kind, ..second });
     Relist { client: client([(None, first), (None, second)]), expire, version: (objects + 1).to_string() }
 }
 
@@ -177,6 +179,7 @@ impl Lines {
         let busy = Arc::new(Mutex::new(Vec::with_capacity(updates.len())));
         let updates = updates.into_iter();
         Lines {
+            kind: Kind::Blogs,
             namespace: namespace.to_owned(),
             initial: Some(0..objects),
             version,
@@ -234,7 +237,7 @@ impl Lines {
                 self.initial = None;
                 break;
             };
-            piece.extend_from_slice(&blogs::watch_line("ADDED", &self.namespace, number, number + 1));
+            piece.extend_from_slice(&self.kind.watch_line("ADDED", &self.namespace, number, number + 1));
         }
         Some(piece.freeze())
     }
@@ -293,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_that_expires_is_followed_by_the_same_list() {
-        let feed = relist(30);
+        let feed = relist(Kind::Blogs, 30);
         let mut body = watch(&feed.client).await;
         let first = initial_events(&mut body).await;
         assert!(body.frame().now_or_never().is_none());

@@ -2,3 +2,5 @@
 
 pub mod blogs;
 pub mod feed;
+pub mod kind;
+pub mod pods;

@@ -81,7 +81,7 @@ enum Command {
 /// The sizes of a benchmark that fills a cache.
 #[derive(Args)]
 struct Extent {
-    /// The number of cached Blogs
+    /// The number of cached objects
     #[arg(long, default_value = "100000")]
     objects: NonZeroUsize,
     /// The number of runs of each client, which take turns; the median counts

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use bench::blogs;
+use bench::{blogs, kind::Kind};
 
 use crate::{
     child,
@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let server = Cluster::start(&arguments.server).await?;
     let client = cluster::client(server.kubeconfig()).await?;
     let objects = arguments.objects.get();
-    fill::fill(&client, objects).await?;
+    fill::fill(&client, Kind::Blogs, objects).await?;
     let (home, program) = (tempfile::tempdir()?, build_crdctl().await?);
     let (mut own, mut peer) = (Vec::new(), Vec::new());
     for run in 1..=arguments.runs {

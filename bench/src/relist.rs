@@ -5,19 +5,20 @@
 use std::pin::pin;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bench::feed;
+use bench::{feed, kind::Kind};
 use blog_api::Blog;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource, ResourceExt as _,
     runtime::{
         WatchStreamExt as _, reflector,
         watcher::{self, watcher},
     },
 };
 use kube_informer::{Cached, InformerBuilder, Informers};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -30,12 +31,17 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     extent: Extent,
+    /// The type of the objects
+    #[arg(long = "type", default_value = "blogs")]
+    kind: Kind,
 }
 
 #[derive(Args)]
 pub(crate) struct ClientArguments {
     engine: Engine,
     objects: usize,
+    #[arg(long = "type", default_value = "blogs")]
+    kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,11 +82,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
             progress(&format!("run {run} of {runs}: {}", engine.title()))?;
             let name = engine.to_possible_value().context("an engine without a name")?;
             let mut command = child::myself()?;
+            let kind = arguments.kind.to_possible_value().context("a type without a name")?;
             command.args(["relist-client", name.get_name()]).arg(objects.to_string());
+            command.args(["--type", kind.get_name()]);
             results.push(child::result(command).await.with_context(|| engine.title())?);
         }
     }
-    print_line(&format!("{objects} Blogs listed again, from memory; median of {runs} runs (least-most)."))?;
+    print_line(&format!(
+        "{objects} {} listed again, from memory; median of {runs} runs (least-most).",
+        arguments.kind.plural()
+    ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
     print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
     print_line(&render(&rows))
@@ -88,20 +99,39 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 
 /// Runs the process that is measured.
 pub(crate) async fn client(arguments: ClientArguments) -> Result<()> {
-    let relisted = match arguments.engine {
-        Engine::Informer => informer(arguments.objects, |builder| builder).await,
-        Engine::InformerCompact => informer(arguments.objects, InformerBuilder::compact).await,
-        Engine::Runtime => runtime(arguments.objects, |_| {}).await,
-        Engine::RuntimeStripped => runtime(arguments.objects, |blog| blog.managed_fields_mut().clear()).await,
-    }?;
-    print(&relisted)
+    let ClientArguments { engine, objects, kind } = arguments;
+    print(&match kind {
+        Kind::Blogs => relist::<Blog>(engine, kind, objects).await,
+        Kind::Pods => relist::<Pod>(engine, kind, objects).await,
+    }?)
 }
 
-async fn informer<K: Cached>(
+/// An object of either type.
+trait Listed:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
+{
+}
+
+impl Listed for Blog {}
+impl Listed for Pod {}
+
+async fn relist<O: Listed>(engine: Engine, kind: Kind, objects: usize) -> Result<Relisted> {
+    let feed = feed::relist(kind, objects);
+    match engine {
+        Engine::Informer => informer::<O, O>(feed, objects, |builder| builder).await,
+        Engine::InformerCompact => informer::<O, _>(feed, objects, InformerBuilder::compact).await,
+        Engine::Runtime => runtime::<O>(feed, objects, |_| {}).await,
+        Engine::RuntimeStripped => {
+            runtime::<O>(feed, objects, |object| object.managed_fields_mut().clear()).await
+        }
+    }
+}
+
+async fn informer<O: Listed, K: Cached>(
+    feed: feed::Relist,
     objects: usize,
-    choose: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<K>,
+    choose: impl FnOnce(InformerBuilder<O>) -> InformerBuilder<K>,
 ) -> Result<Relisted> {
-    let feed = feed::relist(objects);
     let before = usage::resident()?;
     let informer = choose(Informers::new(feed.client).typed()).start();
     let synced = informer.synced().await?;
@@ -112,8 +142,11 @@ async fn informer<K: Cached>(
     relisted(before, steady, informer.snapshot()?.len(), objects)
 }
 
-async fn runtime(objects: usize, strip: impl FnMut(&mut Blog) + Send + 'static) -> Result<Relisted> {
-    let feed = feed::relist(objects);
+async fn runtime<O: Listed>(
+    feed: feed::Relist,
+    objects: usize,
+    strip: impl FnMut(&mut O) + Send + 'static,
+) -> Result<Relisted> {
     let before = usage::resident()?;
     let (store, writer) = reflector::store();
     let mut complete = Complete::default();
@@ -140,13 +173,13 @@ impl Complete {
     }
 }
 
-async fn drive(
+async fn drive<O: Listed>(
     client: Client,
-    writer: reflector::store::Writer<Blog>,
-    strip: impl FnMut(&mut Blog) + Send + 'static,
+    writer: reflector::store::Writer<O>,
+    strip: impl FnMut(&mut O) + Send + 'static,
     mut complete: Complete,
 ) {
-    let events = watcher(Api::<Blog>::all(client), watcher::Config::default().streaming_lists());
+    let events = watcher(Api::<O>::all(client), watcher::Config::default().streaming_lists());
     let mut events = pin!(events.modify(strip).default_backoff().reflect(writer));
     while let Some(event) = events.next().await {
         if matches!(event, Ok(watcher::Event::InitDone))
@@ -192,9 +225,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn both_engines_list_again() {
         // The memory is not looked at: the other tests of this process share it.
-        informer(200, |builder| builder).await.unwrap();
-        informer(200, InformerBuilder::compact).await.unwrap();
-        runtime(200, |_| {}).await.unwrap();
+        for engine in Engine::value_variants() {
+            relist::<Blog>(*engine, Kind::Blogs, 200).await.unwrap();
+            relist::<Pod>(*engine, Kind::Pods, 50).await.unwrap();
+        }
     }
 
     #[test]

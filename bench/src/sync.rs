@@ -6,6 +6,7 @@ mod peers;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::kind::Kind;
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// The server: `embedded`, `real` (kube-apiserver and etcd, from KUBEBUILDER_ASSETS) or the path of a kubeconfig
     #[arg(long, default_value = "embedded")]
     server: Choice,
+    /// The type of the objects
+    #[arg(long = "type", default_value = "blogs")]
+    kind: Kind,
     /// Measure only these clients
     #[arg(long, value_delimiter = ',')]
     clients: Vec<Row>,
@@ -67,6 +71,11 @@ impl Row {
         }
     }
 
+    /// Whether it exists for Blogs only: the Go program, and what skips the annotation that Pods do not have.
+    fn is_about_blogs(self) -> bool {
+        self.go().is_some() || matches!(self, Row::InformerSkipping | Row::InformerCompactSkipping)
+    }
+
     /// The Go program's name for the client.
     fn go(self) -> Option<&'static str> {
         match self {
@@ -80,9 +89,11 @@ impl Row {
 
 /// Prints the table.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let (objects, runs) = (arguments.extent.objects.get(), arguments.extent.runs);
+    let (objects, runs, kind) = (arguments.extent.objects.get(), arguments.extent.runs, arguments.kind);
+    let plural = kind.plural();
     let mut rows: Vec<Row> = Row::value_variants().to_vec();
     rows.retain(|row| arguments.clients.is_empty() || arguments.clients.contains(row));
+    rows.retain(|row| kind == Kind::Blogs || !row.is_about_blogs());
     let peers = if rows.iter().any(|row| row.go().is_some()) { Peers::build().await? } else { None };
     if peers.is_none() {
         rows.retain(|row| row.go().is_none());
@@ -91,16 +102,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let cluster = Cluster::start(&arguments.server).await?;
     let client = cluster::client(cluster.kubeconfig()).await?;
     let version = client.apiserver_version().await.context("asking the server for its version")?;
-    progress(&format!("filling {objects} Blogs into namespace {NAMESPACE}"))?;
-    fill::fill(&client, objects).await?;
-    let size = fill::size(&client).await?;
+    progress(&format!("filling {objects} {plural} into namespace {NAMESPACE}"))?;
+    fill::fill(&client, kind, objects).await?;
+    let size = fill::size(&client, kind).await?;
 
     let mut samples: Vec<(Row, Vec<Sample>)> = rows.iter().map(|row| (*row, Vec::new())).collect();
     for run in 1..=runs {
         for (row, samples) in &mut samples {
             progress(&format!("run {run} of {runs}: {}", row.title()))?;
-            let sample =
-                measure(*row, cluster.kubeconfig(), peers.as_ref()).await.with_context(|| row.title())?;
+            let sample = measure(*row, kind, cluster.kubeconfig(), peers.as_ref())
+                .await
+                .with_context(|| row.title())?;
             let found = sample.objects;
             ensure!(found == objects, "{} has {found} objects, not {objects}", row.title());
             samples.push(sample);
@@ -108,8 +120,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     }
 
     print_line(&format!(
-        "{} Blogs of {} B (managedFields {} B, last-applied annotation {} B), median of {} runs (least-most).",
-        objects, size.object, size.managed_fields, size.last_applied, runs
+        "{} {} of {} B (managedFields {} B, last-applied annotation {} B), median of {} runs (least-most).",
+        objects, plural, size.object, size.managed_fields, size.last_applied, runs
     ))?;
     print_line(&format!("Server: {}, {}.", describe(&arguments.server), version.git_version))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
@@ -124,20 +136,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     }
     if let Choice::Kubeconfig(_) = arguments.server {
         print_line(&format!(
-            "The Blogs were not removed: `kubectl delete namespace {NAMESPACE}` removes them."
+            "The {plural} were not removed: `kubectl delete namespace {NAMESPACE}` removes them."
         ))?;
     }
     Ok(())
 }
 
-async fn measure(row: Row, kubeconfig: &Path, peers: Option<&Peers>) -> Result<Sample> {
+async fn measure(row: Row, kind: Kind, kubeconfig: &Path, peers: Option<&Peers>) -> Result<Sample> {
     let command = match (row.go(), peers) {
         (Some(client), Some(peers)) => peers.command(client, kubeconfig),
         (Some(_), None) => bail!("the Go program is not built"),
         (None, _) => {
             let row = row.to_possible_value().context("a client without a name")?;
             let mut command = child::myself()?;
-            command.args(["sync-client", row.get_name()]).arg(kubeconfig);
+            let kind = kind.to_possible_value().context("a type without a name")?;
+            command.args(["sync-client", row.get_name()]).arg(kubeconfig).args(["--type", kind.get_name()]);
             command
         }
     };

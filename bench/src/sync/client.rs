@@ -3,16 +3,19 @@
 use std::{path::PathBuf, pin::pin};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bench::kind::Kind;
 use blog_api::Blog;
 use clap::Args;
 use futures_util::{Stream, StreamExt as _};
 use http::Request;
 use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config, Resource, ResourceExt as _,
     api::{ApiResource, DynamicObject},
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt as _,
         reflector::{self, Store},
@@ -36,41 +39,61 @@ const INITIAL_EVENTS_END: &[u8] = b"k8s.io/initial-events-end";
 pub(crate) struct Arguments {
     client: Row,
     kubeconfig: PathBuf,
+    #[arg(long = "type", default_value = "blogs")]
+    kind: Kind,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    match arguments.kind {
+        Kind::Blogs => sync::<Blog>(&arguments).await,
+        Kind::Pods => sync::<Pod>(&arguments).await,
+    }
+}
+
+async fn sync<K>(arguments: &Arguments) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
     let kubeconfig = Kubeconfig::read_from(&arguments.kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.disable_compression = true;
 
     let start = Start::now()?;
     let client = Client::try_from(config)?;
-    let blogs = ApiResource::erase::<Blog>(&());
+    let resource = ApiResource::erase::<K>(&());
     let watch_list = watcher::Config::default().streaming_lists();
     let sample = match arguments.client {
-        Row::Raw => raw(start, client).await,
-        Row::Informer => informer(start, typed(client)).await,
-        Row::InformerSkipping => informer(start, typed(client).skip_last_applied()).await,
-        Row::InformerCompact => informer(start, typed(client).compact()).await,
-        Row::InformerCompactSkipping => informer(start, typed(client).skip_last_applied().compact()).await,
+        Row::Raw => raw(start, client, &arguments.kind.path(NAMESPACE)).await,
+        Row::Informer => informer(start, typed::<K>(client)).await,
+        Row::InformerSkipping => informer(start, typed::<K>(client).skip_last_applied()).await,
+        Row::InformerCompact => informer(start, typed::<K>(client).compact()).await,
+        Row::InformerCompactSkipping => {
+            informer(start, typed::<K>(client).skip_last_applied().compact()).await
+        }
         Row::InformerDynamic => {
-            informer(start, Informers::new(client).dynamic(&blogs).namespace(NAMESPACE)).await
+            informer(start, Informers::new(client).dynamic(&resource).namespace(NAMESPACE)).await
         }
         Row::Runtime => {
-            let api: Api<Blog> = Api::namespaced(client, NAMESPACE);
+            let api: Api<K> = Api::namespaced(client, NAMESPACE);
             reflect(start, watcher(api, watch_list), &()).await
         }
         Row::RuntimeStripped => {
-            let api: Api<Blog> = Api::namespaced(client, NAMESPACE);
-            let stripped = watcher(api, watch_list).modify(|blog| blog.managed_fields_mut().clear());
+            let api: Api<K> = Api::namespaced(client, NAMESPACE);
+            let stripped = watcher(api, watch_list).modify(|object| object.managed_fields_mut().clear());
             reflect(start, stripped, &()).await
         }
         Row::RuntimeDynamic => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &blogs);
-            reflect(start, watcher(api, watch_list), &blogs).await
+            let api: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &resource);
+            reflect(start, watcher(api, watch_list), &resource).await
         }
         Row::RuntimePages => {
-            let api: Api<Blog> = Api::namespaced(client, NAMESPACE);
+            let api: Api<K> = Api::namespaced(client, NAMESPACE);
             reflect(start, watcher(api, watcher::Config::default()), &()).await
         }
         Row::Go | Row::GoStripped | Row::GoDynamic => bail!("bench/peers is the program for that"),
@@ -79,9 +102,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// Reads and drops the bytes of a watch-list, which is the least that every client has to do.
-async fn raw(start: Start, client: Client) -> Result<Sample> {
+async fn raw(start: Start, client: Client, collection: &str) -> Result<Sample> {
     let path = format!(
-        "/apis/web.helloworld/v1/namespaces/{NAMESPACE}/blogs?watch=true&allowWatchBookmarks=true\
+        "{collection}?watch=true&allowWatchBookmarks=true\
          &sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
     );
     let response = client.send(Request::get(path).body(Body::empty())?).await?;
@@ -136,7 +159,10 @@ impl Ending {
     }
 }
 
-fn typed(client: Client) -> InformerBuilder<Blog> {
+fn typed<K>(client: Client) -> InformerBuilder<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Send + Sync + 'static,
+{
     Informers::new(client).typed().namespace(NAMESPACE)
 }
 

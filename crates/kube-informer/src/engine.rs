@@ -686,6 +686,10 @@ impl<K: Cached> Engine<K> {
     /// Discovery has confirmed that the type is gone.
     fn on_type_gone(&mut self, now: Time) {
         let namespace = self.scope.namespace.clone();
+        if let Some(version) = self.published {
+            // First, so that what is half emptied is not written to disk as the state of a version.
+            self.state.publish(&self.scope, Progress::Gone(version));
+        }
         let objects = self.change(|store, _| store.clear(namespace.as_deref(), DeletionReason::TypeGone));
         warn!(resource = %self.path, objects, "type is no longer served");
         self.failing_since.get_or_insert(now);
@@ -798,7 +802,11 @@ impl<K: Cached> Engine<K> {
         let Some(before) = self.published else { return self.report_status(now) };
         let version = self.machine.progress().unwrap_or(before);
         self.published = Some(version);
-        let progress = if self.from_disk { Progress::FromDisk(version) } else { Progress::Complete(version) };
+        let progress = match self.machine.served() {
+            Served::No => Progress::Gone(version),
+            _ if self.from_disk => Progress::FromDisk(version),
+            _ => Progress::Complete(version),
+        };
         if let Some(batch) = self.state.publish(&self.scope, progress) {
             if enabled!(Level::DEBUG) {
                 batch.iter().for_each(|delta| self.log_change(delta));

@@ -83,6 +83,9 @@ pub(crate) enum Progress {
     FromDisk(ResourceVersion),
     /// The store holds the whole scope, up to this version.
     Complete(ResourceVersion),
+    /// The server does not serve the type any more. The scope was complete up to this version, and is empty or about to
+    /// be emptied, although no event said so.
+    Gone(ResourceVersion),
 }
 
 impl Scopes {
@@ -172,7 +175,7 @@ impl Progress {
     fn version(self) -> Option<ResourceVersion> {
         match self {
             Self::Listing | Self::Failing => None,
-            Self::FromDisk(version) | Self::Complete(version) => Some(version),
+            Self::FromDisk(version) | Self::Complete(version) | Self::Gone(version) => Some(version),
         }
     }
 }

@@ -415,6 +415,22 @@ async fn nothing_is_written_between_two_versions_or_beside_quarantined_objects()
     assert_eq!(fs::read(&files(folder.path())[0]).unwrap(), copy);
 }
 
+/// The objects of an aggregated API survive while it is not served, so an empty cache is not the state of a version.
+#[tokio::test(start_paused = true)]
+async fn the_absence_of_a_type_is_not_written() {
+    let folder = saved().await;
+    let copy = fs::read(&files(folder.path())[0]).unwrap();
+    let server = ME.server(|_| Reply::status(404, "NotFound", "no"));
+    let blogs = typed(&server, folder.path());
+    let gone = |status: &Status| matches!(status.phase, kube_informer::Phase::TypeGone { .. });
+    let status = blogs.watch_status().wait_for(gone).await.unwrap();
+    assert!(!status.from_disk);
+    assert!(blogs.snapshot().unwrap().is_empty());
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Unconfirmed));
+    drop(blogs);
+    assert_eq!(fs::read(&files(folder.path())[0]).unwrap(), copy);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_cannot_be_written_does_not_disturb_the_informer() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -19,12 +19,13 @@ use super::{
     model::{ALWAYS, Answer, Bad, Server, bookmark, refusal},
 };
 use crate::{
-    Change, Compact, Error, Event, Index, ListSemantic, ObjectKey, Phase, Snapshot, Status, Subscription,
+    Cached, Change, Compact, Error, Event, Index, ListSemantic, ObjectKey, Phase, ResourceVersion, Snapshot,
+    Status, Subscription,
     engine::{Engine, Flow},
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
     scope::Scope,
     state::State,
-    store::Store,
+    store::{Freshness, Item, Store},
 };
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -45,6 +46,10 @@ enum Step {
     /// With the same objects, or with others.
     Restart(bool),
     Restore,
+    /// The cache is written to disk.
+    Save,
+    /// The program starts anew, from what is on disk.
+    Resume,
     Bookmark,
     Fault(Fault),
     /// Stops watching the namespace, or starts again.
@@ -119,6 +124,15 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => (1_u64..5).prop_map(Fault::Replay),
         1 => (1_u64..5).prop_map(Fault::Lag),
         1 => Just(Fault::Garbage),
+    ]
+}
+
+/// A step of a program that starts anew from time to time.
+fn step_of_program() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => step(),
+        2 => Just(Step::Save),
+        2 => Just(Step::Resume),
     ]
 }
 
@@ -205,6 +219,8 @@ fn version(blog: &Blog) -> u64 {
     blog.resource_version().unwrap().parse().unwrap()
 }
 
+type Saved<K> = (ObjectKey, ResourceVersion, <K as Cached>::Stored);
+
 /// An informer of one or several namespaces, each with its own server, and its readers.
 struct Simulation<K: Form> {
     state: Arc<State<K>>,
@@ -218,6 +234,10 @@ struct Simulation<K: Form> {
     indexes: Vec<Index<K, u64>>,
     chunk: usize,
     backwards: bool,
+    /// What is on disk: objects, and the version up to which they are complete.
+    copy: Option<(ResourceVersion, Vec<Saved<K>>)>,
+    /// Whether the program starts anew with the next round.
+    resumes: bool,
 }
 
 struct Connection<K: Form> {
@@ -277,6 +297,8 @@ impl<K: Form> Simulation<K> {
             indexes: Vec::new(),
             chunk,
             backwards: false,
+            copy: None,
+            resumes: false,
         }
     }
 
@@ -378,19 +400,16 @@ impl<K: Form> Simulation<K> {
     /// Performs one action of an engine.
     fn round(&mut self, at: usize) {
         self.observe();
+        if std::mem::take(&mut self.resumes) {
+            self.resume();
+        }
         let Connection { scope, engine, .. } = &mut self.connections[at];
         match (scope, &engine) {
             (None, _) => {
                 *engine = None;
                 return self.advance_offline(at);
             }
-            (Some(scope), None) => {
-                let (target, state) = (Target::new::<Blog>(&()), Arc::clone(&self.state));
-                let settings = self.settings.clone();
-                let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
-                *engine =
-                    Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, state));
-            }
+            (Some(_), None) => self.start(at),
             (Some(_), Some(_)) => {}
         }
         let before = self.connections[at].scope.clone();
@@ -534,7 +553,7 @@ impl<K: Form> Simulation<K> {
                     self.connections[at].pending.push_back(fault);
                     (String::new(), Some(Fault::NoAnswer))
                 }
-                Step::Restart(_) | Step::Restore => {
+                Step::Restart(_) | Step::Restore | Step::Resume => {
                     self.apply(at, &step);
                     (String::new(), Some(Fault::NoAnswer))
                 }
@@ -572,14 +591,18 @@ impl<K: Form> Simulation<K> {
                 return lines;
             }
             Step::Compact => server.compact(),
+            Step::Save => self.save(),
+            Step::Resume => self.resumes = true,
             Step::Restart(same_objects) => {
                 server.restart(*same_objects);
+                self.copy = None;
                 if *same_objects {
                     self.goes_backwards();
                 }
             }
             Step::Restore => {
                 server.restore();
+                self.copy = None;
                 self.goes_backwards();
             }
             Step::Bookmark => return bookmark(server.revision, false),
@@ -607,6 +630,52 @@ impl<K: Form> Simulation<K> {
             Step::Fault(_) => {}
         }
         String::new()
+    }
+
+    /// Writes what may be written: `persist::save` has the same conditions.
+    fn save(&mut self) {
+        let Some(snapshot) = self.state.snapshot() else { return };
+        let Some(version) = snapshot.scopes.confirmed_version_of(None) else { return };
+        let entries: Vec<_> = snapshot.entries_of(None).collect();
+        let settled = entries.iter().all(|(_, entry)| entry.version <= version);
+        if settled && !self.state.change(|store| store.is_quarantining(None)) {
+            let entries = entries.into_iter();
+            let copied = entries.map(|(key, entry)| (key.clone(), entry.version, entry.object.clone()));
+            self.copy = Some((version, copied.collect()));
+        }
+    }
+
+    /// Another program begins with what was saved, if the server is not behind it.
+    fn resume(&mut self) {
+        let Some((version, objects)) = self.copy.clone() else { return };
+        let connection = &mut self.connections[0];
+        if version > connection.server.revision.to_string().parse().unwrap() {
+            return;
+        }
+        let scope = Scope::new(None);
+        self.state = Arc::new(State::new([&scope]));
+        let mut stored = Store::new();
+        for (key, version, object) in objects {
+            stored.list_item(0, Item { key, version, object }, Freshness::Consistent).unwrap();
+        }
+        connection.scope = Some(scope);
+        connection.engine = None;
+        self.subscribers.clear();
+        self.indexes.clear();
+        self.join();
+        self.index();
+        self.start(0);
+        let now = self.now;
+        self.engine(0).resume(now, stored, version);
+    }
+
+    /// Starts the engine of a scope.
+    fn start(&mut self, at: usize) {
+        let Connection { scope: Some(scope), engine, .. } = &mut self.connections[at] else { return };
+        let (target, state) = (Target::new::<Blog>(&()), Arc::clone(&self.state));
+        let settings = self.settings.clone();
+        let (seed, started, watch_lists) = (self.seed, Instant::now(), Arc::clone(&self.watch_lists));
+        *engine = Some(Engine::new(target, scope.clone(), settings, seed, started, watch_lists, state));
     }
 
     fn goes_backwards(&mut self) {
@@ -734,6 +803,22 @@ proptest! {
         } else {
             Simulation::<Blog>::of_set(histories, list_semantic, seed, chunk).run(&turns);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1024))]
+
+    /// Contract 16: the same for a program that starts anew from what it left on disk, however old that is.
+    #[test]
+    fn after_any_history_a_warm_start_equals_the_server(
+        steps in prop::collection::vec(step_of_program(), 0..40),
+        from_cache: bool,
+        seed: u64,
+        chunk in 1_usize..600,
+    ) {
+        let list_semantic = if from_cache { ListSemantic::Any } else { ListSemantic::MostRecent };
+        Simulation::<Blog>::new(steps, list_semantic, seed, chunk).run(&[0]);
     }
 }
 

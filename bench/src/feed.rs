@@ -13,8 +13,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, stream};
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
+use serde_json::json;
 use tokio::{sync::oneshot, task::coop};
 
 use crate::{blogs, kind::Kind};
@@ -109,6 +110,36 @@ pub fn relist(kind: Kind, objects: usize) -> Relist {
     Relist { client: client([(None, first), (None, second)]), expire, version: (objects + 1).to_string() }
 }
 
+/// Creates a server for the start of a client: with this many Blogs to list, or for one that has them already.
+pub fn restart(objects: usize, warm: bool) -> Client {
+    let lines = Lines {
+        initial: (!warm).then_some(0..objects),
+        ..Lines::new(NAMESPACE, objects, objects, None, Vec::new(), false)
+    };
+    let answers: Arc<Answers> = Arc::new(Mutex::new(HashMap::from([(None, VecDeque::from([lines]))])));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = match identity(&request, objects) {
+            Some(text) => Ok(Response::new(UnsyncBoxBody::new(Full::from(text)))),
+            None => answer(&request, &answers),
+        };
+        async move { answer }
+    });
+    Client::new(service, NAMESPACE)
+}
+
+/// The response to a question about the cluster, the user, or the version of the Blogs.
+fn identity(request: &Request<Body>, version: usize) -> Option<String> {
+    let answer = match request.uri().path() {
+        path if path.ends_with("/selfsubjectreviews") => json!({"status": {"userInfo": {"username": "me"}}}),
+        path if path.ends_with("/namespaces/kube-system") => json!({"metadata": {"uid": "one"}}),
+        _ if request.uri().query() == Some("limit=1") => {
+            json!({"metadata": {"resourceVersion": version.to_string()}, "items": []})
+        }
+        _ => return None,
+    };
+    Some(answer.to_string())
+}
+
 /// Creates a server with this many namespaces, that sends the given number of Blogs and then of updates in each, one per
 /// chunk.
 pub fn namespaces(count: usize, objects: usize, updates: usize) -> Namespaces {
@@ -144,8 +175,7 @@ fn client(lines: impl IntoIterator<Item = (Option<String>, Lines)>) -> Client {
 
 fn answer(request: &Request<Body>, answers: &Answers) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>> {
     let query = request.uri().query().unwrap_or_default();
-    let watch_list = query.contains("watch=true") && query.contains("sendInitialEvents=true");
-    ensure!(watch_list, "only a watch-list is served, not {}", request.uri());
+    ensure!(query.contains("watch=true"), "only a watch is served, not {}", request.uri());
     let namespace =
         request.uri().path().split_once("/namespaces/").and_then(|(_, rest)| rest.split('/').next());
     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ mod scale;
 mod sync;
 mod table;
 mod usage;
+mod warm;
 
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
@@ -44,6 +45,8 @@ enum Command {
     Scale(scale::Arguments),
     /// Update sets of namespaces of several sizes: the cost of an update
     Namespaces(namespaces::Arguments),
+    /// Start from a copy on disk instead of a list: time, CPU and memory
+    Warm(warm::Arguments),
     /// Measure the embedded API server: starts, creates, lists, watches, memory
     Api(api::Arguments),
     /// Watch names with crdctl: its CPU beside that of kube-runtime's reflector
@@ -67,6 +70,9 @@ enum Command {
     /// Measure the memory of `api`
     #[command(hide = true)]
     ApiMemory(api::MemoryArguments),
+    /// Measure one start of `warm`
+    #[command(hide = true)]
+    WarmClient(warm::ClientArguments),
     /// Measure one client of `relist`
     #[command(hide = true)]
     RelistClient(relist::ClientArguments),
@@ -109,6 +115,8 @@ fn run() -> Result<()> {
         Command::SyncClient(arguments) => block_on(sync::client::run(arguments)),
         Command::Api(arguments) => block_on(api::run(arguments)),
         Command::ApiMemory(arguments) => block_on(api::memory(arguments)),
+        Command::Warm(arguments) => block_on(warm::run(arguments)),
+        Command::WarmClient(arguments) => block_on(warm::client(arguments)),
         Command::Relist(arguments) => block_on(relist::run(arguments)),
         Command::RelistClient(arguments) => block_on(relist::client(arguments)),
         Command::Scale(arguments) => block_on(scale::run(arguments)),

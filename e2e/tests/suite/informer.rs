@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Cluster, eventually};
 use kube::{Client, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
 use kube_informer::{
-    Change, Error, Event, Informer, Informers, ListSemantic, Phase, Shard, Status, Subscription,
+    Change, Error, Event, Informer, InformerBuilder, Informers, ListSemantic, Phase, Shard, Status,
+    Subscription,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
 e2e::on_each_cluster! {
     initial_list, changes, label_selector, reads_its_own_writes, forbidden, unknown_type, restart [Restart],
     compaction [Compaction], type_removed_and_back, many_pages, breaking_connections, set_of_namespaces,
+    warm_start, warm_start_after_compaction [Compaction],
     slow_subscriber, many_namespaces, watch_list [WatchLists], no_watch_list [NoWatchLists], shards,
     cluster_scoped_type_in_a_namespace, list_only_type
 }
@@ -233,6 +236,78 @@ async fn compaction(cluster: Cluster) -> Result<()> {
     .await?;
     // A snapshot never changes.
     assert_eq!(before.len(), 2);
+    Ok(())
+}
+
+/// Describes an informer of the widgets that keeps a copy of its cache in this folder.
+fn persisted(client: Client, cluster: &Cluster, folder: &TempDir) -> Result<InformerBuilder<DynamicObject>> {
+    let builder = Informers::new(client).dynamic(&widget_type(GROUP)).namespace(cluster.namespace());
+    Ok(builder.persist(folder.path())?)
+}
+
+/// Leaves a copy of the widgets `goes` and `stays` in this folder. Then `goes` is deleted, and `comes` is created.
+async fn left_on_disk(cluster: &Cluster, widgets: &Widgets, folder: &TempDir) -> Result<()> {
+    for name in ["goes", "stays"] {
+        widgets.create(name).await?;
+    }
+    let informer = persisted(cluster.client(), cluster, folder)?.start();
+    assert_eq!(timeout(PATIENCE, informer.synced()).await??.count, 2);
+    informer.save().await?;
+    drop(informer);
+    widgets.delete("goes").await?.code(200)?;
+    widgets.create("comes").await?;
+    Ok(())
+}
+
+async fn warm_start(cluster: Cluster) -> Result<()> {
+    let (widgets, folder) = (widgets(&cluster).await?, tempfile::tempdir()?);
+    left_on_disk(&cluster, &widgets, &folder).await?;
+    let informer = persisted(cluster.client(), &cluster, &folder)?.start();
+    let mut events = informer.subscribe();
+    for expected in [
+        "initially goes small",
+        "initially stays small",
+        "synced 2",
+        "deleted goes small Deleted",
+        "added comes small",
+    ] {
+        expect(&mut events, expected).await?;
+    }
+    timeout(PATIENCE, informer.synced()).await??;
+    assert_eq!(cached(&informer)?, ["comes", "stays"]);
+    informer.save().await?;
+    drop(informer);
+
+    // Nothing happens meanwhile, so the server only accepts the watch.
+    let informer = persisted(cluster.client(), &cluster, &folder)?.start();
+    timeout(PATIENCE, informer.watch_status().wait_for(|status| status.synced)).await??;
+    ensure!(informer.status().from_disk, "the copy was not used");
+    timeout(PATIENCE, informer.synced()).await??;
+    assert_eq!(cached(&informer)?, ["comes", "stays"]);
+    drop(informer);
+
+    // Somebody who may not list them does not see the copy either.
+    let nobody = persisted(cluster.nobody_client(), &cluster, &folder)?.start();
+    let Err(error) = timeout(PATIENCE, nobody.synced()).await? else { bail!("nobody may list") };
+    ensure!(error.is_forbidden(), "{error:?}");
+    assert!(nobody.snapshot().is_err());
+    Ok(())
+}
+
+async fn warm_start_after_compaction(cluster: Cluster) -> Result<()> {
+    let (widgets, folder) = (widgets(&cluster).await?, tempfile::tempdir()?);
+    left_on_disk(&cluster, &widgets, &folder).await?;
+    cluster.compact().await?;
+    let informer = persisted(cluster.client(), &cluster, &folder)?.start();
+    let mut events = informer.subscribe();
+    for expected in ["initially goes small", "initially stays small", "synced 2"] {
+        expect(&mut events, expected).await?;
+    }
+    let mut news = [next(&mut events).await?, next(&mut events).await?];
+    news.sort();
+    assert_eq!(news, ["added comes small", "deleted goes small MissedWhileAway"]);
+    timeout(PATIENCE, informer.synced()).await??;
+    assert_eq!(cached(&informer)?, ["comes", "stays"]);
     Ok(())
 }
 

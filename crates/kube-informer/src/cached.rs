@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::Resource;
 use serde::de::DeserializeOwned;
 
-use crate::compress::Compressor;
+use crate::{compress::Compressor, uid::Uid};
 
 /// Any Kubernetes type that can be deserialized from JSON. Implemented for all of them.
 pub trait Object: Resource + DeserializeOwned + Send + Sync + 'static {}
@@ -29,7 +29,7 @@ pub trait Cached: Sealed + Sized + Send + Sync + 'static {
 
     /// The uid of the object, which distinguishes it from another object that had the same name before.
     #[doc(hidden)]
-    fn uid(stored: &Self::Stored) -> Option<&str>;
+    fn uid(stored: &Self::Stored) -> Option<Uid<'_>>;
 
     /// Whether `a` and `b` are the same allocation.
     #[doc(hidden)]
@@ -59,8 +59,8 @@ impl<K: Object> Cached for K {
     type Object = K;
     const AS_JSON: bool = false;
 
-    fn uid(stored: &Arc<K>) -> Option<&str> {
-        stored.meta().uid.as_deref()
+    fn uid(stored: &Arc<K>) -> Option<Uid<'_>> {
+        stored.meta().uid.as_deref().map(Uid::Text)
     }
 
     fn same(a: &Arc<K>, b: &Arc<K>) -> bool {

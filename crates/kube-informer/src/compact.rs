@@ -3,7 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    num::NonZeroU32,
+    num::NonZeroU16,
     sync::{Arc, LazyLock},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     Object,
     cached::{Cached, Sealed},
     compress::{Compressor, Dictionary},
+    uid::{self, Uid},
 };
 
 /// An object stored as the JSON that the server sent, compressed, in one allocation, and decoded again on each read. Made
@@ -37,10 +38,14 @@ struct Header {
     dictionary: Option<Arc<Dictionary>>,
     /// The length of the JSON that is compressed.
     length: u32,
-    /// Where the uid was cut out of it. `None` if it was not, because the JSON writes it with escapes.
-    uid_at: Option<NonZeroU32>,
+    /// Where the uid was cut out of it. `None` if it was not, because it comes late, or is written with escapes.
+    uid_at: Option<NonZeroU16>,
+    /// The length of the uid, or [`PACKED`].
     uid_length: u8,
 }
+
+/// Stands for a uid of 16 bytes that is written as 36.
+const PACKED: u8 = u8::MAX;
 
 /// How the uid is written in JSON without whitespace. Prepared once.
 static UID: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(br#""uid":""#));
@@ -65,7 +70,7 @@ impl<K> Compact<K> {
         let Header { dictionary, length, uid_at, .. } = &self.object.header.header;
         let (uid, rest) = self.parts();
         let Some(length) = usize::try_from(*length).ok() else { return Vec::new() };
-        let mut json = Vec::with_capacity(length + uid.len());
+        let mut json = Vec::with_capacity(length + uid.len().max(uid::LENGTH));
         match dictionary {
             None => json.extend_from_slice(rest),
             Some(dictionary) => {
@@ -76,9 +81,12 @@ impl<K> Compact<K> {
                 }
             }
         }
-        if let Some(at) = uid_at.and_then(|at| usize::try_from(at.get()).ok()).filter(|at| *at <= json.len())
-        {
-            json.splice(at..at, uid.iter().copied());
+        if let Some(at) = uid_at.map(|at| usize::from(at.get())).filter(|at| *at <= json.len()) {
+            match self.uid() {
+                Some(Uid::Packed(packed)) => drop(json.splice(at..at, uid::unpack(packed))),
+                Some(Uid::Text(text)) => drop(json.splice(at..at, text.bytes())),
+                None => {}
+            }
         }
         json
     }
@@ -91,17 +99,25 @@ impl<K> Compact<K> {
 
     /// Returns the uid, and what is stored of the rest.
     fn parts(&self) -> (&[u8], &[u8]) {
-        let length = usize::from(self.object.header.header.uid_length);
+        let length = match self.object.header.header.uid_length {
+            PACKED => size_of::<[u8; 16]>(),
+            length => usize::from(length),
+        };
         self.object.slice.split_at_checked(length).unwrap_or_default()
     }
 
     fn new(json: &str, uid: &str, compressor: &Compressor) -> Result<Self, serde_json::Error> {
         let too_long = |_| serde_json::Error::custom("metadata.uid or the object is too long");
-        let uid_length = u8::try_from(uid.len()).map_err(too_long)?;
-        let uid_at = place_of(uid, json).and_then(|at| NonZeroU32::new(u32::try_from(at).ok()?));
+        // One more, which is `PACKED`, would be too long.
+        u8::try_from(uid.len() + 1).map_err(too_long)?;
+        let packed = uid::pack(uid);
+        let (mut bytes, uid_length) = match &packed {
+            Some(packed) => (packed.to_vec(), PACKED),
+            None => (uid.as_bytes().to_vec(), u8::try_from(uid.len()).map_err(too_long)?),
+        };
+        let uid_at = place_of(uid, json).and_then(|at| NonZeroU16::new(u16::try_from(at).ok()?));
         let rest = without_uid(json.as_bytes(), uid_at, uid.len());
         let length = u32::try_from(rest.len()).map_err(too_long)?;
-        let mut bytes = uid.as_bytes().to_vec();
         let dictionary = compressor.compress(&rest, &mut bytes);
         if dictionary.is_none() {
             bytes.extend_from_slice(&rest);
@@ -110,13 +126,18 @@ impl<K> Compact<K> {
         Ok(Self { object: ThinArc::from_header_and_slice(header, &bytes), _object: PhantomData })
     }
 
-    fn uid(&self) -> Option<&str> {
-        str::from_utf8(self.parts().0).ok().filter(|uid| !uid.is_empty())
+    fn uid(&self) -> Option<Uid<'_>> {
+        let (uid, _) = self.parts();
+        match self.object.header.header.uid_length {
+            0 => None,
+            PACKED => uid.try_into().ok().map(Uid::Packed),
+            _ => str::from_utf8(uid).ok().map(Uid::Text),
+        }
     }
 }
 
-fn without_uid(json: &[u8], uid_at: Option<NonZeroU32>, uid_length: usize) -> Vec<u8> {
-    let at = uid_at.and_then(|at| usize::try_from(at.get()).ok());
+fn without_uid(json: &[u8], uid_at: Option<NonZeroU16>, uid_length: usize) -> Vec<u8> {
+    let at = uid_at.map(|at| usize::from(at.get()));
     match at.and_then(|at| Some((json.get(..at)?, json.get(at + uid_length..)?))) {
         Some((before, after)) => [before, after].concat(),
         None => json.to_vec(),
@@ -151,7 +172,7 @@ impl<K: Object> Cached for Compact<K> {
     type Object = K;
     const AS_JSON: bool = true;
 
-    fn uid(stored: &Self) -> Option<&str> {
+    fn uid(stored: &Self) -> Option<Uid<'_>> {
         stored.uid()
     }
 
@@ -195,9 +216,9 @@ mod tests {
         for number in 1..100 {
             let object = compact(&json(number), &uid(number), &compressor);
             assert_eq!(String::from_utf8(object.to_json()).unwrap(), json(number));
-            assert_eq!(object.uid(), Some(&*uid(number)));
+            assert!(object.uid() == Some(Uid::Text(&uid(number))));
             let size = object.object.slice.len();
-            assert!(size < 110, "{size} of {} bytes", json(number).len());
+            assert!(size < 90, "{size} of {} bytes", json(number).len());
         }
     }
 
@@ -216,7 +237,7 @@ mod tests {
                 .collect();
             for (object, json, uid) in held {
                 prop_assert_eq!(object.to_json(), json.into_bytes());
-                prop_assert_eq!(object.uid().unwrap_or_default(), uid);
+                prop_assert!(object.uid().unwrap_or(Uid::Text("")) == Uid::Text(uid));
             }
         }
     }

@@ -38,6 +38,7 @@ mod status;
 mod store;
 mod subscribe;
 mod transform;
+mod uid;
 mod version;
 mod wait;
 #[cfg(feature = "runtime")]

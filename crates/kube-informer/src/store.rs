@@ -20,6 +20,7 @@ use crate::{
     objects::Objects,
     quarantine::{Quarantined, QuarantinedObjects},
     scope::{Progress, Scopes},
+    uid::Uid,
 };
 
 /// A decoded object.
@@ -286,7 +287,7 @@ impl<K: Cached> Store<K> {
             && self
                 .objects
                 .get(&item.key)
-                .is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref());
+                .is_some_and(|cached| K::uid(&cached.object) != item.uid.as_deref().map(Uid::Text));
         if replaced {
             self.delete(&item.key, DeletionReason::Deleted);
         }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     Cached, Error, Informer, ObjectKey, ResourceVersion, Status, Stopped, Synced, scope::one_namespace,
-    version::InvalidResourceVersion,
+    uid::Uid, version::InvalidResourceVersion,
 };
 
 /// Why waiting for the cache failed.
@@ -198,7 +198,8 @@ impl<K: Cached> Informer<K> {
             // A cache that lags behind may not contain it yet.
             let reached = snapshot.resource_version_of(meta.namespace.as_deref().unwrap_or_default());
             let held = snapshot.get_key(&key).and_then(|held| K::uid(held));
-            (reached >= Some(seen) && (held.is_none() || held != meta.uid.as_deref())).then_some(())
+            (reached >= Some(seen) && (held.is_none() || held != meta.uid.as_deref().map(Uid::Text)))
+                .then_some(())
         };
         self.eventually(&key, gone, duration).await
     }

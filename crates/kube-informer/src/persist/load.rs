@@ -26,6 +26,7 @@ use crate::{
     Cached, InvalidResourceVersion, ResourceVersion,
     decode::{Decoded, Decoder},
     store::{Freshness, Item, Store},
+    uid::Uid,
 };
 
 /// The number of threads that decode. More would wait for the one that fills the store.
@@ -162,7 +163,7 @@ fn decode_block<K: Cached>(decoder: &mut Decoder, block: &[u8]) -> Decode<K> {
             };
             let same = item.key.namespace().unwrap_or_default() == record.namespace
                 && item.key.name() == record.name
-                && K::uid(&item.object).unwrap_or_default() == record.uid
+                && K::uid(&item.object).unwrap_or(Uid::Text("")) == Uid::Text(record.uid)
                 && item.version.to_string() == record.resource_version;
             if same { Ok(item) } else { Err(Ignored::Undecodable) }
         })

@@ -372,10 +372,11 @@ fn write_file<K: Cached>(
             }
             json.clear();
             write_json(&entry.object, &mut json)?;
+            let uid = K::uid(&entry.object).map(|uid| uid.to_string());
             writer.add(&Record {
                 namespace: key.namespace().unwrap_or_default(),
                 name: key.name(),
-                uid: K::uid(&entry.object).unwrap_or_default(),
+                uid: uid.as_deref().unwrap_or_default(),
                 resource_version: &entry.version.to_string(),
                 json: &json,
             })?;

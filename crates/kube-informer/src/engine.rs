@@ -83,6 +83,8 @@ pub(crate) struct Engine<K: Cached> {
     list_began: Time,
     /// How many objects of the current list were received.
     listed: usize,
+    /// Whether the next object is the first of a page that follows a complete one.
+    begins_page: bool,
     /// How many objects of the current list failed to decode, and the first of them.
     undecoded: Option<(usize, ObjectKey)>,
     /// When the last byte of the response was received, or before that, when the request was made.
@@ -174,6 +176,7 @@ impl<K: Cached> Engine<K> {
             accepted_at: None,
             list_began: Time::ZERO,
             listed: 0,
+            begins_page: false,
             undecoded: None,
             last_byte_at: Time::ZERO,
             failing_since: None,
@@ -236,6 +239,7 @@ impl<K: Cached> Engine<K> {
             if let Some(reason) = list_reason {
                 self.list_began = now;
                 self.listed = 0;
+                self.begins_page = false;
                 self.undecoded = None;
                 self.state.counters().add(reason, 1);
             }
@@ -406,7 +410,10 @@ impl<K: Cached> Engine<K> {
                         None => return Err(Malformed::Version.into()),
                     };
                     return match self.machine.on_page(now, version, end.continue_token) {
-                        Page::More => Ok(Flow::Stop),
+                        Page::More => {
+                            self.begins_page = true;
+                            Ok(Flow::Stop)
+                        }
                         Page::Complete(version) => {
                             self.on_list_complete(now, version);
                             Ok(Flow::Stop)
@@ -487,8 +494,14 @@ impl<K: Cached> Engine<K> {
 
     /// An object of the current list was received.
     fn on_list_item(&mut self, now: Time, decoded: Decoded<K>, freshness: Freshness) -> Result<(), Problem> {
+        let begins_page = std::mem::take(&mut self.begins_page);
         let listed = match decoded {
-            Decoded::Item(item) => self.change(|store, list| store.list_item(list, item, freshness)),
+            Decoded::Item(item) => match self.change(|store, list| store.list_item(list, item, freshness)) {
+                Some(Ok(false)) if begins_page => {
+                    return Err(Problem::Malformed("a page of a list repeats an earlier one".to_owned()));
+                }
+                listed => listed,
+            },
             Decoded::Undecoded(item) => {
                 let item = self.at_its_place(item);
                 self.undecoded.get_or_insert_with(|| (0, item.key.clone())).0 += 1;
@@ -720,6 +733,7 @@ impl<K: Cached> Engine<K> {
 
     fn on_failure(&mut self, now: Time, fault: &Fault<'_>, error: Error) {
         self.reading = Reading::Nothing;
+        self.begins_page = false;
         if let Some(discovery) = self.machine.on_discovery_failure(now) {
             return self.doubt_settled(now, discovery, None);
         }

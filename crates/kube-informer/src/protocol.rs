@@ -82,6 +82,8 @@ const MAX_DELAY_UNREACHABLE: Duration = Duration::from_secs(5);
 const MAX_DELAY_NOT_SERVED: Duration = Duration::from_secs(3);
 /// A watch that lives this long is working, even if nothing happened on it.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
+/// A watch that brings something, but ends sooner than this, is not reopened at once.
+const SHORT_WATCH: Duration = Duration::from_secs(1);
 /// How long response headers, or the next bytes of a list, may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may be silent before the end of the initial events. A server that supports them sends them
@@ -464,12 +466,14 @@ impl Machine {
     /// When the watch in flight has lived long enough to count as working.
     pub(crate) fn settles_at(&self) -> Option<Time> {
         let State::InFlight(exchange) = &self.state else { return None };
-        let watches = match exchange.request {
-            Request::Watch { .. } | Request::WatchList { .. } => !exchange.in_initial_events,
-            Request::List { .. } | Request::Discover => false,
+        let timeout = match exchange.request {
+            Request::Watch { timeout, .. } | Request::WatchList { timeout, .. } => timeout,
+            Request::List { .. } | Request::Discover => return None,
         };
+        let watches = !exchange.in_initial_events;
         let answered = exchange.last_byte_at.is_some() && exchange.error_since.is_none();
-        (watches && answered).then(|| exchange.watching_since + SETTLE_TIME)
+        // One that lasted about as long as it was asked to worked, too.
+        (watches && answered).then(|| exchange.watching_since + SETTLE_TIME.min(timeout.mul_f64(0.9)))
     }
 
     /// Whether the events of the watch in flight are still the objects of a list.
@@ -527,7 +531,9 @@ impl Machine {
         if version > before {
             exchange.advanced = true;
             self.progress = version;
-            self.backoff.reset();
+            if now.saturating_sub(exchange.watching_since) >= SHORT_WATCH {
+                self.backoff.reset();
+            }
             self.refused_watches = 0;
         }
         if matches!(kind, EventKind::Bookmark { .. })
@@ -586,10 +592,14 @@ impl Machine {
     pub(crate) fn on_eof(&mut self, now: Time) -> Option<Recovery> {
         let State::InFlight(exchange) = &self.state else { return None };
         let worked = exchange.advanced || self.has_settled(now);
+        let short = now.saturating_sub(exchange.watching_since) < SHORT_WATCH;
         match (&exchange.request, self.progress) {
             (Request::Watch { .. } | Request::WatchList { .. }, Some(progress)) if worked => {
-                self.backoff.reset();
-                self.schedule(now, Intent::Watch(progress));
+                let wait = if short { self.backoff.next_delay(MAX_DELAY, None) } else { Duration::ZERO };
+                if !short {
+                    self.backoff.reset();
+                }
+                self.schedule(now + wait, Intent::Watch(progress));
                 None
             }
             _ => Some(self.on_failure(now, &Fault::Transport)),
@@ -616,7 +626,7 @@ impl Machine {
                 } else {
                     self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None)
                 };
-                self.schedule(now + wait, Intent::List { continue_token: None });
+                self.schedule_list(now, now + wait);
                 Discovery::Continue
             }
             (Discovered::Absent, None) => {
@@ -639,13 +649,26 @@ impl Machine {
 
     /// Goes on as if discovery had not been asked.
     fn resume(&mut self, now: Time, Suspended { then, cap }: Suspended) -> Discovery {
-        let Some(cap) = cap else {
-            self.schedule(now, then);
-            return Discovery::Continue;
-        };
-        let at = now + self.backoff.next_delay(cap, None);
-        self.schedule(at, then);
-        Discovery::Failed { at }
+        let wait = cap.map(|cap| self.backoff.next_delay(cap, None));
+        let mut at = now + wait.unwrap_or_default();
+        match then {
+            Intent::List { continue_token: None } => at = self.schedule_list(now, at),
+            then => self.schedule(at, then),
+        }
+        if cap.is_some() { Discovery::Failed { at } } else { Discovery::Continue }
+    }
+
+    /// Schedules a list at a time, or later if it replaces a recent one. Lists that soon follow one another, as where two
+    /// servers with versions of their own take turns, become rare, whatever happens between them.
+    fn schedule_list(&mut self, now: Time, mut at: Time) -> Time {
+        if let Some(listed_at) = self.listed_at {
+            if now.saturating_sub(listed_at) >= 2 * MAX_DELAY_RELIST {
+                self.relists.reset();
+            }
+            at = at.max(now + self.relists.next_delay(MAX_DELAY_RELIST, None));
+        }
+        self.schedule(at, Intent::List { continue_token: None });
+        at
     }
 
     /// The request in flight failed or cannot be continued.
@@ -672,6 +695,7 @@ impl Machine {
         let (mut cap, mut retry_after_hint) = (MAX_DELAY, None);
         let watched = matches!(exchange.request, Request::Watch { .. } | Request::WatchList { .. })
             && !exchange.in_initial_events;
+        let discovers = exchange.request == Request::Discover;
         let mut then = match (&exchange.request, self.progress) {
             (Request::List { continue_token, .. }, _) => {
                 Intent::List { continue_token: continue_token.clone() }
@@ -738,12 +762,12 @@ impl Machine {
         if unwatchable {
             return self.suspend(now, then, Some(cap));
         }
-        let mut wait = self.backoff.next_delay(cap, retry_after_hint);
-        if watched && matches!(then, Intent::List { .. }) {
-            wait = wait.max(self.relist_delay(now));
+        let mut at = now + self.backoff.next_delay(cap, retry_after_hint);
+        match then {
+            // A list that failed is not a list yet.
+            Intent::List { continue_token: None } if watched || discovers => at = self.schedule_list(now, at),
+            then => self.schedule(at, then),
         }
-        let at = now + wait;
-        self.schedule(at, then);
         Recovery::Retry { at }
     }
 
@@ -764,15 +788,6 @@ impl Machine {
                 Fault::Malformed => !exchange.any_event,
                 Fault::Transport | Fault::Silent => false,
             }
-    }
-
-    /// The delay before a list that replaces a cache. Lists that soon follow one another, as where two servers with
-    /// versions of their own take turns, become rare, whatever the watches between them bring.
-    fn relist_delay(&mut self, now: Time) -> Duration {
-        if self.listed_at.is_none_or(|at| now.saturating_sub(at) >= MAX_DELAY_RELIST) {
-            self.relists.reset();
-        }
-        self.relists.next_delay(MAX_DELAY_RELIST, None)
     }
 
     fn request(&mut self, now: Time, intent: Intent) -> Request {

@@ -430,7 +430,7 @@ async fn a_server_with_endless_pages_is_retried_with_backoff() {
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     tokio::time::sleep(HOUR).await;
     let error = blogs.synced().await.unwrap_err();
-    assert!(error.to_string().ends_with("a page of a list continues with itself"), "{error}");
+    assert!(error.to_string().ends_with("a page of a list repeats an earlier one"), "{error}");
     assert!(server.calls().len() < 2000, "{}", server.calls().len());
 }
 
@@ -705,4 +705,112 @@ async fn a_day_costs_one_list_and_the_cache_is_never_stale_for_long() {
     assert_eq!(calls.iter().filter(|call| call.is_watch_list()).count(), 1);
     assert!(calls.iter().all(|call| call.is_watch_list() || call.is_watch()));
     assert!((300..420).contains(&calls.len()), "{} requests in a day", calls.len());
+}
+
+fn lists(server: &Server) -> usize {
+    server.calls().iter().filter(|call| call.is_list() || call.is_watch_list()).count()
+}
+
+/// Contract 12: where a watch is answered with a list.
+#[tokio::test(start_paused = true)]
+async fn lists_become_rare_where_watch_is_ignored() {
+    let server = Server::new(|call| {
+        if call.is_discovery() {
+            resources(true, &["list", "watch"])
+        } else {
+            Reply::list(7, &[blog("a", 5)])
+        }
+    });
+    let _blogs = Informers::new(server.client()).typed::<Blog>().start();
+    tokio::time::sleep(HOUR).await;
+    assert!(lists(&server) < 150, "{} lists in an hour", lists(&server));
+}
+
+/// Contract 12: two servers behind one name, one of which does not have the type yet.
+#[tokio::test(start_paused = true)]
+async fn lists_become_rare_where_a_type_flaps() {
+    let turn = AtomicU64::new(0);
+    let server = Server::new(move |call| {
+        if call.is_discovery() {
+            if turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+                Reply::json(404, &json!({}))
+            } else {
+                resources(true, &["list", "watch"])
+            }
+        } else if call.is_watch_list() {
+            Reply::watch_list(7, &[blog("a", 5)], Then::Break)
+        } else {
+            Reply::status(404, "NotFound", "no")
+        }
+    });
+    let _blogs = Informers::new(server.client()).typed::<Blog>().start();
+    tokio::time::sleep(HOUR).await;
+    assert!(lists(&server) < 150, "{} lists in an hour", lists(&server));
+}
+
+/// Contract 12: a server that ignores `continue`, and makes a token of its own for each page.
+#[tokio::test(start_paused = true)]
+async fn pages_without_end_are_noticed() {
+    let server = Server::new(|call| {
+        if call.index > 5000 {
+            // Otherwise the test would never end.
+            Reply::pending()
+        } else if call.is_watch_list() {
+            Reply::status(400, "BadRequest", "no")
+        } else {
+            let token = format!("token-{}", call.index);
+            Reply::json(
+                200,
+                &json!({"items": [blog("a", 5)], "metadata": {"resourceVersion": "7", "continue": token}}),
+            )
+        }
+    });
+    let _blogs = Informers::new(server.client()).typed::<Blog>().start();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(server.calls().len() < 5000, "{} requests in 10 s", server.calls().len());
+}
+
+/// Contract 12: a proxy that cuts each watch after its first event.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_at_once_is_reopened_after_a_delay() {
+    let closing = Server::new(move |call| {
+        if call.index > 5000 {
+            Reply::pending()
+        } else if call.is_watch_list() {
+            Reply::watch_list(7, &[blog("a", 5)], Then::Break)
+        } else {
+            Reply::watch(vec![bookmark(8 + call.index as u64, false)], Then::Close)
+        }
+    });
+    let _blogs = Informers::new(closing.client()).typed::<Blog>().start();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(closing.calls().len() < 5000, "{} requests in 10 s", closing.calls().len());
+}
+
+/// A watch that the server ends when it was asked to worked, however short it was.
+#[tokio::test(start_paused = true)]
+async fn a_short_watch_timeout_is_no_failure() {
+    let server = Server::new(|call| {
+        let (lines, more) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            drop(lines);
+        });
+        if call.is_watch_list() {
+            Reply::watch_list(7, &[blog("a", 5)], Then::More(more))
+        } else {
+            assert!(call.uri.contains("timeoutSeconds=5"), "{call:?}");
+            Reply::watch(vec![], Then::More(more))
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().watch_timeout(Duration::from_secs(5)).start();
+    blogs.synced().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let calls = server.calls();
+    let longest = calls.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(
+        longest < Duration::from_secs(7),
+        "{longest:?} from one watch of 5 s to the next; {}",
+        blogs.status().phase
+    );
 }

@@ -103,6 +103,7 @@ fn a_watch_that_got_somewhere_is_resumed_at_once_and_makes_waits_short_again() {
     assert!(matches!(machine.next_action(now), Action::Send(Request::WatchList { .. })));
     machine.on_bytes(now, 0);
     machine.on_event(now, EventKind::Bookmark { ends_initial: true }, version("5"));
+    now += SHORT_WATCH;
     assert_eq!(machine.on_event(now, EventKind::Modified, version("6")), Verdict::Apply);
     assert_eq!(machine.on_eof(now), None);
     assert!(

@@ -366,7 +366,7 @@ impl<K: Cached> InformerBuilder<K> {
     /// of the type. This happens while the file is read. Without an answer, the file is ignored and nothing is written.
     ///
     /// # Errors
-    /// Fails for Secrets, unless [`Persist::allow_secrets`] permits them. Other types can contain secrets, too; the files
+    /// Fails for Secrets, and for the metadata of Secrets, unless [`Persist::allow_secrets`] permits them. Other types can contain secrets, too; the files
     /// can be read by their owner only, but are not encrypted.
     ///
     /// ```
@@ -381,8 +381,9 @@ impl<K: Cached> InformerBuilder<K> {
         K: Persistable,
     {
         let options = persist.into();
-        let Target { group, plural, metadata_only, .. } = &self.target;
-        if group.is_empty() && plural == "secrets" && !metadata_only && !options.secrets {
+        let Target { group, plural, .. } = &self.target;
+        // Their metadata, too: the annotation that `kubectl apply` leaves contains the whole Secret.
+        if group.is_empty() && plural == "secrets" && !options.secrets {
             return Err(SecretsNotAllowed);
         }
         self.persist = Some(Plan::new(options));

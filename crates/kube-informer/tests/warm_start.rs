@@ -11,7 +11,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube_informer::{
     Compact, Event, Informer, InformerBuilder, Informers, Persist, Persistable, SaveError, Status,
 };
@@ -479,7 +479,10 @@ async fn secrets_are_refused_unless_they_are_allowed() {
     let informers = Informers::new(ME.idle().client());
     assert!(informers.typed::<Secret>().persist("/nowhere").is_err());
     assert!(informers.typed::<Secret>().persist(Persist::to("/nowhere").allow_secrets()).is_ok());
-    assert!(informers.metadata(&ApiResource::erase::<Secret>(&())).persist("/nowhere").is_ok());
+    // The annotation that `kubectl apply` leaves contains the whole Secret, and is metadata.
+    assert!(informers.metadata(&ApiResource::erase::<Secret>(&())).persist("/nowhere").is_err());
+    assert!(informers.typed::<PartialObjectMeta<Secret>>().persist("/nowhere").is_err());
+    assert!(informers.typed::<Blog>().persist("/nowhere").is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,8 @@ impl Persist {
         self
     }
 
-    /// Permits Secrets. They are written as plain JSON, base64 at most.
+    /// Permits Secrets and their metadata, which can contain a whole Secret in the annotation that `kubectl apply` leaves.
+    /// They are written as plain JSON, base64 at most.
     #[must_use]
     pub fn allow_secrets(mut self) -> Self {
         self.secrets = true;

@@ -305,9 +305,12 @@ async fn without_an_answer_about_the_user_nothing_is_read_or_written() {
 async fn a_cluster_can_be_named_by_those_who_may_not_read_kube_system() {
     let (folder, stranger) = (tempfile::tempdir().unwrap(), Identity { cluster: None, ..ME });
     let named = |name: &str| Persist::to(folder.path()).cluster(name);
-    let blogs = typed(&stranger.clone().idle(), folder.path());
-    blogs.synced().await.unwrap();
-    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Owner(_)));
+    // An empty name, as of a variable that is not set, is no name.
+    for persist in [Persist::to(folder.path()), named("")] {
+        let blogs = typed(&stranger.clone().idle(), persist);
+        blogs.synced().await.unwrap();
+        assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Owner(_)));
+    }
     let blogs = typed(&stranger.clone().idle(), named("one"));
     blogs.synced().await.unwrap();
     blogs.save().await.unwrap();

@@ -43,10 +43,10 @@ impl Persist {
 
     /// Names the cluster. Without a name, a cluster is recognized by the uid of its namespace `kube-system`, which
     /// the user must be permitted to `get`. With a name, a user who may not can persist, too; one who may is held to
-    /// both. The name must not be given to another cluster, or to a cluster that was made anew.
+    /// both. The name must not be given to another cluster, or to a cluster that was made anew. An empty name is no name.
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
-        self.cluster = Some(name.to_owned());
+        self.cluster = Some(name.to_owned()).filter(|name| !name.is_empty());
         self
     }
 

@@ -354,8 +354,9 @@ impl<K: Cached> InformerBuilder<K> {
     /// [`synced`](Informer::synced) waits. The server confirms it by an event or a bookmark, or by accepting the watch
     /// without an error for one second, or by a complete list. To read before that, wait until [`Status::synced`].
     ///
-    /// The cache is written at intervals, when the last handle is dropped, when the informers are cancelled, and by
-    /// [`Informer::save`]. A crash leaves the last complete copy. Objects that fail to decode cannot be written: while
+    /// The cache is written at intervals and by [`Informer::save`]. When the last handle is dropped or the informers are
+    /// cancelled, a last write begins; it needs an answer of the server, so it is lost if the runtime is shut down at once.
+    /// A program that ends awaits [`Informer::save`] before. A crash leaves the last complete copy. Objects that fail to decode cannot be written: while
     /// there are any, the copy stays as it was.
     ///
     /// Objects that are not [compact](Self::compact) are used only by the same executable, because another one may know
@@ -363,7 +364,9 @@ impl<K: Cached> InformerBuilder<K> {
     /// [polled](Self::poll_every), and informers with a [transform](Self::transform), are not persisted.
     ///
     /// At the start, the server is asked for the user (`SelfSubjectReview`), the namespace `kube-system`, and one object
-    /// of the type. This happens while the file is read. Without an answer, the file is ignored and nothing is written.
+    /// of the type. This happens while the file is read. User and `kube-system` are asked for again before each write.
+    /// Without an answer, the file is ignored and nothing is written. Once another user or cluster has answered, as after
+    /// a failover behind the same address, nothing is read or written until the next start of the program.
     ///
     /// # Errors
     /// Fails for Secrets, and for the metadata of Secrets, unless [`Persist::allow_secrets`] permits them. Other types can contain secrets, too; the files

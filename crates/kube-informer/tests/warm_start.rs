@@ -7,6 +7,10 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -319,6 +323,50 @@ async fn a_cluster_can_be_named_by_those_who_may_not_read_kube_system() {
         readable(&typed(&server, named(name))).await;
         assert_eq!(verbs(&server), [expected], "{name}");
     }
+}
+
+/// A failover, or a cluster that was made anew behind the same address.
+#[tokio::test(start_paused = true)]
+async fn the_objects_of_another_cluster_are_not_written_as_those_of_the_first() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let failed_over = Arc::clone(&other);
+    let (lines, more) = mpsc::unbounded_channel();
+    let more = std::sync::Mutex::new(Some(more));
+    let server = Server::new(move |call| {
+        let other = failed_over.load(Ordering::SeqCst);
+        if call.uri.ends_with("/selfsubjectreviews") {
+            let user = json!({"username": "me", "uid": "1", "groups": ["a", "b"]});
+            Reply::json(201, &json!({"status": {"userInfo": user}}))
+        } else if call.uri.ends_with("/namespaces/kube-system") {
+            Reply::json(200, &json!({"metadata": {"uid": if other { "two" } else { "one" }}}))
+        } else if call.uri.ends_with("limit=1") {
+            Reply::list(8, &[])
+        } else if call.is_watch_list() && !other {
+            Reply::watch_list(7, &[blog("a", 5)], Then::More(more.lock().unwrap().take().unwrap()))
+        } else if call.is_watch_list() {
+            Reply::watch_list(8, &[blog("z", 8)], Then::Stay)
+        } else {
+            Reply::status(410, "Expired", "too old")
+        }
+    });
+    let informers = Informers::new(server.client());
+    let blogs = informers.typed::<Blog>().persist(folder.path()).unwrap().start();
+    blogs.synced().await.unwrap();
+    blogs.save().await.unwrap();
+    let copy = fs::read(&files(folder.path())[0]).unwrap();
+    other.store(true, Ordering::SeqCst);
+    drop(lines);
+    eventually(|| blogs.snapshot().unwrap().get("default", "z").is_some()).await;
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Owner(_)));
+    // Nor does another informer of this process read the file.
+    drop(blogs);
+    let blogs = informers.typed::<Blog>().persist(folder.path()).unwrap().start();
+    readable(&blogs).await;
+    assert!(!blogs.status().from_disk);
+    // It could still have objects of the second.
+    other.store(false, Ordering::SeqCst);
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Owner(_)));
+    assert_eq!(fs::read(&files(folder.path())[0]).unwrap(), copy);
 }
 
 /// The unit tests try each byte of a file; this is what a user sees of it.

@@ -3,7 +3,11 @@
 //! A file is used only for the same cluster and the same user: name, uid and groups, because these decide what a user
 //! may see. Extra fields of a user are ignored: for a ServiceAccount they identify the token, which is renewed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use http::{Request, header};
 use kube::Client;
@@ -40,35 +44,51 @@ pub(crate) enum Unknown {
     Cluster(#[source] kube::Error),
     #[error("the objects cannot be listed")]
     Version(#[source] kube::Error),
-    #[error("the server has not said yet whose they are")]
-    NotAsked,
+    #[error("the user may not read the namespace kube-system any more")]
+    Lost,
+    #[error("another cluster or another user has answered since the start")]
+    Changed,
     #[error("the server did not answer within {} s", PATIENCE.as_secs())]
     Silent,
 }
 
-/// Asks a server for its owner once.
+/// Asks a server for its owner.
 pub(crate) struct Asked {
     client: Client,
+    /// The first answer.
     owner: OnceCell<Owner>,
+    /// Whether a later answer was another one. Then it is not known which objects are whose until the next start.
+    changed: AtomicBool,
 }
 
 impl Asked {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, owner: OnceCell::new() }
+        Self { client, owner: OnceCell::new(), changed: AtomicBool::new(false) }
     }
 
-    /// Returns the owner, if the server was asked before.
-    pub(crate) fn known(&self) -> Result<&Owner, Unknown> {
-        self.owner.get().ok_or(Unknown::NotAsked)
-    }
-
-    /// Asks for the owner unless it is known.
+    /// Returns the owner at the start. Asks for it unless it is known.
     pub(crate) async fn owner(&self) -> Result<&Owner, Unknown> {
-        let asking = self.owner.get_or_try_init(|| async {
-            let (user, cluster_uid) = tokio::try_join!(self.user(), self.cluster_uid())?;
-            Ok(Owner { cluster_uid, user })
-        });
-        tokio::time::timeout(PATIENCE, asking).await.map_err(|_| Unknown::Silent)?
+        self.owner.get_or_try_init(|| self.ask()).await
+    }
+
+    /// Asks again, and returns the owner if it is still that of the start. The cluster behind an address can become
+    /// another one, as in a failover.
+    pub(crate) async fn confirmed(&self) -> Result<&Owner, Unknown> {
+        let Some(first) = self.owner.get() else { return self.owner().await };
+        let now = self.ask().await?;
+        if now.cluster_uid.is_none() && first.cluster_uid.is_some() {
+            return Err(Unknown::Lost);
+        }
+        if now != *first {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        if self.changed.load(Ordering::Relaxed) { Err(Unknown::Changed) } else { Ok(first) }
+    }
+
+    async fn ask(&self) -> Result<Owner, Unknown> {
+        let asking = async { tokio::try_join!(self.user(), self.cluster_uid()) };
+        let asked = tokio::time::timeout(PATIENCE, asking).await.map_err(|_| Unknown::Silent)?;
+        asked.map(|(user, cluster_uid)| Owner { cluster_uid, user })
     }
 
     /// Returns the present version of a collection.

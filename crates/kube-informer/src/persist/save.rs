@@ -6,10 +6,15 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
+    runtime::Handle,
+    sync::Mutex as AsyncMutex,
     task::spawn_blocking,
     time::{Instant, MissedTickBehavior, interval_at},
 };
@@ -95,6 +100,8 @@ pub(crate) struct Persister<K: Cached> {
     settings: Settings,
     asked: Arc<Asked>,
     state: Arc<State<K>>,
+    /// Where the last write happens, from wherever the last handle is dropped.
+    runtime: Handle,
     /// The file of each scope that is watched.
     files: Mutex<BTreeMap<Option<Arc<str>>, Arc<SavedFile>>>,
 }
@@ -107,19 +114,14 @@ struct SavedFile {
     contents: Contents,
     /// Whether only the same executable can read the objects.
     bound: bool,
-    /// Locked while it is written, so that an older state never replaces a newer one.
-    written: Mutex<Written>,
-}
-
-#[derive(Default)]
-struct Written {
-    /// The version in the file.
-    version: Option<ResourceVersion>,
+    /// The version in the file. Locked while it is written, so that an older state never replaces a newer one.
+    written: Arc<AsyncMutex<Option<ResourceVersion>>>,
     /// Whether a failure was logged.
-    failing: bool,
+    failing: AtomicBool,
 }
 
 impl<K: Cached> Persister<K> {
+    /// Must be called in a runtime.
     pub(crate) fn new(
         plan: Plan<K>,
         target: Target,
@@ -127,7 +129,7 @@ impl<K: Cached> Persister<K> {
         asked: Arc<Asked>,
         state: Arc<State<K>>,
     ) -> Self {
-        Self { plan, target, settings, asked, state, files: Mutex::default() }
+        Self { plan, target, settings, asked, state, runtime: Handle::current(), files: Mutex::default() }
     }
 
     /// Reads the file of a scope, if there is one that can be used.
@@ -159,14 +161,16 @@ impl<K: Cached> Persister<K> {
         target: Target,
     ) -> Result<Option<(Store<K>, ResourceVersion)>, Ignored> {
         let file = self.file(scope, &target);
-        let path = file.path.clone();
         // The usual case of a first start. The server need not be asked.
-        if !spawn_blocking(move || path.exists()).await.unwrap_or_default() {
+        if !file.exists().await {
             return Ok(None);
         }
         let uri = format!("{}?limit=1", target.path());
-        let (loaded, owner, version) =
-            tokio::join!(self.read(Arc::clone(&file), target), self.asked.owner(), self.asked.version(uri));
+        let (loaded, owner, version) = tokio::join!(
+            self.read(Arc::clone(&file), target),
+            self.asked.confirmed(),
+            self.asked.version(uri)
+        );
         let Some(loaded) = loaded? else { return Ok(None) };
         let (owner, current) = (owner?, version?.parse::<ResourceVersion>()?);
         if !file.contents.names_cluster(owner) {
@@ -182,7 +186,7 @@ impl<K: Cached> Persister<K> {
         if current < loaded.version {
             return Err(Ignored::Newer(current));
         }
-        file.written.lock().unwrap_or_else(PoisonError::into_inner).version = Some(loaded.version);
+        *file.written.lock().await = Some(loaded.version);
         Ok(Some((loaded.store, loaded.version)))
     }
 
@@ -209,7 +213,7 @@ impl<K: Cached> Persister<K> {
         let mut ticks = interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // Known before the first tick, because the file is also written at the end.
+            // As soon as possible, so that another cluster that answers later is noticed.
             let owner = self.asked.owner().await;
             let Some(file) = self.known_file(scope) else { return };
             if let Some(error) = file.whose(owner).err() {
@@ -223,31 +227,24 @@ impl<K: Cached> Persister<K> {
     /// Writes the files of all scopes. Returns the first error.
     pub(crate) async fn save(&self) -> Result<(), SaveError> {
         for file in self.files() {
-            file.whose(self.asked.owner().await)?;
             self.save_file(&file).await?;
         }
         Ok(())
     }
 
-    /// Begins to write the files of all scopes on threads of their own, and does not wait for them. The runtime does
-    /// so when it is shut down.
+    /// Begins to write the files of all scopes, and does not wait for them. The server must still answer, so this fails
+    /// in a runtime that is being shut down.
     pub(crate) fn save_at_end(&self) {
         for file in self.files() {
             let Ok(write) = self.write(&file) else { continue };
             let target = self.target.clone();
-            let work = move || file.report(write().as_ref(), &target);
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn_blocking(work)),
-                Err(_) => drop(std::thread::spawn(work)),
-            }
+            self.runtime.spawn(async move { file.report(write.await.as_ref(), &target) });
         }
     }
 
     async fn save_file(&self, file: &Arc<SavedFile>) -> Result<(), SaveError> {
         let saved = match self.write(file) {
-            Ok(write) => {
-                spawn_blocking(write).await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
-            }
+            Ok(write) => write.await,
             Err(error) => Err(error),
         };
         file.report(saved.as_ref(), &self.target);
@@ -258,7 +255,7 @@ impl<K: Cached> Persister<K> {
     fn write(
         &self,
         file: &Arc<SavedFile>,
-    ) -> Result<impl FnOnce() -> Result<(), SaveError> + use<K>, SaveError> {
+    ) -> Result<impl Future<Output = Result<(), SaveError>> + Send + use<K>, SaveError> {
         let namespace = file.scope.namespace.clone();
         let (snapshot, quarantined) =
             self.state.change(|store| (store.snapshot(), store.is_quarantining(namespace.as_deref())));
@@ -268,21 +265,26 @@ impl<K: Cached> Persister<K> {
         if quarantined {
             return Err(SaveError::Quarantined);
         }
-        let owner = file.whose(self.asked.known())?;
-        let (owner, file, write_json) = (owner.clone(), Arc::clone(file), self.plan.write_json);
-        Ok(move || {
-            let contents =
-                file.contents().ok_or_else(|| io::Error::other("the program's own file cannot be read"))?;
-            let header = Header { contents, owner, resource_version: version.to_string() };
-            let header = serde_json::to_vec(&header)?;
-            let mut written = file.written.lock().unwrap_or_else(PoisonError::into_inner);
-            if written.version == Some(version) && file.path.exists() {
+        let (asked, file, write_json) = (Arc::clone(&self.asked), Arc::clone(file), self.plan.write_json);
+        Ok(async move {
+            let mut written = Arc::clone(&file.written).lock_owned().await;
+            if *written == Some(version) && file.exists().await {
                 return Ok(());
             }
-            write_file(&file.path, &header, &snapshot, namespace.as_deref(), version, write_json)?;
-            debug!(path = %file.path.display(), resource_version = %version, "cache written");
-            written.version = Some(version);
-            Ok(())
+            // After the snapshot was taken: an answer from before says nothing about what came since.
+            let owner = file.whose(asked.confirmed().await)?.clone();
+            let writing = spawn_blocking(move || {
+                let contents = file
+                    .contents()
+                    .ok_or_else(|| io::Error::other("the program's own file cannot be read"))?;
+                let header = Header { contents, owner, resource_version: version.to_string() };
+                let header = serde_json::to_vec(&header)?;
+                write_file(&file.path, &header, &snapshot, namespace.as_deref(), version, write_json)?;
+                debug!(path = %file.path.display(), resource_version = %version, "cache written");
+                *written = Some(version);
+                Ok(())
+            });
+            writing.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
         })
     }
 
@@ -304,7 +306,8 @@ impl<K: Cached> Persister<K> {
             path: options.folder.join(contents.file_name()),
             contents,
             bound: !self.plan.verbatim,
-            written: Mutex::default(),
+            written: Arc::default(),
+            failing: AtomicBool::new(false),
         });
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.insert(scope.namespace.clone(), Arc::clone(&file));
@@ -317,6 +320,11 @@ impl<K: Cached> Persister<K> {
 }
 
 impl SavedFile {
+    async fn exists(&self) -> bool {
+        let path = self.path.clone();
+        spawn_blocking(move || path.exists()).await.unwrap_or_default()
+    }
+
     /// Returns what the file contains. `None` if the executable cannot be identified. Blocks.
     fn contents(&self) -> Option<Contents> {
         if self.bound { self.contents.with_program() } else { Some(self.contents.clone()) }
@@ -334,20 +342,18 @@ impl SavedFile {
 
     /// Logs the first of several failures, and the recovery.
     fn report(&self, saved: Result<&(), &SaveError>, target: &Target) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let resource = target.path();
         let path = self.path.display();
         match saved {
             Ok(&()) => {
-                if std::mem::take(&mut written.failing) {
+                if self.failing.swap(false, Ordering::Relaxed) {
                     info!(resource, %path, "the cache is written again");
                 }
             }
-            Err(error) if error.is_temporary() || written.failing => {
+            Err(error) if error.is_temporary() || self.failing.swap(true, Ordering::Relaxed) => {
                 debug!(resource, %path, error = chain(error), "cache not written");
             }
             Err(error) => {
-                written.failing = true;
                 warn!(resource, %path, error = chain(error), "cache not written");
             }
         }

@@ -224,6 +224,10 @@ impl<K: Cached> Engine<K> {
                 // Marks of an earlier list do not count.
                 self.list = self.list.wrapping_add(1);
                 self.marked = Some(0);
+                if self.staged.is_none() {
+                    let namespace = self.scope.namespace.clone();
+                    self.change(|store, _| store.relist_begins(namespace.as_ref()));
+                }
             }
             self.reading = match request {
                 Request::List { .. } => Reading::List(frame::List::new()),
@@ -612,6 +616,9 @@ impl<K: Cached> Engine<K> {
             debug!(resource = %self.path, resource_version = %version, ?reason, ?took, "relist complete");
         }
         self.publish(now);
+        // Last, so that nothing is written to disk before the version is known.
+        let namespace = self.scope.namespace.clone();
+        self.change(|store, _| store.relist_ends(namespace.as_ref()));
     }
 
     /// Removes what the list did not contain, in batches: a reader waits for one of them at most.

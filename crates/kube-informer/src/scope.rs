@@ -70,6 +70,25 @@ pub(crate) struct Scopes {
     listing: usize,
     /// How many come from disk.
     from_disk: usize,
+    /// The lists after the first of each scope that had any.
+    relists: OrdMap<Option<Arc<str>>, Relists>,
+}
+
+/// The lists of a scope after the first one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Relists {
+    complete: u64,
+    /// Whether one has begun and is not complete, so that the scope can be a mixture.
+    is_running: bool,
+}
+
+/// Identifies the state of a scope. Versions alone do not: after a restore from a backup they come again, with other
+/// contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct At {
+    /// How many lists were complete before.
+    lists: u64,
+    pub(crate) version: ResourceVersion,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +116,7 @@ impl Scopes {
     }
 
     pub(crate) fn remove(&mut self, namespace: Option<&Arc<str>>) {
+        self.relists.remove(&namespace.cloned());
         self.set(namespace.cloned(), None);
     }
 
@@ -137,12 +157,32 @@ impl Scopes {
         self.from_disk > 0
     }
 
-    /// The version up to which a scope is complete, according to the server.
-    pub(crate) fn confirmed_version_of(&self, namespace: Option<&Arc<str>>) -> Option<ResourceVersion> {
-        match self.progress.get(&namespace.cloned()) {
-            Some(Progress::Complete(version)) => Some(*version),
+    /// Which state a scope is complete up to, according to the server. `None` if it is not complete.
+    pub(crate) fn confirmed(&self, namespace: Option<&Arc<str>>) -> Option<At> {
+        let namespace = namespace.cloned();
+        let lists = self.relists.get(&namespace).map_or(0, |relists| relists.complete);
+        match self.progress.get(&namespace) {
+            Some(Progress::Complete(version)) => Some(At { lists, version: *version }),
             _ => None,
         }
+    }
+
+    /// A list after the first one of a scope begins.
+    pub(crate) fn relist_begins(&mut self, namespace: Option<&Arc<str>>) {
+        self.relists.entry(namespace.cloned()).or_default().is_running = true;
+    }
+
+    /// A list is complete, and [`reached`](Self::reached) was called with its version.
+    pub(crate) fn relist_ends(&mut self, namespace: Option<&Arc<str>>) {
+        if let Some(relists) = self.relists.get_mut(&namespace.cloned()) {
+            relists.is_running = false;
+            relists.complete += 1;
+        }
+    }
+
+    /// Whether a list after the first one of a scope is in progress, or broke off.
+    pub(crate) fn is_relisting(&self, namespace: Option<&Arc<str>>) -> bool {
+        self.relists.get(&namespace.cloned()).is_some_and(|relists| relists.is_running)
     }
 
     fn set(&mut self, namespace: Option<Arc<str>>, progress: Option<Progress>) {
@@ -161,6 +201,13 @@ impl Scopes {
         if let Some(version) = progress.and_then(Progress::version) {
             self.versions.insert((version, namespace));
         }
+    }
+}
+
+impl At {
+    /// The state that was read from disk, to which the first list corresponds.
+    pub(crate) fn start(version: ResourceVersion) -> Self {
+        Self { lists: 0, version }
     }
 }
 

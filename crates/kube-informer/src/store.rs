@@ -167,6 +167,16 @@ impl<K: Cached> Store<K> {
         self.scopes.reached(namespace, progress);
     }
 
+    /// Records that a list after the first one of a scope begins.
+    pub(crate) fn relist_begins(&mut self, namespace: Option<&Arc<str>>) {
+        self.scopes.relist_begins(namespace);
+    }
+
+    /// Records that a list is complete, after its version was.
+    pub(crate) fn relist_ends(&mut self, namespace: Option<&Arc<str>>) {
+        self.scopes.relist_ends(namespace);
+    }
+
     /// Whether an object of a scope is quarantined.
     pub(crate) fn is_quarantining(&self, namespace: Option<&str>) -> bool {
         self.quarantined.has_any(namespace)

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -367,6 +367,69 @@ async fn the_objects_of_another_cluster_are_not_written_as_those_of_the_first() 
     other.store(false, Ordering::SeqCst);
     assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Owner(_)));
     assert_eq!(fs::read(&files(folder.path())[0]).unwrap(), copy);
+}
+
+/// A restore from a backup moves the versions back, and later they come again.
+#[tokio::test(start_paused = true)]
+async fn the_same_version_after_a_restore_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, more) = mpsc::unbounded_channel();
+    let more = std::sync::Mutex::new(Some(more));
+    let restored = AtomicBool::new(false);
+    let server = ME.server(move |call| {
+        if call.is_watch_list() && !restored.swap(true, Ordering::SeqCst) {
+            let more = more.lock().unwrap().take().unwrap();
+            Reply::watch_list(9, &[blog("a", 5), blog("b", 9)], Then::More(more))
+        } else if call.is_watch_list() {
+            Reply::watch_list(6, &[blog("a", 5)], Then::Close)
+        } else {
+            Reply::watch(vec![event("MODIFIED", &blog("a", 9))], Then::Stay)
+        }
+    });
+    let blogs = typed(&server, folder.path());
+    blogs.synced().await.unwrap();
+    blogs.save().await.unwrap();
+    let copy = fs::read(&files(folder.path())[0]).unwrap();
+    // The watch shows a lower version.
+    lines.send(event("MODIFIED", &blog("a", 6))).unwrap();
+    let restored = |blogs: &Informer<Blog>| {
+        let snapshot = blogs.snapshot().unwrap();
+        snapshot.len() == 1 && snapshot.resource_version().unwrap().to_string() == "9"
+    };
+    eventually(|| restored(&blogs)).await;
+    blogs.save().await.unwrap();
+    assert_ne!(fs::read(&files(folder.path())[0]).unwrap(), copy);
+    drop(blogs);
+    let server = Identity { version: 9, ..ME }.idle();
+    let blogs = typed(&server, folder.path());
+    readable(&blogs).await;
+    assert!(restored(&blogs));
+    assert_eq!(verbs(&server), ["watch"]);
+}
+
+/// In a list after a restore, objects are older than the version of the cache.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_in_a_list_whose_versions_went_back() {
+    let (folder, lists) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
+    let server = ME.server(move |call| {
+        if call.is_watch_list() {
+            Reply::status(400, "BadRequest", "no watch-lists")
+        } else if call.is_list() && call.uri.contains("continue=") {
+            Reply::pending()
+        } else if call.is_list() && lists.fetch_add(1, Ordering::SeqCst) == 0 {
+            Reply::list(1000, &[blog("a", 900), blog("b", 950)])
+        } else if call.is_list() {
+            let metadata = json!({"resourceVersion": "500", "continue": "x"});
+            Reply::json(200, &json!({"items": [blog("a", 400)], "metadata": metadata}))
+        } else {
+            Reply::watch(vec![event("MODIFIED", &blog("a", 450))], Then::Stay)
+        }
+    });
+    let blogs = typed(&server, folder.path());
+    let mut events = blogs.subscribe();
+    blogs.synced().await.unwrap();
+    assert_eq!(read(&mut events, 4).await[3], "~a/900-400");
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Listing));
 }
 
 /// The unit tests try each byte of a file; this is what a user sees of it.

@@ -33,7 +33,7 @@ use crate::{
     Cached, ResourceVersion, Snapshot,
     decode::Decoder,
     protocol::{Settings, Target},
-    scope::Scope,
+    scope::{At, Scope},
     state::State,
     store::Store,
 };
@@ -69,7 +69,7 @@ pub enum SaveError {
     /// The server has not confirmed the cache yet: there is no complete list, or the state from disk is all there is.
     #[error("the cache is not confirmed by the server yet")]
     Unconfirmed,
-    /// A list is being received, so the cache is between two versions.
+    /// A list is being received or broke off, so the cache is between two versions.
     #[error("a list is being received")]
     Listing,
     /// Objects are quarantined, so the cache is not what the server has. The file, if there is one, stays as it is.
@@ -114,8 +114,8 @@ struct SavedFile {
     contents: Contents,
     /// Whether only the same executable can read the objects.
     bound: bool,
-    /// The version in the file. Locked while it is written, so that an older state never replaces a newer one.
-    written: Arc<AsyncMutex<Option<ResourceVersion>>>,
+    /// The state in the file. Locked while it is written, so that an older one never replaces a newer one.
+    written: Arc<AsyncMutex<Option<At>>>,
     /// Whether a failure was logged.
     failing: AtomicBool,
 }
@@ -186,7 +186,7 @@ impl<K: Cached> Persister<K> {
         if current < loaded.version {
             return Err(Ignored::Newer(current));
         }
-        *file.written.lock().await = Some(loaded.version);
+        *file.written.lock().await = Some(At::start(loaded.version));
         Ok(Some((loaded.store, loaded.version)))
     }
 
@@ -260,15 +260,18 @@ impl<K: Cached> Persister<K> {
         let (snapshot, quarantined) =
             self.state.change(|store| (store.snapshot(), store.is_quarantining(namespace.as_deref())));
         let snapshot = snapshot.ok_or(SaveError::Unconfirmed)?;
-        let version =
-            snapshot.scopes.confirmed_version_of(namespace.as_ref()).ok_or(SaveError::Unconfirmed)?;
+        let at = snapshot.scopes.confirmed(namespace.as_ref()).ok_or(SaveError::Unconfirmed)?;
+        if snapshot.scopes.is_relisting(namespace.as_ref()) {
+            return Err(SaveError::Listing);
+        }
+        let version = at.version;
         if quarantined {
             return Err(SaveError::Quarantined);
         }
         let (asked, file, write_json) = (Arc::clone(&self.asked), Arc::clone(file), self.plan.write_json);
         Ok(async move {
             let mut written = Arc::clone(&file.written).lock_owned().await;
-            if *written == Some(version) && file.exists().await {
+            if *written >= Some(at) && file.exists().await {
                 return Ok(());
             }
             // After the snapshot was taken: an answer from before says nothing about what came since.
@@ -281,7 +284,7 @@ impl<K: Cached> Persister<K> {
                 let header = serde_json::to_vec(&header)?;
                 write_file(&file.path, &header, &snapshot, namespace.as_deref(), version, write_json)?;
                 debug!(path = %file.path.display(), resource_version = %version, "cache written");
-                *written = Some(version);
+                *written = Some(at);
                 Ok(())
             });
             writing.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
@@ -372,7 +375,7 @@ fn write_file<K: Cached>(
         let mut writer = Writer::new(to, header)?;
         let mut json = Vec::new();
         for (key, entry) in snapshot.entries_of(namespace) {
-            // A list in progress has brought it, and others that it will bring are still missing.
+            // Taken between an event and the record of its version.
             if entry.version > version {
                 return Err(SaveError::Listing);
             }

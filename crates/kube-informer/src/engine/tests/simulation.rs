@@ -23,7 +23,7 @@ use crate::{
     Status, Subscription,
     engine::{Engine, Flow},
     protocol::{Action, Request, Settings, Target, Time, WatchLists},
-    scope::Scope,
+    scope::{At, Scope},
     state::State,
     store::{Freshness, Item, Store},
 };
@@ -635,7 +635,10 @@ impl<K: Form> Simulation<K> {
     /// Writes what may be written: `persist::save` has the same conditions.
     fn save(&mut self) {
         let Some(snapshot) = self.state.snapshot() else { return };
-        let Some(version) = snapshot.scopes.confirmed_version_of(None) else { return };
+        let Some(At { version, .. }) = snapshot.scopes.confirmed(None) else { return };
+        if snapshot.scopes.is_relisting(None) {
+            return;
+        }
         let entries: Vec<_> = snapshot.entries_of(None).collect();
         let settled = entries.iter().all(|(_, entry)| entry.version <= version);
         if settled && !self.state.change(|store| store.is_quarantining(None)) {

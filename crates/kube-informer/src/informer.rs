@@ -663,7 +663,9 @@ impl<K: Cached> Informer<K> {
     /// version of the cache already.
     ///
     /// # Errors
-    /// Fails if the informer is not persisted, if the cache cannot be written at the moment, or if the file cannot.
+    /// Fails if the informer is not persisted, if the cache cannot be written at the moment, as before the first list is
+    /// complete, or if the file cannot. If a namespace of a set cannot be written, the others are, and the first error is
+    /// returned.
     pub async fn save(&self) -> Result<(), SaveError> {
         self.handle.persister.as_ref().ok_or(SaveError::NotPersisted)?.save().await
     }

@@ -115,6 +115,11 @@ impl Scopes {
         }
     }
 
+    /// Iterates over the watched namespaces, or the one `None` that stands for all.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = &Option<Arc<str>>> {
+        self.progress.keys()
+    }
+
     pub(crate) fn remove(&mut self, namespace: Option<&Arc<str>>) {
         self.relists.remove(&namespace.cloned());
         self.set(namespace.cloned(), None);

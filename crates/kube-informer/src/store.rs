@@ -167,6 +167,10 @@ impl<K: Cached> Store<K> {
         self.scopes.reached(namespace, progress);
     }
 
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
     /// Records that a list after the first one of a scope begins.
     pub(crate) fn relist_begins(&mut self, namespace: Option<&Arc<str>>) {
         self.scopes.relist_begins(namespace);

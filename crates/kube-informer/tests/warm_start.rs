@@ -588,6 +588,34 @@ async fn each_namespace_of_a_set_has_a_file_of_its_own() {
     assert_eq!(blogs.snapshot().unwrap().resource_version_of("default").unwrap().to_string(), "7");
 }
 
+/// A namespace that may not be read does not keep those that come after it from being written.
+#[tokio::test(start_paused = true)]
+async fn save_writes_each_namespace_that_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ME.server(|call| match call {
+        call if call.uri.contains("/forbidden/") => Reply::status(403, "Forbidden", "no"),
+        call if call.is_watch_list() => Reply::watch_list(7, &[], Then::Stay),
+        _ => Reply::watch(vec![], Then::Stay),
+    });
+    let builder = Informers::new(server.client()).typed::<Blog>().namespaces(["forbidden", "open"]);
+    let blogs = builder.persist(folder.path()).unwrap().start();
+    let open = |status: &Status| status.namespaces.get("open").is_some_and(|status| status.is_ready());
+    blogs.watch_status().wait_for(open).await.unwrap();
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Unconfirmed));
+    assert_eq!(files(folder.path()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn save_before_the_first_list_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ME.idle();
+    let blogs = typed(&server, folder.path());
+    assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Unconfirmed));
+    blogs.synced().await.unwrap();
+    blogs.save().await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1);
+}
+
 #[tokio::test]
 async fn secrets_are_refused_unless_they_are_allowed() {
     let informers = Informers::new(ME.idle().client());

@@ -224,12 +224,19 @@ impl<K: Cached> Persister<K> {
         }
     }
 
-    /// Writes the files of all scopes. Returns the first error.
+    /// Writes the files of all scopes. If some cannot be written, writes the others and returns the first error.
     pub(crate) async fn save(&self) -> Result<(), SaveError> {
-        for file in self.files() {
-            self.save_file(&file).await?;
+        let files = self.files();
+        // The others are not listed yet, and neither are their files read.
+        let unknown = self.state.change(|store| {
+            let mut watched = store.scopes().watched();
+            watched.any(|namespace| !files.iter().any(|file| file.scope.namespace == *namespace))
+        });
+        let mut result = if unknown { Err(SaveError::Unconfirmed) } else { Ok(()) };
+        for file in files {
+            result = result.and(self.save_file(&file).await);
         }
-        Ok(())
+        result
     }
 
     /// Begins to write the files of all scopes, and does not wait for them. The server must still answer, so this fails

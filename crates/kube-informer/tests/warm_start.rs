@@ -616,6 +616,48 @@ async fn save_before_the_first_list_is_an_error() {
     assert_eq!(files(folder.path()).len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_user_who_may_list_with_a_selector_only_has_a_warm_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in ["watch-list", "watch"] {
+        let server = Server::new(|call| match call {
+            call if call.uri.ends_with("/selfsubjectreviews") => {
+                Reply::json(201, &json!({"status": {"userInfo": {"username": "me"}}}))
+            }
+            call if call.uri.ends_with("/namespaces/kube-system") => {
+                Reply::json(200, &json!({"metadata": {"uid": "one"}}))
+            }
+            call if !call.uri.contains("labelSelector=x%3Dy&fieldSelector=metadata.name%3Da") => {
+                Reply::status(403, "Forbidden", "only by name")
+            }
+            call if call.is_watch_list() => Reply::watch_list(7, &[blog("a", 5)], Then::Stay),
+            call if call.is_list() => Reply::list(7, &[blog("a", 5)]),
+            _ => Reply::watch(vec![], Then::Stay),
+        });
+        let builder = Informers::new(server.client()).typed::<Blog>();
+        let builder = builder.label_selector("x=y").field_selector("metadata.name=a");
+        let blogs = builder.persist(folder.path()).unwrap().start();
+        blogs.synced().await.unwrap();
+        blogs.save().await.unwrap();
+        assert_eq!(verbs(&server), [verb]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_clusters_with_names_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in ["watch-list", "watch"] {
+        for cluster in ["one", "two"] {
+            let server = Identity { cluster: Some(cluster), ..ME }.idle();
+            let blogs = typed(&server, Persist::to(folder.path()).cluster(cluster));
+            blogs.synced().await.unwrap();
+            blogs.save().await.unwrap();
+            assert_eq!(verbs(&server), [verb], "{cluster}");
+        }
+    }
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
 #[tokio::test]
 async fn secrets_are_refused_unless_they_are_allowed() {
     let informers = Informers::new(ME.idle().client());

@@ -26,6 +26,10 @@ pub struct Persist {
 impl Persist {
     /// Keeps the copy in this folder, one file for each informer and namespace of a set. The folder is created with
     /// mode 0700 if it is missing, the files with mode 0600. Informers and processes can share a folder.
+    ///
+    /// A folder is for one cluster: the name of a file does not tell clusters apart, unless they have
+    /// [names](Self::cluster). Otherwise two clusters replace each other's files. A file of another cluster is never used,
+    /// but neither is there a warm start.
     pub fn to(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), interval: INTERVAL, cluster: None, secrets: false }
     }

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     Cached, ResourceVersion, Snapshot,
     decode::Decoder,
-    protocol::{Settings, Target},
+    protocol::{ListVersion, Request, Settings, Target},
     scope::{At, Scope},
     state::State,
     store::Store,
@@ -165,7 +165,9 @@ impl<K: Cached> Persister<K> {
         if !file.exists().await {
             return Ok(None);
         }
-        let uri = format!("{}?limit=1", target.path());
+        // With the selectors: a user may be permitted to list with them only.
+        let uri =
+            target.uri(&Request::List { version: ListVersion::Latest, limit: Some(1), continue_token: None });
         let (loaded, owner, version) = tokio::join!(
             self.read(Arc::clone(&file), target),
             self.asked.confirmed(),

@@ -50,8 +50,10 @@ fn churn_compares_both_engines_in_every_scenario() {
 
 #[test]
 fn relist_compares_both_engines() {
-    let table = bench(&["relist", "--objects", "300", "--runs", "1"]);
-    assert_eq!(clients(&table).len(), 4, "{table}");
+    for kind in ["blogs", "pods"] {
+        let table = bench(&["relist", "--type", kind, "--objects", "300", "--runs", "1"]);
+        assert_eq!(clients(&table).len(), 4, "{table}");
+    }
 }
 
 #[test]

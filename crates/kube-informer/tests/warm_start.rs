@@ -17,7 +17,8 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube_informer::{
-    Compact, Event, Informer, InformerBuilder, Informers, Persist, Persistable, SaveError, Status,
+    Compact, Event, Informer, InformerBuilder, Informers, NamespaceStatus, Persist, Persistable, SaveError,
+    Status,
 };
 use serde_json::{Value, json};
 use support::{Blog, Call, Reply, Server, Then, blog, bookmark, event, eventually, read};
@@ -599,7 +600,7 @@ async fn save_writes_each_namespace_that_can_be_written() {
     });
     let builder = Informers::new(server.client()).typed::<Blog>().namespaces(["forbidden", "open"]);
     let blogs = builder.persist(folder.path()).unwrap().start();
-    let open = |status: &Status| status.namespaces.get("open").is_some_and(|status| status.is_ready());
+    let open = |status: &Status| status.namespaces.get("open").is_some_and(NamespaceStatus::is_ready);
     blogs.watch_status().wait_for(open).await.unwrap();
     assert!(matches!(blogs.save().await.unwrap_err(), SaveError::Unconfirmed));
     assert_eq!(files(folder.path()).len(), 1);

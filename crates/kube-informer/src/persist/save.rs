@@ -160,7 +160,7 @@ impl<K: Cached> Persister<K> {
         scope: &Scope,
         target: Target,
     ) -> Result<Option<(Store<K>, ResourceVersion)>, Ignored> {
-        let file = self.file(scope, &target);
+        let file = self.file(scope, &target).await;
         // The usual case of a first start. The server need not be asked.
         if !file.exists().await {
             return Ok(None);
@@ -280,6 +280,9 @@ impl<K: Cached> Persister<K> {
         let (asked, file, write_json) = (Arc::clone(&self.asked), Arc::clone(file), self.plan.write_json);
         Ok(async move {
             let mut written = Arc::clone(&file.written).lock_owned().await;
+            if file.scope.is_removed() {
+                return Err(SaveError::Unconfirmed);
+            }
             if *written >= Some(at) && file.exists().await {
                 return Ok(());
             }
@@ -310,15 +313,19 @@ impl<K: Cached> Persister<K> {
     }
 
     /// Returns the file of a scope, which is known from now on.
-    fn file(&self, scope: &Scope, target: &Target) -> Arc<SavedFile> {
+    async fn file(&self, scope: &Scope, target: &Target) -> Arc<SavedFile> {
         let options = &self.plan.options;
         let contents = Contents::new::<K>(target, &self.settings, options.cluster.as_deref());
+        // A namespace that was removed and added again has the same file, which may be being written still. What it then
+        // has is not compared with the new lists.
+        let written = self.known_file(scope).map(|file| Arc::clone(&file.written)).unwrap_or_default();
+        *written.lock().await = None;
         let file = Arc::new(SavedFile {
             scope: scope.clone(),
             path: options.folder.join(contents.file_name()),
             contents,
             bound: !self.plan.verbatim,
-            written: Arc::default(),
+            written,
             failing: AtomicBool::new(false),
         });
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);

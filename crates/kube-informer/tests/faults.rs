@@ -732,7 +732,7 @@ async fn lists_become_rare_where_a_type_flaps() {
     let turn = AtomicU64::new(0);
     let server = Server::new(move |call| {
         if call.is_discovery() {
-            if turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 Reply::json(404, &json!({}))
             } else {
                 resources(true, &["list", "watch"])

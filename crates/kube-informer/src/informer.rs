@@ -704,6 +704,10 @@ impl<K: Cached> Informer<K> {
         Ok(())
     }
 
+    pub(crate) fn state(&self) -> &State<K> {
+        &self.handle.state
+    }
+
     /// Whether namespaces are watched by name.
     pub(crate) fn is_by_namespace(&self) -> bool {
         self.handle.namespaces.is_some()

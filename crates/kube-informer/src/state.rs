@@ -10,6 +10,7 @@ use std::{
 };
 
 use imbl::OrdMap;
+use tokio::sync::watch;
 
 use crate::{
     Cached, Index, NamespaceStatus, Snapshot, Status, StatusWatch,
@@ -33,6 +34,8 @@ const INDEX_ROUNDS: usize = 10;
 pub(crate) struct State<K: Cached> {
     subscribers: Mutex<Subscribers<K>>,
     store: Mutex<Store<K>>,
+    /// Wakes those who wait for a change of an object. The status does not change with each of them.
+    changes: watch::Sender<()>,
     staging: Staging<K>,
     status: Publisher,
     counters: Counters,
@@ -59,6 +62,7 @@ impl<K: Cached> State<K> {
         Self {
             subscribers: Mutex::new(Subscribers { mailboxes: Vec::new(), closed: false }),
             store: Mutex::new(store),
+            changes: watch::Sender::new(()),
             staging: Staging::new(),
             status,
             counters: Counters::default(),
@@ -96,12 +100,17 @@ impl<K: Cached> State<K> {
         self.status.watch()
     }
 
+    /// Returns a receiver that is notified of each change of objects that subscribers receive.
+    pub(crate) fn watch_changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     pub(crate) fn subscribe(&self) -> Arc<Mailbox<K>> {
         let mut subscribers = self.subscribers();
         // The snapshot contains what the other subscribers have yet to receive.
         let (batch, snapshot) = self.change(|store| (store.take_pending(), store.snapshot()));
         if let Some(batch) = batch {
-            subscribers.for_each(|mailbox| mailbox.push(&batch));
+            self.send(&mut subscribers, &batch);
         }
         let mailbox = Arc::new(Mailbox::new(snapshot, subscribers.closed));
         subscribers.for_each(|_| {});
@@ -200,9 +209,15 @@ impl<K: Cached> State<K> {
             subscribers.for_each(|mailbox| mailbox.begin(&snapshot));
         }
         if let Some(batch) = &batch {
-            subscribers.for_each(|mailbox| mailbox.push(batch));
+            self.send(&mut subscribers, batch);
         }
         batch
+    }
+
+    /// Sends changes to the subscribers, and wakes those who wait for one.
+    fn send(&self, subscribers: &mut Subscribers<K>, batch: &Batch<K>) {
+        subscribers.for_each(|mailbox| mailbox.push(batch));
+        self.changes.send_replace(());
     }
 
     /// Updates the status of a scope. Wakes those who wait for a change if `wake` is set, or if the quarantined

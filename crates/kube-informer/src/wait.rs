@@ -211,19 +211,29 @@ impl<K: Cached> Informer<K> {
         mut look: impl FnMut() -> Option<T>,
         duration: Duration,
     ) -> Result<T, WaitError> {
-        // The status changes after each change of the cache, because each has a version.
-        let (mut status, mut found) = (self.watch_status(), None);
-        let looking = status.wait_for(|_| {
-            found = look();
-            found.is_some()
-        });
-        let settled = timeout(duration, looking).await;
-        match (settled, found) {
-            (_, Some(found)) => Ok(found),
-            (Ok(_), None) => Err(WaitError::Stopped),
-            (Err(_), None) => {
-                Err(WaitError::NotMet { key: key.clone(), source: self.status().error().cloned() })
+        let state = self.state();
+        let (mut status, mut changes) = (state.watch_status(), state.watch_changes());
+        let looking = async {
+            loop {
+                // Before the look, so that no later change is missed.
+                changes.mark_unchanged();
+                if let Some(found) = look() {
+                    return Ok(found);
+                }
+                // A list that is not the first changes objects long before it changes the version.
+                tokio::select! {
+                    changed = status.changed() => drop(changed?),
+                    Ok(()) = changes.changed() => {}
+                }
             }
+        };
+        match timeout(duration, looking).await {
+            Ok(found) => found.map_err(|Stopped| WaitError::Stopped),
+            // What comes at the same moment as the end of the time counts.
+            Err(_) => look().ok_or_else(|| WaitError::NotMet {
+                key: key.clone(),
+                source: self.status().error().cloned(),
+            }),
         }
     }
 }

@@ -4,7 +4,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use kube_informer::{
@@ -67,6 +73,36 @@ async fn an_object_can_be_waited_for() {
     assert_eq!(present.to_string(), "default/b did not meet the condition in time");
     let never_written = Blog::new("x", support::BlogSpec { url: String::new() });
     assert!(matches!(blogs.wait_for_object(&never_written, SECOND).await, Err(WaitError::Invalid(_))));
+}
+
+/// The version of the cache does not change during a list, but its objects do.
+#[tokio::test(start_paused = true)]
+async fn what_a_relist_has_brought_ends_a_wait() {
+    let lists = AtomicUsize::new(0);
+    let server = Server::new(move |call| {
+        if call.is_watch_list() {
+            Reply::status(400, "BadRequest", "no watch-lists")
+        } else if call.is_watch() {
+            Reply::status(410, "Expired", "too old")
+        } else if call.uri.contains("continue=") {
+            Reply::pending()
+        } else if lists.fetch_add(1, Ordering::SeqCst) == 0 {
+            Reply::list(6, &[blog("a", 5), blog("b", 6)])
+        } else {
+            Reply::json(
+                200,
+                &json!({"items": [blog("a", 9)], "metadata": {"resourceVersion": "10", "continue": "x"}}),
+            )
+        }
+    });
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    let is_new = |blog: &Arc<Blog>| blog.metadata.resource_version.as_deref() == Some("9");
+    let began = Instant::now();
+    let waited = blogs.wait_until("default", "a", is_new, 20 * SECOND).await;
+    assert_eq!(waited.unwrap().name_any(), "a");
+    assert!(began.elapsed() < 20 * SECOND);
+    // The list is not complete.
+    assert_eq!(blogs.status().resource_version.unwrap().to_string(), "6");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,8 @@ pub struct Quarantined {
     /// The decoder's error. It contains field names, types and a position in the JSON, and may contain the offending
     /// value.
     pub error: String,
+    /// The uid, if it can be read.
+    pub(crate) uid: Option<String>,
 }
 
 impl fmt::Debug for Quarantined {

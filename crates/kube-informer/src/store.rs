@@ -305,8 +305,9 @@ impl<K: Cached> Store<K> {
         if replaced {
             self.delete(&item.key, DeletionReason::Deleted);
         }
-        let quarantined = Quarantined { resource_version: item.version, error: item.error };
-        self.quarantine_changed |= self.quarantined.insert(list, item.key, quarantined);
+        let Undecoded { key, uid, version, error } = item;
+        let quarantined = Quarantined { resource_version: version, error, uid };
+        self.quarantine_changed |= self.quarantined.insert(list, key, quarantined);
     }
 
     /// Applies a `DELETED` event. A repeated event about an earlier state is ignored.

@@ -6,8 +6,8 @@ use kube::Resource as _;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    Cached, Error, Informer, ObjectKey, ResourceVersion, Status, Stopped, Synced, scope::one_namespace,
-    uid::Uid, version::InvalidResourceVersion,
+    Cached, Error, Informer, ObjectKey, Quarantined, ResourceVersion, Status, Stopped, Synced,
+    scope::one_namespace, uid::Uid, version::InvalidResourceVersion,
 };
 
 /// Why waiting for the cache failed.
@@ -186,20 +186,28 @@ impl<K: Cached> Informer<K> {
     }
 
     /// Waits until this object is gone: the cache has seen this state of it or a later one, and contains no object of its
-    /// name, or another one, with another uid.
+    /// name, or another one, with another uid. An object that fails to decode is not gone, although no snapshot may
+    /// contain it: it is [quarantined](Status::quarantined).
     ///
     /// # Errors
     /// Fails with [`WaitError::NotMet`] after this time, if the object has no version, or if the informer stops.
     pub async fn wait_until_gone(&self, object: &K::Object, duration: Duration) -> Result<(), WaitError> {
         let (key, meta) = (ObjectKey::from(object), object.meta());
         let seen: ResourceVersion = meta.resource_version.as_deref().unwrap_or_default().parse()?;
+        let wanted = meta.uid.as_deref().map(Uid::Text);
+        // Without a uid, the name decides: some aggregated APIs set none.
+        let is_it = |uid: Option<Uid<'_>>| uid.is_none() || wanted.is_none() || uid == wanted;
         let gone = || {
-            let snapshot = self.snapshot().ok()?;
+            // Both at one moment. The status lists a quarantined object a moment later.
+            let (snapshot, quarantined) = self.state().change(|store| {
+                let is_held = |held: &Quarantined| is_it(held.uid.as_deref().map(Uid::Text));
+                (store.snapshot(), store.quarantined().get(&key).is_some_and(is_held))
+            });
+            let snapshot = snapshot?;
             // A cache that lags behind may not contain it yet.
             let reached = snapshot.resource_version_of(meta.namespace.as_deref().unwrap_or_default());
-            let held = snapshot.get_key(&key).and_then(|held| K::uid(held));
-            (reached >= Some(seen) && (held.is_none() || held != meta.uid.as_deref().map(Uid::Text)))
-                .then_some(())
+            let cached = snapshot.get_key(&key).is_some_and(|held| is_it(K::uid(held)));
+            (reached >= Some(seen) && !cached && !quarantined).then_some(())
         };
         self.eventually(&key, gone, duration).await
     }

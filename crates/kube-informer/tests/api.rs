@@ -105,6 +105,42 @@ async fn what_a_relist_has_brought_ends_a_wait() {
     assert_eq!(blogs.status().resource_version.unwrap().to_string(), "6");
 }
 
+/// An object that the cache cannot decode exists. Another one of its name is not it.
+#[tokio::test(start_paused = true)]
+async fn a_quarantined_object_is_not_gone() {
+    let odd = |version, uid| {
+        let mut odd = blog_with_uid("a", version, uid);
+        odd["spec"] = json!(5);
+        odd
+    };
+    let (server, send) = server(vec![odd(5, "first")]);
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    assert_eq!(blogs.synced().await.unwrap().quarantined, 1);
+    let written = typed(blog_with_uid("a", 5, "first"));
+    let present = blogs.wait_until_gone(&written, SECOND).await.unwrap_err();
+    assert!(matches!(present, WaitError::NotMet { .. }), "{present:?}");
+
+    let second = typed(blog_with_uid("a", 10, "second"));
+    send.send(event("MODIFIED", &odd(10, "second"))).unwrap();
+    blogs.wait_until_gone(&written, 60 * SECOND).await.unwrap();
+    let (gone, ()) = tokio::join!(blogs.wait_until_gone(&second, 60 * SECOND), async {
+        send.send(event("DELETED", &odd(11, "second"))).unwrap();
+    });
+    gone.unwrap();
+}
+
+/// Some aggregated APIs set no uid.
+#[tokio::test(start_paused = true)]
+async fn an_object_without_a_uid_is_not_gone() {
+    let mut without = blog("a", 5);
+    without["metadata"].as_object_mut().unwrap().remove("uid");
+    let (server, _send) = server(vec![without.clone()]);
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let present = blogs.wait_until_gone(&typed(without), SECOND).await.unwrap_err();
+    assert!(matches!(present, WaitError::NotMet { .. }), "{present:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_list_can_be_waited_for_through_failures() {
     let server = Server::new(|call| match call {

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     Cached, Compact, Error, Index, Object, ResourceVersion, Shard, Snapshot, Status, StatusWatch,
     Subscription,
+    bounds::LONGEST,
     driver::{Connection, Driver},
     persist::{Persist, Persistable, Persister, Plan, SaveError, SecretsNotAllowed},
     protocol::{ListSemantic, Settings, Target},
@@ -29,6 +30,8 @@ use crate::{
     status::Stopped,
     transform::Transform,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The informers of one connection to a cluster. Clones are handles to the same informers.
 ///
@@ -298,10 +301,10 @@ impl<K: Cached> InformerBuilder<K> {
         Ok(self)
     }
 
-    /// Sets how long the server may send nothing before the cache counts as [stale](Status::stale). The default is 3
-    /// minutes: a healthy server sends a bookmark about every minute.
+    /// Sets how long the server may send nothing before the cache counts as [stale](Status::stale), at most a year.
+    /// The default is 3 minutes: a healthy server sends a bookmark about every minute.
     pub fn stale_after(mut self, bound: Duration) -> Self {
-        self.settings.stale_after = bound;
+        self.settings.stale_after = bound.min(LONGEST);
         self
     }
 
@@ -312,12 +315,12 @@ impl<K: Cached> InformerBuilder<K> {
         self
     }
 
-    /// Sets for how long the server is asked to keep a watch open (`timeoutSeconds`), at least one second. The default
-    /// is drawn from 240 to 285 seconds for each watch, so that clients spread over servers. A watch whose server does
+    /// Sets for how long the server is asked to keep a watch open (`timeoutSeconds`), from one second to a year. The
+    /// default is drawn from 240 to 285 seconds for each watch, so that clients spread over servers. A watch whose server does
     /// not end it 10 seconds later counts as dead. Many proxies end connections that are idle for 60 seconds, which
     /// costs a reconnection but loses nothing.
     pub fn watch_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.watch_timeout = Some(timeout.max(Duration::from_secs(1)));
+        self.settings.watch_timeout = Some(timeout.clamp(SECOND, LONGEST));
         self
     }
 
@@ -329,14 +332,15 @@ impl<K: Cached> InformerBuilder<K> {
     }
 
     /// Follows the type by a list every `interval`, for types that a server cannot watch, such as `componentstatuses`
-    /// and those of `metrics.k8s.io`. Without this, such a type is [`Error::NotWatchable`].
+    /// and those of `metrics.k8s.io`. Without this, such a type is [`Error::NotWatchable`]. An interval of less than a
+    /// second is taken for a second, one of more than a year for a year.
     ///
     /// Subscribers receive the differences between lists. Each list costs the server and the network as much as the
     /// first one. The cache is never [stale](Status::stale) before two intervals have passed. Some of these types have
     /// no resource versions: an object then counts as changed if its JSON differs, and the number of the list stands for
     /// the version of the cache.
     pub fn poll_every(mut self, interval: Duration) -> Self {
-        self.settings.poll_every = Some(interval);
+        self.settings.poll_every = Some(interval.clamp(SECOND, LONGEST));
         self
     }
 

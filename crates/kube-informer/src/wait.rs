@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     Cached, Error, Informer, ObjectKey, Quarantined, ResourceVersion, Status, Stopped, Synced,
-    scope::one_namespace, uid::Uid, version::InvalidResourceVersion,
+    bounds::LONGEST, scope::one_namespace, uid::Uid, version::InvalidResourceVersion,
 };
 
 /// Why waiting for the cache failed.
@@ -123,7 +123,7 @@ impl<K: Cached> Informer<K> {
     }
 
     /// Waits until the cache contains an object in the state that a write returned, or in a later one. A writer can thus
-    /// read its own writes.
+    /// read its own writes. A duration of more than a year is taken for a year.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -145,7 +145,7 @@ impl<K: Cached> Informer<K> {
     pub async fn wait_for_object(&self, written: &K::Object, duration: Duration) -> Result<(), WaitError> {
         let meta = written.meta();
         let version = meta.resource_version.as_deref().unwrap_or_default();
-        self.wait_for(meta.namespace.as_deref(), version, Instant::now() + duration).await
+        self.wait_for(meta.namespace.as_deref(), version, Instant::now() + duration.min(LONGEST)).await
     }
 
     /// Waits until the cached object of this name meets a condition, and returns it. Waits, too, while there is no such

@@ -14,7 +14,8 @@ use std::{
 
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use kube_informer::{
-    Cached, Change, DeletionReason, Error, Informer, Informers, ObjectKey, Snapshot, WaitError,
+    Cached, Change, DeletionReason, Error, Informer, InformerBuilder, Informers, ObjectKey, Persist,
+    Snapshot, WaitError,
 };
 use serde_json::json;
 use support::{Blog, Reply, Server, Then, blog, blog_with_uid, event, next, read};
@@ -288,4 +289,56 @@ fn an_informer_can_be_started_from_outside_of_a_runtime() {
     let mut events = blogs.subscribe();
     assert_eq!(runtime.block_on(read(&mut events, 1)), ["*a/5"]);
     assert_eq!(runtime.block_on(next(&mut events)), "synced 1 at 9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_can_be_waited_for_without_limit() {
+    let (server, send) = server(vec![]);
+    let blogs = Informers::new(server.client()).typed::<Blog>().start();
+    blogs.synced().await.unwrap();
+    let written = typed(blog("a", 10));
+    let (waited, ()) = tokio::join!(blogs.wait_for_object(&written, Duration::MAX), async {
+        send.send(event("ADDED", &blog("a", 10))).unwrap();
+    });
+    waited.unwrap();
+    blogs.wait_until("default", "a", |_| true, Duration::MAX).await.unwrap();
+    assert_eq!(blogs.synced_within(Duration::MAX).await.unwrap().count, 1);
+}
+
+/// Starts an informer of a server that is idle, and returns the requests of ten seconds.
+async fn requests_of(options: impl FnOnce(InformerBuilder<Blog>) -> InformerBuilder<Blog>) -> Vec<String> {
+    let server = Server::new(|call| match call {
+        // Otherwise a failure would not end.
+        call if call.index > 5000 => Reply::pending(),
+        call if call.is_list() => Reply::list(9, &[blog("a", 5)]),
+        _ => Reply::watch_list(9, &[blog("a", 5)], Then::Stay),
+    });
+    let blogs = options(Informers::new(server.client()).typed::<Blog>()).start();
+    assert_eq!(blogs.synced().await.unwrap().count, 1);
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(blogs.status().is_ready(), "{}", blogs.status().phase);
+    server.calls().into_iter().map(|call| call.uri).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_may_last_for_ever() {
+    let requests =
+        requests_of(|builder| builder.watch_timeout(Duration::MAX).stale_after(Duration::MAX)).await;
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].contains("timeoutSeconds=31536000"), "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_without_an_interval_has_one() {
+    let requests = requests_of(|builder| builder.poll_every(Duration::ZERO)).await;
+    assert!((10..=12).contains(&requests.len()), "{} requests", requests.len());
+    let requests = requests_of(|builder| builder.poll_every(Duration::MAX).stale_after(Duration::MAX)).await;
+    assert_eq!(requests.len(), 1, "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_can_be_written_at_the_end_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let persist = Persist::to(folder.path()).interval(Duration::MAX);
+    requests_of(|builder| builder.persist(persist).unwrap()).await;
 }

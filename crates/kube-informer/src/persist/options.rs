@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Cached, Compact, Object};
+use crate::{Cached, Compact, Object, bounds::LONGEST};
 
 /// How often a cache is written by default.
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -34,14 +34,14 @@ impl Persist {
         Self { folder: folder.into(), interval: INTERVAL, cluster: None, secrets: false }
     }
 
-    /// Sets how often the cache is written if its version has changed. The default is 5 minutes. Each write is the
-    /// whole cache, as JSON.
+    /// Sets how often the cache is written if its version has changed. The default is 5 minutes, the most a
+    /// year, so that `Duration::MAX` leaves the write at the end. Each write is the whole cache, as JSON.
     ///
     /// The copy is only useful while the server still has its version: a kube-apiserver keeps the changes of a type
     /// in memory, some hundreds to some ten thousand of them, and everything for 5 minutes in etcd.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Duration::from_millis(1));
+        self.interval = interval.clamp(Duration::from_millis(1), LONGEST);
         self
     }
 

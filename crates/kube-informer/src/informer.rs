@@ -45,10 +45,13 @@ pub struct Informers {
 struct Inner {
     connection: Arc<Connection>,
     cancelled: CancellationToken,
-    running: Mutex<HashMap<Identity, Weak<dyn Any + Send + Sync>>>,
+    running: Mutex<Running>,
     #[cfg(feature = "metrics")]
     metrics: crate::metrics::Metrics,
 }
+
+/// The informers that can be shared. Each handle removes its own when it is dropped.
+type Running = HashMap<Identity, Weak<dyn Any + Send + Sync>>;
 
 /// What makes two informers the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -57,6 +60,19 @@ struct Identity {
     target: Target,
     settings: Settings,
     persist: Option<Persist>,
+}
+
+impl Inner {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the informers that have no handle any more.
+    fn forget_ended(&self) {
+        // Dropped without the lock: what a transform has captured may contain the last handle of another informer.
+        let ended: Vec<_> = self.running().extract_if(|_, handle| handle.strong_count() == 0).collect();
+        drop(ended);
+    }
 }
 
 impl Informers {
@@ -447,15 +463,16 @@ impl<K: Cached> InformerBuilder<K> {
         let scope = Scope::new(target.namespace.as_deref());
         let options = persist.as_ref().map(|plan| plan.options.clone());
         let identity = Identity { object: TypeId::of::<K>(), target, settings, persist: options };
-        let mut running = informers.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = running.get(&identity).and_then(Weak::upgrade);
-        if let Some(handle) = found.and_then(|handle| handle.downcast::<Handle<K>>().ok())
+        // Declared before the lock is taken, and so dropped after it: dropping the last handle takes the lock.
+        let found: Option<Arc<Handle<K>>>;
+        let mut running = informers.inner.running();
+        found = running.get(&identity).and_then(Weak::upgrade).and_then(|handle| handle.downcast().ok());
+        if let Some(handle) = &found
             && !handle.cancelled.is_cancelled()
             && !handle.task.is_finished()
         {
-            return Informer { handle };
+            return Informer { handle: Arc::clone(handle) };
         }
-        running.retain(|_, handle| handle.strong_count() > 0);
         let (target, settings) = (identity.target.clone(), identity.settings.clone());
         let handle = Arc::new(Handle::new(&informers, target, settings, persist, &[scope], false));
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&handle) as _;
@@ -491,7 +508,7 @@ struct Handle<K: Cached> {
     task: AbortOnDropHandle<()>,
     persister: Option<Arc<Persister<K>>>,
     /// Keeps the informer findable, so that it can be shared as long as it has a handle.
-    _informers: Informers,
+    informers: Informers,
 }
 
 type Watched<'a> = MutexGuard<'a, BTreeMap<String, Scope>>;
@@ -547,7 +564,7 @@ impl<K: Cached> Handle<K> {
         let watched = Mutex::new(watched.collect());
         let by_name = can_change || scopes.iter().any(|scope| scope.namespace.is_some());
         let namespaces = by_name.then(|| Namespaces { watched, added: can_change.then_some(added) });
-        Self { state, cancelled, namespaces, task, persister, _informers: informers.clone() }
+        Self { state, cancelled, namespaces, task, persister, informers: informers.clone() }
     }
 }
 
@@ -556,6 +573,7 @@ impl<K: Cached> Drop for Handle<K> {
         if let Some(persister) = &self.persister {
             persister.save_at_end();
         }
+        self.informers.inner.forget_ended();
     }
 }
 

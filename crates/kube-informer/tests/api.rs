@@ -249,6 +249,26 @@ async fn objects_are_transformed_before_they_are_cached() {
     assert_eq!(plain.calls().len(), 3);
 }
 
+/// It may even have captured a handle of another informer, whose last handle it then is.
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_frees_the_transform() {
+    let quiet = Server::new(|_| Reply::watch_list(9, &[blog("a", 5)], Then::Stay));
+    let informers = Informers::new(quiet.client());
+    let captured = Arc::new(());
+    let capturing = |held: Arc<()>, other: Option<Informer<Blog>>| {
+        let unchanged = move |_: &mut Blog| {
+            let _ = (&held, &other);
+        };
+        informers.typed::<Blog>().transform(unchanged).start()
+    };
+    let first = capturing(Arc::clone(&captured), None);
+    first.synced().await.unwrap();
+    let second = capturing(Arc::clone(&captured), Some(first));
+    second.synced().await.unwrap();
+    drop(second);
+    support::eventually(|| Arc::strong_count(&captured) == 1).await;
+}
+
 /// Contract 9: no content of an object is logged, also by a program that logs what it holds.
 #[tokio::test(start_paused = true)]
 async fn debug_output_has_no_content_of_an_object() {

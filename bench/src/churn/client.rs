@@ -303,7 +303,8 @@ mod tests {
                 assert!(result.events_per_second > 0.0, "{result:?}");
                 assert!(result.p50_microseconds > 0.0, "{result:?}");
                 assert!(result.p99_microseconds >= result.p50_microseconds, "{result:?}");
-                assert_eq!(result.passes_per_second > 0.0, readers > 0, "{result:?}");
+                // On a busy machine, all updates may be applied before a reader gets a turn.
+                assert!(readers > 0 || result.passes_per_second == 0.0, "{result:?}");
             }
         }
     }

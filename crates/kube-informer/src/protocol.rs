@@ -82,7 +82,7 @@ const MAX_DELAY_UNREACHABLE: Duration = Duration::from_secs(5);
 const MAX_DELAY_NOT_SERVED: Duration = Duration::from_secs(3);
 /// A watch that lives this long is working, even if nothing happened on it.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
-/// A watch that brings something, but ends sooner than this, is not reopened at once.
+/// A watch that brings something, but ends sooner than this, is reopened after a short delay.
 const SHORT_WATCH: Duration = Duration::from_secs(1);
 /// How long response headers, or the next bytes of a list, may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -531,9 +531,7 @@ impl Machine {
         if version > before {
             exchange.advanced = true;
             self.progress = version;
-            if now.saturating_sub(exchange.watching_since) >= SHORT_WATCH {
-                self.backoff.reset();
-            }
+            self.backoff.reset();
             self.refused_watches = 0;
         }
         if matches!(kind, EventKind::Bookmark { .. })

@@ -39,10 +39,7 @@ impl Lines {
     /// Returns the next complete line that is not blank.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let next = self.next_line();
-        if matches!(next, Ok(None)) {
-            // Even an empty slice would hold the whole buffer of the connection.
-            self.chunk = Bytes::new();
-        }
+        free_if_read(&mut self.chunk, &next);
         next
     }
 
@@ -130,10 +127,7 @@ impl List {
     /// Returns the next complete piece.
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, Error> {
         let next = self.next_piece();
-        if matches!(next, Ok(None)) {
-            // Even an empty slice would hold the whole buffer of the connection.
-            self.chunk = Bytes::new();
-        }
+        free_if_read(&mut self.chunk, &next);
         next
     }
 
@@ -269,6 +263,13 @@ impl Scan {
             at += 1;
         }
         None
+    }
+}
+
+/// Frees a chunk in which no further piece ends. Even an empty slice of it would hold the whole buffer of the connection.
+fn free_if_read<T>(chunk: &mut Bytes, next: &Result<Option<T>, Error>) {
+    if matches!(next, Ok(None)) {
+        *chunk = Bytes::new();
     }
 }
 

@@ -259,15 +259,21 @@ async fn a_type_that_comes_back_is_listed_without_the_delays_of_its_absence() {
     assert!(back.elapsed() < Duration::from_millis(4200), "{:?}", back.elapsed());
 }
 
-/// Contract 12: the bookmarks of a watch show how long it may be silent.
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_dies_after_regular_bookmarks_is_noticed_after_two_of_them() {
+/// A server whose first watch consists of what the test sends. The watches after it are idle.
+fn first_watch() -> (Server, mpsc::UnboundedSender<String>) {
     let (send, more) = mpsc::unbounded_channel();
     let more = Mutex::new(Some(more));
     let server = Server::new(move |call| match call.index {
         0 => Reply::watch_list(5, &[], Then::More(more.lock().unwrap().take().unwrap())),
         _ => Reply::watch(vec![], Then::Stay),
     });
+    (server, send)
+}
+
+/// Contract 12: the bookmarks of a watch show how long it may be silent.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_dies_after_regular_bookmarks_is_noticed_after_two_of_them() {
+    let (server, send) = first_watch();
     let blogs = Informers::new(server.client()).typed::<Blog>().start();
     blogs.synced().await.unwrap();
     for version in 6..8 {
@@ -284,12 +290,7 @@ async fn a_watch_that_dies_after_regular_bookmarks_is_noticed_after_two_of_them(
 #[tokio::test(start_paused = true)]
 async fn an_idle_watch_is_dropped_at_most_once_because_of_its_bookmarks() {
     for (count, drops) in [(1, 0), (2, 1)] {
-        let (send, more) = mpsc::unbounded_channel();
-        let more = Mutex::new(Some(more));
-        let server = Server::new(move |call| match call.index {
-            0 => Reply::watch_list(5, &[], Then::More(more.lock().unwrap().take().unwrap())),
-            _ => Reply::watch(vec![], Then::Stay),
-        });
+        let (server, send) = first_watch();
         let blogs = Informers::new(server.client()).typed::<Blog>().start();
         blogs.synced().await.unwrap();
         for version in 6..6 + count {

@@ -247,7 +247,7 @@ impl<K: Cached> Engine<K> {
                 self.undecoded = None;
                 self.state.counters().add(reason, 1);
             }
-            if matches!(request, Request::WatchList { .. } | Request::Watch { .. }) {
+            if request.is_watch() {
                 self.state.counters().add(Count::Watch, 1);
             }
             let (reason, resource_version) =

@@ -624,7 +624,7 @@ impl Machine {
                 } else {
                     self.backoff.next_delay(MAX_DELAY_NOT_SERVED, None)
                 };
-                self.schedule_list(now, now + wait);
+                self.schedule_after_watch(now, now + wait, Intent::List { continue_token: None });
                 Discovery::Continue
             }
             (Discovered::Absent, None) => {
@@ -648,24 +648,22 @@ impl Machine {
     /// Goes on as if discovery had not been asked.
     fn resume(&mut self, now: Time, Suspended { then, cap }: Suspended) -> Discovery {
         let wait = cap.map(|cap| self.backoff.next_delay(cap, None));
-        let mut at = now + wait.unwrap_or_default();
-        match then {
-            Intent::List { continue_token: None } => at = self.schedule_list(now, at),
-            then => self.schedule(at, then),
-        }
+        let at = self.schedule_after_watch(now, now + wait.unwrap_or_default(), then);
         if cap.is_some() { Discovery::Failed { at } } else { Discovery::Continue }
     }
 
-    /// Schedules a list at a time, or later if it replaces a recent one. Lists that soon follow one another, as where two
-    /// servers with versions of their own take turns, become rare, whatever happens between them.
-    fn schedule_list(&mut self, now: Time, mut at: Time) -> Time {
-        if let Some(listed_at) = self.listed_at {
+    /// Schedules what follows a watch or discovery. A list that replaces a recent one comes later than asked: lists that
+    /// soon follow one another, as where two servers with versions of their own take turns, become rare, whatever happens
+    /// between them. Returns the time.
+    fn schedule_after_watch(&mut self, now: Time, mut at: Time, then: Intent) -> Time {
+        let list = then == Intent::List { continue_token: None };
+        if let Some(listed_at) = self.listed_at.filter(|_| list) {
             if now.saturating_sub(listed_at) >= 2 * MAX_DELAY_RELIST {
                 self.relists.reset();
             }
             at = at.max(now + self.relists.next_delay(MAX_DELAY_RELIST, None));
         }
-        self.schedule(at, Intent::List { continue_token: None });
+        self.schedule(at, then);
         at
     }
 
@@ -691,8 +689,7 @@ impl Machine {
         }
         let State::InFlight(exchange) = &self.state else { return Recovery::Fallback };
         let (mut cap, mut retry_after_hint) = (MAX_DELAY, None);
-        let watched = matches!(exchange.request, Request::Watch { .. } | Request::WatchList { .. })
-            && !exchange.in_initial_events;
+        let watched = exchange.request.is_watch() && !exchange.in_initial_events;
         let discovers = exchange.request == Request::Discover;
         let mut then = match (&exchange.request, self.progress) {
             (Request::List { continue_token, .. }, _) => {
@@ -761,10 +758,10 @@ impl Machine {
             return self.suspend(now, then, Some(cap));
         }
         let mut at = now + self.backoff.next_delay(cap, retry_after_hint);
-        match then {
-            // A list that failed is not a list yet.
-            Intent::List { continue_token: None } if watched || discovers => at = self.schedule_list(now, at),
-            then => self.schedule(at, then),
+        if watched || discovers {
+            at = self.schedule_after_watch(now, at, then);
+        } else {
+            self.schedule(at, then);
         }
         Recovery::Retry { at }
     }
@@ -779,7 +776,7 @@ impl Machine {
     /// Whether the fault may be due to a type that cannot be watched.
     fn may_be_unwatchable(&self, fault: &Fault<'_>) -> bool {
         let State::InFlight(exchange) = &self.state else { return false };
-        matches!(exchange.request, Request::Watch { .. } | Request::WatchList { .. })
+        exchange.request.is_watch()
             && match fault {
                 Fault::Status { status, .. } => status.code == 405,
                 // Some servers ignore `watch` and respond with a list.

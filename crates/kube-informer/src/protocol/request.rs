@@ -183,6 +183,11 @@ impl Request {
         matches!(self, Self::WatchList { .. } | Self::List { continue_token: None, .. })
     }
 
+    /// Whether the response is a stream of events.
+    pub(crate) fn is_watch(&self) -> bool {
+        matches!(self, Self::WatchList { .. } | Self::Watch { .. })
+    }
+
     /// The kind of the request, for logs.
     pub(crate) fn verb(&self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! Servers that respond without making progress: they are detected, reported and worked around.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and not what helps them")]
+
 mod support;
 
 use std::{

@@ -18,6 +18,7 @@ use crate::{
     Cached, DeletionReason, Error, NamespaceStatus, ObjectKey, Phase, ResourceVersion,
     decode::{self, Decoded, Decoder, Malformed, Undecoded, WatchEvent},
     delta::{Delta, Difference},
+    error::in_one_line,
     frame::{self, Piece},
     free::free,
     metrics::Count,
@@ -753,18 +754,18 @@ impl<K: Cached> Engine<K> {
         self.publish(now);
         let at = match recovery {
             Recovery::Fallback => {
-                debug!(resource = %self.path, error = chain(&error), "falling back from watch-list to list");
+                debug!(resource = %self.path, error = in_one_line(&error), "falling back from watch-list to list");
                 return;
             }
             Recovery::Discover => {
-                debug!(resource = %self.path, error = chain(&error), "asking discovery about the type");
+                debug!(resource = %self.path, error = in_one_line(&error), "asking discovery about the type");
                 self.doubtful = Some(error);
                 return;
             }
             Recovery::Retry { at } => at,
         };
         self.state.counters().add(&error, 1);
-        let (wait, reason) = (at.saturating_sub(now), chain(&error));
+        let (wait, reason) = (at.saturating_sub(now), in_one_line(&error));
         let first = self.failing_since.is_none() && wait < Duration::from_secs(1);
         if first && matches!(error, Error::Interrupted { .. }) && self.published.is_some() {
             // Connections end all the time. If the next attempt fails, too, it is a warning.
@@ -899,11 +900,4 @@ fn status_of(code: StatusCode, body: &[u8]) -> ApiStatus {
     });
     status.code = code.as_u16();
     status
-}
-
-/// Formats an error with its causes in one line.
-fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

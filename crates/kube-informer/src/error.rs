@@ -171,6 +171,13 @@ pub(crate) fn cause_of(error: kube::Error) -> SharedCause {
     }
 }
 
+/// Formats an error with its causes in one line.
+pub(crate) fn in_one_line(error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| StdError::source(*error));
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 /// Iterates over an error and its causes, outermost first.
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| cause(*error))

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     Cached, ResourceVersion, Snapshot,
     decode::Decoder,
+    error::in_one_line,
     protocol::{ListVersion, Request, Settings, Target},
     scope::{At, Scope},
     state::State,
@@ -144,7 +145,7 @@ impl<K: Cached> Persister<K> {
                 Some((store, version))
             }
             Err(ignored) => {
-                let reason = chain(&ignored);
+                let reason = in_one_line(&ignored);
                 if ignored.is_fault() {
                     warn!(resource, reason, "ignoring the cache on disk");
                 } else {
@@ -370,10 +371,10 @@ impl SavedFile {
                 }
             }
             Err(error) if error.is_temporary() || self.failing.swap(true, Ordering::Relaxed) => {
-                debug!(resource, %path, error = chain(error), "cache not written");
+                debug!(resource, %path, error = in_one_line(error), "cache not written");
             }
             Err(error) => {
-                warn!(resource, %path, error = chain(error), "cache not written");
+                warn!(resource, %path, error = in_one_line(error), "cache not written");
             }
         }
     }
@@ -409,11 +410,4 @@ fn write_file<K: Cached>(
         writer.finish()?;
         Ok(())
     })
-}
-
-/// Formats an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

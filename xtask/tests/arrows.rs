@@ -17,11 +17,21 @@ fn allowed(member: &str) -> &'static [&'static str] {
         "kube-embedded" => {
             &["kube-builtin", "kube-patch", "kube-schema", "kube-selectors", "kube-tables", "kube-validation"]
         }
-        "crdctl" => {
-            &["blog-api", "kube-embedded", "kube-informer", "kube-selectors", "kube-tables", "kubeconfig"]
-        }
-        "e2e" | "xtask" => &["blog-api", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"],
-        "bench" => &["blog-api", "e2e", "kube-embedded", "kube-informer"],
+        // Embedded only for the simulation, a feature.
+        "kube-controller" => &["kube-embedded", "kube-informer"],
+        "blog-operator" => &["blog-api", "kube-controller", "kube-informer", "kubeconfig"],
+        "crdctl" => &[
+            "blog-api",
+            "blog-operator",
+            "kube-controller",
+            "kube-embedded",
+            "kube-informer",
+            "kube-selectors",
+            "kube-tables",
+            "kubeconfig",
+        ],
+        "e2e" | "xtask" => &["blog-api", "blog-operator", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"],
+        "bench" => &["blog-api", "e2e", "kube-controller", "kube-embedded", "kube-informer"],
         _ => &[],
     }
 }

@@ -1,0 +1,1 @@
+//! Server-side apply that sends nothing if nothing differs.

@@ -1,0 +1,1 @@
+//! How long a key waits after failures.

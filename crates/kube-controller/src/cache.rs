@@ -1,0 +1,1 @@
+//! The caches of a program, found by type.

@@ -1,0 +1,1 @@
+//! What a reconciler is given.

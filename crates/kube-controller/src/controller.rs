@@ -1,0 +1,1 @@
+//! A controller, as its author describes it.

@@ -1,0 +1,1 @@
+//! How two objects differ, field by field.

@@ -1,0 +1,1 @@
+//! The fence: no request leaves after the lease has run out.

@@ -1,0 +1,1 @@
+//! When a finalizer is added and removed, as patches that test the version.

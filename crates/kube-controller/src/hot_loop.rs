@@ -1,0 +1,1 @@
+//! Keys that run again and again because of their own writes.

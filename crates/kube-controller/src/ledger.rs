@@ -1,0 +1,1 @@
+//! The client of a run, which keeps account of its writes.

@@ -1,0 +1,1 @@
+//! Metrics, by controller-runtime's names.

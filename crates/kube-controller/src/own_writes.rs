@@ -1,0 +1,1 @@
+//! A key waits until the caches have its own writes.

@@ -1,0 +1,1 @@
+//! Owner references: how they are set, and whom they name.

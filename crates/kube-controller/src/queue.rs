@@ -1,0 +1,1 @@
+//! Which key runs next: a state machine without I/O or clock.

@@ -1,0 +1,1 @@
+//! One run of a reconciler, from the finalizer to the status.

@@ -1,0 +1,1 @@
+//! When and why an operator stops.

@@ -1,0 +1,1 @@
+//! Plays every fault against a reconciler.

@@ -1,0 +1,1 @@
+//! What makes keys run: changes of caches, mapped to keys.

@@ -1,0 +1,1 @@
+//! The one status write that follows a run.

@@ -1,0 +1,1 @@
+//! What can be seen of an operator from outside.

@@ -26,9 +26,6 @@ const KEPT_BY_SERVER: [&str; 9] = [
     "uid",
 ];
 
-/// Groups whose objects have quantities at known places, which the server rewrites: `1000m` becomes `1`.
-const WITH_QUANTITIES: [&str; 4] = ["", "apps", "batch", "node.k8s.io"];
-
 /// Returns whether a server-side apply of `desired` by `manager`, with force, would change nothing of `live`.
 ///
 /// It would not if the manager's entry for applies, in the same version, owns exactly the fields of `desired`, and these
@@ -73,7 +70,7 @@ pub(crate) fn is_applied(live: &Value, desired: &Value, manager: &str) -> bool {
 
     let place = Place {
         others: others.iter().filter_map(|entry| entry.get("fieldsV1")).collect(),
-        has_quantities: WITH_QUANTITIES.contains(&group_of(api_version)),
+        has_quantities: has_quantities(api_version),
         is_quantity: false,
     };
     let nothing = Map::new();
@@ -112,9 +109,11 @@ fn is_secret(object: &Map<String, Value>) -> bool {
     object.get("kind").is_some_and(|kind| kind == "Secret")
 }
 
-/// The core group, `""`, has versions without a slash.
-fn group_of(api_version: &str) -> &str {
-    api_version.split_once('/').map_or("", |(group, _)| group)
+/// Returns whether objects have quantities at known places, which the server rewrites: `1000m` becomes `1`. Other groups
+/// may have the same names for something else. The core group has versions without a slash.
+fn has_quantities(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    ["", "apps", "batch", "node.k8s.io"].contains(&group)
 }
 
 #[cfg(test)]

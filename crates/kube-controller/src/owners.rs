@@ -228,13 +228,10 @@ mod tests {
     // Rule 18
     #[test]
     fn owners_match_group_and_kind_in_any_version() {
-        let key = (ObjectKey::new("a", "web"), "1".to_owned());
-        assert_eq!(owner_keys(&owned_by("apps/v1", "Deployment"), "apps", "Deployment", true), [key.clone()]);
-        assert_eq!(
-            owner_keys(&owned_by("apps/v1beta1", "Deployment"), "apps", "Deployment", true),
-            [key.clone()]
-        );
-        assert_eq!(owner_keys(&owned_by("v1", "Secret"), "", "Secret", true), [key]);
+        let key = [(ObjectKey::new("a", "web"), "1".to_owned())];
+        assert_eq!(owner_keys(&owned_by("apps/v1", "Deployment"), "apps", "Deployment", true), key);
+        assert_eq!(owner_keys(&owned_by("apps/v1beta1", "Deployment"), "apps", "Deployment", true), key);
+        assert_eq!(owner_keys(&owned_by("v1", "Secret"), "", "Secret", true), key);
         assert_eq!(owner_keys(&owned_by("other/v1", "Deployment"), "apps", "Deployment", true), []);
         assert_eq!(owner_keys(&owned_by("apps/v1", "ReplicaSet"), "apps", "Deployment", true), []);
         assert_eq!(owner_keys(&owned_by("apps", "Deployment"), "apps", "Deployment", true), []);

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube_embedded::Server;
@@ -402,6 +403,92 @@ impl Then {
     }
 }
 
+/// A type with a list or map of each sort. Its objects are not rewritten.
+fn definition() -> Value {
+    let text = json!({"type": "string"});
+    let properties = json!({
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": text},
+        "byKey": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name", "zone"],
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": text, "zone": {"type": "string", "default": "z"}, "value": {"type": "number"},
+                },
+            },
+        },
+        "atomic": {"type": "array", "items": {"type": "integer"}},
+        "map": {
+            "type": "object",
+            "additionalProperties": {"type": "object", "properties": {"a": text, "b": text}},
+        },
+        "atomicMap": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": text},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "defaulted": {"type": "string", "default": "d"},
+    });
+    json!({
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {"spec": {"type": "object", "properties": properties}},
+                }},
+            }],
+        },
+    })
+}
+
+fn any_thing() -> impl Strategy<Value = Value> {
+    let items = vec![
+        json!({"name": "a", "value": 1}),
+        json!({"name": "a", "zone": "y"}),
+        json!({"name": "b", "value": 1.5}),
+        json!({"name": "b", "zone": "z", "value": 2.0}),
+    ];
+    let unique = |items: &Vec<Value>| {
+        !["a", "b"].iter().any(|name| {
+            let same = items
+                .iter()
+                .filter(|item| item["name"] == *name && (item["zone"].is_null() || item["zone"] == "z"));
+            same.count() > 1
+        })
+    };
+    let texts = || prop::collection::btree_map("[ab]", "[xy]?", 1..3);
+    let free = prop_oneof![
+        Just(json!({"a": [1, {"b": 2}]})),
+        Just(json!({"a": [{"b": 2}, 1]})),
+        Just(json!({"a": {"b": 2}})),
+        Just(json!({"a": {"b": 2, "c": true}})),
+    ];
+    (
+        prop::option::of(prop::sample::subsequence(vec!["a", "b", "c"], 1..=3).prop_shuffle()),
+        prop::option::of(prop::sample::subsequence(items, 1..=3).prop_filter("keys are unique", unique).prop_shuffle()),
+        prop::option::of(prop::collection::vec(0..2_i64, 1..3)),
+        prop::option::of(prop::collection::btree_map("[ab]", texts(), 1..3)),
+        prop::option::of(texts()),
+        prop::option::of(free),
+        prop::option::of("[de]"),
+    )
+        .prop_map(|(set, by_key, atomic, map, atomic_map, free, defaulted)| {
+            let mut spec = json!({
+                "set": set, "byKey": by_key, "atomic": atomic, "map": map, "atomicMap": atomic_map, "free": free,
+                "defaulted": defaulted,
+            });
+            spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": spec})
+        })
+}
+
 fn without_times(live: &Value) -> Value {
     let mut live = live.clone();
     live["metadata"]["resourceVersion"].take();
@@ -420,7 +507,30 @@ fn has_empty(value: &Value) -> bool {
     }
 }
 
+/// Lets `first` and `theirs` be applied, compares the judgement of `then` with what its apply does, and judges again.
+async fn check(
+    fixture: &Fixture,
+    first: &Value,
+    theirs: Option<&Value>,
+    then: &Value,
+) -> Result<(), TestCaseError> {
+    let mut live = fixture.apply(first, OURS).await;
+    if let Some(theirs) = theirs {
+        live = fixture.apply(theirs, "theirs").await;
+    }
+    let judged = is_applied(&live, then, OURS);
+    let after = fixture.apply(then, OURS).await;
+    let unchanged = without_times(&after) == without_times(&live);
+    prop_assert!(!judged || unchanged, "judged as applied, but changed\n{live:#}\n{then:#}");
+    if !has_empty(then) {
+        prop_assert_eq!(judged, unchanged, "{:#}\n{:#}", live, then);
+        prop_assert!(is_applied(&after, then, OURS), "{after:#}\n{then:#}");
+    }
+    Ok(())
+}
+
 proptest! {
+    // Each case has a server of its own.
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
@@ -431,21 +541,23 @@ proptest! {
         then in any_then(),
     ) {
         let then = then.from(&first, other);
+        RUNTIME.block_on(check(&Fixture::new(&first), &first, theirs.as_ref(), &then))?;
+    }
+
+    #[test]
+    fn lists_and_maps_of_all_sorts_are_judged_as_the_server_does(
+        first in any_thing(),
+        theirs in prop::option::of(any_thing()),
+        other in any_thing(),
+        again in any::<bool>(),
+    ) {
+        let then = if again { first.clone() } else { other };
         RUNTIME.block_on(async {
             let fixture = Fixture::new(&first);
-            let mut live = fixture.apply(&first, OURS).await;
-            if let Some(theirs) = &theirs {
-                live = fixture.apply(theirs, "theirs").await;
-            }
-            let judged = is_applied(&live, &then, OURS);
-            let after = fixture.apply(&then, OURS).await;
-            let unchanged = without_times(&after) == without_times(&live);
-            prop_assert!(!judged || unchanged, "judged as applied, but changed\n{live:#}\n{then:#}");
-            if !has_empty(&then) {
-                prop_assert_eq!(judged, unchanged, "{:#}\n{:#}", live, then);
-                prop_assert!(is_applied(&after, &then, OURS), "{after:#}\n{then:#}");
-            }
-            Ok(())
+            let definitions = Api::<CustomResourceDefinition>::all(fixture.server.client());
+            let definition = serde_json::from_value(definition()).unwrap();
+            definitions.create(&PostParams::default(), &definition).await.unwrap();
+            check(&fixture, &first, theirs.as_ref(), &then).await
         })?;
     }
 }

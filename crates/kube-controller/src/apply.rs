@@ -45,12 +45,9 @@ pub(crate) fn is_applied(live: &Value, desired: &Value, manager: &str) -> bool {
     if members.contains_key("stringData") && is_secret(members) {
         return false;
     }
-    let metadata = |object: &Map<String, Value>| object.get("metadata").and_then(Value::as_object).cloned();
-    let (desired_metadata, Some(live_metadata)) =
-        (metadata(members).unwrap_or_default(), metadata(live_members))
-    else {
-        return false;
-    };
+    let nothing = Map::new();
+    let desired_metadata = members.get("metadata").and_then(Value::as_object).unwrap_or(&nothing);
+    let Some(live_metadata) = live.get("metadata").and_then(Value::as_object) else { return false };
     // A uid or version is a precondition: if it does not hold, the server has to say so.
     let identity = desired_metadata.iter().filter(|(name, _)| KEPT_BY_SERVER.contains(&name.as_str()));
     for (name, value) in identity.filter(|(_, value)| !value.is_null()) {
@@ -73,7 +70,6 @@ pub(crate) fn is_applied(live: &Value, desired: &Value, manager: &str) -> bool {
         has_quantities: has_quantities(api_version),
         is_quantity: false,
     };
-    let nothing = Map::new();
     let owned_metadata = match owned.get("f:metadata") {
         None => &nothing,
         Some(owned) => match owned.as_object() {
@@ -84,7 +80,7 @@ pub(crate) fn is_applied(live: &Value, desired: &Value, manager: &str) -> bool {
     fields(owned, members, Some(live), &place, &["apiVersion", "kind", "metadata"])
         && fields(
             owned_metadata,
-            &desired_metadata,
+            desired_metadata,
             live.get("metadata"),
             &place.inside("f:metadata"),
             &KEPT_BY_SERVER,
@@ -101,8 +97,8 @@ fn is_own(entry: &Value, manager: &str) -> bool {
 }
 
 fn same_text(a: &Map<String, Value>, b: &Map<String, Value>, name: &str) -> bool {
-    let text = |object: &Map<String, Value>| object.get(name).and_then(Value::as_str).map(str::to_owned);
-    text(a).is_some() && text(a) == text(b)
+    let (a, b) = (a.get(name).and_then(Value::as_str), b.get(name).and_then(Value::as_str));
+    a.is_some() && a == b
 }
 
 fn is_secret(object: &Map<String, Value>) -> bool {

@@ -541,7 +541,7 @@ proptest! {
         then in any_then(),
     ) {
         let then = then.from(&first, other);
-        RUNTIME.block_on(check(&Fixture::new(&first), &first, theirs.as_ref(), &then))?;
+        RUNTIME.block_on(async { check(&Fixture::new(&first), &first, theirs.as_ref(), &then).await })?;
     }
 
     #[test]

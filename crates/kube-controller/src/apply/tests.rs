@@ -252,6 +252,17 @@ async fn without_managed_fields_nothing_is_known() {
 }
 
 #[tokio::test]
+async fn an_empty_value_that_the_server_drops_is_applied() {
+    let (fixture, desired) = Fixture::deployment().await;
+    let value = "/spec/template/spec/containers/0/env/1/value";
+    let desired = with(&desired, value, json!(""));
+    let live = fixture.apply(&desired, OURS).await;
+    assert_eq!(live.pointer(value), None);
+    assert!(is_applied(&live, &desired, OURS));
+    assert!(!is_applied(&live, &with(&desired, value, json!("1")), OURS));
+}
+
+#[tokio::test]
 async fn texts_of_other_kinds_are_no_quantities() {
     let desired = config_map(&json!({"requests": "1000m", "limits": "1024Mi"}));
     let live = Fixture::new(&desired).apply(&desired, OURS).await;

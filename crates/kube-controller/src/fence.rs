@@ -18,10 +18,11 @@ pub(crate) struct Fence {
     state: Arc<watch::Sender<State>>,
 }
 
-/// The term of leadership of a request is over.
+/// The term of leadership that a request belongs to is over. It was not sent; or, if the term ended while it was under way,
+/// its answer was not waited for, and it may have been performed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the leader any more: the request was not sent")]
-pub(crate) struct Fenced;
+pub struct Fenced;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -49,6 +50,11 @@ impl Fence {
 
     fn new(state: State) -> Self {
         Self { state: Arc::new(watch::Sender::new(state)) }
+    }
+
+    /// Whether both are the fence of the same term.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
     }
 
     /// Checks whether a request may be sent now.

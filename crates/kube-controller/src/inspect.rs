@@ -1,1 +1,3 @@
-//! The state of a queue, as data.
+//! stub
+#[derive(Debug)]
+pub struct Queue {}

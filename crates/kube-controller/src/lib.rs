@@ -16,9 +16,11 @@ mod fence;
 mod finalizer;
 mod hot_loop;
 pub mod inspect;
+mod kind;
 mod ledger;
 mod lock;
 mod metrics;
+mod observer;
 mod operator;
 mod own_writes;
 mod owners;
@@ -33,8 +35,28 @@ mod shutdown;
 pub mod simulation;
 mod source;
 mod status;
+mod terminal;
 mod view;
 mod worker;
 
 pub use action::Action;
+pub use conditions::{ConditionStatus, Conditions};
+pub use context::{Context, WriteError};
+pub use controller::{Cleanup, Controller, ControllerBuilder, NoFinalizer, WithFinalizer};
+pub use dry_run::WouldWrite;
+pub use election::{Election, InvalidElection};
+pub use events::EventType;
+pub use fence::Fenced;
+pub use kind::Kind;
+pub use operator::{Operator, RunError};
+pub use owners::OwnerError;
 pub use reason::{Reason, Subject, Trigger};
+pub use run::Reconciler;
+pub use shutdown::Ended;
+pub use status::StatusChanges;
+pub use terminal::{Terminal, terminal};
+
+/// The page for those who come from elsewhere; its examples are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-kube-runtime-and-controller-runtime.md")]
+mod coming_from {}

@@ -26,6 +26,13 @@ pub(crate) struct StatusFields {
     error: Option<StatusError>,
 }
 
+impl StatusFields {
+    /// Whether nothing was set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && !self.observe_generation && self.error.is_none()
+    }
+}
+
 /// The reason why a status cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StatusError {

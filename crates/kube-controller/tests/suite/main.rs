@@ -1,0 +1,4 @@
+//! Controllers against an API server in the process.
+
+mod rules;
+mod support;

@@ -1,0 +1,160 @@
+//! One execution: a server, an operator, a scenario and a schedule, from the first object until nothing happens any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use http::Request;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Client;
+use kube_embedded::Server;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::log::Log;
+use super::program::Program;
+use super::schedule::Schedule;
+use super::service::{LEASE, LEASE_DURATION, Network, Sender};
+use super::state::State;
+use crate::election::Election;
+use crate::observer::Observer;
+use crate::operator::Operator;
+
+/// Settled is what has not written for so long: longer than the longest delay of a retry.
+const QUIET: Duration = Duration::from_secs(11 * 60);
+
+/// What has not settled by then never will.
+const LONGEST: Duration = Duration::from_secs(3 * 3600);
+
+/// How long an operator that has crashed takes to start again.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// What an execution led to.
+pub(crate) struct Execution {
+    /// The number of writes and events that the operator had.
+    pub(crate) counts: (u32, u32),
+    /// How many faults have struck.
+    pub(crate) struck: u32,
+    pub(crate) violations: Vec<String>,
+    /// The final state.
+    pub(crate) state: BTreeMap<String, Value>,
+    pub(crate) log: Vec<String>,
+}
+
+/// Plays a schedule.
+///
+/// # Panics
+/// Panics inside of another runtime.
+pub(crate) fn execute(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    let runtime = runtime.expect("a runtime of one thread needs next to nothing");
+    // What takes random numbers of its own takes them from here: there is one thread.
+    fastrand::seed(seed);
+    runtime.block_on(play(program, schedule, seed))
+}
+
+async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
+    let server = Server::start();
+    let log = Log::new();
+    for definition in &program.definitions {
+        install(&server.client(), definition).await;
+    }
+    let network = Network::new(server.client(), log.clone(), schedule.clone(), program.invariants.clone());
+    let world = network.client(Sender::Outside("world"));
+    let _world =
+        AbortOnDropHandle::new(tokio::spawn(program.world.clone().run(world, network.written.subscribe())));
+    let users = network.client(Sender::Outside("user"));
+    let scenario = AbortOnDropHandle::new(tokio::spawn((program.scenario)(users)));
+
+    let settled = async {
+        if let Err(error) = scenario.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        let end = Instant::now() + LONGEST;
+        while network.last_write().elapsed() < QUIET || network.is_busy() {
+            if Instant::now() >= end {
+                network.violate(format!("it does not settle: it still writes after {LONGEST:?}"));
+                return;
+            }
+            sleep(Duration::from_secs(60)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = settled => {}
+        () = operate(program, &network, &log, seed) => {}
+    }
+    for panic in log.panics() {
+        network.violate(panic);
+    }
+    let state = State::read(&network.server, network.collections()).await;
+    for object in state.iter().filter(|object| object["metadata"]["deletionTimestamp"].is_string()) {
+        let (kind, meta) = (&object["kind"], &object["metadata"]);
+        let name = meta["name"].as_str().unwrap_or_default();
+        network.violate(format!(
+            "{} {name} is never deleted, because of {}",
+            kind.as_str().unwrap_or_default(),
+            meta["finalizers"]
+        ));
+    }
+    Execution {
+        counts: network.counts(),
+        struck: network.struck(),
+        violations: network.violations(),
+        state: state.comparable(&program.ignore),
+        log: log.lines(),
+    }
+}
+
+/// Runs the operator, and starts it again whenever it crashes.
+async fn operate(program: &Program, network: &Arc<Network>, log: &Log, seed: u64) {
+    for start in 1.. {
+        log.line(format_args!("operator: start {start}"));
+        let alive = Arc::new(AtomicBool::new(true));
+        let client = network.client(Sender::Operator { alive });
+        let observer: Arc<dyn Observer> = Arc::new(log.clone());
+        let mut operator = Operator::new(client, "simulation").seed(seed).observer(observer);
+        if program.elects {
+            let election = Election::new(LEASE).namespace("default").lease_duration(LEASE_DURATION);
+            operator = operator.leader_election_with(election.identity(format!("operator-{start}")));
+        }
+        let controllers = (program.controllers)(&operator);
+        let end = tokio::select! {
+            biased;
+            () = network.crash.notified() => None,
+            ended = operator.run(controllers) => Some(ended),
+        };
+        if let Some(ended) = end {
+            let text = ended.map_or_else(|error| error.to_string(), |ended| ended.to_string());
+            network.violate(format!("the operator ended: {text}"));
+            return;
+        }
+        log.line("operator: crashed");
+        sleep(RESTART).await;
+    }
+}
+
+/// Installs a definition, and waits until its type is served.
+async fn install(client: &Client, definition: &CustomResourceDefinition) {
+    let definitions = kube::Api::all(client.clone());
+    let created = definitions.create(&kube::api::PostParams::default(), definition).await;
+    if let Err(error) = created {
+        panic!("the definition cannot be installed: {error}");
+    }
+    let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
+    for version in definition.spec.versions.iter().filter(|version| version.served) {
+        let path = format!("/apis/{group}/{}/{plural}", version.name);
+        loop {
+            let Ok(request) = Request::get(&path).body(Vec::new()) else { break };
+            if client.request::<Value>(request).await.is_ok() {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Reconcilers with one classic bug each.

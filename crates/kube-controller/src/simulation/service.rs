@@ -32,13 +32,13 @@ const LONG: Duration = Duration::from_secs(30);
 const MERGED: Duration = Duration::from_secs(5);
 
 /// How long the server works on the request at which leadership is lost.
-const PAST_THE_LEASE: Duration = Duration::from_secs(25);
+const PAST_THE_LEASE: Duration = Duration::from_secs(70);
 
 /// The Lease of operators that elect a leader.
 pub(crate) const LEASE: &str = "simulation";
 
-/// The lease duration of the election.
-pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// The lease duration of the election: longer than the usual one, because each renewal costs time, if no virtual one.
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(60);
 
 /// What all ways to the server share in an execution.
 pub(crate) struct Network {
@@ -242,7 +242,7 @@ impl Network {
                 .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
                 .body(patch.to_string().into_bytes())
         };
-        let (Ok(take), Ok(give)) = (hold("another", 15), hold("", 1)) else { return };
+        let (Ok(take), Ok(give)) = (hold("another", 60), hold("", 1)) else { return };
         if self.server.request::<Value>(take).await.is_ok() {
             self.deposed.store(true, Relaxed);
             self.log.line("the lease is another's");

@@ -20,11 +20,11 @@ use crate::dry_run::DryRun;
 use crate::election::{self, Campaign, CampaignEnded, Election, InvalidElection, Leadership};
 use crate::events::Events;
 use crate::fence::Fence;
-use crate::metrics::{ControllerMetrics, OperatorMetrics};
+use crate::metrics::OperatorMetrics;
 use crate::observer::Observer;
 use crate::server;
 use crate::shutdown::{self, Ended};
-use crate::view::View;
+use crate::view::{self, View};
 use crate::worker::{CacheStopped, Orders, Parts, Worker};
 
 /// How long Events may take to be written when an operator ends.
@@ -196,6 +196,7 @@ impl Operator {
         };
         let dry_run = self.dry_run.then(DryRun::default);
         let election = self.election.filter(|_| dry_run.is_none());
+        let lease = election.as_ref().map(|election| election.lease().to_owned());
         let mut rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let mut campaign = match election {
             Some(election) => Some(election::campaign(self.client.clone(), &election, rng.fork())?),
@@ -203,17 +204,21 @@ impl Operator {
         };
         let always = watch::Sender::new(Leadership::Leading { fence: Fence::open(), since: Instant::now() });
         let leadership = campaign.as_ref().map_or_else(|| always.subscribe(), Campaign::leadership);
-        let events = Events::new(&self.client, &self.name, dry_run.is_some());
+        let events = if self.dry_run { Events::none() } else { Events::new(self.client.clone(), &self.name) };
         let (drain, cancel) = (CancellationToken::new(), CancellationToken::new());
 
-        let mut view = View::new(&self.name, leadership.clone());
-        let metrics = OperatorMetrics::new(&self.name, &self.informers, leadership.clone());
-        let mut workers = JoinSet::new();
+        let election = lease.as_deref().map(|lease| (lease, leadership.clone()));
+        let mut metrics = OperatorMetrics::new(&self.informers, election);
+        let (mut workers, mut viewed) = (JoinSet::new(), Vec::new());
         for controller in controllers {
-            let counters = ControllerMetrics::new(&controller.name, controller.concurrency);
-            metrics.add(Arc::clone(&counters));
-            let (ask, inspections) = mpsc::channel(4);
-            view.add(&controller.name, controller.caches.clone(), ask);
+            let counters = metrics.controller(&controller.name, controller.concurrency);
+            let (inspect, inspections) = mpsc::channel(4);
+            let name: Arc<str> = controller.name.into();
+            viewed.push(view::Controller {
+                name: Arc::clone(&name),
+                caches: controller.caches.clone(),
+                inspect,
+            });
             let orders = Orders {
                 leadership: leadership.clone(),
                 drain: drain.clone(),
@@ -226,7 +231,7 @@ impl Operator {
                 shutting_down: drain.clone(),
             };
             let parts = Parts {
-                name: controller.name.into(),
+                name,
                 concurrency: controller.concurrency,
                 debounce: controller.debounce,
                 backoff: controller.backoff,
@@ -244,14 +249,11 @@ impl Operator {
             };
             workers.spawn(Worker::new(parts, orders).run());
         }
-        let view = Arc::new(view.with_metrics(metrics));
+        let status = campaign.as_ref().map(Campaign::status);
+        let view = View::new(Arc::clone(&self.name), leadership, status, viewed, metrics);
         let server_end = CancellationToken::new();
         let _server = listener.map(|listener| {
-            AbortOnDropHandle::new(tokio::spawn(server::serve(
-                listener,
-                Arc::clone(&view),
-                server_end.clone(),
-            )))
+            AbortOnDropHandle::new(tokio::spawn(server::serve(listener, Arc::new(view), server_end.clone())))
         });
 
         let grace = self.shutdown.as_ref().map(|shutdown| shutdown.grace).unwrap_or_default();
@@ -261,7 +263,13 @@ impl Operator {
                     token.cancelled().await;
                     Ended::Cancelled
                 }
-                Some(Shutdown { on: None, .. }) => Ended::Signal(shutdown::signal().await),
+                Some(Shutdown { on: None, .. }) => match shutdown::signal().await {
+                    Ok(signal) => Ended::Signal(signal),
+                    Err(error) => {
+                        tracing::error!(%error, "signals cannot be received");
+                        std::future::pending().await
+                    }
+                },
                 None => std::future::pending().await,
             }
         };

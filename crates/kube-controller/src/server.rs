@@ -1,8 +1,125 @@
-//! stub
-pub(crate) async fn serve(
-    _l: tokio::net::TcpListener,
-    _v: std::sync::Arc<crate::view::View>,
-    c: tokio_util::sync::CancellationToken,
-) {
-    c.cancelled().await
+//! Health, metrics and queues over HTTP.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::view::View;
+
+/// How many connections are served at the same time. Others wait.
+const CONNECTIONS: usize = 64;
+
+/// How long a client may take to send a request.
+const HEADERS: Duration = Duration::from_secs(10);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Serves until it is cancelled.
+pub(crate) async fn serve(listener: TcpListener, view: Arc<View>, cancelled: CancellationToken) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = tokio::select! {
+            () = cancelled.cancelled() => return,
+            Some(_) = connections.join_next() => continue,
+            permit = Arc::clone(&free).acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            () = cancelled.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let view = Arc::clone(&view);
+                connections.spawn(async move {
+                    connection(stream, peer, view).await;
+                    drop(permit);
+                });
+            }
+            // No file descriptors, for example. Others may be freed.
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, view: Arc<View>) {
+    let service = service_fn(move |request| {
+        let view = Arc::clone(&view);
+        async move { Ok::<_, Infallible>(answer(&request, peer.ip(), &view).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection failed");
+    }
+}
+
+async fn answer(request: &Request<Incoming>, peer: IpAddr, view: &View) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !matches!(path, "/healthz" | "/livez" | "/readyz" | "/metrics" | "/debug/queue") {
+        return response(StatusCode::NOT_FOUND, TEXT, "there is no such page\n".to_owned());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/metrics" => response(StatusCode::OK, METRICS, view.metrics()),
+        "/readyz" => health(&view.not_ready()),
+        "/debug/queue" => {
+            if !peer.to_canonical().is_loopback() || !names_this_machine(request) {
+                let text = "only from the machine itself, by the name localhost or a loopback address\n";
+                return response(StatusCode::FORBIDDEN, TEXT, text.to_owned());
+            }
+            match serde_json::to_string(&view.queues().await) {
+                Ok(queues) => response(StatusCode::OK, JSON, queues + "\n"),
+                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+            }
+        }
+        _ => health(&view.not_healthy()),
+    }
+}
+
+/// Whether the request was made to a name of this machine. A web page can make a browser send requests to a name that it has
+/// resolve to the loopback address.
+fn names_this_machine(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) else { return false };
+    let host = host.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn health(problems: &[String]) -> Response<Full<Bytes>> {
+    if problems.is_empty() {
+        return response(StatusCode::OK, TEXT, "ok\n".to_owned());
+    }
+    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, problems.join("\n") + "\n")
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }

@@ -447,11 +447,8 @@ impl Worker {
 
     fn inspect(&self, answer: oneshot::Sender<inspect::Queue>) {
         let now = Instant::now();
-        let _ = now;
-        let queue = inspect::Queue {};
-        let _ = (&self.parts.name, self.parts.concurrency, now, &self.queue, |key: &ObjectKey| {
-            self.errors.get(key).cloned()
-        });
+        let error = |key: &ObjectKey| self.errors.get(key).cloned();
+        let queue = inspect::queue(&self.parts.name, self.parts.concurrency, now, &self.queue, error);
         // Who asked may have gone.
         let _ = answer.send(queue);
     }

@@ -116,6 +116,11 @@ impl Election {
         self
     }
 
+    /// Returns the name of the Lease.
+    pub(crate) fn lease(&self) -> &str {
+        &self.lease
+    }
+
     /// Checks the options, as client-go does.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     welcome(&connection.server, file.path(), "get blogs");
     crd::install(&connection, false).await?;
     if !args.empty {
-        let blog = Blog::new("blog-sample", BlogSpec { url: "https://example.com/blog".into() });
+        let blog = Blog::new("blog-sample", BlogSpec::new("https://example.com/blog"));
         let blogs: Api<Blog> = Api::namespaced(connection.client.clone(), NAMESPACE);
         connection.ask("create blog-sample", blogs.create(&PostParams::default(), &blog)).await?;
     }

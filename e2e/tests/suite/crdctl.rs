@@ -206,7 +206,7 @@ async fn watch_table(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
     create(&cluster, "blog-sample", &json!({})).await?;
     let mut watch = watch(&cluster, "blogs --every 1s").await?;
-    expect(&mut watch, &cluster, "EVENT NAMESPACE NAME URL AGE").await?;
+    expect(&mut watch, &cluster, "EVENT NAMESPACE NAME URL READY AGE").await?;
     expect(&mut watch, &cluster, "ADDED NS blog-sample https://example.com/blog-sample AGE").await?;
     expect(&mut watch, &cluster, "CACHED 1 blog-sample").await?;
     create(&cluster, "second", &json!({})).await?;

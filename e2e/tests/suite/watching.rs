@@ -73,7 +73,7 @@ async fn changes_and_authors(cluster: Cluster) -> Result<()> {
     create(&cluster, "one", &json!({})).await?;
     let mut paths = watch(&cluster, "blogs --diff --by --timestamps=utc").await?;
     let header = paths.line().await?;
-    assert_eq!(words(&header), ["TIME", "EVENT", "NAMESPACE", "NAME", "URL", "AGE", "BY"]);
+    assert_eq!(words(&header), ["TIME", "EVENT", "NAMESPACE", "NAME", "URL", "READY", "AGE", "BY"]);
     let mut unified = watch(&cluster, "blogs --diff=unified --no-headers").await?;
     unified.line_with(&["ADDED", "one"]).await?;
     let mut json = watch(&cluster, "blogs -o json --by --watch-only").await?;
@@ -213,7 +213,7 @@ async fn a_terminal(cluster: Cluster) -> Result<()> {
     let terminal = Terminal::start(crdctl(&cluster, &arguments).await?, 80, 24)?;
     let screen = terminal.shows("ADDED").await?;
     // A person knows which namespace was asked for.
-    assert_eq!(words(&screen[0]), ["TIME", "EVENT", "NAME", "URL", "AGE", "BY"]);
+    assert_eq!(words(&screen[0]), ["TIME", "EVENT", "NAME", "URL", "READY", "AGE", "BY"]);
     let long = format!("https://example.com/{}", "例え".repeat(60));
     patch(&cluster, "one?fieldManager=editor", &json!({"spec": {"url": long}})).await?;
     let screen = terminal.shows("spec.url").await?;

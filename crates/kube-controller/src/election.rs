@@ -6,7 +6,8 @@
 mod candidate;
 mod driver;
 mod options;
-mod record;
+pub(crate) mod record;
 
-pub(crate) use driver::{Campaign, CampaignEnded, ElectionStatus, Leadership, campaign};
+pub(crate) use candidate::Known;
+pub(crate) use driver::{Campaign, CampaignEnded, ElectionStatus, Leadership, campaign, campaign_knowing};
 pub use options::{Election, InvalidElection};

@@ -77,6 +77,14 @@ impl Shard {
         Ok(Self { field, start: bound(index) as u64, last: (bound(index + 1) - 1) as u64 })
     }
 
+    /// Returns whether an object of this uid, or of this namespace, belongs to this shard: the uid for
+    /// [`by_uid`](Self::by_uid), the namespace for [`by_namespace`](Self::by_namespace). The namespace of an object of a
+    /// cluster-scoped type is empty.
+    #[must_use]
+    pub fn contains(&self, uid_or_namespace: &str) -> bool {
+        (self.start..=self.last).contains(&fnv1a(uid_or_namespace.as_bytes()))
+    }
+
     /// Returns the value of the parameter `shardSelector`.
     pub(crate) fn selector(&self) -> String {
         let Self { field, start, last } = self;
@@ -108,7 +116,7 @@ impl Shard {
             Field::Uid => &metadata.uid,
             Field::Namespace => &metadata.namespace,
         };
-        if (self.start..=self.last).contains(&fnv1a(text.as_bytes())) {
+        if self.contains(text) {
             return Ok(None);
         }
         decode::version(&metadata.resource_version).map(Some)
@@ -149,6 +157,18 @@ mod tests {
         assert_eq!(fnv1a(b"abc"), 0xe71f_a219_0541_574b);
     }
 
+    #[test]
+    fn a_text_belongs_to_the_shard_of_its_hash() {
+        // The hash of "abc" is 0xe71f..., that of the empty text 0xcbf2...: both in the last quarter.
+        for (text, shard) in [("abc", 3), ("", 3)] {
+            for index in 0..4 {
+                assert_eq!(Shard::by_namespace(index, 4).unwrap().contains(text), index == shard);
+                assert_eq!(Shard::by_uid(index, 4).unwrap().contains(text), index == shard);
+            }
+        }
+        assert!(Shard::by_namespace(1, 2).unwrap().contains("abc"));
+    }
+
     proptest! {
         #[test]
         fn an_object_is_in_exactly_one_shard(uid in "[0-9a-f-]{1,36}", count in 1_u32..40) {
@@ -157,6 +177,8 @@ mod tests {
                 Shard::by_uid(*index, count).unwrap().elsewhere(object.as_bytes()).unwrap().is_none()
             });
             prop_assert_eq!(held.count(), 1);
+            let holding = (0..count).filter(|index| Shard::by_uid(*index, count).unwrap().contains(&uid));
+            prop_assert_eq!(holding.count(), 1);
         }
     }
 }

@@ -19,6 +19,7 @@ use super::record;
 
 pub(super) struct Candidate {
     lease: String,
+    label: Option<(&'static str, String)>,
     identity: String,
     lease_duration: Duration,
     renew_deadline: Duration,
@@ -48,6 +49,14 @@ pub(super) struct Term {
     pub(super) until: Instant,
 }
 
+/// A Lease that was observed before there was a candidate.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) lease: Lease,
+    /// When it may be taken if it has not changed by then.
+    pub(crate) taken_until: Instant,
+}
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
@@ -75,6 +84,7 @@ impl Candidate {
     pub(super) fn new(election: &Election, identity: String, rng: fastrand::Rng, now: Instant) -> Self {
         Self {
             lease: election.lease.clone(),
+            label: election.label.clone(),
             identity,
             lease_duration: election.lease_duration,
             renew_deadline: election.renew_deadline,
@@ -88,6 +98,14 @@ impl Candidate {
             term: None,
             terms: 0,
         }
+    }
+
+    /// Begins with what was observed before: a Lease, and when it will have been unchanged for its duration. It is read
+    /// again before it is taken.
+    pub(super) fn knowing(mut self, known: Known) -> Self {
+        self.seen = Some(known.lease);
+        self.taken_until = Some(known.taken_until);
+        self
     }
 
     /// Returns the term if it leads now.
@@ -120,8 +138,11 @@ impl Candidate {
         } else if !self.fresh || !free {
             Step::Get
         } else {
-            let lease =
+            let mut lease =
                 record::held(self.seen.as_ref(), &self.lease, &self.identity, self.lease_duration, wall);
+            if let Some((label, value)) = &self.label {
+                lease.metadata.labels.get_or_insert_default().insert((*label).to_owned(), value.clone());
+            }
             let lease = Box::new(lease);
             if self.seen.is_some() { Step::Update(lease) } else { Step::Create(lease) }
         }

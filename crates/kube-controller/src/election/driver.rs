@@ -1,10 +1,10 @@
 //! The task of a candidate: sends its requests, and publishes whether it leads.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::candidate::{Answer, Candidate, Step};
-use super::options::{Election, InvalidElection, unique_identity};
+use super::candidate::{Answer, Candidate, Known, Step};
+use super::options::{Election, InvalidElection};
 use super::record;
 use crate::fence::Fence;
 use crate::lock::lock;
@@ -67,8 +67,18 @@ pub(crate) fn campaign(
     election: &Election,
     rng: fastrand::Rng,
 ) -> Result<Campaign, InvalidElection> {
+    campaign_knowing(client, election, rng, None)
+}
+
+/// Becomes a candidate that has observed the Lease before, and so need not wait for its whole duration.
+pub(crate) fn campaign_knowing(
+    client: kube::Client,
+    election: &Election,
+    rng: fastrand::Rng,
+    known: Option<Known>,
+) -> Result<Campaign, InvalidElection> {
     election.check()?;
-    let identity = election.identity.clone().unwrap_or_else(unique_identity);
+    let (election, identity) = election.clone().identified();
     let (sender, leadership) = watch::channel(Leadership::Standby { holder: None });
     let status = ElectionStatus {
         leadership: leadership.clone(),
@@ -80,8 +90,12 @@ pub(crate) fn campaign(
         None => Api::default_namespaced(client),
     };
     let stop = CancellationToken::new();
+    let mut candidate = Candidate::new(&election, identity, rng, Instant::now());
+    if let Some(known) = known {
+        candidate = candidate.knowing(known);
+    }
     let driver = Driver {
-        candidate: Candidate::new(election, identity, rng, Instant::now()),
+        candidate,
         observer: Observer { api: api.clone(), lease: election.lease.clone(), events: None },
         api,
         lease: election.lease.clone(),
@@ -318,7 +332,7 @@ struct Observer {
     api: Api<Lease>,
     lease: String,
     /// `None`: failed or ended. It is opened again after the next poll.
-    events: Option<Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Lease>>> + Send>>>,
+    events: Option<BoxStream<'static, kube::Result<WatchEvent<Lease>>>>,
 }
 
 impl Observer {
@@ -330,7 +344,7 @@ impl Observer {
         let (api, version) = (self.api.clone(), version.unwrap_or("0").to_owned());
         let params = WatchParams::default().fields(&format!("metadata.name={}", self.lease));
         let events = async move { api.watch(&params, &version).await }.into_stream().try_flatten();
-        self.events = Some(Box::pin(events));
+        self.events = Some(events.boxed());
     }
 
     /// Waits for the next state of the Lease, and returns `None` if it was deleted.

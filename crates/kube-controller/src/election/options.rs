@@ -25,6 +25,8 @@ pub struct Election {
     pub(super) lease_duration: Duration,
     pub(super) renew_deadline: Duration,
     pub(super) retry_period: Duration,
+    /// A label of the Lease, so that it is found by a selector.
+    pub(super) label: Option<(&'static str, String)>,
 }
 
 /// An option of an election, or two of them together, cannot work.
@@ -81,6 +83,7 @@ impl Election {
             lease_duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry_period: Duration::from_secs(2),
+            label: None,
         }
     }
 
@@ -147,14 +150,40 @@ impl Election {
         }
     }
 
+    /// Returns the same election, on another Lease with a label.
+    pub(crate) fn on(&self, lease: String, label: (&'static str, String)) -> Self {
+        Self { lease, label: Some(label), ..self.clone() }
+    }
+
+    /// Sets the identity to one that no other process has, unless it is set. Returns it, too.
+    pub(crate) fn identified(mut self) -> (Self, String) {
+        let identity = self.identity.take().unwrap_or_else(unique_identity);
+        (self.identity(identity.clone()), identity)
+    }
+
+    /// Returns the namespace of the Lease, given the client's.
+    pub(crate) fn namespace_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(default)
+    }
+
+    /// Returns how long a Lease is valid that another wrote with these options and without its duration.
+    pub(crate) fn duration(&self) -> Duration {
+        self.lease_duration
+    }
+
+    /// Returns the time between the last moment at which a leader works and the first at which another may.
+    pub(crate) fn margin(&self) -> Duration {
+        self.lease_duration.saturating_sub(self.renew_deadline)
+    }
+
     /// Returns the time after which a request for the Lease is given up, as in controller-runtime.
-    pub(super) fn request_timeout(&self) -> Duration {
+    pub(crate) fn request_timeout(&self) -> Duration {
         (self.renew_deadline / 2).max(Duration::from_secs(1))
     }
 }
 
 /// Returns an identity that no other process has. The host's name, which is the pod's, is there for people.
-pub(super) fn unique_identity() -> String {
+fn unique_identity() -> String {
     let host = rustix::system::uname();
     // Each `RandomState` has a key of its own, which comes from the operating system.
     let random = RandomState::new().build_hasher().finish();

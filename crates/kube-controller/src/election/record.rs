@@ -8,19 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
 
 /// Returns who holds a Lease. `None`: it was released, or nobody has held it yet.
-pub(super) fn holder(lease: &Lease) -> Option<&str> {
+pub(crate) fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
 /// Returns how long others must see a Lease unchanged before they take it, if it says so.
-pub(super) fn duration(lease: &Lease) -> Option<Duration> {
+pub(crate) fn duration(lease: &Lease) -> Option<Duration> {
     let seconds = lease.spec.as_ref()?.lease_duration_seconds?;
     u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 /// Returns the Lease to write in order to hold it from now on. Whatever else is in the Lease stays, such as its labels
 /// and its `resourceVersion`, which makes the write fail if it was changed in between.
-pub(super) fn held(
+pub(crate) fn held(
     seen: Option<&Lease>,
     name: &str,
     identity: &str,

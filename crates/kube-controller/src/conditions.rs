@@ -84,6 +84,13 @@ impl From<bool> for ConditionStatus {
     }
 }
 
+/// What is not known is `Unknown`.
+impl From<Option<bool>> for ConditionStatus {
+    fn from(holds: Option<bool>) -> Self {
+        holds.map_or(Self::Unknown, Self::from)
+    }
+}
+
 /// As in the API: `True`, `False`, `Unknown`.
 impl fmt::Display for ConditionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

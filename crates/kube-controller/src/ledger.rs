@@ -99,6 +99,15 @@ impl Ledger {
         Client::new(self.clone(), namespace)
     }
 
+    /// Takes note that the server does not have an object any more that a cache still has: the key waits until that has
+    /// seen it, too. Otherwise a run that makes children of an owner that is gone, which are collected at once, would be
+    /// followed by the next.
+    pub(crate) fn gone(&self, group: &str, plural: &str, key: ObjectKey, uid: Option<&str>) {
+        let uid = uid.map(SmolStr::new);
+        let write = Write { group: group.into(), plural: plural.into(), key, uid, state: Written::Deleted };
+        lock(&self.0.writes).push(write);
+    }
+
     /// Takes what was written so far.
     pub(crate) fn take(&self) -> Vec<Write> {
         std::mem::take(&mut lock(&self.0.writes))

@@ -52,6 +52,7 @@ pub use operator::{Operator, RunError};
 pub use owners::OwnerError;
 pub use reason::{Reason, Subject, Trigger};
 pub use run::Reconciler;
+pub use shards::{InvalidShards, OwnedShard, RevokedShard, ShardEvent, ShardSet, Shards, ShardsEnded};
 pub use shutdown::Ended;
 pub use status::StatusChanges;
 pub use terminal::{Terminal, terminal};

@@ -3,7 +3,7 @@
 //! A write is found in a cache when its event arrives, or, if the cache selects other objects, once the whole cache has
 //! reached its version. The former is checked for the object of each event, the latter at intervals.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct OwnWrites {
     /// The keys that wait, with what for.
-    waiting: HashMap<ObjectKey, Wait>,
+    waiting: BTreeMap<ObjectKey, Wait>,
     /// The keys that wait for an object, by its name: which type it is of is looked up.
-    by_object: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    by_object: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// The versions that the last run of a key wrote.
     last: HashMap<ObjectKey, Last>,
     purge_at: Option<Instant>,
@@ -45,6 +45,8 @@ struct Wait {
 struct Last {
     at: Instant,
     versions: Vec<SmolStr>,
+    /// The objects that it wrote.
+    objects: Vec<ObjectKey>,
 }
 
 /// A key that need not wait any longer.
@@ -72,7 +74,8 @@ impl OwnWrites {
         if versions.is_empty() {
             self.last.remove(key);
         } else {
-            self.last.insert(key.clone(), Last { at: now, versions });
+            let objects = writes.iter().map(|write| write.key.clone()).collect();
+            self.last.insert(key.clone(), Last { at: now, versions, objects });
         }
         let of =
             |write: &Write, cache: &dyn Cache| cache.group() == write.group && cache.plural() == write.plural;
@@ -98,6 +101,11 @@ impl OwnWrites {
     pub(crate) fn is_own(&self, key: &ObjectKey, version: Option<&SmolStr>) -> bool {
         let written = |last: &Last| version.is_some_and(|version| last.versions.contains(version));
         self.last.get(key).is_some_and(written)
+    }
+
+    /// Whether the last run of a key wrote this object.
+    pub(crate) fn has_written(&self, key: &ObjectKey, object: &ObjectKey) -> bool {
+        self.last.get(key).is_some_and(|last| last.objects.contains(object))
     }
 
     /// Returns the keys that waited for this object and need not any longer.

@@ -212,14 +212,18 @@ impl<K: Kind, S: Send + Sync + 'static> Program<K, S> {
             let request = Request::new(url.clone()).patch(name, &self.params(), &Patch::Merge(&change))?;
             match ledger.request::<K>(request).await {
                 Ok(object) => return Ok(Patched::Now(Arc::new(object))),
-                Err(error) if code(&error) == Some(404) => return Ok(Patched::Gone),
+                Err(error) if code(&error) == Some(404) => {
+                    gone::<K>(ledger, meta);
+                    return Ok(Patched::Gone);
+                }
                 Err(error) if code(&error) == Some(409) && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error.into()),
             }
-            let Some(newer) = read::<K>(ledger, &url, name).await? else { return Ok(Patched::Gone) };
-            if newer.meta().uid != meta.uid {
+            let newer = read::<K>(ledger, &url, name).await?;
+            let Some(newer) = newer.filter(|newer| newer.meta().uid == meta.uid) else {
+                gone::<K>(ledger, meta);
                 return Ok(Patched::Gone);
-            }
+            };
             match patch(newer.meta()) {
                 Some(again) => change = again,
                 None => return Ok(Patched::Now(Arc::new(newer))),
@@ -254,16 +258,21 @@ impl<K: Kind, S: Send + Sync + 'static> Program<K, S> {
                     Err(error) if code(&error) == Some(404) => {
                         return match read::<Value>(&run.ledger, &url, name).await? {
                             Some(_) => Err(error.into()),
-                            None => Ok(None),
+                            None => {
+                                gone::<K>(&run.ledger, meta);
+                                Ok(None)
+                            }
                         };
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            let Some(newer) = read::<Value>(&run.ledger, &url, name).await? else { return Ok(None) };
-            if newer["metadata"]["uid"].as_str() != meta.uid.as_deref() {
+            let newer = read::<Value>(&run.ledger, &url, name).await?;
+            let is_it = |newer: &Value| newer["metadata"]["uid"].as_str() == meta.uid.as_deref();
+            let Some(newer) = newer.filter(is_it) else {
+                gone::<K>(&run.ledger, meta);
                 return Ok(None);
-            }
+            };
             current = newer;
         }
         Ok(None)
@@ -296,6 +305,12 @@ async fn read<T: DeserializeOwned>(ledger: &Ledger, url: &str, name: &str) -> Re
         Err(error) if code(&error) == Some(404) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Notes that the object of a run is gone.
+fn gone<K: Kind>(ledger: &Ledger, meta: &ObjectMeta) {
+    let key = ObjectKey::new(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default());
+    ledger.gone(&K::group(&()), &K::plural(&()), key, meta.uid.as_deref());
 }
 
 fn code(error: &kube::Error) -> Option<u16> {

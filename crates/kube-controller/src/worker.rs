@@ -230,7 +230,13 @@ impl Worker {
                 object.own_write = self.own_writes.is_own(&key, object.new_version.as_ref());
             }
         }
-        let is_own = |reason: &Reason| reason.object.as_ref().is_some_and(|object| object.own_write);
+        // Also what was deleted as soon as it had been written: by the garbage collector, if the owner is gone.
+        let own_writes = &self.own_writes;
+        let is_own = |reason: &Reason| {
+            reason.object.as_ref().is_some_and(|object| {
+                object.own_write || (reason.trigger == Trigger::Deleted && own_writes.has_written(&key, &object.key))
+            })
+        };
         let by_itself = omitted == 0 && !reasons.is_empty() && reasons.iter().all(is_own);
         if let Some(hot) = self.hot.run(now, &key, by_itself) {
             metrics.hot_loop();

@@ -391,7 +391,8 @@ impl World {
     }
 
     fn latency(&mut self) -> Duration {
-        let most = if self.rng.u32(0..8) == 0 { 4 * SECOND } else { SECOND / 10 };
+        let slow = self.now < FAULTS_END && self.rng.u32(0..8) == 0;
+        let most = if slow { 4 * SECOND } else { SECOND / 10 };
         self.within(most)
     }
 

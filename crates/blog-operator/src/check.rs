@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use kube_controller::ConditionStatus;
 use tokio::time::Instant;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether the address can be reached. `None`: the check does not know.
-    pub reachable: Option<bool>,
+    /// Whether the address can be reached. `Unknown`: the check cannot tell.
+    pub reachable: ConditionStatus,
     /// The reason of the condition `Reachable`, in CamelCase.
     pub reason: &'static str,
     /// An explanation for people. The same finding has the same text, so that it is not written again and again.
@@ -62,7 +63,7 @@ impl Checks {
 /// The outcome of an address that was not checked yet.
 fn pending() -> Outcome {
     Outcome {
-        reachable: None,
+        reachable: ConditionStatus::Unknown,
         reason: "Pending",
         message: "The address is new. A blog is checked no more often than spec.checkInterval says."
             .to_owned(),
@@ -136,7 +137,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn good() -> Outcome {
-        Outcome { reachable: Some(true), reason: "Answered", message: String::new() }
+        Outcome { reachable: ConditionStatus::True, reason: "Answered", message: String::new() }
     }
 
     /// Checks that count how often they were made.
@@ -171,7 +172,7 @@ mod tests {
         let (checks, count) = counted();
         checks.check("uid", "https://a", MINUTE).await;
         let (outcome, wait) = checks.check("uid", "https://b", MINUTE).await;
-        assert_eq!((outcome.reachable, outcome.reason, wait), (None, "Pending", MINUTE));
+        assert_eq!((outcome.reachable, outcome.reason, wait), (ConditionStatus::Unknown, "Pending", MINUTE));
         assert_eq!(count.load(Ordering::Relaxed), 1);
         advance(MINUTE).await;
         assert_eq!(checks.check("uid", "https://b", MINUTE).await.0, good());

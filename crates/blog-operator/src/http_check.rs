@@ -11,6 +11,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use kube_controller::ConditionStatus::{False, Unknown};
 use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -138,7 +139,7 @@ where
 fn answer(status: StatusCode) -> Outcome {
     let reachable = status.is_success() || status.is_redirection();
     Outcome {
-        reachable: Some(reachable),
+        reachable: reachable.into(),
         reason: if reachable { "Answered" } else { "ErrorAnswered" },
         message: format!("The server answered with {status}."),
     }
@@ -159,22 +160,20 @@ impl Problem {
     fn outcome(self) -> Outcome {
         let (reachable, reason, message) = match self {
             Problem::NotAUrl => {
-                (Some(false), "NotAnAddress", "The address has no host that can be asked.".to_owned())
+                (False, "NotAnAddress", "The address has no host that can be asked.".to_owned())
             }
-            Problem::NotResolved => {
-                (Some(false), "NotResolved", "The host's name cannot be resolved.".to_owned())
-            }
+            Problem::NotResolved => (False, "NotResolved", "The host's name cannot be resolved.".to_owned()),
             // Neither is known, nor is it said which address it was.
             Problem::NotAllowed => {
-                (None, "NotAllowed", "The host is in a private network, which is not checked.".to_owned())
+                (Unknown, "NotAllowed", "The host is in a private network, which is not checked.".to_owned())
             }
             Problem::Connect(kind) => {
-                (Some(false), "NotConnected", format!("The server cannot be connected to: {kind}."))
+                (False, "NotConnected", format!("The server cannot be connected to: {kind}."))
             }
-            Problem::Tls(error) => (Some(false), "TlsFailed", format!("TLS failed: {error}.")),
-            Problem::NoAnswer => (Some(false), "NoAnswer", "The server sent no valid answer.".to_owned()),
+            Problem::Tls(error) => (False, "TlsFailed", format!("TLS failed: {error}.")),
+            Problem::NoAnswer => (False, "NoAnswer", "The server sent no valid answer.".to_owned()),
             Problem::TimedOut => {
-                (Some(false), "TimedOut", format!("There was no answer within {} s.", LIMIT.as_secs()))
+                (False, "TimedOut", format!("There was no answer within {} s.", LIMIT.as_secs()))
             }
         };
         Outcome { reachable, reason, message }
@@ -227,7 +226,7 @@ mod tests {
         ] {
             let (port, request) = server(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await;
             let outcome = check(format!("http://user:secret@127.0.0.1:{port}/a?b=c#d")).await;
-            assert_eq!((outcome.reachable, outcome.reason), (Some(reachable), reason), "{outcome:?}");
+            assert_eq!((outcome.reachable, outcome.reason), (reachable.into(), reason), "{outcome:?}");
             let request = request.await.unwrap();
             assert!(request.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{request}");
             assert!(request.contains(&format!("host: 127.0.0.1:{port}\r\n")), "{request}");
@@ -261,7 +260,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let refused = check(format!("http://127.0.0.1:{port}")).await;
-        assert_eq!((refused.reachable, refused.reason), (Some(false), "NotConnected"), "{refused:?}");
+        assert_eq!((refused.reachable, refused.reason), (False, "NotConnected"), "{refused:?}");
         assert_eq!(check("http://does-not-exist.invalid".into()).await.reason, "NotResolved");
         assert_eq!(check("http://a..b:80".into()).await.reason, "NotResolved");
     }
@@ -271,7 +270,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let outcome = check(format!("http://127.0.0.1:{port}")).await;
-        assert_eq!((outcome.reachable, outcome.reason), (Some(false), "TimedOut"));
+        assert_eq!((outcome.reachable, outcome.reason), (False, "TimedOut"));
     }
 
     #[tokio::test]
@@ -288,7 +287,7 @@ mod tests {
             "169.254.169.254",
         ] {
             let outcome = HttpCheck::new(Reach::Public).check(format!("http://{host}:{port}/")).await;
-            assert_eq!((outcome.reachable, outcome.reason), (None, "NotAllowed"), "{host}: {outcome:?}");
+            assert_eq!((outcome.reachable, outcome.reason), (Unknown, "NotAllowed"), "{host}: {outcome:?}");
         }
         assert!(timeout(Duration::ZERO, listener.accept()).await.is_err(), "nothing was connected to");
     }

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// Selects the objects of this operator, so that its caches hold no others.
-pub const SELECTOR: &str = "app.kubernetes.io/managed-by=blog-operator";
+pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=blog-operator";
 
 /// The label that [`SELECTOR`] asks for.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "blog-operator");
@@ -23,7 +23,7 @@ const FOLDER: &str = "/usr/share/nginx/html";
 const PORT: u16 = 8080;
 
 /// Returns the ConfigMap with a page that redirects to the blog's address.
-pub fn config_map(blog: &Blog) -> ConfigMap {
+pub(crate) fn config_map(blog: &Blog) -> ConfigMap {
     object(json!({
         "metadata": metadata(blog),
         "data": {"index.html": index_html(&blog.spec.url)},
@@ -31,7 +31,7 @@ pub fn config_map(blog: &Blog) -> ConfigMap {
 }
 
 /// Returns the Deployment of a server for the page.
-pub fn deployment(blog: &Blog, image: &str) -> Deployment {
+pub(crate) fn deployment(blog: &Blog, image: &str) -> Deployment {
     let name = name(blog);
     object(json!({
         "metadata": metadata(blog),
@@ -77,7 +77,7 @@ pub fn deployment(blog: &Blog, image: &str) -> Deployment {
 }
 
 /// Returns the Service in front of the [`deployment`].
-pub fn service(blog: &Blog) -> Service {
+pub(crate) fn service(blog: &Blog) -> Service {
     object(json!({
         "metadata": metadata(blog),
         "spec": {
@@ -89,7 +89,7 @@ pub fn service(blog: &Blog) -> Service {
 
 /// Returns the name of a blog's objects. A Service's name is a label of at most 63 characters, without dots and beginning with
 /// a letter, but a blog's name may have 253 characters, and dots: then a hash of it keeps the names apart.
-pub fn name(blog: &Blog) -> String {
+pub(crate) fn name(blog: &Blog) -> String {
     let name = blog.name_any();
     if name.len() <= 50 && !name.contains('.') {
         return format!("blog-{name}");

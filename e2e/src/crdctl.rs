@@ -40,9 +40,24 @@ impl Crdctl {
     /// # Errors
     /// Fails if the program is missing or outdated and cannot be built.
     pub async fn new(home: &Path) -> Result<Crdctl> {
-        let mut command = Command::new(binary().await?);
+        static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+        Ok(Self::of(binary("crdctl", &PROGRAM).await?, home))
+    }
+
+    /// Prepares a call of `blog-operator` instead, in an environment of the same kind.
+    ///
+    /// # Errors
+    /// Fails if the program is missing or outdated and cannot be built.
+    pub async fn operator(home: &Path) -> Result<Crdctl> {
+        static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+        Ok(Self::of(binary("blog-operator", &PROGRAM).await?, home))
+    }
+
+    fn of(program: PathBuf, home: &Path) -> Crdctl {
+        let mut command = Command::new(program);
         for variable in [
             "KUBECONFIG",
+            "POD_NAME",
             "NAMESPACE",
             "POD_NAMESPACE",
             "RUST_LOG",
@@ -54,7 +69,7 @@ impl Crdctl {
             command.env_remove(variable);
         }
         command.env("HOME", home).env("TMPDIR", home).current_dir(home).env("RUST_BACKTRACE", "0");
-        Ok(Crdctl { command })
+        Crdctl { command }
     }
 
     /// Sets an environment variable.
@@ -197,10 +212,9 @@ static BUILD: (OnceLock<Instant>, OnceLock<Instant>) = (OnceLock::new(), OnceLoc
 
 /// Returns the program next to this one in the target folder. Builds it, at most once per process, if it is missing or
 /// older than one of its source files. `cargo test --workspace` has already built it.
-async fn binary() -> Result<PathBuf> {
-    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
+async fn binary(name: &str, found: &OnceCell<PathBuf>) -> Result<PathBuf> {
     BUILD.0.get_or_init(Instant::now);
-    let program = BINARY.get_or_try_init(find_or_build).await.cloned();
+    let program = found.get_or_try_init(|| find_or_build(name)).await.cloned();
     BUILD.1.get_or_init(Instant::now);
     program
 }
@@ -211,18 +225,18 @@ pub(crate) fn build_time() -> Duration {
     BUILD.1.get().map_or_else(|| begun.elapsed(), |done| done.duration_since(*begun))
 }
 
-async fn find_or_build() -> Result<PathBuf> {
+async fn find_or_build(name: &str) -> Result<PathBuf> {
     let this = env::current_exe()?;
     let profile =
         this.parent().and_then(Path::parent).context("a test program outside of a target folder")?;
-    let program = profile.join("crdctl");
+    let program = profile.join(name);
     if is_fresh(&program) {
         return Ok(program);
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     program::without_package(command.as_std_mut());
-    command.args(["build", "--quiet", "--package", "crdctl", "--target-dir"]);
+    command.args(["build", "--quiet", "--package", name, "--target-dir"]);
     command.arg(profile.parent().context("a target folder")?);
     match profile.file_name().and_then(|name| name.to_str()) {
         None | Some("debug") => {}
@@ -231,8 +245,8 @@ async fn find_or_build() -> Result<PathBuf> {
         }
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR")).kill_on_drop(true);
-    let built = command.status().await.context("build crdctl")?;
-    ensure!(built.success() && program.is_file(), "crdctl does not build");
+    let built = command.status().await.with_context(|| format!("build {name}"))?;
+    ensure!(built.success() && program.is_file(), "{name} does not build");
     Ok(program)
 }
 

@@ -243,6 +243,9 @@ pub(crate) struct DemoArgs {
     /// Do not create the blog `blog-sample`
     #[arg(long)]
     pub(crate) empty: bool,
+    /// Run the sample operator as well, which sets up a page for each blog, checks its address, and reports both
+    #[arg(long)]
+    pub(crate) operator: bool,
     /// Print the names in the cache at this interval; 0 turns this off
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     pub(crate) every: Duration,

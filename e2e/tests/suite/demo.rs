@@ -60,6 +60,33 @@ async fn transcript() -> Result<()> {
 }
 
 #[tokio::test]
+async fn operator() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (mut demo, path) = start(&folder, "--operator --every 0 --empty -o json").await?;
+    let blogs = blogs(connect(&path).await?);
+    // An address that is not asked, so that the test needs no network.
+    let blog = json!({
+        "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": "one"},
+        "spec": {"url": "http://127.0.0.1:1"},
+    });
+    blogs.create(&kube::api::PostParams::default(), &serde_json::from_value(blog)?).await?;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&json!("True")) {
+        let line: serde_json::Value = serde_json::from_str(&demo.line().await?)?;
+        let conditions = line["object"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let of = |type_: &str| conditions.iter().find(|it| it["type"] == type_);
+        if let Some(ready) = of("Ready") {
+            assert_eq!(of("Reachable").map(|it| &it["reason"]), Some(&json!("NotAllowed")), "{line}");
+            seen.push(ready["status"].clone());
+        }
+    }
+    demo.signal("INT").await?;
+    let (status, said) = demo.ends_within(Duration::from_secs(2)).await?;
+    ensure!(status.code() == Some(0), "{status}: {said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn options() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (mut demo, path) = start(&folder, "--empty --every 100ms -o json --kubeconfig-out mine.yaml").await?;

@@ -20,6 +20,7 @@ mod kubectl;
 mod lists;
 mod model;
 mod namespaces;
+mod operator;
 mod owners;
 mod patches;
 mod runner;

@@ -30,7 +30,9 @@ fn allowed(member: &str) -> &'static [&'static str] {
             "kube-tables",
             "kubeconfig",
         ],
-        "e2e" | "xtask" => &["blog-api", "blog-operator", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"],
+        "e2e" | "xtask" => {
+            &["blog-api", "blog-operator", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"]
+        }
         "bench" => &["blog-api", "e2e", "kube-controller", "kube-embedded", "kube-informer"],
         _ => &[],
     }

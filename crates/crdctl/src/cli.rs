@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Print the versions of this program and of the API server
     Version(VersionArgs),
+    /// Show what an operator is doing: each object that runs or waits, why, and what failed
+    Queue(QueueArgs),
     /// Print the script that makes a shell complete commands, resource types, names, namespaces and contexts
     Completion {
         /// The shell that loads the script
@@ -364,6 +366,16 @@ pub(crate) struct GetContextsArgs {
     /// Do not print the column names
     #[arg(long)]
     pub(crate) no_headers: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct QueueArgs {
+    /// Where the operator serves, such as localhost:8080; it answers only its own machine, so in a cluster, use
+    /// `kubectl port-forward`
+    pub(crate) address: String,
+    /// Print the queues as data
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<DataFormat>,
 }
 
 #[derive(Args)]

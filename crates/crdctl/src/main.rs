@@ -25,6 +25,7 @@ mod merge_keys;
 mod notices;
 mod output;
 mod program;
+mod queue;
 mod resource;
 mod rows;
 #[cfg(feature = "server")]
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Crd { command } => shutdown::or_signal(crd::run(&cli.cluster, command)).await,
             Command::Config(args) => config::run(&cli.cluster, &args),
             Command::Version(args) => shutdown::or_signal(version::run(&cli.cluster, &args)).await,
+            Command::Queue(args) => shutdown::or_signal(queue::run(&args)).await,
             Command::Completion { shell } => completion::print_script(shell),
             Command::Manual { folder } => generate::manual(&folder),
             Command::Blame(args) => shutdown::or_signal(blame::run(&cli.cluster, args)).await,

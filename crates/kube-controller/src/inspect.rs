@@ -37,6 +37,9 @@ pub struct Queues {
     pub holder: Option<String>,
     /// The queue of each controller.
     pub controllers: Vec<Queue>,
+    /// The names of controllers that did not answer within a second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
 }
 
 /// The queue of a controller.

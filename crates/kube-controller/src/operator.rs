@@ -118,7 +118,7 @@ impl Operator {
         self
     }
 
-    /// Serves `/healthz`, `/readyz`, `/metrics` and, to the machine itself, `/debug/queue` over HTTP, also on a standby and
+    /// Serves `/healthz`, `/livez`, `/readyz`, `/metrics` and, to the machine itself, `/debug/queue` over HTTP, also on a standby and
     /// while the operator ends.
     pub fn serve(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
@@ -250,7 +250,7 @@ impl Operator {
             workers.spawn(Worker::new(parts, orders).run());
         }
         let status = campaign.as_ref().map(Campaign::status);
-        let view = View::new(Arc::clone(&self.name), leadership, status, viewed, metrics);
+        let view = View::new(Arc::clone(&self.name), leadership, status, viewed, metrics, drain.clone());
         let server_end = CancellationToken::new();
         let _server = listener.map(|listener| {
             AbortOnDropHandle::new(tokio::spawn(server::serve(listener, Arc::new(view), server_end.clone())))

@@ -1,5 +1,6 @@
 //! Health, metrics and queues over HTTP.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,17 +15,21 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::view::View;
 
-/// How many connections are served at the same time. Others wait.
+/// How many connections are open at the same time. A further one closes the oldest, so that no client can block another one,
+/// such as the kubelet.
 const CONNECTIONS: usize = 64;
 
-/// How long a client may take to send a request.
-const HEADERS: Duration = Duration::from_secs(10);
+/// How long a connection may stay open. It is closed after one answer.
+const CONNECTION: Duration = Duration::from_secs(10);
+
+/// The maximum size of a request's head.
+const REQUEST: usize = 8 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,30 +37,29 @@ const JSON: &str = "application/json";
 
 /// Serves until it is cancelled.
 pub(crate) async fn serve(listener: TcpListener, view: Arc<View>, cancelled: CancellationToken) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let permit = tokio::select! {
-            () = cancelled.cancelled() => return,
-            Some(_) = connections.join_next() => continue,
-            permit = Arc::clone(&free).acquire_owned() => permit,
-        };
         let accepted = tokio::select! {
             () = cancelled.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let view = Arc::clone(&view);
-                connections.spawn(async move {
-                    connection(stream, peer, view).await;
-                    drop(permit);
-                });
+                while connections.try_join_next().is_some() {}
+                by_age.retain(|connection| !connection.is_finished());
+                if by_age.len() >= CONNECTIONS
+                    && let Some(oldest) = by_age.pop_front()
+                {
+                    oldest.abort();
+                }
+                let answer = timeout(CONNECTION, connection(stream, peer, Arc::clone(&view)));
+                by_age.push_back(connections.spawn(answer));
             }
-            // No file descriptors, for example. Others may be freed.
+            // For example, there are no more file descriptors. It is retried a little later.
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -67,10 +71,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, view: Arc<View>) {
         async move { Ok::<_, Infallible>(answer(&request, peer.ip(), &view).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a connection failed");
-    }
+    builder.timer(TokioTimer::new()).header_read_timeout(CONNECTION).max_buf_size(REQUEST).keep_alive(false);
+    // On an error the client has disconnected, or its request was malformed.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(request: &Request<Incoming>, peer: IpAddr, view: &View) -> Response<Full<Bytes>> {
@@ -107,7 +110,7 @@ fn names_this_machine(request: &Request<Incoming>) -> bool {
     let Some(host) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) else { return false };
     let host = host.host().trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn health(problems: &[String]) -> Response<Full<Bytes>> {

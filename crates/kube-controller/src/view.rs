@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kube_informer::Phase;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::election::{ElectionStatus, Leadership};
@@ -22,6 +24,8 @@ pub(crate) struct View {
     election: Option<ElectionStatus>,
     controllers: Vec<Controller>,
     metrics: OperatorMetrics,
+    /// The operator ends: its controllers, too.
+    ending: CancellationToken,
 }
 
 /// A controller from outside.
@@ -38,8 +42,9 @@ impl View {
         election: Option<ElectionStatus>,
         controllers: Vec<Controller>,
         metrics: OperatorMetrics,
+        ending: CancellationToken,
     ) -> Self {
-        Self { operator, leadership, election, controllers, metrics }
+        Self { operator, leadership, election, controllers, metrics, ending }
     }
 
     /// Returns why it is not ready, a line for each cache that is not. A standby is ready if its caches are: it can take over at
@@ -67,6 +72,9 @@ impl View {
 
     /// Returns why it is not healthy: a task of a controller has ended.
     pub(crate) fn not_healthy(&self) -> Vec<String> {
+        if self.ending.is_cancelled() {
+            return Vec::new();
+        }
         let ended = self.controllers.iter().filter(|controller| controller.inspect.is_closed());
         ended.map(|controller| format!("{}: its task has ended", controller.name)).collect()
     }
@@ -75,17 +83,22 @@ impl View {
         self.metrics.encode()
     }
 
-    /// Asks each controller for its queue. One that does not answer is left out.
+    /// Asks each controller for its queue.
     pub(crate) async fn queues(&self) -> Queues {
-        let mut controllers = Vec::new();
-        for controller in &self.controllers {
+        let asked = self.controllers.iter().map(|controller| async {
             let (answer, queue) = oneshot::channel();
             let asked = async {
                 controller.inspect.send(answer).await.ok()?;
                 queue.await.ok()
             };
-            if let Ok(Some(queue)) = timeout(PATIENCE, asked).await {
-                controllers.push(queue);
+            let queue = timeout(PATIENCE, asked).await.ok().flatten();
+            queue.ok_or_else(|| controller.name.to_string())
+        });
+        let (mut controllers, mut unanswered) = (Vec::new(), Vec::new());
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(queue) => controllers.push(queue),
+                Err(name) => unanswered.push(name),
             }
         }
         let leads = match &*self.leadership.borrow() {
@@ -93,7 +106,7 @@ impl View {
             Leadership::Standby { .. } => false,
         };
         let holder = self.election.as_ref().and_then(ElectionStatus::holder);
-        Queues { operator: self.operator.to_string(), leads, holder, controllers }
+        Queues { operator: self.operator.to_string(), leads, holder, controllers, unanswered }
     }
 }
 

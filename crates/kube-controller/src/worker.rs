@@ -234,7 +234,8 @@ impl Worker {
         let own_writes = &self.own_writes;
         let is_own = |reason: &Reason| {
             reason.object.as_ref().is_some_and(|object| {
-                object.own_write || (reason.trigger == Trigger::Deleted && own_writes.has_written(&key, &object.key))
+                object.own_write
+                    || (reason.trigger == Trigger::Deleted && own_writes.has_written(&key, &object.key))
             })
         };
         let by_itself = omitted == 0 && !reasons.is_empty() && reasons.iter().all(is_own);

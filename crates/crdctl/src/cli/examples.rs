@@ -75,6 +75,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crdctl wait job/x --for condition=Complete --or condition=Failed",
         ],
     ),
+    (
+        "queue",
+        &["crdctl queue localhost:8080", "crdctl queue localhost:8080 -o json | jq -r .controllers[].ready"],
+    ),
     ("version", &["crdctl version", "crdctl version -o json | jq -r .serverVersion.gitVersion"]),
     (
         "completion",

@@ -15,6 +15,8 @@ fn uses(command: &str, option: &Arg) -> bool {
         "completion" | "manual" | "crd print" => !of_cluster && !["log_format", "verbosity"].contains(&id),
         // They make a cluster of their own.
         "demo" | "serve" => !of_cluster,
+        // It asks an operator, not a cluster.
+        "queue" => !of_cluster && id != "request_timeout",
         // They send no request.
         "config" => id != "request_timeout",
         // What they ask for is in no namespace.

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use kube_controller::{Action, Context, Controller, Operator};
+use kube_controller::{Action, Context, Controller, Operator, terminal};
+use kube_informer::ObjectKey;
 use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::support::{Page, Running, eventually, page, server};
+use crate::support::{Page, Running, eventually, page, server, within};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -69,4 +72,327 @@ async fn a_page_gets_its_map_and_what_is_changed_or_deleted_comes_back() {
     all.patch("a", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
     eventually("a changed page is followed", || text("bye")).await;
     running.stop().await.unwrap();
+}
+
+/// Creates a page, and returns the API.
+async fn pages_api(server: &kube_embedded::Server) -> Api<Page> {
+    Api::default_namespaced(server.client())
+}
+
+async fn retext(pages: &Api<Page>, name: &str, text: &str) {
+    let change = json!({"spec": {"text": text}});
+    pages.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+}
+
+/// What the reconcilers of these tests report, and what they wait for.
+struct Probe {
+    runs: mpsc::UnboundedSender<(String, String)>,
+    go: Semaphore,
+}
+
+fn probe(permits: usize) -> (Arc<Probe>, mpsc::UnboundedReceiver<(String, String)>) {
+    let (runs, seen) = mpsc::unbounded_channel();
+    (Arc::new(Probe { runs, go: Semaphore::new(permits) }), seen)
+}
+
+/// Reports the run, then waits for a permit.
+async fn report(page: Arc<Page>, cx: Context<Page, Arc<Probe>>) -> Result<Action, Error> {
+    cx.state().runs.send((page.name_any(), page.spec.text.clone()))?;
+    cx.state().go.acquire().await?.forget();
+    Ok(Action::await_change())
+}
+
+async fn next<T>(what: &str, seen: &mut mpsc::UnboundedReceiver<T>) -> T {
+    within(what, seen.recv()).await.unwrap()
+}
+
+// Rule 5
+#[tokio::test]
+async fn a_key_never_runs_twice_at_once_and_what_comes_meanwhile_makes_one_more_run() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (probe, mut seen) = probe(0);
+    let state = Arc::clone(&probe);
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).concurrency(4).reconciler(report, state)]
+    });
+    pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    assert_eq!(next("the first run", &mut seen).await.1, "1");
+    for text in ["2", "3", "4"] {
+        retext(&pages, "a", text).await;
+    }
+    // Another key is not held up.
+    pages.create(&PostParams::default(), &page("b", "other")).await.unwrap();
+    assert_eq!(next("the run of another key", &mut seen).await.0, "b");
+    assert!(seen.try_recv().is_err(), "it runs already");
+    probe.go.add_permits(1000);
+    assert_eq!(next("one more run", &mut seen).await, ("a".to_owned(), "4".to_owned()));
+    pages.create(&PostParams::default(), &page("c", "last")).await.unwrap();
+    assert_eq!(next("the run after", &mut seen).await.0, "c", "there was exactly one more");
+    running.stop().await.unwrap();
+}
+
+// Rules 12 and 13
+#[tokio::test]
+async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+        match page.spec.text.as_str() {
+            "panic" => panic!("as the test wants it"),
+            "hang" => std::future::pending().await,
+            _ => cx.state().send(page.name_any())?,
+        }
+        Ok(Action::await_change())
+    }
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        let controller = Controller::new("page", informer).timeout(Duration::from_millis(20));
+        vec![controller.reconciler(reconcile, runs)]
+    });
+    for (name, text) in [("a", "panic"), ("b", "hang"), ("c", "fine")] {
+        pages.create(&PostParams::default(), &page(name, text)).await.unwrap();
+    }
+    assert_eq!(next("the run of another", &mut seen).await, "c");
+    // They are retried, with backoff, and run when they are mended.
+    retext(&pages, "a", "fine").await;
+    assert_eq!(next("the run of the one that panicked", &mut seen).await, "a");
+    retext(&pages, "b", "fine").await;
+    assert_eq!(next("the run of the one that hung", &mut seen).await, "b");
+    running.stop().await.unwrap();
+}
+
+// Rule 14
+#[tokio::test]
+async fn a_run_never_reads_what_is_older_than_its_own_last_write() {
+    /// Counts in an annotation, by what the cache says.
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<u64>>) -> Result<Action, Error> {
+        let count = |page: &Page| page.annotations().get("count").map_or(0, |count| count.parse::<u64>().unwrap());
+        let cached = cx.snapshot::<Page>().get("default", &page.name_any()).map(|page| count(page));
+        cx.state().send(cached.unwrap_or_default())?;
+        if count(&page) < 50 {
+            let pages: Api<Page> = Api::default_namespaced(cx.client());
+            let change = json!({"metadata": {"annotations": {"count": (count(&page) + 1).to_string()}}});
+            pages.patch(&page.name_any(), &PatchParams::default(), &Patch::Merge(change)).await?;
+        }
+        Ok(Action::requeue(Duration::from_millis(1)))
+    }
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    // Events reach the cache late.
+    let slow = server.faults().on(kube_embedded::faults::Verb::Watch, "pages.example.com");
+    let slow = slow.inject(kube_embedded::faults::Fault::EndAfter(3));
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).reconciler(reconcile, runs)]
+    });
+    pages.create(&PostParams::default(), &page("a", "x")).await.unwrap();
+    for expected in 0..8 {
+        assert_eq!(next("a run", &mut seen).await, expected, "each run sees the write of the one before");
+    }
+    assert!(slow.hits() > 0);
+    running.crash().await;
+}
+
+// Rule 16
+#[tokio::test]
+async fn a_status_is_no_change_and_labels_annotations_and_the_spec_are() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (probe, mut seen) = probe(1000);
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).reconciler(report, probe)]
+    });
+    pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    next("the first run", &mut seen).await;
+    let status = json!({"status": {"observedGeneration": 7}});
+    pages.patch_status("a", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    for change in [
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"metadata": {"annotations": {"a": "b"}}}),
+        json!({"spec": {"text": "2"}}),
+    ] {
+        pages.patch("a", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+        next("a run for each change", &mut seen).await;
+    }
+    // Kube-runtime #1830 and #1768: another object of the same name is one that was never seen.
+    pages.delete("a", &DeleteParams::default()).await.unwrap();
+    pages.create(&PostParams::default(), &page("a", "2")).await.unwrap();
+    next("a run of the new object", &mut seen).await;
+    pages.create(&PostParams::default(), &page("b", "2")).await.unwrap();
+    assert_eq!(next("the run of another", &mut seen).await.0, "b", "the status made no run");
+    running.stop().await.unwrap();
+}
+
+// Rule 17
+#[tokio::test]
+async fn watches_maps_the_old_and_the_new_state() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    let (probe, mut seen) = probe(1000);
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let of = operator.informers();
+        let names = |map: &ConfigMap| {
+            let name = map.data.as_ref().and_then(|data| data.get("page"));
+            name.map(|name| ObjectKey::new("default", name))
+        };
+        let controller = Controller::new("page", of.typed::<Page>().start());
+        vec![controller.watches(of.typed::<ConfigMap>().start(), names).reconciler(report, probe)]
+    });
+    for name in ["a", "b"] {
+        pages.create(&PostParams::default(), &page(name, "1")).await.unwrap();
+        assert_eq!(next("the first run", &mut seen).await.0, name);
+    }
+    let theme = ConfigMap {
+        metadata: ObjectMeta { name: Some("theme".to_owned()), ..ObjectMeta::default() },
+        data: Some(BTreeMap::from([("page".to_owned(), "a".to_owned())])),
+        ..ConfigMap::default()
+    };
+    maps.create(&PostParams::default(), &theme).await.unwrap();
+    assert_eq!(next("a run", &mut seen).await.0, "a");
+    let change = json!({"data": {"page": "b"}});
+    maps.patch("theme", &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    let mut both = [next("a run", &mut seen).await.0, next("a run", &mut seen).await.0];
+    both.sort();
+    assert_eq!(both, ["a", "b"]);
+    running.stop().await.unwrap();
+}
+
+// Rules 19 and 20
+#[tokio::test]
+async fn the_finalizer_is_on_before_the_first_run_and_goes_after_the_cleanup_and_the_status() {
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+        cx.state().send(format!("run {:?}", page.finalizers()))?;
+        Ok(Action::await_change())
+    }
+    async fn cleanup(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+        cx.conditions().set("Ready", false, "Deleting", "");
+        cx.state().send("cleanup".to_owned())?;
+        if page.annotations().contains_key("wait") { Err("not yet".into()) } else { Ok(Action::await_change()) }
+    }
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        let controller = Controller::new("page", informer).finalizer("example.com/page", cleanup);
+        vec![controller.reconciler(reconcile, runs)]
+    });
+    let mut first = page("a", "1");
+    first.metadata.annotations = Some(BTreeMap::from([("wait".to_owned(), String::new())]));
+    pages.create(&PostParams::default(), &first).await.unwrap();
+    assert_eq!(next("the first run", &mut seen).await, r#"run ["example.com/page"]"#);
+    pages.delete("a", &DeleteParams::default()).await.unwrap();
+    while next("a cleanup", &mut seen).await != "cleanup" {}
+    let waiting = eventually("the status is written, although the cleanup fails", || async {
+        let page = pages.get_opt("a").await.unwrap()?;
+        page.status.as_ref()?.conditions.iter().any(|condition| condition.reason == "Deleting").then_some(page)
+    });
+    assert_eq!(waiting.await.finalizers(), ["example.com/page"]);
+    let change = json!({"metadata": {"annotations": {"wait": null}}});
+    pages.patch("a", &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    eventually("it goes", || async { pages.get_opt("a").await.unwrap().is_none().then_some(()) }).await;
+    running.stop().await.unwrap();
+}
+
+// Rule 11
+#[tokio::test]
+async fn a_terminal_error_is_not_retried_before_a_change() {
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> anyhow::Result<Action> {
+        cx.state().send(page.spec.text.clone())?;
+        Err(terminal("it makes no sense").into())
+    }
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        let controller = Controller::new("page", informer).backoff(Duration::from_millis(1), Duration::from_millis(1));
+        vec![controller.reconciler(reconcile, runs)]
+    });
+    pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    assert_eq!(next("the first run", &mut seen).await, "1");
+    retext(&pages, "a", "2").await;
+    assert_eq!(next("the run after a change", &mut seen).await, "2", "there was no retry in between");
+    running.stop().await.unwrap();
+}
+
+// Rule 22
+#[tokio::test]
+async fn at_the_end_runs_have_time_and_nothing_begins() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let (probe, mut seen) = probe(0);
+    let state = Arc::clone(&probe);
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).reconciler(report, state)]
+    });
+    pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    next("the run", &mut seen).await;
+    pages.create(&PostParams::default(), &page("b", "1")).await.unwrap();
+    running.begin_to_stop();
+    probe.go.add_permits(1000);
+    running.stop().await.unwrap();
+    assert!(seen.try_recv().is_err(), "nothing begins after that");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_if_nothing_differs() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    let running = Running::start(Operator::new(server.client(), "pages"), self::pages);
+    pages.create(&PostParams::default(), &page("a", "hello")).await.unwrap();
+    let first = eventually("the page is ready", || async {
+        let page = pages.get("a").await.unwrap();
+        (!page.status.as_ref()?.conditions.is_empty()).then_some(page)
+    });
+    let (page, map) = (first.await, maps.get("a").await.unwrap());
+    // It runs again, and finds nothing to do.
+    let patches = server.faults().on(kube_embedded::faults::Verb::Patch, "*");
+    let patches = patches.inject(kube_embedded::faults::Fault::InternalError { retry_after: None });
+    let again = Running::start(Operator::new(server.client(), "pages"), self::pages);
+    within("a second operator has run", tokio::time::sleep(Duration::from_millis(300))).await;
+    assert_eq!(patches.hits(), 0);
+    assert_eq!(pages.get("a").await.unwrap().resource_version(), page.resource_version());
+    assert_eq!(maps.get("a").await.unwrap().resource_version(), map.resource_version());
+    again.stop().await.unwrap();
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing() {
+    let server = server().await;
+    let pages = pages_api(&server).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    pages.create(&PostParams::default(), &page("a", "hello")).await.unwrap();
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let reconcile = move |page: Arc<Page>, cx: Context<Page, ()>| {
+        let runs = runs.clone();
+        async move {
+            let applied = cx.apply(&map(&page)).await;
+            cx.event(kube_controller::EventType::Normal, "Applied", "");
+            cx.conditions().set("Ready", true, "Applied", "");
+            runs.send(applied.map(|map| map.name_any()).map_err(|error| error.to_string()))?;
+            Ok::<_, Error>(Action::await_change())
+        }
+    };
+    let running = Running::start(Operator::new(server.client(), "pages").dry_run(), |operator| {
+        let of = operator.informers();
+        let controller = Controller::new("page", of.typed::<Page>().start());
+        vec![controller.owns(of.typed::<ConfigMap>().keep_managed_fields().start()).reconciler(reconcile, ())]
+    });
+    assert_eq!(next("the run", &mut seen).await.unwrap(), "a");
+    running.stop().await.unwrap();
+    assert!(maps.get_opt("a").await.unwrap().is_none());
+    let page = pages.get("a").await.unwrap();
+    assert!(page.status.is_none(), "{:?}", page.status);
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::default_namespaced(server.client());
+    assert!(events.list(&kube::api::ListParams::default()).await.unwrap().items.is_empty());
 }

@@ -103,6 +103,7 @@ impl Fence {
     }
 
     /// Returns the time at which it closes unless the lease is renewed. `None`: it is closed, or there is no election.
+    #[cfg(test)]
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match *self.state.borrow() {
             State::Until(deadline) => Some(deadline),

@@ -216,11 +216,7 @@ impl OperatorMetrics {
             controller.publish();
         }
         if let Some((gauge, leadership)) = &self.leadership {
-            let leads = match &*leadership.borrow() {
-                Leadership::Leading { fence, .. } => fence.check(Instant::now()).is_ok(),
-                Leadership::Standby { .. } => false,
-            };
-            gauge.set(i64::from(leads));
+            gauge.set(i64::from(leadership.borrow().leads()));
         }
         let mut text = String::new();
         // Writing to a string cannot fail.

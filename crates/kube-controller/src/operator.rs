@@ -11,7 +11,7 @@ use kube_informer::Informers;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,6 +23,7 @@ use crate::fence::Fence;
 use crate::metrics::OperatorMetrics;
 use crate::observer::Observer;
 use crate::server;
+use crate::shards::OwnedShard;
 use crate::shutdown::{self, Ended};
 use crate::view::{self, View};
 use crate::worker::{CacheStopped, Orders, Parts, Worker};
@@ -43,6 +44,7 @@ pub struct Operator {
     election: Option<Election>,
     address: Option<SocketAddr>,
     shutdown: Option<Shutdown>,
+    shard: Option<Fence>,
     dry_run: bool,
     seed: Option<u64>,
     observer: Option<Arc<dyn Observer>>,
@@ -97,6 +99,7 @@ impl Operator {
             election: None,
             address: None,
             shutdown: None,
+            shard: None,
             dry_run: false,
             seed: None,
             observer: None,
@@ -115,6 +118,14 @@ impl Operator {
     /// As [`leader_election`](Self::leader_election), with other times, namespace or identity.
     pub fn leader_election_with(mut self, election: Election) -> Self {
         self.election = Some(election);
+        self
+    }
+
+    /// Lets controllers work on a shard, while this replica owns it: as with leader election, no request of a run leaves after
+    /// that. Give them informers of [`OwnedShard::informer_shard`], and end the operator before the shard is acknowledged as
+    /// revoked. See [`Shards`](crate::Shards).
+    pub fn shard(mut self, shard: &OwnedShard) -> Self {
+        self.shard = Some(shard.fence());
         self
     }
 
@@ -202,7 +213,8 @@ impl Operator {
             Some(election) => Some(election::campaign(self.client.clone(), &election, rng.fork())?),
             None => None,
         };
-        let always = watch::Sender::new(Leadership::Leading { fence: Fence::open(), since: Instant::now() });
+        let always =
+            watch::Sender::new(Leadership::Leading { fence: self.shard.unwrap_or_else(Fence::open) });
         let leadership = campaign.as_ref().map_or_else(|| always.subscribe(), Campaign::leadership);
         let events = if self.dry_run { Events::none() } else { Events::new(self.client.clone(), &self.name) };
         let (drain, cancel) = (CancellationToken::new(), CancellationToken::new());

@@ -318,21 +318,6 @@ impl Queue {
         self.ready.depth()
     }
 
-    /// Returns the number of keys of which the queue knows something.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Returns the number of keys that run.
-    pub(crate) const fn running(&self) -> usize {
-        self.running
-    }
-
-    /// Returns whether no key is ready, runs or is held, at the time of the last call that had one.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.ready.is_empty() && self.running == 0 && self.held == 0
-    }
-
     /// Returns the state of each key, in no particular order, at the time of the last call that had one.
     pub(crate) fn entries(&self) -> impl Iterator<Item = EntryView<'_>> {
         self.entries.iter().filter_map(|(key, entry)| {

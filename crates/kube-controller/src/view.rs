@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kube_informer::Phase;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
@@ -101,10 +101,7 @@ impl View {
                 Err(name) => unanswered.push(name),
             }
         }
-        let leads = match &*self.leadership.borrow() {
-            Leadership::Leading { fence, .. } => fence.check(Instant::now()).is_ok(),
-            Leadership::Standby { .. } => false,
-        };
+        let leads = self.leadership.borrow().leads();
         let holder = self.election.as_ref().and_then(ElectionStatus::holder);
         Queues { operator: self.operator.to_string(), leads, holder, controllers, unanswered }
     }

@@ -178,7 +178,7 @@ impl Worker {
     /// Begins or ends a term.
     async fn follow_leadership(&mut self) {
         let fence = match &*self.orders.leadership.borrow_and_update() {
-            Leadership::Leading { fence, .. } => Some(fence.clone()),
+            Leadership::Leading { fence } => Some(fence.clone()),
             Leadership::Standby { .. } => None,
         };
         let fence = fence.filter(|fence| fence.check(Instant::now()).is_ok());
@@ -221,7 +221,7 @@ impl Worker {
     }
 
     async fn start(&mut self, now: Instant, taken: Taken, fence: &Fence) {
-        let Taken { key, reasons, failures, waited, .. } = taken;
+        let Taken { key, priority, reasons, failures, waited } = taken;
         let metrics = &self.parts.metrics;
         metrics.taken(waited);
         let (mut reasons, omitted) = (reasons.list().to_vec(), reasons.omitted());
@@ -245,7 +245,7 @@ impl Worker {
             self.suspects.insert(key.clone());
         }
         tracing::debug!(
-            controller = &*self.parts.name, object = %key, reasons = %Listed(&reasons), omitted, failures, "run"
+            controller = &*self.parts.name, object = %key, reasons = %Listed(&reasons), omitted, priority, failures, "run"
         );
         if let Some(observer) = &self.parts.observer {
             observer.run_started(&self.parts.name, &key, &reasons);

@@ -31,9 +31,17 @@ pub(crate) enum Leadership {
     Leading {
         /// The fence of this term.
         fence: Fence,
-        /// When the term began.
-        since: Instant,
     },
+}
+
+impl Leadership {
+    /// Whether this process leads, and its lease has not run out.
+    pub(crate) fn leads(&self) -> bool {
+        match self {
+            Self::Leading { fence } => fence.check(Instant::now()).is_ok(),
+            Self::Standby { .. } => false,
+        }
+    }
 }
 
 /// A candidacy. It ends when this is dropped; the Lease then runs out, unless it was [released](Self::release).
@@ -133,11 +141,6 @@ impl Campaign {
 }
 
 impl ElectionStatus {
-    /// Returns the name of this candidate.
-    pub(crate) fn identity(&self) -> &str {
-        &self.identity
-    }
-
     /// Returns who holds the Lease, as far as it is known.
     pub(crate) fn holder(&self) -> Option<String> {
         match &*self.leadership.borrow() {
@@ -147,11 +150,9 @@ impl ElectionStatus {
     }
 
     /// Whether this candidate leads.
+    #[cfg(test)]
     pub(crate) fn leads(&self) -> bool {
-        match &*self.leadership.borrow() {
-            Leadership::Standby { .. } => false,
-            Leadership::Leading { fence, .. } => fence.check(Instant::now()).is_ok(),
-        }
+        self.leadership.borrow().leads()
     }
 
     /// Returns why the last request for the Lease failed. `None`: it succeeded.
@@ -286,7 +287,7 @@ impl Driver {
         self.term = Some(Term { number: term.number, fence: fence.clone() });
         // The leader knows the Lease: it wrote it.
         self.observer.events = None;
-        self.leadership.send_replace(Leadership::Leading { fence, since: term.since });
+        self.leadership.send_replace(Leadership::Leading { fence });
     }
 
     fn stand_by(&mut self) {

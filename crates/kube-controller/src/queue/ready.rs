@@ -50,9 +50,4 @@ impl<P: Copy + Ord> Ready<P> {
     pub(crate) fn depth(&self) -> impl Iterator<Item = (i32, usize)> {
         self.lanes.iter().map(|(priority, lane)| (priority.0, lane.len()))
     }
-
-    /// Returns whether there are no keys.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
 }

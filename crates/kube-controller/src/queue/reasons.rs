@@ -10,14 +10,11 @@ const KEPT: usize = 16;
 pub(crate) struct Reasons {
     list: Vec<Reason>,
     omitted: u32,
-    /// Whether any of them, kept or not, is something else than an own write of the key.
-    foreign: bool,
 }
 
 impl Reasons {
     /// Adds a reason.
     pub(crate) fn push(&mut self, reason: Reason) {
-        self.foreign |= !is_own_write(&reason);
         if self.list.len() < KEPT {
             self.list.push(reason);
         } else {
@@ -27,7 +24,6 @@ impl Reasons {
 
     /// Adds a reason before the others.
     pub(crate) fn push_front(&mut self, reason: Reason) {
-        self.foreign |= !is_own_write(&reason);
         self.list.insert(0, reason);
         if self.list.len() > KEPT {
             self.list.truncate(KEPT);
@@ -44,14 +40,4 @@ impl Reasons {
     pub(crate) const fn omitted(&self) -> u32 {
         self.omitted
     }
-
-    /// Returns whether all reasons, also those that are not kept, are writes of the key's own last run. `false` if there
-    /// are no reasons.
-    pub(crate) fn only_own_writes(&self) -> bool {
-        !self.foreign && !self.list.is_empty()
-    }
-}
-
-fn is_own_write(reason: &Reason) -> bool {
-    reason.object.as_ref().is_some_and(|object| object.own_write)
 }

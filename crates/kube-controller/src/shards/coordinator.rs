@@ -149,7 +149,7 @@ impl Coordinator {
 /// Returns the fence of a term that lasts.
 fn fence(leadership: &Leadership, now: Instant) -> Option<Fence> {
     match leadership {
-        Leadership::Leading { fence, .. } if fence.check(now).is_ok() => Some(fence.clone()),
+        Leadership::Leading { fence } if fence.check(now).is_ok() => Some(fence.clone()),
         Leadership::Leading { .. } | Leadership::Standby { .. } => None,
     }
 }

@@ -86,11 +86,11 @@ async fn unwanted(wanted: &mut watch::Receiver<Wanted>, index: u32) {
 
 async fn leads(leadership: &mut watch::Receiver<Leadership>) -> Fence {
     let is_open = |leadership: &Leadership| match leadership {
-        Leadership::Leading { fence, .. } => fence.check(Instant::now()).is_ok(),
+        Leadership::Leading { fence } => fence.check(Instant::now()).is_ok(),
         Leadership::Standby { .. } => false,
     };
     if let Ok(leadership) = leadership.wait_for(is_open).await
-        && let Leadership::Leading { fence, .. } = &*leadership
+        && let Leadership::Leading { fence } = &*leadership
     {
         return fence.clone();
     }

@@ -35,8 +35,6 @@ const RESTART: Duration = Duration::from_secs(1);
 pub(crate) struct Execution {
     /// The number of writes and events that the operator had.
     pub(crate) counts: (u32, u32),
-    /// How many faults have struck.
-    pub(crate) struck: u32,
     pub(crate) violations: Vec<String>,
     /// The final state.
     pub(crate) state: BTreeMap<String, Value>,
@@ -104,7 +102,6 @@ async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
     }
     Execution {
         counts: network.counts(),
-        struck: network.struck(),
         violations: network.violations(),
         state: state.comparable(&program.ignore),
         log: log.lines(),

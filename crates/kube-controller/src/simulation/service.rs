@@ -47,7 +47,6 @@ pub(crate) struct Network {
     schedule: Schedule,
     writes: AtomicU32,
     events: AtomicU32,
-    struck: AtomicU32,
     /// The operator must end now.
     pub(crate) crash: Notify,
     /// The Lease cannot be reached.
@@ -96,7 +95,6 @@ impl Network {
             schedule,
             writes: AtomicU32::new(0),
             events: AtomicU32::new(0),
-            struck: AtomicU32::new(0),
             crash: Notify::new(),
             cut: AtomicBool::new(false),
             deposed: AtomicBool::new(false),
@@ -123,11 +121,6 @@ impl Network {
         self.busy.load(Relaxed) > 0
     }
 
-    /// How many faults have struck.
-    pub(crate) fn struck(&self) -> u32 {
-        self.struck.load(Relaxed)
-    }
-
     pub(crate) fn collections(&self) -> BTreeSet<Collection> {
         lock(&self.collections).clone()
     }
@@ -149,7 +142,6 @@ impl Network {
     }
 
     fn strike(&self, fault: &dyn std::fmt::Display) {
-        self.struck.fetch_add(1, Relaxed);
         self.log.line(format_args!("FAULT: {fault}"));
     }
 

@@ -136,7 +136,10 @@ async fn a_key_never_runs_twice_at_once_and_what_comes_meanwhile_makes_one_more_
 // Rules 12 and 13
 #[tokio::test]
 async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
-    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+    async fn reconcile(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<String>>,
+    ) -> Result<Action, Error> {
         match page.spec.text.as_str() {
             "panic" => panic!("as the test wants it"),
             "hang" => std::future::pending().await,
@@ -168,8 +171,12 @@ async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
 #[tokio::test]
 async fn a_run_never_reads_what_is_older_than_its_own_last_write() {
     /// Counts in an annotation, by what the cache says.
-    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<u64>>) -> Result<Action, Error> {
-        let count = |page: &Page| page.annotations().get("count").map_or(0, |count| count.parse::<u64>().unwrap());
+    async fn reconcile(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<u64>>,
+    ) -> Result<Action, Error> {
+        let count =
+            |page: &Page| page.annotations().get("count").map_or(0, |count| count.parse::<u64>().unwrap());
         let cached = cx.snapshot::<Page>().get("default", &page.name_any()).map(|page| count(page));
         cx.state().send(cached.unwrap_or_default())?;
         if count(&page) < 50 {
@@ -266,14 +273,24 @@ async fn watches_maps_the_old_and_the_new_state() {
 // Rules 19 and 20
 #[tokio::test]
 async fn the_finalizer_is_on_before_the_first_run_and_goes_after_the_cleanup_and_the_status() {
-    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+    async fn reconcile(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<String>>,
+    ) -> Result<Action, Error> {
         cx.state().send(format!("run {:?}", page.finalizers()))?;
         Ok(Action::await_change())
     }
-    async fn cleanup(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> Result<Action, Error> {
+    async fn cleanup(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<String>>,
+    ) -> Result<Action, Error> {
         cx.conditions().set("Ready", false, "Deleting", "");
         cx.state().send("cleanup".to_owned())?;
-        if page.annotations().contains_key("wait") { Err("not yet".into()) } else { Ok(Action::await_change()) }
+        if page.annotations().contains_key("wait") {
+            Err("not yet".into())
+        } else {
+            Ok(Action::await_change())
+        }
     }
     let server = server().await;
     let pages = pages_api(&server).await;
@@ -291,7 +308,12 @@ async fn the_finalizer_is_on_before_the_first_run_and_goes_after_the_cleanup_and
     while next("a cleanup", &mut seen).await != "cleanup" {}
     let waiting = eventually("the status is written, although the cleanup fails", || async {
         let page = pages.get_opt("a").await.unwrap()?;
-        page.status.as_ref()?.conditions.iter().any(|condition| condition.reason == "Deleting").then_some(page)
+        page.status
+            .as_ref()?
+            .conditions
+            .iter()
+            .any(|condition| condition.reason == "Deleting")
+            .then_some(page)
     });
     assert_eq!(waiting.await.finalizers(), ["example.com/page"]);
     let change = json!({"metadata": {"annotations": {"wait": null}}});
@@ -303,7 +325,10 @@ async fn the_finalizer_is_on_before_the_first_run_and_goes_after_the_cleanup_and
 // Rule 11
 #[tokio::test]
 async fn a_terminal_error_is_not_retried_before_a_change() {
-    async fn reconcile(page: Arc<Page>, cx: Context<Page, mpsc::UnboundedSender<String>>) -> anyhow::Result<Action> {
+    async fn reconcile(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<String>>,
+    ) -> anyhow::Result<Action> {
         cx.state().send(page.spec.text.clone())?;
         Err(terminal("it makes no sense").into())
     }
@@ -312,7 +337,8 @@ async fn a_terminal_error_is_not_retried_before_a_change() {
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
-        let controller = Controller::new("page", informer).backoff(Duration::from_millis(1), Duration::from_millis(1));
+        let controller =
+            Controller::new("page", informer).backoff(Duration::from_millis(1), Duration::from_millis(1));
         vec![controller.reconciler(reconcile, runs)]
     });
     pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();

@@ -23,7 +23,7 @@ async fn lead(campaign: &Campaign) -> Fence {
     let mut leadership = campaign.leadership();
     let leads = |leadership: &Leadership| matches!(leadership, Leadership::Leading { .. });
     match &*leadership.wait_for(leads).await.unwrap() {
-        Leadership::Leading { fence, .. } => fence.clone(),
+        Leadership::Leading { fence } => fence.clone(),
         Leadership::Standby { .. } => unreachable!("it leads"),
     }
 }

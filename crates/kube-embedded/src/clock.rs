@@ -1,6 +1,7 @@
 //! The one place where the server reads the time, for everything it stores and for its watches.
 //!
-//! Network limits (handshakes, slow bodies, waiting for a future resourceVersion) always use real time.
+//! Network limits (handshakes, slow bodies, waiting for a future resourceVersion) always use tokio's time, which is
+//! real time unless a test has paused it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// A clock that stands still until it is advanced, for testing behaviour that takes minutes.
 ///
@@ -24,18 +25,23 @@ pub struct ManualClock {
     now: Arc<watch::Sender<Timestamp>>,
 }
 
-/// The system's clock, or a manual one.
+/// The system's clock, tokio's, or a manual one.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Clock {
     #[default]
     System,
+    /// `start` and what has passed of tokio's time since `since`.
+    Tokio {
+        start: Timestamp,
+        since: Instant,
+    },
     Manual(ManualClock),
 }
 
 /// A point in time to wait for.
 #[derive(Debug)]
 pub(crate) enum Timer {
-    System(Pin<Box<Sleep>>),
+    Tokio(Pin<Box<Sleep>>),
     Manual { at: Timestamp, now: watch::Receiver<Timestamp> },
 }
 
@@ -60,10 +66,19 @@ impl ManualClock {
 }
 
 impl Clock {
+    /// The clock of a server that starts now.
+    pub(crate) fn starting_now(self) -> Self {
+        match self {
+            Self::Tokio { start, .. } => Self::Tokio { start, since: Instant::now() },
+            other => other,
+        }
+    }
+
     /// The current time.
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::now(),
+            Self::Tokio { start, since } => later(*start, since.elapsed()),
             Self::Manual(clock) => clock.now(),
         }
     }
@@ -76,7 +91,7 @@ impl Clock {
     /// A timer that is due a given time from now.
     pub(crate) fn timer(&self, after: Duration) -> Timer {
         match self {
-            Self::System => Timer::System(Box::pin(tokio::time::sleep(after))),
+            Self::System | Self::Tokio { .. } => Timer::Tokio(Box::pin(tokio::time::sleep(after))),
             Self::Manual(clock) => {
                 let now = clock.now.subscribe();
                 let at = later(*now.borrow(), after);
@@ -90,7 +105,7 @@ impl Timer {
     /// Waits until it is due.
     pub(crate) async fn due(&mut self) {
         match self {
-            Self::System(sleep) => sleep.await,
+            Self::Tokio(sleep) => sleep.await,
             Self::Manual { at, now } => {
                 if now.wait_for(|now| *now >= *at).await.is_err() {
                     // The clock was dropped, so it never reaches that time.
@@ -103,7 +118,7 @@ impl Timer {
     /// Whether it is due.
     pub(crate) fn is_due(&self) -> bool {
         match self {
-            Self::System(sleep) => sleep.deadline() <= tokio::time::Instant::now(),
+            Self::Tokio(sleep) => sleep.deadline() <= Instant::now(),
             Self::Manual { at, now } => *now.borrow() >= *at,
         }
     }

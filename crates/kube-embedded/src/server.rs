@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(feature = "listen")]
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, ManualClock};
@@ -16,6 +17,7 @@ use crate::endpoint::{Authority, Endpoint};
 use crate::error::Error;
 use crate::http::faults::Faults;
 use crate::http::{Handler, Injections, Service};
+use crate::random::Random;
 use crate::store::Store;
 use crate::user::User;
 
@@ -40,6 +42,7 @@ pub struct Server {
 #[must_use = "a builder does nothing until it starts its server"]
 pub struct ServerBuilder {
     clock: Clock,
+    seed: Option<u64>,
     #[cfg(feature = "disk")]
     data_dir: Option<PathBuf>,
     faults_over_http: bool,
@@ -50,6 +53,33 @@ impl ServerBuilder {
     /// clock.
     pub fn clock(mut self, clock: &ManualClock) -> Self {
         self.clock = Clock::Manual(clock.clone());
+        self
+    }
+
+    /// Makes the server take its time from tokio's clock, from which clients in the same runtime take theirs: `start`
+    /// when the server starts, and from then on what has passed of [`tokio::time`]. Everything that a [`ManualClock`]
+    /// replaces follows it, and the network limits too.
+    ///
+    /// With [paused time](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) no wait is real, neither the
+    /// server's nor a client's: once all tasks are idle, the time jumps to the next moment that one of them waits for.
+    /// A server without a data folder and sockets is idle as soon as it has nothing to do: it has no threads, and
+    /// waits for nothing but this clock and its clients.
+    pub fn tokio_clock(mut self, start: Timestamp) -> Self {
+        self.clock = Clock::Tokio { start, since: tokio::time::Instant::now() };
+        self
+    }
+
+    /// Takes all random numbers from a seed: uids, generated names, and tokens of users. Two servers with the same seed
+    /// and the same clock then answer the same requests with the same bytes, if the requests come in the same order:
+    /// use a [`ManualClock`] or [`tokio_clock`](Self::tokio_clock), and a runtime with one thread. The server's own
+    /// controllers work in an order that depends on nothing else.
+    ///
+    /// What remains random: signatures of ServiceAccounts' tokens and the key they are made with, certificates, and the
+    /// order in which CEL rules visit the keys of a map, which a `messageExpression` may show.
+    ///
+    /// Whoever knows the seed knows the tokens, so this is for tests only. By default the numbers are the system's.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -86,17 +116,21 @@ impl ServerBuilder {
     /// # Panics
     /// Panics outside of a tokio runtime, as [`tokio::spawn`] does.
     pub fn start(self) -> Result<Server, Error> {
-        let store = self.store()?;
+        let clock = self.clock.clone().starting_now();
+        let store = self.store(&clock)?;
+        // A server that starts again with its data must not use the same uids again.
+        let seed = self.seed.map(|seed| seed.wrapping_add(store.revision()));
+        let random = seed.map_or_else(Random::default, Random::seeded);
         let injections = self.faults_over_http.then(Injections::default);
-        Ok(Server::run(store, self.clock, injections))
+        Ok(Server::run(Cluster::new(store, clock, random), injections))
     }
 
-    fn store(&self) -> Result<Store, Error> {
+    fn store(&self, clock: &Clock) -> Result<Store, Error> {
         #[cfg(feature = "disk")]
         if let Some(path) = &self.data_dir {
-            return Ok(Store::open(self.clock.clone(), path)?);
+            return Ok(Store::open(clock.clone(), path)?);
         }
-        Ok(Store::new(self.clock.clone()))
+        Ok(Store::new(clock.clone()))
     }
 }
 
@@ -109,7 +143,7 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         let clock = Clock::default();
-        Self::run(Store::new(clock.clone()), clock, None)
+        Self::run(Cluster::new(Store::new(clock.clone()), clock, Random::default()), None)
     }
 
     /// Returns a builder for a server with non-default options.
@@ -163,8 +197,8 @@ impl Server {
         self.handler.cluster.store.compact();
     }
 
-    fn run(store: Store, clock: Clock, injections: Option<Injections>) -> Self {
-        let cluster = Arc::new(Cluster::new(store, clock));
+    fn run(cluster: Cluster, injections: Option<Injections>) -> Self {
+        let cluster = Arc::new(cluster);
         cluster.start();
         Self {
             #[cfg(feature = "listen")]

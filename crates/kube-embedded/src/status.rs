@@ -124,6 +124,12 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 400 for a write that a webhook denies without a code of its own.
+    pub(crate) fn denied_by(webhook: &str, why: &str) -> Self {
+        let why = if why.is_empty() { " without explanation".to_owned() } else { format!(": {why}") };
+        Self::new(400, "", format!("admission webhook {webhook:?} denied the request{why}"))
+    }
+
     /// 401
     #[cfg(feature = "listen")]
     pub(crate) fn unauthorized() -> Self {
@@ -195,9 +201,17 @@ impl Status {
 
     /// 409 on a write of an object that has changed since it was read.
     pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
-        let why =
-            "the object has been modified; please apply your changes to the latest version and try again";
-        Self::conflict(resource, name, why)
+        Self::modified_object(&resource.group, &resource.plural, name)
+    }
+
+    /// [`Status::modified`] by the names in a request's path.
+    pub(crate) fn modified_object(group: &str, plural: &str, name: &str) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: the object has been modified; please apply your changes to \
+             the latest version and try again",
+            qualified(plural, group)
+        );
+        Self::new(409, "Conflict", message).with_details(group, plural, name)
     }
 
     /// 409

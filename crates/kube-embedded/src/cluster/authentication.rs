@@ -7,6 +7,7 @@ use base64::Engine;
 use jiff::Timestamp;
 
 use super::service_account::{Claims, Error, ISSUER, Signer};
+use crate::random::Random;
 use crate::store::Store;
 use crate::user::User;
 
@@ -18,6 +19,7 @@ const KEPT: &str = "token/";
 pub(crate) struct Authentication {
     tokens: Mutex<Tokens>,
     signer: OnceLock<Option<Signer>>,
+    random: Random,
 }
 
 /// The bearer tokens of a server.
@@ -32,13 +34,13 @@ impl Tokens {
     }
 
     /// Returns the token of a user: the existing one, or a new one of 244 random bits, which the store then keeps.
-    fn issue(&mut self, store: &Store, user: User) -> String {
+    fn issue(&mut self, store: &Store, numbers: &Random, user: User) -> String {
         if let Some((token, _)) = self.0.iter().find(|(_, it)| **it == user) {
             return token.clone();
         }
         let mut random = Vec::with_capacity(32);
-        random.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
-        random.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
+        random.extend_from_slice(numbers.uuid().as_bytes());
+        random.extend_from_slice(numbers.uuid().as_bytes());
         let token = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(random);
         store.keep(&format!("{KEPT}{token}"), serde_json::to_vec(&user).unwrap_or_default());
         self.0.insert(token.clone(), user);
@@ -48,18 +50,18 @@ impl Tokens {
 
 impl Authentication {
     /// Loads the users of a store.
-    pub(crate) fn new(store: &Store) -> Self {
-        Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new() }
+    pub(crate) fn new(store: &Store, random: Random) -> Self {
+        Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new(), random }
     }
 
     /// Returns the token of a user, and issues one to a new user.
     pub(crate) fn issue(&self, store: &Store, user: User) -> String {
-        self.lock().issue(store, user)
+        self.lock().issue(store, &self.random, user)
     }
 
     /// Issues a token for a ServiceAccount. `None` if the system has no random numbers.
     pub(crate) fn sign(&self, store: &Store, claims: &Claims<'_>) -> Option<String> {
-        self.signer(store)?.sign(claims)
+        self.signer(store)?.sign(claims, self.random.uuid())
     }
 
     /// The key with which others verify the tokens of ServiceAccounts. `None` if the system has no random numbers.
@@ -102,12 +104,12 @@ mod tests {
     #[test]
     fn a_token_is_its_users() {
         let store = Store::new(Clock::default());
-        let users = Authentication::new(&store);
+        let users = Authentication::new(&store, Random::default());
         let token = users.issue(&store, User::new("jane", &["devs"]));
         assert_eq!(users.issue(&store, User::new("jane", &["devs"])), token);
         assert_ne!(users.issue(&store, User::new("jane", &[])), token);
         // The store has kept it.
-        let users = Authentication::new(&store);
+        let users = Authentication::new(&store, Random::default());
         let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, &[ISSUER.to_owned()]);
         assert_eq!(whose(&token).unwrap().0, User::new("jane", &["devs"]));
         for wrong in ["wrong", "a.b.c", ""] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::commit::Target;
 use super::state::Cluster;
-use super::write::set_identity;
+use super::write::{Identity, set_identity};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::store::{Error, Range};
 use crate::strategy;
@@ -40,7 +40,9 @@ impl Cluster {
         let (api_version, kind) = (text("/apiVersion"), text("/kind"));
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let Some(resource) = self.scheme().by_kind(&api_version, &kind).cloned() else { return };
-        set_identity(&resource, &mut object, &namespace, &name, &self.clock.seconds());
+        let (uid, created) = (self.random.uuid(), self.clock.seconds());
+        let identity = Identity { namespace: &namespace, name: &name, uid, created: &created };
+        set_identity(&resource, &mut object, &identity);
         if strategy::has_generation(&resource) {
             strategy::metadata(&mut object).insert("generation".to_owned(), 1.into());
         }

@@ -85,40 +85,12 @@ impl Rbac {
         request: &RequestInfo,
         selected: Option<&str>,
     ) -> Result<(), Status> {
-        // Permissions for the contents of a namespace, and for the namespace itself, can be granted in that namespace.
-        // This does not apply to a namespace that is selected from the list of all.
-        let namespace = match (request.group.as_str(), request.resource.as_str()) {
-            ("", "namespaces") => &request.name,
-            _ => &request.namespace,
-        };
-        let attributes = Attributes {
-            verb: request.verb,
-            group: &request.group,
-            resource: &request.resource,
-            subresource: &request.subresource,
-            namespace,
-            name: selected.unwrap_or(&request.name),
-            path: None,
-        };
-        self.require(store, user, &attributes)
+        self.require(store, user, &attributes(request, selected.unwrap_or(&request.name)))
     }
 
     /// Refuses an action on a resource that a user is not authorized for.
     pub(crate) fn require(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), Status> {
-        let Err(reason) = self.decide(store, user, wanted) else { return Ok(()) };
-        let resource = match wanted.subresource {
-            "" => wanted.resource.to_owned(),
-            subresource => format!("{}/{subresource}", wanted.resource),
-        };
-        let place = match wanted.namespace {
-            "" => "at the cluster scope".to_owned(),
-            namespace => format!("in the namespace {namespace:?}"),
-        };
-        let why = format!(
-            "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{reason}",
-            user.name, wanted.verb, wanted.group
-        );
-        Err(Status::forbidden(wanted.group, wanted.resource, wanted.name, &why))
+        self.decide(store, user, wanted).map_err(|reason| forbidden(user, wanted, &reason))
     }
 
     /// Refuses a request for a non-resource path that its user is not authorized to make. `verb` is the method in lower
@@ -181,6 +153,47 @@ impl Rbac {
             _ => Arc::clone(last.insert(Arc::new(Policy::read(store, written)))),
         }
     }
+}
+
+/// The refusal of a request for a resource.
+pub(crate) fn refusal(user: &User, request: &RequestInfo) -> Status {
+    forbidden(user, &attributes(request, &request.name), "")
+}
+
+/// What a request for a resource does, to an object of this name.
+fn attributes<'a>(request: &'a RequestInfo, name: &'a str) -> Attributes<'a> {
+    // Permissions for the contents of a namespace, and for the namespace itself, can be granted in that namespace. This
+    // does not apply to a namespace that is selected from the list of all.
+    let namespace = match (request.group.as_str(), request.resource.as_str()) {
+        ("", "namespaces") => &request.name,
+        _ => &request.namespace,
+    };
+    Attributes {
+        verb: request.verb,
+        group: &request.group,
+        resource: &request.resource,
+        subresource: &request.subresource,
+        namespace,
+        name,
+        path: None,
+    }
+}
+
+/// The error for an action on a resource that a user is not authorized for. `reason` is appended.
+fn forbidden(user: &User, wanted: &Attributes<'_>, reason: &str) -> Status {
+    let resource = match wanted.subresource {
+        "" => wanted.resource.to_owned(),
+        subresource => format!("{}/{subresource}", wanted.resource),
+    };
+    let place = match wanted.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = format!(
+        "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{reason}",
+        user.name, wanted.verb, wanted.group
+    );
+    Status::forbidden(wanted.group, wanted.resource, wanted.name, &why)
 }
 
 impl Policy {

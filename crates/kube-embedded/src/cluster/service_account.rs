@@ -13,6 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use kube_validation::go::quote_all;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::resource::{GroupResource, NODES, PODS, SECRETS, SERVICE_ACCOUNTS};
 use crate::store::Store;
@@ -98,8 +99,8 @@ impl Signer {
         Some(Self { key, random })
     }
 
-    /// Signs a token.
-    pub(crate) fn sign(&self, claims: &Claims<'_>) -> Option<String> {
+    /// Signs a token with an id.
+    pub(crate) fn sign(&self, claims: &Claims<'_>, id: Uuid) -> Option<String> {
         let issued = claims.issued.as_second();
         let mut private = json!({
             "namespace": claims.namespace,
@@ -113,7 +114,7 @@ impl Signer {
             "exp": issued.saturating_add(claims.seconds),
             "iat": issued,
             "iss": ISSUER,
-            "jti": uuid::Uuid::new_v4().to_string(),
+            "jti": id.to_string(),
             "kubernetes.io": private,
             "nbf": issued,
             "sub": User::service_account(claims.namespace, claims.name).name,
@@ -237,7 +238,7 @@ mod tests {
     fn a_token_is_its_accounts_until_it_expires() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let signer = Signer::of(&store).unwrap();
-        let token = signer.sign(&claims(&audiences)).unwrap();
+        let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let at = |second: i64, signer: &Signer| {
             signer.authenticate(&store, Timestamp::from_second(second).unwrap(), &token, &audiences)
         };
@@ -258,7 +259,7 @@ mod tests {
     fn what_was_changed_is_nobodys() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let signer = Signer::of(&store).unwrap();
-        let token = signer.sign(&claims(&audiences)).unwrap();
+        let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         for at in 0..token.len() {
             let mut other = token.clone().into_bytes();
             other[at] = if other[at] == b'A' { b'B' } else { b'A' };
@@ -274,7 +275,7 @@ mod tests {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let signer = Signer::of(&store).unwrap();
         let bound = Bound { claim: "pod", name: "p".to_owned(), uid: "p1".to_owned() };
-        let token = signer.sign(&Claims { bound: Some(&bound), ..claims(&audiences) }).unwrap();
+        let token = signer.sign(&Claims { bound: Some(&bound), ..claims(&audiences) }, Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user);
         assert_eq!(user(), Err(Error::Gone));
@@ -291,7 +292,7 @@ mod tests {
     fn a_token_ends_with_its_account() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let signer = Signer::of(&store).unwrap();
-        let token = signer.sign(&claims(&audiences)).unwrap();
+        let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user.name);
         user().unwrap();
@@ -308,7 +309,7 @@ mod tests {
     fn others_verify_tokens_by_the_public_key() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let signer = Signer::of(&store).unwrap();
-        let token = signer.sign(&claims(&audiences)).unwrap();
+        let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let key = signer.public_key();
         let part = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
         let (signed, signature) = token.rsplit_once('.').unwrap();
@@ -326,7 +327,7 @@ mod tests {
         let store = store();
         let signer = Signer::of(&store).unwrap();
         let [vault, other] = ["vault", "other"].map(|name| vec![name.to_owned()]);
-        let token = signer.sign(&claims(&vault)).unwrap();
+        let token = signer.sign(&claims(&vault), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let both = [other.clone(), vault.clone()].concat();
         assert_eq!(signer.authenticate(&store, now, &token, &both).unwrap().1, vault);

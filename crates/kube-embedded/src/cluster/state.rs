@@ -11,6 +11,7 @@ use super::rbac::Rbac;
 use super::services::Allocations;
 use super::work::WorkQueue;
 use crate::clock::Clock;
+use crate::random::Random;
 use crate::resource::{Resource, SERVICES};
 use crate::scheme::Scheme;
 use crate::status::Status;
@@ -23,6 +24,7 @@ pub(super) type AcceptedNames = BTreeMap<String, Value>;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) clock: Clock,
+    pub(super) random: Random,
     /// Only this module writes objects to it.
     pub(crate) store: Arc<Store>,
     pub(crate) authentication: Authentication,
@@ -44,12 +46,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Creates a server with the objects of a store.
-    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock, random: Random) -> Self {
         let ended = CancellationToken::new();
         Self {
-            authentication: Authentication::new(&store),
+            authentication: Authentication::new(&store, random.clone()),
             store: Arc::new(store),
             clock,
+            random,
             rbac: Rbac::default(),
             work: WorkQueue::default(),
             watches: ended.child_token(),

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use kube_patch::Writer;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::commit::{Committed, Target};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
+use crate::random::Random;
 use crate::resource::{Resource, SERVICE, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
@@ -126,8 +128,14 @@ impl Cluster {
         let (given, base) = (text(&object, "name"), text(&object, "generateName"));
         let generates = given.is_empty() && !base.is_empty();
         for others in (0..if generates { NAMES } else { 1 }).rev() {
-            let name = if generates { generate_name(&base) } else { given.clone() };
-            set_identity(resource, &mut object, write.namespace, &name, &self.clock.seconds());
+            let name = if generates { generate_name(&self.random, &base) } else { given.clone() };
+            let identity = Identity {
+                namespace: write.namespace,
+                name: &name,
+                uid: self.random.uuid(),
+                created: &self.clock.seconds(),
+            };
+            set_identity(resource, &mut object, &identity);
             let attempt = Attempt {
                 write,
                 target: Target { resource, namespace: write.namespace, name: &name },
@@ -477,14 +485,22 @@ impl Drop for Reserved<'_> {
     }
 }
 
+/// What identifies a new object.
+pub(super) struct Identity<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) uid: Uuid,
+    pub(super) created: &'a str,
+}
+
 /// A name for `metadata.generateName`: the base and five random characters, within the length limit of names.
-fn generate_name(base: &str) -> String {
+fn generate_name(random: &Random, base: &str) -> String {
     // As in apimachinery: no vowels, so that no words come out.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     const LENGTH: usize = 5;
     const MAX: usize = 63 - LENGTH;
     let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
-    let random = uuid::Uuid::new_v4();
+    let random = random.uuid();
     let letters = random
         .as_bytes()
         .iter()
@@ -494,17 +510,17 @@ fn generate_name(base: &str) -> String {
 }
 
 /// Sets the metadata that identifies a new object.
-pub(super) fn set_identity(resource: &Resource, object: &mut Value, namespace: &str, name: &str, now: &str) {
+pub(super) fn set_identity(resource: &Resource, object: &mut Value, identity: &Identity<'_>) {
     let metadata = strategy::metadata(object);
     for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         metadata.remove(unset);
     }
-    metadata.insert("name".to_owned(), name.into());
+    metadata.insert("name".to_owned(), identity.name.into());
     if resource.namespaced {
-        metadata.insert("namespace".to_owned(), namespace.into());
+        metadata.insert("namespace".to_owned(), identity.namespace.into());
     }
-    metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
-    metadata.insert("creationTimestamp".to_owned(), now.into());
+    metadata.insert("uid".to_owned(), identity.uid.to_string().into());
+    metadata.insert("creationTimestamp".to_owned(), identity.created.into());
 }
 
 /// Refuses labels and annotations of custom resources that are not strings. Built-in objects are checked as a whole.

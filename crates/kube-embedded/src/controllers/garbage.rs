@@ -5,7 +5,7 @@
 //! that is known: an object whose owner's type cannot be resolved stays, and is looked at again when other types are
 //! served.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub(super) struct GarbageCollector {
     /// Owners that are deleted after their dependents and still blocked by some of them, by uid.
     waiting: HashMap<Box<str>, Location>,
     /// Objects that are not served, or have an owner whose type is not served.
-    parked: HashSet<Location>,
+    parked: BTreeSet<Location>,
     /// How many objects may be parked before those that no longer exist are forgotten.
     parking: usize,
 }
@@ -152,7 +152,7 @@ impl GarbageCollector {
 
     /// Other types are served: looks again at the objects that could not be decided.
     pub(super) fn scheme_changed(&mut self, cluster: &Cluster) {
-        for location in self.parked.drain() {
+        for location in std::mem::take(&mut self.parked) {
             cluster.work.push(Work::Collect(location.clone()));
             cluster.work.push(Work::Finalize(location));
         }

@@ -26,13 +26,15 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
     let mut expire = cluster.clock.timer(EXPIRE_EVERY);
     loop {
         tokio::select! {
+            // In this order, so that what happens does not depend on chance.
+            biased;
             () = cluster.ended.cancelled() => return,
-            work = cluster.work.pop() => perform(&cluster, &mut garbage, work).await,
             () = expire.due() => {
                 cluster.store.expire();
                 events::expire(&cluster).await;
                 expire = cluster.clock.timer(EXPIRE_EVERY);
             }
+            work = cluster.work.pop() => perform(&cluster, &mut garbage, work).await,
         }
         // A long queue must not starve the other tasks of a single-threaded runtime.
         consume_budget().await;
@@ -69,11 +71,13 @@ impl Drop for Guard<'_> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::random::Random;
     use crate::store::Store;
 
     #[tokio::test]
     async fn a_panic_fails_the_server() {
-        let cluster = Arc::new(Cluster::new(Store::new(Clock::default()), Clock::default()));
+        let cluster =
+            Arc::new(Cluster::new(Store::new(Clock::default()), Clock::default(), Random::default()));
         assert_eq!(cluster.settled().await, Ok(()));
         cluster.work.push(Work::Panic);
         assert!(tokio::spawn(run(Arc::clone(&cluster))).await.is_err());

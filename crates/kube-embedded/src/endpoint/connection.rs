@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::certificate_holder;
-use crate::http::{Body, Handler, IsWatch, Response, authenticate, plain_text, status};
+use crate::http::{Body, Handler, IsLost, IsWatch, Response, authenticate, plain_text, status};
 use crate::status::Status;
 
 /// How long a client may take for the TLS handshake.
@@ -83,7 +83,11 @@ pub(super) async fn serve(
                     None => status(&Status::unauthorized()),
                 },
             };
-            Ok::<_, std::convert::Infallible>(answer(response, request_pending, stop))
+            match response.extensions().get::<IsLost>() {
+                // hyper breaks the connection, or over HTTP/2 the stream.
+                Some(IsLost) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+                None => Ok(answer(response, request_pending, stop)),
+            }
         }
     });
     let tasks = Tasks::default();

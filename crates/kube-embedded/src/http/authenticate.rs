@@ -21,11 +21,12 @@ pub(crate) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Option<Use
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::random::Random;
     use crate::store::Store;
 
     #[test]
     fn a_request_is_its_tokens_users() {
-        let cluster = Cluster::new(Store::new(Clock::default()), Clock::default());
+        let cluster = Cluster::new(Store::new(Clock::default()), Clock::default(), Random::default());
         let token = cluster.authentication.issue(&cluster.store, User::new("jane", &["devs"]));
         let user = |value: &str| {
             let mut headers = HeaderMap::new();

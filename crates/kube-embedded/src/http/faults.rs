@@ -38,6 +38,7 @@
 //! faults=https://127.0.0.1:6443/kube-embedded/faults   # with the token and the authority of the kubeconfig
 //! curl $faults -d '{"verb": "list", "resource": "configmaps", "times": 2, "fault": {"serviceUnavailable": {"retryAfter": 1}}}'
 //! curl $faults -d '{"verb": "watch", "resource": "blogs.web.helloworld", "fault": {"endAfter": 3}}'
+//! curl $faults -d '{"verb": "patch", "resource": "configmaps", "times": 1, "fault": "answerLost"}'
 //! curl $faults -d '{"verb": "*", "resource": "*", "namespace": "default", "fault": {"delay": 1500}}'
 //! curl $faults                      # {"items": [...]}, each with its id and its hits
 //! curl $faults/0                    # one of them
@@ -109,6 +110,24 @@ pub enum Fault {
         /// As for [`Fault::TooManyRequests`].
         retry_after: Option<u32>,
     },
+    /// Refuses a create, update, patch or delete with 409 `Conflict`, and does not perform it: the object has been
+    /// modified. A create conflicts over the namespace's quota, as in kube-apiserver.
+    Conflict,
+    /// Refuses the request with 403 `Forbidden`, and does not perform it: RBAC does not allow it to its user.
+    Forbidden,
+    /// Refuses a create, update, patch or delete with 400, as for a validating webhook that denies it without a code of
+    /// its own, and does not perform it.
+    AdmissionDenied {
+        /// The webhook's name.
+        webhook: String,
+        /// Why. Empty: without explanation.
+        message: String,
+    },
+    /// Performs the request, but breaks the connection instead of answering, so that its client cannot know whether it
+    /// was performed. Over a socket, the connection is cut, or over HTTP/2 the request's stream; without one, the body of
+    /// the response fails before its first byte, and the head shows nothing of the answer. A watch breaks before its
+    /// first event.
+    AnswerLost,
     /// Answers a list, or the opening of a watch, with 410 `Expired`, and does not perform it.
     Expired,
     /// Performs and answers the request, but only after this time by the server's clock.
@@ -337,8 +356,13 @@ impl Fault {
             Self::TooManyRequests { .. }
             | Self::InternalError { .. }
             | Self::ServiceUnavailable { .. }
+            | Self::Forbidden
+            | Self::AnswerLost
             | Self::Delay(_)
             | Self::Silence => true,
+            Self::Conflict | Self::AdmissionDenied { .. } => {
+                matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
+            }
             Self::Expired => matches!(verb, "list" | "watch"),
             Self::StaleList { .. } => verb == "list" && query.get("continue").is_none(),
             Self::WatchListRefused | Self::WatchListIgnored => {

@@ -10,12 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{Body, BoxError};
 use super::faults::{Fault, Hit};
+use super::impersonate::impersonation;
 use super::query::{Query, invalid_options};
 use super::render::{self, Response};
+use super::request_info::request_info;
 use super::watch;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, RequestInfo, refusal};
 use crate::resource::to_json;
 use crate::status::Status;
+use crate::user::User;
+
+/// Marks a response that must not be sent: the connection breaks instead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsLost;
 
 /// A watch with a fault after some events.
 struct Faulty {
@@ -42,6 +49,7 @@ enum State {
 /// Applies a fault before a request is performed: changes the request, waits, or returns a response in its place.
 pub(super) async fn before<B>(
     cluster: &Cluster,
+    user: &User,
     request: &mut http::Request<B>,
     hit: &Hit,
 ) -> Option<Response> {
@@ -51,6 +59,17 @@ pub(super) async fn before<B>(
             Status::internal_error("a fault was injected").retry_after(*retry_after)
         }
         Fault::ServiceUnavailable { retry_after } => Status::unavailable(*retry_after),
+        Fault::Conflict => conflict(&info(request)),
+        Fault::Forbidden => {
+            // Whoever the request acts as, if it may.
+            let other = impersonation(request.headers())
+                .and_then(|other| other.authorize(&cluster.rbac, &cluster.store, user));
+            match other {
+                Ok(other) => refusal(other.as_ref().unwrap_or(user), &info(request)),
+                Err(refused) => refused,
+            }
+        }
+        Fault::AdmissionDenied { webhook, message } => Status::denied_by(webhook, message),
         Fault::Expired => match Query::parse(request.uri().query()).watch() {
             true => expired(),
             false => Status::expired("The resourceVersion for the provided list is too old."),
@@ -86,7 +105,8 @@ pub(super) async fn before<B>(
             hit.happens();
             return None;
         }
-        Fault::EndAfter(_)
+        Fault::AnswerLost
+        | Fault::EndAfter(_)
         | Fault::ResetAfter(_)
         | Fault::TruncateAfter(_)
         | Fault::ExpiredAfter(_)
@@ -99,6 +119,13 @@ pub(super) async fn before<B>(
 
 /// Applies a fault to the response to a request. A fault of a watch happens among its events.
 pub(super) fn after(cluster: &Cluster, response: Response, hit: Hit) -> Response {
+    if hit.fault == Fault::AnswerLost {
+        hit.happens();
+        let nothing = futures_util::stream::once(async { Err::<Bytes, _>(reset()) });
+        let mut lost = Response::new(Body::from_stream(nothing));
+        lost.extensions_mut().insert(IsLost);
+        return lost;
+    }
     let (Fault::EndAfter(left)
     | Fault::ResetAfter(left)
     | Fault::TruncateAfter(left)
@@ -165,7 +192,7 @@ impl Faulty {
                 // Gives the bytes sent so far a chance to leave the process.
                 tokio::task::yield_now().await;
                 self.hit(State::Over);
-                Some(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
+                Some(Err(reset()))
             }
             Fault::SilentAfter(_) => {
                 self.hit(State::Over);
@@ -197,6 +224,26 @@ impl Faulty {
             }
         }
     }
+}
+
+/// What the fault of a request says about it. The path is one of a resource's, or no fault would have taken it.
+fn info<B>(request: &http::Request<B>) -> RequestInfo {
+    let uri = request.uri();
+    request_info(request.method(), uri.path(), Query::parse(uri.query()).watch()).unwrap_or_default()
+}
+
+/// The 409 of a request that another one has overtaken.
+fn conflict(info: &RequestInfo) -> Status {
+    match info.name.as_str() {
+        // There is nothing that could have been modified, but the quota that the object counts against.
+        "" => Status::modified_object("", "resourcequotas", "quota"),
+        name => Status::modified_object(&info.group, &info.resource, name),
+    }
+}
+
+/// A connection error.
+fn reset() -> BoxError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()
 }
 
 fn expired() -> Status {

@@ -43,7 +43,7 @@ impl Handler {
     }
 
     async fn answer_faulty(&self, user: &User, mut request: http::Request<Body>, hit: Hit) -> Response {
-        match faulty::before(&self.cluster, &mut request, &hit).await {
+        match faulty::before(&self.cluster, user, &mut request, &hit).await {
             Some(response) => response,
             None => faulty::after(&self.cluster, self.perform(user, request).await, hit),
         }

@@ -34,6 +34,8 @@ mod write;
 #[cfg(feature = "listen")]
 pub(crate) use self::authenticate::authenticate;
 pub use self::body::Body;
+#[cfg(feature = "listen")]
+pub(crate) use self::faulty::IsLost;
 pub(crate) use self::handler::Handler;
 pub(crate) use self::injection::Injections;
 #[cfg(feature = "listen")]

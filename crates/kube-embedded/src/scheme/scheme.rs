@@ -64,12 +64,14 @@ impl Scheme {
         self.by_kind.get(&(api_version.to_owned(), kind.to_owned()))
     }
 
-    /// The `apiVersion`s in which the objects of a resource are served.
+    /// The `apiVersion`s in which the objects of a resource are served, in order.
     pub(crate) fn api_versions(&self, resource: &Resource) -> Vec<String> {
         let all = self.by_kind.iter();
         let same =
             all.filter(|((_, kind), it)| *kind == resource.kind && it.collection == resource.collection);
-        same.map(|((api_version, _), _)| api_version.clone()).collect()
+        let mut versions: Vec<_> = same.map(|((api_version, _), _)| api_version.clone()).collect();
+        versions.sort_unstable();
+        versions
     }
 
     /// The resources of an established definition, of which none may be served.

@@ -258,12 +258,15 @@ impl Store {
         self.lock().dependents.contains_key(uid)
     }
 
-    /// The names of all collections that have objects under a prefix.
+    /// The names of all collections that have objects under a prefix, in order.
     pub(crate) fn collections(&self, prefix: &str) -> Vec<Arc<str>> {
         let inner = self.lock();
         let with =
             |collection: &Collection| collection.range(Range { prefix, ..Range::default() }).next().is_some();
-        inner.collections.iter().filter(|(_, it)| with(it)).map(|(name, _)| Arc::clone(name)).collect()
+        let mut names: Vec<_> =
+            inner.collections.iter().filter(|(_, it)| with(it)).map(|(name, _)| Arc::clone(name)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Ends the watches of a collection after they have read its history, and forgets the history. The objects stay.

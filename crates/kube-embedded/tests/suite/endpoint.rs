@@ -334,3 +334,20 @@ async fn bodies_are_bounded() {
     assert_eq!(status(send(b"{".to_vec()).await.unwrap_err()).0, 400);
     assert_eq!(status(send(vec![0xff; 100]).await.unwrap_err()).0, 400);
 }
+
+#[tokio::test]
+async fn a_lost_answer_has_no_first_byte() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let token = server.add_user("one", &["system:masters"]);
+    let lost = server.faults().on(Verb::List, "configmaps").inject(Fault::AnswerLost);
+    let mut stream = connect(&endpoint).await;
+    let request =
+        format!("GET /api/v1/configmaps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // It does not matter how the connection is closed.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");
+    assert_eq!(String::from_utf8_lossy(&answer), "");
+    assert_eq!(lost.hits(), 1);
+}

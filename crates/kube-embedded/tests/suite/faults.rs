@@ -396,3 +396,80 @@ async fn faults_are_the_same_over_a_socket() {
     let last = in_time(events.next()).await;
     assert!(!matches!(last, Some(Ok(_))), "nothing came until the socket was closed: {last:?}");
 }
+
+#[tokio::test]
+async fn a_write_is_refused_in_the_words_of_the_api_server() {
+    let (server, maps) = start();
+    create(&maps, "one").await;
+    let denied = |message: &str| Fault::AdmissionDenied { webhook: "a.b.c".into(), message: message.into() };
+    let modified =
+        "the object has been modified; please apply your changes to the latest version and try again";
+    let cases = [
+        (
+            Fault::Conflict,
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on configmaps \"one\": {modified}"),
+        ),
+        (
+            Fault::Forbidden,
+            403,
+            "Forbidden",
+            "configmaps \"one\" is forbidden: User \"admin\" cannot delete resource \"configmaps\" in API group \"\" \
+             in the namespace \"default\""
+                .to_owned(),
+        ),
+        (denied("no"), 400, "", "admission webhook \"a.b.c\" denied the request: no".to_owned()),
+        (denied(""), 400, "", "admission webhook \"a.b.c\" denied the request without explanation".to_owned()),
+    ];
+    for (fault, code, reason, message) in cases {
+        let refused = server.faults().on(Verb::Any, "configmaps").times(1).inject(fault.clone());
+        if fault != Fault::Forbidden {
+            maps.get("one").await.expect("it is for writes");
+            assert_eq!(refused.hits(), 0);
+        }
+        let error = maps.delete("one", &DeleteParams::default()).await.expect_err("it is refused");
+        let kube::Error::Api(status) = error else { panic!("{error}") };
+        assert_eq!((status.code, &*status.reason, &*status.message), (code, reason, &*message));
+        assert_eq!(refused.hits(), 1);
+        maps.get("one").await.expect("it is not performed");
+    }
+    let _quota = server.faults().on(Verb::Create, "configmaps").inject(Fault::Conflict);
+    let error = maps.create(&PostParams::default(), &ConfigMap::default()).await.expect_err("it is refused");
+    assert!(
+        error.to_string().contains("Operation cannot be fulfilled on resourcequotas \"quota\""),
+        "{error}"
+    );
+}
+
+/// Creates an object whose answer is lost, and finds it.
+async fn lose_an_answer(server: &Server, maps: &Api<ConfigMap>, name: &str) {
+    let lost = server.faults().on(Verb::Create, "configmaps").times(1).inject(Fault::AnswerLost);
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(name.into());
+    let error = in_time(maps.create(&PostParams::default(), &map)).await.expect_err("nothing is answered");
+    assert!(!matches!(error, kube::Error::Api(_)), "{error}");
+    assert_eq!(lost.hits(), 1);
+    maps.get(name).await.expect("it was performed");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_of_a_request_that_was_performed() {
+    let (server, maps) = start();
+    lose_an_answer(&server, &maps, "one").await;
+
+    let _lost = server.faults().on(Verb::Any, "configmaps").inject(Fault::AnswerLost);
+    let response = send(&server, &format!("{MAPS}/none")).await;
+    assert_eq!(response.status(), 200, "the head shows nothing of the answer");
+    in_time(response.into_body().collect()).await.expect_err("the body breaks");
+    let mut events = watch(&maps).await;
+    assert!(matches!(in_time(events.next()).await, Some(Err(_))), "no event comes");
+}
+
+#[tokio::test]
+async fn an_answer_can_be_lost_on_a_socket() {
+    let server = Server::start();
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let maps = Api::default_namespaced(support::client(endpoint.kubeconfig()).await);
+    lose_an_answer(&server, &maps, "one").await;
+}

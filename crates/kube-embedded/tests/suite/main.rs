@@ -12,6 +12,7 @@ mod faults_over_http;
 mod garbage;
 mod hostile;
 mod protobuf;
+mod repeatable;
 mod server;
 mod support;
 mod watches;

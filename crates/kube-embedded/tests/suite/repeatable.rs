@@ -1,0 +1,98 @@
+//! Servers whose answers can be repeated: their time is tokio's, and their random numbers come from a seed.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube_embedded::faults::{Fault, Verb};
+use kube_embedded::{Server, ServerBuilder};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+const START: &str = "2026-01-01T00:00:00Z";
+
+fn builder() -> ServerBuilder {
+    Server::builder().tokio_clock(START.parse().expect("a time"))
+}
+
+async fn create(maps: &Api<ConfigMap>) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.generate_name = Some("map-".into());
+    maps.create(&PostParams::default(), &map).await.expect("it is new")
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_wait_is_real_in_tokios_time() {
+    let real = std::time::Instant::now();
+    let server = builder().start().unwrap();
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    let first = create(&maps).await;
+    assert_eq!(first.creation_timestamp().unwrap().0.to_string(), START);
+
+    // The client waits for an hour; the server sends a bookmark each minute, and forgets the history.
+    let (old, new) = (first.resource_version().unwrap(), create(&maps).await.resource_version().unwrap());
+    let mut watch = maps.watch(&WatchParams::default().timeout(200), &new).await.unwrap().boxed();
+    let since = Instant::now();
+    for minutes in 1..=3 {
+        assert!(matches!(watch.try_next().await.unwrap(), Some(WatchEvent::Bookmark(_))));
+        assert_eq!(since.elapsed().as_secs(), minutes * 60);
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let _slow = server.faults().on(Verb::Create, "configmaps").inject(Fault::Delay(Duration::from_secs(30)));
+    let late = create(&maps).await.creation_timestamp().unwrap().0.to_string();
+    assert_eq!(late, "2026-01-01T01:03:30Z");
+    let mut expired = maps.watch(&WatchParams::default(), &old).await.unwrap().boxed();
+    let event = expired.try_next().await.unwrap();
+    assert!(matches!(event, Some(WatchEvent::Error(ref status)) if status.code == 410), "{event:?}");
+    assert!(real.elapsed() < Duration::from_secs(60), "the hour was not real");
+}
+
+/// All that a server with this seed answers, and what the controllers do meanwhile.
+async fn everything(seed: u64) -> Vec<String> {
+    let server = builder().seed(seed).start().unwrap();
+    let mut seen = vec![server.add_user("jane", &["devs"])];
+    let mut send = async |method: &str, path: &str, body: &str| {
+        let request = http::Request::builder().method(method).uri(path).body(body.as_bytes().to_vec().into());
+        let request: http::Request<kube::client::Body> = request.unwrap();
+        let response = server.service().oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        seen.push(String::from_utf8(body.to_vec()).unwrap());
+    };
+    let (configs, secrets) = ("/api/v1/namespaces/web/configmaps", "/api/v1/namespaces/web/secrets");
+    send("POST", "/api/v1/namespaces", r#"{"metadata": {"name": "web"}}"#).await;
+    for _ in 0..5 {
+        send("POST", configs, r#"{"metadata": {"generateName": "a-"}}"#).await;
+        send("POST", secrets, r#"{"metadata": {"generateName": "b-", "finalizers": ["x/y"]}}"#).await;
+        send("POST", "/apis/apps/v1/namespaces/web/deployments", r#"{"metadata": {"name": "x"}}"#).await;
+        send(
+            "POST",
+            "/api/v1/namespaces/web/events",
+            r#"{"metadata": {"generateName": "e-", "namespace": "web"},
+            "involvedObject": {"namespace": "web"}}"#,
+        )
+        .await;
+    }
+    // The namespace's contents are deleted by the controllers, and the last write of each is in its version.
+    send("DELETE", "/api/v1/namespaces/web", "").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for path in ["/api/v1/namespaces", configs, secrets, "/api/v1/serviceaccounts", "/apis", "/api/v1"] {
+        send("GET", path, "").await;
+    }
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_repeats_every_byte() {
+    let first = everything(1).await;
+    let again = everything(1).await;
+    for (one, other) in first.iter().zip(&again) {
+        assert_eq!(one, other);
+    }
+    let other = everything(2).await;
+    assert_ne!(first[0], other[0], "the user's token");
+    assert_ne!(first[1], other[1], "the namespace's uid");
+    assert_ne!(first[2], other[2], "the generated name");
+}

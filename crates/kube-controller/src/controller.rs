@@ -15,6 +15,7 @@ use crate::kind::Kind;
 use crate::queue::Debounce;
 use crate::run::{Finalizer, Perform, Program, Reconciler};
 use crate::source::{self, Source};
+use crate::worker::{List, Priority};
 
 /// The priority of the objects that are there when a controller starts: they give way to changes.
 pub(crate) const LISTED: i32 = -100;
@@ -30,11 +31,14 @@ pub struct Controller {
     pub(crate) caches: Vec<Arc<dyn Cache>>,
     pub(crate) sources: Vec<Box<dyn Source>>,
     /// The keys that there are, with their priorities.
-    pub(crate) list: Box<dyn Fn() -> Vec<(ObjectKey, i32)> + Send + Sync>,
+    pub(crate) list: List,
     /// The priority of a key, if its object is there.
-    pub(crate) priority: Option<Box<dyn Fn(&ObjectKey) -> Option<i32> + Send + Sync>>,
+    pub(crate) priority: Option<Priority>,
     pub(crate) program: Box<dyn FnOnce(Surroundings) -> Perform + Send>,
 }
+
+/// The priority of an object.
+type PriorityOf<K> = Arc<dyn Fn(&K) -> i32 + Send + Sync>;
 
 /// What an operator gives its controllers.
 pub(crate) struct Surroundings {
@@ -55,7 +59,7 @@ pub struct ControllerBuilder<K: Kind, C = NoFinalizer> {
     timeout: Option<Duration>,
     debounce: Option<Debounce>,
     backoff: Backoff,
-    priority: Option<Arc<dyn Fn(&K) -> i32 + Send + Sync>>,
+    priority: Option<PriorityOf<K>>,
     cleanup: C,
 }
 
@@ -251,7 +255,7 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
         };
         let priority = priority.map(|priority| {
             let of = move |key: &ObjectKey| Some(priority(&**of_key.snapshot().ok()?.get_key(key)?));
-            Box::new(of) as Box<dyn Fn(&ObjectKey) -> Option<i32> + Send + Sync>
+            Box::new(of) as Priority
         });
         let program = move |surroundings: Surroundings| {
             let Surroundings { events, field_manager, shutting_down } = surroundings;

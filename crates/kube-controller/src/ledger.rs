@@ -387,7 +387,10 @@ mod tests {
 
     use super::*;
 
-    fn parsed(path: &str) -> Option<(&str, Option<&str>, &str, Option<&str>, Option<&str>)> {
+    /// Group, namespace, plural, name and subresource.
+    type Parsed<'a> = (&'a str, Option<&'a str>, &'a str, Option<&'a str>, Option<&'a str>);
+
+    fn parsed(path: &str) -> Option<Parsed<'_>> {
         target(path).map(|it| (it.group, it.namespace, it.plural, it.name, it.subresource))
     }
 

@@ -215,7 +215,7 @@ impl Simulation {
             executions += 1;
             let execution = self.execute(&schedule);
             if self.judge(&schedule, &reference, &execution).is_some() {
-                let (failure, more) = self.shorten(schedule, &reference, execution);
+                let (failure, more) = self.shorten(schedule, &reference, &execution);
                 return report(executions + more, failure);
             }
         }
@@ -278,9 +278,9 @@ impl Simulation {
         &self,
         mut schedule: Schedule,
         reference: &Execution,
-        execution: Execution,
+        execution: &Execution,
     ) -> (Option<Failure>, usize) {
-        let mut failure = self.judge(&schedule, reference, &execution);
+        let mut failure = self.judge(&schedule, reference, execution);
         let (mut index, mut executions) = (0, 0);
         while schedule.faults.len() > 1 && index < schedule.faults.len() {
             let shorter = schedule.without(index);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use serde_json::Value;
 
-use super::state::State;
+use super::state::{Ignore, State};
 use super::world::World;
 use crate::controller::Controller;
 use crate::operator::Operator;
+
+/// What the operator runs.
+pub(crate) type Controllers = Box<dyn Fn(&Operator) -> Vec<Controller>>;
 
 /// What must hold after each write.
 pub(crate) type Invariant = Arc<dyn Fn(&State) -> Result<(), String> + Send + Sync>;
@@ -20,11 +22,11 @@ pub(crate) type Scenario = Arc<dyn Fn(Client) -> BoxFuture<'static, ()> + Send +
 
 /// What is played.
 pub(crate) struct Program {
-    pub(crate) controllers: Box<dyn Fn(&Operator) -> Vec<Controller>>,
+    pub(crate) controllers: Controllers,
     pub(crate) definitions: Vec<CustomResourceDefinition>,
     pub(crate) scenario: Scenario,
     pub(crate) world: World,
     pub(crate) invariants: Vec<(String, Invariant)>,
-    pub(crate) ignore: Vec<Box<dyn Fn(&mut Value)>>,
+    pub(crate) ignore: Vec<Ignore>,
     pub(crate) elects: bool,
 }

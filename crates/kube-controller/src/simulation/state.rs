@@ -18,6 +18,9 @@ pub struct State {
 /// The path of a collection: `/apis/apps/v1` and `deployments`.
 pub(crate) type Collection = (String, String);
 
+/// Removes from an object what does not count.
+pub(crate) type Ignore = Box<dyn Fn(&mut Value)>;
+
 /// What is in the way of comparing: what no controller decides.
 const IGNORED: [&str; 5] =
     ["ConfigMap kube-root-ca.crt", "ServiceAccount default", "Lease", "Event", "Namespace"];
@@ -64,7 +67,7 @@ impl State {
     }
 
     /// Returns it without what differs between two executions for no reason: uids, versions, times.
-    pub(crate) fn comparable(&self, ignore: &[Box<dyn Fn(&mut Value)>]) -> BTreeMap<String, Value> {
+    pub(crate) fn comparable(&self, ignore: &[Ignore]) -> BTreeMap<String, Value> {
         let name = |(kind, key): &(String, ObjectKey)| format!("{kind} {key}");
         let uids: HashMap<&str, String> = self
             .objects

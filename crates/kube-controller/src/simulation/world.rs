@@ -19,12 +19,15 @@ pub struct World {
     rules: Vec<Rule>,
 }
 
+/// The status that an object is to have.
+type Status = Arc<dyn Fn(&Value) -> Option<Value> + Send + Sync>;
+
 #[derive(Clone)]
 struct Rule {
     /// Where the objects are: `/apis/apps/v1`.
     prefix: String,
     plural: String,
-    status: Arc<dyn Fn(&Value) -> Option<Value> + Send + Sync>,
+    status: Status,
 }
 
 impl World {

@@ -74,8 +74,8 @@ async fn a_page_gets_its_map_and_what_is_changed_or_deleted_comes_back() {
     running.stop().await.unwrap();
 }
 
-/// Creates a page, and returns the API.
-async fn pages_api(server: &kube_embedded::Server) -> Api<Page> {
+/// Returns the pages of a server.
+fn pages_api(server: &kube_embedded::Server) -> Api<Page> {
     Api::default_namespaced(server.client())
 }
 
@@ -110,7 +110,7 @@ async fn next<T>(what: &str, seen: &mut mpsc::UnboundedReceiver<T>) -> T {
 #[tokio::test]
 async fn a_key_never_runs_twice_at_once_and_what_comes_meanwhile_makes_one_more_run() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (probe, mut seen) = probe(0);
     let state = Arc::clone(&probe);
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
@@ -148,7 +148,7 @@ async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
         Ok(Action::await_change())
     }
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
@@ -187,7 +187,7 @@ async fn a_run_never_reads_what_is_older_than_its_own_last_write() {
         Ok(Action::requeue(Duration::from_millis(1)))
     }
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     // Events reach the cache late.
     let slow = server.faults().on(kube_embedded::faults::Verb::Watch, "pages.example.com");
     let slow = slow.inject(kube_embedded::faults::Fault::EndAfter(3));
@@ -208,7 +208,7 @@ async fn a_run_never_reads_what_is_older_than_its_own_last_write() {
 #[tokio::test]
 async fn a_status_is_no_change_and_labels_annotations_and_the_spec_are() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (probe, mut seen) = probe(1000);
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
@@ -239,7 +239,7 @@ async fn a_status_is_no_change_and_labels_annotations_and_the_spec_are() {
 #[tokio::test]
 async fn watches_maps_the_old_and_the_new_state() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let (probe, mut seen) = probe(1000);
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
@@ -293,7 +293,7 @@ async fn the_finalizer_is_on_before_the_first_run_and_goes_after_the_cleanup_and
         }
     }
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
@@ -333,7 +333,7 @@ async fn a_terminal_error_is_not_retried_before_a_change() {
         Err(terminal("it makes no sense").into())
     }
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
@@ -352,7 +352,7 @@ async fn a_terminal_error_is_not_retried_before_a_change() {
 #[tokio::test]
 async fn at_the_end_runs_have_time_and_nothing_begins() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let (probe, mut seen) = probe(0);
     let state = Arc::clone(&probe);
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
@@ -371,7 +371,7 @@ async fn at_the_end_runs_have_time_and_nothing_begins() {
 #[tokio::test]
 async fn nothing_is_sent_if_nothing_differs() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     let running = Running::start(Operator::new(server.client(), "pages"), self::pages);
     pages.create(&PostParams::default(), &page("a", "hello")).await.unwrap();
@@ -395,7 +395,7 @@ async fn nothing_is_sent_if_nothing_differs() {
 #[tokio::test]
 async fn a_dry_run_writes_nothing() {
     let server = server().await;
-    let pages = pages_api(&server).await;
+    let pages = pages_api(&server);
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
     pages.create(&PostParams::default(), &page("a", "hello")).await.unwrap();
     let (runs, mut seen) = mpsc::unbounded_channel();

@@ -212,6 +212,7 @@ struct Node {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 enum Event {
     Wake { node: usize, wake: u64 },
     Arrive { node: usize, process: u32, request: u64, started: Instant, step: Step, answered: bool },

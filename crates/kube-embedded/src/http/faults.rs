@@ -57,35 +57,12 @@ use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use super::holds::Hold;
+use super::holds::Holds;
 use super::query::Query;
 use super::request_info::request_info;
-use crate::cluster::RequestInfo;
-use crate::resource::qualified;
-
-/// The action of a request, by RBAC's verbs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verb {
-    /// Any verb.
-    #[serde(rename = "*")]
-    Any,
-    /// Reads one object.
-    Get,
-    /// Reads a collection.
-    List,
-    /// Watches a collection or an object.
-    Watch,
-    /// `POST`
-    Create,
-    /// `PUT`
-    Update,
-    /// `PATCH`, including server-side apply.
-    Patch,
-    /// Deletes one object.
-    Delete,
-    /// Deletes a collection.
-    DeleteCollection,
-}
+use super::scope::Scope;
+pub use super::scope::Verb;
 
 /// What happens to a request.
 ///
@@ -167,11 +144,12 @@ pub enum Fault {
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
+    holds: Arc<Holds>,
 }
 
-/// Selects the requests that a fault is for.
+/// Selects the requests that a fault or a hold is for.
 #[derive(Clone, Debug)]
-#[must_use = "a rule does nothing until a fault is injected"]
+#[must_use = "a rule does nothing until it injects a fault or holds watches"]
 pub struct Rule {
     faults: Faults,
     scope: Scope,
@@ -211,14 +189,6 @@ struct Active {
     hits: Arc<watch::Sender<u64>>,
 }
 
-#[derive(Clone, Debug)]
-struct Scope {
-    verb: Verb,
-    resource: String,
-    namespace: Option<String>,
-    name: Option<String>,
-}
-
 impl Faults {
     /// Returns a rule for a verb and a resource.
     ///
@@ -230,9 +200,14 @@ impl Faults {
         Rule { faults: self.clone(), scope, times: None }
     }
 
-    /// Removes all faults. Their [`Injection`]s keep their counts.
+    /// Removes all faults, and ends all holds. The [`Injection`]s keep their counts.
     pub fn clear(&self) {
         self.lock().active.clear();
+        self.holds.end_all();
+    }
+
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// The fault that takes a request, if any.
@@ -286,6 +261,12 @@ impl Rule {
         drop(rules);
         Injection { faults: self.faults, id, hits }
     }
+
+    /// Holds the events of these watches from now on, also of those that are open already. [`Rule::times`] has no
+    /// effect. The first hold that is for a watch holds it, and faults among its events count those that are released.
+    pub fn hold(self) -> Hold {
+        self.faults.holds.begin(self.scope)
+    }
 }
 
 impl Injection {
@@ -320,32 +301,6 @@ impl Hit {
     /// Counts a hit: the fault happens now.
     pub(super) fn happens(&self) {
         self.hits.send_modify(|hits| *hits += 1);
-    }
-}
-
-impl Scope {
-    fn contains(&self, info: &RequestInfo) -> bool {
-        let is = |asked: &Option<String>, it: &str| asked.as_ref().is_none_or(|asked| asked == it);
-        (self.verb == Verb::Any || self.verb.as_str() == info.verb)
-            && (self.resource == "*" || self.resource == resource(info))
-            && is(&self.namespace, &info.namespace)
-            && is(&self.name, &info.name)
-    }
-}
-
-impl Verb {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "*",
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Watch => "watch",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-            Self::DeleteCollection => "deletecollection",
-        }
     }
 }
 
@@ -391,9 +346,4 @@ mod milliseconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         u64::deserialize(from).map(Duration::from_millis)
     }
-}
-
-fn resource(info: &RequestInfo) -> String {
-    let resource = qualified(&info.resource, &info.group);
-    if info.subresource.is_empty() { resource } else { format!("{resource}/{}", info.subresource) }
 }

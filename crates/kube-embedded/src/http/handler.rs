@@ -102,6 +102,7 @@ impl Handler {
             body: &body,
             resource,
             accept: &accept,
+            holds: self.faults.holds(),
         };
         let answer = match info.subresource.as_str() {
             "" => answer_resource(request).await,

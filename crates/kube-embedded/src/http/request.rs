@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use kube_tables::IncludeObject;
 
+use super::holds::Holds;
 use super::negotiate::Accept;
 use super::query::{Query, WriteOptions};
 use super::render::View;
@@ -26,6 +27,7 @@ pub(super) struct Request<'a> {
     pub(super) body: &'a Bytes,
     pub(super) resource: &'a Arc<Resource>,
     pub(super) accept: &'a Accept,
+    pub(super) holds: &'a Holds,
 }
 
 impl<'a> Request<'a> {

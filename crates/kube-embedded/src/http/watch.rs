@@ -15,6 +15,7 @@ use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
+use super::holds::{Change, Gate, Item};
 use super::negotiate::{Accept, As, Encoding};
 use super::query::ListOptions;
 use super::read::{prefix, reach};
@@ -51,6 +52,7 @@ struct Stream {
     prefix: String,
     selection: Selection,
     writer: Writer,
+    gate: Gate,
     bookmark: Option<Timer>,
     last_bookmark: Option<Timer>,
     deadline: Timer,
@@ -122,6 +124,7 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
             clock: cluster.clock.clone(),
             columns_sent: false,
         },
+        gate: request.holds.gate(request.info),
         bookmark: bookmark(BOOKMARK_EVERY),
         last_bookmark: timeout.checked_sub(BOOKMARK_BEFORE_END).and_then(bookmark),
         deadline: cluster.clock.timer(timeout),
@@ -149,15 +152,19 @@ impl Stream {
                 biased;
                 () = self.ended.cancelled() => return None,
                 () = self.deadline.due() => return None,
-                events = self.watch.next() => self.pending.extend(events.ok()?),
+                events = self.watch.next() => {
+                    self.pending.extend(events.ok()?);
+                    continue;
+                }
+                () = self.gate.changed() => continue,
                 () = due(&mut self.bookmark) => {
                     self.bookmark = Some(self.writer.clock.timer(BOOKMARK_EVERY));
-                    return Some(self.writer.bookmark(self.watch.revision(), false));
                 }
-                () = due(&mut self.last_bookmark) => {
-                    self.last_bookmark = None;
-                    return Some(self.writer.bookmark(self.watch.revision(), false));
-                }
+                () = due(&mut self.last_bookmark) => self.last_bookmark = None,
+            }
+            // A bookmark says that everything before it was sent.
+            if !self.gate.is_held() {
+                return Some(self.writer.bookmark(self.watch.revision(), false));
             }
         }
     }
@@ -170,17 +177,30 @@ impl Stream {
         if self.ended.is_cancelled() || self.deadline.is_due() {
             return None;
         }
+        while let Some(item) = self.gate.released() {
+            consume_budget().await;
+            self.writer.item(&mut lines, &item);
+            if lines.len() >= PIECE {
+                return Some(lines.freeze());
+            }
+        }
         for object in self.initial.by_ref() {
             consume_budget().await;
             if self.selection.matches(&self.writer.resource, &object) {
-                self.writer.event(&mut lines, "ADDED", &self.writer.resource.bytes(&object));
+                let event = Arc::new(Event::found(object, self.writer.clock.now()));
+                let item = Item::Change(Change::new(event, false, true));
+                if let Some(item) = self.gate.pass(item) {
+                    self.writer.item(&mut lines, &item);
+                }
             }
             if lines.len() >= PIECE {
                 return Some(lines.freeze());
             }
         }
-        if std::mem::take(&mut self.end_of_initial) {
-            lines.put(self.writer.bookmark(self.watch.revision(), true));
+        if std::mem::take(&mut self.end_of_initial)
+            && let Some(item) = self.gate.pass(Item::EndOfInitial(self.watch.revision()))
+        {
+            self.writer.item(&mut lines, &item);
         }
         loop {
             if self.pending.is_empty() {
@@ -202,23 +222,36 @@ impl Stream {
     }
 
     /// Writes an event as seen by a client that sees only selected objects.
-    fn write(&mut self, lines: &mut BytesMut, event: &Event) {
+    fn write(&mut self, lines: &mut BytesMut, event: &Arc<Event>) {
         if !event.key().starts_with(&self.prefix) {
             return;
         }
         let selected = |object: &Option<Arc<Object>>| {
             object.as_ref().is_some_and(|object| self.selection.matches(&self.writer.resource, object))
         };
-        match (selected(&event.old), &event.new, selected(&event.new)) {
-            (false, Some(new), true) => self.writer.event(lines, "ADDED", &self.writer.resource.bytes(new)),
-            (true, Some(new), true) => self.writer.event(lines, "MODIFIED", &self.writer.resource.bytes(new)),
-            (true, _, _) => self.writer.event(lines, "DELETED", &self.writer.resource.last(event)),
-            _ => {}
+        let (before, after) = (selected(&event.old), selected(&event.new));
+        if (before || after)
+            && let Some(item) = self.gate.pass(Item::Change(Change::new(Arc::clone(event), before, after)))
+        {
+            self.writer.item(lines, &item);
         }
     }
 }
 
 impl Writer {
+    fn item(&mut self, lines: &mut BytesMut, item: &Item) {
+        let change = match item {
+            Item::Change(change) => change,
+            Item::EndOfInitial(revision) => return lines.put(self.bookmark(*revision, true)),
+        };
+        match (change.before, &change.event.new, change.after) {
+            (false, Some(new), true) => self.event(lines, "ADDED", &self.resource.bytes(new)),
+            (true, Some(new), true) => self.event(lines, "MODIFIED", &self.resource.bytes(new)),
+            (true, _, _) => self.event(lines, "DELETED", &self.resource.last(&change.event)),
+            _ => {}
+        }
+    }
+
     fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: &Bytes) {
         let view = View {
             resource: &self.resource,

@@ -86,6 +86,11 @@ pub(crate) enum WatchEnd {
 }
 
 impl Event {
+    /// An object as it was found, as if it had been created then.
+    pub(crate) fn found(object: Arc<Object>, time: Timestamp) -> Self {
+        Self { revision: object.revision, old: None, new: Some(object), time, last: OnceLock::new() }
+    }
+
     /// The previous content with this event's resourceVersion, which clients receive with the deletion.
     pub(crate) fn last(&self) -> &Bytes {
         self.last.get_or_init(|| {

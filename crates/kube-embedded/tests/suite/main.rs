@@ -10,6 +10,7 @@ mod faults;
 #[cfg(feature = "listen")]
 mod faults_over_http;
 mod garbage;
+mod holds;
 mod hostile;
 mod protobuf;
 mod repeatable;

@@ -54,14 +54,14 @@ async fn no_wait_is_real_in_tokios_time() {
 
 /// All that a server with this seed answers, and what the controllers do meanwhile.
 async fn everything(seed: u64) -> Vec<String> {
-    let server = builder().seed(seed).start().unwrap();
+    let server = builder().seed(seed).start().expect("it has no data folder");
     let mut seen = vec![server.add_user("jane", &["devs"])];
     let mut send = async |method: &str, path: &str, body: &str| {
         let request = http::Request::builder().method(method).uri(path).body(body.as_bytes().to_vec().into());
-        let request: http::Request<kube::client::Body> = request.unwrap();
-        let response = server.service().oneshot(request).await.unwrap();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        seen.push(String::from_utf8(body.to_vec()).unwrap());
+        let request: http::Request<kube::client::Body> = request.expect("a request");
+        let response = server.service().oneshot(request).await.expect("it never fails");
+        let body = response.into_body().collect().await.expect("the body is whole").to_bytes();
+        seen.push(String::from_utf8(body.to_vec()).expect("JSON"));
     };
     let (configs, secrets) = ("/api/v1/namespaces/web/configmaps", "/api/v1/namespaces/web/secrets");
     send("POST", "/api/v1/namespaces", r#"{"metadata": {"name": "web"}}"#).await;

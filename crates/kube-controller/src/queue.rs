@@ -51,8 +51,6 @@ pub(crate) struct Queue {
     ready: Ready<Place>,
     /// The entries whose spot at the clock's time is waiting.
     waiting: BTreeMap<Place, ObjectKey>,
-    running: usize,
-    held: usize,
     /// The last number that was given to an entry.
     sequence: u64,
     /// Takes since the last one that took the longest ready key.
@@ -165,8 +163,6 @@ impl Queue {
             entries: HashMap::new(),
             ready: Ready::new(),
             waiting: BTreeMap::new(),
-            running: 0,
-            held: 0,
             sequence: 0,
             takes: 0,
             stopped: false,
@@ -376,11 +372,7 @@ impl Queue {
         let now = self.clock.now();
         let entry = self.entries.entry(key.clone()).or_default();
         let (spot, wake) = (entry.spot(now), entry.wake());
-        self.running -= usize::from(entry.running.is_some());
-        self.held -= usize::from(entry.held);
         let result = change(entry);
-        self.running += usize::from(entry.running.is_some());
-        self.held += usize::from(entry.held);
         if entry.wake() != wake {
             self.sequence += 1;
             entry.sequence = self.sequence;

@@ -242,7 +242,9 @@ impl Worker {
         if let Some(hot) = self.hot.run(now, &key, by_itself) {
             metrics.hot_loop();
             self.queue.slow(now, &key, hot.delay);
-            self.suspects.insert(key.clone());
+            if hot.report {
+                self.suspects.insert(key.clone());
+            }
         }
         tracing::debug!(
             controller = &*self.parts.name, object = %key, reasons = %Listed(&reasons), omitted, priority, failures, "run"

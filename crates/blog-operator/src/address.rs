@@ -42,6 +42,7 @@ fn place(address: IpAddr) -> Place {
 }
 
 /// By the special-purpose registry of IANA, RFC 6890.
+#[expect(clippy::unnested_or_patterns, reason = "a range in each line is easier to check")]
 fn place_v4(address: Ipv4Addr) -> Place {
     match address.octets() {
         // This network, link-local, multicast and reserved, broadcast.

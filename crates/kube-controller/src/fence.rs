@@ -95,6 +95,7 @@ impl Fence {
                 }
             };
             tokio::select! {
+                biased;
                 () = passed => return,
                 // The sender is in `self`, so this cannot fail.
                 _ = states.changed() => {}

@@ -50,7 +50,11 @@
 //!
 //! A simulation is repeatable as long as everything takes part in it: the requests of the controller go through its client, and waits are tokio's.
 //! Threads, real sockets, the system's clock and random numbers of the program's own make it less so; a program
-//! that waits for them waits in real time. It cannot be used inside of a runtime: write `#[test]`, not `#[tokio::test]`.
+//! that waits for them waits in real time. Where a task waits for several things that are ready at once, tokio chooses at
+//! random, so that an order may differ in a replay. It cannot be used inside of a runtime: write `#[test]`, not `#[tokio::test]`.
+//!
+//! Faults strike where the execution without faults had a write or an event. Writes that only follow from a fault are struck
+//! by random schedules at most.
 //!
 //! What it cannot find: faults of the server itself, of the network below HTTP, and what only many objects, several
 //! replicas at work on their own or real time would show. Two schedules of the same faults can differ in the order in which

@@ -163,6 +163,7 @@ impl Worker {
             let mut status = cache.watch_status();
             loop {
                 tokio::select! {
+                    biased;
                     () = self.orders.drain.cancelled() => return Ok(false),
                     Some(answer) = self.orders.inspections.recv() => self.inspect(answer),
                     synced = status.wait_for(|status| status.synced && !status.from_disk) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::Request;
+use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube_embedded::Server;
@@ -55,7 +56,9 @@ pub(crate) fn execute(program: &Program, schedule: &Schedule, seed: u64) -> Exec
 }
 
 async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
-    let server = Server::start();
+    // The time of the server is that of the operator, which takes it from the system.
+    let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start();
+    let server = server.expect("a server without a data folder starts");
     let log = Log::new();
     for definition in &program.definitions {
         install(&server.client(), definition).await;

@@ -75,19 +75,15 @@ impl State {
             .filter_map(|(key, object)| Some((object["metadata"]["uid"].as_str()?, name(key))))
             .collect();
         let mut comparable = BTreeMap::new();
-        let mut generated: BTreeMap<String, usize> = BTreeMap::new();
+        // Generated names are not compared: such objects are numbered in the order of their contents.
+        let mut generated: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (key, object) in &self.objects {
             let mut object = object.clone();
-            let mut name = name(key);
+            let mut base = None;
             if let Some(prefix) = object["metadata"]["generateName"].as_str().map(str::to_owned) {
-                let base = format!(
-                    "{} {}{prefix}",
-                    key.0,
-                    key.1.namespace().map(|n| format!("{n}/")).unwrap_or_default()
-                );
-                let number = generated.entry(base.clone()).or_default();
-                *number += 1;
-                name = format!("{base}*{number}");
+                let namespace =
+                    key.1.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+                base = Some(format!("{} {namespace}{prefix}", key.0));
                 object["metadata"]["name"] = Value::Null;
             }
             if let Some(meta) = object["metadata"].as_object_mut() {
@@ -99,7 +95,15 @@ impl State {
             for ignore in ignore {
                 ignore(&mut object);
             }
-            comparable.insert(name, object);
+            match base {
+                Some(base) => generated.entry(base).or_default().push(object),
+                None => _ = comparable.insert(name(key), object),
+            }
+        }
+        for (base, mut objects) in generated {
+            objects.sort_by_cached_key(Value::to_string);
+            let numbered = objects.into_iter().zip(1..);
+            comparable.extend(numbered.map(|(object, number)| (format!("{base}*{number}"), object)));
         }
         comparable
     }

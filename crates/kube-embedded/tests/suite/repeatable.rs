@@ -1,7 +1,5 @@
 //! Servers whose answers can be repeated: their time is tokio's, and their random numbers come from a seed.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};

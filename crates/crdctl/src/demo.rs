@@ -105,9 +105,7 @@ async fn nodes(client: Client) {
     let mut events = deployments.subscribe();
     let api: Api<Deployment> = Api::namespaced(client, NAMESPACE);
     while let Some(event) = events.next().await {
-        let (Event::Change(Change::Added { object, .. })
-        | Event::Change(Change::Updated { new: object, .. })) = event
-        else {
+        let Event::Change(Change::Added { object, .. } | Change::Updated { new: object, .. }) = event else {
             continue;
         };
         let generation = object.metadata.generation;

@@ -39,7 +39,7 @@ fn address(text: &str) -> Result<String> {
     let parsed: Option<Uri> = format!("http://{rest}/").parse().ok();
     let authority = parsed.as_ref().and_then(Uri::authority).filter(|it| it.port_u16().is_some());
     match authority {
-        Some(authority) if authority.as_str() == rest => Ok(rest.to_owned()),
+        Some(authority) if authority.as_str() == rest && !rest.contains('@') => Ok(rest.to_owned()),
         _ => bail!("{:?} is no address such as localhost:8080", stdio::printable(text)),
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(address("http://localhost:8080/").unwrap(), "localhost:8080");
         assert_eq!(address("[::1]:80").unwrap(), "[::1]:80");
         for wrong in ["localhost", "", "https://localhost:1", "a:b", "localhost:1/path", "u@h:1/"] {
-            assert!(address(wrong).is_err() || wrong == "u@h:1/", "{wrong}");
+            assert!(address(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::queue::{self, EntryState, EntryView, Wait};
+use crate::reason::Reason;
 
 /// How many keys of a controller are returned at most.
 const LONGEST: usize = 1000;
@@ -80,19 +81,20 @@ pub struct Key {
     /// When it may run, in milliseconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_in_ms: Option<u64>,
-    /// Why it is to run: what has happened since its last run began.
+    /// Why it runs or is to run. Of a key that runs, what has happened since comes last: it makes one more run.
     pub reasons: Vec<String>,
     /// The error of its last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Describes a queue.
-pub(crate) fn queue(
+/// Describes a queue. The functions return the reasons of a run under way, and the error of the last run.
+pub(crate) fn queue<'a>(
     controller: &str,
     concurrency: usize,
     now: Instant,
     queue: &queue::Queue,
+    run: impl Fn(&ObjectKey) -> &'a [Reason],
     error: impl Fn(&ObjectKey) -> Option<String>,
 ) -> Queue {
     let mut entries: Vec<EntryView<'_>> = queue.entries().collect();
@@ -101,7 +103,8 @@ pub(crate) fn queue(
     let running = count(|state| matches!(state, EntryState::Running { .. }));
     let ready = count(|state| matches!(state, EntryState::Ready { .. }));
     let omitted = entries.len().saturating_sub(LONGEST);
-    let keys = entries.iter().take(LONGEST).map(|entry| key(now, entry, error(entry.key))).collect();
+    let shown = entries.iter().take(LONGEST);
+    let keys = shown.map(|entry| key(now, entry, run(entry.key), error(entry.key))).collect();
     Queue { controller: controller.to_owned(), concurrency, running, ready, keys, omitted }
 }
 
@@ -117,7 +120,7 @@ fn order(state: &EntryState) -> (u8, Option<Instant>) {
     }
 }
 
-fn key(now: Instant, entry: &EntryView<'_>, error: Option<String>) -> Key {
+fn key(now: Instant, entry: &EntryView<'_>, run: &[Reason], error: Option<String>) -> Key {
     let ms = |time: Duration| Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let ago = |since: Instant| ms(now.saturating_duration_since(since));
     let (state, for_ms, next_in_ms) = match entry.state {
@@ -135,7 +138,7 @@ fn key(now: Instant, entry: &EntryView<'_>, error: Option<String>) -> Key {
             (why, None, until.and_then(|until| ms(until.saturating_duration_since(now))))
         }
     };
-    let mut reasons: Vec<String> = entry.reasons.iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<String> = run.iter().chain(entry.reasons).map(ToString::to_string).collect();
     if entry.omitted > 0 {
         reasons.push(format!("and {} more", entry.omitted));
     }

@@ -470,6 +470,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn requests_are_counted_with_their_code_or_that_there_was_no_answer() {
+        let metrics = metrics();
+        let requests = metrics.requests();
+        requests.count(&Method::PATCH, Some(StatusCode::CONFLICT));
+        requests.count(&Method::PATCH, Some(StatusCode::CONFLICT));
+        requests.count(&Method::GET, None);
+        let text = metrics.encode();
+        for line in [
+            r#"rest_client_requests_total{code="409",method="PATCH",host=""} 2"#,
+            r#"rest_client_requests_total{code="<error>",method="GET",host=""} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
     /// Controller-runtime #3396: a priority per object made a series per object.
     #[tokio::test]
     async fn many_priorities_become_one_series_and_the_depth_is_never_below_0() {

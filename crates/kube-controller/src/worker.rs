@@ -95,6 +95,8 @@ struct Running {
     since: Instant,
     reasons: Vec<Reason>,
     failures: u32,
+    /// Whether its object was deleted meanwhile.
+    gone: bool,
 }
 
 /// Why a worker ended by itself.
@@ -226,6 +228,10 @@ impl Worker {
         let metrics = &self.parts.metrics;
         metrics.taken(waited);
         let (mut reasons, omitted) = (reasons.list().to_vec(), reasons.omitted());
+        // Changes are counted when they come; nobody adds what the queue itself knows to be due.
+        if reasons.iter().any(|reason| matches!(reason.trigger, Trigger::Timer | Trigger::Retry)) {
+            metrics.added();
+        }
         for reason in &mut reasons {
             if let Some(object) = &mut reason.object {
                 object.own_write = self.own_writes.is_own(&key, object.new_version.as_ref());
@@ -253,7 +259,8 @@ impl Worker {
         if let Some(observer) = &self.parts.observer {
             observer.run_started(&self.parts.name, &key, &reasons);
         }
-        let running = Running { id: metrics.started(now), since: now, reasons: reasons.clone(), failures };
+        let id = metrics.started(now);
+        let running = Running { id, since: now, reasons: reasons.clone(), failures, gone: false };
         self.runs.insert(key.clone(), running);
         let account = Account {
             client: self.parts.client.clone(),
@@ -329,6 +336,9 @@ impl Worker {
             if target.role == Role::Gone {
                 self.queue.forget(&key);
                 self.errors.remove(&key);
+                if let Some(run) = self.runs.get_mut(&key) {
+                    run.gone = true;
+                }
                 continue;
             }
             let resets = target.role == Role::Primary { resets: true };
@@ -399,7 +409,10 @@ impl Worker {
                 "the run failed, and is not tried again before something changes"
             );
         }
-        self.errors.insert(key.clone(), error);
+        // An object that comes later by the same name has not failed, and most never come.
+        if !run.gone {
+            self.errors.insert(key.clone(), error);
+        }
     }
 
     fn check_own_writes(&mut self) {
@@ -457,8 +470,9 @@ impl Worker {
 
     fn inspect(&self, answer: oneshot::Sender<inspect::Queue>) {
         let now = Instant::now();
+        let run = |key: &ObjectKey| self.runs.get(key).map_or(&[][..], |run| &run.reasons);
         let error = |key: &ObjectKey| self.errors.get(key).cloned();
-        let queue = inspect::queue(&self.parts.name, self.parts.concurrency, now, &self.queue, error);
+        let queue = inspect::queue(&self.parts.name, self.parts.concurrency, now, &self.queue, run, error);
         // Who asked may have gone.
         let _ = answer.send(queue);
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Api;
-use kube::api::PostParams;
-use kube_controller::inspect::Queues;
+use kube::api::{DeleteParams, PostParams};
+use kube_controller::inspect::{Key, Queues};
 use kube_controller::{Action, Context, Controller, Operator, RunError};
 use kube_embedded::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::support::{Page, Running, eventually, install, page, server, within};
 
@@ -92,6 +93,57 @@ async fn the_queue_says_what_failed_and_why_to_the_machine_itself() {
         }),
         "{failed}"
     );
+    // The retries are counted, not only the change that came first.
+    let adds = failed.lines().find(|line| line.starts_with("workqueue_adds_total{")).unwrap();
+    let adds: u32 = adds.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(adds >= key.failures, "{failed}");
+    for name in [
+        r#"kube_controller_own_write_waits_total{controller="page"} "#,
+        r#"kube_controller_own_write_timeouts_total{controller="page"} "#,
+        r#"kube_controller_hot_loops_total{controller="page"} "#,
+        r#"reflector_lists_total{group="example.com","#,
+    ] {
+        assert!(failed.lines().any(|line| line.starts_with(name)), "{name}: {failed}");
+    }
+    running.stop().await.unwrap();
+}
+
+/// Fails once it is let.
+async fn wait(_: Arc<Page>, cx: Context<Page, Arc<Semaphore>>) -> Result<Action, String> {
+    cx.state().acquire().await.map_err(|error| error.to_string())?.forget();
+    Err("its object is gone".to_owned())
+}
+
+#[tokio::test]
+async fn a_run_under_way_says_why_and_its_error_is_not_that_of_the_next_object() {
+    let server = server().await;
+    let (address, let_go) = (free().await, Arc::new(Semaphore::new(0)));
+    let state = Arc::clone(&let_go);
+    let running = Running::start(Operator::new(server.client(), "pages").serve(address), |operator| {
+        let pages = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", pages).concurrency(1).reconciler(wait, state)]
+    });
+    let pages: Api<Page> = Api::default_namespaced(server.client());
+    let find = |name: &'static str, state: &'static str| async move {
+        let answer = get(address, "/debug/queue").await?;
+        let queues: Queues = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        let mut keys = queues.controllers.into_iter().next()?.keys.into_iter();
+        keys.find(|key: &Key| key.key == name && key.state == state)
+    };
+    pages.create(&PostParams::default(), &page("a", "hello")).await.unwrap();
+    let first = eventually("it runs", || find("default/a", "running")).await;
+    assert!(matches!(&*first.reasons, [why] if why == "listed" || why.contains("created")), "{first:?}");
+
+    // Once the second is ready, the controller has seen that the first is gone.
+    pages.delete("a", &DeleteParams::default()).await.unwrap();
+    pages.create(&PostParams::default(), &page("b", "hello")).await.unwrap();
+    eventually("the second is ready", || find("default/b", "ready")).await;
+    let_go.add_permits(1);
+    eventually("the first has failed", || find("default/b", "running")).await;
+    pages.create(&PostParams::default(), &page("a", "again")).await.unwrap();
+    let again = eventually("it is ready", || find("default/a", "ready")).await;
+    assert_eq!((again.failures, again.error), (0, None));
+    let_go.close();
     running.stop().await.unwrap();
 }
 

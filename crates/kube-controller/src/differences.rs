@@ -37,6 +37,7 @@ type Visit<'a, 'v> = &'v mut dyn FnMut(&[Step<'a>], Option<&'a Value>, Option<&'
 /// removed as a whole appears leaf by leaf. An object that does not exist is `Value::Null`.
 ///
 /// Contents of Secrets are in the result; what is shown to people comes from [`shown`].
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) fn differences(old: &Value, new: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     walk(old, new, &mut |path, old, new| found.push(difference(path, old, new, false)));

@@ -63,6 +63,9 @@ async fn transcript() -> Result<()> {
 async fn operator() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (mut demo, path) = start(&folder, "--operator --every 0 --empty -o json").await?;
+    // The watch is synced, so the type is installed.
+    let synced: serde_json::Value = serde_json::from_str(&demo.line().await?)?;
+    assert_eq!(synced["type"], "SYNCED");
     let blogs = blogs(connect(&path).await?);
     // An address that is not asked, so that the test needs no network.
     let blog = json!({

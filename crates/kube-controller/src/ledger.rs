@@ -29,11 +29,7 @@ use crate::metrics::Requests;
 pub(crate) struct Ledger(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    fence: Fence,
-    requests: Arc<Requests>,
-    dry_run: Option<DryRun>,
-    controller: Arc<str>,
+    account: Account,
     key: ObjectKey,
     writes: Mutex<Vec<Write>>,
 }
@@ -70,32 +66,31 @@ pub(crate) enum Written {
 
 /// A path of the API that names a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target<'a> {
-    group: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
     namespace: Option<&'a str>,
-    plural: &'a str,
+    pub(crate) plural: &'a str,
     name: Option<&'a str>,
     subresource: Option<&'a str>,
 }
 
 impl Ledger {
     pub(crate) fn new(account: Account, key: ObjectKey) -> Self {
-        let Account { client, fence, requests, dry_run, controller } = account;
-        let writes = Mutex::default();
-        Self(Arc::new(Inner { client, fence, requests, dry_run, controller, key, writes }))
+        Self(Arc::new(Inner { account, key, writes: Mutex::default() }))
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
-        self.0.dry_run.is_some()
+        self.0.account.dry_run.is_some()
     }
 
     pub(crate) fn fence(&self) -> &Fence {
-        &self.0.fence
+        &self.0.account.fence
     }
 
     /// A client whose requests are entered here.
     pub(crate) fn client(&self) -> Client {
-        let namespace = self.0.client.default_namespace().to_owned();
+        let namespace = self.0.account.client.default_namespace().to_owned();
         Client::new(self.clone(), namespace)
     }
 
@@ -135,21 +130,20 @@ impl Ledger {
     /// Sends a request, unless the fence is closed. If it closes meanwhile, the answer is not waited for: the lease could
     /// be another's before it comes.
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        self.0.fence.check(Instant::now())?;
+        self.0.account.fence.check(Instant::now())?;
         tokio::select! {
             biased;
-            () = self.0.fence.closed_wait() => Err(Fenced.into()),
+            () = self.0.account.fence.closed_wait() => Err(Fenced.into()),
             answer = self.perform(request) => answer,
         }
     }
 
     async fn perform(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let method = request.method().clone();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         if matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return self.forward(request).await;
         }
-        let (method, uri) = (method, request.uri().clone());
-        let Some(dry_run) = &self.0.dry_run else {
+        let Some(dry_run) = &self.0.account.dry_run else {
             let response = self.forward(request).await?;
             return self.enter(&method, &uri, response).await;
         };
@@ -158,9 +152,9 @@ impl Ledger {
 
     async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let method = request.method().clone();
-        let answer = self.0.client.send(request).await;
+        let answer = self.0.account.client.send(request).await;
         let code = answer.as_ref().ok().map(Response::status);
-        self.0.requests.count(&method, code);
+        self.0.account.requests.count(&method, code);
         Ok(answer?)
     }
 
@@ -179,7 +173,7 @@ impl Ledger {
         if let Some(write) = write(method, &target, &body) {
             lock(&self.0.writes).push(write);
         }
-        Ok(Response::from_parts(head, Body::from(body.to_vec())))
+        Ok(Response::from_parts(head, Body::from(body)))
     }
 
     /// Sends a write as a dry run and reports it. What the server cannot try is not sent.
@@ -189,7 +183,8 @@ impl Ledger {
         method: &Method,
         request: Request<Body>,
     ) -> Result<Response<Body>, BoxError> {
-        let Some(target) = target(request.uri().path()).map(Target::owned) else {
+        let path = request.uri().path().to_owned();
+        let Some(target) = target(&path) else {
             return self.forward(request).await;
         };
         // Events and Leases would show that somebody was here; what is not stored is no write.
@@ -201,9 +196,9 @@ impl Ledger {
         if target.plural == "events" || target.plural == "leases" {
             let body = body.collect().await?.to_bytes();
             let status = if method == Method::POST { StatusCode::CREATED } else { StatusCode::OK };
-            return Ok(Response::builder().status(status).body(Body::from(body.to_vec()))?);
+            return Ok(Response::builder().status(status).body(Body::from(body))?);
         }
-        let old = self.read(&target, head.uri.path()).await?;
+        let old = self.read(&target, &path).await?;
         head.uri = with_dry_run(&head.uri)?;
         let response = self.forward(Request::from_parts(head, body)).await?;
         if !response.status().is_success() {
@@ -216,33 +211,30 @@ impl Ledger {
             _ => Some(serde_json::from_slice::<Value>(&body)?),
         };
         let kind = new.as_ref().or(old.as_ref()).and_then(|object| object["kind"].as_str());
-        let kind = kind.unwrap_or(&target.plural).to_owned();
-        let name = target.name.clone().or_else(|| {
-            let name = new.as_ref()?["metadata"]["name"].as_str()?;
-            Some(name.to_owned())
-        });
-        let to = ObjectKey::new(target.namespace.as_deref(), name.as_deref().unwrap_or_default());
+        let kind = kind.unwrap_or(target.plural);
+        let name = target.name.or_else(|| new.as_ref()?["metadata"]["name"].as_str());
+        let to = ObjectKey::new(target.namespace, name.unwrap_or_default());
         dry_run.record(&Attempt {
-            controller: &self.0.controller,
+            controller: &self.0.account.controller,
             object: &self.0.key,
             verb: method.as_str(),
-            kind: &kind,
+            kind,
             key: &to,
-            subresource: target.subresource.as_deref(),
+            subresource: target.subresource,
             old: old.as_ref(),
             new: new.as_ref(),
         });
-        Ok(Response::from_parts(head, Body::from(body.to_vec())))
+        Ok(Response::from_parts(head, Body::from(body)))
     }
 
     /// Reads what a write would replace.
-    async fn read(&self, target: &OwnedTarget, path: &str) -> Result<Option<Value>, BoxError> {
+    async fn read(&self, target: &Target<'_>, path: &str) -> Result<Option<Value>, BoxError> {
         if target.name.is_none() {
             return Ok(None);
         }
-        let path = match &target.subresource {
+        let path = match target.subresource {
             // Other subresources than the status are objects of another type.
-            Some(subresource) if subresource == "status" => path.trim_end_matches("/status"),
+            Some("status") => path.trim_end_matches("/status"),
             Some(_) => return Ok(None),
             None => path,
         };
@@ -269,26 +261,6 @@ impl tower::Service<Request<Body>> for Ledger {
     }
 }
 
-struct OwnedTarget {
-    group: String,
-    namespace: Option<String>,
-    plural: String,
-    name: Option<String>,
-    subresource: Option<String>,
-}
-
-impl Target<'_> {
-    fn owned(self) -> OwnedTarget {
-        OwnedTarget {
-            group: self.group.to_owned(),
-            namespace: self.namespace.map(str::to_owned),
-            plural: self.plural.to_owned(),
-            name: self.name.map(str::to_owned),
-            subresource: self.subresource.map(str::to_owned),
-        }
-    }
-}
-
 /// What the service of a run returned, as kube's own client would return it.
 fn into_kube(error: BoxError) -> kube::Error {
     match error.downcast::<kube::Error>() {
@@ -298,14 +270,14 @@ fn into_kube(error: BoxError) -> kube::Error {
 }
 
 /// Reads a path such as `/apis/apps/v1/namespaces/default/deployments/web/scale`.
-fn target(path: &str) -> Option<Target<'_>> {
+pub(crate) fn target(path: &str) -> Option<Target<'_>> {
     let mut segments = path.trim_matches('/').split('/');
     let group = match segments.next()? {
         "api" => "",
         "apis" => segments.next()?,
         _ => return None,
     };
-    let _version = segments.next()?;
+    let version = segments.next()?;
     let first = segments.next()?;
     let (namespace, plural) = match (first, segments.clone().nth(1)) {
         // `/api/v1/namespaces/a/status` is a namespace's own.
@@ -315,7 +287,7 @@ fn target(path: &str) -> Option<Target<'_>> {
         _ => (None, first),
     };
     let (name, subresource) = (segments.next(), segments.next());
-    Some(Target { group, namespace, plural, name, subresource })
+    Some(Target { group, version, namespace, plural, name, subresource })
 }
 
 /// The write that an answer acknowledges. `None` if nothing is stored under a name, or the answer does not say what.

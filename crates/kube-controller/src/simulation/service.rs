@@ -23,6 +23,7 @@ use super::log::Log;
 use super::program::Invariant;
 use super::schedule::{EventFault, Schedule, WriteFault};
 use super::state::{Collection, State};
+use crate::ledger::{Target, target};
 use crate::lock::lock;
 
 /// How long a request of [`WriteFault::Slow`] takes, and events of [`EventFault::Held`] wait.
@@ -425,21 +426,11 @@ fn merged(lines: &[Bytes]) -> Vec<Bytes> {
 
 /// The collection that a path is in: where to list, and what.
 fn collection(path: &str) -> Option<Collection> {
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let version = match *segments.first()? {
-        "api" => 2,
-        "apis" => 3,
-        _ => return None,
-    };
-    let rest = segments.get(version..)?;
-    let plural = match rest {
-        ["namespaces", _, plural, ..] if !matches!(*plural, "status" | "finalize") => plural,
-        [plural, ..] => plural,
-        [] => return None,
-    };
-    let is_compared = !matches!(*plural, "leases" | "events" | "customresourcedefinitions" | "namespaces");
-    let prefix = segments.get(..version)?.join("/");
-    is_compared.then(|| (format!("/{prefix}"), (*plural).to_owned()))
+    let Target { group, version, plural, .. } = target(path)?;
+    let is_compared = !matches!(plural, "leases" | "events" | "customresourcedefinitions" | "namespaces");
+    let prefix =
+        if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    is_compared.then(|| (prefix, plural.to_owned()))
 }
 
 fn status(code: StatusCode, reason: &str, message: &str) -> Value {

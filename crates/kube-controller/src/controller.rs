@@ -50,6 +50,12 @@ pub(crate) struct Surroundings {
 /// A controller without a reconciler.
 #[must_use = "a controller without a reconciler does nothing"]
 pub struct ControllerBuilder<K: Kind, C = NoFinalizer> {
+    draft: Draft<K>,
+    cleanup: C,
+}
+
+/// A controller without its reconciler and cleanup.
+struct Draft<K: Kind> {
     name: String,
     informer: Informer<K>,
     informers: Informers,
@@ -60,7 +66,6 @@ pub struct ControllerBuilder<K: Kind, C = NoFinalizer> {
     debounce: Option<Debounce>,
     backoff: Backoff,
     priority: Option<PriorityOf<K>>,
-    cleanup: C,
 }
 
 /// A controller that sets no finalizer.
@@ -110,7 +115,7 @@ impl Controller {
     pub fn new<K: Kind>(name: &str, informer: Informer<K>) -> ControllerBuilder<K> {
         let mut informers = Informers::default();
         informers.add(&informer);
-        ControllerBuilder {
+        let draft = Draft {
             name: name.to_owned(),
             informers,
             caches: vec![Arc::new(Typed::new(informer.clone()))],
@@ -121,8 +126,8 @@ impl Controller {
             debounce: None,
             backoff: Backoff::default(),
             priority: None,
-            cleanup: NoFinalizer(()),
-        }
+        };
+        ControllerBuilder { draft, cleanup: NoFinalizer(()) }
     }
 }
 
@@ -133,7 +138,7 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
     /// For [`Context::apply`](crate::Context::apply) to send nothing where nothing differs, the informer has to
     /// [keep managed fields](kube_informer::InformerBuilder::keep_managed_fields).
     pub fn owns<T: Kind>(mut self, informer: Informer<T>) -> Self {
-        self.sources.push(source::owned::<K, T>(&informer));
+        self.draft.sources.push(source::owned::<K, T>(&informer));
         self.cache(informer)
     }
 
@@ -146,7 +151,7 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
     where
         I: IntoIterator<Item = ObjectKey>,
     {
-        self.sources.push(source::watched(&informer, keys));
+        self.draft.sources.push(source::watched(&informer, keys));
         self.cache(informer)
     }
 
@@ -161,65 +166,41 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
     ///
     /// Clean up what the cluster's garbage collector does not know: owned objects go by themselves.
     pub fn finalizer<F>(self, name: &str, cleanup: F) -> ControllerBuilder<K, WithFinalizer<F>> {
-        let Self {
-            name: controller,
-            informer,
-            informers,
-            caches,
-            sources,
-            concurrency,
-            timeout,
-            debounce,
-            backoff,
-            priority,
-            cleanup: _,
-        } = self;
-        ControllerBuilder {
-            name: controller,
-            informer,
-            informers,
-            caches,
-            sources,
-            concurrency,
-            timeout,
-            debounce,
-            backoff,
-            priority,
-            cleanup: WithFinalizer { name: name.to_owned(), cleanup },
-        }
+        let cleanup = WithFinalizer { name: name.to_owned(), cleanup };
+        ControllerBuilder { draft: self.draft, cleanup }
     }
 
     /// Sets how many objects run at the same time: 1 by default. No object ever runs twice at the same time.
     pub fn concurrency(mut self, runs: usize) -> Self {
-        self.concurrency = runs.max(1);
+        self.draft.concurrency = runs.max(1);
         self
     }
 
     /// Limits the time of a run. When it is over, the reconciler's future is dropped, and the run has failed. By default, there
     /// is no limit.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+        self.draft.timeout = Some(limit);
         self
     }
 
     /// Lets an object run only once it has not changed for `quiet`, but at most `at_most` after the first change. By default, a
     /// change runs at once.
     pub fn debounce(mut self, quiet: Duration, at_most: Duration) -> Self {
-        self.debounce = Some(Debounce { quiet, at_most });
+        self.draft.debounce = Some(Debounce { quiet, at_most });
         self
     }
 
     /// Sets how long an object waits after a failed run: `first` after the first one, twice as long after each further one,
     /// at most `max`, ± 10 %. By default 100 ms and 5 minutes.
     pub fn backoff(mut self, first: Duration, max: Duration) -> Self {
-        self.backoff = Backoff::new(first, max);
+        self.draft.backoff = Backoff::new(first, max);
         self
     }
 
     /// Sets the priority of an object's runs, 0 by default: higher ones run first, though every eighth run is that of the object that
     /// has waited longest. The objects that are there at the start have a priority that is lower by 100.
     pub fn priority(mut self, priority: impl Fn(&K) -> i32 + Send + Sync + 'static) -> Self {
-        self.priority = Some(Arc::new(priority));
+        self.draft.priority = Some(Arc::new(priority));
         self
     }
 
@@ -231,7 +212,8 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
         R: Reconciler<K, S>,
         C: Cleanup<K, S>,
     {
-        let Self {
+        let Self { draft, cleanup } = self;
+        let Draft {
             name,
             informer,
             informers,
@@ -242,8 +224,7 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
             debounce,
             backoff,
             priority,
-            cleanup,
-        } = self;
+        } = draft;
         let finalizer = cleanup.into_reconciler().map(|(name, cleanup)| Finalizer { name, cleanup });
         let (listed, of_key) = (informer.clone(), informer.clone());
         let priority_of = priority.clone();
@@ -277,8 +258,8 @@ impl<K: Kind, C> ControllerBuilder<K, C> {
     }
 
     fn cache<T: Kind>(mut self, informer: Informer<T>) -> Self {
-        self.informers.add(&informer);
-        self.caches.push(Arc::new(Typed::new(informer)));
+        self.draft.informers.add(&informer);
+        self.draft.caches.push(Arc::new(Typed::new(informer)));
         self
     }
 }
@@ -291,6 +272,6 @@ impl fmt::Debug for Controller {
 
 impl<K: Kind, C> fmt::Debug for ControllerBuilder<K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControllerBuilder").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ControllerBuilder").field("name", &self.draft.name).finish_non_exhaustive()
     }
 }

@@ -261,8 +261,14 @@ impl Operator {
             };
             workers.spawn(Worker::new(parts, orders).run());
         }
-        let status = campaign.as_ref().map(Campaign::status);
-        let view = View::new(Arc::clone(&self.name), leadership, status, viewed, metrics, drain.clone());
+        let view = View {
+            operator: Arc::clone(&self.name),
+            leadership,
+            election: campaign.as_ref().map(Campaign::status),
+            controllers: viewed,
+            metrics,
+            ending: drain.clone(),
+        };
         let server_end = CancellationToken::new();
         let _server = listener.map(|listener| {
             AbortOnDropHandle::new(tokio::spawn(server::serve(listener, Arc::new(view), server_end.clone())))

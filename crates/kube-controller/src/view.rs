@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An operator from outside.
 pub(crate) struct View {
-    operator: Arc<str>,
-    leadership: watch::Receiver<Leadership>,
-    election: Option<ElectionStatus>,
-    controllers: Vec<Controller>,
-    metrics: OperatorMetrics,
+    pub(crate) operator: Arc<str>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) election: Option<ElectionStatus>,
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) metrics: OperatorMetrics,
     /// The operator ends: its controllers, too.
-    ending: CancellationToken,
+    pub(crate) ending: CancellationToken,
 }
 
 /// A controller from outside.
@@ -36,17 +36,6 @@ pub(crate) struct Controller {
 }
 
 impl View {
-    pub(crate) fn new(
-        operator: Arc<str>,
-        leadership: watch::Receiver<Leadership>,
-        election: Option<ElectionStatus>,
-        controllers: Vec<Controller>,
-        metrics: OperatorMetrics,
-        ending: CancellationToken,
-    ) -> Self {
-        Self { operator, leadership, election, controllers, metrics, ending }
-    }
-
     /// Returns why it is not ready, a line for each cache that is not. A standby is ready if its caches are: it can take over at
     /// any moment.
     pub(crate) fn not_ready(&self) -> Vec<String> {

@@ -257,8 +257,9 @@ async fn a_type_that_comes_back_is_listed_without_the_delays_of_its_absence() {
     there.store(true, std::sync::atomic::Ordering::SeqCst);
     let back = Instant::now();
     status.wait_for(Status::is_ready).await.unwrap();
-    // Discovery is asked every three seconds.
-    assert!(back.elapsed() < Duration::from_millis(4200), "{:?}", back.elapsed());
+    // Discovery is asked every three seconds at least, a list that replaces another waits up to 0.4 s, and the server asks
+    // for one second, to which a tenth is added.
+    assert!(back.elapsed() <= Duration::from_millis(4500), "{:?}", back.elapsed());
 }
 
 /// A server whose first watch consists of what the test sends. The watches after it are idle.

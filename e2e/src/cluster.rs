@@ -264,6 +264,14 @@ impl Cluster {
         given::image()
     }
 
+    /// Returns the image of blog-operator that is loaded on the nodes. Only for tests that need [`Need::Nodes`].
+    ///
+    /// # Errors
+    /// Fails if there is none.
+    pub fn operator_image(&self) -> Result<String> {
+        given::operator_image()
+    }
+
     pub(crate) async fn remove_namespace(&self) -> Result<()> {
         let path = format!("/api/v1/namespaces/{}", self.namespace());
         self.admin().delete(&path).await.map(drop)

@@ -5,6 +5,7 @@
 //! | `E2E_KUBECONFIG` | a kubeconfig file with the contexts `admin` and `nobody` |
 //! | `E2E_CLUSTER` | the type of the cluster: `kind`, `k3s` or `existing` |
 //! | `E2E_IMAGE` | the image of crdctl that is loaded on its nodes; without it, no test runs pods |
+//! | `E2E_OPERATOR_IMAGE` | the image of blog-operator that is loaded on its nodes |
 
 use std::{env, ffi::OsString, io::Write as _, path::Path};
 
@@ -18,6 +19,16 @@ use crate::{clients::client_for, http::Http, need::Need, owner::Owner};
 const KUBECONFIG: &str = "E2E_KUBECONFIG";
 const CLUSTER: &str = "E2E_CLUSTER";
 const IMAGE: &str = "E2E_IMAGE";
+const OPERATOR_IMAGE: &str = "E2E_OPERATOR_IMAGE";
+
+/// The images that are loaded on a cluster's nodes.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// The image of crdctl.
+    pub crdctl: String,
+    /// The image of blog-operator.
+    pub operator: String,
+}
 
 /// A client certificate and its key, both as PEM.
 #[derive(Clone)]
@@ -121,18 +132,26 @@ pub struct Handed {
 }
 
 impl Handed {
-    /// Describes the cluster called `name`; `image` is the image of crdctl, if it is loaded on the nodes.
+    /// Describes the cluster called `name`; `images` are those that are loaded on the nodes, if any are.
     ///
     /// # Errors
     /// Fails if the kubeconfig has no current context, or the file cannot be written.
-    pub fn new(owner: &Owner, name: &str, kubeconfig: &Kubeconfig, image: Option<&str>) -> Result<Handed> {
+    pub fn new(
+        owner: &Owner,
+        name: &str,
+        kubeconfig: &Kubeconfig,
+        images: Option<&Images>,
+    ) -> Result<Handed> {
         // tempfile creates files that only this user can read.
         let mut file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(owner.folder())?;
         file.write_all(&serde_json::to_vec(&contexts(kubeconfig)?)?).context("write the kubeconfig")?;
         let path = file.path().as_os_str().to_owned();
         let mut variables =
             vec![(KUBECONFIG, path.clone()), ("KUBECONFIG", path), (CLUSTER, name.to_owned().into())];
-        variables.extend(image.map(|image| (IMAGE, image.to_owned().into())));
+        if let Some(images) = images {
+            variables.push((IMAGE, images.crdctl.clone().into()));
+            variables.push((OPERATOR_IMAGE, images.operator.clone().into()));
+        }
         Ok(Handed { file, variables })
     }
 
@@ -154,6 +173,11 @@ impl Handed {
 /// Returns the image of crdctl that is loaded on the nodes.
 pub(crate) fn image() -> Result<String> {
     env::var(IMAGE).with_context(|| format!("{IMAGE} names no image: the test needs Nodes"))
+}
+
+/// Returns the image of blog-operator that is loaded on the nodes.
+pub(crate) fn operator_image() -> Result<String> {
+    env::var(OPERATOR_IMAGE).with_context(|| format!("{OPERATOR_IMAGE} names no image: the test needs Nodes"))
 }
 
 /// Returns the client certificate of the user `admin`, if the kubeconfig itself contains it.

@@ -38,7 +38,7 @@ pub mod terminal;
 
 pub use cluster::{Cluster, Provider};
 pub use eventually::eventually;
-pub use given::{Handed, Identity};
+pub use given::{Handed, Identity, Images};
 pub use need::{Need, Skipped};
 pub use owner::Owner;
 pub use relay::Relay;

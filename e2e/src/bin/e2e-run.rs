@@ -182,7 +182,10 @@ mod containers {
     };
 
     use clap::Args;
-    use e2e::containers::{Distribution, Engine, Plan, RunningNode};
+    use e2e::{
+        Images,
+        containers::{Distribution, Engine, Plan, RunningNode},
+    };
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -199,7 +202,7 @@ mod containers {
         /// Leave the cluster running
         #[arg(long)]
         keep: bool,
-        /// Build the image of crdctl, and load it on the node
+        /// Build the images of crdctl and blog-operator, and load them on the node
         #[arg(long)]
         crdctl: bool,
         #[arg(last = true, required = true)]
@@ -223,8 +226,11 @@ mod containers {
         for swept in engine.sweep().await? {
             eprintln!("e2e: removed {swept}, which a killed run had left");
         }
-        let tag = options.crdctl.then(|| format!("localhost/crdctl:{cluster}"));
-        let run = Run { engine: &engine, owner: &owner, cluster, tag: tag.clone() };
+        let tags = options.crdctl.then(|| Images {
+            crdctl: format!("localhost/crdctl:{cluster}"),
+            operator: format!("localhost/blog-operator:{cluster}"),
+        });
+        let run = Run { engine: &engine, owner: &owner, cluster, tags: tags.clone() };
 
         // The cleanup also runs after a panic.
         let end = AssertUnwindSafe(run.until_signal(plan, options, &mut signals)).catch_unwind().await;
@@ -233,8 +239,9 @@ mod containers {
             eprintln!("e2e: signal {number}, removing {container}; a second one leaves that to the next run");
         }
         let removed = async {
-            if let Some(tag) = &tag {
-                engine.remove_image(tag).await?;
+            if let Some(tags) = &tags {
+                engine.remove_image(&tags.crdctl).await?;
+                engine.remove_image(&tags.operator).await?;
             }
             if !kept {
                 engine.remove(&container).await?;
@@ -255,8 +262,8 @@ mod containers {
         engine: &'a Engine,
         owner: &'a Owner,
         cluster: String,
-        /// The tag of the image of crdctl, if one is requested.
-        tag: Option<String>,
+        /// The tags of the images, if they are requested.
+        tags: Option<Images>,
     }
 
     impl Run<'_> {
@@ -267,8 +274,8 @@ mod containers {
             options: Options,
             signals: &mut Signals,
         ) -> Result<(End, bool)> {
-            let image = tokio::select! {
-                image = self.prepare(&plan) => image?,
+            let archives = tokio::select! {
+                archives = self.prepare(&plan) => archives?,
                 number = signals.next() => return Ok((End::Signal(number), false)),
             };
             eprintln!("e2e: starting {}", plan.image());
@@ -276,39 +283,39 @@ mod containers {
             // container after its removal.
             let node = plan.start(self.engine, self.owner).await?;
             tokio::select! {
-                status = self.drive(&node, image.as_deref(), options.keep, options.command) => {
+                status = self.drive(&node, &archives, options.keep, options.command) => {
                     Ok((End::Command(status?), options.keep))
                 }
                 number = signals.next() => Ok((End::Signal(number), false)),
             }
         }
 
-        /// Pulls the node's image if it is missing. Builds the image of crdctl if it is requested, and returns it.
-        async fn prepare(&self, plan: &Plan) -> Result<Option<Vec<u8>>> {
-            let image = match &self.tag {
-                Some(tag) => image(self.engine, self.owner, tag).await?,
-                None => None,
+        /// Pulls the node's image if it is missing. Builds the images of our programs if they are requested, and returns them.
+        async fn prepare(&self, plan: &Plan) -> Result<Vec<Vec<u8>>> {
+            let archives = match &self.tags {
+                Some(tags) => images(self.engine, self.owner, tags).await?,
+                None => Vec::new(),
             };
             if self.engine.pull_missing(plan.image()).await? {
                 eprintln!("e2e: pulled {}", plan.image());
             }
-            Ok(image)
+            Ok(archives)
         }
 
         /// Sets up the cluster on the node, and runs the command with it.
         async fn drive(
             &self,
             node: &RunningNode,
-            image: Option<&[u8]>,
+            archives: &[Vec<u8>],
             keep: bool,
             command: Vec<OsString>,
         ) -> Result<ExitStatus> {
-            let kubeconfig = match up(self.engine, node, image).await {
+            let kubeconfig = match up(self.engine, node, archives).await {
                 Ok(kubeconfig) => kubeconfig,
                 Err(error) => return Err(error.context(logs(node, &self.cluster).await?)),
             };
-            let tag = self.tag.as_deref().filter(|_| image.is_some());
-            let handed = Handed::new(self.owner, node.distribution(), &kubeconfig, tag)?;
+            let tags = self.tags.as_ref().filter(|_| !archives.is_empty());
+            let handed = Handed::new(self.owner, node.distribution(), &kubeconfig, tags)?;
             let status = run_with(self.owner, command, &handed).await?;
             if !status.success() {
                 eprintln!("e2e: {}", logs(node, &self.cluster).await?);
@@ -328,12 +335,14 @@ mod containers {
     async fn up(
         engine: &Engine,
         node: &RunningNode,
-        image: Option<&[u8]>,
+        archives: &[Vec<u8>],
     ) -> Result<kube::config::Kubeconfig> {
         let kubeconfig = node.bring_up(engine, |step| eprintln!("e2e: {step}")).await?;
-        if let Some(archive) = image {
+        for archive in archives {
             node.load_image(archive).await?;
-            eprintln!("e2e: the node has the image of crdctl");
+        }
+        if !archives.is_empty() {
+            eprintln!("e2e: the node has the images of our programs");
         }
         Ok(kubeconfig)
     }
@@ -345,20 +354,37 @@ mod containers {
         Ok(format!("the node's logs are in {}", folder.display()))
     }
 
-    /// Builds the image of crdctl, or returns `None` if programs of this machine cannot run on a node.
-    async fn image(engine: &Engine, owner: &Owner, tag: &str) -> Result<Option<Vec<u8>>> {
+    /// Builds the images of our programs. Returns none if programs of this machine cannot run on a node.
+    async fn images(engine: &Engine, owner: &Owner, tags: &Images) -> Result<Vec<Vec<u8>>> {
         if !cfg!(target_os = "linux") {
-            eprintln!("e2e: no image of crdctl is built here: that needs Linux");
-            return Ok(None);
+            eprintln!("e2e: no images are built here: that needs Linux");
+            return Ok(Vec::new());
         }
-        eprintln!("e2e: building crdctl as a static binary, for its image");
-        let program = build_crdctl().await?;
-        let containerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Containerfile");
+        eprintln!("e2e: building crdctl and blog-operator as static binaries, for their images");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let program = build("crdctl").await?;
+        let containerfile = root.join("Containerfile");
         let files = [("Containerfile", containerfile.as_path()), ("crdctl", &program)];
-        engine.build_image(owner, tag, &files).await.map(Some)
+        let crdctl = engine.build_image(owner, &tags.crdctl, &files).await?;
+
+        let program = build("blog-operator").await?;
+        let containerfile = root.join("Containerfile.operator");
+        // The tests check no https address, so that a machine without certificate authorities will do.
+        let mut authorities = PathBuf::from("/etc/ssl/certs/ca-certificates.crt");
+        if !authorities.is_file() {
+            authorities = owner.folder().join("ca-certificates.crt");
+            std::fs::write(&authorities, "").context("write a file without certificate authorities")?;
+        }
+        let files = [
+            ("Containerfile", containerfile.as_path()),
+            ("blog-operator", &program),
+            ("ca-certificates.crt", &authorities),
+        ];
+        let operator = engine.build_image(owner, &tags.operator, &files).await?;
+        Ok(vec![crdctl, operator])
     }
 
-    async fn build_crdctl() -> Result<PathBuf> {
+    async fn build(package: &str) -> Result<PathBuf> {
         let rustc = tokio::process::Command::new("rustc").arg("-vV").output().await.context("run rustc")?;
         let version = String::from_utf8_lossy(&rustc.stdout);
         let host =
@@ -371,7 +397,8 @@ mod containers {
             "build",
             "--quiet",
             "--locked",
-            "--package=crdctl",
+            "--package",
+            package,
             "--no-default-features",
             "--target",
             host,
@@ -379,8 +406,8 @@ mod containers {
         cargo.arg("--target-dir");
         cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        ensure!(Group::start(&cargo)?.wait().await?.success(), "crdctl does not build");
-        Ok(target.join(host).join("debug/crdctl"))
+        ensure!(Group::start(&cargo)?.wait().await?.success(), "{package} does not build");
+        Ok(target.join(host).join("debug").join(package))
     }
 
     /// Returns the folder for the files that a run leaves behind.

@@ -19,24 +19,22 @@ e2e::on_each_cluster! {
 /// Pods have to be scheduled, and images have to be unpacked.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes a kustomization of `deploy/default` whose names no other test uses, and returns its folder.
-fn overlay(cluster: &Cluster, image: &str) -> Result<String> {
-    let folder = cluster.folder().join("overlay");
+/// Writes a kustomization of a part of `deploy` whose names no other test uses, and returns its folder.
+fn overlay(cluster: &Cluster, part: &str) -> Result<String> {
+    let folder = cluster.folder().join(format!("overlay-{part}"));
     fs::create_dir_all(&folder)?;
-    let (name, tag) = image.rsplit_once(':').context("an image without a tag")?;
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [relative(&folder.canonicalize()?, &deploy("default")?)],
+        "resources": [relative(&folder.canonicalize()?, &deploy(part)?)],
         "namespace": cluster.namespace(),
         "namePrefix": format!("{}-", cluster.namespace()),
-        "images": [{"name": "crdctl", "newName": name, "newTag": tag}],
     });
     fs::write(folder.join("kustomization.yaml"), kustomization.to_string())?;
     Ok(folder.display().to_string())
 }
 
-fn deploy(part: &str) -> Result<String> {
+pub(crate) fn deploy(part: &str) -> Result<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(part).canonicalize()?;
     Ok(folder.display().to_string())
 }
@@ -48,19 +46,23 @@ fn relative(from: &Path, to: &str) -> String {
 }
 
 async fn manifests(cluster: Cluster) -> Result<()> {
-    let folder = overlay(&cluster, "crdctl:dev")?;
-    let said = cluster.kubectl(&["apply", "--dry-run=server", "--kustomize", &folder]).await?.ok()?;
-    for object in [
+    let common = [
         "namespace/",
         "customresourcedefinition.apiextensions.k8s.io/blogs.web.helloworld",
         "serviceaccount/",
         "clusterrole.rbac.authorization.k8s.io/",
         "clusterrolebinding.rbac.authorization.k8s.io/",
         "deployment.apps/",
-    ] {
-        let line = said.lines().find(|line| line.starts_with(object));
-        let line = line.with_context(|| format!("no {object} in {said}"))?;
-        ensure!(line.ends_with("(server dry run)"), "{line}");
+    ];
+    let of_the_lease = ["role.rbac.authorization.k8s.io/", "rolebinding.rbac.authorization.k8s.io/"];
+    for (part, more) in [("default", &[][..]), ("operator", &of_the_lease[..])] {
+        let folder = overlay(&cluster, part)?;
+        let said = cluster.kubectl(&["apply", "--dry-run=server", "--kustomize", &folder]).await?.ok()?;
+        for object in common.iter().chain(more) {
+            let line = said.lines().find(|line| line.starts_with(object));
+            let line = line.with_context(|| format!("no {object} in {said}"))?;
+            ensure!(line.ends_with("(server dry run)"), "{line}");
+        }
     }
     Ok(())
 }
@@ -137,11 +139,11 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-const NAMESPACE: &str = "blog-system";
+pub(crate) const NAMESPACE: &str = "blog-system";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/blog-system/deployments/blog-watcher";
 
 /// Returns the objects of a kustomization and of the kustomizations that it includes, in order.
-fn objects(folder: &str) -> Result<Vec<Value>> {
+pub(crate) fn objects(folder: &str) -> Result<Vec<Value>> {
     let read = |path: &Path| -> Result<Value> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
@@ -162,7 +164,7 @@ fn objects(folder: &str) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
-fn path(object: &Value) -> Result<String> {
+pub(crate) fn path(object: &Value) -> Result<String> {
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().context("an object without a name")?;
     let kind = object["kind"].as_str().context("an object without a kind")?;
@@ -188,7 +190,7 @@ async fn rolled_out(cluster: &Cluster) -> Result<()> {
 }
 
 /// Returns the rights of a ServiceAccount in the Deployment's namespace, according to the server.
-async fn rights(cluster: &Cluster, account: &str) -> Result<Vec<Value>> {
+pub(crate) async fn rights(cluster: &Cluster, account: &str) -> Result<Vec<Value>> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": NAMESPACE},

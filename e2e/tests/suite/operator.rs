@@ -1,13 +1,16 @@
 //! The sample operator, as a program: what it makes for a blog, what it reports, and who takes over when it is killed.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster,
     crdctl::{Crdctl, Running},
     eventually,
-    http::MERGE_PATCH,
+    http::{APPLY_PATCH, MERGE_PATCH},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -16,11 +19,16 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::crdctl::{delete, install, patch};
+use crate::{
+    crdctl::{delete, install, patch},
+    deploy::{self, NAMESPACE},
+};
 
 e2e::on_each_cluster! {
     conditions_follow_the_address, children_come_back, a_new_address_rolls_through,
-    children_go_with_their_blog [Controllers], a_killed_leader_is_replaced, a_dry_run_writes_nothing
+    children_go_with_their_blog [Controllers], a_killed_leader_is_replaced, a_dry_run_writes_nothing,
+    // It cares for the blogs of all namespaces.
+    deployed [Nodes, Alone]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -231,4 +239,97 @@ async fn a_dry_run_writes_nothing(cluster: Cluster) -> Result<()> {
     let (status, said) = operator.ends_within(PATIENCE).await?;
     ensure!(status.success(), "{status}: {said}");
     Ok(())
+}
+
+async fn deployed(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    let admin = cluster.admin();
+    let objects = deploy::objects(&deploy::deploy("operator")?)?;
+    for object in &objects {
+        let mut object = object.clone();
+        if object["kind"] == "Deployment" {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(cluster.operator_image()?);
+        }
+        let path = format!("{}?fieldManager=deploy&force=true", deploy::path(&object)?);
+        // The namespace of another test may still be about to go.
+        eventually(PODS, || async { admin.patch(&path, APPLY_PATCH, &object).await?.ok() }).await?;
+    }
+    let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/blog-operator");
+    eventually(PODS, || async {
+        let status = admin.get(&deployment).await?.code(200)?["status"].clone();
+        // The standby is ready, too.
+        ensure!(status["availableReplicas"] == 2, "{status}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(rights(&cluster).await?, expected_rights());
+
+    create(&cluster, "one", "https://example.com").await?;
+    becomes(&cluster, &children(&cluster, "one")[2], |_| true).await?;
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/blog-operator");
+    let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+    let first = holder(&admin.get(&lease).await?.code(200)?);
+    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+    let list =
+        admin.get(&format!("{pods}?labelSelector=app.kubernetes.io/name=blog-operator")).await?.code(200)?;
+    let names =
+        list["items"].as_array().into_iter().flatten().filter_map(|pod| pod["metadata"]["name"].as_str());
+    let leader = names.into_iter().find(|name| first.contains(name)).context("the Lease names no pod")?;
+
+    admin.delete(&format!("{pods}/{leader}?gracePeriodSeconds=0")).await?.ok()?;
+    let killed = Instant::now();
+    create(&cluster, "two", "https://example.com").await?;
+    becomes(&cluster, &children(&cluster, "two")[2], |_| true).await?;
+    let took = killed.elapsed();
+    ensure!(took <= TAKEOVER, "the standby took over after {took:?}");
+    assert_ne!(holder(&admin.get(&lease).await?.code(200)?), first);
+
+    // The CRD stays, because other tests rely on it.
+    for object in objects.iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition") {
+        admin.delete(&deploy::path(object)?).await?.ok()?;
+    }
+    Ok(())
+}
+
+/// Pods have to be scheduled, and images have to be unpacked.
+const PODS: Duration = Duration::from_secs(90);
+
+/// The rights that the operator has in addition to those of another account of its namespace.
+async fn rights(cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let of_all = deploy::rights(cluster, "default").await?;
+    let own = deploy::rights(cluster, "blog-operator").await?;
+    let mut rights = BTreeSet::new();
+    for rule in own.iter().filter(|rule| !of_all.contains(rule)) {
+        let words = |field: &str| -> Vec<String> {
+            let words = rule[field].as_array().into_iter().flatten();
+            words.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        for resource in words("resources") {
+            for verb in words("verbs") {
+                rights.insert(
+                    format!("{verb} {resource} {}", words("resourceNames").join(" ")).trim().to_owned(),
+                );
+            }
+        }
+    }
+    Ok(rights)
+}
+
+fn expected_rights() -> BTreeSet<String> {
+    let mut rights = BTreeSet::new();
+    for (resource, verbs) in [
+        ("blogs", "get list watch"),
+        ("blogs/status", "patch"),
+        ("blogs/finalizers", "update"),
+        ("configmaps", "create list patch watch"),
+        ("services", "create list patch watch"),
+        ("deployments", "create list patch watch"),
+        ("events", "create patch"),
+        ("leases", "create"),
+        ("leases blog-operator", "get update"),
+    ] {
+        let (resource, name) = resource.split_once(' ').unwrap_or((resource, ""));
+        rights.extend(verbs.split(' ').map(|verb| format!("{verb} {resource} {name}").trim().to_owned()));
+    }
+    rights
 }

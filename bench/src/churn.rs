@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         arguments.updates, arguments.objects, arguments.runs
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     print_line(&render(&rows))
 }
 

@@ -58,6 +58,17 @@ pub(crate) struct Cluster {
     _folder: Option<TempDir>,
 }
 
+impl Choice {
+    /// Describes the server, for the head of a table.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Choice::Own(Own::Embedded) => "kube-embedded, in another process".to_owned(),
+            Choice::Own(Own::Real) => "kube-apiserver and etcd on the same machine".to_owned(),
+            Choice::Kubeconfig(path) => path.display().to_string(),
+        }
+    }
+}
+
 impl FromStr for Choice {
     type Err = anyhow::Error;
 

@@ -16,15 +16,17 @@ pub(crate) fn describe() -> Result<String> {
     Ok(format!("{model}, {cores} cores, {gibibytes} GiB, Linux {}", kernel.trim()))
 }
 
-/// Returns the versions of the clients.
-pub(crate) fn versions(client_go: Option<&str>) -> Result<String> {
-    let mut versions =
-        format!("kube-informer {}, kube-runtime {}", locked("kube-informer")?, locked("kube-runtime")?);
-    if let Some(client_go) = client_go {
-        versions.push_str(", client-go ");
-        versions.push_str(client_go);
+/// The packages that most benchmarks compare.
+pub(crate) const CACHES: [&str; 2] = ["kube-informer", "kube-runtime"];
+
+/// Returns the versions of these packages, and of a library in Go, if there is one.
+pub(crate) fn versions(packages: &[&str], go: Option<&str>) -> Result<String> {
+    let mut versions = Vec::new();
+    for package in packages {
+        versions.push(format!("{package} {}", locked(package)?));
     }
-    Ok(versions)
+    versions.extend(go.map(str::to_owned));
+    Ok(versions.join(", "))
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -46,7 +48,7 @@ mod tests {
     fn machine_and_versions_are_described() {
         let machine = describe().unwrap();
         assert!(machine.contains("cores") && machine.contains("Linux"), "{machine}");
-        let versions = versions(Some("v0.37.2")).unwrap();
+        let versions = versions(&CACHES, Some("client-go v0.37.2")).unwrap();
         assert!(
             versions.contains("kube-runtime 5.") && versions.ends_with("client-go v0.37.2"),
             "{versions}"

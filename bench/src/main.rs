@@ -1,4 +1,4 @@
-//! Benchmarks of `kube-informer` and comparable clients; see `cargo xtask bench --help`.
+//! Benchmarks of `kube-informer`, `kube-controller` and comparable libraries; see `cargo xtask bench --help`.
 //!
 //! Each client is measured in a process of its own: the command runs this same program with a hidden subcommand, and reads
 //! a line of JSON.
@@ -7,10 +7,12 @@ mod api;
 mod child;
 mod churn;
 mod cluster;
+mod controller;
 mod fill;
 mod machine;
 mod names;
 mod namespaces;
+mod peers;
 mod relist;
 mod scale;
 mod sync;
@@ -25,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::{Choice, Own};
 
-/// Measures caches of Kubernetes objects side by side
+/// Measures caches and controllers side by side
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench", disable_help_subcommand = true)]
 struct Cli {
@@ -51,6 +53,8 @@ enum Command {
     Api(api::Arguments),
     /// Watch names with crdctl: its CPU beside that of kube-runtime's reflector
     Names(names::Arguments),
+    /// Run controllers: their start, their reactions, waiting objects, and a change of the leader
+    Controller(controller::Arguments),
     /// Start a server and keep it running until stdin is closed
     #[command(hide = true)]
     Serve {
@@ -64,6 +68,9 @@ enum Command {
     /// Measure one client of `churn`
     #[command(hide = true)]
     ChurnClient(churn::client::Arguments),
+    /// Measure one library of `controller`
+    #[command(hide = true)]
+    ControllerClient(controller::client::Arguments),
     /// The other program of `names`
     #[command(hide = true)]
     NamesClient(names::ClientArguments),
@@ -125,6 +132,8 @@ fn run() -> Result<()> {
         Command::NamespacesClient(arguments) => block_on(namespaces::client(arguments)),
         Command::Names(arguments) => block_on(names::run(arguments)),
         Command::NamesClient(arguments) => block_on(names::client(arguments)),
+        Command::Controller(arguments) => block_on(controller::run(arguments)),
+        Command::ControllerClient(arguments) => block_on(controller::client::run(arguments)),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),
     }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         arguments.runs
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     let (own, peer) = (Spread::of(own).context("no run")?, Spread::of(peer).context("no run")?);
     let row = |name: &str, spread: &Spread| {
         vec![name.to_owned(), spread.show(1.0, 2), format!("{:.2}", spread.median / peer.median)]

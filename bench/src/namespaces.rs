@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         "A set of namespaces with {OBJECTS} Blogs each, typed; {UPDATES} updates. Medians of {runs} runs (least-most)."
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     print_line(&render(&rows))
 }
 

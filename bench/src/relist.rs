@@ -93,7 +93,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         arguments.kind.plural()
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     print_line(&render(&rows))
 }
 

@@ -95,7 +95,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     }
     print_line(&format!("Medians of {runs} runs (least-most). Times in ns for one operation."))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     print_line(&render(&rows))
 }
 

@@ -1,7 +1,6 @@
 //! `bench sync`: the cost of a synced cache from nothing, for each client.
 
 pub(crate) mod client;
-mod peers;
 
 use std::path::Path;
 
@@ -14,10 +13,10 @@ use crate::{
     cluster::{self, Cluster},
     fill::{self, NAMESPACE},
     machine,
+    peers::{Peer, Program},
     table::{self, Spread},
     usage::{Sample, print_line, progress},
 };
-use peers::Peers;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -94,8 +93,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut rows: Vec<Row> = Row::value_variants().to_vec();
     rows.retain(|row| arguments.clients.is_empty() || arguments.clients.contains(row));
     rows.retain(|row| kind == Kind::Blogs || !row.is_about_blogs());
-    let peers = if rows.iter().any(|row| row.go().is_some()) { Peers::build().await? } else { None };
-    if peers.is_none() {
+    let any_go = rows.iter().any(|row| row.go().is_some());
+    let peer = if any_go { Peer::build(Program::Informer).await? } else { None };
+    if peer.is_none() {
         rows.retain(|row| row.go().is_none());
     }
 
@@ -110,7 +110,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     for run in 1..=runs {
         for (row, samples) in &mut samples {
             progress(&format!("run {run} of {runs}: {}", row.title()))?;
-            let sample = measure(*row, kind, cluster.kubeconfig(), peers.as_ref())
+            let sample = measure(*row, kind, cluster.kubeconfig(), peer.as_ref())
                 .await
                 .with_context(|| row.title())?;
             let found = sample.objects;
@@ -123,9 +123,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         "{} {} of {} B (managedFields {} B, last-applied annotation {} B), median of {} runs (least-most).",
         objects, plural, size.object, size.managed_fields, size.last_applied, runs
     ))?;
-    print_line(&format!("Server: {}, {}.", describe(&arguments.server), version.git_version))?;
+    print_line(&format!("Server: {}, {}.", arguments.server.describe(), version.git_version))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(peers.as_ref().map(Peers::client_go))?))?;
+    print_line(&format!(
+        "Clients: {}.\n",
+        machine::versions(&machine::CACHES, peer.as_ref().map(Peer::version))?
+    ))?;
     print_line(&render(&samples, objects))?;
     for (row, samples) in &samples {
         if let Some(heap) =
@@ -142,9 +145,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn measure(row: Row, kind: Kind, kubeconfig: &Path, peers: Option<&Peers>) -> Result<Sample> {
-    let command = match (row.go(), peers) {
-        (Some(client), Some(peers)) => peers.command(client, kubeconfig),
+async fn measure(row: Row, kind: Kind, kubeconfig: &Path, peer: Option<&Peer>) -> Result<Sample> {
+    let command = match (row.go(), peer) {
+        (Some(client), Some(peer)) => {
+            let mut command = peer.command(kubeconfig);
+            command.args(["-client", client]);
+            command
+        }
         (Some(_), None) => bail!("the Go program is not built"),
         (None, _) => {
             let row = row.to_possible_value().context("a client without a name")?;
@@ -200,14 +207,6 @@ fn render(samples: &[(Row, Vec<Sample>)], objects: usize) -> String {
         "B per object",
     ];
     table::render(&head, &rows.collect::<Vec<_>>())
-}
-
-fn describe(server: &Choice) -> String {
-    match server {
-        Choice::Own(cluster::Own::Embedded) => "kube-embedded, in another process".to_owned(),
-        Choice::Own(cluster::Own::Real) => "kube-apiserver and etcd on the same machine".to_owned(),
-        Choice::Kubeconfig(path) => path.display().to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         "{objects} Blogs, from memory; {each:.0} B each in the larger file; median of {runs} runs (least-most)."
     ))?;
     print_line(&format!("Machine: {}.", machine::describe()?))?;
-    print_line(&format!("Clients: {}.\n", machine::versions(None)?))?;
+    print_line(&format!("Clients: {}.\n", machine::versions(&machine::CACHES, None)?))?;
     print_line(&render(&rows))
 }
 

@@ -75,3 +75,20 @@ fn api_measures_the_server_itself() {
         assert!(table.contains(what), "{table}");
     }
 }
+
+#[test]
+fn controller_compares_the_libraries_in_every_scenario() {
+    // Leadership takes as long as a lease; `a_killed_leader_is_replaced` of the end-to-end tests covers it.
+    let table = bench(&[
+        "controller",
+        "--clients=controller,runtime",
+        "--scenarios=start,writes,quiet,timers",
+        "--objects=1000",
+        "--waiting=500",
+        "--seconds=1",
+        "--runs=1",
+    ]);
+    let rows =
+        |library: &str| table.lines().filter(|line| line.starts_with(&format!("| {library} "))).count();
+    assert_eq!([rows("kube-controller"), rows("kube-runtime")], [4, 4], "{table}");
+}

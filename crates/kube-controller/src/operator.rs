@@ -24,7 +24,7 @@ use crate::metrics::OperatorMetrics;
 use crate::observer::Observer;
 use crate::server;
 use crate::shards::OwnedShard;
-use crate::shutdown::{self, Ended};
+use crate::shutdown::{Ended, Signals};
 use crate::view::{self, View};
 use crate::worker::{CacheStopped, Orders, Parts, Worker};
 
@@ -138,12 +138,16 @@ impl Operator {
 
     /// Ends the operator on SIGTERM or SIGINT: no more runs begin, those under way have this much time, then they are
     /// cancelled, Events are sent, and last, the lease is released. 30 seconds is what a Pod has by default.
+    ///
+    /// A second signal ends the process at once, with exit code 1, as in controller-runtime: what is under way is not
+    /// finished, and the lease runs out.
     pub fn shutdown_on_signal(mut self, grace: Duration) -> Self {
         self.shutdown = Some(Shutdown { on: None, grace });
         self
     }
 
-    /// Ends the operator when the token is cancelled, as [`shutdown_on_signal`](Self::shutdown_on_signal) does.
+    /// Ends the operator when the token is cancelled, as [`shutdown_on_signal`](Self::shutdown_on_signal) does, and leaves
+    /// signals alone.
     pub fn shutdown_on(mut self, token: CancellationToken, grace: Duration) -> Self {
         self.shutdown = Some(Shutdown { on: Some(token), grace });
         self
@@ -279,10 +283,10 @@ impl Operator {
             match self.shutdown {
                 Some(Shutdown { on: Some(token), .. }) => {
                     token.cancelled().await;
-                    Ended::Cancelled
+                    (Ended::Cancelled, None)
                 }
-                Some(Shutdown { on: None, .. }) => match shutdown::signal().await {
-                    Ok(signal) => Ended::Signal(signal),
+                Some(Shutdown { on: None, .. }) => match Signals::listen() {
+                    Ok(mut signals) => (Ended::Signal(signals.next().await), Some(signals)),
                     Err(error) => {
                         tracing::error!(%error, "signals cannot be received");
                         std::future::pending().await
@@ -291,11 +295,12 @@ impl Operator {
                 None => std::future::pending().await,
             }
         };
-        let ended = tokio::select! {
-            ended = asked => Ok(ended),
-            error = failed(&mut workers) => Err(error),
-            _ = died(campaign.as_mut()) => Err(RunError::Panicked),
+        let (ended, signals) = tokio::select! {
+            (ended, signals) = asked => (Ok(ended), signals),
+            error = failed(&mut workers) => (Err(error), None),
+            _ = died(campaign.as_mut()) => (Err(RunError::Panicked), None),
         };
+        let _second = signals.map(Signals::exit_at_next);
         match &ended {
             Ok(ended) => tracing::info!(operator = &*self.name, "ends: {ended}"),
             Err(error) => tracing::error!(operator = &*self.name, %error, "ends"),

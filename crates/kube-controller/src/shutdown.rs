@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use tokio::signal::unix::{SignalKind, signal as listen};
+use tokio::signal::unix::{Signal, SignalKind, signal as listen};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Why an operator ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +15,34 @@ pub enum Ended {
     Cancelled,
 }
 
-/// Waits for SIGTERM or SIGINT, and returns which it was.
-pub(crate) async fn signal() -> std::io::Result<&'static str> {
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that ask the process to end. Those that come before [`next`](Self::next) is called are not lost.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for SIGTERM or SIGINT, and returns which it was.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// Ends the process at the next signal, as controller-runtime does. It does not return from `main`, because a runtime waits
+    /// for its blocking tasks, and whoever signals twice does not want to wait.
+    pub(crate) fn exit_at_next(mut self) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let signal = self.next().await;
+            tracing::error!("{signal} again: exits at once");
+            std::process::exit(1);
+        }))
+    }
 }
 
 impl fmt::Display for Ended {

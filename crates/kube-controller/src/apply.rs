@@ -33,9 +33,10 @@ const KEPT_BY_SERVER: [&str; 9] = [
 /// `desired` and have its managed fields, which informers drop by default; otherwise the result is `false`.
 ///
 /// In doubt the result is `false`, which costs a request that changes nothing: there is no schema, so that for example
-/// `{}`, where the server filled in defaults, could also be a change. One case remains in which it is `true` although an
+/// `{}`, where the server filled in defaults, could also be a change. Two cases remain in which it is `true` although an
 /// apply would change the owners (not the values): members that no one owns, below a field that the manager last applied
-/// as `{}`, have exactly the values of `desired`.
+/// as `{}`, have exactly the values of `desired`; and another manager owns a quantity, too, that `desired` writes in
+/// another form (`1000m` for `1`). An apply would take it from the other, who would take it back.
 pub(crate) fn is_applied(live: &Value, desired: &Value, manager: &str) -> bool {
     let (Some(members), Some(live_members)) = (desired.as_object(), live.as_object()) else { return false };
     if !["apiVersion", "kind"].iter().all(|name| same_text(members, live_members, name)) {

@@ -38,6 +38,7 @@ mod status;
 mod terminal;
 mod view;
 mod worker;
+mod workers;
 
 pub use action::Action;
 pub use conditions::{ConditionStatus, Conditions};
@@ -48,12 +49,12 @@ pub use election::{Election, InvalidElection};
 pub use events::EventType;
 pub use fence::Fenced;
 pub use kind::Kind;
-pub use operator::{Operator, RunError};
+pub use operator::Operator;
 pub use owners::OwnerError;
 pub use reason::{Reason, Subject, Trigger};
 pub use run::Reconciler;
 pub use shards::{InvalidShards, OwnedShard, RevokedShard, ShardEvent, ShardSet, Shards, ShardsEnded};
-pub use shutdown::Ended;
+pub use shutdown::{Ended, RunError};
 pub use status::StatusChanges;
 pub use terminal::{Terminal, terminal};
 

@@ -107,7 +107,7 @@ pub(crate) struct OperatorMetrics {
     registry: Registry,
     families: Families,
     requests: Arc<Requests>,
-    controllers: Vec<Arc<ControllerMetrics>>,
+    controllers: Mutex<Vec<Arc<ControllerMetrics>>>,
     leadership: Option<(Gauge, watch::Receiver<Leadership>)>,
 }
 
@@ -196,7 +196,7 @@ impl OperatorMetrics {
             (gauge, leadership)
         });
         informers.register_metrics(&mut registry);
-        Self { registry, families, requests, controllers: Vec::new(), leadership }
+        Self { registry, families, requests, controllers: Mutex::default(), leadership }
     }
 
     pub(crate) fn requests(&self) -> Arc<Requests> {
@@ -204,15 +204,27 @@ impl OperatorMetrics {
     }
 
     /// Adds a controller, whose metrics are all there at once, at 0.
-    pub(crate) fn controller(&mut self, name: &str, concurrency: usize) -> Arc<ControllerMetrics> {
+    pub(crate) fn controller(&self, name: &str, concurrency: usize) -> Arc<ControllerMetrics> {
         let metrics = Arc::new(ControllerMetrics::new(name, concurrency, self.families.clone()));
-        self.controllers.push(Arc::clone(&metrics));
+        lock(&self.controllers).push(Arc::clone(&metrics));
         metrics
+    }
+
+    /// Ends controllers: nothing waits there any more. Their counters stay, and go on if they begin again.
+    pub(crate) fn end(&self, names: &[Arc<str>]) {
+        lock(&self.controllers).retain(|controller| {
+            let ends = names.iter().any(|name| **name == *controller.name);
+            if ends {
+                controller.set_depth(std::iter::empty());
+                controller.publish();
+            }
+            !ends
+        });
     }
 
     /// Returns all metrics as OpenMetrics text.
     pub(crate) fn encode(&self) -> String {
-        for controller in &self.controllers {
+        for controller in lock(&self.controllers).iter() {
             controller.publish();
         }
         if let Some((gauge, leadership)) = &self.leadership {
@@ -442,7 +454,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_names_are_controller_runtimes_and_everything_is_0_at_the_start() {
-        let mut metrics = metrics();
+        let metrics = metrics();
         metrics.controller("blog", 4);
         let text = metrics.encode();
         let queue = r#"{name="blog",controller="blog"}"#;
@@ -489,7 +501,7 @@ mod tests {
     /// Controller-runtime #3396: a priority per object made a series per object.
     #[tokio::test]
     async fn many_priorities_become_one_series_and_the_depth_is_never_below_0() {
-        let mut metrics = metrics();
+        let metrics = metrics();
         let blog = metrics.controller("blog", 1);
         blog.set_depth((1..=30).map(|priority| (priority, 2)));
         let text = metrics.encode();
@@ -507,7 +519,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn runs_under_way_are_seen() {
-        let mut metrics = metrics();
+        let metrics = metrics();
         let blog = metrics.controller("blog", 2);
         let (first, second) = (blog.started(Instant::now()), blog.started(Instant::now()));
         tokio::time::advance(Duration::from_secs(3)).await;

@@ -1,32 +1,36 @@
 //! The program: controllers that share caches, a lease, a port and an end.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::select_all;
 use kube::Client;
 use kube_informer::Informers;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::controller::{Controller, Surroundings};
+use crate::controller::Controller;
 use crate::dry_run::DryRun;
-use crate::election::{self, Campaign, CampaignEnded, Election, InvalidElection, Leadership};
+use crate::election::{self, Campaign, CampaignEnded, Election, Leadership};
 use crate::events::Events;
 use crate::fence::Fence;
 use crate::metrics::OperatorMetrics;
 use crate::observer::Observer;
 use crate::server;
-use crate::shards::OwnedShard;
-use crate::shutdown::{Ended, Signals};
-use crate::view::{self, View};
-use crate::worker::{CacheStopped, Orders, Parts, Worker};
+use crate::shards::{InvalidShards, OwnedShard, ShardEvent, Shards};
+use crate::shutdown::{Ended, RunError, Signals};
+use crate::view::View;
+use crate::workers::{self, Spawner, Workers};
+
+/// How long runs on a shard may take to end when another replica is to own it, unless the program says something else.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// How long Events may take to be written when an operator ends.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -43,45 +47,18 @@ pub struct Operator {
     informers_end: DropGuard,
     election: Option<Election>,
     address: Option<SocketAddr>,
-    shutdown: Option<Shutdown>,
-    shard: Option<Fence>,
+    end: End,
+    grace: Option<Duration>,
     dry_run: bool,
     seed: Option<u64>,
     observer: Option<Arc<dyn Observer>>,
 }
 
-struct Shutdown {
-    on: Option<CancellationToken>,
-    grace: Duration,
-}
-
-/// Why an operator did not run, or stopped running.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// Two controllers have the same name.
-    #[error("there are two controllers named {0:?}")]
-    SameName(String),
-    /// The options of leader election contradict one another.
-    #[error(transparent)]
-    Election(#[from] InvalidElection),
-    /// The address of [`Operator::serve`] cannot be listened at.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A task of this library panicked, which is a bug in it. (A panic of a reconciler is an error of that run.)
-    #[error("a task of the operator panicked")]
-    Panicked,
-    /// The cache of a controller has ended: somebody cancelled its informer.
-    #[error("a cache of the controller {controller} has stopped")]
-    CacheStopped {
-        /// The controller.
-        controller: String,
-    },
+/// What ends an operator.
+enum End {
+    Never,
+    Signal,
+    Token(CancellationToken),
 }
 
 impl Operator {
@@ -98,8 +75,8 @@ impl Operator {
             name: name.into(),
             election: None,
             address: None,
-            shutdown: None,
-            shard: None,
+            end: End::Never,
+            grace: None,
             dry_run: false,
             seed: None,
             observer: None,
@@ -121,14 +98,6 @@ impl Operator {
         self
     }
 
-    /// Lets controllers work on a shard, while this replica owns it: as with leader election, no request of a run leaves after
-    /// that. Give them informers of [`OwnedShard::informer_shard`], and end the operator before the shard is acknowledged as
-    /// revoked. See [`Shards`](crate::Shards).
-    pub fn shard(mut self, shard: &OwnedShard) -> Self {
-        self.shard = Some(shard.fence());
-        self
-    }
-
     /// Serves `/healthz`, `/livez`, `/readyz`, `/metrics` and, to the machine itself, `/debug/queue` over HTTP, also on a standby and
     /// while the operator ends.
     pub fn serve(mut self, address: SocketAddr) -> Self {
@@ -142,14 +111,14 @@ impl Operator {
     /// A second signal ends the process at once, with exit code 1, as in controller-runtime: what is under way is not
     /// finished, and the lease runs out.
     pub fn shutdown_on_signal(mut self, grace: Duration) -> Self {
-        self.shutdown = Some(Shutdown { on: None, grace });
+        (self.end, self.grace) = (End::Signal, Some(grace));
         self
     }
 
     /// Ends the operator when the token is cancelled, as [`shutdown_on_signal`](Self::shutdown_on_signal) does, and leaves
     /// signals alone.
     pub fn shutdown_on(mut self, token: CancellationToken, grace: Duration) -> Self {
-        self.shutdown = Some(Shutdown { on: Some(token), grace });
+        (self.end, self.grace) = (End::Token(token), Some(grace));
         self
     }
 
@@ -198,154 +167,257 @@ impl Operator {
     /// contradictory; later if a task of this library panics. Everything else is retried.
     pub async fn run(self, controllers: impl IntoIterator<Item = Controller>) -> Result<Ended, RunError> {
         let controllers: Vec<Controller> = controllers.into_iter().collect();
-        let mut names = HashSet::new();
-        if let Some(twice) = controllers.iter().find(|controller| !names.insert(controller.name.clone())) {
-            return Err(RunError::SameName(twice.name.clone()));
-        }
-        let listener = match self.address {
-            Some(address) => {
-                let listening = TcpListener::bind(address).await;
-                Some(listening.map_err(|source| RunError::Listen { address, source })?)
-            }
+        workers::check(&controllers)?;
+        let listener = self.listen().await?;
+        let election = self.election.clone().filter(|_| !self.dry_run);
+        let mut rng = self.rng();
+        let mut campaign = match &election {
+            Some(election) => Some(election::campaign(self.client.clone(), election, rng.fork())?),
             None => None,
         };
-        let dry_run = self.dry_run.then(DryRun::default);
-        let election = self.election.filter(|_| dry_run.is_none());
-        let lease = election.as_ref().map(|election| election.lease().to_owned());
-        let mut rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        let mut campaign = match election {
-            Some(election) => Some(election::campaign(self.client.clone(), &election, rng.fork())?),
-            None => None,
-        };
-        let always =
-            watch::Sender::new(Leadership::Leading { fence: self.shard.unwrap_or_else(Fence::open) });
+        let always = always();
         let leadership = campaign.as_ref().map_or_else(|| always.subscribe(), Campaign::leadership);
-        let events = if self.dry_run { Events::none() } else { Events::new(self.client.clone(), &self.name) };
-        let (drain, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let lease = election.as_ref().map(|election| (election.lease(), leadership.clone()));
+        let metrics = OperatorMetrics::new(&self.informers, lease);
+        let status = campaign.as_ref().map(Campaign::status);
+        let view = View::new(Arc::clone(&self.name), leadership.clone(), status, metrics);
+        let grace = self.grace.unwrap_or_default();
+        let (mut open, end) = self.open(listener, view, rng);
 
-        let election = lease.as_deref().map(|lease| (lease, leadership.clone()));
-        let mut metrics = OperatorMetrics::new(&self.informers, election);
-        let (mut workers, mut viewed) = (JoinSet::new(), Vec::new());
-        for controller in controllers {
-            let counters = metrics.controller(&controller.name, controller.concurrency);
-            let (inspect, inspections) = mpsc::channel(4);
-            let name: Arc<str> = controller.name.into();
-            viewed.push(view::Controller {
-                name: Arc::clone(&name),
-                caches: controller.caches.clone(),
-                inspect,
-            });
-            let orders = Orders {
-                leadership: leadership.clone(),
-                drain: drain.clone(),
-                cancel: cancel.clone(),
-                inspections,
-            };
-            let surroundings = Surroundings {
-                events: events.clone(),
-                field_manager: Arc::clone(&self.name),
-                shutting_down: drain.clone(),
-            };
-            let parts = Parts {
-                name,
-                concurrency: controller.concurrency,
-                debounce: controller.debounce,
-                backoff: controller.backoff,
-                caches: controller.caches,
-                sources: controller.sources,
-                list: controller.list,
-                priority: controller.priority,
-                perform: (controller.program)(surroundings),
-                client: self.client.clone(),
-                dry_run: dry_run.clone(),
-                requests: metrics.requests(),
-                metrics: counters,
-                observer: self.observer.clone(),
-                rng: rng.fork(),
-            };
-            workers.spawn(Worker::new(parts, orders).run());
-        }
-        let view = View {
-            operator: Arc::clone(&self.name),
-            leadership,
-            election: campaign.as_ref().map(Campaign::status),
-            controllers: viewed,
-            metrics,
-            ending: drain.clone(),
-        };
-        let server_end = CancellationToken::new();
-        let _server = listener.map(|listener| {
-            AbortOnDropHandle::new(tokio::spawn(server::serve(listener, Arc::new(view), server_end.clone())))
-        });
-
-        let grace = self.shutdown.as_ref().map(|shutdown| shutdown.grace).unwrap_or_default();
-        let asked = async {
-            match self.shutdown {
-                Some(Shutdown { on: Some(token), .. }) => {
-                    token.cancelled().await;
-                    (Ended::Cancelled, None)
-                }
-                Some(Shutdown { on: None, .. }) => match Signals::listen() {
-                    Ok(mut signals) => (Ended::Signal(signals.next().await), Some(signals)),
-                    Err(error) => {
-                        tracing::error!(%error, "signals cannot be received");
-                        std::future::pending().await
-                    }
-                },
-                None => std::future::pending().await,
-            }
-        };
+        let mut workers = open.spawner.start(controllers, &leadership)?;
         let (ended, signals) = tokio::select! {
-            (ended, signals) = asked => (Ok(ended), signals),
-            error = failed(&mut workers) => (Err(error), None),
+            (ended, signals) = end.asked() => (Ok(ended), signals),
+            error = workers.failed() => (Err(error), None),
             _ = died(campaign.as_mut()) => (Err(RunError::Panicked), None),
         };
         let _second = signals.map(Signals::exit_at_next);
-        match &ended {
-            Ok(ended) => tracing::info!(operator = &*self.name, "ends: {ended}"),
-            Err(error) => tracing::error!(operator = &*self.name, %error, "ends"),
-        }
+        open.report(&ended);
         // In this order: a run that is still under way needs the lease.
-        drain.cancel();
-        let drained = timeout(grace, all(&mut workers)).await;
-        cancel.cancel();
-        let rest = match drained {
-            Ok(rest) => rest,
-            Err(_) => all(&mut workers).await,
-        };
-        events.flush(FLUSH).await;
+        let rest = workers.end(grace).await;
+        open.flush().await;
         if let Some(campaign) = campaign {
             campaign.release().await;
         }
-        server_end.cancel();
-        drop(self.informers_end);
         rest.and(ended)
     }
-}
 
-/// Waits until a worker ends by itself, which none should.
-async fn failed(workers: &mut JoinSet<Result<(), CacheStopped>>) -> RunError {
-    loop {
-        match workers.join_next().await {
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(error))) => {
-                return RunError::CacheStopped { controller: error.controller.to_string() };
+    /// Spreads controllers over the replicas of the program: runs those that a function makes for each shard that this replica
+    /// owns, until another one is to own it. Then no more runs begin, those under way have the time of
+    /// [`shutdown_on_signal`](Self::shutdown_on_signal) (30 s without it), and only when they have ended another replica takes the
+    /// shard. As with leader election, no request of a run leaves after the shard could be another's.
+    ///
+    /// Give the controllers informers of [`OwnedShard::informer_shard`]. Their names end in `-shard-` and the number of the
+    /// shard in metrics, logs and readiness. A replica without a shard is ready. In a dry run no Lease is written, so there is
+    /// one shard with everything.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use k8s_openapi::api::core::v1::ConfigMap;
+    /// use kube_controller::{Action, Context, Controller, Operator, Shards};
+    /// # async fn reconcile(_: Arc<ConfigMap>, _: Context<ConfigMap, ()>) -> Result<Action, kube::Error> {
+    /// #     Ok(Action::await_change())
+    /// # }
+    /// # async fn run(client: kube::Client) -> Result<(), kube_controller::RunError> {
+    /// let operator = Operator::new(client.clone(), "blog-operator");
+    /// let of = operator.informers();
+    /// let shards = Shards::new(client, "blog-operator", 16);
+    /// operator
+    ///     .run_sharded(shards, |shard| {
+    ///         let maps = of.typed::<ConfigMap>().shard(shard.informer_shard()).start();
+    ///         [Controller::new("map", maps).reconciler(reconcile, ())]
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); and if an option of the shards cannot work, or leader election was asked for, too.
+    pub async fn run_sharded<C>(
+        self,
+        shards: Shards,
+        mut controllers: impl FnMut(&OwnedShard) -> C,
+    ) -> Result<Ended, RunError>
+    where
+        C: IntoIterator<Item = Controller>,
+    {
+        if self.election.is_some() {
+            return Err(RunError::LeaderElectionOfShards);
+        }
+        if self.dry_run {
+            let controllers = controllers(&OwnedShard::everything().map_err(InvalidShards::from)?);
+            return self.run(controllers).await;
+        }
+        let listener = self.listen().await?;
+        let rng = self.rng();
+        let metrics = OperatorMetrics::new(&self.informers, None);
+        let always = always();
+        let view = View::new(Arc::clone(&self.name), always.subscribe(), None, metrics);
+        let grace = self.grace.unwrap_or(GRACE);
+        let (mut open, asked) = self.open(listener, view, rng);
+
+        let mut set = shards.start()?;
+        let mut owned: HashMap<u32, Owned> = HashMap::new();
+        let mut ending = JoinSet::new();
+        let mut asked = pin!(asked.asked());
+        let mut end: Option<Result<Ended, RunError>> = None;
+        let mut second = None;
+        loop {
+            let failure = tokio::select! {
+                event = set.next() => match event {
+                    Ok(Some(ShardEvent::Acquired(shard))) => {
+                        let controllers = controllers(&shard).into_iter().map(|mut controller| {
+                            controller.name = format!("{}-shard-{}", controller.name, shard.index());
+                            controller
+                        });
+                        let leadership = watch::Sender::new(Leadership::Leading { fence: shard.fence() });
+                        match open.spawner.start(controllers.collect(), &leadership.subscribe()) {
+                            Ok(workers) => {
+                                owned.insert(shard.index(), Owned { workers, _leadership: leadership });
+                                continue;
+                            }
+                            Err(error) => error,
+                        }
+                    }
+                    Ok(Some(ShardEvent::Revoked(shard))) => {
+                        // What can no longer be written need not be waited for.
+                        let grace = if shard.is_owned() { grace } else { Duration::ZERO };
+                        if let Some(work) = owned.remove(&shard.index()) {
+                            ending.spawn(async move {
+                                let ended = work.workers.end(grace).await;
+                                shard.ack();
+                                ended
+                            });
+                        }
+                        continue;
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        end = Some(Err(RunError::Panicked));
+                        break;
+                    }
+                },
+                error = any_failed(&mut owned) => error,
+                Some(ended) = ending.join_next() => match ended {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => error,
+                    Err(_) => RunError::Panicked,
+                },
+                (ended, signals) = &mut asked, if end.is_none() => {
+                    second = signals.map(Signals::exit_at_next);
+                    end = Some(Ok(ended));
+                    set.stop();
+                    continue;
+                }
+            };
+            if !matches!(end, Some(Err(_))) {
+                end = Some(Err(failure));
             }
-            Some(Err(_)) => return RunError::Panicked,
-            None => std::future::pending().await,
+            set.stop();
+        }
+        let _second = second;
+        let ended = end.unwrap_or(Ok(Ended::Cancelled));
+        open.report(&ended);
+        // None is left, unless a task of the shards has panicked.
+        for work in owned.into_values() {
+            let _ = work.workers.end(Duration::ZERO).await;
+        }
+        open.flush().await;
+        ended
+    }
+
+    fn rng(&self) -> fastrand::Rng {
+        self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
+    }
+
+    async fn listen(&self) -> Result<Option<TcpListener>, RunError> {
+        let Some(address) = self.address else { return Ok(None) };
+        let listener = TcpListener::bind(address).await;
+        listener.map(Some).map_err(|source| RunError::Listen { address, source })
+    }
+
+    /// Serves, and is ready to start controllers.
+    fn open(self, listener: Option<TcpListener>, view: View, rng: fastrand::Rng) -> (Open, End) {
+        let view = Arc::new(view);
+        let server_end = CancellationToken::new();
+        if let Some(listener) = listener {
+            tokio::spawn(server::serve(listener, Arc::clone(&view), server_end.clone()));
+        }
+        let events = if self.dry_run { Events::none() } else { Events::new(self.client.clone(), &self.name) };
+        let spawner = Spawner {
+            client: self.client,
+            name: self.name,
+            dry_run: self.dry_run.then(DryRun::default),
+            events,
+            observer: self.observer,
+            rng,
+            view,
+        };
+        let open = Open { spawner, _server_end: server_end.drop_guard(), _informers_end: self.informers_end };
+        (open, self.end)
+    }
+}
+
+/// Returns the leadership of an operator that needs no lease.
+fn always() -> watch::Sender<Leadership> {
+    watch::Sender::new(Leadership::Leading { fence: Fence::open() })
+}
+
+impl End {
+    /// Waits until the operator is asked to end. Returns by what, and the signals that may follow.
+    async fn asked(self) -> (Ended, Option<Signals>) {
+        match self {
+            Self::Never => std::future::pending().await,
+            Self::Token(token) => {
+                token.cancelled().await;
+                (Ended::Cancelled, None)
+            }
+            Self::Signal => match Signals::listen() {
+                Ok(mut signals) => (Ended::Signal(signals.next().await), Some(signals)),
+                Err(error) => {
+                    tracing::error!(%error, "signals cannot be received");
+                    std::future::pending().await
+                }
+            },
         }
     }
 }
 
-/// Waits until all workers have ended.
-async fn all(workers: &mut JoinSet<Result<(), CacheStopped>>) -> Result<(), RunError> {
-    let mut result = Ok(());
-    while let Some(ended) = workers.join_next().await {
-        if ended.is_err() {
-            result = Err(RunError::Panicked);
+/// An operator that runs. When it is dropped, its server and its caches end.
+struct Open {
+    spawner: Spawner,
+    _server_end: DropGuard,
+    _informers_end: DropGuard,
+}
+
+/// The work on a shard.
+struct Owned {
+    workers: Workers,
+    // Kept, because workers end with it.
+    _leadership: watch::Sender<Leadership>,
+}
+
+/// Waits until the work on a shard fails.
+async fn any_failed(owned: &mut HashMap<u32, Owned>) -> RunError {
+    if owned.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(owned.values_mut().map(|work| work.workers.failed().boxed())).await.0
+}
+
+impl Open {
+    fn report(&self, ended: &Result<Ended, RunError>) {
+        let operator = &*self.spawner.name;
+        match ended {
+            Ok(ended) => tracing::info!(operator, "ends: {ended}"),
+            Err(error) => tracing::error!(operator, %error, "ends"),
         }
     }
-    result
+
+    /// Sends the Events that wait.
+    async fn flush(&self) {
+        self.spawner.events.flush(FLUSH).await;
+    }
 }
 
 /// Waits until the task that campaigns for the lease has died.

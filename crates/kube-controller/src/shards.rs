@@ -8,6 +8,7 @@ mod shard;
 
 use std::time::Duration;
 
+use kube_informer::InvalidShard;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +21,11 @@ use crate::election::{Election, InvalidElection};
 const MOST: u32 = 1024;
 
 /// Spreads the namespaces of a cluster over the replicas of a program. Each namespace belongs to one of `count` shards by
-/// a hash of its name, and each shard to at most one replica at a time.
+/// a hash of its name, and each shard to at most one replica at a time. [`Operator::run_sharded`](crate::Operator::run_sharded)
+/// runs controllers on them; this type is for programs without.
+///
+/// The hash is that of Kubernetes (KEP-5866), so that servers can leave out the objects of other shards. It spreads names that
+/// differ in their last character only badly: `team-a` and `team-b` are in the same shard.
 ///
 /// Shards move when replicas come and go: as few as possible, such that no replica has two more than another. A replica
 /// gives up a shard in steps: it is told so ([`ShardEvent::Revoked`]), ends its work, and acknowledges that; only then
@@ -79,6 +84,9 @@ pub enum InvalidShards {
     /// The name is part of names of Leases, and a value of a label.
     #[error("{0:?} is not 1 to 40 lower case letters, digits and dashes, which may be only in between")]
     Name(String),
+    /// There is no such shard.
+    #[error(transparent)]
+    Shard(#[from] InvalidShard),
     /// An option of the Leases.
     #[error(transparent)]
     Election(#[from] InvalidElection),

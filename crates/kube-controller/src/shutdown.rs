@@ -1,9 +1,13 @@
 //! Why an operator ends.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use tokio::signal::unix::{Signal, SignalKind, signal as listen};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::election::InvalidElection;
+use crate::shards::InvalidShards;
 
 /// Why an operator ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,42 @@ pub enum Ended {
     Signal(&'static str),
     /// The token of [`Operator::shutdown_on`](crate::Operator::shutdown_on) was cancelled.
     Cancelled,
+}
+
+/// Why an operator did not run, or stopped running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Two controllers have the same name.
+    #[error("there are two controllers named {0:?}")]
+    SameName(String),
+    /// The options of leader election contradict one another.
+    #[error(transparent)]
+    Election(#[from] InvalidElection),
+    /// The address of [`Operator::serve`](crate::Operator::serve) cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A task of this library panicked, which is a bug in it. (A panic of a reconciler is an error of that run.)
+    #[error("a task of the operator panicked")]
+    Panicked,
+    /// [`Operator::run_sharded`](crate::Operator::run_sharded) after
+    /// [`Operator::leader_election`](crate::Operator::leader_election): with shards, there is no single leader.
+    #[error("leader election and shards exclude one another")]
+    LeaderElectionOfShards,
+    /// The options of the shards cannot work.
+    #[error(transparent)]
+    Shards(#[from] InvalidShards),
+    /// The cache of a controller has ended: somebody cancelled its informer.
+    #[error("a cache of the controller {controller} has stopped")]
+    CacheStopped {
+        /// The controller.
+        controller: String,
+    },
 }
 
 /// The signals that ask the process to end. Those that come before [`next`](Self::next) is called are not lost.

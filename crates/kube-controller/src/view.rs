@@ -1,6 +1,6 @@
 //! What can be seen of an operator from outside.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::Cache;
 use crate::election::{ElectionStatus, Leadership};
 use crate::inspect::{Queue, Queues};
-use crate::metrics::OperatorMetrics;
+use crate::lock::lock;
+use crate::metrics::{ControllerMetrics, OperatorMetrics, Requests};
 
 /// How long a controller may take to describe its queue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,25 +23,54 @@ pub(crate) struct View {
     pub(crate) operator: Arc<str>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) election: Option<ElectionStatus>,
-    pub(crate) controllers: Vec<Controller>,
-    pub(crate) metrics: OperatorMetrics,
-    /// The operator ends: its controllers, too.
-    pub(crate) ending: CancellationToken,
+    metrics: OperatorMetrics,
+    controllers: Mutex<Vec<Controller>>,
 }
 
 /// A controller from outside.
+#[derive(Clone)]
 pub(crate) struct Controller {
     pub(crate) name: Arc<str>,
     pub(crate) caches: Vec<Arc<dyn Cache>>,
     pub(crate) inspect: mpsc::Sender<oneshot::Sender<Queue>>,
+    /// Cancelled when it is to end.
+    pub(crate) ending: CancellationToken,
 }
 
 impl View {
+    /// Describes an operator without controllers.
+    pub(crate) fn new(
+        operator: Arc<str>,
+        leadership: watch::Receiver<Leadership>,
+        election: Option<ElectionStatus>,
+        metrics: OperatorMetrics,
+    ) -> Self {
+        Self { operator, leadership, election, metrics, controllers: Mutex::default() }
+    }
+
+    /// Shows a controller, which has this many runs at once. Returns its metrics.
+    pub(crate) fn show(&self, controller: Controller, concurrency: usize) -> Arc<ControllerMetrics> {
+        let metrics = self.metrics.controller(&controller.name, concurrency);
+        lock(&self.controllers).push(controller);
+        metrics
+    }
+
+    /// Shows controllers of these names no longer. What they have counted stays.
+    pub(crate) fn hide(&self, names: &[Arc<str>]) {
+        lock(&self.controllers).retain(|controller| !names.contains(&controller.name));
+        self.metrics.end(names);
+    }
+
+    /// Returns the counter of the requests of all runs.
+    pub(crate) fn requests(&self) -> Arc<Requests> {
+        self.metrics.requests()
+    }
+
     /// Returns why it is not ready, a line for each cache that is not. A standby is ready if its caches are: it can take over at
     /// any moment.
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        for Controller { name, caches, .. } in &self.controllers {
+        for Controller { name, caches, .. } in lock(&self.controllers).iter() {
             for cache in caches {
                 let status = cache.status();
                 if status.is_ready() {
@@ -61,10 +91,10 @@ impl View {
 
     /// Returns why it is not healthy: a task of a controller has ended.
     pub(crate) fn not_healthy(&self) -> Vec<String> {
-        if self.ending.is_cancelled() {
-            return Vec::new();
-        }
-        let ended = self.controllers.iter().filter(|controller| controller.inspect.is_closed());
+        let controllers = lock(&self.controllers);
+        let ended = controllers
+            .iter()
+            .filter(|controller| controller.inspect.is_closed() && !controller.ending.is_cancelled());
         ended.map(|controller| format!("{}: its task has ended", controller.name)).collect()
     }
 
@@ -74,7 +104,8 @@ impl View {
 
     /// Asks each controller for its queue.
     pub(crate) async fn queues(&self) -> Queues {
-        let asked = self.controllers.iter().map(|controller| async {
+        let controllers = lock(&self.controllers).clone();
+        let asked = controllers.iter().map(|controller| async {
             let (answer, queue) = oneshot::channel();
             let asked = async {
                 controller.inspect.send(answer).await.ok()?;

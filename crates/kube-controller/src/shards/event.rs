@@ -1,6 +1,6 @@
 //! What a program learns of its shards.
 
-use kube_informer::Shard;
+use kube_informer::{InvalidShard, Shard};
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -45,6 +45,11 @@ pub struct ShardsEnded(#[source] Option<Box<dyn std::error::Error + Send + Sync>
 impl OwnedShard {
     pub(super) fn new(index: u32, count: u32, shard: Shard, fence: Fence) -> Self {
         Self { index, count, shard, fence }
+    }
+
+    /// Returns the only one of one shard, which nobody else can own.
+    pub(crate) fn everything() -> Result<Self, InvalidShard> {
+        Ok(Self::new(0, 1, Shard::by_namespace(0, 1)?, Fence::open()))
     }
 
     /// Returns its number, counted from 0.

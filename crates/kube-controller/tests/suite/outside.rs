@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::support::{Page, Running, eventually, install, page, server, within};
 
 /// A port that nobody listens at.
-async fn free() -> SocketAddr {
+pub(crate) async fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
@@ -29,7 +29,7 @@ async fn ask(address: SocketAddr, head: &str) -> Option<String> {
     Some(answer)
 }
 
-async fn get(address: SocketAddr, path: &str) -> Option<String> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost")).await
 }
 

@@ -48,15 +48,18 @@ type finished struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "path of the kubeconfig")
-	flag.StringVar(&o.namespace, "namespace", "", "namespace to watch")
-	flag.IntVar(&o.objects, "objects", 0, "number of different objects whose runs complete the start")
-	flag.IntVar(&o.concurrency, "concurrency", 4, "number of runs at a time")
-	work := flag.Int("work", 0, "how long each run sleeps, in milliseconds")
-	flag.BoolVar(&o.requeue, "requeue", false, "each run asks for another one in an hour")
-	flag.BoolVar(&o.cacheOnly, "cache-only", false, "only fill the cache")
-	flag.BoolVar(&o.lease, "lease", false, "take part in leader election")
-	flag.Parse()
+	// controller-runtime has a flag in the set of the program.
+	flags := flag.NewFlagSet("controller", flag.ExitOnError)
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "path of the kubeconfig")
+	flags.StringVar(&o.namespace, "namespace", "", "namespace to watch")
+	flags.IntVar(&o.objects, "objects", 0, "number of different objects whose runs complete the start")
+	flags.IntVar(&o.concurrency, "concurrency", 4, "number of runs at a time")
+	work := flags.Int("work", 0, "how long each run sleeps, in milliseconds")
+	flags.BoolVar(&o.requeue, "requeue", false, "each run asks for another one in an hour")
+	flags.BoolVar(&o.cacheOnly, "cache-only", false, "only fill the cache")
+	flags.BoolVar(&o.lease, "lease", false, "take part in leader election")
+	// It exits on an error.
+	_ = flags.Parse(os.Args[1:])
 	o.work = time.Duration(*work) * time.Millisecond
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)

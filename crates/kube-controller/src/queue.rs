@@ -8,10 +8,10 @@
 //! - *held*: its caches lack its own writes. It keeps the time at which it became ready.
 //! - *failed terminally*: nothing is scheduled, until it changes.
 //!
-//! Up to three things are scheduled for a key, and the earliest decides: changes that no run has seen yet, the retry of a
-//! failure, and the timer that a successful run asked for. A run acts on all changes so far. It replaces the timer only if
-//! it succeeds. It replaces the retry if it succeeds, or fails once the retry is due; until then, failures of runs that
-//! changes or timers caused move neither the retry nor the count of failures.
+//! Up to four things are scheduled for a key, and the earliest decides: changes that no run has seen yet, the retry of a
+//! failure, the timer that a successful run asked for, and the first run of what was there at the start. A run acts on all
+//! changes so far. It replaces the timer only if it succeeds. It replaces the retry if it succeeds, or fails once the retry
+//! is due; until then, failures of runs that changes or timers caused move neither the retry nor the count of failures.
 
 mod entry;
 mod ready;
@@ -39,6 +39,9 @@ use crate::{
 
 /// Every so many picks the key that is ready for longest is taken, whatever its priority, so that waits are bounded.
 const LONGEST_READY_EVERY: u32 = 8;
+
+/// The reasons of a key that was there when the controller began, and has not changed.
+const LISTED: &[Reason] = &[Reason::of(Trigger::Listed)];
 
 /// Which key runs next. All operations take O(log n), except for [`Queue::entries`].
 #[derive(Debug)]
@@ -190,6 +193,16 @@ impl Queue {
         });
     }
 
+    /// Notes that the object of a key was there when the controller began, which is a reason to run it at once.
+    pub(crate) fn list(&mut self, now: Instant, key: &ObjectKey, priority: i32) {
+        self.advance(now);
+        let now = self.clock.now();
+        self.update(key, |entry| {
+            entry.listed = Some(now);
+            entry.priority = entry.priority.max(priority);
+        });
+    }
+
     /// Takes the key that is to run next: of those with the highest priority the one that became ready first or, every
     /// eighth time, the one of all that became ready first. `None` if none is ready, or after [`Queue::stop`].
     pub(crate) fn take(&mut self, now: Instant) -> Option<Taken> {
@@ -206,6 +219,9 @@ impl Queue {
             let mut reasons = entry.changes.take().map(|changes| changes.reasons).unwrap_or_default();
             if entry.timer.take_if(|timer| *timer <= now).is_some() {
                 reasons.push_front(Reason::of(Trigger::Timer));
+            }
+            if entry.listed.take().is_some() {
+                reasons.push_front(Reason::of(Trigger::Listed));
             }
             // The retry stays, because a failure is compared with it.
             if entry.retry.is_some_and(|retry| retry <= now) {
@@ -319,11 +335,12 @@ impl Queue {
         self.entries.iter().filter_map(|(key, entry)| {
             let state = self.state(entry)?;
             let reasons = entry.changes.as_ref().map(|changes| &changes.reasons);
+            let listed = if entry.listed.is_some() { LISTED } else { &[] };
             Some(EntryView {
                 key,
                 state,
                 priority: if entry.running.is_some() { entry.running_priority } else { entry.priority },
-                reasons: reasons.map_or(&[], Reasons::list),
+                reasons: reasons.map_or(listed, Reasons::list),
                 omitted: reasons.map_or(0, Reasons::omitted),
                 failures: entry.failures,
             })

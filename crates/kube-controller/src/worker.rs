@@ -201,8 +201,7 @@ impl Worker {
                     let now = Instant::now();
                     for (key, priority) in (self.parts.list)() {
                         self.parts.metrics.added();
-                        let reason = Reason::of(Trigger::Listed);
-                        self.queue.add(now, &key, Change { priority, reason, resets: true });
+                        self.queue.list(now, &key, priority);
                     }
                 }
             }

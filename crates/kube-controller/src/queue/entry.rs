@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     /// Changes that no run has seen yet.
     pub(crate) changes: Option<Box<Changes>>,
+    /// When the controller began, and the object was there: no change, so that a start needs no box for each object.
+    pub(crate) listed: Option<Time>,
     /// When the last successful run asked for another.
     pub(crate) timer: Option<Time>,
     /// When the last failure is retried. While this is to come, failures do not count: they are inside its window.
@@ -75,6 +77,7 @@ impl Default for Entry {
             failures: 0,
             sequence: 0,
             changes: None,
+            listed: None,
             timer: None,
             retry: None,
             slowed: None,
@@ -92,10 +95,15 @@ impl Entry {
     /// for until then. `None` if nothing is scheduled.
     pub(crate) fn due(&self) -> Option<(Time, Wait)> {
         let changes = self.changes.as_ref().map(|changes| changes.at);
-        let (due, wait) = [(changes, Wait::Debounce), (self.retry, Wait::Retry), (self.timer, Wait::Timer)]
-            .into_iter()
-            .filter_map(|(at, wait)| Some((at?, wait)))
-            .min_by_key(|(at, _)| *at)?;
+        let scheduled = [
+            (changes, Wait::Debounce),
+            (self.retry, Wait::Retry),
+            (self.timer, Wait::Timer),
+            // It is due at once.
+            (self.listed, Wait::Timer),
+        ];
+        let (due, wait) =
+            scheduled.into_iter().filter_map(|(at, wait)| Some((at?, wait))).min_by_key(|(at, _)| *at)?;
         Some(match self.slowed {
             Some(slowed) if slowed > due => (slowed, Wait::Slowed),
             _ => (due, wait),

@@ -40,6 +40,31 @@ fn a_key_has_one_entry_with_the_highest_priority_and_the_earliest_time() {
     assert_eq!(world.drain(), ["b"]);
 }
 
+// Rule 3
+#[test]
+fn what_was_there_at_the_start_runs_once_and_gives_way_to_changes() {
+    let mut world = World::debounced(SECOND, SECOND);
+    for name in ["a", "b", "c"] {
+        world.queue.list(world.now, &key(name), -100);
+    }
+    assert_eq!(
+        world.queue.entries().map(|entry| entry.reasons[0].trigger).collect::<Vec<_>>(),
+        [Trigger::Listed; 3]
+    );
+    world.add("c");
+    let taken = world.take().unwrap();
+    let triggers: Vec<_> = taken.reasons.list().iter().map(|reason| reason.trigger).collect();
+    assert_eq!(
+        (taken.key.name(), taken.priority, &*triggers),
+        ("c", 0, &[Trigger::Listed, Trigger::Changed][..])
+    );
+    assert_eq!(world.drain(), ["a", "b"]);
+    for name in ["a", "b", "c"] {
+        world.finish(name, Outcome::Done);
+    }
+    assert_eq!((world.take().is_none(), world.until_due()), (true, None));
+}
+
 // Rule 3; controller-runtime #3157
 #[test]
 fn a_requeue_and_a_retry_keep_the_priority() {

@@ -1,13 +1,14 @@
 //! The rules that only a whole controller shows, each with its number.
 
 use std::collections::BTreeMap;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt as _};
+use kube::client::Body;
+use kube::{Api, Client, ResourceExt as _};
 use kube_controller::{Action, Context, Controller, Operator, terminal};
 use kube_informer::ObjectKey;
 use serde_json::json;
@@ -100,6 +101,23 @@ async fn report(page: Arc<Page>, cx: Context<Page, Arc<Probe>>) -> Result<Action
     cx.state().runs.send((page.name_any(), page.spec.text.clone()))?;
     cx.state().go.acquire().await?.forget();
     Ok(Action::await_change())
+}
+
+/// What happened, in the order in which it did.
+type Log = mpsc::UnboundedSender<String>;
+
+/// A client that reports its writes before it sends them: the method, and the path from the resource on.
+fn logged(client: Client, log: Log) -> Client {
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        if request.method() != http::Method::GET {
+            let path = request.uri().path().split('/').skip_while(|part| *part != "default").skip(1);
+            let words: Vec<&str> = std::iter::once(request.method().as_str()).chain(path).collect();
+            log.send(words.join(" ")).unwrap();
+        }
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, "default")
 }
 
 async fn next<T>(what: &str, seen: &mut mpsc::UnboundedReceiver<T>) -> T {
@@ -366,6 +384,48 @@ async fn at_the_end_runs_have_time_and_nothing_begins() {
     probe.go.add_permits(1000);
     running.stop().await.unwrap();
     assert!(seen.try_recv().is_err(), "nothing begins after that");
+}
+
+// Rule 22
+#[tokio::test]
+async fn a_run_that_does_not_end_in_time_is_cancelled_and_its_events_sent_before_the_lease_is_released() {
+    /// Reports that the run was dropped, and writes an Event then.
+    struct Dropped(Arc<Page>, Context<Page, Log>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.1.event(kube_controller::EventType::Normal, "Cancelled", "");
+            self.1.state().send(format!("{} ends", self.0.name_any())).unwrap();
+        }
+    }
+
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, Log>) -> Result<Action, Error> {
+        cx.state().send(format!("{} runs", page.name_any()))?;
+        let _dropped = Dropped(page, cx);
+        std::future::pending().await
+    }
+
+    let server = server().await;
+    let (log, mut seen) = mpsc::unbounded_channel();
+    let operator = Operator::new(logged(server.client(), log.clone()), "pages").leader_election("pages");
+    let running = Running::start_with_grace(Duration::from_millis(10), operator, |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).reconciler(reconcile, log)]
+    });
+    pages_api(&server).create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    while next("the run", &mut seen).await != "a runs" {}
+    running.stop().await.unwrap();
+    let mut log = Vec::new();
+    while let Ok(line) = seen.try_recv() {
+        // A slow machine may have renewed the lease meanwhile.
+        if line != "PUT leases pages" || log.last() == Some(&"POST events".to_owned()) {
+            log.push(line);
+        }
+    }
+    assert_eq!(log, ["a ends", "POST events", "PUT leases pages"]);
+    let leases: Api<Lease> = Api::default_namespaced(server.client());
+    let lease = leases.get("pages").await.unwrap();
+    assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some(""), "it was released");
 }
 
 #[tokio::test]

@@ -60,8 +60,17 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the controllers that a function makes.
     pub(crate) fn start(operator: Operator, controllers: impl FnOnce(&Operator) -> Vec<Controller>) -> Self {
+        Self::start_with_grace(Duration::from_secs(30), operator, controllers)
+    }
+
+    /// As [`start`](Self::start), with another time for runs to end.
+    pub(crate) fn start_with_grace(
+        grace: Duration,
+        operator: Operator,
+        controllers: impl FnOnce(&Operator) -> Vec<Controller>,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let operator = operator.shutdown_on(stop.clone(), Duration::from_secs(30));
+        let operator = operator.shutdown_on(stop.clone(), grace);
         let controllers = controllers(&operator);
         Self { stop, task: tokio::spawn(operator.run(controllers)) }
     }

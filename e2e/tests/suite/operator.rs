@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
@@ -27,21 +29,27 @@ use crate::{
 e2e::on_each_cluster! {
     conditions_follow_the_address, children_come_back, a_new_address_rolls_through,
     children_go_with_their_blog [Controllers], a_killed_leader_is_replaced, a_dry_run_writes_nothing,
+    a_second_signal_ends_it_at_once,
     // It cares for the blogs of all namespaces.
     deployed [Nodes, Alone]
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts an operator for the blogs of the test's namespace.
 async fn start(cluster: &Cluster, arguments: &str) -> Result<Running> {
+    command(cluster, &cluster.kubeconfig_file()?, arguments).await?.start()
+}
+
+/// Prepares an operator for the blogs of the test's namespace.
+pub(crate) async fn command(cluster: &Cluster, kubeconfig: &Path, arguments: &str) -> Result<Crdctl> {
     let arguments = format!("-n {} --check-private {arguments}", cluster.namespace());
     let operator = Crdctl::operator(cluster.folder()).await?;
-    operator.env("KUBECONFIG", cluster.kubeconfig_file()?).args(&arguments).start()
+    Ok(operator.env("KUBECONFIG", kubeconfig).args(&arguments))
 }
 
 /// Starts a server that answers with 200 until it is dropped.
-async fn server() -> Result<(String, Server)> {
+pub(crate) async fn server() -> Result<(String, Server)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let task = tokio::spawn(async move {
@@ -54,7 +62,7 @@ async fn server() -> Result<(String, Server)> {
     Ok((url, Server(task)))
 }
 
-struct Server(JoinHandle<()>);
+pub(crate) struct Server(JoinHandle<()>);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -62,11 +70,11 @@ impl Drop for Server {
     }
 }
 
-fn at(cluster: &Cluster, group: &str, rest: &str) -> String {
+pub(crate) fn at(cluster: &Cluster, group: &str, rest: &str) -> String {
     format!("/{group}/namespaces/{}/{rest}", cluster.namespace())
 }
 
-async fn create(cluster: &Cluster, name: &str, url: &str) -> Result<Value> {
+pub(crate) async fn create(cluster: &Cluster, name: &str, url: &str) -> Result<Value> {
     let blog = json!({
         "apiVersion": "web.helloworld/v1", "kind": "Blog", "metadata": {"name": name},
         "spec": {"url": url, "checkInterval": "5s"},
@@ -75,7 +83,7 @@ async fn create(cluster: &Cluster, name: &str, url: &str) -> Result<Value> {
 }
 
 /// The paths of what a blog owns.
-fn children(cluster: &Cluster, blog: &str) -> [String; 3] {
+pub(crate) fn children(cluster: &Cluster, blog: &str) -> [String; 3] {
     [
         at(cluster, "api/v1", &format!("configmaps/blog-{blog}")),
         at(cluster, "api/v1", &format!("services/blog-{blog}")),
@@ -84,7 +92,11 @@ fn children(cluster: &Cluster, blog: &str) -> [String; 3] {
 }
 
 /// Waits until an object is there and as it should be.
-async fn becomes(cluster: &Cluster, path: &str, is_good: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(crate) async fn becomes(
+    cluster: &Cluster,
+    path: &str,
+    is_good: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     eventually(PATIENCE, || async {
         let object = cluster.admin().get(path).await?.code(200)?;
         ensure!(is_good(&object), "{object}");
@@ -94,7 +106,7 @@ async fn becomes(cluster: &Cluster, path: &str, is_good: impl Fn(&Value) -> bool
 }
 
 /// Waits until a condition of a blog has this status, for the present generation, and returns it.
-async fn condition(cluster: &Cluster, blog: &str, type_: &str, status: &str) -> Result<Value> {
+pub(crate) async fn condition(cluster: &Cluster, blog: &str, type_: &str, status: &str) -> Result<Value> {
     let path = at(cluster, "apis/web.helloworld/v1", &format!("blogs/{blog}"));
     let find = |blog: &Value| {
         let conditions = blog["status"]["conditions"].as_array()?;
@@ -204,12 +216,20 @@ async fn children_go_with_their_blog(cluster: Cluster) -> Result<()> {
 }
 
 /// The lease's default duration, and the 2 s that a candidate may need.
-const TAKEOVER: Duration = Duration::from_secs(17);
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(17);
+
+/// The path of the Lease of the operators that [`start`] starts.
+pub(crate) fn lease(cluster: &Cluster) -> String {
+    at(cluster, "apis/coordination.k8s.io/v1", "leases/blog-operator")
+}
+
+fn held(lease: &Value) -> bool {
+    lease["spec"]["holderIdentity"].as_str().is_some_and(|name| !name.is_empty())
+}
 
 async fn a_killed_leader_is_replaced(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
-    let lease = at(&cluster, "apis/coordination.k8s.io/v1", "leases/blog-operator");
-    let held = |lease: &Value| lease["spec"]["holderIdentity"].as_str().is_some_and(|name| !name.is_empty());
+    let lease = lease(&cluster);
     let leader = start(&cluster, "--leader-elect").await?;
     let first = becomes(&cluster, &lease, held).await?["spec"]["holderIdentity"].clone();
     let _standby = start(&cluster, "--leader-elect").await?;
@@ -238,6 +258,23 @@ async fn a_dry_run_writes_nothing(cluster: Cluster) -> Result<()> {
     operator.signal("TERM").await?;
     let (status, said) = operator.ends_within(PATIENCE).await?;
     ensure!(status.success(), "{status}: {said}");
+    Ok(())
+}
+
+async fn a_second_signal_ends_it_at_once(cluster: Cluster) -> Result<()> {
+    install(&cluster).await?;
+    // A check of it takes as long as it may, and the run with it.
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let mut operator = start(&cluster, "--leader-elect").await?;
+    create(&cluster, "one", &format!("http://{}", silent.local_addr()?)).await?;
+    let _checking = timeout(PATIENCE, silent.accept()).await??;
+    operator.signal("TERM").await?;
+    operator.complaint("stopped by SIGTERM").await?;
+    operator.signal("INT").await?;
+    let (status, said) = operator.ends_within(Duration::from_secs(1)).await?;
+    ensure!(status.code() == Some(1) && said.contains("SIGINT again"), "{status}: {said}");
+    let lease = cluster.admin().get(&lease(&cluster)).await?.code(200)?;
+    ensure!(held(&lease), "the run was not finished, but the Lease was released: {lease}");
     Ok(())
 }
 

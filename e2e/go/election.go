@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -140,5 +145,64 @@ func expiredLease(ctx context.Context, env env) error {
 	if waited := time.Since(died); waited < time.Second {
 		return fmt.Errorf("the second took over after %s a lease of 2 s", waited)
 	}
+	return nil
+}
+
+// compete is a candidate for the Lease of the operator in this repository, with the operator's times, until SIGTERM. It logs
+// when it begins and ends to lead, in the operator's words.
+func compete(ctx context.Context, env env) error {
+	client, err := kubernetes.NewForConfig(env.config)
+	if err != nil {
+		return err
+	}
+	var mutex sync.Mutex
+	leads := false
+	report := func(message string) {
+		line := map[string]string{"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "message": message}
+		_ = json.NewEncoder(os.Stdout).Encode(line)
+	}
+	lead := func(now bool, message string) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if now != leads {
+			leads = now
+			report(message)
+		}
+	}
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Name: "go",
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: env.namespace, Name: "blog-operator"},
+			Client:     client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: "go"},
+		},
+		LeaseDuration: 15 * time.Second,
+		RenewDeadline: 10 * time.Second,
+		// It looks for the end of a lease this often, plus up to 120 %.
+		RetryPeriod:     200 * time.Millisecond,
+		ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(context.Context) { lead(true, "leads") },
+			OnStoppedLeading: func() { lead(false, "does not lead any more") },
+			OnNewLeader: func(identity string) {
+				if identity != "go" {
+					report("stands by")
+				}
+			},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	signalled, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	elected, release := context.WithCancel(context.Background())
+	go func() {
+		<-signalled.Done()
+		// What needs the lead has to end before.
+		lead(false, "releases the lead")
+		release()
+	}()
+	elector.Run(elected)
 	return nil
 }

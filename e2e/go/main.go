@@ -1,5 +1,6 @@
 // Third-party clients against an API server: client-go and controller-runtime, used as their users use them. Each scenario
-// is a test in e2e/tests/suite/clients.rs, which provides a new namespace and the type Widget:
+// is a test in e2e/tests/suite/clients.rs, which provides a new namespace and the type Widget; "compete" is the other
+// candidate in leaders.rs:
 //
 //	go run . KUBECONFIG NAMESPACE SCENARIO
 //
@@ -35,6 +36,7 @@ var scenarios = map[string]func(context.Context, env) error{
 	"retry-watcher":      retryWatcher,
 	"leader-election":    leaderElection,
 	"expired-lease":      expiredLease,
+	"compete":            compete,
 	"workloads":          workloads,
 	"writes":             writes,
 	"conflicts":          conflicts,

@@ -190,6 +190,17 @@ impl Cluster {
         Ok(path)
     }
 
+    /// Writes a kubeconfig whose connections go through a relay to a file, for programs. It is removed with the cluster.
+    pub fn kubeconfig_file_through(&self, relay: &Relay) -> Result<PathBuf> {
+        let mut kubeconfig = self.inner.kubeconfig.clone();
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+            cluster.server = Some(format!("https://{}", relay.address()));
+        }
+        let path = self.inner.folder.path().join(format!("kubeconfig-{}", relay.address().port()));
+        std::fs::write(&path, serde_json::to_vec(&kubeconfig)?)?;
+        Ok(path)
+    }
+
     /// Returns a folder for this test's files. It is removed with the cluster.
     pub fn folder(&self) -> &std::path::Path {
         self.inner.folder.path()

@@ -27,6 +27,7 @@ mod given;
 mod go;
 pub mod group;
 pub mod http;
+pub mod logged;
 mod need;
 mod owner;
 pub mod program;

@@ -58,9 +58,17 @@ impl Cluster {
     /// # Errors
     /// Fails if it cannot be run or takes longer than a minute. A scenario that fails is not an error but an [`Output`].
     pub async fn go(&self, scenario: &str) -> Result<Output> {
+        program::run(self.go_command(scenario).await?, "").await
+    }
+
+    /// Prepares the same scenario to be run in another way.
+    ///
+    /// # Errors
+    /// Fails if the program does not build.
+    pub async fn go_command(&self, scenario: &str) -> Result<Command> {
         let program = go::binary().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
         let mut command = Command::new(program);
         command.arg(self.kubeconfig_file()?).args([self.namespace(), scenario]);
-        program::run(command, "").await
+        Ok(command)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,9 +20,10 @@ use tokio::{
     time::sleep,
 };
 
-/// Forwards connections to a server, subject to the weather. A connection is closed when the weather changes. The relay
-/// stops on drop.
+/// Forwards connections to a server, subject to the weather. A connection is closed when the weather changes, unless that
+/// [freezes](Relay::freeze) it. The relay stops on drop.
 pub struct Relay {
+    address: SocketAddr,
     client: Client,
     weather: Arc<watch::Sender<Weather>>,
     broken: Arc<AtomicUsize>,
@@ -33,6 +35,8 @@ enum Weather {
     Fair,
     /// All connections are dropped.
     Cut,
+    /// All connections stay open, and nothing passes.
+    Frozen,
     /// Each connection has a random fault, drawn with this seed.
     Storm(u64),
 }
@@ -55,17 +59,29 @@ impl Relay {
         Fut: Future<Output = Result<Client>>,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for a relay")?;
-        let client = client_for(listener.local_addr()?).await?;
+        let address = listener.local_addr()?;
+        let client = client_for(address).await?;
         let weather = Arc::new(watch::Sender::new(Weather::Fair));
         let broken = Arc::default();
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, server, Arc::clone(&weather), Arc::clone(&broken)));
-        Ok(Relay { client, weather, broken, _accepting: accepting })
+        Ok(Relay { address, client, weather, broken, _accepting: accepting })
     }
 
     /// Returns a client whose connections go through the relay.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Returns the address on which it accepts connections.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Passes nothing any more, although all connections stay open and new ones are accepted, as if packets were lost. What is sent
+    /// meanwhile never arrives.
+    pub fn freeze(&self) {
+        self.weather.send_replace(Weather::Frozen);
     }
 
     /// Breaks all connections and refuses new ones.
@@ -141,7 +157,7 @@ async fn accept(
         let mut state = weather.subscribe();
         let began = *state.borrow();
         let fault = match began {
-            Weather::Fair | Weather::Cut => None,
+            Weather::Fair | Weather::Cut | Weather::Frozen => None,
             Weather::Storm(seed) => {
                 let (of, random) = storm.get_or_insert_with(|| (seed, fastrand::Rng::with_seed(seed)));
                 if *of != seed {
@@ -152,13 +168,18 @@ async fn accept(
         };
         let broken = Arc::clone(&broken);
         connections.spawn(async move {
-            // The client sees a broken connection when both sockets are dropped.
-            tokio::select! {
-                () = pass(inbound, server, fault.as_ref()), if began != Weather::Cut => {
-                    broken.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
+            let mut passing = pin!(pass(inbound, server, fault.as_ref()));
+            if matches!(began, Weather::Fair | Weather::Storm(_)) {
+                tokio::select! {
+                    () = &mut passing => {
+                        broken.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
+                        return;
+                    }
+                    _ = state.wait_for(|weather| *weather != began) => {}
                 }
-                _ = state.wait_for(|weather| *weather != began || began == Weather::Cut) => {}
             }
+            // `passing` is polled no more. The client sees a broken connection when it is dropped, and with it both sockets.
+            let _ = state.wait_for(|weather| *weather != Weather::Frozen).await;
         });
         while connections.try_join_next().is_some() {}
     }

@@ -318,9 +318,9 @@ async fn second_signal(cluster: Cluster) -> Result<()> {
 }
 
 /// Requests a path from the address of `--health-addr`, and returns the code and the body.
-async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| answer.clone())?;
@@ -329,7 +329,7 @@ async fn ask(address: &str, path: &str) -> Result<(u16, String)> {
 }
 
 /// Returns an address with a port that is currently free.
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 

@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod informer;
 mod kubectl;
+mod leaders;
 mod lists;
 mod model;
 mod namespaces;

@@ -67,6 +67,7 @@ mod report;
 mod schedule;
 mod service;
 mod state;
+mod violation;
 mod world;
 
 use std::fmt;
@@ -83,6 +84,7 @@ pub use self::report::{Failure, Report};
 use self::schedule::{EVENT_FAULTS, WRITE_FAULTS};
 pub use self::schedule::{EventFault, Fault, InvalidSchedule, Schedule, WriteFault};
 pub use self::state::State;
+pub use self::violation::Violation;
 pub use self::world::World;
 use crate::controller::Controller;
 use crate::operator::Operator;
@@ -263,7 +265,7 @@ impl Simulation {
     fn failure(
         &self,
         schedule: &Schedule,
-        violations: Vec<String>,
+        violations: Vec<Violation>,
         differences: Vec<String>,
         execution: &Execution,
     ) -> Option<Failure> {

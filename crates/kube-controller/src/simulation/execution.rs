@@ -19,6 +19,7 @@ use super::program::Program;
 use super::schedule::Schedule;
 use super::service::{LEASE, LEASE_DURATION, Network, Sender};
 use super::state::State;
+use super::violation::Violation;
 use crate::election::Election;
 use crate::observer::Observer;
 use crate::operator::Operator;
@@ -36,7 +37,7 @@ const RESTART: Duration = Duration::from_secs(1);
 pub(crate) struct Execution {
     /// The number of writes and events that the operator had.
     pub(crate) counts: (u32, u32),
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     /// The final state.
     pub(crate) state: BTreeMap<String, Value>,
     pub(crate) log: Vec<String>,
@@ -79,7 +80,7 @@ async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
         let end = Instant::now() + LONGEST;
         while network.last_write().elapsed() < QUIET || network.is_busy() {
             if Instant::now() >= end {
-                network.violate(format!("it does not settle: it still writes after {LONGEST:?}"));
+                network.violate(Violation::NotSettled(LONGEST));
                 return;
             }
             sleep(Duration::from_secs(60)).await;
@@ -91,17 +92,16 @@ async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
         () = operate(program, &network, &log, seed) => {}
     }
     for panic in log.panics() {
-        network.violate(panic);
+        network.violate(Violation::Panic(panic));
     }
     let state = State::read(&network.server, network.collections()).await;
     for object in state.iter().filter(|object| object["metadata"]["deletionTimestamp"].is_string()) {
         let (kind, meta) = (&object["kind"], &object["metadata"]);
         let name = meta["name"].as_str().unwrap_or_default();
-        network.violate(format!(
-            "{} {name} is never deleted, because of {}",
-            kind.as_str().unwrap_or_default(),
-            meta["finalizers"]
-        ));
+        network.violate(Violation::NeverDeleted {
+            object: format!("{} {name}", kind.as_str().unwrap_or_default()),
+            finalizers: meta["finalizers"].to_string(),
+        });
     }
     Execution {
         counts: network.counts(),
@@ -132,7 +132,7 @@ async fn operate(program: &Program, network: &Arc<Network>, log: &Log, seed: u64
         };
         if let Some(ended) = end {
             let text = ended.map_or_else(|error| error.to_string(), |ended| ended.to_string());
-            network.violate(format!("the operator ended: {text}"));
+            network.violate(Violation::Ended(text));
             return;
         }
         log.line("operator: crashed");

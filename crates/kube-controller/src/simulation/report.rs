@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::schedule::Schedule;
+use super::violation::Violation;
 
 /// What a simulation found. Prints as what its user needs to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Failure {
     /// The fewest faults that were found to lead to a failure. None: it fails by itself.
     pub schedule: Schedule,
     /// What did not hold.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
     /// How the final state differs from that of the execution without faults.
     pub differences: Vec<String>,
     /// What happened: the runs with their reasons, the writes, the faults.

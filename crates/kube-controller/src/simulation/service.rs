@@ -23,6 +23,7 @@ use super::log::Log;
 use super::program::Invariant;
 use super::schedule::{EventFault, Schedule, WriteFault};
 use super::state::{Collection, State};
+use super::violation::Violation;
 use crate::ledger::{Target, target};
 use crate::lock::lock;
 
@@ -59,7 +60,7 @@ pub(crate) struct Network {
     pub(crate) written: watch::Sender<u64>,
     /// When the operator last changed something.
     last_write: Mutex<Instant>,
-    violations: Mutex<Vec<String>>,
+    violations: Mutex<Vec<Violation>>,
     invariants: Vec<(String, Invariant)>,
     /// How many faults are still going on.
     busy: AtomicU32,
@@ -130,7 +131,7 @@ impl Network {
         *lock(&self.last_write)
     }
 
-    pub(crate) fn violate(&self, what: String) {
+    pub(crate) fn violate(&self, what: Violation) {
         self.log.line(format_args!("VIOLATED: {what}"));
         let mut violations = lock(&self.violations);
         if !violations.contains(&what) {
@@ -138,7 +139,7 @@ impl Network {
         }
     }
 
-    pub(crate) fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<Violation> {
         lock(&self.violations).clone()
     }
 
@@ -214,7 +215,7 @@ impl Network {
     /// Lets a write of the operator through.
     async fn write(&self, request: Request<Body>) -> Result<Answer, BoxError> {
         if self.deposed.load(Relaxed) {
-            self.violate("a write was sent after the lease had become another's".to_owned());
+            self.violate(Violation::WriteAfterLease);
         }
         self.perform("operator", request).await
     }
@@ -282,7 +283,7 @@ impl Network {
         let state = State::read(&self.server, self.collections()).await;
         for (name, holds) in &self.invariants {
             if let Err(error) = holds(&state) {
-                self.violate(format!("{name}: {error}"));
+                self.violate(Violation::Invariant { name: name.clone(), error });
             }
         }
     }

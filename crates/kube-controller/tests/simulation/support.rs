@@ -66,3 +66,11 @@ pub(crate) async fn delete(user: &Client, name: &str) {
 pub(crate) async fn pause() {
     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
 }
+
+/// Waits until a ConfigMap is there, or gone.
+pub(crate) async fn map_is(user: &Client, name: &str, there: bool) {
+    let maps: Api<ConfigMap> = Api::default_namespaced(user.clone());
+    while maps.get_opt(name).await.unwrap().is_some() != there {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

@@ -106,16 +106,24 @@ async fn report(page: Arc<Page>, cx: Context<Page, Arc<Probe>>) -> Result<Action
 /// What happened, in the order in which it did.
 type Log = mpsc::UnboundedSender<String>;
 
-/// A client that reports its writes before it sends them: the method, and the path from the resource on.
+/// A client that reports its writes when they are done: the method, and the path from the resource on. That of an Event takes
+/// long, so that it is not done in time only by chance.
 fn logged(client: Client, log: Log) -> Client {
     let service = tower::service_fn(move |request: http::Request<Body>| {
-        if request.method() != http::Method::GET {
-            let path = request.uri().path().split('/').skip_while(|part| *part != "default").skip(1);
-            let words: Vec<&str> = std::iter::once(request.method().as_str()).chain(path).collect();
-            log.send(words.join(" ")).unwrap();
+        let (client, log, method) = (client.clone(), log.clone(), request.method().clone());
+        let path = request.uri().path().split('/').skip_while(|part| *part != "default").skip(1);
+        let words: Vec<&str> = std::iter::once(method.as_str()).chain(path).collect();
+        let write = words.join(" ");
+        async move {
+            if write == "POST events" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let answer = client.send(request).await;
+            if method != http::Method::GET {
+                log.send(write).unwrap();
+            }
+            answer
         }
-        let client = client.clone();
-        async move { client.send(request).await }
     });
     Client::new(service, "default")
 }

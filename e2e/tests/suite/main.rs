@@ -16,6 +16,7 @@ mod demo;
 mod deploy;
 mod discovery;
 mod informer;
+mod kills;
 mod kubectl;
 mod leaders;
 mod lists;

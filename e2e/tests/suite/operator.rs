@@ -219,7 +219,7 @@ async fn children_go_with_their_blog(cluster: Cluster) -> Result<()> {
 pub(crate) const TAKEOVER: Duration = Duration::from_secs(17);
 
 /// The path of the Lease of the operators that [`start`] starts.
-pub(crate) fn lease(cluster: &Cluster) -> String {
+fn lease(cluster: &Cluster) -> String {
     at(cluster, "apis/coordination.k8s.io/v1", "leases/blog-operator")
 }
 

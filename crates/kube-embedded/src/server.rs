@@ -118,11 +118,38 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server, Error> {
         let clock = self.clock.clone().starting_now();
         let store = self.store(&clock)?;
-        // A server that starts again with its data must not use the same uids again.
+        let random = self.random(&store);
+        let cluster = Cluster::new(store, clock, random);
+        cluster.start();
+        Ok(Server::run(cluster, self.injections()))
+    }
+
+    /// Starts a server in memory that has what another has now: its objects, its resources, and its users with their
+    /// tokens. It shares them until one of the two servers changes them, so this takes a fraction of the time of
+    /// [`start`](Self::start): tests that play many scenarios prepare one server and copy it. The copy has no history
+    /// from before, no faults, and has not read the other's data folder.
+    ///
+    /// What the other's controllers still had to do is not done by those of the copy: wait before until it is done, with
+    /// paused time by a [`tokio::time::sleep`].
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime, as [`tokio::spawn`] does.
+    #[must_use]
+    pub fn start_copy(self, other: &Server) -> Server {
+        let clock = self.clock.clone().starting_now();
+        let other = &other.handler.cluster;
+        let random = self.random(&other.store);
+        Server::run(other.copy(clock, random), self.injections())
+    }
+
+    /// The numbers of a server that starts with a store: one with data must not use the same uids again.
+    fn random(&self, store: &Store) -> Random {
         let seed = self.seed.map(|seed| seed.wrapping_add(store.revision()));
-        let random = seed.map_or_else(Random::default, Random::seeded);
-        let injections = self.faults_over_http.then(Injections::default);
-        Ok(Server::run(Cluster::new(store, clock, random), injections))
+        seed.map_or_else(Random::default, Random::seeded)
+    }
+
+    fn injections(&self) -> Option<Injections> {
+        self.faults_over_http.then(Injections::default)
     }
 
     fn store(&self, clock: &Clock) -> Result<Store, Error> {
@@ -143,7 +170,9 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         let clock = Clock::default();
-        Self::run(Cluster::new(Store::new(clock.clone()), clock, Random::default()), None)
+        let cluster = Cluster::new(Store::new(clock.clone()), clock, Random::default());
+        cluster.start();
+        Self::run(cluster, None)
     }
 
     /// Returns a builder for a server with non-default options.
@@ -199,7 +228,6 @@ impl Server {
 
     fn run(cluster: Cluster, injections: Option<Injections>) -> Self {
         let cluster = Arc::new(cluster);
-        cluster.start();
         Self {
             #[cfg(feature = "listen")]
             admin_token: cluster.authentication.issue(&cluster.store, User::admin()),

@@ -47,6 +47,10 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Creates a server with the objects of a store.
     pub(crate) fn new(store: Store, clock: Clock, random: Random) -> Self {
+        Self::serving(Arc::new(Scheme::new()), store, clock, random)
+    }
+
+    fn serving(scheme: Arc<Scheme>, store: Store, clock: Clock, random: Random) -> Self {
         let ended = CancellationToken::new();
         Self {
             authentication: Authentication::new(&store, random.clone()),
@@ -57,11 +61,20 @@ impl Cluster {
             work: WorkQueue::default(),
             watches: ended.child_token(),
             ended,
-            scheme: RwLock::new(Arc::new(Scheme::new())),
+            scheme: RwLock::new(scheme),
             definitions: Mutex::default(),
             services: OnceLock::new(),
             failure: OnceLock::new(),
         }
+    }
+
+    /// Creates a server with the objects of this one, that serves the same resources. Nothing is left to do for its
+    /// controllers.
+    pub(crate) fn copy(&self, clock: Clock, random: Random) -> Self {
+        // Locked first, as where a definition is brought into the scheme.
+        let names = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = Self::serving(self.scheme(), self.store.copy(clock.clone()), clock, random);
+        Self { definitions: Mutex::new(names.clone()), ..copy }
     }
 
     /// The resources that are served now.

@@ -66,7 +66,7 @@ struct Place {
 pub(super) struct Draft(Object);
 
 /// An object in a set, ordered by its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ByKey(pub(super) Arc<Object>);
 
 /// The JSON of an object under construction.

@@ -79,6 +79,29 @@ impl Store {
         }
     }
 
+    /// Creates a store in memory with the objects of another. Earlier history is lost.
+    pub(crate) fn copy(&self, clock: Clock) -> Self {
+        let from = self.lock();
+        let revision = from.revision;
+        let mut inner = Inner {
+            revision,
+            floor: revision,
+            dependents: from.dependents.clone(),
+            kept: from.kept.clone(),
+            ..Inner::default()
+        };
+        for (name, collection) in &from.collections {
+            inner.collection(name).objects.clone_from(&collection.objects);
+        }
+        let progress = Progress { revision, ended: false };
+        Self {
+            clock,
+            inner: Mutex::new(inner),
+            progress: Arc::new(tokio::sync::watch::Sender::new(progress)),
+            durable: false,
+        }
+    }
+
     /// Opens the store in a folder, which is created if it does not exist. Earlier history is lost.
     #[cfg(feature = "disk")]
     pub(crate) fn open(clock: Clock, folder: &Path) -> Result<Self, OpenError> {

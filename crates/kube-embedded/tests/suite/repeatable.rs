@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube_embedded::faults::{Fault, Verb};
 use kube_embedded::{Server, ServerBuilder};
 use tokio::time::Instant;
@@ -95,4 +95,34 @@ async fn a_seed_repeats_every_byte() {
     assert_ne!(first[0], other[0], "the user's token");
     assert_ne!(first[1], other[1], "the namespace's uid");
     assert_ne!(first[2], other[2], "the generated name");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_has_what_its_original_has_and_each_changes_alone() {
+    let original = builder().start().unwrap();
+    let token = original.add_user("jane", &["devs"]);
+    let of = |server: &Server| -> Api<ConfigMap> { Api::default_namespaced(server.client()) };
+    let names = async |server: &Server| -> Vec<String> {
+        let list = of(server).list(&ListParams::default()).await.unwrap();
+        list.iter().map(ConfigMap::name_any).filter(|name| name.starts_with("map-")).collect()
+    };
+    let before = create(&of(&original)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let copy = builder().start_copy(&original);
+    assert_eq!(copy.add_user("jane", &["devs"]), token);
+    assert_eq!(of(&copy).get(&before.name_any()).await.unwrap(), before);
+    // A watch continues at the original's version, and what was before that is gone.
+    let version = of(&copy).list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let mut watch = of(&copy).watch(&WatchParams::default(), &version).await.unwrap().boxed();
+    let mut expired = of(&copy).watch(&WatchParams::default(), "1").await.unwrap().boxed();
+    let event = expired.try_next().await.unwrap();
+    assert!(matches!(event, Some(WatchEvent::Error(ref status)) if status.code == 410), "{event:?}");
+
+    let of_the_copy = create(&of(&copy)).await.name_any();
+    let event = watch.try_next().await.unwrap();
+    assert!(matches!(event, Some(WatchEvent::Added(ref map)) if map.name_any() == of_the_copy), "{event:?}");
+    of(&original).delete(&before.name_any(), &DeleteParams::default()).await.unwrap();
+    assert_eq!(names(&original).await, [""; 0]);
+    assert_eq!(names(&copy).await.len(), 2);
 }

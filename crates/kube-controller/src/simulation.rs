@@ -78,7 +78,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Client;
 use serde_json::Value;
 
-use self::execution::{Execution, execute};
+use self::execution::{Execution, Prepared};
 use self::program::Program;
 pub use self::report::{Failure, Report};
 use self::schedule::{EVENT_FAULTS, WRITE_FAULTS};
@@ -209,7 +209,9 @@ impl Simulation {
     #[must_use]
     pub fn run(self) -> Report {
         let mut executions = 1;
-        let reference = self.execute(&Schedule::default());
+        let prepared = Prepared::new(&self.program, self.seed);
+        let execute = |schedule: &Schedule| prepared.execute(&self.program, schedule, self.seed);
+        let reference = execute(&Schedule::default());
         let (writes, events) = reference.counts;
         let report = |executions, failure| Report { executions, writes, events, failure };
         if let Some(failure) =
@@ -219,17 +221,13 @@ impl Simulation {
         }
         for schedule in self.schedules(writes, events) {
             executions += 1;
-            let execution = self.execute(&schedule);
+            let execution = execute(&schedule);
             if self.judge(&schedule, &reference, &execution).is_some() {
-                let (failure, more) = self.shorten(schedule, &reference, &execution);
+                let (failure, more) = self.shorten(schedule, &reference, &execution, execute);
                 return report(executions + more, failure);
             }
         }
         report(executions, None)
-    }
-
-    fn execute(&self, schedule: &Schedule) -> Execution {
-        execute(&self.program, schedule, self.seed)
     }
 
     /// The schedules that are played, given how many writes and events there are without faults.
@@ -237,6 +235,7 @@ impl Simulation {
         if let Some(schedule) = &self.replay {
             return vec![schedule.clone()];
         }
+        let places = (writes + events) as usize;
         let is_possible = |fault: &WriteFault| self.program.elects || *fault != WriteFault::LeadershipLost;
         let writes = (1..=writes).flat_map(|at| {
             WRITE_FAULTS.into_iter().filter(is_possible).map(move |fault| Fault::Write(at, fault))
@@ -247,10 +246,18 @@ impl Simulation {
         let mut chosen = rng.choose_multiple(points.iter().copied(), self.single.min(points.len()));
         chosen.sort_unstable();
         let mut schedules: Vec<Schedule> = chosen.into_iter().map(|fault| Schedule::of([fault])).collect();
-        if points.len() > 1 {
+        if places > 1 {
             schedules.extend((0..self.random).map(|_| {
                 let count = rng.usize(2..=4);
-                Schedule::of((0..count).map(|_| points[rng.usize(..points.len())]))
+                // At different places: of two faults at one write or event the second never strikes.
+                let mut chosen: Vec<Fault> = Vec::new();
+                while chosen.len() < count.min(places) {
+                    let fault = points[rng.usize(..points.len())];
+                    if !chosen.iter().any(|other| other.place() == fault.place()) {
+                        chosen.push(fault);
+                    }
+                }
+                Schedule::of(chosen)
             }));
         }
         schedules
@@ -279,20 +286,22 @@ impl Simulation {
         })
     }
 
-    /// Removes faults as long as it still fails. Returns the failure, and how many executions that took.
+    /// Removes faults until none can be removed without that it passes: one that was needed beside another may not be
+    /// any more without it. Returns the failure, and how many executions that took.
     fn shorten(
         &self,
         mut schedule: Schedule,
         reference: &Execution,
         execution: &Execution,
+        execute: impl Fn(&Schedule) -> Execution,
     ) -> (Option<Failure>, usize) {
         let mut failure = self.judge(&schedule, reference, execution);
         let (mut index, mut executions) = (0, 0);
         while schedule.faults.len() > 1 && index < schedule.faults.len() {
             let shorter = schedule.without(index);
             executions += 1;
-            match self.judge(&shorter, reference, &self.execute(&shorter)) {
-                Some(found) => (schedule, failure) = (shorter, Some(found)),
+            match self.judge(&shorter, reference, &execute(&shorter)) {
+                Some(found) => (schedule, failure, index) = (shorter, Some(found), 0),
                 None => index += 1,
             }
         }

@@ -11,6 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Client;
 use kube_embedded::Server;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,27 +44,51 @@ pub(crate) struct Execution {
     pub(crate) log: Vec<String>,
 }
 
-/// Plays a schedule.
-///
-/// # Panics
-/// Panics inside of another runtime.
-pub(crate) fn execute(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().start_paused(true).build();
-    let runtime = runtime.expect("a runtime of one thread needs next to nothing");
-    // What takes random numbers of its own takes them from here: there is one thread.
-    fastrand::seed(seed);
-    runtime.block_on(play(program, schedule, seed))
+/// The server that each execution begins with a copy of.
+pub(crate) struct Prepared(Server);
+
+impl Prepared {
+    /// Prepares a server with the program's definitions.
+    ///
+    /// # Panics
+    /// Panics inside of another runtime.
+    pub(crate) fn new(program: &Program, seed: u64) -> Self {
+        runtime().block_on(async {
+            let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start();
+            let server = server.expect("a server without a data folder starts");
+            for definition in &program.definitions {
+                install(&server.client(), definition).await;
+            }
+            // Time passes once the server has nothing left to do.
+            sleep(Duration::from_secs(1)).await;
+            Self(server)
+        })
+    }
+
+    /// Plays a schedule.
+    ///
+    /// # Panics
+    /// Panics inside of another runtime.
+    pub(crate) fn execute(&self, program: &Program, schedule: &Schedule, seed: u64) -> Execution {
+        // What takes random numbers of its own takes them from here: there is one thread.
+        fastrand::seed(seed);
+        runtime().block_on(async {
+            // The time of the server is that of the operator, which takes it from the system.
+            let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start_copy(&self.0);
+            play(&server, program, schedule, seed).await
+        })
+    }
 }
 
-async fn play(program: &Program, schedule: &Schedule, seed: u64) -> Execution {
-    // The time of the server is that of the operator, which takes it from the system.
-    let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start();
-    let server = server.expect("a server without a data folder starts");
+/// One thread in virtual time.
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    runtime.expect("a runtime of one thread needs next to nothing")
+}
+
+async fn play(server: &Server, program: &Program, schedule: &Schedule, seed: u64) -> Execution {
     let log = Log::new();
-    for definition in &program.definitions {
-        install(&server.client(), definition).await;
-    }
     let network = Network::new(server.client(), log.clone(), schedule.clone(), program.invariants.clone());
     let world = network.client(Sender::Outside("world"));
     let _world =

@@ -108,6 +108,16 @@ impl Schedule {
     }
 }
 
+impl Fault {
+    /// Where it strikes: whether at a write, and its number.
+    pub(crate) fn place(self) -> (bool, u32) {
+        match self {
+            Self::Write(at, _) => (true, at),
+            Self::Event(at, _) => (false, at),
+        }
+    }
+}
+
 impl fmt::Display for WriteFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -61,8 +61,6 @@ fn simulation() -> Simulation {
     Simulation::new(controllers)
         .crd(&Blog::crd())
         .world(World::new().deployments_become_available())
-        // There are some 200 of one fault. All of them take minutes in a debug build.
-        .at_most(25)
         .random(4)
         // What the cluster counts and allots.
         .ignore(|object| {

@@ -186,6 +186,7 @@ impl Operator {
 
         let mut workers = open.spawner.start(controllers, &leadership)?;
         let (ended, signals) = tokio::select! {
+            biased;
             (ended, signals) = end.asked() => (Ok(ended), signals),
             error = workers.failed() => (Err(error), None),
             _ = died(campaign.as_mut()) => (Err(RunError::Panicked), None),

@@ -220,8 +220,10 @@ impl Driver {
         let term = self.candidate.term(Instant::now());
         let until = term.map_or(until, |term| until.min(term.until));
         tokio::select! {
-            () = sleep_until(until) => {}
+            // What ends the wait comes before what may come without end.
+            biased;
             () = stop.cancelled() => {}
+            () = sleep_until(until) => {}
             lease = self.observer.next(), if term.is_none() => self.candidate.observed(Instant::now(), lease),
         }
     }
@@ -242,6 +244,7 @@ impl Driver {
         let answer = loop {
             let term = self.candidate.term(Instant::now()).map(|term| term.until);
             tokio::select! {
+                biased;
                 answer = &mut answer => break answer,
                 // The term may end while the request is under way.
                 () = sleep_until(term.unwrap_or_else(Instant::now)), if term.is_some() => self.publish(),

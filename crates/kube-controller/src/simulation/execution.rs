@@ -146,7 +146,7 @@ async fn operate(program: &Program, network: &Arc<Network>, log: &Log, seed: u64
         let mut operator = Operator::new(client, "simulation").seed(seed).observer(observer);
         if program.elects {
             let election = Election::new(LEASE).namespace("default").lease_duration(LEASE_DURATION);
-            let election = election.renew_deadline(LEASE_DURATION * 2 / 3).retry_period(LEASE_DURATION / 6);
+            let election = election.renew_deadline(LEASE_DURATION * 2 / 3).retry_period(LEASE_DURATION / 3);
             operator = operator.leader_election_with(election.identity(format!("operator-{start}")));
         }
         let controllers = (program.controllers)(&operator);

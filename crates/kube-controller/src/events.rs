@@ -8,6 +8,7 @@ use kube::Client;
 pub(crate) use kube::runtime::events::Event;
 pub use kube::runtime::events::EventType;
 use kube::runtime::events::{Recorder, Reporter};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +24,7 @@ pub(crate) struct Events(Option<Arc<Sink>>);
 
 struct Sink {
     sender: mpsc::Sender<Message>,
+    dropped: Counter,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -32,11 +34,11 @@ enum Message {
 }
 
 impl Events {
-    /// Events of this reporter.
+    /// Events of this reporter. Counts those that are dropped.
     ///
     /// # Panics
     /// Panics outside of a tokio runtime.
-    pub(crate) fn new(client: Client, reporter: &str) -> Self {
+    pub(crate) fn new(client: Client, reporter: &str, dropped: Counter) -> Self {
         let (sender, mut messages) = mpsc::channel(LONGEST);
         let reporter = Reporter { controller: reporter.to_owned(), instance: instance() };
         let recorder = Recorder::new(client, reporter);
@@ -49,7 +51,7 @@ impl Events {
                 }
             }
         });
-        Self(Some(Arc::new(Sink { sender, _task: AbortOnDropHandle::new(task) })))
+        Self(Some(Arc::new(Sink { sender, dropped, _task: AbortOnDropHandle::new(task) })))
     }
 
     /// Events that nobody sends: those of a dry run.
@@ -61,6 +63,7 @@ impl Events {
     pub(crate) fn publish(&self, fence: Fence, about: ObjectReference, event: Event) {
         let Some(sink) = &self.0 else { return };
         if sink.sender.try_send(Message::Event(Box::new((fence, about, event)))).is_err() {
+            sink.dropped.inc();
             tracing::debug!("an Event is dropped: too many wait");
         }
     }
@@ -134,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_published_is_there_after_a_flush_and_nothing_past_the_fence() {
         let server = Server::start();
-        let events = Events::new(server.client(), "test");
+        let events = Events::new(server.client(), "test", Counter::default());
         let (open, closed) = (Fence::open(), Fence::open());
         closed.close();
         events.publish(open, about(), event("Open"));
@@ -144,5 +147,16 @@ mod tests {
         let written = written.list(&kube::api::ListParams::default()).await.unwrap();
         let reasons: Vec<_> = written.items.iter().map(|event| event.reason.as_deref()).collect();
         assert_eq!(reasons, [Some("Open")]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_dropped_and_counted() {
+        let dropped = Counter::default();
+        let events = Events::new(Server::start().client(), "test", dropped.clone());
+        // The task that sends them has no turn before this test waits.
+        for _ in 0..LONGEST + 3 {
+            events.publish(Fence::closed(), about(), event("Again"));
+        }
+        assert_eq!(dropped.get(), 3);
     }
 }

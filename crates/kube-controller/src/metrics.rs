@@ -107,6 +107,7 @@ pub(crate) struct OperatorMetrics {
     registry: Registry,
     families: Families,
     requests: Arc<Requests>,
+    dropped_events: Counter,
     controllers: Mutex<Vec<Arc<ControllerMetrics>>>,
     leadership: Option<(Gauge, watch::Receiver<Leadership>)>,
 }
@@ -189,6 +190,12 @@ impl OperatorMetrics {
             "Requests of runs, by status code and method",
             requests.0.clone(),
         );
+        let dropped_events = Counter::default();
+        registry.register(
+            "kube_controller_dropped_events",
+            "Events that were not sent because too many waited",
+            dropped_events.clone(),
+        );
         let leadership = election.map(|(lease, leadership)| {
             let status: Family<Lease, Gauge> = Family::default();
             let gauge = status.get_or_create_owned(&Lease { name: lease.to_owned() });
@@ -196,11 +203,16 @@ impl OperatorMetrics {
             (gauge, leadership)
         });
         informers.register_metrics(&mut registry);
-        Self { registry, families, requests, controllers: Mutex::default(), leadership }
+        Self { registry, families, requests, dropped_events, controllers: Mutex::default(), leadership }
     }
 
     pub(crate) fn requests(&self) -> Arc<Requests> {
         Arc::clone(&self.requests)
+    }
+
+    /// Returns the counter of the Events that are dropped.
+    pub(crate) fn dropped_events(&self) -> Counter {
+        self.dropped_events.clone()
     }
 
     /// Adds a controller, whose metrics are all there at once, at 0.

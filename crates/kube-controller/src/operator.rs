@@ -344,7 +344,11 @@ impl Operator {
         if let Some(listener) = listener {
             tokio::spawn(server::serve(listener, Arc::clone(&view), server_end.clone()));
         }
-        let events = if self.dry_run { Events::none() } else { Events::new(self.client.clone(), &self.name) };
+        let events = if self.dry_run {
+            Events::none()
+        } else {
+            Events::new(self.client.clone(), &self.name, view.dropped_events())
+        };
         let spawner = Spawner {
             client: self.client,
             name: self.name,

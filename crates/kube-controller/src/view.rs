@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube_informer::Phase;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,11 @@ impl View {
     pub(crate) fn hide(&self, names: &[Arc<str>]) {
         lock(&self.controllers).retain(|controller| !names.contains(&controller.name));
         self.metrics.end(names);
+    }
+
+    /// Returns the counter of the Events that are dropped.
+    pub(crate) fn dropped_events(&self) -> Counter {
+        self.metrics.dropped_events()
     }
 
     /// Returns the counter of the requests of all runs.

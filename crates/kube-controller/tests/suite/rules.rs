@@ -14,6 +14,7 @@ use kube_informer::ObjectKey;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::outside::{free, get};
 use crate::support::{Page, Running, eventually, page, server, within};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -451,8 +452,13 @@ async fn nothing_is_sent_if_nothing_differs() {
     // It runs again, and finds nothing to do.
     let patches = server.faults().on(kube_embedded::faults::Verb::Patch, "*");
     let patches = patches.inject(kube_embedded::faults::Fault::InternalError { retry_after: None });
-    let again = Running::start(Operator::new(server.client(), "pages"), self::pages);
-    within("a second operator has run", tokio::time::sleep(Duration::from_millis(300))).await;
+    let address = free().await;
+    let again = Running::start(Operator::new(server.client(), "pages").serve(address), self::pages);
+    let done = r#"controller_runtime_reconcile_total{controller="page",result="success"} 1"#;
+    eventually("a second operator has run", || async {
+        get(address, "/metrics").await.filter(|metrics| metrics.contains(done))
+    })
+    .await;
     assert_eq!(patches.hits(), 0);
     assert_eq!(pages.get("a").await.unwrap().resource_version(), page.resource_version());
     assert_eq!(maps.get("a").await.unwrap().resource_version(), map.resource_version());

@@ -10,16 +10,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use blog_api::Blog;
 use clap::Args;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use kube::{
     Api, Client,
     runtime::{
-        WatchStreamExt as _,
         controller::{self, Controller as RuntimeController},
-        reflector,
         watcher::{self, watcher},
     },
 };
@@ -31,6 +29,7 @@ use super::Library;
 use crate::{
     cluster,
     fill::NAMESPACE,
+    sync::client::{informer, reflect, typed},
     usage::{Sample, Start, cpu_seconds, print},
 };
 
@@ -256,21 +255,13 @@ fn watch_list() -> watcher::Config {
     watcher::Config::default().streaming_lists()
 }
 
+/// Fills the cache as `bench sync` does.
 async fn cache_only(library: Library, start: Start, client: Client) -> Result<()> {
     let sample = match library {
-        Library::Controller => {
-            let operator = Operator::new(client, "bench");
-            let blogs = operator.informers().typed::<Blog>().namespace(NAMESPACE).start();
-            blogs.synced().await?;
-            start.synced(|| Ok(blogs.snapshot()?.len())).await?
-        }
+        Library::Controller => informer(start, typed::<Blog>(client)).await?,
         Library::Runtime => {
-            let (store, writer) = reflector::store();
             let events = watcher(Api::<Blog>::namespaced(client, NAMESPACE), watch_list());
-            let events = events.default_backoff().reflect(writer);
-            tokio::spawn(events.for_each(|_| std::future::ready(())));
-            store.wait_until_ready().await.context("the watch has ended")?;
-            start.synced(|| Ok(store.len())).await?
+            reflect(start, events, &()).await?
         }
         Library::Go => bail!("bench/peers/controller is the program for that"),
     };

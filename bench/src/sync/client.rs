@@ -159,21 +159,21 @@ impl Ending {
     }
 }
 
-fn typed<K>(client: Client) -> InformerBuilder<K>
+pub(crate) fn typed<K>(client: Client) -> InformerBuilder<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Send + Sync + 'static,
 {
     Informers::new(client).typed().namespace(NAMESPACE)
 }
 
-async fn informer<K: Cached>(start: Start, builder: InformerBuilder<K>) -> Result<Sample> {
+pub(crate) async fn informer<K: Cached>(start: Start, builder: InformerBuilder<K>) -> Result<Sample> {
     let informer = builder.start();
     informer.synced().await?;
     start.synced(|| Ok(informer.snapshot()?.len())).await
 }
 
 /// Fills kube-runtime's store by driving its stream in a task.
-async fn reflect<K>(
+pub(crate) async fn reflect<K>(
     start: Start,
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     dynamic_type: &K::DynamicType,

@@ -261,11 +261,7 @@ impl Bench {
             "/ controller-runtime",
         ];
         let rows = results.iter().filter_map(|(library, reactions)| {
-            let at = |share| {
-                let quantiles =
-                    reactions.iter().filter_map(|result| quantile(&mut result.delays(|_| true), share));
-                Some(Spread::of(quantiles)?.show(1e-3, 2))
-            };
+            let at = |share| Some(delay(reactions, |_| true, share)?.show(1e-3, 2));
             let cpu = Spread::of(reactions.iter().map(|result| result.cpu_seconds))?;
             Some(vec![
                 library.title().to_owned(),
@@ -295,10 +291,7 @@ impl Bench {
         let head =
             ["library", "quiet: p50 ms", "quiet: most ms", "busy: p50 ms", "busy: most ms", "runs per write"];
         let rows = results.iter().filter_map(|(library, results)| {
-            let at = |of: fn(u32) -> bool, share| {
-                let quantiles = results.iter().filter_map(|result| quantile(&mut result.delays(of), share));
-                Some(Spread::of(quantiles)?.show(1e-3, 1))
-            };
+            let at = |of: fn(u32) -> bool, share| Some(delay(results, of, share)?.show(1e-3, 1));
             Some(vec![
                 library.title().to_owned(),
                 at(is_quiet, 0.5)?,
@@ -435,9 +428,14 @@ impl Reaction {
         self.runs as f64 / self.delays.len() as f64
     }
 
-    fn delays(&self, of: impl Fn(u32) -> bool) -> Vec<f64> {
+    fn delays(&self, of: fn(u32) -> bool) -> Vec<f64> {
         self.delays.iter().filter(|(number, _)| of(*number)).map(|(_, delay)| *delay).collect()
     }
+}
+
+/// Returns the delay below which this share of those of some objects are, in seconds.
+fn delay(reactions: &[Reaction], of: fn(u32) -> bool, share: f64) -> Option<Spread> {
+    Spread::of(reactions.iter().filter_map(|reaction| quantile(&mut reaction.delays(of), share)))
 }
 
 fn is_quiet(number: u32) -> bool {

@@ -3,7 +3,8 @@
 use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use e2e::program;
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -61,8 +62,7 @@ impl Running {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok(kill_process(pid.context("its process has ended")?, signal)?)
+        program::signal(&self.child, signal)
     }
 }
 

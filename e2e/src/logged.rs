@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+
+use crate::program;
 
 /// A running program that logs JSON objects with a `timestamp` and a `message`, one a line, killed on drop.
 pub struct Logged {
@@ -80,8 +82,7 @@ impl Logged {
     /// # Errors
     /// Fails if it has ended before, or does not end within `limit`.
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it has ended")?;
-        kill_process(id, Signal::TERM)?;
+        program::signal(&self.child, Signal::TERM)?;
         Ok(timeout(limit, self.child.wait()).await.context("it still runs")??)
     }
 

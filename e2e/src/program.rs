@@ -9,7 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// How long a program may run.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +28,15 @@ pub struct Output {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+}
+
+/// Sends a signal to a program that runs in the background.
+///
+/// # Errors
+/// Fails if it has ended.
+pub fn signal(program: &Child, signal: Signal) -> Result<()> {
+    let process = program.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it has ended")?;
+    Ok(kill_process(process, signal)?)
 }
 
 /// The version of kubectl whose messages the tests expect; they differ between releases.

@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::program::{self, Output};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
@@ -43,8 +43,7 @@ async fn a_command_ends_with_its_run() -> Result<()> {
         assert_eq!(line, "started\n");
         assert!(!is_empty(temporary.path())?);
 
-        let process = running.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it has ended")?;
-        kill_process(process, signal)?;
+        program::signal(&running, signal)?;
         let status = timeout(PATIENCE, running.wait()).await.context("it still runs")??;
         assert_eq!(status.code(), code, "{signal:?}");
         // The output ends only once all processes have ended.

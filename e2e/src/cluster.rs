@@ -185,9 +185,7 @@ impl Cluster {
 
     /// Writes the kubeconfig to a file, for programs. It is removed with the cluster.
     pub fn kubeconfig_file(&self) -> Result<PathBuf> {
-        let path = self.inner.folder.path().join("kubeconfig");
-        std::fs::write(&path, serde_json::to_vec(&self.inner.kubeconfig)?)?;
-        Ok(path)
+        self.write_kubeconfig("kubeconfig", &self.inner.kubeconfig)
     }
 
     /// Writes a kubeconfig whose connections go through a relay to a file, for programs. It is removed with the cluster.
@@ -196,8 +194,12 @@ impl Cluster {
         for cluster in kubeconfig.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
             cluster.server = Some(format!("https://{}", relay.address()));
         }
-        let path = self.inner.folder.path().join(format!("kubeconfig-{}", relay.address().port()));
-        std::fs::write(&path, serde_json::to_vec(&kubeconfig)?)?;
+        self.write_kubeconfig(&format!("kubeconfig-{}", relay.address().port()), &kubeconfig)
+    }
+
+    fn write_kubeconfig(&self, name: &str, kubeconfig: &Kubeconfig) -> Result<PathBuf> {
+        let path = self.inner.folder.path().join(name);
+        std::fs::write(&path, serde_json::to_vec(kubeconfig)?)?;
         Ok(path)
     }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     crdctl::{ask, free_address, install},
-    operator::{PATIENCE, TAKEOVER, at, becomes, children, command, condition, create, server},
+    operator::{PATIENCE, TAKEOVER, at, becomes, children, command, condition, create, holder, server},
 };
 
 e2e::on_each_cluster! {
@@ -172,7 +172,6 @@ impl History {
     fn holders(&self) -> Result<Vec<String>> {
         ensure!(!self.watching.is_finished(), "the watch has ended");
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
         let time = |lease: &Value, field: &str| -> Result<Timestamp> {
             Ok(lease["spec"][field].as_str().with_context(|| lease.to_string())?.parse()?)
         };

@@ -223,8 +223,13 @@ fn lease(cluster: &Cluster) -> String {
     at(cluster, "apis/coordination.k8s.io/v1", "leases/blog-operator")
 }
 
+/// Returns who holds a Lease. Empty if nobody does.
+pub(crate) fn holder(lease: &Value) -> String {
+    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+}
+
 fn held(lease: &Value) -> bool {
-    lease["spec"]["holderIdentity"].as_str().is_some_and(|name| !name.is_empty())
+    !holder(lease).is_empty()
 }
 
 async fn a_killed_leader_is_replaced(cluster: Cluster) -> Result<()> {
@@ -304,7 +309,6 @@ async fn deployed(cluster: Cluster) -> Result<()> {
     create(&cluster, "one", "https://example.com").await?;
     becomes(&cluster, &children(&cluster, "one")[2], |_| true).await?;
     let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/blog-operator");
-    let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
     let first = holder(&admin.get(&lease).await?.code(200)?);
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
     let list =

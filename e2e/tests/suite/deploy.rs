@@ -34,7 +34,7 @@ fn overlay(cluster: &Cluster, part: &str) -> Result<String> {
     Ok(folder.display().to_string())
 }
 
-pub(crate) fn deploy(part: &str) -> Result<String> {
+fn deploy(part: &str) -> Result<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(part).canonicalize()?;
     Ok(folder.display().to_string())
 }
@@ -79,14 +79,7 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     // The CRD is installed before the pod, which would otherwise restart repeatedly.
     install(&cluster).await?;
     let admin = cluster.admin();
-    // This applies the objects as kubectl does, but does not need kubectl, so that it runs wherever there are nodes.
-    for mut object in objects(&deploy("default")?)? {
-        if object["kind"] == "Deployment" {
-            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(cluster.image()?);
-        }
-        let path = format!("{}?fieldManager=deploy&force=true", path(&object)?);
-        admin.patch(&path, APPLY_PATCH, &object).await?.ok()?;
-    }
+    let objects = apply(&cluster, "default", &cluster.image()?).await?;
     rolled_out(&cluster).await?;
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
     let found = admin.get(&format!("{pods}?labelSelector=app.kubernetes.io/name=blog-watcher")).await?;
@@ -130,11 +123,29 @@ async fn watcher(cluster: Cluster) -> Result<()> {
     let ended = (&state["exitCode"], &state["reason"]);
     assert_eq!(ended, (&json!(0), &json!("Completed")), "{}", last["status"]);
 
-    // The CRD stays, because other tests rely on it.
-    for object in objects(&deploy("default")?)?.iter().rev() {
-        if object["kind"] != "CustomResourceDefinition" {
-            admin.delete(&path(object)?).await?.ok()?;
+    remove(&cluster, &objects).await
+}
+
+/// Applies a part of `deploy` with this image. Returns its objects. This is what kubectl does, but it does not need kubectl, so
+/// that it runs wherever there are nodes.
+pub(crate) async fn apply(cluster: &Cluster, part: &str, image: &str) -> Result<Vec<Value>> {
+    let mut objects = objects(&deploy(part)?)?;
+    for object in &mut objects {
+        if object["kind"] == "Deployment" {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         }
+        let path = format!("{}?fieldManager=deploy&force=true", path(object)?);
+        // The namespace of another test may still be about to go.
+        eventually(PATIENCE, || async { cluster.admin().patch(&path, APPLY_PATCH, object).await?.ok() })
+            .await?;
+    }
+    Ok(objects)
+}
+
+/// Deletes what [`apply`] applied. The CRD stays, because other tests rely on it.
+pub(crate) async fn remove(cluster: &Cluster, objects: &[Value]) -> Result<()> {
+    for object in objects.iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition") {
+        cluster.admin().delete(&path(object)?).await?.ok()?;
     }
     Ok(())
 }
@@ -143,7 +154,7 @@ pub(crate) const NAMESPACE: &str = "blog-system";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/blog-system/deployments/blog-watcher";
 
 /// Returns the objects of a kustomization and of the kustomizations that it includes, in order.
-pub(crate) fn objects(folder: &str) -> Result<Vec<Value>> {
+fn objects(folder: &str) -> Result<Vec<Value>> {
     let read = |path: &Path| -> Result<Value> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
@@ -164,7 +175,7 @@ pub(crate) fn objects(folder: &str) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
-pub(crate) fn path(object: &Value) -> Result<String> {
+fn path(object: &Value) -> Result<String> {
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().context("an object without a name")?;
     let kind = object["kind"].as_str().context("an object without a kind")?;

@@ -11,7 +11,7 @@ use e2e::{
     Cluster,
     crdctl::{Crdctl, Running},
     eventually,
-    http::{APPLY_PATCH, MERGE_PATCH},
+    http::MERGE_PATCH,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -286,16 +286,7 @@ async fn a_second_signal_ends_it_at_once(cluster: Cluster) -> Result<()> {
 async fn deployed(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
     let admin = cluster.admin();
-    let objects = deploy::objects(&deploy::deploy("operator")?)?;
-    for object in &objects {
-        let mut object = object.clone();
-        if object["kind"] == "Deployment" {
-            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(cluster.operator_image()?);
-        }
-        let path = format!("{}?fieldManager=deploy&force=true", deploy::path(&object)?);
-        // The namespace of another test may still be about to go.
-        eventually(PODS, || async { admin.patch(&path, APPLY_PATCH, &object).await?.ok() }).await?;
-    }
+    let objects = deploy::apply(&cluster, "operator", &cluster.operator_image()?).await?;
     let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/blog-operator");
     eventually(PODS, || async {
         let status = admin.get(&deployment).await?.code(200)?["status"].clone();
@@ -328,11 +319,7 @@ async fn deployed(cluster: Cluster) -> Result<()> {
     create(&cluster, "two", "https://example.com").await?;
     becomes(&cluster, &children(&cluster, "two")[2], |_| true).await?;
 
-    // The CRD stays, because other tests rely on it.
-    for object in objects.iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition") {
-        admin.delete(&deploy::path(object)?).await?.ok()?;
-    }
-    Ok(())
+    deploy::remove(&cluster, &objects).await
 }
 
 /// Pods have to be scheduled, and images have to be unpacked.

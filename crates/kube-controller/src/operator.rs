@@ -175,8 +175,7 @@ impl Operator {
             Some(election) => Some(election::campaign(self.client.clone(), election, rng.fork())?),
             None => None,
         };
-        let always = always();
-        let leadership = campaign.as_ref().map_or_else(|| always.subscribe(), Campaign::leadership);
+        let leadership = campaign.as_ref().map_or_else(|| leads(Fence::open()), Campaign::leadership);
         let lease = election.as_ref().map(|election| (election.lease(), leadership.clone()));
         let metrics = OperatorMetrics::new(&self.informers, lease);
         let status = campaign.as_ref().map(Campaign::status);
@@ -184,7 +183,7 @@ impl Operator {
         let grace = self.grace.unwrap_or_default();
         let (mut open, end) = self.open(listener, view, rng);
 
-        let mut workers = open.spawner.start(controllers, &leadership)?;
+        let mut workers = open.spawner.start(controllers, &leadership);
         let (ended, signals) = tokio::select! {
             biased;
             (ended, signals) = end.asked() => (Ok(ended), signals),
@@ -252,13 +251,12 @@ impl Operator {
         let listener = self.listen().await?;
         let rng = self.rng();
         let metrics = OperatorMetrics::new(&self.informers, None);
-        let always = always();
-        let view = View::new(Arc::clone(&self.name), always.subscribe(), None, metrics);
+        let view = View::new(Arc::clone(&self.name), leads(Fence::open()), None, metrics);
         let grace = self.grace.unwrap_or(GRACE);
         let (mut open, asked) = self.open(listener, view, rng);
 
         let mut set = shards.start()?;
-        let mut owned: HashMap<u32, Owned> = HashMap::new();
+        let mut owned: HashMap<u32, Workers> = HashMap::new();
         let mut ending = JoinSet::new();
         let mut asked = pin!(asked.asked());
         let mut end: Option<Result<Ended, RunError>> = None;
@@ -271,10 +269,11 @@ impl Operator {
                             controller.name = format!("{}-shard-{}", controller.name, shard.index());
                             controller
                         });
-                        let leadership = watch::Sender::new(Leadership::Leading { fence: shard.fence() });
-                        match open.spawner.start(controllers.collect(), &leadership.subscribe()) {
-                            Ok(workers) => {
-                                owned.insert(shard.index(), Owned { workers, _leadership: leadership });
+                        let controllers: Vec<Controller> = controllers.collect();
+                        match workers::check(&controllers) {
+                            Ok(()) => {
+                                let workers = open.spawner.start(controllers, &leads(shard.fence()));
+                                owned.insert(shard.index(), workers);
                                 continue;
                             }
                             Err(error) => error,
@@ -283,9 +282,9 @@ impl Operator {
                     Ok(Some(ShardEvent::Revoked(shard))) => {
                         // What can no longer be written need not be waited for.
                         let grace = if shard.is_owned() { grace } else { Duration::ZERO };
-                        if let Some(work) = owned.remove(&shard.index()) {
+                        if let Some(workers) = owned.remove(&shard.index()) {
                             ending.spawn(async move {
-                                let ended = work.workers.end(grace).await;
+                                let ended = workers.end(grace).await;
                                 shard.ack();
                                 ended
                             });
@@ -320,8 +319,8 @@ impl Operator {
         let ended = end.unwrap_or(Ok(Ended::Cancelled));
         open.report(&ended);
         // None is left, unless a task of the shards has panicked.
-        for work in owned.into_values() {
-            let _ = work.workers.end(Duration::ZERO).await;
+        for workers in owned.into_values() {
+            let _ = workers.end(Duration::ZERO).await;
         }
         open.flush().await;
         ended
@@ -347,7 +346,7 @@ impl Operator {
         let events = if self.dry_run {
             Events::none()
         } else {
-            Events::new(self.client.clone(), &self.name, view.dropped_events())
+            Events::new(self.client.clone(), &self.name, view.metrics.dropped_events())
         };
         let spawner = Spawner {
             client: self.client,
@@ -363,9 +362,9 @@ impl Operator {
     }
 }
 
-/// Returns the leadership of an operator that needs no lease.
-fn always() -> watch::Sender<Leadership> {
-    watch::Sender::new(Leadership::Leading { fence: Fence::open() })
+/// Returns a leadership that lasts as long as the fence is open, without a lease of the operator.
+fn leads(fence: Fence) -> watch::Receiver<Leadership> {
+    watch::Sender::new(Leadership::Leading { fence }).subscribe()
 }
 
 impl End {
@@ -395,19 +394,12 @@ struct Open {
     _informers_end: DropGuard,
 }
 
-/// The work on a shard.
-struct Owned {
-    workers: Workers,
-    // Kept, because workers end with it.
-    _leadership: watch::Sender<Leadership>,
-}
-
 /// Waits until the work on a shard fails.
-async fn any_failed(owned: &mut HashMap<u32, Owned>) -> RunError {
+async fn any_failed(owned: &mut HashMap<u32, Workers>) -> RunError {
     if owned.is_empty() {
         return std::future::pending().await;
     }
-    select_all(owned.values_mut().map(|work| work.workers.failed().boxed())).await.0
+    select_all(owned.values_mut().map(|workers| workers.failed().boxed())).await.0
 }
 
 impl Open {

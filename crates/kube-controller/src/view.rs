@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube_informer::Phase;
-use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,7 @@ use crate::cache::Cache;
 use crate::election::{ElectionStatus, Leadership};
 use crate::inspect::{Queue, Queues};
 use crate::lock::lock;
-use crate::metrics::{ControllerMetrics, OperatorMetrics, Requests};
+use crate::metrics::{ControllerMetrics, OperatorMetrics};
 
 /// How long a controller may take to describe its queue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ pub(crate) struct View {
     pub(crate) operator: Arc<str>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) election: Option<ElectionStatus>,
-    metrics: OperatorMetrics,
+    pub(crate) metrics: OperatorMetrics,
     controllers: Mutex<Vec<Controller>>,
 }
 
@@ -60,16 +59,6 @@ impl View {
     pub(crate) fn hide(&self, names: &[Arc<str>]) {
         lock(&self.controllers).retain(|controller| !names.contains(&controller.name));
         self.metrics.end(names);
-    }
-
-    /// Returns the counter of the Events that are dropped.
-    pub(crate) fn dropped_events(&self) -> Counter {
-        self.metrics.dropped_events()
-    }
-
-    /// Returns the counter of the requests of all runs.
-    pub(crate) fn requests(&self) -> Arc<Requests> {
-        self.metrics.requests()
     }
 
     /// Returns why it is not ready, a line for each cache that is not. A standby is ready if its caches are: it can take over at

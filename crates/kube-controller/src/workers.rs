@@ -52,16 +52,12 @@ pub(crate) fn check(controllers: &[Controller]) -> Result<(), RunError> {
 }
 
 impl Spawner {
-    /// Starts controllers, which can be seen from outside until they end.
-    ///
-    /// # Errors
-    /// Fails if two have the same name.
+    /// Starts controllers, whose names were [checked](check). They can be seen from outside until they end.
     pub(crate) fn start(
         &mut self,
         controllers: Vec<Controller>,
         leadership: &watch::Receiver<Leadership>,
-    ) -> Result<Workers, RunError> {
-        check(&controllers)?;
+    ) -> Workers {
         let mut workers = Workers {
             tasks: JoinSet::new(),
             drain: CancellationToken::new(),
@@ -105,14 +101,14 @@ impl Spawner {
                 perform: (controller.program)(surroundings),
                 client: self.client.clone(),
                 dry_run: self.dry_run.clone(),
-                requests: self.view.requests(),
+                requests: self.view.metrics.requests(),
                 metrics,
                 observer: self.observer.clone(),
                 rng: self.rng.fork(),
             };
             workers.tasks.spawn(Worker::new(parts, orders).run());
         }
-        Ok(workers)
+        workers
     }
 }
 

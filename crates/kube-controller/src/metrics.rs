@@ -108,7 +108,6 @@ pub(crate) struct OperatorMetrics {
     families: Families,
     requests: Arc<Requests>,
     dropped_events: Counter,
-    controllers: Mutex<Vec<Arc<ControllerMetrics>>>,
     leadership: Option<(Gauge, watch::Receiver<Leadership>)>,
 }
 
@@ -203,7 +202,7 @@ impl OperatorMetrics {
             (gauge, leadership)
         });
         informers.register_metrics(&mut registry);
-        Self { registry, families, requests, dropped_events, controllers: Mutex::default(), leadership }
+        Self { registry, families, requests, dropped_events, leadership }
     }
 
     pub(crate) fn requests(&self) -> Arc<Requests> {
@@ -215,30 +214,13 @@ impl OperatorMetrics {
         self.dropped_events.clone()
     }
 
-    /// Adds a controller, whose metrics are all there at once, at 0.
+    /// Returns the metrics of a controller, which are all there at once, at 0. If it is there a second time, its counters go on.
     pub(crate) fn controller(&self, name: &str, concurrency: usize) -> Arc<ControllerMetrics> {
-        let metrics = Arc::new(ControllerMetrics::new(name, concurrency, self.families.clone()));
-        lock(&self.controllers).push(Arc::clone(&metrics));
-        metrics
+        Arc::new(ControllerMetrics::new(name, concurrency, self.families.clone()))
     }
 
-    /// Ends controllers: nothing waits there any more. Their counters stay, and go on if they begin again.
-    pub(crate) fn end(&self, names: &[Arc<str>]) {
-        lock(&self.controllers).retain(|controller| {
-            let ends = names.iter().any(|name| **name == *controller.name);
-            if ends {
-                controller.set_depth(std::iter::empty());
-                controller.publish();
-            }
-            !ends
-        });
-    }
-
-    /// Returns all metrics as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text, with the states that controllers have [published](ControllerMetrics::publish).
     pub(crate) fn encode(&self) -> String {
-        for controller in lock(&self.controllers).iter() {
-            controller.publish();
-        }
         if let Some((gauge, leadership)) = &self.leadership {
             gauge.set(i64::from(leadership.borrow().leads()));
         }
@@ -414,8 +396,14 @@ impl ControllerMetrics {
         self.hot_loops.inc();
     }
 
+    /// Ends the controller: nothing waits there any more. Its counters stay.
+    pub(crate) fn end(&self) {
+        self.set_depth(std::iter::empty());
+        self.publish();
+    }
+
     /// Publishes the states.
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let mut state = lock(&self.state);
         let now = Instant::now();
         let times = state.runs.values().map(|since| now.saturating_duration_since(*since).as_secs_f64());
@@ -467,7 +455,7 @@ mod tests {
     #[tokio::test]
     async fn the_names_are_controller_runtimes_and_everything_is_0_at_the_start() {
         let metrics = metrics();
-        metrics.controller("blog", 4);
+        metrics.controller("blog", 4).publish();
         let text = metrics.encode();
         let queue = r#"{name="blog",controller="blog"}"#;
         for line in [
@@ -516,6 +504,7 @@ mod tests {
         let metrics = metrics();
         let blog = metrics.controller("blog", 1);
         blog.set_depth((1..=30).map(|priority| (priority, 2)));
+        blog.publish();
         let text = metrics.encode();
         let depths = || text.lines().filter(|line| line.starts_with("workqueue_depth{"));
         assert_eq!(depths().count(), PRIORITIES + 1);
@@ -524,6 +513,7 @@ mod tests {
             "{text}"
         );
         blog.set_depth(std::iter::empty());
+        blog.publish();
         let text = metrics.encode();
         let mut depths = text.lines().filter(|line| line.starts_with("workqueue_depth{"));
         assert!(depths.all(|line| line.ends_with(" 0")), "{text}");
@@ -535,6 +525,7 @@ mod tests {
         let blog = metrics.controller("blog", 2);
         let (first, second) = (blog.started(Instant::now()), blog.started(Instant::now()));
         tokio::time::advance(Duration::from_secs(3)).await;
+        blog.publish();
         let text = metrics.encode();
         assert!(
             text.contains(r#"workqueue_unfinished_work_seconds{name="blog",controller="blog"} 6.0"#),
@@ -543,6 +534,7 @@ mod tests {
         assert!(text.contains(r#"active_workers{controller="blog"} 2"#), "{text}");
         blog.finished(first, RunResult::Panic, Duration::from_secs(3));
         blog.finished(second, RunResult::Success, Duration::from_secs(3));
+        blog.publish();
         let text = metrics.encode();
         assert!(
             text.contains(r#"workqueue_unfinished_work_seconds{name="blog",controller="blog"} 0.0"#),

@@ -33,6 +33,7 @@ pub(crate) struct Controller {
     pub(crate) name: Arc<str>,
     pub(crate) caches: Vec<Arc<dyn Cache>>,
     pub(crate) inspect: mpsc::Sender<oneshot::Sender<Queue>>,
+    pub(crate) metrics: Arc<ControllerMetrics>,
     /// Cancelled when it is to end.
     pub(crate) ending: CancellationToken,
 }
@@ -48,17 +49,17 @@ impl View {
         Self { operator, leadership, election, metrics, controllers: Mutex::default() }
     }
 
-    /// Shows a controller, which has this many runs at once. Returns its metrics.
-    pub(crate) fn show(&self, controller: Controller, concurrency: usize) -> Arc<ControllerMetrics> {
-        let metrics = self.metrics.controller(&controller.name, concurrency);
+    /// Shows a controller.
+    pub(crate) fn show(&self, controller: Controller) {
         lock(&self.controllers).push(controller);
-        metrics
     }
 
     /// Shows controllers of these names no longer. What they have counted stays.
     pub(crate) fn hide(&self, names: &[Arc<str>]) {
-        lock(&self.controllers).retain(|controller| !names.contains(&controller.name));
-        self.metrics.end(names);
+        let hidden = |controller: &mut Controller| names.contains(&controller.name);
+        for controller in lock(&self.controllers).extract_if(.., hidden) {
+            controller.metrics.end();
+        }
     }
 
     /// Returns why it is not ready, a line for each cache that is not. A standby is ready if its caches are: it can take over at
@@ -93,7 +94,11 @@ impl View {
         ended.map(|controller| format!("{}: its task has ended", controller.name)).collect()
     }
 
+    /// Returns the metrics of the operator and its controllers.
     pub(crate) fn metrics(&self) -> String {
+        for controller in lock(&self.controllers).iter() {
+            controller.metrics.publish();
+        }
         self.metrics.encode()
     }
 

@@ -69,15 +69,14 @@ impl Spawner {
             let (inspect, inspections) = mpsc::channel(4);
             let name: Arc<str> = controller.name.into();
             workers.names.push(Arc::clone(&name));
-            let metrics = self.view.show(
-                view::Controller {
-                    name: Arc::clone(&name),
-                    caches: controller.caches.clone(),
-                    inspect,
-                    ending: workers.drain.clone(),
-                },
-                controller.concurrency,
-            );
+            let metrics = self.view.metrics.controller(&name, controller.concurrency);
+            self.view.show(view::Controller {
+                name: Arc::clone(&name),
+                caches: controller.caches.clone(),
+                inspect,
+                metrics: Arc::clone(&metrics),
+                ending: workers.drain.clone(),
+            });
             let orders = Orders {
                 leadership: leadership.clone(),
                 drain: workers.drain.clone(),

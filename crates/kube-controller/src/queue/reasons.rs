@@ -16,10 +16,6 @@ impl Reasons {
     /// Adds a reason.
     pub(crate) fn push(&mut self, reason: Reason) {
         if self.list.len() < KEPT {
-            if self.list.is_empty() {
-                // Most have one.
-                self.list.reserve_exact(1);
-            }
             self.list.push(reason);
         } else {
             self.omitted = self.omitted.saturating_add(1);

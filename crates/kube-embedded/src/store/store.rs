@@ -69,8 +69,11 @@ pub(crate) struct Broken;
 impl Store {
     /// Creates an empty store at revision 1, like an etcd that has not been written to.
     pub(crate) fn new(clock: Clock) -> Self {
-        let inner = Inner { revision: 1, ..Inner::default() };
-        let progress = Progress { revision: 1, ended: false };
+        Self::in_memory(clock, Inner { revision: 1, ..Inner::default() })
+    }
+
+    fn in_memory(clock: Clock, inner: Inner) -> Self {
+        let progress = Progress { revision: inner.revision, ended: false };
         Self {
             clock,
             inner: Mutex::new(inner),
@@ -82,10 +85,9 @@ impl Store {
     /// Creates a store in memory with the objects of another. Earlier history is lost.
     pub(crate) fn copy(&self, clock: Clock) -> Self {
         let from = self.lock();
-        let revision = from.revision;
         let mut inner = Inner {
-            revision,
-            floor: revision,
+            revision: from.revision,
+            floor: from.revision,
             dependents: from.dependents.clone(),
             kept: from.kept.clone(),
             ..Inner::default()
@@ -93,13 +95,7 @@ impl Store {
         for (name, collection) in &from.collections {
             inner.collection(name).objects.clone_from(&collection.objects);
         }
-        let progress = Progress { revision, ended: false };
-        Self {
-            clock,
-            inner: Mutex::new(inner),
-            progress: Arc::new(tokio::sync::watch::Sender::new(progress)),
-            durable: false,
-        }
+        Self::in_memory(clock, inner)
     }
 
     /// Opens the store in a folder, which is created if it does not exist. Earlier history is lost.

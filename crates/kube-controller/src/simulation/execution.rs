@@ -9,7 +9,7 @@ use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube_embedded::Server;
+use kube_embedded::{Server, ServerBuilder};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
@@ -54,7 +54,7 @@ impl Prepared {
     /// Panics inside of another runtime.
     pub(crate) fn new(program: &Program, seed: u64) -> Self {
         runtime().block_on(async {
-            let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start();
+            let server = builder(seed).start();
             let server = server.expect("a server without a data folder starts");
             for definition in &program.definitions {
                 install(&server.client(), definition).await;
@@ -72,12 +72,13 @@ impl Prepared {
     pub(crate) fn execute(&self, program: &Program, schedule: &Schedule, seed: u64) -> Execution {
         // What takes random numbers of its own takes them from here: there is one thread.
         fastrand::seed(seed);
-        runtime().block_on(async {
-            // The time of the server is that of the operator, which takes it from the system.
-            let server = Server::builder().tokio_clock(Timestamp::now()).seed(seed).start_copy(&self.0);
-            play(&server, program, schedule, seed).await
-        })
+        runtime().block_on(async { play(&builder(seed).start_copy(&self.0), program, schedule, seed).await })
     }
+}
+
+/// A server whose time is that of the operator, which takes it from the system.
+fn builder(seed: u64) -> ServerBuilder {
+    Server::builder().tokio_clock(Timestamp::now()).seed(seed)
 }
 
 /// One thread in virtual time.

@@ -135,17 +135,19 @@ pub(crate) async fn apply(cluster: &Cluster, part: &str, image: &str) -> Result<
             object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         }
         let path = format!("{}?fieldManager=deploy&force=true", path(object)?);
-        // The namespace of another test may still be about to go.
-        eventually(PATIENCE, || async { cluster.admin().patch(&path, APPLY_PATCH, object).await?.ok() })
-            .await?;
+        cluster.admin().patch(&path, APPLY_PATCH, object).await?.ok()?;
     }
     Ok(objects)
 }
 
-/// Deletes what [`apply`] applied. The CRD stays, because other tests rely on it.
+/// Deletes what [`apply`] applied, and waits until it is gone: a test that applies it again would have its namespace taken away.
+/// The CRD stays, because other tests rely on it.
 pub(crate) async fn remove(cluster: &Cluster, objects: &[Value]) -> Result<()> {
+    let admin = cluster.admin();
     for object in objects.iter().rev().filter(|object| object["kind"] != "CustomResourceDefinition") {
-        cluster.admin().delete(&path(object)?).await?.ok()?;
+        let path = path(object)?;
+        admin.delete(&path).await?.ok()?;
+        eventually(PATIENCE, || async { admin.get(&path).await?.code(404) }).await?;
     }
     Ok(())
 }

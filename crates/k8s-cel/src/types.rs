@@ -1,0 +1,143 @@
+//! CEL's types, and declarations of variables and functions.
+
+use std::{fmt, sync::Arc};
+
+/// A type of the checker. Types with the same structure are equal.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) enum Type {
+    #[default]
+    Dyn,
+    /// `google.protobuf.Any`: like `Dyn`, with another name. Elements of Kubernetes' untyped lists and maps have it.
+    Any,
+    /// The type of an expression that has an error.
+    Error,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    Duration,
+    Timestamp,
+    List(Arc<Type>),
+    Map(Arc<(Type, Type)>),
+    /// A type that also takes null: protobuf's wrappers.
+    Nullable(Arc<Type>),
+    /// The type of a type; the parameter is missing for `type` itself.
+    TypeOf(Option<Arc<Type>>),
+    /// An object with fields, which a [`Provider`] knows by the name.
+    Object(Arc<str>),
+    /// A type of a library, such as `optional_type(V)`.
+    Opaque(Arc<str>, Arc<[Type]>),
+    /// A parameter of a generic declaration.
+    Param(Arc<str>),
+}
+
+pub(crate) const OPTIONAL: &str = "optional_type";
+
+impl Type {
+    pub(crate) fn list(element: Self) -> Self {
+        Self::List(Arc::new(element))
+    }
+
+    pub(crate) fn map(key: Self, value: Self) -> Self {
+        Self::Map(Arc::new((key, value)))
+    }
+
+    pub(crate) fn optional(value: Self) -> Self {
+        Self::Opaque(OPTIONAL.into(), [value].into())
+    }
+
+    pub(crate) fn type_of(value: Self) -> Self {
+        Self::TypeOf(Some(Arc::new(value)))
+    }
+
+    pub(crate) fn object(name: &str) -> Self {
+        Self::Object(name.into())
+    }
+
+    pub(crate) fn param(name: &str) -> Self {
+        Self::Param(name.into())
+    }
+
+    /// The name at run time, without parameters: what `type(x)` prints.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Dyn => "dyn",
+            Self::Any => "google.protobuf.Any",
+            Self::Error => "error",
+            Self::Null => "null_type",
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::Bytes => "bytes",
+            Self::Duration => "google.protobuf.Duration",
+            Self::Timestamp => "google.protobuf.Timestamp",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Nullable(inner) => inner.name(),
+            Self::TypeOf(_) => "type",
+            Self::Object(name) | Self::Opaque(name, _) | Self::Param(name) => name,
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<&Self> {
+        match self {
+            Self::List(element) => vec![element],
+            Self::Map(entry) => vec![&entry.0, &entry.1],
+            Self::TypeOf(Some(inner)) => vec![inner],
+            Self::Opaque(_, parameters) => parameters.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// As the checker's errors show it: cel-go's `FormatCELType`.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::Error => f.write_str("!error!"),
+            Self::Null => f.write_str("null"),
+            Self::Duration => f.write_str("duration"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::Nullable(inner) => write!(f, "wrapper({})", inner.name()),
+            _ => {
+                f.write_str(self.name())?;
+                for (index, parameter) in self.parameters().into_iter().enumerate() {
+                    write!(f, "{}{parameter}", if index == 0 { "(" } else { ", " })?;
+                }
+                if self.parameters().is_empty() { Ok(()) } else { f.write_str(")") }
+            }
+        }
+    }
+}
+
+/// Knows the object types of an environment.
+pub(crate) trait Provider {
+    /// Whether there is an object type of that name.
+    fn has_type(&self, name: &str) -> bool;
+    /// The type of a field of an object type.
+    fn field(&self, type_name: &str, field: &str) -> Option<Type>;
+}
+
+/// A function or method: all its overloads.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: Arc<str>,
+    pub(crate) overloads: Vec<Overload>,
+}
+
+/// One signature of a function.
+#[derive(Clone, Debug)]
+pub(crate) struct Overload {
+    /// cel-go's name of the overload, by which costs are found.
+    pub(crate) id: Arc<str>,
+    /// Whether the first argument is the target of a method.
+    pub(crate) member: bool,
+    pub(crate) args: Vec<Type>,
+    pub(crate) result: Type,
+}

@@ -25,7 +25,7 @@ pub(crate) enum Type {
     /// A type that also takes null: protobuf's wrappers.
     Nullable(Arc<Type>),
     /// The type of a type; the parameter is missing for `type` itself.
-    TypeOf(Option<Arc<Type>>),
+    Meta(Option<Arc<Type>>),
     /// An object with fields, which a [`Provider`] knows by the name.
     Object(Arc<str>),
     /// A type of a library, such as `optional_type(V)`.
@@ -50,7 +50,7 @@ impl Type {
     }
 
     pub(crate) fn type_of(value: Self) -> Self {
-        Self::TypeOf(Some(Arc::new(value)))
+        Self::Meta(Some(Arc::new(value)))
     }
 
     pub(crate) fn object(name: &str) -> Self {
@@ -79,7 +79,7 @@ impl Type {
             Self::List(_) => "list",
             Self::Map(_) => "map",
             Self::Nullable(inner) => inner.name(),
-            Self::TypeOf(_) => "type",
+            Self::Meta(_) => "type",
             Self::Object(name) | Self::Opaque(name, _) | Self::Param(name) => name,
         }
     }
@@ -88,7 +88,7 @@ impl Type {
         match self {
             Self::List(element) => vec![element],
             Self::Map(entry) => vec![&entry.0, &entry.1],
-            Self::TypeOf(Some(inner)) => vec![inner],
+            Self::Meta(Some(inner)) => vec![inner],
             Self::Opaque(_, parameters) => parameters.iter().collect(),
             _ => Vec::new(),
         }
@@ -140,4 +140,90 @@ pub(crate) struct Overload {
     pub(crate) member: bool,
     pub(crate) args: Vec<Type>,
     pub(crate) result: Type,
+}
+
+impl Overload {
+    /// Reads a signature as cel-go prints it: `string.(int) -> string` for a method, `(list(T), int) -> T` for a function.
+    /// `None` if the text is not a signature.
+    pub(crate) fn parse(id: &str, signature: &str) -> Option<Self> {
+        let (args, result) = signature.rsplit_once(" -> ")?;
+        let result = Type::parse(result)?;
+        let (target, args) = match args.strip_suffix(')')?.split_once(".(") {
+            Some((target, args)) if !target.starts_with('(') => (Some(target), args),
+            _ => (None, args.strip_prefix('(')?.strip_suffix(')')?),
+        };
+        let args = target.into_iter().chain(split(args)).map(Type::parse).collect::<Option<_>>()?;
+        Some(Self { id: id.into(), member: target.is_some(), args, result })
+    }
+}
+
+impl Type {
+    /// Reads a type in the form in which it is displayed. A single capital letter is a parameter; a name with a dot is an
+    /// object, except the opaque types of `net`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (name, parameters) = match text.strip_suffix(')') {
+            Some(text) => {
+                let (name, parameters) = text.split_once('(')?;
+                (name, split(parameters).into_iter().map(Self::parse).collect::<Option<Vec<_>>>()?)
+            }
+            None => (text, Vec::new()),
+        };
+        Some(match (name, parameters.as_slice()) {
+            ("dyn", []) => Self::Dyn,
+            ("any", []) => Self::Any,
+            ("null", []) => Self::Null,
+            ("bool", []) => Self::Bool,
+            ("int", []) => Self::Int,
+            ("uint", []) => Self::Uint,
+            ("double", []) => Self::Double,
+            ("string", []) => Self::String,
+            ("bytes", []) => Self::Bytes,
+            ("duration", []) => Self::Duration,
+            ("timestamp", []) => Self::Timestamp,
+            ("type", []) => Self::Meta(None),
+            ("type", [inner]) => Self::type_of(inner.clone()),
+            ("list", [element]) => Self::list(element.clone()),
+            ("map", [key, value]) => Self::map(key.clone(), value.clone()),
+            ("wrapper", [inner]) => Self::Nullable(Arc::new(inner.clone())),
+            (name, []) if name.len() == 1 && name.chars().all(char::is_uppercase) => Self::param(name),
+            (name, []) if name.contains('.') && !name.starts_with("net.") => Self::object(name),
+            (name, parameters) if !name.is_empty() => Self::Opaque(name.into(), parameters.into()),
+            _ => return None,
+        })
+    }
+}
+
+/// Splits at the commas outside of parentheses.
+fn split(list: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let parts = list.split(|c| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Overload, Type};
+
+    #[test]
+    fn a_signature_is_read_as_it_is_displayed() {
+        let method =
+            Overload::parse("x", "map(K, list(V)).(K, optional_type(V)) -> type(list(dyn))").unwrap();
+        assert!(method.member);
+        let shown: Vec<_> = method.args.iter().map(Type::to_string).collect();
+        assert_eq!(shown, ["map(K, list(V))", "K", "optional_type(V)"]);
+        assert_eq!(method.result.to_string(), "type(list(dyn))");
+        let function = Overload::parse("x", "(string, net.IP) -> kubernetes.URL").unwrap();
+        assert!(!function.member);
+        assert_eq!(function.args[1], Type::Opaque("net.IP".into(), [].into()));
+        assert_eq!(function.result, Type::object("kubernetes.URL"));
+        assert!(Overload::parse("x", "() -> bool").unwrap().args.is_empty());
+        assert!(Overload::parse("x", "string").is_none());
+    }
 }

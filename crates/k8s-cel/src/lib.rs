@@ -1,9 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
-#[allow(dead_code, unused_imports, reason = "until an evaluator uses it")]
 mod check;
-#[allow(dead_code, unused_imports, reason = "until the checker uses it")]
+mod schema;
 mod syntax;
-#[allow(dead_code, reason = "until the checker uses them")]
 mod types;
+
+pub use schema::Declaration;

@@ -1,0 +1,166 @@
+//! Declarations from OpenAPI schemas: apiserver's `pkg/cel/common/schemas.go`, with apiextensions' model of a schema.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+
+use super::{Declaration, Field, ListKind, Node, Object, REQUEST_MAX, Shape, escape};
+
+/// The longest `metadata.name`: a DNS subdomain.
+const NAME_MAX: i64 = 253;
+/// The longest and the shortest JSON texts of times, with quotation marks.
+const DATETIME_MAX: i64 = 32;
+const DATETIME_MIN: i64 = 21;
+const DATE_SIZE: i64 = 12;
+const DURATION_MAX: i64 = 32;
+const DURATION_MIN: i64 = 3;
+
+impl Declaration {
+    /// Reads a structural schema, such as `openAPIV3Schema` of a CRD. With `is_resource`, the schema has `apiVersion`, `kind`
+    /// and a `metadata` with `name` and `generateName`, whether they are written or not.
+    ///
+    /// The cost is linear in the size of the schema.
+    #[must_use]
+    pub fn from_openapi(schema: &Json, is_resource: bool) -> Self {
+        let (shape, exposed, min_size, max_elements) = read(schema, is_resource);
+        Self(Arc::new(Node { shape, nullable: flag(schema, "nullable"), exposed, max_elements, min_size }))
+    }
+}
+
+/// The shape, whether it is exposed, the minimum size in JSON and the maximum number of elements.
+fn read(schema: &Json, is_resource: bool) -> (Shape, bool, i64, i64) {
+    let max_length = count(schema, "maxLength");
+    if flag(schema, "x-kubernetes-int-or-string") {
+        return (Shape::IntOrString, true, 1, max_length.map_or(REQUEST_MAX - 2, |max| max * 4));
+    }
+    let format = schema["format"].as_str().unwrap_or_default();
+    match schema["type"].as_str().unwrap_or_default() {
+        "array" => {
+            let Some(items) = schema.get("items").filter(|items| items.is_object()) else {
+                return (Shape::Untyped("array"), false, 2, 0);
+            };
+            let element = Declaration::from_openapi(items, flag(items, "x-kubernetes-embedded-resource"));
+            let max = count(schema, "maxItems").unwrap_or((REQUEST_MAX - 2) / (element.min_size() + 1));
+            let exposed = element.is_exposed();
+            (Shape::List { element, kind: list_kind(schema) }, exposed, 2, max)
+        }
+        "object" => {
+            if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object())
+                && !is_resource
+            {
+                let value = Declaration::from_openapi(values, flag(values, "x-kubernetes-embedded-resource"));
+                let max =
+                    count(schema, "maxProperties").unwrap_or((REQUEST_MAX - 2) / (value.min_size() + 6));
+                let exposed = value.is_exposed();
+                return (Shape::Map(value), exposed, 2, max);
+            }
+            let (object, min_size) = object(schema, is_resource);
+            (Shape::Object(object), true, min_size, 0)
+        }
+        "string" => match format {
+            "byte" => (Shape::Bytes, true, 2, max_length.unwrap_or(REQUEST_MAX - 2)),
+            "duration" => (Shape::Duration, true, DURATION_MIN, DURATION_MAX),
+            "date" => (Shape::Date, true, DATE_SIZE, DATE_SIZE),
+            "date-time" => (Shape::DateTime, true, DATETIME_MIN, DATETIME_MAX),
+            _ => {
+                let values = schema["enum"].as_array().filter(|values| !values.is_empty());
+                let longest = values
+                    .map(|values| values.iter().filter_map(Json::as_str).map(str::len).max().unwrap_or(0));
+                let longest = longest.map(|longest| i64::try_from(longest).unwrap_or(i64::MAX));
+                (Shape::String, true, 2, max_length.map(|max| max * 4).or(longest).unwrap_or(REQUEST_MAX - 2))
+            }
+        },
+        "boolean" => (Shape::Bool, true, 4, 0),
+        "number" => (Shape::Double, true, 1, 0),
+        "integer" => (Shape::Int, true, 1, 0),
+        _ if flag(schema, "x-kubernetes-preserve-unknown-fields") => (Shape::Preserved, false, 1, 0),
+        _ => (Shape::Untyped(""), false, 1, 0),
+    }
+}
+
+fn object(schema: &Json, is_resource: bool) -> (Object, i64) {
+    let mut properties: BTreeMap<&str, Declaration> = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, property)| {
+            (
+                name.as_str(),
+                Declaration::from_openapi(property, flag(property, "x-kubernetes-embedded-resource")),
+            )
+        })
+        .collect();
+    if is_resource && !has_type_and_metadata(schema) {
+        let string = |max| Declaration::new(Shape::String, 2, max);
+        properties.insert("apiVersion", string(REQUEST_MAX - 2));
+        properties.insert("kind", string(REQUEST_MAX - 2));
+        let capped = |name: &str, max: i64| {
+            let declared = count(&schema["properties"]["metadata"]["properties"][name], "maxLength");
+            string(declared.map_or(max, |declared| declared.min(max)) * 4)
+        };
+        let metadata = Object::new([
+            ("name", capped("name", NAME_MAX)),
+            // The generated suffix has at least one character.
+            ("generateName", capped("generateName", NAME_MAX - 1)),
+        ]);
+        properties.insert("metadata", Declaration::new(Shape::Object(metadata), 2, 0));
+    }
+    // `{}`, and each required property that has no default, with quotation marks, a colon and a comma.
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let required: std::collections::BTreeSet<_> = required.collect();
+    let sizes = required.into_iter().filter_map(|name| {
+        let property = properties.get(name).filter(|property| property.is_exposed())?;
+        let has_default = schema["properties"][name].get("default").is_some_and(|default| !default.is_null());
+        (!has_default).then(|| i64::try_from(name.len()).unwrap_or(0) + property.min_size() + 4)
+    });
+    let min_size = 2 + sizes.sum::<i64>();
+    (Object::new(properties), min_size)
+}
+
+impl Object {
+    fn new<'a>(properties: impl IntoIterator<Item = (&'a str, Declaration)>) -> Self {
+        let names: BTreeMap<Arc<str>, _> = properties
+            .into_iter()
+            .map(|(name, declaration)| (name.into(), (escape(name).map(Arc::from), declaration)))
+            .collect();
+        let fields = names.iter().filter_map(|(name, (escaped, declaration))| {
+            Some((escaped.clone()?, Field { name: Arc::clone(name), declaration: declaration.clone() }))
+        });
+        Self { fields: fields.collect(), names }
+    }
+}
+
+/// Whether the schema itself declares what every resource has.
+fn has_type_and_metadata(schema: &Json) -> bool {
+    let properties = &schema["properties"];
+    let metadata = &properties["metadata"];
+    properties["kind"]["type"] == "string"
+        && properties["apiVersion"]["type"] == "string"
+        && metadata["type"] == "object"
+        && metadata["properties"]["name"]["type"] == "string"
+        && metadata["properties"]["generateName"]["type"] == "string"
+}
+
+fn list_kind(schema: &Json) -> ListKind {
+    match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => ListKind::Set,
+        Some("map") => {
+            let keys = schema["x-kubernetes-list-map-keys"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Json::as_str);
+            ListKind::Map(keys.map(|key| escape(key).unwrap_or_else(|| key.to_owned())).collect())
+        }
+        _ => ListKind::Atomic,
+    }
+}
+
+fn flag(schema: &Json, name: &str) -> bool {
+    schema.get(name).and_then(Json::as_bool).unwrap_or(false)
+}
+
+/// A declared maximum; negative ones are 0.
+fn count(schema: &Json, name: &str) -> Option<i64> {
+    schema.get(name)?.as_i64().map(|count| count.clamp(0, i64::MAX / 8))
+}

@@ -3,8 +3,10 @@
 #![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
 mod check;
+mod go;
 mod schema;
 mod syntax;
 mod types;
+mod value;
 
 pub use schema::Declaration;

@@ -95,6 +95,18 @@ impl Type {
     }
 }
 
+impl Type {
+    /// As errors at run time show it: names of well-known types are those of protobuf.
+    pub(crate) fn runtime(&self) -> String {
+        let parameters: Vec<_> = self.parameters().into_iter().map(Self::runtime).collect();
+        match self {
+            Self::Param(name) => format!("<{name}>"),
+            _ if parameters.is_empty() => self.name().to_owned(),
+            _ => format!("{}({})", self.name(), parameters.join(", ")),
+        }
+    }
+}
+
 /// As the checker's errors show it: cel-go's `FormatCELType`.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,222 @@
+//! Lists: made by the expression, or read from the object as it is.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
+
+use serde_json::Value as Json;
+
+use super::{Error, Evaluated, Text, Value, json};
+use crate::schema::{Declaration, ListKind};
+
+/// A list, with the rules for equality and `+` that a schema gave to it or to the list that it was made from.
+#[derive(Clone, Debug)]
+pub(crate) enum List<'a> {
+    Values(Rc<Vec<Value<'a>>>, &'a ListKind),
+    /// Elements become values when they are read. Reading fails for an element that does not have the declared type.
+    Json(&'a [Json], &'a Declaration),
+}
+
+impl<'a> From<Vec<Value<'a>>> for List<'a> {
+    fn from(values: Vec<Value<'a>>) -> Self {
+        Self::Values(Rc::new(values), &ListKind::Atomic)
+    }
+}
+
+impl<'a> List<'a> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Values(values, _) => values.len(),
+            Self::Json(items, _) => items.len(),
+        }
+    }
+
+    /// The element at an index; `None` behind the end.
+    pub(crate) fn get(&self, index: usize) -> Option<Evaluated<'a>> {
+        match self {
+            Self::Values(values, _) => values.get(index).cloned().map(Ok),
+            Self::Json(items, declaration) => {
+                items.get(index).map(|item| json::read_element(item, declaration))
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Evaluated<'a>> + '_ {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// All elements, if each can be read.
+    pub(crate) fn values(&self) -> Result<Vec<Value<'a>>, Error> {
+        self.iter().collect()
+    }
+
+    fn kind(&self) -> &'a ListKind {
+        match self {
+            Self::Values(_, kind) => kind,
+            Self::Json(_, declaration) => declaration.list_kind(),
+        }
+    }
+
+    /// `self + other`: a union of sets, a merge of maps by their keys, else one list behind the other.
+    ///
+    /// The elements of a list that nobody else holds are not copied.
+    pub(crate) fn add(self, other: &Self) -> Evaluated<'a> {
+        let kind = self.kind();
+        let mut values = match self {
+            Self::Values(values, _) => Rc::unwrap_or_clone(values),
+            Self::Json(..) => self.values()?,
+        };
+        match kind {
+            ListKind::Atomic => {
+                values.reserve(other.len());
+                for value in other.iter() {
+                    values.push(value?);
+                }
+            }
+            ListKind::Set => {
+                let mut seen = values.iter().map(Scalar::of_element).collect::<Result<HashSet<_>, _>>()?;
+                for value in other.iter() {
+                    let value = value?;
+                    if seen.insert(Scalar::of_element(&value)?) {
+                        values.push(value);
+                    }
+                }
+            }
+            ListKind::Map(keys) => {
+                let mut places: HashMap<_, _> =
+                    values.iter().zip(0..).map(|(value, index)| (keys_of(value, keys), index)).collect();
+                for value in other.iter() {
+                    let value = value?;
+                    let key = keys_of(&value, keys);
+                    match places.get(&key).and_then(|index: &usize| values.get_mut(*index)) {
+                        Some(place) => *place = value,
+                        None => values.push(value),
+                    }
+                }
+                places.clear();
+            }
+        }
+        Ok(Value::List(Self::Values(Rc::new(values), kind)))
+    }
+
+    pub(super) fn equal(&self, other: &Self) -> Result<bool, Error> {
+        if self.len() != other.len() {
+            return Ok(false);
+        }
+        match (self, self.kind()) {
+            (Self::Values(values, _), ListKind::Atomic) => {
+                // As in cel-go, elements that cannot be compared do not make the lists unequal.
+                let unequal = values
+                    .iter()
+                    .zip(other.iter())
+                    .any(|(left, right)| right.is_ok_and(|right| matches!(left.equal(&right), Ok(false))));
+                Ok(!unequal)
+            }
+            (Self::Json(..), ListKind::Atomic) => {
+                for (left, right) in self.iter().zip(other.iter()) {
+                    match right {
+                        Ok(right) if left?.equal(&right)? => {}
+                        _ => return Ok(false),
+                    }
+                }
+                Ok(true)
+            }
+            (_, ListKind::Set) => {
+                let scalars = |list: &Self| {
+                    list.iter()
+                        .map(|value| Scalar::of_element(&value?))
+                        .collect::<Result<HashSet<_>, Error>>()
+                };
+                Ok(scalars(self)? == scalars(other)?)
+            }
+            (_, ListKind::Map(keys)) => {
+                let mut left = HashMap::new();
+                for value in self.iter() {
+                    let value = value?;
+                    left.insert(keys_of(&value, keys), value);
+                }
+                let mut seen = HashSet::new();
+                for value in other.iter() {
+                    let Ok(value) = value else { return Ok(false) };
+                    let key = keys_of(&value, keys);
+                    let Some(counterpart) = left.get(&key) else { return Ok(false) };
+                    if !counterpart.equal(&value)? {
+                        return Ok(false);
+                    }
+                    seen.insert(key);
+                }
+                Ok(seen.len() == left.len())
+            }
+        }
+    }
+
+    /// `needle in self`.
+    pub(crate) fn contains(&self, needle: &Value<'a>) -> Result<bool, Error> {
+        match self {
+            Self::Values(values, _) => {
+                Ok(values.iter().any(|value| matches!(needle.equal_strictly(value), Ok(true))))
+            }
+            Self::Json(..) => {
+                let mut failed = false;
+                for value in self.iter() {
+                    match value.and_then(|value| value.equal_strictly(needle)) {
+                        Ok(true) => return Ok(true),
+                        Ok(false) => {}
+                        Err(_) => failed = true,
+                    }
+                }
+                if failed { Err(Error::no_such_overload()) } else { Ok(false) }
+            }
+        }
+    }
+}
+
+/// The keys of an element of a list of type map; `None` for a key that is absent.
+fn keys_of<'a>(value: &Value<'a>, keys: &[String]) -> Vec<Option<Scalar<'a>>> {
+    let Value::Map(map) = value else { return Vec::new() };
+    keys.iter()
+        .map(|key| {
+            map.find(&Value::string(key.clone())).ok().flatten().and_then(|value| Scalar::of(&value.ok()?))
+        })
+        .collect()
+}
+
+/// A value that can be looked up: Go's comparable values. Values of different types are different.
+#[derive(Eq, Hash, PartialEq)]
+enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(u64),
+    String(Text<'a>),
+    Bytes(Vec<u8>),
+    Duration(i64),
+    Timestamp(i64, u32, i32),
+    Other(String),
+}
+
+impl<'a> Scalar<'a> {
+    fn of(value: &Value<'a>) -> Option<Self> {
+        Some(match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::Int(*value),
+            Value::Uint(value) => Self::Uint(*value),
+            // Zeros are equal, whatever their sign.
+            Value::Double(value) => Self::Double((value + 0.0).to_bits()),
+            Value::String(text) => Self::String(text.clone()),
+            Value::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+            Value::Duration(nanos) => Self::Duration(*nanos),
+            Value::Timestamp(time) => Self::Timestamp(time.seconds, time.nanos, time.offset),
+            Value::Type(_) | Value::Optional(_) | Value::Opaque(_) => Self::Other(value.to_string()),
+            Value::List(_) | Value::Map(_) => return None,
+        })
+    }
+
+    fn of_element(value: &Value<'a>) -> Result<Self, Error> {
+        Self::of(value)
+            .ok_or_else(|| Error::new("listSet operations are only supported on lists of scalar values"))
+    }
+}

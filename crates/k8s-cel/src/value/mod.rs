@@ -1,0 +1,184 @@
+//! Values of expressions, and what cel-go's `common/types` lets them do.
+
+mod arithmetic;
+mod compare;
+mod convert;
+mod display;
+mod error;
+mod json;
+mod list;
+mod map;
+mod text;
+
+use std::{any::Any, fmt, rc::Rc};
+
+pub(crate) use convert::{Target, lossless_int, lossless_uint};
+pub(crate) use error::{Error, overflow};
+pub(crate) use json::read;
+pub(crate) use list::List;
+pub(crate) use map::{Key, Map};
+pub(crate) use text::{Octets, Text};
+
+pub(crate) use crate::go::Timestamp;
+use crate::types::{OPTIONAL, Type};
+
+/// A value while an expression is evaluated. It may borrow from the object and from the program, which live for `'a`.
+#[derive(Clone, Debug)]
+pub(crate) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    String(Text<'a>),
+    Bytes(Octets<'a>),
+    /// In nanoseconds.
+    Duration(i64),
+    Timestamp(Timestamp),
+    List(List<'a>),
+    Map(Map<'a>),
+    Optional(Option<Rc<Value<'a>>>),
+    Type(Rc<Type>),
+    /// A value of a library, such as a quantity.
+    Opaque(Rc<dyn Opaque>),
+}
+
+/// A value whose type a library defines.
+pub(crate) trait Opaque: fmt::Debug + Any {
+    fn type_of(&self) -> Type;
+
+    /// Whether this value equals another one of any type.
+    fn equal(&self, other: &Value<'_>) -> Result<bool, Error>;
+
+    /// As Go prints it with `%v`.
+    fn display(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// How much an operation over the whole value costs: cel-go's `Sizer`. 1 for values without a size.
+    fn size(&self) -> u64 {
+        1
+    }
+
+    fn is_zero(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) type Evaluated<'a> = Result<Value<'a>, Error>;
+
+impl<'a> Value<'a> {
+    pub(crate) fn string(text: impl Into<Text<'a>>) -> Self {
+        Self::String(text.into())
+    }
+
+    pub(crate) fn list(items: Vec<Self>) -> Self {
+        Self::List(List::from(items))
+    }
+
+    pub(crate) fn some(value: Self) -> Self {
+        Self::Optional(Some(Rc::new(value)))
+    }
+
+    pub(crate) fn type_value(value: Type) -> Self {
+        Self::Type(Rc::new(value))
+    }
+
+    pub(crate) fn opaque(value: impl Opaque) -> Self {
+        Self::Opaque(Rc::new(value))
+    }
+
+    /// The library's value, if it has the type `T`.
+    pub(crate) fn downcast<T: Opaque>(&self) -> Option<&T> {
+        match self {
+            Self::Opaque(value) => (&**value as &dyn Any).downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The type at run time: parameters are dynamic.
+    pub(crate) fn type_of(&self) -> Type {
+        match self {
+            Self::Null => Type::Null,
+            Self::Bool(_) => Type::Bool,
+            Self::Int(_) => Type::Int,
+            Self::Uint(_) => Type::Uint,
+            Self::Double(_) => Type::Double,
+            Self::String(_) => Type::String,
+            Self::Bytes(_) => Type::Bytes,
+            Self::Duration(_) => Type::Duration,
+            Self::Timestamp(_) => Type::Timestamp,
+            Self::List(_) => Type::list(Type::Dyn),
+            Self::Map(_) => Type::map(Type::Dyn, Type::Dyn),
+            Self::Optional(_) => Type::optional(Type::Dyn),
+            Self::Type(_) => Type::Meta(None),
+            Self::Opaque(value) => value.type_of(),
+        }
+    }
+
+    /// The name of the type at run time.
+    pub(crate) fn type_name(&self) -> String {
+        match self {
+            Self::Optional(_) => OPTIONAL.to_owned(),
+            other => other.type_of().name().to_owned(),
+        }
+    }
+
+    /// The number of elements, entries, characters or bytes: `size(x)`. `None` if the value has no size.
+    pub(crate) fn size(&self) -> Option<usize> {
+        match self {
+            Self::String(text) => Some(text.chars().count()),
+            Self::Bytes(bytes) => Some(bytes.len()),
+            Self::List(list) => Some(list.len()),
+            Self::Map(map) => Some(map.len()),
+            _ => None,
+        }
+    }
+
+    /// How much an operation over the whole value costs: cel-go's `actualSize`.
+    pub(crate) fn cost_size(&self) -> u64 {
+        match self {
+            Self::Optional(Some(value)) => value.cost_size(),
+            Self::Opaque(value) => value.size(),
+            other => other.size().map_or(1, |size| size as u64),
+        }
+    }
+
+    /// Whether this is the type's zero: cel-go's `IsZeroValue`.
+    pub(crate) fn is_zero(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Bool(value) => !value,
+            Self::Int(value) | Self::Duration(value) => *value == 0,
+            Self::Uint(value) => *value == 0,
+            Self::Double(value) => *value == 0.0,
+            Self::String(text) => text.is_empty(),
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Timestamp(time) => time.seconds == Timestamp::ZERO.seconds && time.nanos == 0,
+            Self::List(list) => list.len() == 0,
+            Self::Map(map) => map.len() == 0,
+            Self::Optional(value) => value.is_none(),
+            Self::Type(_) => false,
+            Self::Opaque(value) => value.is_zero(),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}

@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
 mod check;
+mod eval;
+mod functions;
 mod go;
 mod schema;
 mod syntax;

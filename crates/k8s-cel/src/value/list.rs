@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    rc::Rc,
+    sync::Arc,
 };
 
 use serde_json::Value as Json;
@@ -13,14 +13,14 @@ use crate::schema::{Declaration, ListKind};
 /// A list, with the rules for equality and `+` that a schema gave to it or to the list that it was made from.
 #[derive(Clone, Debug)]
 pub(crate) enum List<'a> {
-    Values(Rc<Vec<Value<'a>>>, &'a ListKind),
+    Values(Arc<Vec<Value<'a>>>, &'a ListKind),
     /// Elements become values when they are read. Reading fails for an element that does not have the declared type.
     Json(&'a [Json], &'a Declaration),
 }
 
 impl<'a> From<Vec<Value<'a>>> for List<'a> {
     fn from(values: Vec<Value<'a>>) -> Self {
-        Self::Values(Rc::new(values), &ListKind::Atomic)
+        Self::Values(Arc::new(values), &ListKind::Atomic)
     }
 }
 
@@ -64,7 +64,7 @@ impl<'a> List<'a> {
     pub(crate) fn add(self, other: &Self) -> Evaluated<'a> {
         let kind = self.kind();
         let mut values = match self {
-            Self::Values(values, _) => Rc::unwrap_or_clone(values),
+            Self::Values(values, _) => Arc::unwrap_or_clone(values),
             Self::Json(..) => self.values()?,
         };
         match kind {
@@ -97,7 +97,7 @@ impl<'a> List<'a> {
                 places.clear();
             }
         }
-        Ok(Value::List(Self::Values(Rc::new(values), kind)))
+        Ok(Value::List(Self::Values(Arc::new(values), kind)))
     }
 
     pub(super) fn equal(&self, other: &Self) -> Result<bool, Error> {

@@ -1,6 +1,6 @@
 //! Maps: made by the expression, or objects and maps read from JSON as they are.
 
-use std::{cmp::Ordering, collections::BTreeMap, rc::Rc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::schema::{Declaration, Shape};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Map<'a> {
-    Values(Rc<BTreeMap<Key<'a>, Value<'a>>>),
+    Values(Arc<BTreeMap<Key<'a>, Value<'a>>>),
     /// An object with declared properties, a map with declared values, or an object about whose keys nothing is known.
     Json(&'a serde_json::Map<String, Json>, &'a Declaration),
 }
@@ -88,7 +88,7 @@ impl<'a> Key<'a> {
 
 impl<'a> From<BTreeMap<Key<'a>, Value<'a>>> for Map<'a> {
     fn from(entries: BTreeMap<Key<'a>, Value<'a>>) -> Self {
-        Self::Values(Rc::new(entries))
+        Self::Values(Arc::new(entries))
     }
 }
 

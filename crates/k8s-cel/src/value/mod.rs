@@ -10,7 +10,7 @@ mod list;
 mod map;
 mod text;
 
-use std::{any::Any, fmt, rc::Rc};
+use std::{any::Any, fmt, sync::Arc};
 
 pub(crate) use convert::{Target, lossless_int, lossless_uint};
 pub(crate) use error::{Error, overflow};
@@ -37,14 +37,14 @@ pub(crate) enum Value<'a> {
     Timestamp(Timestamp),
     List(List<'a>),
     Map(Map<'a>),
-    Optional(Option<Rc<Value<'a>>>),
-    Type(Rc<Type>),
+    Optional(Option<Arc<Value<'a>>>),
+    Type(Arc<Type>),
     /// A value of a library, such as a quantity.
-    Opaque(Rc<dyn Opaque>),
+    Opaque(Arc<dyn Opaque>),
 }
 
 /// A value whose type a library defines.
-pub(crate) trait Opaque: fmt::Debug + Any {
+pub(crate) trait Opaque: fmt::Debug + Any + Send + Sync {
     fn type_of(&self) -> Type;
 
     /// Whether this value equals another one of any type.
@@ -63,6 +63,11 @@ pub(crate) trait Opaque: fmt::Debug + Any {
     fn is_zero(&self) -> bool {
         false
     }
+
+    /// The size of the pattern behind a named format.
+    fn regex_size(&self) -> u64 {
+        0
+    }
 }
 
 pub(crate) type Evaluated<'a> = Result<Value<'a>, Error>;
@@ -77,15 +82,15 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn some(value: Self) -> Self {
-        Self::Optional(Some(Rc::new(value)))
+        Self::Optional(Some(Arc::new(value)))
     }
 
     pub(crate) fn type_value(value: Type) -> Self {
-        Self::Type(Rc::new(value))
+        Self::Type(Arc::new(value))
     }
 
     pub(crate) fn opaque(value: impl Opaque) -> Self {
-        Self::Opaque(Rc::new(value))
+        Self::Opaque(Arc::new(value))
     }
 
     /// The library's value, if it has the type `T`.

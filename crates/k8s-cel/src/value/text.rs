@@ -1,19 +1,19 @@
 //! Strings and bytes that are borrowed, or shared by whoever holds them.
 
-use std::{fmt, ops::Deref, rc::Rc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// A string, borrowed from the object or the program, or made by the expression.
 #[derive(Clone)]
 pub(crate) enum Text<'a> {
     Borrowed(&'a str),
-    Shared(Rc<str>),
+    Shared(Arc<str>),
 }
 
 /// The same for bytes.
 #[derive(Clone)]
 pub(crate) enum Octets<'a> {
     Borrowed(&'a [u8]),
-    Shared(Rc<[u8]>),
+    Shared(Arc<[u8]>),
 }
 
 impl Deref for Text<'_> {

@@ -1,0 +1,122 @@
+//! The plan: a tree of steps in which names, functions and constants are resolved.
+
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::{cost::CallCost, operator::Operator};
+use crate::{
+    types::Overload,
+    value::{Evaluated, Value},
+};
+
+pub(super) use crate::functions::Implementation;
+
+#[derive(Debug)]
+pub(super) enum Node {
+    Constant(Value<'static>),
+    /// A name, a selection, an index, or a choice.
+    Attribute(Attribute),
+    /// `has(a.b)`.
+    Test(Attribute),
+    Or(Vec<Node>),
+    And(Vec<Node>),
+    Equal(Box<(Node, Node)>),
+    NotEqual(Box<(Node, Node)>),
+    Call(Box<Call>),
+    /// `x in [constants]`.
+    Member(Box<Member>),
+    /// `a.or(b)`.
+    OptionalOr(Box<(Node, Node)>),
+    /// `a.orValue(b)`.
+    OptionalOrValue(Box<(Node, Node)>),
+    /// Elements, and whether each is optional.
+    List(Vec<(Node, bool)>),
+    Map(Vec<(Node, Node, bool)>),
+    Struct(Box<Struct>),
+    Fold(Box<Fold>),
+}
+
+/// Where a value begins, and the steps into it.
+#[derive(Debug)]
+pub(super) struct Attribute {
+    pub(super) base: Base,
+    pub(super) qualifiers: Vec<Arc<Qualifier>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Base {
+    /// A variable of a comprehension.
+    Slot(usize),
+    /// A variable of the expression.
+    Variable(usize),
+    Node(Box<Node>),
+    /// `condition ? a : b`. Steps behind a choice are steps of both sides.
+    Choice(Box<Choice>),
+}
+
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) condition: Node,
+    pub(super) yes: Attribute,
+    pub(super) no: Attribute,
+}
+
+/// A step: `.field`, `[index]`, and with `optional` `.?field`, `[?index]`.
+#[derive(Debug)]
+pub(super) struct Qualifier {
+    pub(super) key: Key,
+    pub(super) optional: bool,
+    /// Whether only the presence is asked for.
+    pub(super) test: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Key {
+    Constant(Value<'static>),
+    Computed(Attribute),
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) function: Arc<str>,
+    pub(super) operator: Operator,
+    pub(super) args: Vec<Node>,
+    pub(super) cost: CallCost,
+    /// The slot that the first argument is taken from: it is the accumulator, which this call replaces.
+    pub(super) takes: Option<usize>,
+}
+
+/// What a call of a library's function can be.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) overload: Overload,
+    pub(super) run: Implementation,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) needle: Node,
+    pub(super) set: Vec<Value<'static>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Struct {
+    pub(super) type_name: Arc<str>,
+    pub(super) fields: Vec<(Arc<str>, Node, bool)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Fold {
+    pub(super) range: Node,
+    pub(super) iter: usize,
+    pub(super) iter2: Option<usize>,
+    pub(super) accu: usize,
+    pub(super) init: Node,
+    pub(super) condition: Node,
+    pub(super) step: Node,
+    pub(super) result: Node,
+}
+
+/// A pattern that is compiled with the plan.
+pub(super) type Pattern = Option<Regex>;

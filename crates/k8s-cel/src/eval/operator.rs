@@ -1,0 +1,250 @@
+//! Operators and the functions of the standard library that each value implements by itself.
+
+use super::node::Candidate;
+use crate::{
+    go,
+    types::Type,
+    value::{Error, Evaluated, Target, Value},
+};
+
+#[derive(Debug)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Negate,
+    Not,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    In,
+    Size,
+    Type,
+    Dyn,
+    NotStrictlyFalse,
+    Matches(super::node::Pattern),
+    Find(super::node::Pattern),
+    FindAll(super::node::Pattern),
+    Contains,
+    StartsWith,
+    EndsWith,
+    Convert(Target),
+    /// The only overload that the checker left.
+    One(Candidate),
+    /// All overloads with the number of arguments; the arguments decide.
+    Many(Vec<Candidate>),
+}
+
+impl Operator {
+    /// The operator that a function is, if values implement it by themselves.
+    pub(super) fn of(function: &str) -> Option<Self> {
+        Some(match function {
+            "_+_" => Self::Add,
+            "_-_" => Self::Subtract,
+            "_*_" => Self::Multiply,
+            "_/_" => Self::Divide,
+            "_%_" => Self::Modulo,
+            "-_" => Self::Negate,
+            "!_" => Self::Not,
+            "_<_" => Self::Less,
+            "_<=_" => Self::LessEqual,
+            "_>_" => Self::Greater,
+            "_>=_" => Self::GreaterEqual,
+            "@in" => Self::In,
+            "size" => Self::Size,
+            "type" => Self::Type,
+            "dyn" => Self::Dyn,
+            "@not_strictly_false" => Self::NotStrictlyFalse,
+            "matches" => Self::Matches(None),
+            "contains" => Self::Contains,
+            "startsWith" => Self::StartsWith,
+            "endsWith" => Self::EndsWith,
+            "bool" => Self::Convert(Target::Bool),
+            "int" => Self::Convert(Target::Int),
+            "uint" => Self::Convert(Target::Uint),
+            "double" => Self::Convert(Target::Double),
+            "string" => Self::Convert(Target::String),
+            "bytes" => Self::Convert(Target::Bytes),
+            "duration" => Self::Convert(Target::Duration),
+            "timestamp" => Self::Convert(Target::Timestamp),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn apply<'a>(&self, function: &str, args: &mut Vec<Value<'a>>) -> Evaluated<'a> {
+        match (self, args.as_mut_slice()) {
+            (Self::One(candidate), args) => {
+                if candidate.takes(args) {
+                    (candidate.run)(args)
+                } else {
+                    Err(no_overload(function, args))
+                }
+            }
+            (Self::Many(candidates), args) => match candidates.iter().find(|candidate| candidate.takes(args))
+            {
+                Some(candidate) => (candidate.run)(args),
+                None => Err(no_overload(function, args)),
+            },
+            (_, [arg]) => self.unary(function, std::mem::replace(arg, Value::Null)),
+            (_, [left, right]) => {
+                let left = std::mem::replace(left, Value::Null);
+                let right = std::mem::replace(right, Value::Null);
+                self.binary(function, left, right)
+            }
+            _ => Err(Error::no_such_overload()),
+        }
+    }
+
+    pub(super) fn unary<'a>(&self, function: &str, arg: Value<'a>) -> Evaluated<'a> {
+        match self {
+            Self::Negate => arg.negate(function),
+            Self::Not => match arg {
+                Value::Bool(value) => Ok(Value::Bool(!value)),
+                _ => Err(Error::no_such_overload()),
+            },
+            Self::Size => match arg.size() {
+                Some(size) => Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
+                None if matches!(arg, Value::Duration(_) | Value::Timestamp(_)) => {
+                    Err(Error::no_such_overload())
+                }
+                None => Err(Error::new(format!("no such overload: {function}"))),
+            },
+            Self::Type => Ok(Value::type_value(arg.type_of())),
+            Self::Dyn | Self::NotStrictlyFalse => Ok(arg),
+            Self::Convert(target) => {
+                if converts(&arg, *target) {
+                    arg.convert(*target)
+                } else {
+                    Err(no_overload(function, &[arg]))
+                }
+            }
+            _ => Err(Error::no_such_overload()),
+        }
+    }
+
+    pub(super) fn binary<'a>(&self, function: &str, left: Value<'a>, right: Value<'a>) -> Evaluated<'a> {
+        match self {
+            Self::Add => left.add(right, function),
+            Self::Subtract => left.subtract(&right, function),
+            Self::Multiply => left.multiply(&right, function),
+            Self::Divide => left.divide(&right, function),
+            Self::Modulo => left.modulo(&right, function),
+            Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual => {
+                if matches!(
+                    left,
+                    Value::Null
+                        | Value::List(_)
+                        | Value::Map(_)
+                        | Value::Optional(_)
+                        | Value::Type(_)
+                        | Value::Opaque(_)
+                ) {
+                    return Err(Error::new(format!("no such overload: {function}")));
+                }
+                let order = left.compare(&right)?;
+                Ok(Value::Bool(match self {
+                    Self::Less => order.is_lt(),
+                    Self::LessEqual => order.is_le(),
+                    Self::Greater => order.is_gt(),
+                    _ => order.is_ge(),
+                }))
+            }
+            Self::In => match right {
+                Value::List(list) => list.contains(&left).map(Value::Bool),
+                Value::Map(map) => Ok(Value::Bool(match map.find(&left)? {
+                    Some(found) => found.map(|_| true)?,
+                    None => false,
+                })),
+                _ => Err(Error::no_such_overload()),
+            },
+            Self::Matches(pattern) => match (&left, &right) {
+                (Value::String(text), Value::String(source)) => match pattern {
+                    Some(pattern) => Ok(Value::Bool(pattern.is_match(text))),
+                    None => Ok(Value::Bool(go::regex(source).map_err(Error::new)?.is_match(text))),
+                },
+                (Value::String(_), _) => Err(Error::no_such_overload()),
+                _ => Err(Error::new(format!("no such overload: {function}"))),
+            },
+            Self::Contains => texts(&left, &right, |text, part| text.contains(part)),
+            Self::StartsWith => texts(&left, &right, |text, part| text.starts_with(part)),
+            Self::EndsWith => texts(&left, &right, |text, part| text.ends_with(part)),
+            _ => Err(Error::no_such_overload()),
+        }
+    }
+}
+
+fn texts<'a>(left: &Value<'a>, right: &Value<'a>, test: impl Fn(&str, &str) -> bool) -> Evaluated<'a> {
+    match (left, right) {
+        (Value::String(text), Value::String(part)) => Ok(Value::Bool(test(text, part))),
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+/// Whether a conversion has an overload for a value.
+fn converts(value: &Value<'_>, target: Target) -> bool {
+    match target {
+        Target::Bool => matches!(value, Value::Bool(_) | Value::String(_)),
+        Target::Bytes => matches!(value, Value::Bytes(_) | Value::String(_)),
+        Target::Double => {
+            matches!(value, Value::Double(_) | Value::Int(_) | Value::String(_) | Value::Uint(_))
+        }
+        Target::Duration => matches!(value, Value::Duration(_) | Value::String(_)),
+        Target::Int => matches!(
+            value,
+            Value::Int(_)
+                | Value::Double(_)
+                | Value::Duration(_)
+                | Value::String(_)
+                | Value::Timestamp(_)
+                | Value::Uint(_)
+        ),
+        Target::String => matches!(
+            value,
+            Value::String(_)
+                | Value::Bool(_)
+                | Value::Bytes(_)
+                | Value::Double(_)
+                | Value::Duration(_)
+                | Value::Int(_)
+                | Value::Timestamp(_)
+                | Value::Uint(_)
+        ),
+        Target::Timestamp => matches!(value, Value::Timestamp(_) | Value::Int(_) | Value::String(_)),
+        Target::Uint => matches!(value, Value::Uint(_) | Value::Double(_) | Value::Int(_) | Value::String(_)),
+    }
+}
+
+fn no_overload(function: &str, args: &[Value<'_>]) -> Error {
+    let types: Vec<_> = args.iter().map(Value::type_name).collect();
+    Error::new(format!("no such overload: {function}({})", types.join(", ")))
+}
+
+impl Candidate {
+    fn takes(&self, args: &[Value<'_>]) -> bool {
+        self.overload.args.len() == args.len()
+            && self.overload.args.iter().zip(args).all(|(declared, arg)| is_assignable(declared, arg))
+    }
+}
+
+/// Whether a value has a declared type; of lists and maps the first entry decides. cel-go's `IsAssignableRuntimeType`.
+fn is_assignable(declared: &Type, value: &Value<'_>) -> bool {
+    match (declared, value) {
+        (Type::Dyn | Type::Any | Type::Param(_), _)
+        | (Type::Nullable(_), Value::Null)
+        | (Type::Bool, Value::Bool(_))
+        | (Type::Int, Value::Int(_))
+        | (Type::String, Value::String(_)) => true,
+        (Type::List(element), Value::List(list)) => match list.get(0) {
+            Some(Ok(first)) => is_assignable(element, &first),
+            _ => true,
+        },
+        (Type::Map(entry), Value::Map(map)) => match map.entries().next() {
+            Some((key, Ok(value))) => is_assignable(&entry.0, &key) && is_assignable(&entry.1, &value),
+            _ => true,
+        },
+        (declared, value) => declared.name() == value.type_of().name(),
+    }
+}

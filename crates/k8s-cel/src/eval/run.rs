@@ -1,0 +1,505 @@
+//! Evaluation: walks the plan, counts what it costs, and stops at the limit.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Program, cost,
+    cost::CallCost,
+    node::{Attribute, Base, Call, Fold, Key, Node, Qualifier, Struct},
+    operator::Operator,
+};
+use crate::value::{self, Error, Evaluated, Value};
+
+/// The value of a variable; `None` if it is not defined.
+pub(crate) type Variable<'a> = Option<Evaluated<'a>>;
+
+/// What an evaluation gave, and what it cost until then.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) value: Evaluated<'a>,
+    pub(crate) cost: u64,
+}
+
+impl Program {
+    /// Evaluates the expression with values for its variables, in the order of [`Self::variables`]. It ends with
+    /// [`Error::Cancelled`] once it has cost more than `limit`.
+    pub(crate) fn evaluate<'a>(&'a self, variables: &[Variable<'a>], limit: u64) -> Outcome<'a> {
+        let slots = std::iter::repeat_with(|| Slot::Empty).take(self.slots).collect();
+        let mut run = Run { variables, names: &self.variables, slots, cost: 0, limit };
+        let value = run.node(&self.root);
+        // cel-go looks at the limit after each step, so also after the last one.
+        Outcome { value, cost: run.cost }
+    }
+}
+
+/// A variable of a comprehension.
+enum Slot<'a> {
+    Empty,
+    /// The accumulator before anybody asked for it.
+    Pending(&'a Node),
+    Ready(Evaluated<'a>),
+}
+
+struct Run<'a, 'v> {
+    variables: &'v [Variable<'a>],
+    names: &'a [Arc<str>],
+    slots: Vec<Slot<'a>>,
+    cost: u64,
+    limit: u64,
+}
+
+impl<'a> Run<'a, '_> {
+    fn charge(&mut self, cost: u64) -> Result<(), Error> {
+        self.cost = self.cost.saturating_add(cost);
+        if self.cost > self.limit { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    fn node(&mut self, node: &'a Node) -> Evaluated<'a> {
+        match node {
+            Node::Constant(value) => Ok(borrowed(value)),
+            Node::Attribute(attribute) => {
+                let value = self.resolve(attribute);
+                if !matches!(attribute.base, Base::Choice(_)) {
+                    self.charge(1)?;
+                }
+                value
+            }
+            Node::Test(attribute) => match self.resolve(attribute)? {
+                Value::Optional(value) => Ok(Value::Bool(value.is_some())),
+                value => Ok(value),
+            },
+            Node::Or(terms) => self.any(terms, true),
+            Node::And(terms) => self.any(terms, false),
+            Node::Equal(sides) => {
+                let (left, right) = self.both(sides, CallCost::Equal)?;
+                left.equal(&right).map(Value::Bool)
+            }
+            Node::NotEqual(sides) => {
+                let (left, right) = self.both(sides, CallCost::Shorter)?;
+                Ok(Value::Bool(!matches!(left.equal(&right), Ok(true))))
+            }
+            Node::Call(call) => self.call(call),
+            Node::Member(member) => {
+                let needle = self.node(&member.needle)?;
+                let found = member.set.iter().any(|value| {
+                    std::mem::discriminant(value) == std::mem::discriminant(&needle)
+                        && matches!(value.equal(&needle), Ok(true))
+                        || is_number(value) && is_number(&needle) && matches!(value.equal(&needle), Ok(true))
+                });
+                Ok(Value::Bool(found))
+            }
+            Node::OptionalOr(sides) => match self.node(&sides.0)? {
+                Value::Optional(None) => self.node(&sides.1),
+                value @ Value::Optional(Some(_)) => Ok(value),
+                _ => Err(Error::no_such_overload()),
+            },
+            Node::OptionalOrValue(sides) => match self.node(&sides.0)? {
+                Value::Optional(None) => self.node(&sides.1),
+                Value::Optional(Some(value)) => Ok(Arc::unwrap_or_clone(value)),
+                _ => Err(Error::no_such_overload()),
+            },
+            Node::List(elements) => {
+                let list = self.list(elements);
+                self.charge(cost::LIST)?;
+                list
+            }
+            Node::Map(entries) => {
+                let map = self.map(entries);
+                self.charge(cost::MAP)?;
+                map
+            }
+            Node::Struct(object) => {
+                let object = self.object(object);
+                self.charge(cost::STRUCT)?;
+                object
+            }
+            Node::Fold(fold) => self.fold(fold),
+        }
+    }
+
+    /// `||` and `&&`: the first term that decides wins, whatever the others are; else the first error.
+    fn any(&mut self, terms: &'a [Node], decisive: bool) -> Evaluated<'a> {
+        let mut failed = None;
+        for term in terms {
+            match self.node(term) {
+                Ok(Value::Bool(value)) if value == decisive => return Ok(Value::Bool(decisive)),
+                Ok(Value::Bool(_)) => {}
+                Ok(_) => failed = failed.or(Some(Error::no_such_overload())),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(Value::Bool(!decisive)), Err)
+    }
+
+    /// Both sides of an operator. The right one is evaluated even if the left one failed, as in cel-go.
+    fn both(&mut self, sides: &'a (Node, Node), cost: CallCost) -> Result<(Value<'a>, Value<'a>), Error> {
+        let left = self.strict(&sides.0)?;
+        let right = self.strict(&sides.1)?;
+        let args = [left, right];
+        self.charge(cost.charge(&args, None))?;
+        let [left, right] = args;
+        Ok((left?, right?))
+    }
+
+    /// Evaluates an argument. Fails at once only if the evaluation ends.
+    fn strict(&mut self, node: &'a Node) -> Result<Evaluated<'a>, Error> {
+        match self.node(node) {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            value => Ok(value),
+        }
+    }
+
+    fn call(&mut self, call: &'a Call) -> Evaluated<'a> {
+        match call.args.as_slice() {
+            [arg] => {
+                let arg = self.strict(arg)?;
+                self.charge_call(call, std::slice::from_ref(&arg))?;
+                if matches!(call.operator, Operator::NotStrictlyFalse) {
+                    return Ok(Value::Bool(!matches!(arg, Ok(Value::Bool(false)))));
+                }
+                match &call.operator {
+                    Operator::One(_) | Operator::Many(_) => self.apply(call, vec![arg?]),
+                    operator => operator.unary(&call.function, arg?),
+                }
+            }
+            [left, right] => {
+                let left = match call.takes {
+                    Some(slot) => {
+                        let taken = self.take(slot);
+                        self.charge(1)?;
+                        taken
+                    }
+                    None => self.strict(left)?,
+                };
+                let right = self.strict(right)?;
+                let args = [left, right];
+                self.charge_call(call, &args)?;
+                let [left, right] = args;
+                match &call.operator {
+                    Operator::One(_) | Operator::Many(_) | Operator::Find(_) | Operator::FindAll(_) => {
+                        self.apply(call, vec![left?, right?])
+                    }
+                    operator => operator.binary(&call.function, left?, right?),
+                }
+            }
+            args => {
+                let mut values = Vec::with_capacity(args.len());
+                for (index, arg) in args.iter().enumerate() {
+                    let value = match call.takes {
+                        Some(slot) if index == 0 => {
+                            let taken = self.take(slot);
+                            self.charge(1)?;
+                            taken
+                        }
+                        _ => self.strict(arg)?,
+                    };
+                    // Later arguments are not evaluated, and a call without all of them costs nothing.
+                    if value.is_err() && index + 1 < args.len() {
+                        return value;
+                    }
+                    values.push(value);
+                }
+                self.charge_call(call, &values)?;
+                let values = values.into_iter().collect::<Result<_, _>>()?;
+                self.apply(call, values)
+            }
+        }
+    }
+
+    /// Charges a call, unless its cost depends on its result.
+    fn charge_call(&mut self, call: &Call, args: &[Evaluated<'a>]) -> Result<(), Error> {
+        match call.cost {
+            CallCost::Join | CallCost::Output => {
+                if args.iter().any(Result::is_err) {
+                    return self.charge(call.cost.charge(args, None));
+                }
+                Ok(())
+            }
+            cost => self.charge(cost.charge(args, None)),
+        }
+    }
+
+    fn apply(&mut self, call: &'a Call, mut args: Vec<Value<'a>>) -> Evaluated<'a> {
+        let result = call.operator.apply(&call.function, &mut args);
+        if matches!(call.cost, CallCost::Join | CallCost::Output) {
+            self.charge(call.cost.charge(&[], Some(&result)))?;
+        }
+        result
+    }
+
+    fn list(&mut self, elements: &'a [(Node, bool)]) -> Evaluated<'a> {
+        let mut values = Vec::with_capacity(elements.len());
+        for (element, optional) in elements {
+            match self.node(element)? {
+                Value::Optional(value) if *optional => values.extend(value.map(Arc::unwrap_or_clone)),
+                value if *optional => {
+                    let text =
+                        format!("cannot initialize optional list element from non-optional value {value}");
+                    return Err(Error::new(text));
+                }
+                value => values.push(value),
+            }
+        }
+        Ok(Value::list(values))
+    }
+
+    fn map(&mut self, entries: &'a [(Node, Node, bool)]) -> Evaluated<'a> {
+        let mut values = BTreeMap::new();
+        for (key, value, optional) in entries {
+            let key = self.node(key)?;
+            let value = self.node(value)?;
+            match value {
+                Value::Optional(value) if *optional => match value {
+                    Some(value) => {
+                        values.insert(value::Key::of(key)?, Arc::unwrap_or_clone(value));
+                    }
+                    None => {
+                        values.remove(&value::Key::of(key)?);
+                    }
+                },
+                value if *optional => {
+                    let text =
+                        format!("cannot initialize optional entry '{key}' from non-optional value {value}");
+                    return Err(Error::new(text));
+                }
+                value => {
+                    values.insert(value::Key::of(key)?, value);
+                }
+            }
+        }
+        Ok(Value::Map(values.into()))
+    }
+
+    fn object(&mut self, object: &'a Struct) -> Evaluated<'a> {
+        let mut fields = Vec::with_capacity(object.fields.len());
+        for (name, value, optional) in &object.fields {
+            match self.node(value)? {
+                Value::Optional(value) if *optional => {
+                    fields.extend(value.map(|value| (Arc::clone(name), Arc::unwrap_or_clone(value))));
+                }
+                value if *optional => {
+                    let text =
+                        format!("cannot initialize optional entry '{name}' from non-optional value {value}");
+                    return Err(Error::new(text));
+                }
+                value => fields.push((Arc::clone(name), value)),
+            }
+        }
+        crate::functions::construct(&object.type_name, fields)
+    }
+
+    fn fold(&mut self, fold: &'a Fold) -> Evaluated<'a> {
+        let range = self.node(&fold.range)?;
+        self.slots[fold.accu] = Slot::Pending(&fold.init);
+        match (range, fold.iter2) {
+            (Value::List(list), None) => {
+                for item in list.iter() {
+                    self.slots[fold.iter] = Slot::Ready(item);
+                    if !self.step(fold)? {
+                        break;
+                    }
+                }
+            }
+            (Value::Map(map), None) => {
+                for key in map.keys() {
+                    self.slots[fold.iter] = Slot::Ready(Ok(key));
+                    if !self.step(fold)? {
+                        break;
+                    }
+                }
+            }
+            (Value::List(list), Some(iter2)) => {
+                for (index, item) in (0..).zip(list.iter()) {
+                    self.slots[fold.iter] = Slot::Ready(Ok(Value::Int(index)));
+                    self.slots[iter2] = Slot::Ready(item);
+                    if !self.step(fold)? {
+                        break;
+                    }
+                }
+            }
+            (Value::Map(map), Some(iter2)) => {
+                for (key, value) in map.entries() {
+                    self.slots[fold.iter] = Slot::Ready(Ok(key));
+                    self.slots[iter2] = Slot::Ready(value);
+                    if !self.step(fold)? {
+                        break;
+                    }
+                }
+            }
+            (other, None) => {
+                return Err(Error::new(format!("got '{}', expected iterable type", go_type(&other))));
+            }
+            (other, Some(_)) => {
+                return Err(Error::new(format!("unsupported comprehension range type: {}", go_type(&other))));
+            }
+        }
+        self.node(&fold.result)
+    }
+
+    /// One turn of a loop; false at its end.
+    fn step(&mut self, fold: &'a Fold) -> Result<bool, Error> {
+        if let Ok(Value::Bool(false)) = self.strict(&fold.condition)? {
+            return Ok(false);
+        }
+        let accumulated = self.strict(&fold.step)?;
+        self.slots[fold.accu] = Slot::Ready(accumulated);
+        Ok(true)
+    }
+
+    /// The value of a variable of a comprehension.
+    fn slot(&mut self, slot: usize) -> Evaluated<'a> {
+        match &self.slots[slot] {
+            Slot::Ready(value) => value.clone(),
+            Slot::Pending(init) => {
+                let init = *init;
+                let value = self.node(init);
+                self.slots[slot] = Slot::Ready(value.clone());
+                value
+            }
+            Slot::Empty => Err(Error::new("no such attribute(s)")),
+        }
+    }
+
+    /// The same, moved out.
+    fn take(&mut self, slot: usize) -> Evaluated<'a> {
+        match std::mem::replace(&mut self.slots[slot], Slot::Empty) {
+            Slot::Ready(value) => value,
+            Slot::Pending(init) => self.node(init),
+            Slot::Empty => Err(Error::new("no such attribute(s)")),
+        }
+    }
+
+    /// The value of an attribute, without the cost of the attribute itself.
+    fn resolve(&mut self, attribute: &'a Attribute) -> Evaluated<'a> {
+        let base = match &attribute.base {
+            Base::Slot(slot) => self.slot(*slot)?,
+            Base::Variable(index) => match self.variables.get(*index) {
+                Some(Some(value)) => value.clone()?,
+                _ => {
+                    let name = self.names.get(*index).map_or("", |name| name);
+                    return Err(Error::new(format!("no such attribute(s): {name}")));
+                }
+            },
+            Base::Node(node) => self.node(node)?,
+            Base::Choice(choice) => {
+                return match self.node(&choice.condition)? {
+                    Value::Bool(true) => self.resolve(&choice.yes),
+                    Value::Bool(false) => self.resolve(&choice.no),
+                    _ => Err(Error::no_such_overload()),
+                };
+            }
+        };
+        if attribute.qualifiers.is_empty() {
+            return Ok(base);
+        }
+        let (mut value, mut optional) = match base {
+            Value::Optional(None) => return Ok(Value::Optional(None)),
+            Value::Optional(Some(value)) => (Arc::unwrap_or_clone(value), true),
+            value => (value, false),
+        };
+        for qualifier in &attribute.qualifiers {
+            optional |= qualifier.optional;
+            let present = optional || qualifier.test;
+            let found = self.qualify(qualifier, &value, present);
+            match found {
+                Ok(None) if optional => return Ok(Value::Optional(None)),
+                found => {
+                    self.charge(1)?;
+                    value = match (found?, qualifier.test && !optional) {
+                        (found, true) => Value::Bool(found.is_some()),
+                        (Some(found), false) => found,
+                        // Without a test of presence, absence is an error.
+                        (None, false) => return Err(Error::no_such_overload()),
+                    };
+                }
+            }
+        }
+        Ok(if optional { Value::some(value) } else { value })
+    }
+
+    /// One step into a value. `present`: whether absence is `None` instead of an error.
+    fn qualify(
+        &mut self,
+        qualifier: &'a Qualifier,
+        value: &Value<'a>,
+        present: bool,
+    ) -> Result<Option<Value<'a>>, Error> {
+        let computed;
+        let key = match &qualifier.key {
+            Key::Constant(key) => key,
+            Key::Computed(attribute) => {
+                computed = self.resolve(attribute)?;
+                &computed
+            }
+        };
+        match value {
+            Value::Map(map) => match map.find(key)? {
+                Some(found) => found.map(Some),
+                None if present => Ok(None),
+                None => Err(Error::no_such_key(key)),
+            },
+            Value::List(list) => {
+                let index = index(key)?;
+                match usize::try_from(index).ok().and_then(|index| list.get(index)) {
+                    Some(_) if matches!(list, value::List::Json(..)) && !matches!(key, Value::Int(_)) => {
+                        Err(Error::new(format!("unsupported index: {key}")))
+                    }
+                    Some(found) => found.map(Some),
+                    None if present => Ok(None),
+                    None => Err(Error::index_out_of_bounds(key)),
+                }
+            }
+            _ if present => Ok(None),
+            _ => Err(Error::no_such_key(key)),
+        }
+    }
+}
+
+/// The index that a number is.
+fn index(key: &Value<'_>) -> Result<i64, Error> {
+    let found = match key {
+        Value::Int(index) => Some(*index),
+        Value::Uint(index) => i64::try_from(*index).ok(),
+        Value::Double(index) => value::lossless_int(*index),
+        other => {
+            return Err(Error::new(format!(
+                "unsupported index type '{}' in list",
+                other.type_of().runtime()
+            )));
+        }
+    };
+    found.ok_or_else(|| Error::new(format!("unsupported index value {key} in list")))
+}
+
+fn is_number(value: &Value<'_>) -> bool {
+    matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_))
+}
+
+/// A constant, without counting who holds it.
+fn borrowed<'a>(value: &'a Value<'static>) -> Value<'a> {
+    match value {
+        Value::String(text) => Value::String(value::Text::Borrowed(text)),
+        other => other.clone(),
+    }
+}
+
+/// What Go prints for the type of a value with `%T`.
+fn go_type(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "types.Null",
+        Value::Bool(_) => "types.Bool",
+        Value::Int(_) => "types.Int",
+        Value::Uint(_) => "types.Uint",
+        Value::Double(_) => "types.Double",
+        Value::String(_) => "types.String",
+        Value::Bytes(_) => "types.Bytes",
+        Value::Duration(_) => "types.Duration",
+        Value::Timestamp(_) => "types.Timestamp",
+        Value::Optional(_) => "*types.Optional",
+        Value::Type(_) => "*types.Type",
+        Value::List(_) => "traits.Lister",
+        Value::Map(_) => "traits.Mapper",
+        Value::Opaque(_) => "ref.Val",
+    }
+}

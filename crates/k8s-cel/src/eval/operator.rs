@@ -1,8 +1,12 @@
 //! Operators and the functions of the standard library that each value implements by itself.
 
+use std::borrow::Cow;
+
+use regex::Regex;
+
 use super::node::Candidate;
 use crate::{
-    go,
+    functions, go,
     types::Type,
     value::{Error, Evaluated, Target, Value},
 };
@@ -88,6 +92,19 @@ impl Operator {
                 Some(candidate) => (candidate.run)(args),
                 None => Err(no_overload(function, args)),
             },
+            (Self::Find(pattern), [text, source]) => {
+                let (text, pattern) = matcher(text, source, pattern.as_ref())?;
+                Ok(functions::find(text, &pattern))
+            }
+            (Self::FindAll(pattern), [text, source, rest @ ..]) => {
+                let limit = match rest {
+                    [] => -1,
+                    [Value::Int(limit)] => *limit,
+                    _ => return Err(Error::no_such_overload()),
+                };
+                let (text, pattern) = matcher(text, source, pattern.as_ref())?;
+                Ok(functions::find_all(text, &pattern, limit))
+            }
             (_, [arg]) => self.unary(function, std::mem::replace(arg, Value::Null)),
             (_, [left, right]) => {
                 let left = std::mem::replace(left, Value::Null);
@@ -173,6 +190,24 @@ impl Operator {
             Self::EndsWith => texts(&left, &right, |text, part| text.ends_with(part)),
             _ => Err(Error::no_such_overload()),
         }
+    }
+}
+
+/// The text to search, and the pattern, which is compiled now if it is not a constant.
+fn matcher<'b>(
+    text: &'b Value<'_>,
+    source: &Value<'_>,
+    pattern: Option<&'b Regex>,
+) -> Result<(&'b str, Cow<'b, Regex>), Error> {
+    let (Some(text), Some(source)) = (text.as_str(), source.as_str()) else {
+        return Err(Error::no_such_overload());
+    };
+    match pattern {
+        Some(pattern) => Ok((text, Cow::Borrowed(pattern))),
+        None => match go::regex(source) {
+            Ok(pattern) => Ok((text, Cow::Owned(pattern))),
+            Err(error) => Err(Error::new(format!("Illegal regex: {error}"))),
+        },
     }
 }
 

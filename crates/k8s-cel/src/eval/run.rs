@@ -286,7 +286,7 @@ impl<'a> Run<'a, '_> {
                 value => fields.push((Arc::clone(name), value)),
             }
         }
-        crate::functions::construct(&object.type_name, fields)
+        crate::functions::construct(&object.type_name, &fields)
     }
 
     fn fold(&mut self, fold: &'a Fold) -> Evaluated<'a> {

@@ -1,19 +1,73 @@
-//! What the functions of the libraries do, by the names of their overloads.
+//! What the functions of the libraries do, by cel-go's names of their overloads.
 
-use std::sync::Arc;
+mod construct;
+mod format;
+mod lists;
+mod named_format;
+mod net;
+mod optional;
+mod quantity;
+mod semver;
+mod strings;
+mod time;
+mod urls;
 
-use crate::value::{Error, Evaluated, Value};
+use std::{collections::HashMap, sync::LazyLock};
+
+pub(crate) use construct::construct;
+pub(crate) use strings::{find, find_all};
+
+use crate::value::{Error, Evaluated, List, Value};
 
 /// The code of an overload. Arguments have the types of its signature.
 pub(crate) type Implementation = for<'a, 'b> fn(&'b [Value<'a>]) -> Evaluated<'a>;
 
+type Table = &'static [(&'static str, Implementation)];
+
+static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {
+    let tables = [
+        format::TABLE,
+        lists::TABLE,
+        named_format::TABLE,
+        net::TABLE,
+        optional::TABLE,
+        quantity::TABLE,
+        semver::TABLE,
+        strings::TABLE,
+        time::TABLE,
+        urls::TABLE,
+    ];
+    tables.into_iter().flatten().copied().collect()
+});
+
+/// The code of an overload; `None` for one that this crate only declares, such as an authorization check.
 pub(crate) fn implementation(overload: &str) -> Option<Implementation> {
-    let _ = overload;
-    None
+    IMPLEMENTATIONS.get(overload).copied()
 }
 
-/// Makes an object of a type, such as `google.protobuf.Duration{seconds: 5}`.
-pub(crate) fn construct<'a>(type_name: &str, fields: Vec<(Arc<str>, Value<'a>)>) -> Evaluated<'a> {
-    let _ = fields;
-    Err(Error::new(format!("unknown type '{type_name}'")))
+fn mismatch<'a>() -> Evaluated<'a> {
+    Err(Error::no_such_overload())
+}
+
+/// A list of strings.
+fn string_list<'a>(texts: impl IntoIterator<Item = String>) -> Value<'a> {
+    Value::list(texts.into_iter().map(Value::string).collect())
+}
+
+fn list<'b, 'a>(args: &'b [Value<'a>]) -> Result<&'b List<'a>, Error> {
+    match args.first() {
+        Some(Value::List(list)) => Ok(list),
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+fn int(args: &[Value<'_>], index: usize) -> Result<i64, Error> {
+    match args.get(index) {
+        Some(Value::Int(value)) => Ok(*value),
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+fn text<'b>(args: &'b [Value<'_>], index: usize) -> Result<&'b str, Error> {
+    args.get(index).and_then(Value::as_str).ok_or_else(Error::no_such_overload)
 }

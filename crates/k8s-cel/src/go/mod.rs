@@ -10,3 +10,12 @@ pub(crate) use time::{Timestamp, format_rfc3339, parse_date, parse_rfc3339, pars
 
 pub(crate) use regex::regex;
 mod regex;
+pub(crate) use time::{civil, zone_offset};
+
+pub(crate) fn check_request_uri(_text: &str) -> Result<(), String> {
+    Ok(())
+}
+
+pub(crate) fn is_strfmt_date_time(text: &str) -> bool {
+    parse_strfmt_date_time(text).is_ok()
+}

@@ -148,3 +148,18 @@ pub(crate) fn parse_strfmt_date_time(text: &str) -> Result<Timestamp, String> {
         .or_else(|| parse(&format!("{text}Z"), b'T'))
         .ok_or_else(|| failed(text))
 }
+
+/// The offset of a zone from UTC at a moment, in seconds: `+02:00`, or a name.
+pub(crate) fn zone_offset(zone: &str, _at: i64) -> Result<i64, String> {
+    match zone.split_once(':') {
+        None if zone.is_empty() || zone == "UTC" => Ok(0),
+        None => Err(format!("unknown time zone {zone}")),
+        Some((hours, minutes)) => {
+            let hours: i64 =
+                hours.parse().map_err(|_| format!("strconv.Atoi: parsing {hours:?}: invalid syntax"))?;
+            let minutes: i64 =
+                minutes.parse().map_err(|_| format!("strconv.Atoi: parsing {minutes:?}: invalid syntax"))?;
+            Ok(if zone.starts_with('-') { hours * 3600 - minutes * 60 } else { hours * 3600 + minutes * 60 })
+        }
+    }
+}

@@ -64,6 +64,11 @@ pub(crate) trait Opaque: fmt::Debug + Any + Send + Sync {
         false
     }
 
+    /// What `string(x)` gives, if the type has that conversion.
+    fn text(&self) -> Option<String> {
+        None
+    }
+
     /// The size of the pattern behind a named format.
     fn regex_size(&self) -> u64 {
         0

@@ -1,0 +1,298 @@
+//! Quantities: apiserver's `quantity.go` over apimachinery's `resource.Quantity`.
+
+use std::cmp::Ordering;
+
+use super::{Table, mismatch, text};
+use crate::{
+    types::Type,
+    value::{Error, Evaluated, Opaque, Value},
+};
+
+pub(super) const TABLE: Table = &[
+    ("string_to_quantity", |args| Amount::parse(text(args, 0)?).map(Value::opaque)),
+    ("is_quantity_string", |args| Ok(Value::Bool(Amount::parse(text(args, 0)?).is_ok()))),
+    ("quantity_sign", |args| {
+        one(args, |amount| Value::Int(i64::try_from(amount.digits.signum()).unwrap_or(0)))
+    }),
+    ("quantity_is_greater_than", |args| two(args, |left, right| Value::Bool(left.order(right).is_gt()))),
+    ("quantity_is_less_than", |args| two(args, |left, right| Value::Bool(left.order(right).is_lt()))),
+    ("quantity_compare_to", |args| two(args, |left, right| Value::Int(left.order(right) as i64))),
+    ("quantity_get_float", |args| one(args, |amount| Value::Double(amount.approximate()))),
+    ("quantity_get_int", |args| match args {
+        [value] => match value.downcast::<Amount>() {
+            Some(amount) => {
+                amount.integer().map(Value::Int).ok_or_else(|| Error::new("cannot convert value to integer"))
+            }
+            None => mismatch(),
+        },
+        _ => mismatch(),
+    }),
+    ("quantity_is_integer", |args| one(args, |amount| Value::Bool(amount.integer().is_some()))),
+    ("quantity_add", |args| sum(args, 1)),
+    ("quantity_add_int", |args| sum(args, 1)),
+    ("quantity_sub", |args| sum(args, -1)),
+    ("quantity_sub_int", |args| sum(args, -1)),
+];
+
+/// The error for a text of the wrong form.
+const MALFORMED: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+/// The exponent of nano: finer amounts are rounded up.
+const NANO: i32 = -9;
+
+/// `digits * 10^exponent`.
+#[derive(Clone, Copy, Debug)]
+struct Amount {
+    digits: i128,
+    exponent: i32,
+    /// Whether Go keeps the amount in 64 bits. Only then it tells whether it is an integer.
+    small: bool,
+}
+
+impl Amount {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let malformed = || Error::new(MALFORMED);
+        let unable = || Error::new("unable to parse quantity's suffix");
+        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if text.is_empty() {
+            return Err(malformed());
+        }
+        let rest = unsigned.trim_start_matches('0');
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = rest.split_at(digits(rest));
+        let (fraction, suffix) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at(digits(rest)),
+            None => ("", rest),
+        };
+        if unsigned.starts_with('.') && fraction.is_empty()
+            || unsigned.is_empty() && text.len() == 1 && !suffix.is_empty()
+        {
+            return Err(malformed());
+        }
+        let letters = suffix.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
+        let exponent_digits = letters.strip_prefix(['-', '+']).unwrap_or(letters);
+        if !exponent_digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(malformed());
+        }
+        let (base, scale) = suffix_of(suffix).ok_or_else(unable)?;
+        let length = i64::try_from(whole.len().max(1) + fraction.len()).unwrap_or(i64::MAX);
+        let places = i32::try_from(fraction.len()).map_err(|_| malformed())?;
+        let negative = text.starts_with('-');
+        let value: Option<i128> = match (whole, fraction) {
+            ("", "") => Some(0),
+            _ => format!("{whole}{fraction}").parse().ok(),
+        };
+        let value = value.ok_or_else(|| Error::new("unable to parse numeric part of quantity"))?;
+        let (factor, exponent, is_fast) = match base {
+            Base::Ten => (1, scale, length <= 18),
+            Base::Two => {
+                let decimals = scale * 3 / 10;
+                (1_i128 << scale, 0, places == 0 && length + i64::from(decimals) < 15)
+            }
+        };
+        let exponent = exponent - places;
+        let digits = value.checked_mul(factor).ok_or_else(malformed)?;
+        let digits = if negative { -digits } else { digits };
+        if is_fast && exponent >= NANO && i64::try_from(digits).is_ok() {
+            return Ok(Self { digits, exponent, small: true });
+        }
+        let mut amount = Self { digits, exponent, small: false };
+        if amount.digits != 0 {
+            amount.round_to_nano();
+        }
+        if base == Base::Two {
+            let max = Self { digits: i128::from(i64::MAX), exponent: 0, small: false };
+            let magnitude = Self { digits: amount.digits.abs(), ..amount };
+            if magnitude.order(&max).is_gt() {
+                amount = Self { digits: if negative { -max.digits } else { max.digits }, ..max };
+            }
+        }
+        Ok(amount)
+    }
+
+    /// Expresses the amount in nanos, and rounds away from zero.
+    fn round_to_nano(&mut self) {
+        let by = (self.exponent - NANO).unsigned_abs();
+        let power = 10_i128.checked_pow(by);
+        if self.exponent >= NANO {
+            if let Some(digits) = power.and_then(|power| self.digits.checked_mul(power)) {
+                *self = Self { digits, exponent: NANO, ..*self };
+            }
+            return;
+        }
+        let digits = match power {
+            Some(power) => {
+                self.digits / power + if self.digits % power == 0 { 0 } else { self.digits.signum() }
+            }
+            None => self.digits.signum(),
+        };
+        *self = Self { digits, exponent: NANO, ..*self };
+    }
+
+    fn integer(&self) -> Option<i64> {
+        let power = 10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?;
+        i64::try_from(self.digits.checked_mul(power)?).ok().filter(|_| self.small)
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn approximate(&self) -> f64 {
+        let base = self.digits as f64;
+        if self.exponent == 0 {
+            base
+        } else {
+            base * format!("1e{}", self.exponent).parse().unwrap_or(f64::INFINITY)
+        }
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let common = self.exponent.min(other.exponent);
+        let scaled = |amount: &Self| {
+            let power = 10_i128.checked_pow((amount.exponent - common).unsigned_abs());
+            power.and_then(|power| amount.digits.checked_mul(power))
+        };
+        match (scaled(self), scaled(other)) {
+            (Some(left), Some(right)) => left.cmp(&right),
+            // Too far apart for 128 bits: what overflows is the larger one.
+            (None, _) if self.digits != 0 => {
+                if self.digits > 0 {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
+            (_, None) if other.digits != 0 => {
+                if other.digits > 0 {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            _ => self.digits.signum().cmp(&other.digits.signum()),
+        }
+    }
+
+    fn plus(&self, other: &Self) -> Option<Self> {
+        if other.digits == 0 {
+            return Some(*self);
+        }
+        if self.digits == 0 && self.small && other.small {
+            return Some(*other);
+        }
+        let common = self.exponent.min(other.exponent);
+        let scaled = |amount: &Self| {
+            amount.digits.checked_mul(10_i128.checked_pow((amount.exponent - common).unsigned_abs())?)
+        };
+        let (left, right) = (scaled(self)?, scaled(other)?);
+        let digits = left.checked_add(right)?;
+        let fits = |digits: i128| i64::try_from(digits).is_ok();
+        let small = self.small && other.small && fits(left) && fits(right) && fits(digits);
+        Some(Self { digits, exponent: common, small })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Base {
+    Ten,
+    Two,
+}
+
+fn suffix_of(suffix: &str) -> Option<(Base, i32)> {
+    Some(match suffix {
+        "" => (Base::Ten, 0),
+        "n" => (Base::Ten, -9),
+        "u" => (Base::Ten, -6),
+        "m" => (Base::Ten, -3),
+        "k" => (Base::Ten, 3),
+        "M" => (Base::Ten, 6),
+        "G" => (Base::Ten, 9),
+        "T" => (Base::Ten, 12),
+        "P" => (Base::Ten, 15),
+        "E" => (Base::Ten, 18),
+        "Ki" => (Base::Two, 10),
+        "Mi" => (Base::Two, 20),
+        "Gi" => (Base::Two, 30),
+        "Ti" => (Base::Two, 40),
+        "Pi" => (Base::Two, 50),
+        "Ei" => (Base::Two, 60),
+        other => {
+            let exponent = other.strip_prefix(['e', 'E'])?;
+            (Base::Ten, exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() < 10_000)?)
+        }
+    })
+}
+
+impl Opaque for Amount {
+    fn type_of(&self) -> Type {
+        Type::object("kubernetes.Quantity")
+    }
+
+    fn equal(&self, other: &Value<'_>) -> Result<bool, Error> {
+        let other = other.downcast::<Self>().ok_or_else(Error::no_such_overload)?;
+        Ok(self.order(other).is_eq())
+    }
+}
+
+fn one<'a>(args: &[Value<'a>], compute: impl Fn(&Amount) -> Value<'a>) -> Evaluated<'a> {
+    match args {
+        [value] => value.downcast().map_or_else(mismatch, |amount| Ok(compute(amount))),
+        _ => mismatch(),
+    }
+}
+
+fn two<'a>(args: &[Value<'a>], compute: impl Fn(&Amount, &Amount) -> Value<'a>) -> Evaluated<'a> {
+    match args {
+        [left, right] => match (left.downcast(), right.downcast()) {
+            (Some(left), Some(right)) => Ok(compute(left, right)),
+            _ => mismatch(),
+        },
+        _ => mismatch(),
+    }
+}
+
+fn sum<'a>(args: &[Value<'a>], sign: i128) -> Evaluated<'a> {
+    let [left, right] = args else { return mismatch() };
+    let integer;
+    let right = match right {
+        Value::Int(value) => {
+            integer = Amount { digits: i128::from(*value), exponent: 0, small: true };
+            Some(&integer)
+        }
+        other => other.downcast(),
+    };
+    let (Some(left), Some(right)) = (left.downcast::<Amount>(), right) else { return mismatch() };
+    let right = Amount { digits: right.digits * sign, ..*right };
+    left.plus(&right).map(Value::opaque).ok_or_else(|| Error::new("quantity overflow"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Amount;
+
+    #[test]
+    fn an_amount_is_an_integer_only_if_go_keeps_it_as_one() {
+        let integer = |text: &str| Amount::parse(text).unwrap().integer();
+        assert_eq!(integer("50k"), Some(50_000));
+        assert_eq!(integer("1Ki"), Some(1_024));
+        assert_eq!(integer("1000m"), None);
+        assert_eq!(integer("1.5Ki"), None);
+        assert_eq!(integer("-3"), Some(-3));
+        assert_eq!(integer("99999999999999999999"), None);
+    }
+
+    #[test]
+    fn amounts_in_different_units_are_compared_by_value() {
+        let order =
+            |left: &str, right: &str| Amount::parse(left).unwrap().order(&Amount::parse(right).unwrap());
+        assert!(order("1000m", "1").is_eq());
+        assert!(order("1Ki", "1k").is_gt());
+        assert!(order("-1Ei", "0.1n").is_lt());
+        assert!(order("1e30", "1n").is_gt());
+    }
+
+    #[test]
+    fn what_is_not_a_quantity_is_refused() {
+        for text in ["", "x", "1x", "1.2.3", "Mi", "1 Mi", "0x10", "1Kii", "--1", "1ee3"] {
+            assert!(Amount::parse(text).is_err() || text == "Mi", "{text}");
+        }
+    }
+}

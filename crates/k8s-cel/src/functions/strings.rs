@@ -1,0 +1,189 @@
+//! Strings: cel-go's `ext/strings.go`, and apiserver's regular expressions. Positions count code points.
+
+use regex::Regex;
+
+use super::{Table, int, list, string_list, text};
+use crate::value::{Error, Evaluated, Value};
+
+pub(super) const TABLE: Table = &[
+    ("string_char_at_int", |args| {
+        let (text, index) = (text(args, 0)?, int(args, 1)?);
+        let at = usize::try_from(index).map_err(|_| out_of_range(index))?;
+        match text.chars().nth(at) {
+            Some(c) => Ok(Value::string(c.to_string())),
+            None if at == text.chars().count() => Ok(Value::string("")),
+            None => Err(out_of_range(index)),
+        }
+    }),
+    ("string_index_of_string", |args| index_of(text(args, 0)?, text(args, 1)?, 0)),
+    ("string_index_of_string_int", |args| index_of(text(args, 0)?, text(args, 1)?, int(args, 2)?)),
+    ("string_last_index_of_string", |args| {
+        let (whole, part) = (text(args, 0)?, text(args, 1)?);
+        let length = i64::try_from(whole.chars().count()).unwrap_or(i64::MAX);
+        if part.is_empty() {
+            return Ok(Value::Int(length));
+        }
+        if whole.len() < part.len() {
+            return Ok(Value::Int(-1));
+        }
+        last_index_of(whole, part, length - 1)
+    }),
+    ("string_last_index_of_string_int", |args| last_index_of(text(args, 0)?, text(args, 1)?, int(args, 2)?)),
+    ("string_lower_ascii", |args| Ok(Value::string(text(args, 0)?.to_ascii_lowercase()))),
+    ("string_upper_ascii", |args| Ok(Value::string(text(args, 0)?.to_ascii_uppercase()))),
+    ("string_trim", |args| Ok(Value::string(text(args, 0)?.trim_matches(is_go_space).to_owned()))),
+    ("string_reverse", |args| Ok(Value::string(text(args, 0)?.chars().rev().collect::<String>()))),
+    ("string_replace_string_string", |args| {
+        Ok(Value::string(text(args, 0)?.replace(text(args, 1)?, text(args, 2)?)))
+    }),
+    ("string_replace_string_string_int", |args| {
+        let (whole, from, to) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
+        Ok(Value::string(match usize::try_from(int(args, 3)?) {
+            Ok(count) => whole.replacen(from, to, count),
+            // A negative count is no limit.
+            Err(_) => whole.replace(from, to),
+        }))
+    }),
+    ("string_split_string", |args| Ok(split(text(args, 0)?, text(args, 1)?, -1))),
+    ("string_split_string_int", |args| Ok(split(text(args, 0)?, text(args, 1)?, int(args, 2)?))),
+    ("string_substring_int", |args| {
+        let (text, start) = (text(args, 0)?, int(args, 1)?);
+        let from = offset(text, start).ok_or_else(|| out_of_range(start))?;
+        Ok(Value::string(text.get(from..).unwrap_or_default().to_owned()))
+    }),
+    ("string_substring_int_int", |args| {
+        let (text, start, end) = (text(args, 0)?, int(args, 1)?, int(args, 2)?);
+        if start > end {
+            return Err(Error::new(format!("invalid substring range. start: {start}, end: {end}")));
+        }
+        let from = offset(text, start).ok_or_else(|| out_of_range(start))?;
+        let to = offset(text, end).ok_or_else(|| out_of_range(end))?;
+        Ok(Value::string(text.get(from..to).unwrap_or_default().to_owned()))
+    }),
+    ("list_join", |args| join(args, "")),
+    ("list_join_string", |args| join(args, text(args, 1)?)),
+    ("strings_quote", |args| {
+        let mut quoted = String::from("\"");
+        for c in text(args, 0)?.chars() {
+            match c {
+                '\x07' => quoted.push_str("\\a"),
+                '\x08' => quoted.push_str("\\b"),
+                '\x0c' => quoted.push_str("\\f"),
+                '\n' => quoted.push_str("\\n"),
+                '\r' => quoted.push_str("\\r"),
+                '\t' => quoted.push_str("\\t"),
+                '\x0b' => quoted.push_str("\\v"),
+                '\\' => quoted.push_str("\\\\"),
+                '"' => quoted.push_str("\\\""),
+                c => quoted.push(c),
+            }
+        }
+        quoted.push('"');
+        Ok(Value::string(quoted))
+    }),
+    ("jsonpatch_escapeKey_string", |args| {
+        Ok(Value::string(text(args, 0)?.replace('~', "~0").replace('/', "~1")))
+    }),
+];
+
+fn out_of_range(index: i64) -> Error {
+    Error::new(format!("index out of range: {index}"))
+}
+
+/// The byte offset of a code point, also of the end; `None` outside.
+fn offset(text: &str, index: i64) -> Option<usize> {
+    let index = usize::try_from(index).ok()?;
+    match text.char_indices().nth(index) {
+        Some((offset, _)) => Some(offset),
+        None => (text.chars().count() == index).then_some(text.len()),
+    }
+}
+
+fn chars_before(text: &str, offset: usize) -> i64 {
+    let before = text.get(..offset).unwrap_or_default();
+    i64::try_from(before.chars().count()).unwrap_or(i64::MAX)
+}
+
+fn index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
+    if start < 0 {
+        return Err(out_of_range(start));
+    }
+    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    if part.is_empty() {
+        // The empty string is found where the search begins, at the end at the latest.
+        return Ok(Value::Int(start.min(length)));
+    }
+    let Some(from) = offset(text, start).filter(|_| start < length) else { return Ok(Value::Int(-1)) };
+    let found = text.get(from..).and_then(|rest| rest.find(part));
+    Ok(Value::Int(found.map_or(-1, |found| chars_before(text, from + found))))
+}
+
+fn last_index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
+    if start < 0 {
+        return Err(out_of_range(start));
+    }
+    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    if part.is_empty() {
+        return Ok(Value::Int(start.min(length)));
+    }
+    let Some(from) = offset(text, start).filter(|_| start < length) else { return Ok(Value::Int(-1)) };
+    // The match begins at `start` at the latest.
+    let end = (from + part.len()).min(text.len());
+    let end = (end..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+    let found = text.get(..end).and_then(|head| head.rfind(part));
+    Ok(Value::Int(found.map_or(-1, |found| chars_before(text, found))))
+}
+
+/// Go's `unicode.IsSpace`.
+fn is_go_space(c: char) -> bool {
+    c.is_whitespace()
+}
+
+/// Go's `strings.SplitN`: a negative limit is none.
+fn split<'a>(text: &str, separator: &str, limit: i64) -> Value<'a> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if limit == 0 {
+        return Value::list(Vec::new());
+    }
+    if separator.is_empty() {
+        let mut parts: Vec<String> = Vec::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            if parts.len() + 1 == limit {
+                parts.push(rest.to_owned());
+                return string_list(parts);
+            }
+            let (first, after) = rest.split_at(c.len_utf8());
+            parts.push(first.to_owned());
+            rest = after;
+        }
+        return string_list(parts);
+    }
+    string_list(text.splitn(limit, separator).map(str::to_owned))
+}
+
+fn join<'a>(args: &[Value<'a>], separator: &str) -> Evaluated<'a> {
+    let mut joined = String::new();
+    for (index, element) in list(args)?.iter().enumerate() {
+        if index > 0 {
+            joined.push_str(separator);
+        }
+        match element {
+            Ok(Value::String(text)) => joined.push_str(&text),
+            Ok(other) => return Err(Error::new(format!("join: invalid input: {other}"))),
+            Err(error) => return Err(Error::new(format!("join: invalid input: {error}"))),
+        }
+    }
+    Ok(Value::string(joined))
+}
+
+/// `text.find(pattern)`: the first match, else an empty string.
+pub(crate) fn find<'a>(text: &str, pattern: &Regex) -> Value<'a> {
+    Value::string(pattern.find(text).map_or("", |found| found.as_str()).to_owned())
+}
+
+/// `text.findAll(pattern, limit)`; a negative limit is none.
+pub(crate) fn find_all<'a>(text: &str, pattern: &Regex, limit: i64) -> Value<'a> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    string_list(pattern.find_iter(text).take(limit).map(|found| found.as_str().to_owned()))
+}

@@ -16,8 +16,13 @@ pub(crate) struct Source {
 /// A place in a source: the line from 1, the column from 0, in characters.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Position {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
+    pub(crate) line: i32,
+    pub(crate) column: i32,
+}
+
+impl Position {
+    /// Of an error that concerns the whole source.
+    pub(crate) const UNKNOWN: Self = Self { line: -1, column: -1 };
 }
 
 /// An error at a place.
@@ -41,7 +46,8 @@ impl Source {
     pub(crate) fn position(&self, offset: u32) -> Position {
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
-        Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: offset - start }
+        let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        Position { line: i32::try_from(line).unwrap_or(i32::MAX), column: number(offset - start) }
     }
 
     /// Formats errors as cel-go does: in the order of their places, each with its line and a marker below it.
@@ -67,15 +73,15 @@ impl fmt::Display for Display<'_> {
                 f.write_str("\n")?;
             }
             let Position { line, column } = issue.position;
-            write!(f, "ERROR: <input>:{line}:{}: {}", i64::from(column) + 1, issue.message)?;
-            let index = usize::try_from(line).unwrap_or(usize::MAX).wrapping_sub(1);
+            write!(f, "ERROR: <input>:{line}:{}: {}", column.saturating_add(1), issue.message)?;
+            let index = usize::try_from(line).unwrap_or_default().wrapping_sub(1);
             let Some(snippet) = self.source.text.split('\n').nth(index) else { continue };
             if snippet.len() > SNIPPET_MAX {
                 continue;
             }
             write!(f, "\n | {}\n | ", snippet.replace('\t', " "))?;
             let mut chars = snippet.chars();
-            for c in chars.by_ref().take(usize::try_from(column).unwrap_or(usize::MAX)) {
+            for c in chars.by_ref().take(usize::try_from(column).unwrap_or_default()) {
                 f.write_str(if c.len_utf8() > 1 { "\u{ff0e}" } else { "." })?;
             }
             f.write_str(if chars.next().is_some_and(|c| c.len_utf8() > 1) { "\u{ff3e}" } else { "^" })?;

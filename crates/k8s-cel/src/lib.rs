@@ -6,6 +6,7 @@ mod check;
 mod eval;
 mod functions;
 mod go;
+mod library;
 mod schema;
 mod syntax;
 mod types;

@@ -1,0 +1,52 @@
+//! Visits the expressions of a tree without recursion: trees may be deep.
+
+use crate::syntax::{Expr, Kind};
+
+/// All expressions of a tree, each before those in it.
+pub(crate) fn expressions(root: &Expr) -> impl Iterator<Item = &Expr> {
+    let mut rest = vec![root];
+    std::iter::from_fn(move || {
+        let expr = rest.pop()?;
+        let start = rest.len();
+        match &expr.kind {
+            Kind::Literal(_) | Kind::Ident(_) => {}
+            Kind::Select { operand, .. } => rest.push(operand),
+            Kind::Call { target, args, .. } => rest.extend(target.as_deref().into_iter().chain(args)),
+            Kind::List { elements, .. } => rest.extend(elements),
+            Kind::Map(entries) => rest.extend(entries.iter().flat_map(|entry| [&entry.key, &entry.value])),
+            Kind::Struct { fields, .. } => rest.extend(fields.iter().map(|field| &field.value)),
+            Kind::Comprehension(of) => {
+                rest.extend([&of.iter_range, &of.accu_init, &of.loop_condition, &of.loop_step, &of.result]);
+            }
+        }
+        if let Some(children) = rest.get_mut(start..) {
+            children.reverse();
+        }
+        Some(expr)
+    })
+}
+
+/// Changes each expression of a tree, before those that are in it afterwards.
+pub(super) fn change(root: &mut Expr, mut change: impl FnMut(&mut Expr)) {
+    let mut rest = vec![root];
+    while let Some(expr) = rest.pop() {
+        change(expr);
+        match &mut expr.kind {
+            Kind::Literal(_) | Kind::Ident(_) => {}
+            Kind::Select { operand, .. } => rest.push(operand),
+            Kind::Call { target, args, .. } => rest.extend(target.as_deref_mut().into_iter().chain(args)),
+            Kind::List { elements, .. } => rest.extend(elements),
+            Kind::Map(entries) => {
+                rest.extend(entries.iter_mut().flat_map(|entry| [&mut entry.key, &mut entry.value]));
+            }
+            Kind::Struct { fields, .. } => rest.extend(fields.iter_mut().map(|field| &mut field.value)),
+            Kind::Comprehension(of) => rest.extend([
+                &mut of.iter_range,
+                &mut of.accu_init,
+                &mut of.loop_condition,
+                &mut of.loop_step,
+                &mut of.result,
+            ]),
+        }
+    }
+}

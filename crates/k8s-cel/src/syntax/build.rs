@@ -98,6 +98,7 @@ impl Builder<'_> {
             Label::True => Ok(self.constant(node, Literal::Bool(true))),
             Label::False => Ok(self.constant(node, Literal::Bool(false))),
             Label::Null => Ok(self.constant(node, Literal::Null)),
+            Label::BrokenUnary => Ok(self.unknown(node)),
             Label::Transparent | Label::Part | Label::EscapedName | Label::Broken => Ok(self.hidden()),
         }
     }

@@ -67,6 +67,8 @@ pub(super) enum Label {
     EscapedName,
     /// None of its alternatives could be chosen, because of a syntax error.
     Broken,
+    /// The same of an operand with its signs, which cel-go gives a place.
+    BrokenUnary,
 }
 
 /// What a part of a node is to it.
@@ -232,22 +234,25 @@ const fn rule(rule: Rule) -> &'static [Item] {
                 )],
             ),
         ],
-        Rule::Unary => &[Choice(
-            Unary,
-            &[
-                &[Is(Label::Transparent), R(Rule::Member, Role::Operand)],
+        Rule::Unary => &[
+            Is(Label::BrokenUnary),
+            Choice(
+                Unary,
                 &[
-                    Is(Label::LogicalNot),
-                    Plus(First, &[T(Exclamation, Role::Operator)]),
-                    R(Rule::Member, Role::Operand),
+                    &[Is(Label::Transparent), R(Rule::Member, Role::Operand)],
+                    &[
+                        Is(Label::LogicalNot),
+                        Plus(First, &[T(Exclamation, Role::Operator)]),
+                        R(Rule::Member, Role::Operand),
+                    ],
+                    &[
+                        Is(Label::Negate),
+                        Plus(Minus, &[T(Kind::Minus, Role::Operator)]),
+                        R(Rule::Member, Role::Operand),
+                    ],
                 ],
-                &[
-                    Is(Label::Negate),
-                    Plus(Minus, &[T(Kind::Minus, Role::Operator)]),
-                    R(Rule::Member, Role::Operand),
-                ],
-            ],
-        )],
+            ),
+        ],
         Rule::Member => &[
             Is(Label::Transparent),
             R(Rule::Primary, Role::Operand),

@@ -46,7 +46,7 @@ pub(crate) fn parse(text: &str, options: Options) -> Result<Ast, (Arc<Source>, V
     issues.extend(errors.into_iter().map(|error| Issue {
         position: match error.place {
             ids::Place::Unknown => Position::UNKNOWN,
-            ids::Place::Before => Position { line: 1, column: -1 },
+            ids::Place::Before => Position::BEFORE,
             ids::Place::At(offset) => source.position(offset),
         },
         message: error.message,

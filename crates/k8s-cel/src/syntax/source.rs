@@ -23,6 +23,8 @@ pub(crate) struct Position {
 impl Position {
     /// Of an error that concerns the whole source.
     pub(crate) const UNKNOWN: Self = Self { line: -1, column: -1 };
+    /// Where cel-go finds what is at no offset, and the end of an empty source.
+    pub(crate) const BEFORE: Self = Self { line: 1, column: -1 };
 }
 
 /// An error at a place.
@@ -44,6 +46,9 @@ impl Source {
 
     /// The position of a character, by its offset in characters.
     pub(crate) fn position(&self, offset: u32) -> Position {
+        if self.text.is_empty() {
+            return Position::BEFORE;
+        }
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
         let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
@@ -76,7 +81,7 @@ impl fmt::Display for Display<'_> {
             write!(f, "ERROR: <input>:{line}:{}: {}", column.saturating_add(1), issue.message)?;
             let index = usize::try_from(line).unwrap_or_default().wrapping_sub(1);
             let Some(snippet) = self.source.text.split('\n').nth(index) else { continue };
-            if snippet.len() > SNIPPET_MAX {
+            if self.source.text.is_empty() || snippet.len() > SNIPPET_MAX {
                 continue;
             }
             write!(f, "\n | {}\n | ", snippet.replace('\t', " "))?;

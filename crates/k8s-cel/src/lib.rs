@@ -3,13 +3,17 @@
 #![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
 mod check;
+mod environment;
 mod eval;
 mod functions;
 mod go;
 mod library;
+mod program;
 mod schema;
 mod syntax;
 mod types;
 mod value;
 
+pub use environment::{Environment, Origin};
+pub use program::{COST_LIMIT, CompileError, Evaluation, EvaluationError, Program, Value, Variables};
 pub use schema::Declaration;

@@ -129,7 +129,7 @@ impl fmt::Display for Type {
 }
 
 /// Knows the object types of an environment.
-pub(crate) trait Provider {
+pub(crate) trait Provider: fmt::Debug + Send + Sync {
     /// Whether there is an object type of that name.
     fn has_type(&self, name: &str) -> bool;
     /// The type of a field of an object type.

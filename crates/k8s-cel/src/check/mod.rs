@@ -30,6 +30,13 @@ pub(crate) struct Checked {
     pub(crate) references: HashMap<Id, Reference>,
 }
 
+impl Checked {
+    /// An expression whose types nobody looked at.
+    pub(crate) fn unchecked(ast: Ast) -> Self {
+        Self { ast, types: HashMap::new(), references: HashMap::new() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reference {
     /// A variable or a type; a constant has a value.

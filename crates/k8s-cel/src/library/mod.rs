@@ -62,6 +62,11 @@ impl Level {
         Self::clamped(minor)
     }
 
+    /// Whether cel-go's functions and macros for lists are there.
+    pub(crate) fn has_list_extensions(self) -> bool {
+        self.0 >= 34
+    }
+
     fn clamped(minor: u32) -> Self {
         Self(minor.clamp(Self::RANGE.0, Self::RANGE.1))
     }

@@ -90,6 +90,11 @@ impl Declaration {
         Self::new(Shape::Dynamic, 1, 0)
     }
 
+    /// Whether two declarations are the same one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn shape(&self) -> &Shape {
         &self.0.shape
     }
@@ -182,21 +187,21 @@ impl Object {
 /// The object types below a root: their names are the paths to them, such as `selfType.spec.list.@idx`.
 #[derive(Debug)]
 pub(crate) struct SelfTypes {
-    name: &'static str,
+    name: String,
     root: Declaration,
 }
 
 impl SelfTypes {
-    pub(crate) fn new(name: &'static str, root: Declaration) -> Self {
+    pub(crate) fn new(name: String, root: Declaration) -> Self {
         Self { name, root }
     }
 
     pub(crate) fn root_type(&self) -> Type {
-        self.root.type_at(self.name)
+        self.root.type_at(&self.name)
     }
 
     fn find(&self, type_name: &str) -> Option<&Declaration> {
-        let path = type_name.strip_prefix(self.name)?;
+        let path = type_name.strip_prefix(self.name.as_str())?;
         let mut found = &self.root;
         for step in path.split('.').skip(1) {
             found = match (step, found.shape()) {

@@ -11,6 +11,8 @@ pub(crate) enum Extension {
     SortBy,
     /// `cel.bind`, which Kubernetes does not have.
     Bind,
+    /// No macros at all.
+    NoMacros,
 }
 
 /// The extensions that are on.

@@ -1,0 +1,229 @@
+//! Expressions that are compiled, and what their evaluation gives.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value as Json;
+
+use crate::{
+    check::{self, Checked, Reference},
+    environment::{Environment, Kind},
+    eval, go,
+    schema::Declaration,
+    syntax,
+    types::Type,
+    value,
+};
+
+/// kube-apiserver's `PerCallLimit`: what the evaluation of one expression may cost.
+pub const COST_LIMIT: u64 = 1_000_000;
+
+/// A compiled expression. It can be evaluated any number of times, by any number of threads.
+#[derive(Debug)]
+pub struct Program {
+    plan: eval::Program,
+    checked: Checked,
+    result: Type,
+}
+
+/// Why an expression does not compile: the text that kube-apiserver shows, with the place of each error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompileError {
+    text: String,
+    /// Whether the expression is well-typed, and a constant part of it has no value.
+    is_plan: bool,
+}
+
+impl CompileError {
+    /// Whether the expression is well-typed, but a constant part of it has no value, such as a pattern that is not one.
+    /// kube-apiserver's messages call this an error of the program's instantiation.
+    #[must_use]
+    pub fn is_instantiation(&self) -> bool {
+        self.is_plan
+    }
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+impl Program {
+    /// Parses, checks and plans an expression.
+    ///
+    /// # Errors
+    /// Fails with everything that is wrong with it, as cel-go words it.
+    pub fn compile(text: &str, environment: &Environment) -> Result<Self, CompileError> {
+        let failed = |source: &syntax::Source, issues: &[syntax::Issue]| CompileError {
+            text: source.display(issues).to_string(),
+            is_plan: false,
+        };
+        let ast = match syntax::parse(text, environment.options) {
+            Ok(ast) => ast,
+            Err((source, issues)) => return Err(failed(&source, &issues)),
+        };
+        let source = Arc::clone(&ast.source);
+        let checked = if environment.kind == Kind::Unchecked {
+            Checked::unchecked(ast)
+        } else {
+            check::check(ast, &environment.checker).map_err(|issues| failed(&source, &issues))?
+        };
+        if environment.kind == Kind::Kubernetes {
+            let issues = check::validate(&checked, &PARSERS);
+            if !issues.is_empty() {
+                return Err(failed(&source, &issues));
+            }
+        }
+        let plan = eval::plan(&checked, &environment.checker)
+            .map_err(|error| CompileError { text: error.to_string(), is_plan: true })?;
+        let result = checked.types.get(&checked.ast.root.id).cloned().unwrap_or_default();
+        Ok(Self { plan, checked, result })
+    }
+
+    /// The type of the result, as errors print it: `bool`, `list(string)`.
+    #[must_use]
+    pub fn result_type(&self) -> String {
+        self.result.to_string()
+    }
+
+    /// Whether the expression refers to a variable.
+    #[must_use]
+    pub fn uses(&self, variable: &str) -> bool {
+        self.checked
+            .references
+            .values()
+            .any(|reference| matches!(reference, Reference::Name { name, .. } if &**name == variable))
+    }
+
+    /// Evaluates the expression. It ends with an error once it costs more than `limit`, such as [`COST_LIMIT`].
+    pub fn evaluate<'a>(&'a self, variables: &Variables<'a>, limit: u64) -> Evaluation<'a> {
+        let values: Vec<_> = self.plan.variables().iter().map(|name| variables.get(name)).collect();
+        let eval::Outcome { value, cost } = self.plan.evaluate(&values, limit);
+        let result = value.map(Value).map_err(|error| EvaluationError {
+            is_over_limit: error == value::Error::Cancelled,
+            text: error.to_string(),
+        });
+        Evaluation { result, cost }
+    }
+}
+
+const PARSERS: check::Parsers = check::Parsers {
+    is_duration: |text| go::parse_duration(text).is_ok(),
+    is_timestamp: |text| go::parse_rfc3339(text).is_ok(),
+    is_regex: |text| go::regex(text).is_ok(),
+};
+
+/// The values of variables. They are borrowed.
+#[derive(Clone, Debug, Default)]
+pub struct Variables<'a>(Vec<(&'a str, value::Evaluated<'a>)>);
+
+impl<'a> Variables<'a> {
+    /// No variable.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A variable with JSON that a declaration describes, the one that the environment has for it. The cost does not depend
+    /// on the size of the JSON.
+    #[must_use]
+    pub fn with(mut self, name: &'a str, json: &'a Json, declaration: &'a Declaration) -> Self {
+        self.0.push((name, value::read(json, declaration)));
+        self
+    }
+
+    /// A variable of an optional type, with JSON or without a value.
+    #[must_use]
+    pub fn with_optional(
+        mut self,
+        name: &'a str,
+        json: Option<&'a Json>,
+        declaration: &'a Declaration,
+    ) -> Self {
+        let value = match json {
+            None => Ok(value::Value::Optional(None)),
+            Some(json) => value::read(json, declaration).map(value::Value::some),
+        };
+        self.0.push((name, value));
+        self
+    }
+
+    /// A variable with the value of another expression.
+    #[must_use]
+    pub fn with_value(mut self, name: &'a str, value: Value<'a>) -> Self {
+        self.0.push((name, Ok(value.0)));
+        self
+    }
+
+    fn get(&self, name: &str) -> eval::Variable<'a> {
+        self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+}
+
+/// What an evaluation gave.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    /// The value, or why there is none.
+    pub result: Result<Value<'a>, EvaluationError>,
+    /// What the evaluation cost, in the units of cel-go's cost tracker, also if it failed.
+    pub cost: u64,
+}
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluationError {
+    text: String,
+    is_over_limit: bool,
+}
+
+impl EvaluationError {
+    /// Whether the evaluation ended because it cost more than its limit.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        self.is_over_limit
+    }
+}
+
+impl fmt::Display for EvaluationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for EvaluationError {}
+
+/// A value. It may borrow from the variables and from the program.
+#[derive(Clone, Debug)]
+pub struct Value<'a>(pub(crate) value::Value<'a>);
+
+impl Value<'_> {
+    /// The value, if it is a bool.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.0 {
+            value::Value::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+
+    /// The name of the type, as `type(x)` gives it.
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        self.0.type_name()
+    }
+}
+
+/// As Go prints it with `%v`.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -11,6 +11,7 @@ mod library;
 mod program;
 mod schema;
 mod syntax;
+mod typed;
 mod types;
 mod value;
 

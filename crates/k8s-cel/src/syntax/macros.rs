@@ -89,7 +89,8 @@ pub(super) fn expand(
     target: Option<Expr>,
     args: Vec<Expr>,
 ) -> std::result::Result<Result<Expr>, (Option<Expr>, Vec<Expr>)> {
-    let Some(found) = find(function, target.as_ref(), args.len(), options) else {
+    let found = find(function, target.as_ref(), args.len(), options);
+    let Some(found) = found.filter(|_| !options.has(Extension::NoMacros)) else {
         return Err((target, args));
     };
     let mut expander = Expander { ids, call };

@@ -3,6 +3,7 @@
 mod builtin;
 mod checker;
 mod environment;
+mod format;
 mod substitution;
 mod validate;
 mod walk;
@@ -11,6 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use checker::Checker;
 pub(crate) use environment::Environment;
+pub(crate) use format::Clause;
 pub(crate) use validate::{Parsers, validate};
 pub(crate) use walk::expressions;
 

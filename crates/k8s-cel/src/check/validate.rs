@@ -1,7 +1,7 @@
 //! What Kubernetes refuses beyond types: cel-go's validators of literals.
 
 use super::{
-    Checked, issue,
+    Checked, format, issue,
     substitution::{optional_value, same},
     walk,
 };
@@ -21,11 +21,13 @@ pub(crate) struct Parsers {
 /// The seconds of timestamps: the years 1 to 9999.
 const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Finds lists and maps with values of several types, and literals that are not the duration, timestamp or regular expression
-/// that their function takes. Only an expression without errors of types comes here, as in cel-go.
+/// Finds lists and maps with values of several types, literals that are not the duration, timestamp or regular expression that
+/// their function takes, and format strings that do not fit their arguments. Only an expression without errors of types comes
+/// here, as in cel-go.
 pub(crate) fn validate(checked: &Checked, parsers: &Parsers) -> Vec<Issue> {
+    let root = &checked.ast.root;
     let mut validator = Validator { checked, issues: Vec::new() };
-    for expr in walk::expressions(&checked.ast.root) {
+    for expr in walk::expressions_in(root, |expr| !is_call(expr, "format")) {
         validator.aggregate(expr);
     }
     validator.literals("duration", |literal| match literal {
@@ -41,7 +43,14 @@ pub(crate) fn validate(checked: &Checked, parsers: &Parsers) -> Vec<Issue> {
         Literal::String(text) => (parsers.is_regex)(text),
         _ => true,
     });
+    for (id, message) in walk::expressions(root).filter_map(|expr| format::validate(checked, expr)) {
+        validator.report(id, message);
+    }
     validator.issues
+}
+
+fn is_call(expr: &Expr, name: &str) -> bool {
+    matches!(&expr.kind, Kind::Call { function, .. } if &**function == name)
 }
 
 struct Validator<'a> {
@@ -58,9 +67,9 @@ impl<'a> Validator<'a> {
     /// has that so.
     fn literals(&mut self, function: &str, valid: impl Fn(&Literal) -> bool) {
         for expr in walk::expressions(&self.checked.ast.root) {
-            let Kind::Call { function: called, args, .. } = &expr.kind else { continue };
+            let Kind::Call { args, .. } = &expr.kind else { continue };
             let Some(Expr { id, kind: Kind::Literal(literal) }) = args.first() else { continue };
-            if &**called == function && !valid(literal) {
+            if is_call(expr, function) && !valid(literal) {
                 self.report(*id, format!("invalid {function} argument"));
             }
         }

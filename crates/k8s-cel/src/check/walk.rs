@@ -4,9 +4,17 @@ use crate::syntax::{Expr, Kind};
 
 /// All expressions of a tree, each before those in it.
 pub(crate) fn expressions(root: &Expr) -> impl Iterator<Item = &Expr> {
+    expressions_in(root, |_| true)
+}
+
+/// The same, but only what is inside of expressions that are `entered`.
+pub(super) fn expressions_in(root: &Expr, entered: impl Fn(&Expr) -> bool) -> impl Iterator<Item = &Expr> {
     let mut rest = vec![root];
     std::iter::from_fn(move || {
         let expr = rest.pop()?;
+        if !entered(expr) {
+            return Some(expr);
+        }
         let start = rest.len();
         match &expr.kind {
             Kind::Literal(_) | Kind::Ident(_) => {}

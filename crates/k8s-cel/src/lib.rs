@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
 mod check;
+mod cost;
 mod environment;
 mod eval;
 mod functions;

@@ -40,8 +40,8 @@ type conformanceCase struct {
 	CheckOnly     bool                  `json:"check_only,omitempty"`
 	TypeEnv       []conformanceVariable `json:"type_env,omitempty"`
 	// Functions that the case declares, which nothing implements.
-	Functions []conformanceFunction `json:"functions,omitempty"`
-	Bindings  map[string]any        `json:"bindings,omitempty"`
+	Functions []declaredFunction `json:"functions,omitempty"`
+	Bindings  map[string]any     `json:"bindings,omitempty"`
 	// What is expected: one of value, errors (any of them) and unknown.
 	Value   any      `json:"value,omitempty"`
 	Errors  []string `json:"errors,omitempty"`
@@ -56,11 +56,6 @@ type conformanceCase struct {
 type conformanceVariable struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
-}
-
-type conformanceFunction struct {
-	Name string            `json:"name"`
-	Over []libraryOverload `json:"overloads"`
 }
 
 // conformance prints the cases of cel-spec, which are in the module cel.dev/expr. Its folder is the argument, or the working
@@ -123,9 +118,9 @@ func describeCase(one *test.SimpleTest) conformanceCase {
 		case *expr.Decl_Ident:
 			result.TypeEnv = append(result.TypeEnv, conformanceVariable{declared.Name, involved.typeText(kind.Ident.Type)})
 		case *expr.Decl_Function:
-			function := conformanceFunction{Name: declared.Name}
+			function := declaredFunction{Name: declared.Name}
 			for _, overload := range kind.Function.Overloads {
-				function.Over = append(function.Over, involved.overload(overload))
+				function.Overloads = append(function.Overloads, involved.overload(overload))
 			}
 			result.Functions = append(result.Functions, function)
 		}

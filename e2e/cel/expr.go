@@ -21,6 +21,8 @@ import (
 type exprQuestion struct {
 	Expr string                  `json:"expr"`
 	Vars map[string]exprVariable `json:"vars"`
+	// Functions that are declared without an implementation.
+	Functions []declaredFunction `json:"functions"`
 	// "kubernetes", which is the default, or "conformance": what cel-go uses for cel-spec's cases.
 	Env string `json:"env"`
 	// Of Kubernetes; 1.37 is the default.
@@ -77,6 +79,15 @@ func answerExpr(q exprQuestion) (any, error) {
 			}
 		}
 	}
+	for _, function := range q.Functions {
+		declared, err := function.declare()
+		if err != nil {
+			return nil, err
+		}
+		if env, err = env.Extend(declared); err != nil {
+			return nil, err
+		}
+	}
 
 	var answer exprAnswer
 	tree, issues := env.Parse(q.Expr)
@@ -115,6 +126,40 @@ func answerExpr(q exprQuestion) (any, error) {
 		answer.Cost = strconv.FormatUint(*details.ActualCost(), 10)
 	}
 	return answer, nil
+}
+
+// declare reads the signatures that describe and signature write.
+func (f declaredFunction) declare() (cel.EnvOption, error) {
+	var options []cel.FunctionOpt
+	for _, overload := range f.Overloads {
+		arguments, result, _ := strings.Cut(overload.Signature, " -> ")
+		target, list, isMember := strings.Cut(arguments, ".(")
+		if !isMember {
+			list = strings.TrimPrefix(arguments, "(")
+		}
+		parameters := splitTypes(strings.TrimSuffix(list, ")"))
+		if isMember {
+			parameters = append([]string{target}, parameters...)
+		}
+		var declared []*cel.Type
+		for _, parameter := range append(parameters, result) {
+			if parameter == "" {
+				continue
+			}
+			read, err := parseType(parameter)
+			if err != nil {
+				return nil, err
+			}
+			declared = append(declared, read)
+		}
+		last := len(declared) - 1
+		if isMember {
+			options = append(options, cel.MemberOverload(overload.ID, declared[:last], declared[last]))
+		} else {
+			options = append(options, cel.Overload(overload.ID, declared[:last], declared[last]))
+		}
+	}
+	return cel.Function(f.Name, options...), nil
 }
 
 func exprEnv(q exprQuestion) (*cel.Env, error) {

@@ -13,12 +13,12 @@ import (
 
 type libraryEnv struct {
 	// Of expressions that are new, or of those that are stored already.
-	New       bool             `json:"new"`
-	Version   string           `json:"version"`
-	Libraries []string         `json:"libraries"`
-	Functions map[string][]any `json:"functions"`
-	Macros    []string         `json:"macros"`
-	Variables []string         `json:"variables"`
+	New       bool                         `json:"new"`
+	Version   string                       `json:"version"`
+	Libraries []string                     `json:"libraries"`
+	Functions map[string][]libraryOverload `json:"functions"`
+	Macros    []string                     `json:"macros"`
+	Variables []string                     `json:"variables"`
 }
 
 type libraryOverload struct {
@@ -26,6 +26,11 @@ type libraryOverload struct {
 	Member    bool   `json:"member"`
 	NonStrict bool   `json:"non_strict,omitempty"`
 	Signature string `json:"signature"`
+}
+
+type declaredFunction struct {
+	Name      string            `json:"name"`
+	Overloads []libraryOverload `json:"overloads"`
 }
 
 // listLibrary prints a line for new expressions and a line for stored ones, of each version of Kubernetes that is named.
@@ -53,7 +58,7 @@ func listLibrary(versions []string) error {
 }
 
 func describe(env *cel.Env, version string, isNew bool) libraryEnv {
-	result := libraryEnv{New: isNew, Version: version, Functions: map[string][]any{}, Macros: []string{}, Variables: []string{}}
+	result := libraryEnv{New: isNew, Version: version, Functions: map[string][]libraryOverload{}, Macros: []string{}, Variables: []string{}}
 	result.Libraries = slices.Sorted(slices.Values(env.Libraries()))
 	for name, function := range env.Functions() {
 		for _, overload := range function.OverloadDecls() {

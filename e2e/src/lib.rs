@@ -14,6 +14,7 @@
 //!
 //! A test that a provider cannot run is skipped, and its name and the reason are printed: see [`Need`].
 
+pub mod cel;
 mod clients;
 mod cluster;
 #[cfg(feature = "containers")]

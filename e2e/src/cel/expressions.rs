@@ -90,13 +90,21 @@ impl<'a, 'r> Scope<'a, 'r> {
     }
 
     fn transition(&mut self) -> String {
-        let optional = self.paths.iter().any(|path| path.text == "oldSelf" && path.typed.0.starts_with("optional_type("));
+        let optional = self
+            .paths
+            .iter()
+            .any(|path| path.text == "oldSelf" && path.typed.0.starts_with("optional_type("));
         if optional {
-            return ["oldSelf.hasValue()", "oldSelf.orValue(self) == self", "oldSelf.value() == self", "oldSelf.optMap(o, o == self).orValue(true)"]
-                [self.random.usize(..4)]
+            return [
+                "oldSelf.hasValue()",
+                "oldSelf.orValue(self) == self",
+                "oldSelf.value() == self",
+                "oldSelf.optMap(o, o == self).orValue(true)",
+            ][self.random.usize(..4)]
             .to_owned();
         }
-        let both: Vec<_> = self.paths.iter().filter(|path| path.text.starts_with("oldSelf")).cloned().collect();
+        let both: Vec<_> =
+            self.paths.iter().filter(|path| path.text.starts_with("oldSelf")).cloned().collect();
         let old = both.get(self.random.usize(..both.len().max(1))).map_or("oldSelf", |path| &path.text);
         let new = old.replacen("oldSelf", "self", 1);
         let operator = ["==", "!=", "=="][self.random.usize(..3)];
@@ -151,8 +159,11 @@ impl<'a, 'r> Scope<'a, 'r> {
         if self.random.u8(..6) == 0 {
             return self.random.choice(ANY).copied();
         }
-        let found: Vec<_> =
-            TEMPLATES.iter().filter(|(result, _)| matches(result, text)).flat_map(|(_, templates)| *templates).collect();
+        let found: Vec<_> = TEMPLATES
+            .iter()
+            .filter(|(result, _)| matches(result, text))
+            .flat_map(|(_, templates)| *templates)
+            .collect();
         self.random.choice(found).copied()
     }
 
@@ -192,7 +203,8 @@ impl<'a, 'r> Scope<'a, 'r> {
         if let Some(value) = inner("map(string, ") {
             return Type::new(value);
         }
-        let (before, after) = if template.contains("#map(string, T)#") { ("map(string, ", ")") } else { ("list(", ")") };
+        let (before, after) =
+            if template.contains("#map(string, T)#") { ("map(string, ", ")") } else { ("list(", ")") };
         let elements: Vec<Type> = self
             .paths
             .iter()
@@ -239,10 +251,14 @@ impl<'a, 'r> Scope<'a, 'r> {
         if let Some((_, literals)) = LITERALS.iter().find(|(name, _)| *name == text) {
             return (*self.random.choice(*literals).unwrap_or(&"")).to_owned();
         }
-        let inner = |open: &str| text.strip_prefix(open).and_then(|text| text.strip_suffix(')')).map(Type::new);
+        let inner =
+            |open: &str| text.strip_prefix(open).and_then(|text| text.strip_suffix(')')).map(Type::new);
         if text == "field" || text == "nullable" {
-            let found: Vec<_> =
-                self.paths.iter().filter(|path| if text == "field" { path.is_field } else { path.nullable }).collect();
+            let found: Vec<_> = self
+                .paths
+                .iter()
+                .filter(|path| if text == "field" { path.is_field } else { path.nullable })
+                .collect();
             let none = if text == "field" { "{'a': 1}.a" } else { "dyn(self)" };
             return self.random.choice(found).map_or_else(|| none.to_owned(), |path| path.text.clone());
         }
@@ -258,8 +274,11 @@ impl<'a, 'r> Scope<'a, 'r> {
             return format!("{{{}}}", entries.join(", "));
         }
         if let Some(value) = inner("optional_type(") {
-            let fields: Vec<_> = self.paths.iter().filter(|path| path.is_field && path.typed == value).collect();
-            if let Some((above, name)) = self.random.choice(fields).and_then(|path| path.text.rsplit_once('.')) {
+            let fields: Vec<_> =
+                self.paths.iter().filter(|path| path.is_field && path.typed == value).collect();
+            if let Some((above, name)) =
+                self.random.choice(fields).and_then(|path| path.text.rsplit_once('.'))
+            {
                 return format!("{above}.?{name}");
             }
             return match self.random.u8(..3) {
@@ -300,14 +319,36 @@ fn is_operator(template: &str) -> bool {
 /// A field's name as it is written in CEL, if it can be.
 fn escape(name: &str) -> Option<String> {
     const RESERVED: &[&str] = &[
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
-        "loop", "package", "namespace", "return", "var", "void", "while",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
     ];
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let starts = name.chars().next()?;
-    if starts.is_ascii_digit() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_./-$".contains(c)) || name.contains('$') {
+    if starts.is_ascii_digit()
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_./-$".contains(c))
+        || name.contains('$')
+    {
         return None;
     }
     let mut escaped = name.replace("__", "__underscores__");
@@ -317,13 +358,26 @@ fn escape(name: &str) -> Option<String> {
     Some(escaped)
 }
 
-const BASIC: &[&str] = &["int", "string", "bool", "double", "string", "int", "duration", "timestamp", "bytes", "uint", "dyn"];
+const BASIC: &[&str] =
+    &["int", "string", "bool", "double", "string", "int", "duration", "timestamp", "bytes", "uint", "dyn"];
 
 /// What texts and numbers are for, each with its type.
 const PURPOSES: &[(&str, &str)] = &[
-    ("index", "int"), ("key", "string"), ("regex", "string"), ("zone", "string"), ("bool_text", "string"), ("number_text", "string"),
-    ("duration_text", "string"), ("timestamp_text", "string"), ("url_text", "string"), ("ip_text", "string"), ("cidr_text", "string"),
-    ("quantity_text", "string"), ("semver_text", "string"), ("format_name", "string"), ("format_text", "string"),
+    ("index", "int"),
+    ("key", "string"),
+    ("regex", "string"),
+    ("zone", "string"),
+    ("bool_text", "string"),
+    ("number_text", "string"),
+    ("duration_text", "string"),
+    ("timestamp_text", "string"),
+    ("url_text", "string"),
+    ("ip_text", "string"),
+    ("cidr_text", "string"),
+    ("quantity_text", "string"),
+    ("semver_text", "string"),
+    ("format_name", "string"),
+    ("format_text", "string"),
 ];
 
 /// For any wanted type `W`.
@@ -341,117 +395,611 @@ const ANY: &[&str] = &[
 
 /// Templates by the type of their result.
 const TEMPLATES: &[(&str, &[&str])] = &[
-    ("bool", &[
-        "!#bool#", "#bool# && #bool#", "#bool# || #bool#", "#bool# && #bool# && #bool#", "#bool# || #bool# || #bool#",
-        "#bool# == #bool#", "#int# < #int#", "#int# <= #int#", "#int# > #int#", "#int# >= #int#", "#int# == #int#",
-        "#int# != #int#", "#int# < #double#", "#uint# <= #int#", "#double# > #double#", "#double# >= #int#", "#uint# == #uint#",
-        "#double# == #double#", "#string# == #string#", "#string# < #string#", "#string# != #string#", "#bytes# == #bytes#",
-        "#bytes# < #bytes#", "#bool# < #bool#", "#duration# < #duration#", "#duration# == #duration#", "#timestamp# >= #timestamp#",
-        "#timestamp# == #timestamp#", "has(#field#)", "has(#field#)", "has(#field#) && #bool#", "!has(#field#) || #bool#",
-        "#nullable# == null", "#nullable# != null", "#T# in #list(T)#", "#string# in #map(string, T)#",
-        "#list(T)# == #list(T)#", "#list(T)# != #list(T)#", "#map(string, T)# == #map(string, T)#",
-        "#list(T)#.all(@T@, #bool#)", "#list(T)#.all(@T@, #bool#)", "#list(T)#.exists(@T@, #bool#)", "#list(T)#.exists(@T@, #bool#)",
-        "#list(T)#.exists_one(@T@, #bool#)", "#map(string, T)#.all(@string@, #bool#)", "#map(string, T)#.exists(@string@, #bool#)",
-        "#map(string, T)#.all(@string@, @T@, #bool#)", "#map(string, T)#.exists(@string@, @T@, #bool#)",
-        "#list(T)#.all(@int@, @T@, #bool#)", "#list(T)#.exists(@int@, @T@, #bool#)", "#list(T)#.existsOne(@int@, @T@, #bool#)",
-        "#list(T)#.exists_one(@int@, @T@, #bool#)", "#string#.startsWith(#string#)", "#string#.endsWith(#string#)",
-        "#string#.contains(#string#)", "#string#.matches(#regex#)", "matches(#string#, #regex#)", "bool(#bool_text#)",
-        "#list(int)#.isSorted()", "#list(string)#.isSorted()", "#list(double)#.isSorted()", "#list(duration)#.isSorted()",
-        "sets.contains(#list(T)#, #list(T)#)", "sets.equivalent(#list(T)#, #list(T)#)", "sets.intersects(#list(T)#, #list(T)#)",
-        "isURL(#url_text#)", "url(#url_text#) == url(#url_text#)",
-        "isIP(#ip_text#)", "ip(#ip_text#) == ip(#ip_text#)", "ip.isCanonical(#ip_text#)", "#ip#.isUnspecified()", "#ip#.isLoopback()", "#ip#.isGlobalUnicast()",
-        "#ip#.isLinkLocalUnicast()", "#ip#.isLinkLocalMulticast()", "isCIDR(#cidr_text#)", "#cidr#.containsIP(#ip#)", "#cidr#.containsIP(#ip_text#)",
-        "#cidr#.containsCIDR(#cidr#)", "#cidr#.containsCIDR(#cidr_text#)", "#cidr# == #cidr#.masked()", "isQuantity(#quantity_text#)", "#quantity#.isInteger()", "#quantity#.isGreaterThan(#quantity#)",
-        "#quantity#.isLessThan(#quantity#)", "#quantity# == #quantity#", "isSemver(#semver_text#)", "isSemver(#semver_text#, #bool#)",
-        "#semver#.isLessThan(#semver#)", "#semver#.isGreaterThan(#semver#)", "#semver# == #semver#", "#format#.validate(#string#).hasValue()",
-        "!#format#.validate(#string#).hasValue()", "format.named(#format_name#).hasValue()", "#optional_type(T)#.hasValue()", "#optional_type(T)# == #optional_type(T)#",
-        "#optional_type(T)#.optMap(@T@, #bool#).orValue(#bool#)", "#dyn# == #int#", "#dyn# == #string#", "type(#dyn#) == int",
-        "type(#dyn#) == string ? #dyn# == '5' : #dyn# == 5", "type(#T#) == type(#T#)", "#list(T)#.size() > 0", "size(#map(string, T)#) <= #int#",
-        "#string#.find(#regex#) != ''", "#list(T)#.map(@T@, #string#).exists(@string@, #bool#)", "#list(T)#.filter(@T@, #bool#).size() == #int#",
-        "[#T#, #T#] == #list(T)#", "type(#int#) in [int, uint]", "#int# in [1, 2, 3]", "#string# in ['a', 'b', '']",
-        "[1, 2].exists(@int@, #list(T)#.all(@T@, #bool#))", "dyn(#T#) == dyn(#T#)", "#list(T)#.all(@T@, #list(T)#.exists_one(@T@, #bool#))",
-        "['a', 1, 2.5].exists(@dyn@, #bool#)", "{'a': 1, 'b': 'c'}.size() == 2", "#string#.size() > 100 / #int#",
-    ]),
-    ("int", &[
-        "#int# + #int#", "#int# - #int#", "#int# * #int#", "#int# / #int#", "#int# % #int#", "-#int#", "size(#string#)", "#string#.size()",
-        "size(#bytes#)", "#bytes#.size()", "size(#list(T)#)", "#list(T)#.size()", "size(#map(string, T)#)", "#map(string, T)#.size()",
-        "int(#double#)", "int(#number_text#)", "int(#uint#)", "int(#timestamp#)", "int(#int#)", "int(#dyn#)", "#string#.indexOf(#string#)", "#string#.indexOf(#string#, #index#)",
-        "#string#.lastIndexOf(#string#)", "#string#.lastIndexOf(#string#, #index#)", "#list(T)#.indexOf(#T#)", "#list(T)#.lastIndexOf(#T#)",
-        "#list(int)#.sum()", "#list(int)#.min()", "#list(int)#.max()", "#timestamp#.getFullYear()", "#timestamp#.getFullYear(#zone#)",
-        "#timestamp#.getMonth()", "#timestamp#.getMonth(#zone#)", "#timestamp#.getDate()", "#timestamp#.getDate(#zone#)", "#timestamp#.getDayOfMonth()", "#timestamp#.getDayOfMonth(#zone#)",
-        "#timestamp#.getDayOfWeek()", "#timestamp#.getDayOfWeek(#zone#)", "#timestamp#.getDayOfYear()", "#timestamp#.getDayOfYear(#zone#)", "#timestamp#.getHours()", "#timestamp#.getHours(#zone#)", "#timestamp#.getMinutes()", "#timestamp#.getMinutes(#zone#)",
-        "#timestamp#.getSeconds()", "#timestamp#.getSeconds(#zone#)", "#timestamp#.getMilliseconds()", "#timestamp#.getMilliseconds(#zone#)",
-        "#duration#.getHours()", "#duration#.getMinutes()", "#duration#.getSeconds()", "#duration#.getMilliseconds()", "#ip#.family()",
-        "#cidr#.prefixLength()", "#quantity#.asInteger()", "#quantity#.sign()", "#quantity#.compareTo(#quantity#)", "#semver#.major()",
-        "#semver#.minor()", "#semver#.patch()", "#semver#.compareTo(#semver#)", "#list(T)#.map(@T@, #int#).sum()", "#list(T)#.filter(@T@, #bool#).size()",
-        "url(#url_text#).getQuery().size()", "#string#.split(#string#).size()",
-    ]),
-    ("uint", &["#uint# + #uint#", "#uint# - #uint#", "#uint# * #uint#", "#uint# / #uint#", "#uint# % #uint#", "uint(#int#)", "uint(#double#)", "uint(#number_text#)", "#list(uint)#.sum()", "#list(uint)#.max()"]),
-    ("double", &["#double# + #double#", "#double# - #double#", "#double# * #double#", "#double# / #double#", "-#double#", "double(#int#)", "double(#uint#)", "double(#number_text#)", "#list(double)#.sum()", "#list(double)#.min()", "#list(double)#.max()", "#quantity#.asApproximateFloat()"]),
-    ("string", &[
-        "#string# + #string#", "string(#int#)", "string(#uint#)", "string(#double#)", "string(#bool#)", "string(#bytes#)", "string(#timestamp#)",
-        "string(#duration#)", "string(#string#)", "string(#ip#)", "string(#cidr#)", "string(#dyn#)", "#string#.charAt(#index#)", "#string#.lowerAscii()", "#string#.upperAscii()", "#string#.trim()",
-        "#string#.replace(#string#, #string#)", "#string#.replace(#string#, #string#, #int#)", "#string#.substring(#index#)", "#string#.substring(#index#, #index#)",
-        "#list(string)#.join()", "#list(string)#.join(#string#)", "strings.quote(#string#)", "#format_text#.format([#T#, #string#])", "#format_text#.format([#T#])", "'%d'.format([#int#])", "'%s %s'.format([#T#, #list(T)#])", "'%s'.format([#map(string, T)#])", "'%.2f %e'.format([#double#, #double#])", "'%x %X %o %b'.format([#int#, #int#, #int#, #int#])",
-        "#string#.find(#regex#)", "url(#url_text#).getScheme()", "url(#url_text#).getHost()", "url(#url_text#).getHostname()", "url(#url_text#).getPort()", "url(#url_text#).getEscapedPath()",
-        "#list(string)#.min()", "#list(string)#.max()", "#string#.split(#string#)[#index#]", "#list(T)#.map(@T@, #string#).join(',')", "#format#.validate(#string#).orValue(['ok'])[0]", "string(type(#T#))",
-    ]),
+    (
+        "bool",
+        &[
+            "!#bool#",
+            "#bool# && #bool#",
+            "#bool# || #bool#",
+            "#bool# && #bool# && #bool#",
+            "#bool# || #bool# || #bool#",
+            "#bool# == #bool#",
+            "#int# < #int#",
+            "#int# <= #int#",
+            "#int# > #int#",
+            "#int# >= #int#",
+            "#int# == #int#",
+            "#int# != #int#",
+            "#int# < #double#",
+            "#uint# <= #int#",
+            "#double# > #double#",
+            "#double# >= #int#",
+            "#uint# == #uint#",
+            "#double# == #double#",
+            "#string# == #string#",
+            "#string# < #string#",
+            "#string# != #string#",
+            "#bytes# == #bytes#",
+            "#bytes# < #bytes#",
+            "#bool# < #bool#",
+            "#duration# < #duration#",
+            "#duration# == #duration#",
+            "#timestamp# >= #timestamp#",
+            "#timestamp# == #timestamp#",
+            "has(#field#)",
+            "has(#field#)",
+            "has(#field#) && #bool#",
+            "!has(#field#) || #bool#",
+            "#nullable# == null",
+            "#nullable# != null",
+            "#T# in #list(T)#",
+            "#string# in #map(string, T)#",
+            "#list(T)# == #list(T)#",
+            "#list(T)# != #list(T)#",
+            "#map(string, T)# == #map(string, T)#",
+            "#list(T)#.all(@T@, #bool#)",
+            "#list(T)#.all(@T@, #bool#)",
+            "#list(T)#.exists(@T@, #bool#)",
+            "#list(T)#.exists(@T@, #bool#)",
+            "#list(T)#.exists_one(@T@, #bool#)",
+            "#map(string, T)#.all(@string@, #bool#)",
+            "#map(string, T)#.exists(@string@, #bool#)",
+            "#map(string, T)#.all(@string@, @T@, #bool#)",
+            "#map(string, T)#.exists(@string@, @T@, #bool#)",
+            "#list(T)#.all(@int@, @T@, #bool#)",
+            "#list(T)#.exists(@int@, @T@, #bool#)",
+            "#list(T)#.existsOne(@int@, @T@, #bool#)",
+            "#list(T)#.exists_one(@int@, @T@, #bool#)",
+            "#string#.startsWith(#string#)",
+            "#string#.endsWith(#string#)",
+            "#string#.contains(#string#)",
+            "#string#.matches(#regex#)",
+            "matches(#string#, #regex#)",
+            "bool(#bool_text#)",
+            "#list(int)#.isSorted()",
+            "#list(string)#.isSorted()",
+            "#list(double)#.isSorted()",
+            "#list(duration)#.isSorted()",
+            "sets.contains(#list(T)#, #list(T)#)",
+            "sets.equivalent(#list(T)#, #list(T)#)",
+            "sets.intersects(#list(T)#, #list(T)#)",
+            "#list(T)#.includes(#T#)",
+            "isURL(#url_text#)",
+            "url(#url_text#) == url(#url_text#)",
+            "isIP(#ip_text#)",
+            "ip(#ip_text#) == ip(#ip_text#)",
+            "ip.isCanonical(#ip_text#)",
+            "#ip#.isUnspecified()",
+            "#ip#.isLoopback()",
+            "#ip#.isGlobalUnicast()",
+            "#ip#.isLinkLocalUnicast()",
+            "#ip#.isLinkLocalMulticast()",
+            "isCIDR(#cidr_text#)",
+            "#cidr#.containsIP(#ip#)",
+            "#cidr#.containsIP(#ip_text#)",
+            "#cidr#.containsCIDR(#cidr#)",
+            "#cidr#.containsCIDR(#cidr_text#)",
+            "#cidr# == #cidr#.masked()",
+            "isQuantity(#quantity_text#)",
+            "#quantity#.isInteger()",
+            "#quantity#.isGreaterThan(#quantity#)",
+            "#quantity#.isLessThan(#quantity#)",
+            "#quantity# == #quantity#",
+            "isSemver(#semver_text#)",
+            "isSemver(#semver_text#, #bool#)",
+            "#semver#.isLessThan(#semver#)",
+            "#semver#.isGreaterThan(#semver#)",
+            "#semver# == #semver#",
+            "#format#.validate(#string#).hasValue()",
+            "!#format#.validate(#string#).hasValue()",
+            "format.named(#format_name#).hasValue()",
+            "#optional_type(T)#.hasValue()",
+            "#optional_type(T)# == #optional_type(T)#",
+            "#optional_type(T)#.optMap(@T@, #bool#).orValue(#bool#)",
+            "#dyn# == #int#",
+            "#dyn# == #string#",
+            "type(#dyn#) == int",
+            "type(#dyn#) == string ? #dyn# == '5' : #dyn# == 5",
+            "type(#T#) == type(#T#)",
+            "#list(T)#.size() > 0",
+            "size(#map(string, T)#) <= #int#",
+            "#string#.find(#regex#) != ''",
+            "#list(T)#.map(@T@, #string#).exists(@string@, #bool#)",
+            "#list(T)#.filter(@T@, #bool#).size() == #int#",
+            "[#T#, #T#] == #list(T)#",
+            "type(#int#) in [int, uint]",
+            "#int# in [1, 2, 3]",
+            "#string# in ['a', 'b', '']",
+            "[1, 2].exists(@int@, #list(T)#.all(@T@, #bool#))",
+            "dyn(#T#) == dyn(#T#)",
+            "#list(T)#.all(@T@, #list(T)#.exists_one(@T@, #bool#))",
+            "['a', 1, 2.5].exists(@dyn@, #bool#)",
+            "{'a': 1, 'b': 'c'}.size() == 2",
+            "#string#.size() > 100 / #int#",
+        ],
+    ),
+    (
+        "int",
+        &[
+            "#int# + #int#",
+            "#int# - #int#",
+            "#int# * #int#",
+            "#int# / #int#",
+            "#int# % #int#",
+            "-#int#",
+            "size(#string#)",
+            "#string#.size()",
+            "size(#bytes#)",
+            "#bytes#.size()",
+            "size(#list(T)#)",
+            "#list(T)#.size()",
+            "size(#map(string, T)#)",
+            "#map(string, T)#.size()",
+            "int(#double#)",
+            "int(#number_text#)",
+            "int(#uint#)",
+            "int(#timestamp#)",
+            "int(#int#)",
+            "int(#dyn#)",
+            "#string#.indexOf(#string#)",
+            "#string#.indexOf(#string#, #index#)",
+            "#string#.lastIndexOf(#string#)",
+            "#string#.lastIndexOf(#string#, #index#)",
+            "#list(T)#.indexOf(#T#)",
+            "#list(T)#.lastIndexOf(#T#)",
+            "#list(int)#.sum()",
+            "#list(int)#.min()",
+            "#list(int)#.max()",
+            "#timestamp#.getFullYear()",
+            "#timestamp#.getFullYear(#zone#)",
+            "#timestamp#.getMonth()",
+            "#timestamp#.getMonth(#zone#)",
+            "#timestamp#.getDate()",
+            "#timestamp#.getDate(#zone#)",
+            "#timestamp#.getDayOfMonth()",
+            "#timestamp#.getDayOfMonth(#zone#)",
+            "#timestamp#.getDayOfWeek()",
+            "#timestamp#.getDayOfWeek(#zone#)",
+            "#timestamp#.getDayOfYear()",
+            "#timestamp#.getDayOfYear(#zone#)",
+            "#timestamp#.getHours()",
+            "#timestamp#.getHours(#zone#)",
+            "#timestamp#.getMinutes()",
+            "#timestamp#.getMinutes(#zone#)",
+            "#timestamp#.getSeconds()",
+            "#timestamp#.getSeconds(#zone#)",
+            "#timestamp#.getMilliseconds()",
+            "#timestamp#.getMilliseconds(#zone#)",
+            "#duration#.getHours()",
+            "#duration#.getMinutes()",
+            "#duration#.getSeconds()",
+            "#duration#.getMilliseconds()",
+            "#ip#.family()",
+            "#cidr#.prefixLength()",
+            "#quantity#.asInteger()",
+            "#quantity#.sign()",
+            "#quantity#.compareTo(#quantity#)",
+            "#semver#.major()",
+            "#semver#.minor()",
+            "#semver#.patch()",
+            "#semver#.compareTo(#semver#)",
+            "#list(T)#.map(@T@, #int#).sum()",
+            "#list(T)#.filter(@T@, #bool#).size()",
+            "url(#url_text#).getQuery().size()",
+            "#string#.split(#string#).size()",
+        ],
+    ),
+    (
+        "uint",
+        &[
+            "#uint# + #uint#",
+            "#uint# - #uint#",
+            "#uint# * #uint#",
+            "#uint# / #uint#",
+            "#uint# % #uint#",
+            "uint(#int#)",
+            "uint(#double#)",
+            "uint(#number_text#)",
+            "#list(uint)#.sum()",
+            "#list(uint)#.max()",
+        ],
+    ),
+    (
+        "double",
+        &[
+            "#double# + #double#",
+            "#double# - #double#",
+            "#double# * #double#",
+            "#double# / #double#",
+            "-#double#",
+            "double(#int#)",
+            "double(#uint#)",
+            "double(#number_text#)",
+            "#list(double)#.sum()",
+            "#list(double)#.min()",
+            "#list(double)#.max()",
+            "#quantity#.asApproximateFloat()",
+        ],
+    ),
+    (
+        "string",
+        &[
+            "#string# + #string#",
+            "string(#int#)",
+            "string(#uint#)",
+            "string(#double#)",
+            "string(#bool#)",
+            "string(#bytes#)",
+            "string(#timestamp#)",
+            "string(#duration#)",
+            "string(#string#)",
+            "string(#ip#)",
+            "string(#cidr#)",
+            "string(#dyn#)",
+            "#string#.charAt(#index#)",
+            "#string#.lowerAscii()",
+            "#string#.upperAscii()",
+            "#string#.trim()",
+            "#string#.replace(#string#, #string#)",
+            "#string#.replace(#string#, #string#, #int#)",
+            "#string#.substring(#index#)",
+            "#string#.substring(#index#, #index#)",
+            "#list(string)#.join()",
+            "#list(string)#.join(#string#)",
+            "strings.quote(#string#)",
+            "#format_text#.format([#T#, #string#])",
+            "#format_text#.format([#T#])",
+            "'%d'.format([#int#])",
+            "'%s %s'.format([#T#, #list(T)#])",
+            "'%s'.format([#map(string, T)#])",
+            "'%.2f %e'.format([#double#, #double#])",
+            "'%x %X %o %b'.format([#int#, #int#, #int#, #int#])",
+            "#string#.find(#regex#)",
+            "url(#url_text#).getScheme()",
+            "url(#url_text#).getHost()",
+            "url(#url_text#).getHostname()",
+            "url(#url_text#).getPort()",
+            "url(#url_text#).getEscapedPath()",
+            "#list(string)#.min()",
+            "#list(string)#.max()",
+            "#string#.split(#string#)[#index#]",
+            "#list(T)#.map(@T@, #string#).join(',')",
+            "#format#.validate(#string#).orValue(['ok'])[0]",
+        ],
+    ),
     ("bytes", &["bytes(#string#)", "#bytes# + #bytes#", "bytes(#bytes#)"]),
-    ("duration", &["duration(#duration_text#)", "#duration# + #duration#", "#duration# - #duration#", "#timestamp# - #timestamp#", "duration(#duration#)", "#list(duration)#.sum()", "#list(duration)#.max()", "duration(string(#duration#))"]),
-    ("timestamp", &["timestamp(#timestamp_text#)", "#timestamp# + #duration#", "#duration# + #timestamp#", "#timestamp# - #duration#", "timestamp(#int#)", "timestamp(#timestamp#)", "#list(timestamp)#.min()", "timestamp(string(#timestamp#))"]),
+    (
+        "duration",
+        &[
+            "duration(#duration_text#)",
+            "#duration# + #duration#",
+            "#duration# - #duration#",
+            "#timestamp# - #timestamp#",
+            "duration(#duration#)",
+            "#list(duration)#.sum()",
+            "#list(duration)#.max()",
+            "duration(string(#duration#))",
+        ],
+    ),
+    (
+        "timestamp",
+        &[
+            "timestamp(#timestamp_text#)",
+            "#timestamp# + #duration#",
+            "#duration# + #timestamp#",
+            "#timestamp# - #duration#",
+            "timestamp(#int#)",
+            "timestamp(#timestamp#)",
+            "#list(timestamp)#.min()",
+            "timestamp(string(#timestamp#))",
+        ],
+    ),
     ("dyn", &["dyn(#int#)", "dyn(#string#)", "dyn(#list(int)#)"]),
     ("ip", &["ip(#ip_text#)", "ip(#ip_text#)", "#cidr#.ip()"]),
     ("cidr", &["cidr(#cidr_text#)", "#cidr#.masked()"]),
-    ("quantity", &["quantity(#quantity_text#)", "quantity(#quantity_text#)", "#quantity#.add(#quantity#)", "#quantity#.add(#int#)", "#quantity#.sub(#quantity#)", "#quantity#.sub(#int#)"]),
+    (
+        "quantity",
+        &[
+            "quantity(#quantity_text#)",
+            "quantity(#quantity_text#)",
+            "#quantity#.add(#quantity#)",
+            "#quantity#.add(#int#)",
+            "#quantity#.sub(#quantity#)",
+            "#quantity#.sub(#int#)",
+        ],
+    ),
     ("semver", &["semver(#semver_text#)", "semver(#semver_text#, #bool#)"]),
     ("format", &["format.named(#format_name#).value()"]),
-    ("list(string)", &["#string#.split(#string#)", "#string#.split(#string#, #int#)", "#string#.findAll(#regex#)", "#string#.findAll(#regex#, #int#)", "url(#url_text#).getQuery().map(@string@, #string#)", "#map(string, T)#.map(@string@, #string#)", "#list(string)#.sort()", "#map(string, string)#.transformList(@string@, @string@, #string#)"]),
+    (
+        "list(string)",
+        &[
+            "#string#.split(#string#)",
+            "#string#.split(#string#, #int#)",
+            "#string#.findAll(#regex#)",
+            "#string#.findAll(#regex#, #int#)",
+            "url(#url_text#).getQuery().map(@string@, #string#)",
+            "#map(string, T)#.map(@string@, #string#)",
+            "#list(string)#.sort()",
+            "#map(string, string)#.transformList(@string@, @string@, #string#)",
+        ],
+    ),
     ("list(int)", &["lists.range(#index#)", "#list(int)#.sort()", "#list(int)# + #list(int)#"]),
     ("list(double)", &["#list(double)#.sort()"]),
-    ("list(T)", &[
-        "#list(T)# + #list(T)#", "#list(T)#.filter(@T@, #bool#)", "#list(T)#.filter(@T@, #bool#)", "#list(T)#.map(@T@, #T#)", "#list(T)#.map(@T@, #bool#, #T#)", "#list(T)#.slice(#index#, #index#)", "#list(T)#.reverse()", "#list(T)#.distinct()",
-        "[#list(T)#, #list(T)#].flatten()", "[#list(T)#].flatten(#index#)", "#list(T)#.sortBy(@T@, #int#)", "#list(T)#.sortBy(@T@, #string#)", "#list(T)#.transformList(@int@, @T@, #T#)", "#list(T)#.transformList(@int@, @T@, #bool#, #T#)", "[#T#, #T#]", "[?#optional_type(T)#]", "[#T#, ?#optional_type(T)#]",
-        "#map(string, T)#.map(@string@, #T#)", "#map(string, T)#.transformList(@string@, @T@, #T#)", "optional.unwrap([#optional_type(T)#, #optional_type(T)#])", "[#optional_type(T)#].unwrapOpt()",
-    ]),
-    ("map(string, T)", &[
-        "{#string#: #T#}", "{'a': #T#, #string#: #T#}", "{?'a': #optional_type(T)#}", "#map(string, T)#.transformMap(@string@, @T@, #T#)", "#map(string, T)#.transformMap(@string@, @T@, #bool#, #T#)",
-        "#map(string, T)#.transformMapEntry(@string@, @T@, {#string#: #T#})", "#list(T)#.transformMapEntry(@int@, @T@, {#string#: #T#})", "#list(T)#.transformMapEntry(@int@, @T@, #bool#, {string(#int#): #T#})",
-    ]),
-    ("optional_type(T)", &[
-        "optional.of(#T#)", "optional.ofNonZeroValue(#T#)", "#list(T)#[?#index#]", "#map(string, T)#[?#key#]", "#list(T)#.first()", "#list(T)#.last()", "#optional_type(T)#.or(#optional_type(T)#)", "#optional_type(T)#.optMap(@T@, #T#)", "#optional_type(T)#.optFlatMap(@T@, optional.of(#T#))",
-        "#bool# ? #optional_type(T)# : optional.none()",
-    ]),
+    (
+        "list(T)",
+        &[
+            "#list(T)# + #list(T)#",
+            "#list(T)#.filter(@T@, #bool#)",
+            "#list(T)#.filter(@T@, #bool#)",
+            "#list(T)#.map(@T@, #T#)",
+            "#list(T)#.map(@T@, #bool#, #T#)",
+            "#list(T)#.slice(#index#, #index#)",
+            "#list(T)#.reverse()",
+            "#list(T)#.distinct()",
+            "[#list(T)#, #list(T)#].flatten()",
+            "[#list(T)#].flatten(#index#)",
+            "#list(T)#.sortBy(@T@, #int#)",
+            "#list(T)#.sortBy(@T@, #string#)",
+            "#list(T)#.transformList(@int@, @T@, #T#)",
+            "#list(T)#.transformList(@int@, @T@, #bool#, #T#)",
+            "[#T#, #T#]",
+            "[?#optional_type(T)#]",
+            "[#T#, ?#optional_type(T)#]",
+            "#map(string, T)#.map(@string@, #T#)",
+            "#map(string, T)#.transformList(@string@, @T@, #T#)",
+            "optional.unwrap([#optional_type(T)#, #optional_type(T)#])",
+            "[#optional_type(T)#].unwrapOpt()",
+        ],
+    ),
+    (
+        "map(string, T)",
+        &[
+            "{#string#: #T#}",
+            "{'a': #T#, #string#: #T#}",
+            "{?'a': #optional_type(T)#}",
+            "#map(string, T)#.transformMap(@string@, @T@, #T#)",
+            "#map(string, T)#.transformMap(@string@, @T@, #bool#, #T#)",
+            "#map(string, T)#.transformMapEntry(@string@, @T@, {#string#: #T#})",
+            "#list(T)#.transformMapEntry(@int@, @T@, {#string#: #T#})",
+            "#list(T)#.transformMapEntry(@int@, @T@, #bool#, {string(#int#): #T#})",
+        ],
+    ),
+    (
+        "optional_type(T)",
+        &[
+            "optional.of(#T#)",
+            "optional.ofNonZeroValue(#T#)",
+            "#list(T)#[?#index#]",
+            "#map(string, T)#[?#key#]",
+            "#list(T)#.first()",
+            "#list(T)#.last()",
+            "#optional_type(T)#.or(#optional_type(T)#)",
+            "#optional_type(T)#.optMap(@T@, #T#)",
+            "#optional_type(T)#.optFlatMap(@T@, optional.of(#T#))",
+            "#bool# ? #optional_type(T)# : optional.none()",
+        ],
+    ),
 ];
 
 /// Literals by their type, or by what a text is for.
 const LITERALS: &[(&str, &[&str])] = &[
     ("bool", &["true", "false"]),
-    ("int", &["0", "1", "-1", "2", "3", "5", "10", "0x1F", "9223372036854775807", "-9223372036854775808", "100", "-3"]),
+    (
+        "int",
+        &[
+            "0",
+            "1",
+            "-1",
+            "2",
+            "3",
+            "5",
+            "10",
+            "0x1F",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "100",
+            "-3",
+        ],
+    ),
     ("uint", &["0u", "1u", "5u", "18446744073709551615u", "0xFFu"]),
     ("double", &["0.0", "1.0", "-0.5", "1e21", "1.5e-7", ".25", "3.0", "1e308", "0.1"]),
-    ("string", &["''", "'a'", "\"abc\"", "'aws'", "'héllo'", "'\\u65e5\\u672c'", "'🎉'", "r'\\d'", "'a,b'", "'%s'", "'''x\ny'''", "'\\n'", "'e'", "' b '", "'A'"]),
+    (
+        "string",
+        &[
+            "''",
+            "'a'",
+            "\"abc\"",
+            "'aws'",
+            "'héllo'",
+            "'\\u65e5\\u672c'",
+            "'🎉'",
+            "r'\\d'",
+            "'a,b'",
+            "'%s'",
+            "'''x\ny'''",
+            "'\\n'",
+            "'e'",
+            "' b '",
+            "'A'",
+        ],
+    ),
     ("bytes", &["b''", "b'abc'", "b'\\xff'", "b'é'"]),
     ("duration", &["duration('1h')", "duration('0s')", "duration('-90m')", "duration('1.5s')"]),
-    ("timestamp", &["timestamp('2020-01-01T00:00:00Z')", "timestamp('1969-12-31T23:59:59.5Z')", "timestamp('2023-06-01T12:00:00+02:00')"]),
+    (
+        "timestamp",
+        &[
+            "timestamp('2020-01-01T00:00:00Z')",
+            "timestamp('1969-12-31T23:59:59.5Z')",
+            "timestamp('2023-06-01T12:00:00+02:00')",
+        ],
+    ),
     ("dyn", &["dyn(1)", "dyn('a')", "dyn(1.0)", "dyn([1, 'a'])", "dyn(null)", "dyn({})", "dyn(1u)"]),
     ("index", &["0", "0", "1", "2", "3", "-1", "5"]),
     ("key", &["'a'", "'a'", "'b'", "'é'", "'missing'"]),
-    ("regex", &["'a'", "'^[a-z]+$'", "'[0-9]+'", "'.*'", "'\\\\d{2,}'", "'('", "'(a)(b)?'", "'\\\\p{L}'", "'^$'", "'a|b'", "'(?i)A'"]),
-    ("zone", &["'UTC'", "'+02:00'", "'-05:30'", "'America/New_York'", "'Asia/Kolkata'", "'nowhere'", "''", "'02:00'"]),
+    (
+        "regex",
+        &[
+            "'a'",
+            "'^[a-z]+$'",
+            "'[0-9]+'",
+            "'.*'",
+            "'\\\\d{2,}'",
+            "'('",
+            "'(a)(b)?'",
+            "'\\\\p{L}'",
+            "'^$'",
+            "'a|b'",
+            "'(?i)A'",
+        ],
+    ),
+    (
+        "zone",
+        &[
+            "'UTC'",
+            "'+02:00'",
+            "'-05:30'",
+            "'America/New_York'",
+            "'Asia/Kolkata'",
+            "'nowhere'",
+            "''",
+            "'02:00'",
+        ],
+    ),
     ("bool_text", &["'true'", "'false'", "'1'", "'t'", "'no'", "'TRUE'"]),
-    ("number_text", &["'1'", "'-5'", "'1.5'", "'1e3'", "'x'", "''", "'9223372036854775808'", "'NaN'", "'0x10'"]),
+    (
+        "number_text",
+        &["'1'", "'-5'", "'1.5'", "'1e3'", "'x'", "''", "'9223372036854775808'", "'NaN'", "'0x10'"],
+    ),
     ("duration_text", &["'1h'", "'90m'", "'1h30m5s'", "'-1.5s'", "'1us'", "'1d'", "'x'", "'100000h'"]),
-    ("timestamp_text", &["'2020-02-29T12:34:56Z'", "'2021-06-01T00:00:00.123456789+05:30'", "'2020-13-01T00:00:00Z'", "'x'", "'9999-12-31T23:59:59Z'", "'0001-01-01T00:00:00Z'"]),
-    ("url_text", &["'http://example.com'", "'https://user@example.com:8080/a%20b?x=1&y=2&x=3#f'", "'/path'", "'http://'", "'http://h:99999/'", "'http://h/%zz'", "'https://[::1]:80/'", "'not a url'", "''", "'//host/p'"]),
-    ("ip_text", &["'10.0.0.1'", "'127.0.0.1'", "'::1'", "'fe80::1'", "'::ffff:1.2.3.4'", "'0.0.0.0'", "'1.2.3'", "'2001:DB8::1'", "'224.0.0.1'", "'ff02::1'", "'fe80::1%eth0'", "'01.2.3.4'"]),
-    ("cidr_text", &["'10.0.0.0/8'", "'10.0.0.1/8'", "'::/0'", "'2001:db8::/32'", "'1.2.3.4/33'", "'1.2.3.4'", "'192.168.0.0/16'", "'::ffff:1.2.3.0/120'"]),
-    ("quantity_text", &["'1'", "'1Gi'", "'100m'", "'-1.5k'", "'1e3'", "'0'", "'x'", "'1Ki'", "'9223372036854775807'", "'10E'", "'1.0000000001'", "'1 Gi'"]),
-    ("semver_text", &["'1.2.3'", "'1.2.3-rc.1+b'", "'v1.2'", "'0.0.0'", "'01.2.3'", "'1.0.0-alpha'", "'x'", "'1.2.3-1'"]),
-    ("format_name", &["'dns1123Label'", "'uuid'", "'byte'", "'date'", "'datetime'", "'uri'", "'labelValue'", "'qualifiedName'", "'nothing'", "'dns1123Subdomain'"]),
-    ("format_text", &["'%s'", "'%s and %s'", "'%d'", "'%.3f'", "'%x'", "'%%'", "'%z'", "'%5s'", "'plain'", "'%e'", "'%b'", "'%o'"]),
+    (
+        "timestamp_text",
+        &[
+            "'2020-02-29T12:34:56Z'",
+            "'2021-06-01T00:00:00.123456789+05:30'",
+            "'2020-13-01T00:00:00Z'",
+            "'x'",
+            "'9999-12-31T23:59:59Z'",
+            "'0001-01-01T00:00:00Z'",
+        ],
+    ),
+    (
+        "url_text",
+        &[
+            "'http://example.com'",
+            "'https://user@example.com:8080/a%20b?x=1&y=2&x=3#f'",
+            "'/path'",
+            "'http://'",
+            "'http://h:99999/'",
+            "'http://h/%zz'",
+            "'https://[::1]:80/'",
+            "'not a url'",
+            "''",
+            "'//host/p'",
+        ],
+    ),
+    (
+        "ip_text",
+        &[
+            "'10.0.0.1'",
+            "'127.0.0.1'",
+            "'::1'",
+            "'fe80::1'",
+            "'::ffff:1.2.3.4'",
+            "'0.0.0.0'",
+            "'1.2.3'",
+            "'2001:DB8::1'",
+            "'224.0.0.1'",
+            "'ff02::1'",
+            "'fe80::1%eth0'",
+            "'01.2.3.4'",
+        ],
+    ),
+    (
+        "cidr_text",
+        &[
+            "'10.0.0.0/8'",
+            "'10.0.0.1/8'",
+            "'::/0'",
+            "'2001:db8::/32'",
+            "'1.2.3.4/33'",
+            "'1.2.3.4'",
+            "'192.168.0.0/16'",
+            "'::ffff:1.2.3.0/120'",
+        ],
+    ),
+    (
+        "quantity_text",
+        &[
+            "'1'",
+            "'1Gi'",
+            "'100m'",
+            "'-1.5k'",
+            "'1e3'",
+            "'0'",
+            "'x'",
+            "'1Ki'",
+            "'9223372036854775807'",
+            "'10E'",
+            "'1.0000000001'",
+            "'1 Gi'",
+        ],
+    ),
+    (
+        "semver_text",
+        &["'1.2.3'", "'1.2.3-rc.1+b'", "'v1.2'", "'0.0.0'", "'01.2.3'", "'1.0.0-alpha'", "'x'", "'1.2.3-1'"],
+    ),
+    (
+        "format_name",
+        &[
+            "'dns1123Label'",
+            "'uuid'",
+            "'byte'",
+            "'date'",
+            "'datetime'",
+            "'uri'",
+            "'labelValue'",
+            "'qualifiedName'",
+            "'nothing'",
+            "'dns1123Subdomain'",
+        ],
+    ),
+    (
+        "format_text",
+        &[
+            "'%s'",
+            "'%s and %s'",
+            "'%d'",
+            "'%.3f'",
+            "'%x'",
+            "'%%'",
+            "'%z'",
+            "'%5s'",
+            "'plain'",
+            "'%e'",
+            "'%b'",
+            "'%o'",
+        ],
+    ),
     ("ip", &["ip('10.0.0.1')", "ip('::1')"]),
     ("cidr", &["cidr('10.0.0.0/8')", "cidr('2001:db8::/32')"]),
     ("quantity", &["quantity('1Gi')", "quantity('500m')", "quantity('0')"]),
     ("semver", &["semver('1.2.3')", "semver('2.0.0-rc.1')"]),
-    ("format", &["format.dns1123Label()", "format.dns1123Subdomain()", "format.dns1035Label()", "format.qualifiedName()", "format.dns1123LabelPrefix()", "format.dns1123SubdomainPrefix()", "format.dns1035LabelPrefix()", "format.labelValue()", "format.uri()", "format.uuid()", "format.byte()", "format.date()", "format.datetime()"]),
+    (
+        "format",
+        &[
+            "format.dns1123Label()",
+            "format.dns1123Subdomain()",
+            "format.dns1035Label()",
+            "format.qualifiedName()",
+            "format.dns1123LabelPrefix()",
+            "format.dns1123SubdomainPrefix()",
+            "format.dns1035LabelPrefix()",
+            "format.labelValue()",
+            "format.uri()",
+            "format.uuid()",
+            "format.byte()",
+            "format.date()",
+            "format.datetime()",
+        ],
+    ),
 ];

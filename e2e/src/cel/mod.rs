@@ -76,7 +76,8 @@ impl Shape {
         if scope.random.u8(..8) == 0
             && let Some(name) = self.field_name(scope.random)
         {
-            rule["fieldPath"] = json!(if scope.random.bool() { format!(".{name}") } else { format!("['{name}']") });
+            rule["fieldPath"] =
+                json!(if scope.random.bool() { format!(".{name}") } else { format!("['{name}']") });
         }
         if scope.random.u8(..100) == 0 {
             rule["optionalOldSelf"] = json!(scope.random.bool());

@@ -15,14 +15,32 @@ pub(super) struct Shape {
 }
 
 enum Kind {
-    Text { format: Option<&'static str>, max: Option<usize>, choices: bool },
-    Integer { format: Option<&'static str> },
+    Text {
+        format: Option<&'static str>,
+        max: Option<usize>,
+        choices: bool,
+    },
+    Integer {
+        format: Option<&'static str>,
+    },
     Number,
     Boolean,
     IntOrString,
-    List { of: ListType, items: Box<Shape>, max: Option<usize> },
-    Map { values: Box<Shape>, max: Option<usize>, atomic: bool },
-    Object { fields: Vec<Field>, extra: Extra, atomic: bool },
+    List {
+        of: ListType,
+        items: Box<Shape>,
+        max: Option<usize>,
+    },
+    Map {
+        values: Box<Shape>,
+        max: Option<usize>,
+        atomic: bool,
+    },
+    Object {
+        fields: Vec<Field>,
+        extra: Extra,
+        atomic: bool,
+    },
     /// Anything: only `x-kubernetes-preserve-unknown-fields`. CEL does not see it.
     Unknown,
 }
@@ -54,24 +72,79 @@ pub(super) struct Field {
 pub(super) struct Type(pub(super) String);
 
 const NAMES: &[&str] = &[
-    "a", "b", "name", "count", "items", "labels", "spec", "value", "port", "min", "max", "host", "when", "mode", "x1",
-    "camelCase", "_under", "size",
+    "a",
+    "b",
+    "name",
+    "count",
+    "items",
+    "labels",
+    "spec",
+    "value",
+    "port",
+    "min",
+    "max",
+    "host",
+    "when",
+    "mode",
+    "x1",
+    "camelCase",
+    "_under",
+    "size",
 ];
 /// These are escaped in CEL, or cannot be written there at all.
 const ODD_NAMES: &[&str] = &[
-    "namespace", "in", "true", "null", "for", "if", "package", "int-value", "a.b", "a/b", "x__y", "__z", "a b", "1st", "é",
-    "$ref", "self", "type", "dyn", "oldSelf", "-", "as", "function", "a__dot__b",
+    "namespace",
+    "in",
+    "true",
+    "null",
+    "for",
+    "if",
+    "package",
+    "int-value",
+    "a.b",
+    "a/b",
+    "x__y",
+    "__z",
+    "a b",
+    "1st",
+    "é",
+    "$ref",
+    "self",
+    "type",
+    "dyn",
+    "oldSelf",
+    "-",
+    "as",
+    "function",
+    "a__dot__b",
 ];
 const FORMATS: &[&str] = &[
-    "byte", "date", "date-time", "duration", "date-time", "duration", "byte", "uuid", "ipv4", "uri", "email", "unknown-format",
-    "datetime", "hostname", "int-or-string",
+    "byte",
+    "date",
+    "date-time",
+    "duration",
+    "date-time",
+    "duration",
+    "byte",
+    "uuid",
+    "ipv4",
+    "uri",
+    "email",
+    "unknown-format",
+    "datetime",
+    "hostname",
+    "int-or-string",
 ];
 
 impl Shape {
     /// A resource.
     pub(super) fn root(random: &mut Rng) -> Self {
         let mut names = Names { bounded: random.u8(..4) > 0, ..Names::default() };
-        let mut fields = vec![Field { name: "spec".into(), shape: Self::object(random, &mut names, 0), required: random.bool() }];
+        let mut fields = vec![Field {
+            name: "spec".into(),
+            shape: Self::object(random, &mut names, 0),
+            required: random.bool(),
+        }];
         if random.bool() {
             let shape = Self::any(random, &mut names, 1);
             fields.push(Field { name: "status".into(), shape, required: false });
@@ -250,7 +323,7 @@ impl Shape {
                     fields.iter().map(|field| (field.name.clone(), field.shape.json())).collect();
                 let mut schema = json!({"type": "object", "properties": properties});
                 let required: Vec<_> =
-                    fields.iter().filter(|field| field.required).map(|field| &field.name).collect();
+                    fields.iter().filter(|field| field.required).map(|field| field.name.clone()).collect();
                 set(&mut schema, "required", (!required.is_empty()).then_some(required));
                 set(&mut schema, "x-kubernetes-map-type", atomic.then_some("atomic"));
                 let preserved = (*extra == Extra::Preserved).then_some(true);
@@ -262,7 +335,7 @@ impl Shape {
             Kind::Unknown => json!({"x-kubernetes-preserve-unknown-fields": true}),
         };
         set(&mut schema, "nullable", self.nullable.then_some(true));
-        set(&mut schema, "x-kubernetes-validations", (!self.rules.is_empty()).then_some(&self.rules));
+        set(&mut schema, "x-kubernetes-validations", (!self.rules.is_empty()).then(|| self.rules.clone()));
         schema
     }
 
@@ -294,8 +367,7 @@ impl Shape {
             Kind::List { of, items, max } => {
                 let length = random.usize(..4).min(max.unwrap_or(usize::MAX));
                 let old = |index| old.and_then(|old| old.get(index));
-                let mut list: Vec<Value> =
-                    (0..length).map(|index| items.value(random, old(index))).collect();
+                let mut list: Vec<Value> = (0..length).map(|index| items.value(random, old(index))).collect();
                 match of {
                     ListType::Atomic => {}
                     ListType::Set => dedup_by(&mut list, Value::clone),
@@ -353,9 +425,9 @@ fn dedup_by(list: &mut Vec<Value>, key: impl Fn(&Value) -> Value) {
     });
 }
 
-fn set(schema: &mut Value, name: &str, value: Option<impl serde::Serialize>) {
+fn set(schema: &mut Value, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        schema[name] = json!(value);
+        schema[name] = value.into();
     }
 }
 
@@ -424,12 +496,36 @@ impl fmt::Display for Type {
 
 const CHOICES: &[&str] = &["aws", "gcp", "azure", ""];
 const TEXTS: &[&str] = &[
-    "", "a", "abc", "aws", "héllo", "日本語", "🎉🎉", "A-b_c.d", " spaces ", "1.2.3", "10", "true", "1h", "10.0.0.1",
-    "10.0.0.0/8", "http://a.b/c?d=e", "1Gi", "line\nbreak", "tab\t", "quote\"'", "back\\slash", "%s", "a,b,c", "ß", "e\u{301}",
+    "",
+    "a",
+    "abc",
+    "aws",
+    "héllo",
+    "日本語",
+    "🎉🎉",
+    "A-b_c.d",
+    " spaces ",
+    "1.2.3",
+    "10",
+    "true",
+    "1h",
+    "10.0.0.1",
+    "10.0.0.0/8",
+    "http://a.b/c?d=e",
+    "1Gi",
+    "line\nbreak",
+    "tab\t",
+    "quote\"'",
+    "back\\slash",
+    "%s",
+    "a,b,c",
+    "ß",
+    "e\u{301}",
     "0123456789abcdefghijklmnopqrstuvwxyz",
 ];
 const INTEGERS: &[i64] = &[0, 1, -1, 2, 3, 5, 10, 80, 8080, 65_535, i32::MAX as i64, i64::MAX, i64::MIN, -7];
-const NUMBERS: &[f64] = &[0.0, -0.0, 1.0, 0.5, 1.5, -2.25, 1e21, 1e-7, 3.0, 9_007_199_254_740_993.0, f64::MAX, 0.1];
+const NUMBERS: &[f64] =
+    &[0.0, -0.0, 1.0, 0.5, 1.5, -2.25, 1e21, 1e-7, 3.0, 9_007_199_254_740_993.0, f64::MAX, 0.1];
 const KEYS: &[&str] = &["a", "b", "app.kubernetes.io/name", "é", "", "k"];
 const WRONG: &[&str] = &["{}", "[]", "\"x\"", "1", "1.5", "true", "null", "[{}]"];
 const UNKNOWN: &[&str] = &["{\"a\": [1, {\"b\": null}]}", "[]", "\"text\"", "3", "null", "{}"];
@@ -438,7 +534,12 @@ fn texts_of(format: &str) -> &'static [&'static str] {
     match format {
         "byte" => &["", "YQ==", "aGVsbG8=", "/w==", "w6k="],
         "date" => &["2020-02-29", "1970-01-01", "9999-12-31", "0001-01-01"],
-        "date-time" => &["2020-02-29T12:34:56Z", "1970-01-01T00:00:00Z", "2023-06-01T23:59:59.999+05:30", "1969-12-31T23:59:59Z"],
+        "date-time" => &[
+            "2020-02-29T12:34:56Z",
+            "1970-01-01T00:00:00Z",
+            "2023-06-01T23:59:59.999+05:30",
+            "1969-12-31T23:59:59Z",
+        ],
         "duration" => &["1h", "90m", "0s", "-1.5s", "1h30m", "24h", "1ms"],
         "uuid" => &["123e4567-e89b-12d3-a456-426614174000"],
         "ipv4" => &["10.0.0.1", "127.0.0.1", "255.255.255.255"],

@@ -33,7 +33,9 @@ impl Value<'static> {
 }
 
 fn encode(value: &value::Value<'_>) -> Json {
-    use value::Value::{Bool, Bytes, Double, Duration, Int, List, Map, Null, Opaque, Optional, String, Timestamp, Type, Uint};
+    use value::Value::{
+        Bool, Bytes, Double, Duration, Int, List, Map, Null, Opaque, Optional, String, Timestamp, Type, Uint,
+    };
     match value {
         Null => json!({"null": null}),
         Bool(value) => json!({"bool": value}),
@@ -49,14 +51,17 @@ fn encode(value: &value::Value<'_>) -> Json {
             json!({"list": elements})
         }
         Map(map) => {
-            let mut entries: Vec<_> = map.entries().map(|(key, value)| [encode(&key), evaluated(&value)]).collect();
+            let mut entries: Vec<_> =
+                map.entries().map(|(key, value)| [encode(&key), evaluated(&value)]).collect();
             entries.sort_by_cached_key(|[key, _]| key.to_string());
             json!({"map": entries})
         }
         Optional(None) => json!({"optional": null}),
         Optional(Some(value)) => json!({"optional": encode(value)}),
         Type(value) => json!({"type": value.name()}),
-        Opaque(opaque) => json!({"opaque": value.type_name(), "string": opaque.text().unwrap_or_else(|| opaque.display())}),
+        Opaque(opaque) => {
+            json!({"opaque": value.type_name(), "string": opaque.text().unwrap_or_else(|| opaque.display())})
+        }
     }
 }
 
@@ -90,7 +95,9 @@ fn decode(json: &Json) -> Option<value::Value<'static>> {
         }
         "optional" if content.is_null() => value::Value::Optional(None),
         "optional" => value::Value::Optional(Some(Arc::new(decode(content)?))),
-        "type" => value::Value::type_value(Type::parse(text()?).unwrap_or_else(|| Type::object(text().unwrap_or_default()))),
+        "type" => value::Value::type_value(
+            Type::parse(text()?).unwrap_or_else(|| Type::object(text().unwrap_or_default())),
+        ),
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Implementation, Table, mismatch};
 use crate::{
-    go,
+    go::{Civil, Timestamp},
     value::{Error, Evaluated, Value},
 };
 
@@ -22,54 +22,25 @@ macro_rules! parts {
 }
 
 pub(super) const TABLE: Table = parts! {
-    "timestamp_to_year", "timestamp_to_year_with_tz", |time| time.year;
-    "timestamp_to_month", "timestamp_to_month_with_tz", |time| time.month - 1;
-    "timestamp_to_day_of_year", "timestamp_to_day_of_year_with_tz", |time| time.day_of_year;
-    "timestamp_to_day_of_month", "timestamp_to_day_of_month_with_tz", |time| time.day - 1;
-    "timestamp_to_day_of_month_1_based", "timestamp_to_day_of_month_1_based_with_tz", |time| time.day;
-    "timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz", |time| time.day_of_week;
-    "timestamp_to_hours", "timestamp_to_hours_with_tz", |time| time.second_of_day / 3_600;
-    "timestamp_to_minutes", "timestamp_to_minutes_tz", |time| time.second_of_day / 60 % 60;
-    "timestamp_to_seconds", "timestamp_to_seconds_tz", |time| time.second_of_day % 60;
-    "timestamp_to_milliseconds", "timestamp_to_milliseconds_with_tz", |time| time.nanos / 1_000_000;
+    "timestamp_to_year", "timestamp_to_year_with_tz", |time, _| time.year;
+    "timestamp_to_month", "timestamp_to_month_with_tz", |time, _| time.month - 1;
+    "timestamp_to_day_of_year", "timestamp_to_day_of_year_with_tz", |time, _| time.year_day - 1;
+    "timestamp_to_day_of_month", "timestamp_to_day_of_month_with_tz", |time, _| time.day - 1;
+    "timestamp_to_day_of_month_1_based", "timestamp_to_day_of_month_1_based_with_tz", |time, _| time.day;
+    "timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz", |time, _| time.weekday;
+    "timestamp_to_hours", "timestamp_to_hours_with_tz", |time, _| time.hour;
+    "timestamp_to_minutes", "timestamp_to_minutes_tz", |time, _| time.minute;
+    "timestamp_to_seconds", "timestamp_to_seconds_tz", |time, _| time.second;
+    "timestamp_to_milliseconds", "timestamp_to_milliseconds_with_tz", |_, nanos| nanos / 1_000_000;
 };
 
-/// A moment on the clocks of a zone.
-struct Civil {
-    year: i64,
-    month: i64,
-    day: i64,
-    day_of_year: i64,
-    day_of_week: i64,
-    second_of_day: i64,
-    nanos: i64,
-}
-
-fn part<'a>(args: &[Value<'a>], part: impl Fn(&Civil) -> i64) -> Evaluated<'a> {
-    let (time, offset) = match args {
-        [Value::Timestamp(time)] => (time, 0),
-        [Value::Timestamp(time), Value::String(zone)] => {
-            (time, go::zone_offset(zone, time.seconds).map_err(Error::new)?)
-        }
+fn part<'a>(args: &[Value<'a>], part: impl Fn(&Civil, i64) -> i64) -> Evaluated<'a> {
+    let (time, civil) = match args {
+        [Value::Timestamp(time)] => (time, Timestamp { offset: 0, ..*time }.civil()),
+        [Value::Timestamp(time), Value::String(zone)] => (time, time.civil_in(zone).map_err(Error::new)?),
         _ => return mismatch(),
     };
-    let local = time.seconds.saturating_add(offset);
-    let days = local.div_euclid(86_400);
-    let (year, month, day) = go::civil(days);
-    let leap = i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-    let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let index = usize::try_from(month - 1).unwrap_or(0);
-    let day_of_year = before.get(index).copied().unwrap_or(0) + day - 1 + if month > 2 { leap } else { 0 };
-    Ok(Value::Int(part(&Civil {
-        year,
-        month,
-        day,
-        day_of_year,
-        // 1970 began on a Thursday.
-        day_of_week: (days + 4).rem_euclid(7),
-        second_of_day: local.rem_euclid(86_400),
-        nanos: i64::from(time.nanos),
-    })))
+    Ok(Value::Int(part(&civil, i64::from(time.nanos))))
 }
 
 fn whole<'a>(args: &[Value<'a>], unit: i64) -> Evaluated<'a> {

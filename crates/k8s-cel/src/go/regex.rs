@@ -87,3 +87,40 @@ enum Class {
     Start,
     Inside,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_go() {
+        let table = [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "\u{664}", false),
+            (r"^[\w-]+$", "a-b", true),
+            (r"^\w$", "é", false),
+            (r"^[[a]$", "[", true),
+            (r"^[]a]+$", "]a", true),
+            (r"^[^]a]$", "]", false),
+            (r"^[[:alpha:]_]+$", "a_", true),
+            (r"^[a&&b]+$", "a&b", true),
+            (r"^\Qa.b\E$", "a.b", true),
+            (r"^\Qa.b\E$", "axb", false),
+            (r"^\/\<x\>$", "/<x>", true),
+            (r"\bfoo\b", "a foo b", true),
+            (r"^\S+$", "a b", false),
+            (r"^[^\s]+$", "ab", true),
+        ];
+        for (pattern, text, matches) in table {
+            let regex = regex(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert_eq!(regex.is_match(text), matches, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_bad_pattern_is_one_line() {
+        let error = regex("[a").unwrap_err();
+        assert!(error.starts_with("error parsing regexp: ") && !error.contains('\n'), "{error}");
+        assert!(regex("(a{1000}){1000}").unwrap_err().contains("too large"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Strings in quotes, as Go prints them.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What `unicode.IsPrint` holds for, beyond ASCII. Go 1.26 has the tables of Unicode 15.0.
+static PRINTABLE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}&&\p{age=15.0}]$").ok());
+
+/// `strconv.Quote`, which is also `%q`.
+pub(crate) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        // Writing to a String cannot fail.
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            '\0'..='\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
+            _ if is_printable(c) => out.push(c),
+            '\0'..='\u{ffff}' => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            _ => _ = write!(out, "\\U{:08x}", u32::from(c)),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn is_printable(c: char) -> bool {
+    PRINTABLE.as_ref().is_some_and(|printable| printable.is_match(c.encode_utf8(&mut [0; 4])))
+}
+
+/// The quotes in errors of Go's `time`, which escape every byte that is not printable ASCII.
+pub(super) fn quote_bytes(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'\x7f' => out.push(char::from(byte)),
+            _ => _ = write!(out, "\\x{byte:02x}"),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_as_by_strconv() {
+        for (text, quoted) in [
+            ("", r#""""#),
+            ("a\"\\\n\r\t\u{7}\u{8}\u{b}\u{c}\0\u{7f}", r#""a\"\\\n\r\t\a\b\v\f\x00\x7f""#),
+            ("ä\u{85}\u{a0}\u{ad}", r#""ä\u0085\u00a0\u00ad""#),
+            ("日本\u{3000}\u{fffd}\u{feff}", "\"日本\\u3000\u{fffd}\\ufeff\""),
+            ("😀\u{e0001}\u{10ffff}", r#""😀\U000e0001\U0010ffff""#),
+            // Assigned by Unicode 16, which Go does not know yet.
+            ("\u{1c89}", r#""\u1c89""#),
+        ] {
+            assert_eq!(quote(text), quoted);
+        }
+    }
+
+    #[test]
+    fn times_are_quoted_byte_by_byte() {
+        assert_eq!(quote_bytes("a\"é\n\x7f".as_bytes()), "\"a\\\"\\xc3\\xa9\\x0a\x7f\"");
+    }
+}

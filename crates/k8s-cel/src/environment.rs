@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     check,
+    cost::Sizes,
     library::{self, Level, Libraries},
     schema::{Declaration, SelfTypes},
     syntax::{Extension, Options},
@@ -140,9 +141,18 @@ impl Environment {
         self
     }
 
-    /// The declaration of a variable.
-    pub(crate) fn declaration(&self, name: &str) -> Option<&Declaration> {
-        self.variables.iter().find(|(known, _, _)| &**known == name).map(|(_, declaration, _)| declaration)
+    /// The sizes of values: those of the first variable, as in kube-apiserver.
+    pub(crate) fn sizes(&self) -> &dyn Sizes {
+        self.variables.first().map_or(&Unknown, |(_, declaration, _)| declaration)
+    }
+}
+
+/// Nothing is known about sizes.
+struct Unknown;
+
+impl Sizes for Unknown {
+    fn max_size(&self, _: &[&str]) -> Option<u64> {
+        None
     }
 }
 

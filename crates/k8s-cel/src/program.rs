@@ -1,11 +1,12 @@
 //! Expressions that are compiled, and what their evaluation gives.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
 use crate::{
     check::{self, Checked, Reference},
+    cost,
     environment::{Environment, Kind},
     eval, go,
     schema::Declaration,
@@ -21,8 +22,10 @@ pub const COST_LIMIT: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct Program {
     plan: eval::Program,
-    checked: Checked,
     result: Type,
+    estimate: cost::Estimate,
+    /// The variables and types that it names.
+    names: BTreeSet<Arc<str>>,
 }
 
 /// Why an expression does not compile: the text that kube-apiserver shows, with the place of each error.
@@ -79,7 +82,19 @@ impl Program {
         let plan = eval::plan(&checked, &environment.checker)
             .map_err(|error| CompileError { text: error.to_string(), is_plan: true })?;
         let result = checked.types.get(&checked.ast.root.id).cloned().unwrap_or_default();
-        Ok(Self { plan, checked, result })
+        let estimate = cost::estimate(&checked, environment.sizes());
+        let names = checked.references.into_values().filter_map(|reference| match reference {
+            Reference::Name { name, .. } => Some(name),
+            Reference::Overloads(_) => None,
+        });
+        Ok(Self { plan, result, estimate, names: names.collect() })
+    }
+
+    /// The most that an evaluation can cost, for any object that fits the declaration of the first variable: what
+    /// kube-apiserver estimates when a CRD is created. `u64::MAX` if nothing bounds it.
+    #[must_use]
+    pub fn max_cost(&self) -> u64 {
+        self.estimate.max
     }
 
     /// The type of the result, as errors print it: `bool`, `list(string)`.
@@ -91,10 +106,7 @@ impl Program {
     /// Whether the expression refers to a variable.
     #[must_use]
     pub fn uses(&self, variable: &str) -> bool {
-        self.checked
-            .references
-            .values()
-            .any(|reference| matches!(reference, Reference::Name { name, .. } if &**name == variable))
+        self.names.contains(variable)
     }
 
     /// Evaluates the expression. It ends with an error once it costs more than `limit`, such as [`COST_LIMIT`].

@@ -239,7 +239,7 @@ fn schema(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(path, openapi, &detail));
         }
     }
-    errors.extend(parse::schema(openapi, &path.to_string()).err().unwrap_or_default());
+    errors.extend(parse::schema(openapi, &path.to_string(), None).err().unwrap_or_default());
 }
 
 /// Returns the name of a schema's field in Go's struct: `x-kubernetes-validations` is `XValidations`.

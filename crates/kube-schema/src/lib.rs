@@ -46,7 +46,17 @@ impl Schema {
     /// Fails with all errors for which kube-apiserver refuses the schema: it is not structural, a default is not valid, a
     /// rule does not compile or could cost too much.
     pub fn parse(openapi: &Value, path: &str) -> Result<Self, FieldErrors> {
-        parse::schema(openapi, path).map_err(FieldErrors)
+        parse::schema(openapi, path, None).map_err(FieldErrors)
+    }
+
+    /// Parses a schema that replaces another one. Rules that the other one has in the same place, about the same declarations,
+    /// are not compiled again; and rules of the other one may use what kube-apiserver refuses in new rules, such as functions
+    /// that its predecessor does not have.
+    ///
+    /// # Errors
+    /// As [`Schema::parse`].
+    pub fn parse_update(openapi: &Value, path: &str, previous: &Self) -> Result<Self, FieldErrors> {
+        parse::schema(openapi, path, Some(previous)).map_err(FieldErrors)
     }
 
     /// Removes the fields that the schema does not specify from a whole object, except `apiVersion`, `kind` and `metadata`.

@@ -5,8 +5,12 @@ use serde_json::Value;
 
 use crate::{cel, read, rules, schema::Schema};
 
-/// Parses the schema at `path`.
-pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldError>> {
+/// Parses the schema at `path`. The rules of `previous`, the schema that it replaces, are not compiled again.
+pub(super) fn schema(
+    openapi: &Value,
+    path: &str,
+    previous: Option<&Schema>,
+) -> Result<Schema, Vec<FieldError>> {
     let path = FieldPath::Root(path);
     let (mut schema, wrong_types) = read::schema(openapi, &path);
     let (Value::Object(json), true) = (openapi, wrong_types.is_empty()) else { return Err(wrong_types) };
@@ -19,7 +23,7 @@ pub(super) fn schema(openapi: &Value, path: &str) -> Result<Schema, Vec<FieldErr
     }
     let unsupported = rules::check_openapi(json, &path);
     let uncompiled = match is_structural && unsupported.is_empty() {
-        true => cel::compile(&mut schema, &path),
+        true => cel::compile(&mut schema, openapi, previous, &path),
         false => Vec::new(),
     };
     if is_structural {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(feature = "cel")]
-use kube_cel::cel::IdedExpr;
 use serde_json::Value;
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.
@@ -37,7 +35,7 @@ pub struct Schema {
     /// `x-kubernetes-validations` until they are compiled.
     pub(crate) definitions: Vec<RuleDefinition>,
     #[cfg(feature = "cel")]
-    pub(crate) rules: std::sync::Arc<Vec<Rule>>,
+    pub(crate) rules: Option<std::sync::Arc<Rules>>,
     /// Whether this schema or one inside it has rules.
     pub(crate) has_rules: bool,
 }
@@ -126,16 +124,22 @@ pub(crate) struct RuleDefinition {
     pub(crate) optional_old_self: Option<bool>,
 }
 
+/// The rules of a schema, compiled for its declaration.
+#[cfg(feature = "cel")]
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) declaration: k8s_cel::Declaration,
+    pub(crate) rules: Vec<std::sync::Arc<Rule>>,
+}
+
 /// A compiled rule.
 #[cfg(feature = "cel")]
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) definition: RuleDefinition,
-    pub(crate) expression: IdedExpr,
-    /// The maximum cost, for any object that fits the schema.
-    pub(crate) cost: u64,
-    pub(crate) message: Option<IdedExpr>,
-    pub(crate) message_cost: u64,
+    pub(crate) program: std::sync::Arc<k8s_cel::Program>,
+    /// `messageExpression`
+    pub(crate) message: Option<std::sync::Arc<k8s_cel::Program>>,
     pub(crate) uses_old_self: bool,
     /// `fieldPath` in the form that errors use, relative to the schema; empty if it is not set.
     pub(crate) field: String,

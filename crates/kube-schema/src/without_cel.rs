@@ -13,7 +13,12 @@ pub(crate) struct Found {
 }
 
 /// Refuses the rules of a schema and of the schemas inside it.
-pub(crate) fn compile(schema: &mut Schema, path: &FieldPath<'_>) -> Vec<FieldError> {
+pub(crate) fn compile(
+    schema: &mut Schema,
+    _: &Value,
+    _: Option<&Schema>,
+    path: &FieldPath<'_>,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
     refuse(schema, path, &mut errors);
     errors

@@ -13,10 +13,10 @@ use crate::types::{Provider, Type};
 pub(crate) const REQUEST_MAX: i64 = 3 * 1024 * 1024;
 
 /// The declaration of a value: apiserver's `DeclType` and the parts of the schema that reading needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Declaration(Arc<Node>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Node {
     shape: Shape,
     nullable: bool,
@@ -29,7 +29,7 @@ struct Node {
 }
 
 /// What a declared value looks like in JSON, and what it becomes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Shape {
     Bool,
     Int,
@@ -55,7 +55,7 @@ pub(crate) enum Shape {
     Untyped(&'static str),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Object {
     /// By their names in CEL.
     fields: BTreeMap<Arc<str>, Field>,
@@ -63,7 +63,7 @@ pub(crate) struct Object {
     names: BTreeMap<Arc<str>, (Option<Arc<str>>, Declaration)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Field {
     /// The name in JSON.
     pub(crate) name: Arc<str>,
@@ -71,7 +71,7 @@ pub(crate) struct Field {
 }
 
 /// `x-kubernetes-list-type`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum ListKind {
     Atomic,
     Set,
@@ -103,7 +103,9 @@ impl Declaration {
         self.0.nullable
     }
 
-    pub(crate) fn is_exposed(&self) -> bool {
+    /// Whether expressions can refer to the value. They cannot refer to data without a schema.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
         self.0.exposed
     }
 

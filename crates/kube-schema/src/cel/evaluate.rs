@@ -1,20 +1,16 @@
 //! Evaluates the rules of a schema for an object.
 
-use std::sync::Arc;
-
-use kube_cel::cel::{Context, ExecutionError, Value as Cel, objects::OptionalValue};
+use k8s_cel::{COST_LIMIT, Variables};
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
-use super::functions::FUNCTIONS;
-use super::{cost, value};
 use crate::{
     lists,
     schema::{ListType, Rule, RuleDefinition, Schema, SchemaType},
     validate::Correlated,
 };
 
-/// The maximum number of steps that the rules of one object may take together: kube-apiserver's `RuntimeCELCostBudget`.
+/// The maximum cost of the rules of one object together: kube-apiserver's `RuntimeCELCostBudget`.
 const BUDGET: u64 = 10_000_000;
 /// The maximum length of a message that an expression creates, in bytes.
 const MESSAGE_MAX: usize = 5 * 1024;
@@ -58,7 +54,7 @@ impl Run {
         if new.is_null() || !schema.has_rules() {
             return Ok(());
         }
-        if !schema.rules.is_empty() {
+        if schema.rules.is_some() {
             let unchanged = || correlated.map_or(unchanged, |correlated| correlated.unchanged());
             self.rules(schema, new, old.filter(|old| !old.is_null()), &unchanged, path)?;
         }
@@ -101,87 +97,137 @@ impl Run {
         unchanged: &dyn Fn() -> bool,
         path: &FieldPath<'_>,
     ) -> Result<(), Spent> {
-        let is_resource = path.is_empty() || schema.embedded_resource;
-        let self_value = value::convert(new, schema, is_resource);
-        let old_value = old.map(|old| value::convert(old, schema, is_resource));
+        let Some(rules) = &schema.rules else { return Ok(()) };
         let at = if path.is_empty() { "<nil>".to_owned() } else { path.to_string() };
         let kind = Value::from(kind_name(schema));
-        for rule in schema.rules.iter() {
+        let no_budget = || {
+            let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+            FieldError::invalid(&at, &kind, detail)
+        };
+        if self.budget == 0 {
+            self.found.errors.push(no_budget());
+            return Err(Spent);
+        }
+        let declaration = &rules.declaration;
+        let variables = Variables::new().with("self", new, declaration);
+        for rule in &rules.rules {
             let definition = &rule.definition;
             let optional = definition.optional_old_self == Some(true);
             if rule.uses_old_self && old.is_none() && !optional {
                 continue;
             }
-            let spent = cost::bound(&rule.expression, new, old).min(rule.cost);
-            if spent > self.budget {
-                let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
-                self.found.errors.push(FieldError::invalid(at, &kind, detail));
+            let variables = match (rule.uses_old_self, optional, old) {
+                (true, true, old) => variables.clone().with_optional("oldSelf", old, declaration),
+                (true, false, Some(old)) => variables.clone().with("oldSelf", old, declaration),
+                _ => variables.clone(),
+            };
+            let evaluation = rule.program.evaluate(&variables, COST_LIMIT);
+            let Some(left) = self.budget.checked_sub(evaluation.cost) else {
+                self.found.errors.push(no_budget());
                 return Err(Spent);
-            }
-            self.budget -= spent;
-            let mut context = FUNCTIONS.new_inner_scope();
-            context.add_variable_from_value("self", self_value.clone());
-            if optional {
-                let old = old_value.clone().map_or_else(OptionalValue::none, OptionalValue::of);
-                context.add_variable_from_value("oldSelf", Cel::Opaque(Arc::new(old)));
-            } else if let Some(old) = &old_value {
-                context.add_variable_from_value("oldSelf", old.clone());
-            }
-            match Cel::resolve(&rule.expression, &context) {
-                Ok(Cel::Bool(true)) => {}
+            };
+            self.budget = left;
+            match evaluation.result {
+                Ok(value) if value.as_bool() == Some(true) => {}
                 Ok(_) => {
-                    let error = self.failure(rule, new, schema, &context, path);
-                    if rule.uses_old_self || !unchanged() {
-                        self.found.errors.push(error);
-                    } else {
-                        self.found.ratcheted.push(error);
-                    }
+                    let error = match self.message(rule, &variables) {
+                        Ok(message) => failure(rule, message, new, schema, path),
+                        Err(detail) => {
+                            let error = FieldError::invalid(field_of(rule, path), &kind, &detail);
+                            self.add(rule, error, unchanged);
+                            return Err(Spent);
+                        }
+                    };
+                    self.add(rule, error, unchanged);
                 }
                 Err(error) => {
-                    let detail = failed(&error, shown(definition));
+                    let shown = shown(definition);
+                    let text = error.to_string();
+                    let detail = if error.is_over_limit() {
+                        format!(
+                            "'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+                        )
+                    } else if text.starts_with("no such overload") {
+                        format!(
+                            "'{text}': call arguments did not match a supported operator, function or macro signature for \
+                             rule: {shown}"
+                        )
+                    } else {
+                        format!("{text} evaluating rule: {shown}")
+                    };
                     self.found.errors.push(FieldError::invalid(&at, &kind, &detail));
+                    if error.is_over_limit() {
+                        return Err(Spent);
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn failure(
-        &mut self,
-        rule: &Rule,
-        value: &Value,
-        schema: &Schema,
-        context: &Context<'_>,
-        path: &FieldPath<'_>,
-    ) -> FieldError {
-        let definition = &rule.definition;
-        let detail = self.message(rule, value, context).unwrap_or_else(|| match definition.message.trim() {
-            "" => format!("failed rule: {}", definition.rule.trim()),
-            message => message.to_owned(),
-        });
-        let field = match (rule.field.as_str(), path.is_empty()) {
-            ("", true) => "<nil>".to_owned(),
-            ("", false) => path.to_string(),
-            (field, _) => path.child(field).to_string(),
-        };
-        let compound = matches!(schema.kind, Some(SchemaType::Object | SchemaType::Array));
-        match (definition.reason.as_deref(), compound) {
-            (Some("FieldValueForbidden"), _) => FieldError::forbidden(field, &detail),
-            (Some("FieldValueRequired"), _) => FieldError::required(field, &detail),
-            (Some("FieldValueDuplicate"), false) => FieldError::duplicate(field, value),
-            (Some("FieldValueDuplicate"), true) => FieldError::duplicate_omitted(field),
-            (_, false) => FieldError::invalid(field, value, &detail),
-            (_, true) => FieldError::invalid_omitted(field, &detail),
+    /// Adds the error of a rule. In a value that did not change it is a warning.
+    fn add(&mut self, rule: &Rule, error: FieldError, unchanged: &dyn Fn() -> bool) {
+        if rule.uses_old_self || !unchanged() {
+            self.found.errors.push(error);
+        } else {
+            self.found.ratcheted.push(error);
         }
     }
 
-    /// Evaluates `messageExpression`. `None` if it does not yield a valid message within the budget.
-    fn message(&mut self, rule: &Rule, value: &Value, context: &Context<'_>) -> Option<String> {
-        let expression = rule.message.as_ref()?;
-        self.budget = self.budget.checked_sub(cost::bound(expression, value, None).min(rule.message_cost))?;
-        let Ok(Cel::String(text)) = Cel::resolve(expression, context) else { return None };
-        let text = text.trim();
-        (!text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n')).then(|| text.to_owned())
+    /// Evaluates `messageExpression`. `None` if there is none, or it does not yield a valid message; an error if its cost ends
+    /// the validation.
+    fn message(&mut self, rule: &Rule, variables: &Variables<'_>) -> Result<Option<String>, String> {
+        let Some(program) = &rule.message else { return Ok(None) };
+        let evaluation = program.evaluate(variables, COST_LIMIT);
+        self.budget = self.budget.checked_sub(evaluation.cost).ok_or(
+            "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run",
+        )?;
+        match evaluation.result {
+            Ok(value) => {
+                let text = value.as_str().unwrap_or_default().trim();
+                let fits = !text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n');
+                Ok(fits.then(|| text.to_owned()))
+            }
+            Err(error) if error.is_over_limit() => {
+                let source = kube_validation::go::quote(&rule.definition.message_expression);
+                Err(format!(
+                    "no further validation rules will be run due to call cost exceeds limit for messageExpression: {source}"
+                ))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn field_of(rule: &Rule, path: &FieldPath<'_>) -> String {
+    match (rule.field.as_str(), path.is_empty()) {
+        ("", true) => "<nil>".to_owned(),
+        ("", false) => path.to_string(),
+        (field, _) => path.child(field).to_string(),
+    }
+}
+
+fn failure(
+    rule: &Rule,
+    message: Option<String>,
+    value: &Value,
+    schema: &Schema,
+    path: &FieldPath<'_>,
+) -> FieldError {
+    let definition = &rule.definition;
+    let detail = message.unwrap_or_else(|| match definition.message.trim() {
+        "" => format!("failed rule: {}", definition.rule.trim()),
+        message => message.to_owned(),
+    });
+    let field = field_of(rule, path);
+    let compound = matches!(schema.kind, Some(SchemaType::Object | SchemaType::Array));
+    match (definition.reason.as_deref(), compound) {
+        (Some("FieldValueForbidden"), _) => FieldError::forbidden(field, &detail),
+        (Some("FieldValueRequired"), _) => FieldError::required(field, &detail),
+        (Some("FieldValueDuplicate"), false) => FieldError::duplicate(field, value),
+        (Some("FieldValueDuplicate"), true) => FieldError::duplicate_omitted(field),
+        (_, false) => FieldError::invalid(field, value, &detail),
+        (_, true) => FieldError::invalid_omitted(field, &detail),
     }
 }
 
@@ -199,29 +245,4 @@ fn kind_name(schema: &Schema) -> &'static str {
         Some(SchemaType::Object) => "object",
         Some(SchemaType::String) => "string",
     }
-}
-
-fn failed(error: &ExecutionError, rule: &str) -> String {
-    let what = match error {
-        ExecutionError::NoSuchOverload
-        | ExecutionError::UnsupportedBinaryOperator(..)
-        | ExecutionError::UnsupportedUnaryOperator(..)
-        | ExecutionError::ValuesNotComparable(..)
-        | ExecutionError::UnexpectedType { .. } => {
-            return format!(
-                "'no such overload': call arguments did not match a supported operator, function or macro signature \
-                 for rule: {rule}"
-            );
-        }
-        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
-        ExecutionError::IndexOutOfBounds(Cel::Int(index)) => format!("index out of bounds: {index}"),
-        ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
-        ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
-        ExecutionError::Overflow(..) => "integer overflow".to_owned(),
-        ExecutionError::FunctionError { message, .. } => message.clone(),
-        ExecutionError::UndeclaredReference(name) => format!("undeclared reference to '{name}'"),
-        // The texts of other errors would reveal values of the object.
-        _ => "evaluation failed".to_owned(),
-    };
-    format!("{what} evaluating rule: {rule}")
 }

@@ -151,22 +151,63 @@ fn a_schema_that_is_too_deep_is_refused() {
 
 #[cfg(feature = "cel")]
 #[test]
-fn rules_over_the_cost_budget_are_not_run() {
+fn a_rule_that_costs_too_much_for_an_object_ends_the_validation() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
         "l": {"type": "array", "maxItems": 1000, "items": {"type": "integer"}},
     }, "x-kubernetes-validations": [
-        {"rule": "self.l.exists(a, self.l.exists(b, a + b > 0))"},
-        {"rule": "self.l.exists(a, self.l.exists(b, a + b > 1))"},
+        {"rule": "self.l.all(a, self.l.all(b, a + b > 1))"},
+        {"rule": "self.l.all(a, a > 1)"},
     ]}}});
     let schema = Schema::parse(&schema, "schema").unwrap();
-    let fits = object(json!({"l": vec![1; 50]}));
-    assert_eq!(errors_of(&schema, &fits, None), vec![]);
     let started = std::time::Instant::now();
     let errors = errors_of(&schema, &object(json!({"l": vec![1; 1000]})), None);
-    assert_eq!(
-        errors[0].to_string(),
-        "spec: Invalid value: \"object\": validation failed due to running out of cost budget, no further validation rules \
-         will be run"
-    );
     assert!(started.elapsed() < std::time::Duration::from_secs(2));
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "spec: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation rules \
+          will be run due to call cost exceeds limit for rule: self.l.all(a, self.l.all(b, a + b > 1))"
+        ]
+    );
+}
+
+#[cfg(feature = "cel")]
+#[test]
+fn rules_that_cost_too_much_together_end_the_validation() {
+    let rules = vec![json!({"rule": "self.l.all(a, self.l.all(b, a + b > 1))"}); 13];
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "l": {"type": "array", "maxItems": 1000, "items": {"type": "integer"}},
+    }, "x-kubernetes-validations": rules}}});
+    let schema = Schema::parse(&schema, "schema").unwrap();
+    let errors = errors_of(&schema, &object(json!({"l": vec![1; 350]})), None);
+    assert_eq!(
+        errors.last().map(ToString::to_string).as_deref(),
+        Some(
+            "spec: Invalid value: \"object\": validation failed due to running out of cost budget, no further validation \
+             rules will be run"
+        )
+    );
+    assert!(errors.len() < 13, "{errors:?}");
+}
+
+#[cfg(feature = "cel")]
+#[test]
+fn a_rule_that_stays_is_not_compiled_again() {
+    let schema = |description: &str, rule: &str| {
+        json!({"type": "object", "description": description, "properties": {"spec": {
+            "type": "object", "description": description,
+            "properties": {"a": {"type": "integer"}},
+            "x-kubernetes-validations": [{"rule": rule, "messageExpression": "string(self.a)"}],
+        }}})
+    };
+    let program = |schema: &Schema| {
+        let rules = schema.properties["spec"].rules.clone().unwrap();
+        std::sync::Arc::clone(&rules.rules[0].program)
+    };
+    let first = Schema::parse(&schema("one", "self.a > 1"), "").unwrap();
+    let described = Schema::parse_update(&schema("two", "self.a > 1"), "", &first).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&program(&first), &program(&described)));
+    let changed = Schema::parse_update(&schema("two", "self.a > 2"), "", &described).unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&program(&described), &program(&changed)));
 }

@@ -56,7 +56,7 @@ impl Shape {
         scope.declare("self", self);
         let mut rule = json!({});
         if optional {
-            scope.declare_type("oldSelf", Type::optional(Type::of(self)));
+            scope.declare_type("oldSelf", Type::optional(&Type::of(self)));
             rule["optionalOldSelf"] = json!(true);
         } else if uses_old {
             scope.declare("oldSelf", self);

@@ -463,7 +463,7 @@ impl Type {
         Self(text.to_owned())
     }
 
-    pub(super) fn optional(inner: Self) -> Self {
+    pub(super) fn optional(inner: &Self) -> Self {
         Self(format!("optional_type({inner})"))
     }
 

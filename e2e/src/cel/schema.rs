@@ -182,7 +182,8 @@ impl Shape {
 
     fn text(random: &mut Rng, names: &mut Names) -> Self {
         let format = (random.u8(..3) == 0).then(|| FORMATS[random.usize(..FORMATS.len())]);
-        let max = names.limit(random);
+        // Texts of a format are not shortened.
+        let max = names.limit(random).map(|max| if format.is_some() { max.max(64) } else { max });
         let choices = format.is_none() && random.u8(..8) == 0;
         Self::new(Kind::Text { format, max, choices }, names)
     }
@@ -355,8 +356,7 @@ impl Shape {
             Kind::Text { format, max, choices } => {
                 let texts = if *choices { CHOICES } else { format.map_or(TEXTS, texts_of) };
                 let text = texts[random.usize(..texts.len())];
-                // A shorter one that is still a text of the format is not worth the trouble.
-                json!(text.chars().take(max.unwrap_or(usize::MAX).max(12)).collect::<String>())
+                json!(text.chars().take(max.unwrap_or(usize::MAX)).collect::<String>())
             }
             Kind::Integer { .. } => json!(INTEGERS[random.usize(..INTEGERS.len())]),
             Kind::Number if random.bool() => json!(INTEGERS[random.usize(..INTEGERS.len())]),

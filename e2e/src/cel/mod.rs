@@ -4,12 +4,14 @@
 //! two or three depend on the order in which Go goes through a map, which is another one each time, and one is a panic of
 //! cel-go, on an optional element without a type in a literal.
 
+mod compare;
 mod expressions;
 mod schema;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+pub use compare::differences;
 use expressions::Scope;
 use schema::{Shape, Type};
 

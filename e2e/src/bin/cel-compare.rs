@@ -3,7 +3,9 @@ use std::io::BufRead;
 
 fn lines(path: &str) -> impl Iterator<Item = serde_json::Value> {
     let file = std::fs::File::open(path).expect("file");
-    std::io::BufReader::new(file).split(b'\n').map(|line| serde_json::from_slice(&line.expect("line")).expect("json"))
+    std::io::BufReader::new(file)
+        .split(b'\n')
+        .map(|line| serde_json::from_slice(&line.expect("line")).expect("json"))
 }
 
 fn main() {

@@ -13,17 +13,27 @@ const MINOR: u32 = 37;
 /// Rules whose answer depends on the order in which Go goes through a map may differ in one run and not in the next.
 #[must_use]
 pub fn differences(case: &Value, answer: &Value) -> Vec<String> {
-    let mut compared = Comparison { answer, rules: BTreeMap::new(), evaluations: BTreeMap::new(), found: Vec::new() };
+    let mut compared =
+        Comparison { answer, rules: BTreeMap::new(), evaluations: BTreeMap::new(), found: Vec::new() };
     for rule in answer["rules"].as_array().into_iter().flatten() {
         compared.rules.insert(rule["path"].as_str().unwrap_or_default().to_owned(), rule);
     }
     for one in answer["validate"]["evaluations"].as_array().into_iter().flatten() {
-        let place = (one["path"].as_str().unwrap_or_default().to_owned(), one["rule"].as_u64().unwrap_or_default());
+        let place =
+            (one["path"].as_str().unwrap_or_default().to_owned(), one["rule"].as_u64().unwrap_or_default());
         compared.evaluations.insert(place, one);
     }
     let declaration = Declaration::from_openapi(&case["schema"], true);
-    let place = Place { schema: &case["schema"], declaration: &declaration, path: "spec.validation.openAPIV3Schema".to_owned() };
-    let object = At { path: String::new(), value: &case["object"], old: Some(&case["oldObject"]).filter(|old| !old.is_null()) };
+    let place = Place {
+        schema: &case["schema"],
+        declaration: &declaration,
+        path: "spec.validation.openAPIV3Schema".to_owned(),
+    };
+    let object = At {
+        path: String::new(),
+        value: &case["object"],
+        old: Some(&case["oldObject"]).filter(|old| !old.is_null()),
+    };
     compared.node(&place, &[object]);
     compared.found
 }
@@ -74,8 +84,14 @@ impl Comparison<'_> {
             let path = format!("{}.additionalProperties", place.path);
             let inside: Vec<_> = values
                 .iter()
-                .flat_map(|at| at.value.as_object().into_iter().flatten().map(move |(key, value)| (at, key, value)))
-                .map(|(at, key, value)| At { path: format!("{}[{key}]", at.path), value, old: at.old.and_then(|old| old.get(key)) })
+                .flat_map(|at| {
+                    at.value.as_object().into_iter().flatten().map(move |(key, value)| (at, key, value))
+                })
+                .map(|(at, key, value)| At {
+                    path: format!("{}[{key}]", at.path),
+                    value,
+                    old: at.old.and_then(|old| old.get(key)),
+                })
                 .collect();
             self.node(&Place { schema: &place.schema["additionalProperties"], declaration, path }, &inside);
         }
@@ -83,7 +99,9 @@ impl Comparison<'_> {
             let path = format!("{}.items", place.path);
             let inside: Vec<_> = values
                 .iter()
-                .flat_map(|at| at.value.as_array().into_iter().flatten().enumerate().map(move |item| (at, item)))
+                .flat_map(|at| {
+                    at.value.as_array().into_iter().flatten().enumerate().map(move |item| (at, item))
+                })
                 .map(|(at, (index, value))| At {
                     path: format!("{}[{index}]", at.path),
                     value,
@@ -98,10 +116,19 @@ impl Comparison<'_> {
         let path = format!("{}.x-kubernetes-validations[{index}].rule", place.path);
         let Some(expected) = self.rules.get(&path).copied() else { return };
         let text = rule["rule"].as_str().unwrap_or_default();
-        let program = self.compile("rule", text, rule, place, expected, &expected["error"], &expected["max_cost"]);
+        let program =
+            self.compile("rule", text, rule, place, expected, &expected["error"], &expected["max_cost"]);
         let message = rule["messageExpression"].as_str().filter(|text| !text.is_empty() && program.is_some());
         let message = message.and_then(|text| {
-            self.compile("messageExpression", text, rule, place, expected, &expected["message_error"], &expected["message_max_cost"])
+            self.compile(
+                "messageExpression",
+                text,
+                rule,
+                place,
+                expected,
+                &expected["message_error"],
+                &expected["message_max_cost"],
+            )
         });
         let Some(program) = program else { return };
         for at in values {
@@ -116,7 +143,14 @@ impl Comparison<'_> {
             self.evaluate(&program, &variables, text, at, expected, ["value", "error", "cost"]);
             if let Some(message) = &message {
                 let text = rule["messageExpression"].as_str().unwrap_or_default();
-                self.evaluate(message, &variables, text, at, expected, ["message", "message_error", "message_cost"]);
+                self.evaluate(
+                    message,
+                    &variables,
+                    text,
+                    at,
+                    expected,
+                    ["message", "message_error", "message_cost"],
+                );
             }
         }
     }
@@ -133,7 +167,8 @@ impl Comparison<'_> {
         cost: &Value,
     ) -> Option<Program> {
         let _ = expected;
-        let environment = Environment::kubernetes(MINOR, Origin::Stored).with_variable("self", place.declaration);
+        let environment =
+            Environment::kubernetes(MINOR, Origin::Stored).with_variable("self", place.declaration);
         let environment = if rule["optionalOldSelf"] == json!(true) {
             environment.with_optional_variable("oldSelf", place.declaration)
         } else {
@@ -142,8 +177,12 @@ impl Comparison<'_> {
         let compiled = Program::compile(text, &environment);
         let is_message = what == "messageExpression";
         let ours = match &compiled {
-            Ok(program) if is_message && program.result_type() != "string" => "messageExpression must evaluate to a string".to_owned(),
-            Ok(program) if !is_message && program.result_type() != "bool" => "cel expression must evaluate to a bool".to_owned(),
+            Ok(program) if is_message && program.result_type() != "string" => {
+                "messageExpression must evaluate to a string".to_owned()
+            }
+            Ok(program) if !is_message && program.result_type() != "bool" => {
+                "cel expression must evaluate to a bool".to_owned()
+            }
             Ok(_) => String::new(),
             Err(error) => {
                 let prefix = match (is_message, error.is_instantiation()) {
@@ -170,7 +209,15 @@ impl Comparison<'_> {
         Some(program)
     }
 
-    fn evaluate(&mut self, program: &Program, variables: &Variables<'_>, text: &str, at: &At<'_>, expected: &Value, names: [&str; 3]) {
+    fn evaluate(
+        &mut self,
+        program: &Program,
+        variables: &Variables<'_>,
+        text: &str,
+        at: &At<'_>,
+        expected: &Value,
+        names: [&str; 3],
+    ) {
         let [value, error, cost] = names.map(|name| &expected[name]);
         let evaluation = program.evaluate(variables, COST_LIMIT);
         let ours = match &evaluation.result {
@@ -194,7 +241,9 @@ impl Comparison<'_> {
 
 /// The item of an old list that has the keys of a new one.
 fn counterpart<'a>(schema: &Value, item: &Value, old: &'a Value) -> Option<&'a Value> {
-    let keys = schema["x-kubernetes-list-map-keys"].as_array().filter(|_| schema["x-kubernetes-list-type"] == "map")?;
+    let keys = schema["x-kubernetes-list-map-keys"]
+        .as_array()
+        .filter(|_| schema["x-kubernetes-list-type"] == "map")?;
     let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_));
     let fits = |old: &&Value| {
         keys.iter().filter_map(Value::as_str).all(|key| {

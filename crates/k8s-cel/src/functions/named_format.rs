@@ -60,7 +60,7 @@ const FORMATS: &[Format] = &[
     },
     Format { name: "dns1035LabelPrefix", size: 30, check: |text| names::dns1035_label(&masked(text)) },
     Format { name: "labelValue", size: 40, check: names::label_value },
-    Format { name: "uri", size: URI, check: |text| go::check_request_uri(text).err().into_iter().collect() },
+    Format { name: "uri", size: URI, check: |text| go::Url::new(text).err().into_iter().collect() },
     Format {
         name: "uuid",
         size: 74,

@@ -3,7 +3,10 @@
 use regex::Regex;
 
 use super::{Table, int, list, string_list, text};
-use crate::value::{Error, Evaluated, Value};
+use crate::{
+    go,
+    value::{Error, Evaluated, Value},
+};
 
 pub(super) const TABLE: Table = &[
     ("string_char_at_int", |args| {
@@ -184,6 +187,5 @@ pub(crate) fn find<'a>(text: &str, pattern: &Regex) -> Value<'a> {
 
 /// `text.findAll(pattern, limit)`; a negative limit is none.
 pub(crate) fn find_all<'a>(text: &str, pattern: &Regex, limit: i64) -> Value<'a> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    string_list(pattern.find_iter(text).take(limit).map(|found| found.as_str().to_owned()))
+    string_list(go::find_all(pattern, text, limit).into_iter().map(str::to_owned))
 }

@@ -1,24 +1,26 @@
 //! Texts as Go's standard library reads and writes them.
 
 mod duration;
+mod ip;
 mod number;
 mod quote;
 mod regex;
 mod time;
+mod url;
 
 pub(crate) use self::duration::{format_duration, format_seconds, parse_duration, parse_strfmt_duration};
+pub(crate) use self::ip::{
+    Cidr, is_global_unicast, is_link_local_multicast, is_link_local_unicast, parse_ip,
+};
 pub(crate) use self::number::{
     FloatFormat, format_float, format_general, parse_bool, parse_float, parse_int, parse_uint,
 };
 pub(crate) use self::quote::quote;
-pub(crate) use self::regex::regex;
+pub(crate) use self::regex::{find_all, regex};
 pub(crate) use self::time::{
     Civil, Timestamp, format_rfc3339, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };
-
-pub(crate) fn check_request_uri(_text: &str) -> Result<(), String> {
-    Ok(())
-}
+pub(crate) use self::url::Url;
 
 pub(crate) fn is_strfmt_date_time(text: &str) -> bool {
     parse_strfmt_date_time(text).is_ok()

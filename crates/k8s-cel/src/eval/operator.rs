@@ -115,6 +115,16 @@ impl Operator {
         }
     }
 
+    /// Whether a failed argument ends the call before the next one is evaluated, and before it costs anything. cel-go does so
+    /// for calls that look for their overload, and where it has compiled a pattern, beside calls of more than two arguments.
+    pub(super) fn is_eager(&self) -> bool {
+        match self {
+            Self::Many(_) | Self::Matches(Some(_)) | Self::Find(Some(_)) | Self::FindAll(Some(_)) => true,
+            Self::One(candidate) => &*candidate.overload.id == "string_format",
+            _ => false,
+        }
+    }
+
     pub(super) fn unary<'a>(&self, function: &str, arg: Value<'a>) -> Evaluated<'a> {
         match self {
             Self::Negate => arg.negate(function),
@@ -132,6 +142,11 @@ impl Operator {
             Self::Type => Ok(Value::type_value(arg.type_of())),
             Self::Dyn | Self::NotStrictlyFalse => Ok(arg),
             Self::Convert(target) => {
+                if let (Target::String, Value::Opaque(value)) = (target, &arg)
+                    && let Some(text) = value.text()
+                {
+                    return Ok(Value::string(text));
+                }
                 if converts(&arg, *target) {
                     arg.convert(*target)
                 } else {

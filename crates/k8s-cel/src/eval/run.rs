@@ -54,15 +54,20 @@ impl<'a> Run<'a, '_> {
         if self.cost > self.limit { Err(Error::Cancelled) } else { Ok(()) }
     }
 
+    /// Charges a step that has a result, be it an error. An evaluation that has ended costs nothing more.
+    fn charged(&mut self, result: Evaluated<'a>, cost: u64) -> Evaluated<'a> {
+        if !matches!(&result, Err(error) if error.is_final()) {
+            self.charge(cost)?;
+        }
+        result
+    }
+
     fn node(&mut self, node: &'a Node) -> Evaluated<'a> {
         match node {
             Node::Constant(value) => Ok(borrowed(value)),
             Node::Attribute(attribute) => {
                 let value = self.resolve(attribute);
-                if !matches!(attribute.base, Base::Choice(_)) {
-                    self.charge(1)?;
-                }
-                value
+                if matches!(attribute.base, Base::Choice(_)) { value } else { self.charged(value, 1) }
             }
             Node::Test(attribute) => match self.resolve(attribute)? {
                 Value::Optional(value) => Ok(Value::Bool(value.is_some())),
@@ -100,18 +105,15 @@ impl<'a> Run<'a, '_> {
             },
             Node::List(elements) => {
                 let list = self.list(elements);
-                self.charge(cost::LIST)?;
-                list
+                self.charged(list, cost::LIST)
             }
             Node::Map(entries) => {
                 let map = self.map(entries);
-                self.charge(cost::MAP)?;
-                map
+                self.charged(map, cost::MAP)
             }
             Node::Struct(object) => {
                 let object = self.object(object);
-                self.charge(cost::STRUCT)?;
-                object
+                self.charged(object, cost::STRUCT)
             }
             Node::Fold(fold) => self.fold(fold),
         }
@@ -125,7 +127,7 @@ impl<'a> Run<'a, '_> {
                 Ok(Value::Bool(value)) if value == decisive => return Ok(Value::Bool(decisive)),
                 Ok(Value::Bool(_)) => {}
                 Ok(_) => failed = failed.or(Some(Error::no_such_overload())),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -145,7 +147,7 @@ impl<'a> Run<'a, '_> {
     /// Evaluates an argument. Fails at once only if the evaluation ends.
     fn strict(&mut self, node: &'a Node) -> Result<Evaluated<'a>, Error> {
         match self.node(node) {
-            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(error) if error.is_final() => Err(error),
             value => Ok(value),
         }
     }
@@ -163,7 +165,7 @@ impl<'a> Run<'a, '_> {
                     operator => operator.unary(&call.function, arg?),
                 }
             }
-            [left, right] => {
+            [left, right] if !call.operator.is_eager() => {
                 let left = match call.takes {
                     Some(slot) => {
                         let taken = self.take(slot);
@@ -210,6 +212,13 @@ impl<'a> Run<'a, '_> {
     /// Charges a call, unless its cost depends on its result.
     fn charge_call(&mut self, call: &Call, args: &[Evaluated<'a>]) -> Result<(), Error> {
         match call.cost {
+            // cel-go's tracker takes these arguments for lists and numbers, and panics where they failed.
+            CallCost::Pairs(index) if matches!(args.get(index), Some(Err(_))) => Err(Error::Internal(
+                "interface conversion: *types.Err is not traits.Lister: missing method Add",
+            )),
+            CallCost::Flatten if matches!(args.get(1), Some(Err(_))) => {
+                Err(Error::Internal("interface conversion: ref.Val is *types.Err, not types.Int"))
+            }
             CallCost::Join | CallCost::Output => {
                 if args.iter().any(Result::is_err) {
                     return self.charge(call.cost.charge(args, None));
@@ -404,6 +413,7 @@ impl<'a> Run<'a, '_> {
             let found = self.qualify(qualifier, &value, present);
             match found {
                 Ok(None) if optional => return Ok(Value::Optional(None)),
+                Err(error) if error.is_final() => return Err(error),
                 found => {
                     self.charge(1)?;
                     value = match (found?, qualifier.test && !optional) {

@@ -66,7 +66,8 @@ fn of_network<'a>(args: &[Value<'a>], compute: impl Fn(Cidr) -> Value<'a>) -> Ev
 fn contains_address<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
     let [whole, part] = args else { return mismatch() };
     let part = match part {
-        Value::String(text) => Some(address(text)?),
+        // A text that is no address is like an argument of another type.
+        Value::String(text) => address(text).ok(),
         part => part.downcast().copied(),
     };
     match (whole.downcast::<Cidr>(), part) {
@@ -78,7 +79,7 @@ fn contains_address<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
 fn contains_network<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
     let [whole, part] = args else { return mismatch() };
     let part = match part {
-        Value::String(text) => Some(network(text)?),
+        Value::String(text) => network(text).ok(),
         part => part.downcast().copied(),
     };
     match (whole.downcast::<Cidr>(), part) {

@@ -29,7 +29,7 @@ pub(super) const TABLE: Table = parts! {
     "timestamp_to_day_of_month_1_based", "timestamp_to_day_of_month_1_based_with_tz", |time, _| time.day;
     "timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz", |time, _| time.weekday;
     "timestamp_to_hours", "timestamp_to_hours_with_tz", |time, _| time.hour;
-    "timestamp_to_minutes", "timestamp_to_minutes_tz", |time, _| time.minute;
+    "timestamp_to_minutes", "timestamp_to_minutes_with_tz", |time, _| time.minute;
     "timestamp_to_seconds", "timestamp_to_seconds_tz", |time, _| time.second;
     "timestamp_to_milliseconds", "timestamp_to_milliseconds_with_tz", |_, nanos| nanos / 1_000_000;
 };

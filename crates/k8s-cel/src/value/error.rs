@@ -9,11 +9,18 @@ pub(crate) enum Error {
     Message(Cow<'static, str>),
     /// The limit of the cost is exceeded: nothing swallows that.
     Cancelled,
+    /// kube-apiserver's evaluation ends with a panic here, which becomes an error: nothing swallows that either.
+    Internal(&'static str),
 }
 
 impl Error {
     pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self::Message(message.into())
+    }
+
+    /// Whether the error ends the whole evaluation.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::Message(_))
     }
 
     pub(crate) fn no_such_overload() -> Self {
@@ -33,6 +40,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message(message) => f.write_str(message),
+            Self::Internal(message) => write!(f, "internal error: {message}"),
             Self::Cancelled => f.write_str("operation cancelled: actual cost limit exceeded"),
         }
     }

@@ -165,10 +165,10 @@ impl<'a> Value<'a> {
             Self::String(text) => text.is_empty(),
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Timestamp(time) => time.seconds == Timestamp::ZERO.seconds && time.nanos == 0,
-            Self::List(list) => list.len() == 0,
-            Self::Map(map) => map.len() == 0,
-            Self::Optional(value) => value.is_none(),
-            Self::Type(_) => false,
+            // Values that were read have no zero, as there.
+            Self::List(list) => matches!(list, List::Values(values, _) if values.is_empty()),
+            Self::Map(map) => matches!(map, Map::Values(entries) if entries.is_empty()),
+            Self::Optional(_) | Self::Type(_) => false,
             Self::Opaque(value) => value.is_zero(),
         }
     }

@@ -168,8 +168,8 @@ impl Comparison<'_> {
         error: &Value,
         cost: &Value,
     ) -> Option<Program> {
-        let environment =
-            Environment::kubernetes(MINOR, Origin::Stored).with_variable("self", place.declaration);
+        let origin = if self.stored { Origin::Stored } else { Origin::New };
+        let environment = Environment::kubernetes(MINOR, origin).with_variable("self", place.declaration);
         let environment = if rule["optionalOldSelf"] == json!(true) {
             environment.with_optional_variable("oldSelf", place.declaration)
         } else {

@@ -79,7 +79,7 @@ fn contains_address<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
 fn contains_network<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
     let [whole, part] = args else { return mismatch() };
     let part = match part {
-        Value::String(text) => network(text).ok(),
+        Value::String(text) => Some(network(text)?),
         part => part.downcast().copied(),
     };
     match (whole.downcast::<Cidr>(), part) {

@@ -1,7 +1,7 @@
 //! The grammar as data: the parser rules of cel-go's `CEL.g4`, compiled for an interpreter.
 //!
-//! ANTLR words an error by the place in the grammar at which a parser stands, and recovers by what can follow there. A grammar that is
-//! data knows both at every place, which code would have to repeat.
+//! ANTLR words an error by the place in the grammar at which a parser stands, and recovers by what can follow
+//! there. A grammar that is data knows both at every place, which code would have to repeat.
 
 use std::sync::LazyLock;
 

@@ -5,8 +5,9 @@ use super::ast::{Expr, Id, Kind, Literal};
 /// The number of an expression that has none, because a syntax error hides what it would stand at.
 const NONE: Id = 0;
 
-/// Macros that copy their operand, nested, would grow without bound. cel-go has no such limit.
-const IDS_MAX: usize = 1 << 20;
+/// How many expressions there may be. Text within its limit stays far below; but `optMap` copies its operand,
+/// so that each one in a chain doubles what is before it. cel-go has no such limit and runs out of memory.
+const IDS_MAX: usize = 1 << 18;
 
 /// A place in the source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -191,7 +191,8 @@ impl<'a> Lexer<'a> {
         self.at += length;
     }
 
-    /// The next token: white space and comments are skipped. What is no token comes as an error once, and is skipped too.
+    /// The next token: white space and comments are skipped. What is no token comes as an error once, and is
+    /// skipped too.
     pub(super) fn next(&mut self) -> Result<Token, Unrecognized> {
         self.skip_hidden();
         let (start, offset) = (self.at, self.offset);
@@ -229,7 +230,8 @@ fn count(bytes: &[u8], matches: impl Fn(u8) -> bool) -> usize {
     bytes.iter().take_while(|byte| matches(**byte)).count()
 }
 
-/// The longest token at the start of a text, or how many bytes were read before it was clear that there is none.
+/// The longest token at the start of a text, or how many bytes were read before it was clear that there is
+/// none.
 fn scan(text: &str) -> Result<(Kind, usize), usize> {
     let bytes = text.as_bytes();
     let tail = |from: usize| bytes.get(from..).unwrap_or_default();
@@ -284,10 +286,10 @@ fn scan(text: &str) -> Result<(Kind, usize), usize> {
                 _ => (0, Kind::Identifier, false),
             };
             // A quote that is not closed leaves the letters before it, which are an identifier.
-            if let (1.., [b'\'' | b'"', ..]) = (prefix, tail(prefix)) {
-                if let Scan::Match(length) = quoted(tail(prefix), raw) {
-                    return Ok((kind, prefix + length));
-                }
+            if let (1.., [b'\'' | b'"', ..]) = (prefix, tail(prefix))
+                && let Scan::Match(length) = quoted(tail(prefix), raw)
+            {
+                return Ok((kind, prefix + length));
             }
             let length = count(bytes, |c| c.is_ascii_alphanumeric() || c == b'_');
             let kind = match bytes.get(..length) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Options,
     ast::{Comprehension, Entry, Expr, Id, Kind, Literal},
-    ids::Ids,
+    ids::{Ids, hidden},
     options::Extension,
 };
 
@@ -106,7 +106,7 @@ struct Arguments(std::vec::IntoIter<Expr>);
 impl Arguments {
     /// `find` has counted them.
     fn next(&mut self) -> Expr {
-        self.0.next().unwrap_or(super::ids::hidden(0))
+        self.0.next().unwrap_or(hidden(0))
     }
 
     /// A filter, if it is there, and the last argument.
@@ -290,10 +290,10 @@ impl Expander<'_> {
         let Kind::Ident(variable) = &variable.kind else {
             return misuse(&variable, &format!("{name}() variable name must be a simple identifier"));
         };
-        let copy_of = target.clone();
-        let has_value = self.method("hasValue", target, Vec::new());
+        let id = self.ids.like(self.call);
         let range = self.list(Vec::new());
-        let copy = self.copy(copy_of);
+        let copy = self.copy(&target);
+        let has_value = method(id, "hasValue", target, Vec::new());
         let value = self.method("value", copy, Vec::new());
         let condition = self.bool(false);
         let step = self.ident(variable);
@@ -365,7 +365,7 @@ impl Expander<'_> {
     }
 
     fn method(&mut self, function: &str, target: Expr, args: Vec<Expr>) -> Expr {
-        self.expr(Kind::Call { function: function.into(), target: Some(Box::new(target)), args })
+        method(self.ids.like(self.call), function, target, args)
     }
 
     fn comprehension(
@@ -389,58 +389,59 @@ impl Expander<'_> {
         })))
     }
 
-    /// Gives an expression and all inside it numbers of their own, each at its place.
-    fn copy(&mut self, expr: Expr) -> Expr {
-        let place = self.ids.place(expr.id);
-        let id = self.ids.next(place);
+    /// A copy in which everything has a number of its own, at its place.
+    fn copy(&mut self, expr: &Expr) -> Expr {
+        let id = self.ids.next(self.ids.place(expr.id));
         if self.ids.are_too_many() {
-            return Expr { id, kind: expr.kind };
+            return hidden(id);
         }
-        let kind = match expr.kind {
-            Kind::Literal(_) | Kind::Ident(_) => expr.kind,
+        let kind = match &expr.kind {
+            Kind::Literal(_) | Kind::Ident(_) => expr.kind.clone(),
             Kind::Select { operand, field, test_only } => {
-                Kind::Select { operand: Box::new(self.copy(*operand)), field, test_only }
+                let operand = Box::new(self.copy(operand));
+                Kind::Select { operand, field: Arc::clone(field), test_only: *test_only }
             }
             Kind::Call { function, target, args } => {
-                let args = args.into_iter().map(|arg| self.copy(arg)).collect();
-                Kind::Call { function, target: target.map(|target| Box::new(self.copy(*target))), args }
+                let args = args.iter().map(|arg| self.copy(arg)).collect();
+                let target = target.as_ref().map(|target| Box::new(self.copy(target)));
+                Kind::Call { function: Arc::clone(function), target, args }
             }
-            Kind::List { elements, optional } => Kind::List {
-                elements: elements.into_iter().map(|element| self.copy(element)).collect(),
-                optional,
-            },
+            Kind::List { elements, optional } => {
+                let elements = elements.iter().map(|element| self.copy(element)).collect();
+                Kind::List { elements, optional: optional.clone() }
+            }
             Kind::Map(entries) => {
-                let copy = |entry: Entry<Expr>| {
+                let copy = |Entry { key, value, optional, .. }: &Entry<Expr>| {
                     let id = self.ids.like(self.call);
-                    let key = self.copy(entry.key);
-                    Entry { id, key, value: self.copy(entry.value), optional: entry.optional }
+                    let key = self.copy(key);
+                    Entry { id, key, value: self.copy(value), optional: *optional }
                 };
-                Kind::Map(entries.into_iter().map(copy).collect())
+                Kind::Map(entries.iter().map(copy).collect())
             }
             Kind::Struct { type_name, fields } => {
-                let copy = |field: Entry<Arc<str>>| {
+                let copy = |Entry { key, value, optional, .. }: &Entry<Arc<str>>| {
                     let id = self.ids.like(self.call);
-                    Entry { id, key: field.key, value: self.copy(field.value), optional: field.optional }
+                    Entry { id, key: Arc::clone(key), value: self.copy(value), optional: *optional }
                 };
-                Kind::Struct { type_name, fields: fields.into_iter().map(copy).collect() }
+                Kind::Struct { type_name: Arc::clone(type_name), fields: fields.iter().map(copy).collect() }
             }
-            Kind::Comprehension(comprehension) => {
-                let Comprehension { iter_range, accu_init, loop_condition, loop_step, result, .. } =
-                    *comprehension;
-                Kind::Comprehension(Box::new(Comprehension {
-                    iter_range: self.copy(iter_range),
-                    iter_var: comprehension.iter_var,
-                    iter_var2: comprehension.iter_var2,
-                    accu_var: comprehension.accu_var,
-                    accu_init: self.copy(accu_init),
-                    loop_condition: self.copy(loop_condition),
-                    loop_step: self.copy(loop_step),
-                    result: self.copy(result),
-                }))
-            }
+            Kind::Comprehension(comprehension) => Kind::Comprehension(Box::new(Comprehension {
+                iter_range: self.copy(&comprehension.iter_range),
+                iter_var: Arc::clone(&comprehension.iter_var),
+                iter_var2: comprehension.iter_var2.clone(),
+                accu_var: Arc::clone(&comprehension.accu_var),
+                accu_init: self.copy(&comprehension.accu_init),
+                loop_condition: self.copy(&comprehension.loop_condition),
+                loop_step: self.copy(&comprehension.loop_step),
+                result: self.copy(&comprehension.result),
+            })),
         };
         Expr { id, kind }
     }
+}
+
+fn method(id: Id, function: &str, target: Expr, args: Vec<Expr>) -> Expr {
+    Expr { id, kind: Kind::Call { function: function.into(), target: Some(Box::new(target)), args } }
 }
 
 fn is_accumulator(name: &str) -> bool {

@@ -1,7 +1,8 @@
 //! From text to an abstract syntax tree.
 //!
-//! A lexer and an interpreter of the grammar make a parse tree, from which expressions are built. Syntax errors are those of cel-go, which
-//! come from ANTLR; the tree that is recovered after them is built too, because cel-go reports more errors from it.
+//! A lexer and an interpreter of the grammar make a parse tree, from which expressions are built. Syntax
+//! errors are those of cel-go, which come from ANTLR; the tree that is recovered after them is built too,
+//! because cel-go reports more errors from it.
 
 mod ast;
 mod build;

@@ -5,7 +5,8 @@
 pub(crate) enum Extension {
     /// `optMap`, `optFlatMap`, and the syntax `a.?b`, `a[?b]`, `[?a]` and `{?a: b}`.
     OptionalTypes,
-    /// `all`, `exists` and `existsOne` with two variables, `transformList`, `transformMap` and `transformMapEntry`.
+    /// `all`, `exists` and `existsOne` with two variables, `transformList`, `transformMap` and
+    /// `transformMapEntry`.
     TwoVariables,
     /// `sortBy`.
     SortBy,

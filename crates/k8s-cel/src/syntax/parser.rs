@@ -1,7 +1,8 @@
 //! From tokens to a parse tree, with the errors that ANTLR reports and the tree that it recovers.
 //!
-//! This interprets the [`Grammar`] with ANTLR's default error strategy and the limits that cel-go puts on it. Where ANTLR looks ahead as
-//! far as it must, the grammar of CEL needs a few tokens, and the names before a brace.
+//! This interprets the [`Grammar`] with ANTLR's default error strategy and the limits that cel-go puts on it.
+//! Where ANTLR looks ahead as far as it must, the grammar of CEL needs a few tokens, and the names before a
+//! brace.
 
 use super::{
     grammar::{Decision, Grammar, Label, Op, RULES, Role, Rule, Sync, level},
@@ -122,6 +123,7 @@ struct Frame {
 }
 
 /// Why a rule cannot go on.
+#[derive(Clone, Copy)]
 enum Failure {
     Mismatch,
     /// No alternative starts with the tokens from the next one to this many further.
@@ -263,7 +265,7 @@ impl Parser<'_> {
                 Ok(token) => self.tokens.push(token),
                 Err(unrecognized) => {
                     let text = self.text.get(unrecognized.range.clone()).unwrap_or_default();
-                    self.report(unrecognized.offset, format!("token recognition error at: '{text}'"));
+                    self.report(unrecognized.offset, &format!("token recognition error at: '{text}'"));
                     self.unrecognized.push(unrecognized);
                 }
             }
@@ -310,11 +312,11 @@ impl Parser<'_> {
         if !self.can_follow(at + 1).contains(token.kind) {
             return Err(Failure::Mismatch);
         }
-        let expected = self.expected(at);
+        let expected = self.can_follow(at);
         if !self.recovering {
             self.recovering = true;
             let message = format!("missing {expected} at {}", self.display(token));
-            self.report(token.offset, message);
+            self.report(token.offset, &message);
         }
         // The token is made up, where the last one is if there are no more.
         let before = self.position.checked_sub(1).and_then(|before| self.tokens.get(before));
@@ -418,7 +420,7 @@ impl Parser<'_> {
 
     // What ANTLR's default error strategy does.
 
-    fn report(&mut self, offset: u32, message: String) {
+    fn report(&mut self, offset: u32, message: &str) {
         if self.stopped {
             return;
         }
@@ -458,10 +460,6 @@ impl Parser<'_> {
         if set.has_end() { set.without_end().union(TokenSet::of(&[Kind::Eof])) } else { set }
     }
 
-    fn expected(&self, at: usize) -> TokenSet {
-        self.can_follow(at)
-    }
-
     /// What can follow any of the rules that are being parsed.
     fn recovery_set(&self) -> TokenSet {
         let callers = self.frames.iter().skip(1);
@@ -471,7 +469,7 @@ impl Parser<'_> {
     fn count_recovery(&mut self) {
         if self.recoveries == RECOVERIES_MAX {
             let offset = self.peek(0).offset;
-            self.report(offset, format!("error recovery attempt limit exceeded: {RECOVERIES_MAX}"));
+            self.report(offset, &format!("error recovery attempt limit exceeded: {RECOVERIES_MAX}"));
             self.stopped = true;
         }
         self.recoveries += 1;
@@ -481,15 +479,16 @@ impl Parser<'_> {
         if !self.recovering {
             self.recovering = true;
             let token = self.peek(0);
-            let message = format!("extraneous input {} expecting {}", self.display(token), self.expected(at));
-            self.report(token.offset, message);
+            let message =
+                format!("extraneous input {} expecting {}", self.display(token), self.can_follow(at));
+            self.report(token.offset, &message);
         }
     }
 
     /// Drops a token if the one after it fits.
     fn drop_one(&mut self, at: usize) -> bool {
         let after = self.kind(1);
-        if !self.expected(at).contains(after) {
+        if !self.can_follow(at).contains(after) {
             return false;
         }
         self.report_unwanted(at);
@@ -508,7 +507,7 @@ impl Parser<'_> {
             Sync::Before => Err(Failure::Mismatch),
             Sync::AfterTurn => {
                 self.report_unwanted(at);
-                let set = self.expected(at).union(self.recovery_set());
+                let set = self.can_follow(at).union(self.recovery_set());
                 while self.kind(0) != Kind::Eof && !set.contains(self.kind(0)) {
                     self.consume();
                 }
@@ -526,8 +525,8 @@ impl Parser<'_> {
         match failure {
             Failure::Mismatch => {
                 let message =
-                    format!("mismatched input {} expecting {}", self.display(token), self.expected(at));
-                self.report(token.offset, message);
+                    format!("mismatched input {} expecting {}", self.display(token), self.can_follow(at));
+                self.report(token.offset, &message);
             }
             Failure::NoAlternative(ahead) => {
                 let offending = self.peek(ahead);
@@ -543,7 +542,7 @@ impl Parser<'_> {
                     }
                     _ => format!("no viable alternative at input '{}'", escape(&input)),
                 };
-                self.report(offending.offset, message);
+                self.report(offending.offset, &message);
             }
         }
     }

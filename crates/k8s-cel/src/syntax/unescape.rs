@@ -1,6 +1,7 @@
 //! The values of string and bytes literals.
 
-/// What a literal stands for, quotes and prefix included in `literal`: bytes, which are UTF-8 unless `is_bytes`.
+/// What a literal stands for, quotes and prefix included in `literal`: bytes, which are UTF-8 unless
+/// `is_bytes`.
 pub(super) fn unescape(literal: &str, is_bytes: bool) -> Result<Vec<u8>, &'static str> {
     // Every line ends with a newline.
     let literal = literal.replace("\r\n", "\n").replace('\r', "\n");

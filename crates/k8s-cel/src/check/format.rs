@@ -145,7 +145,7 @@ pub(super) fn validate(checked: &Checked, call: &Expr) -> Option<(Id, String)> {
 fn refused(checked: &Checked, clause: Clause, arg: &Expr) -> Option<(Id, String)> {
     let inside =
         |expr: &Expr| clause == Clause::String && matches!(expr.kind, Kind::List { .. } | Kind::Map(_));
-    walk::expressions_in(arg, inside).find_map(|expr| {
+    walk::outer_first_in(arg, inside).find_map(|expr| {
         let of = checked.types.get(&expr.id)?;
         (!clause.takes(of)).then(|| (expr.id, clause.refuses(of.name())))
     })

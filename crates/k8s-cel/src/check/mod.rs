@@ -5,6 +5,8 @@ mod checker;
 mod environment;
 mod format;
 mod substitution;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod walk;
 
@@ -14,7 +16,7 @@ use checker::Checker;
 pub(crate) use environment::Environment;
 pub(crate) use format::Clause;
 pub(crate) use validate::{Parsers, validate};
-pub(crate) use walk::expressions;
+pub(crate) use walk::inner_first;
 
 use crate::{
     syntax::{Ast, Expr, Id, Issue, Kind, Literal},

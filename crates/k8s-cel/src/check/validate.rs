@@ -27,9 +27,10 @@ const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_
 pub(crate) fn validate(checked: &Checked, parsers: &Parsers) -> Vec<Issue> {
     let root = &checked.ast.root;
     let mut validator = Validator { checked, issues: Vec::new() };
-    for expr in walk::expressions_in(root, |expr| !is_call(expr, "format")) {
-        validator.aggregate(expr);
-    }
+    // Arguments of `format` may have any types.
+    let aggregates: Vec<_> = walk::inner_first_in(root, |expr| !is_call(expr, "format")).collect();
+    aggregates.iter().for_each(|expr| validator.list(expr));
+    aggregates.iter().for_each(|expr| validator.map(expr));
     validator.literals("duration", |literal| match literal {
         Literal::String(text) => (parsers.is_duration)(text),
         _ => true,
@@ -43,7 +44,7 @@ pub(crate) fn validate(checked: &Checked, parsers: &Parsers) -> Vec<Issue> {
         Literal::String(text) => (parsers.is_regex)(text),
         _ => true,
     });
-    for (id, message) in walk::expressions(root).filter_map(|expr| format::validate(checked, expr)) {
+    for (id, message) in walk::inner_first(root).filter_map(|expr| format::validate(checked, expr)) {
         validator.report(id, message);
     }
     validator.issues
@@ -66,7 +67,7 @@ impl<'a> Validator<'a> {
     /// Checks the first argument of a function where it is a literal. For `matches(text, pattern)` that is the text: cel-go
     /// has that so.
     fn literals(&mut self, function: &str, valid: impl Fn(&Literal) -> bool) {
-        for expr in walk::expressions(&self.checked.ast.root) {
+        for expr in walk::inner_first(&self.checked.ast.root) {
             let Kind::Call { args, .. } = &expr.kind else { continue };
             let Some(Expr { id, kind: Kind::Literal(literal) }) = args.first() else { continue };
             if is_call(expr, function) && !valid(literal) {
@@ -75,25 +76,23 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn aggregate(&mut self, expr: &'a Expr) {
-        match &expr.kind {
-            Kind::List { elements, optional } => {
-                let mut first = None;
-                for (index, element) in (0..).zip(elements) {
-                    // One error for a list is enough.
-                    if !self.agrees(&mut first, element.id, optional.binary_search(&index).is_ok()) {
-                        break;
-                    }
-                }
+    fn list(&mut self, expr: &'a Expr) {
+        let Kind::List { elements, optional } = &expr.kind else { return };
+        let mut first = None;
+        for (index, element) in (0..).zip(elements) {
+            // One error for a list is enough.
+            if !self.agrees(&mut first, element.id, optional.binary_search(&index).is_ok()) {
+                break;
             }
-            Kind::Map(entries) => {
-                let (mut key, mut value) = (None, None);
-                for entry in entries {
-                    self.agrees(&mut key, entry.key.id, false);
-                    self.agrees(&mut value, entry.value.id, entry.optional);
-                }
-            }
-            _ => {}
+        }
+    }
+
+    fn map(&mut self, expr: &'a Expr) {
+        let Kind::Map(entries) = &expr.kind else { return };
+        let (mut key, mut value) = (None, None);
+        for entry in entries {
+            self.agrees(&mut key, entry.key.id, false);
+            self.agrees(&mut value, entry.value.id, entry.optional);
         }
     }
 

@@ -2,36 +2,50 @@
 
 use crate::syntax::{Expr, Kind};
 
-/// All expressions of a tree, each before those in it.
-pub(crate) fn expressions(root: &Expr) -> impl Iterator<Item = &Expr> {
-    expressions_in(root, |_| true)
+/// All expressions of a tree, each after those in it.
+pub(crate) fn inner_first(root: &Expr) -> impl Iterator<Item = &Expr> {
+    inner_first_in(root, |_| true)
 }
 
 /// The same, but only what is inside of expressions that are `entered`.
-pub(super) fn expressions_in(root: &Expr, entered: impl Fn(&Expr) -> bool) -> impl Iterator<Item = &Expr> {
+pub(super) fn inner_first_in(root: &Expr, entered: impl Fn(&Expr) -> bool) -> impl Iterator<Item = &Expr> {
+    let mut found = Vec::new();
+    let mut rest = vec![root];
+    while let Some(expr) = rest.pop() {
+        found.push(expr);
+        if entered(expr) {
+            push_children(expr, &mut rest);
+        }
+    }
+    found.into_iter().rev()
+}
+
+/// Expressions before those in them.
+pub(super) fn outer_first_in(root: &Expr, entered: impl Fn(&Expr) -> bool) -> impl Iterator<Item = &Expr> {
     let mut rest = vec![root];
     std::iter::from_fn(move || {
         let expr = rest.pop()?;
-        if !entered(expr) {
-            return Some(expr);
-        }
-        let start = rest.len();
-        match &expr.kind {
-            Kind::Literal(_) | Kind::Ident(_) => {}
-            Kind::Select { operand, .. } => rest.push(operand),
-            Kind::Call { target, args, .. } => rest.extend(target.as_deref().into_iter().chain(args)),
-            Kind::List { elements, .. } => rest.extend(elements),
-            Kind::Map(entries) => rest.extend(entries.iter().flat_map(|entry| [&entry.key, &entry.value])),
-            Kind::Struct { fields, .. } => rest.extend(fields.iter().map(|field| &field.value)),
-            Kind::Comprehension(of) => {
-                rest.extend([&of.iter_range, &of.accu_init, &of.loop_condition, &of.loop_step, &of.result]);
-            }
-        }
-        if let Some(children) = rest.get_mut(start..) {
-            children.reverse();
+        if entered(expr) {
+            let start = rest.len();
+            push_children(expr, &mut rest);
+            rest.get_mut(start..).unwrap_or_default().reverse();
         }
         Some(expr)
     })
+}
+
+fn push_children<'a>(expr: &'a Expr, rest: &mut Vec<&'a Expr>) {
+    match &expr.kind {
+        Kind::Literal(_) | Kind::Ident(_) => {}
+        Kind::Select { operand, .. } => rest.push(operand),
+        Kind::Call { target, args, .. } => rest.extend(target.as_deref().into_iter().chain(args)),
+        Kind::List { elements, .. } => rest.extend(elements),
+        Kind::Map(entries) => rest.extend(entries.iter().flat_map(|entry| [&entry.key, &entry.value])),
+        Kind::Struct { fields, .. } => rest.extend(fields.iter().map(|field| &field.value)),
+        Kind::Comprehension(of) => {
+            rest.extend([&of.iter_range, &of.accu_init, &of.loop_condition, &of.loop_step, &of.result]);
+        }
+    }
 }
 
 /// Changes each expression of a tree, before those that are in it afterwards.

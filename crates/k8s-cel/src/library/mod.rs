@@ -25,7 +25,10 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use crate::types::{Function, Overload};
+use crate::{
+    syntax::{Extension, Options},
+    types::{Function, Overload},
+};
 
 /// A declaration: the function's name, cel-go's name of the overload, and the signature.
 type Row = (&'static str, &'static str, &'static str);
@@ -50,6 +53,9 @@ pub(crate) struct Level(u32);
 impl Level {
     /// The oldest and the newest level that differ.
     const RANGE: (u32, u32) = (32, 37);
+
+    /// Every library that the newest kube-apiserver has.
+    pub(crate) const LATEST: Self = Self(Self::RANGE.1);
 
     /// For expressions that a request adds or changes, at a kube-apiserver of this minor version. The server refuses functions
     /// that its predecessor does not have, so that it can be rolled back.
@@ -100,6 +106,16 @@ impl Level {
 }
 
 impl Libraries {
+    /// The syntax and macros that the libraries bring.
+    pub(crate) fn syntax(self) -> Options {
+        let options = Options::STANDARD.with(Extension::OptionalTypes).with(Extension::TwoVariables);
+        match self {
+            Self::Kubernetes(Level(..34)) | Self::Mutation(Level(..34)) => options,
+            Self::Kubernetes(_) | Self::Mutation(_) => options.with(Extension::SortBy),
+            Self::Conformance => options.with(Extension::SortBy).with(Extension::Bind),
+        }
+    }
+
     fn tables(self) -> Vec<&'static [Row]> {
         match self {
             Self::Kubernetes(level) => level.tables(),

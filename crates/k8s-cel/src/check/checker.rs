@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Reference, builtin,
+    builtin,
+    checked::{Reference, issue},
     environment::{Environment, Name},
     substitution::{Substitution, is_dyn, is_dyn_or_error, optional_value},
 };
@@ -562,7 +563,7 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, id: Id, message: String) {
-        self.issues.push(super::issue(self.ast, id, message));
+        self.issues.push(issue(self.ast, id, message));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Format strings, such as `'%.2f'`: those that are literals are checked with their arguments before they run.
 
-use super::{Checked, walk};
+use super::{checked::Checked, walk};
 use crate::{
     syntax::{Expr, Id, Kind, Literal},
     types::Type,

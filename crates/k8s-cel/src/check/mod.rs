@@ -1,6 +1,7 @@
 //! The type checker: cel-go's `checker` package.
 
 mod builtin;
+mod checked;
 mod checker;
 mod environment;
 mod format;
@@ -12,6 +13,7 @@ mod walk;
 
 use std::{collections::HashMap, sync::Arc};
 
+pub(crate) use checked::{Checked, Reference};
 use checker::Checker;
 pub(crate) use environment::Environment;
 pub(crate) use format::Clause;
@@ -22,32 +24,6 @@ use crate::{
     syntax::{Ast, Expr, Id, Issue, Kind, Literal},
     types::Type,
 };
-
-/// An expression that is well-typed.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    /// The expression; names that the checker resolved are single identifiers, as cel-go leaves them.
-    pub(crate) ast: Ast,
-    /// The type of each expression.
-    pub(crate) types: HashMap<Id, Type>,
-    /// What each name and each call refers to.
-    pub(crate) references: HashMap<Id, Reference>,
-}
-
-impl Checked {
-    /// An expression whose types nobody looked at.
-    pub(crate) fn unchecked(ast: Ast) -> Self {
-        Self { ast, types: HashMap::new(), references: HashMap::new() }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Reference {
-    /// A variable or a type; a constant has a value.
-    Name { name: Arc<str>, value: Option<Literal> },
-    /// The overloads that fit the types of the arguments, in the order of their declaration.
-    Overloads(Vec<Arc<str>>),
-}
 
 /// Finds the types of an expression and what its names refer to, or everything that is wrong with it.
 pub(crate) fn check(ast: Ast, environment: &Environment) -> Result<Checked, Vec<Issue>> {
@@ -78,10 +54,4 @@ fn write_full_names(expr: &mut Expr, references: &HashMap<Id, Reference>, functi
         }
         _ => {}
     }
-}
-
-/// An error at an expression.
-fn issue(ast: &Ast, id: Id, message: String) -> Issue {
-    let offset = usize::try_from(id).ok().and_then(|id| ast.offsets.get(id)).copied().unwrap_or_default();
-    Issue { position: ast.source.position(offset), message }
 }

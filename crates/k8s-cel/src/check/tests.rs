@@ -20,7 +20,7 @@ impl Provider for Schema {
     fn field(&self, type_name: &str, field: &str) -> Option<Type> {
         Type::parse(match (type_name, field) {
             ("Self", "i") | ("Self.o", "x") => "int",
-            ("Self", "s") | ("Self.o", "s") => "string",
+            ("Self" | "Self.o", "s") => "string",
             ("Self", "l") => "list(int)",
             ("Self", "m") => "map(string, string)",
             ("Self", "o") => "Self.o",

@@ -1,7 +1,8 @@
 //! What Kubernetes refuses beyond types: cel-go's validators of literals.
 
 use super::{
-    Checked, format, issue,
+    checked::{Checked, issue},
+    format,
     substitution::{optional_value, same},
     walk,
 };

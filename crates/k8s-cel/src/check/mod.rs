@@ -20,10 +20,7 @@ pub(crate) use format::Clause;
 pub(crate) use validate::{Parsers, validate};
 pub(crate) use walk::inner_first;
 
-use crate::{
-    syntax::{Ast, Expr, Id, Issue, Kind, Literal},
-    types::Type,
-};
+use crate::syntax::{Ast, Expr, Id, Issue, Kind};
 
 /// Finds the types of an expression and what its names refer to, or everything that is wrong with it.
 pub(crate) fn check(ast: Ast, environment: &Environment) -> Result<Checked, Vec<Issue>> {

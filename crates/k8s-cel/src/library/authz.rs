@@ -1,6 +1,6 @@
 //! Checks of authorization: Kubernetes' `library.Authz` and `library.AuthzSelectors`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("allowed", "decision_allowed", "kubernetes.authorization.Decision.() -> bool"),

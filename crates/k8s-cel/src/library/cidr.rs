@@ -1,6 +1,6 @@
 //! Networks: Kubernetes' `library.CIDR`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("cidr", "string_to_cidr", "(string) -> net.CIDR"),

@@ -1,6 +1,6 @@
 //! What the macros of two variables expand to: cel-go's `TwoVarComprehensions`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("cel.@mapInsert", "@mapInsert_map_key_value", "(map(K, V), K, V) -> map(K, V)"),

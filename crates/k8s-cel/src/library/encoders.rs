@@ -1,6 +1,6 @@
 //! Base64 and JSON: cel-go's `ext.Encoders`. Kubernetes does not have it.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("base64.decode", "base64_decode_string", "(string) -> bytes"),

@@ -1,6 +1,6 @@
 //! Named formats: Kubernetes' `library.Format`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("format.byte", "format.byte", "() -> kubernetes.NamedFormat"),

@@ -1,6 +1,6 @@
 //! IP addresses: Kubernetes' `library.IP`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("family", "ip_family", "net.IP.() -> int"),

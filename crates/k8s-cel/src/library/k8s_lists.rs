@@ -1,6 +1,6 @@
 //! Lists: Kubernetes' `library.Lists`.
 
-use super::Row;
+use super::row::Row;
 
 /// Version 0.
 pub(super) const V0: &[Row] = &[

@@ -1,6 +1,6 @@
 //! Lists: cel-go's `ext.Lists`.
 
-use super::Row;
+use super::row::Row;
 
 /// Version 0.
 pub(super) const V0: &[Row] = &[("slice", "list_slice", "list(T).(int, int) -> list(T)")];

@@ -1,6 +1,6 @@
 //! Numbers: cel-go's `ext.Math`. Kubernetes does not have it.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("math.@max", "math_@max_double", "(double) -> double"),

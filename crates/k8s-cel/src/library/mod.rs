@@ -14,6 +14,7 @@ mod math;
 mod optional;
 mod quantity;
 mod regex;
+mod row;
 mod semver;
 mod sets;
 mod standard;
@@ -25,13 +26,12 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
+use row::Row;
+
 use crate::{
     syntax::{Extension, Options},
     types::{Function, Overload},
 };
-
-/// A declaration: the function's name, cel-go's name of the overload, and the signature.
-type Row = (&'static str, &'static str, &'static str);
 
 pub(crate) type Functions = HashMap<Arc<str>, Function>;
 

@@ -1,6 +1,6 @@
 //! Optional values: cel-go's `OptionalTypes`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("_?._", "select_optional_field", "(dyn, string) -> optional_type(V)"),

@@ -1,6 +1,6 @@
 //! Regular expressions: Kubernetes' `library.Regex`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("find", "string_find_string", "string.(string) -> string"),

@@ -1,6 +1,6 @@
 //! Semantic versions: Kubernetes' `library.SemverLib`.
 
-use super::Row;
+use super::row::Row;
 
 /// Version 0.
 pub(super) const V0: &[Row] = &[

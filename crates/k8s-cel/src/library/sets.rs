@@ -1,6 +1,6 @@
 //! Lists as sets: cel-go's `ext.Sets`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("sets.contains", "list_sets_contains_list", "(list(T), list(T)) -> bool"),

@@ -1,6 +1,6 @@
 //! The functions and operators of the language itself: cel-go's `common/stdlib`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("!_", "logical_not", "(bool) -> bool"),

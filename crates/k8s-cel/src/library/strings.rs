@@ -1,6 +1,6 @@
 //! Strings: cel-go's `ext.Strings`.
 
-use super::Row;
+use super::row::Row;
 
 /// Version 0.
 pub(super) const V0: &[Row] = &[

@@ -1,6 +1,6 @@
 //! URLs: Kubernetes' `library.URLs`.
 
-use super::Row;
+use super::row::Row;
 
 pub(super) const TABLE: &[Row] = &[
     ("getEscapedPath", "url_get_escaped_path", "kubernetes.URL.() -> string"),

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Options,
     ast::{Comprehension, Entry, Expr, Id, Kind, Literal},
     ids::{Ids, hidden},
-    options::Extension,
+    options::{Extension, Options},
 };
 
 /// The variable in which a loop collects its result: no name that a person can write.

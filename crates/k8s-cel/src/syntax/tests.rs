@@ -427,3 +427,10 @@ fn macros_that_copy_their_operand_do_not_grow_without_bound() {
     let chain = "a".to_owned() + &".optMap(x, x)".repeat(200);
     assert!(outcome(&chain, KUBERNETES).contains("too large once its macros are expanded"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in r#"([\[\](){}.,:?!*/%<>=&|+-]|[a-c]|in|null|[0-9]{1,2}|u|"|'|`|\\|\n|é| |has\(|\.map\(){0,40}"#) {
+        let _ = outcome(&text, KUBERNETES);
+    }
+}

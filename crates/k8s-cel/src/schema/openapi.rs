@@ -31,7 +31,7 @@ impl Declaration {
 fn read(schema: &Json, is_resource: bool) -> (Shape, bool, i64, i64) {
     let max_length = count(schema, "maxLength");
     if flag(schema, "x-kubernetes-int-or-string") {
-        return (Shape::IntOrString, true, 1, max_length.map_or(REQUEST_MAX - 2, |max| max * 4));
+        return (Shape::IntOrString, true, 1, max_length.map_or(REQUEST_MAX - 2, bytes));
     }
     let format = schema["format"].as_str().unwrap_or_default();
     match schema["type"].as_str().unwrap_or_default() {
@@ -45,9 +45,7 @@ fn read(schema: &Json, is_resource: bool) -> (Shape, bool, i64, i64) {
             (Shape::List { element, kind: list_kind(schema) }, exposed, 2, max)
         }
         "object" => {
-            if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object())
-                && !is_resource
-            {
+            if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
                 let value = Declaration::from_openapi(values, flag(values, "x-kubernetes-embedded-resource"));
                 let max =
                     count(schema, "maxProperties").unwrap_or((REQUEST_MAX - 2) / (value.min_size() + 6));
@@ -67,7 +65,7 @@ fn read(schema: &Json, is_resource: bool) -> (Shape, bool, i64, i64) {
                 let longest = values
                     .map(|values| values.iter().filter_map(Json::as_str).map(str::len).max().unwrap_or(0));
                 let longest = longest.map(|longest| i64::try_from(longest).unwrap_or(i64::MAX));
-                (Shape::String, true, 2, max_length.map(|max| max * 4).or(longest).unwrap_or(REQUEST_MAX - 2))
+                (Shape::String, true, 2, max_length.map(bytes).or(longest).unwrap_or(REQUEST_MAX - 2))
             }
         },
         "boolean" => (Shape::Bool, true, 4, 0),
@@ -90,13 +88,14 @@ fn object(schema: &Json, is_resource: bool) -> (Object, i64) {
             )
         })
         .collect();
-    if is_resource && !has_type_and_metadata(schema) {
+    let adds = is_resource && !has_type_and_metadata(schema);
+    if adds {
         let string = |max| Declaration::new(Shape::String, 2, max);
         properties.insert("apiVersion", string(REQUEST_MAX - 2));
         properties.insert("kind", string(REQUEST_MAX - 2));
         let capped = |name: &str, max: i64| {
             let declared = count(&schema["properties"]["metadata"]["properties"][name], "maxLength");
-            string(declared.map_or(max, |declared| declared.min(max)) * 4)
+            string(bytes(declared.map_or(max, |declared| declared.min(max))))
         };
         let metadata = Object::new([
             ("name", capped("name", NAME_MAX)),
@@ -110,7 +109,8 @@ fn object(schema: &Json, is_resource: bool) -> (Object, i64) {
     let required: std::collections::BTreeSet<_> = required.collect();
     let sizes = required.into_iter().filter_map(|name| {
         let property = properties.get(name).filter(|property| property.is_exposed())?;
-        let has_default = schema["properties"][name].get("default").is_some_and(|default| !default.is_null());
+        let is_written = !(adds && ["apiVersion", "kind", "metadata"].contains(&name));
+        let has_default = is_written && !schema["properties"][name]["default"].is_null();
         (!has_default).then(|| i64::try_from(name.len()).unwrap_or(0) + property.min_size() + 4)
     });
     let min_size = 2 + sizes.sum::<i64>();
@@ -162,5 +162,11 @@ fn flag(schema: &Json, name: &str) -> bool {
 
 /// A declared maximum; negative ones are 0.
 fn count(schema: &Json, name: &str) -> Option<i64> {
-    schema.get(name)?.as_i64().map(|count| count.clamp(0, i64::MAX / 8))
+    Some(schema.get(name)?.as_i64()?.max(0))
+}
+
+/// The number of bytes of a number of characters, each of which takes up to four. Wraps around as Go does, which shows in
+/// estimates.
+fn bytes(characters: i64) -> i64 {
+    characters.wrapping_mul(4)
 }

@@ -102,23 +102,20 @@ impl<'a> Walk<'a> {
 
 /// Functions that read something out of a value, or build a request for authorization.
 fn is_accessor(function: &str) -> bool {
-    match function {
+    matches!(
+        function,
         "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
-        | "allowed" | "reason" | "error" | "errored" => true,
-        "masked"
-        | "prefixLength"
-        | "family"
-        | "isUnspecified"
-        | "isLoopback"
-        | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast"
-        | "isGlobalUnicast" => true,
-        "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan" | "isLessThan"
-        | "compareTo" | "add" | "sub" | "major" | "minor" | "patch" => true,
-        "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => true,
-        "format.named" => true,
-        _ => false,
-    }
+        | "allowed" | "reason" | "error" | "errored"
+        // Addresses.
+        | "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback" | "isLinkLocalMulticast"
+        | "isLinkLocalUnicast" | "isGlobalUnicast"
+        // Quantities and versions.
+        | "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan" | "isLessThan"
+        | "compareTo" | "add" | "sub" | "major" | "minor" | "patch"
+        // URLs.
+        | "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery"
+        | "format.named"
+    )
 }
 
 /// The type of the elements of a list. For other types, what cel-go has in its place: the first parameter.

@@ -24,11 +24,6 @@ const NEW_LIST: Estimate = Estimate::fixed(10);
 const NEW_MAP: Estimate = Estimate::fixed(30);
 const NEW_STRUCT: Estimate = Estimate::fixed(40);
 
-/// An expression of a definition must not cost more, times the number of values that it is evaluated for.
-pub(crate) const EXPRESSION_MAX: u64 = 10_000_000;
-/// All expressions of a definition together must not cost more.
-pub(crate) const DEFINITION_MAX: u64 = 100_000_000;
-
 /// Knows the maximum sizes of the values of variables.
 pub(crate) trait Sizes {
     /// The maximum number of characters, bytes, elements or entries of the value at a path; `None` if it is not declared.

@@ -170,3 +170,106 @@ fn count(schema: &Json, name: &str) -> Option<i64> {
 fn bytes(characters: i64) -> i64 {
     characters.wrapping_mul(4)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::SelfTypes, *};
+    use crate::types::{Provider, Type};
+
+    /// Type, maximum number of elements and minimum size, by path.
+    fn describe(
+        types: &SelfTypes,
+        declaration: &Declaration,
+        kind: &Type,
+        path: &str,
+        out: &mut Vec<String>,
+    ) {
+        out.push(format!("{path} {kind} {} {}", declaration.max_elements(), declaration.min_size()));
+        if let (Some(element), [.., inside]) = (declaration.element(), &kind.parameters()[..]) {
+            describe(types, element, inside, &format!("{path}/*"), out);
+        }
+        for name in declaration.as_object().into_iter().flat_map(|object| object.fields.keys()) {
+            let Some(kind) = types.field(kind.name(), name) else { continue };
+            let field = &declaration.field(name).unwrap().declaration;
+            describe(types, field, &kind, &format!("{path}.{name}"), out);
+        }
+    }
+
+    #[test]
+    fn types_and_sizes_are_kube_apiservers() {
+        let schema = json!({"type": "object", "required": ["spec", "kind", "nothing", "withDefault"], "properties": {
+            "withDefault": {"type": "string", "default": "x"},
+            "nothing": {"x-kubernetes-preserve-unknown-fields": true},
+            "kind": {"type": "string", "maxLength": 5, "default": "K"},
+            "metadata": {"type": "object", "properties": {
+                "name": {"type": "string", "maxLength": 10}, "labels": {"type": "object"}}},
+            "spec": {"type": "object", "required": ["a-b", "port"], "properties": {
+                "a-b": {"type": "array", "items": {"type": "object", "properties": {
+                    "namespace": {"type": "string", "enum": ["a", "éé"]}}}},
+                "port": {"x-kubernetes-int-or-string": true},
+                "1st": {"type": "string"},
+                "at": {"type": "string", "format": "date-time"},
+                "day": {"type": "string", "format": "date"},
+                "wait": {"type": "string", "format": "duration", "maxLength": 3},
+                "data": {"type": "string", "format": "byte", "maxLength": 30},
+                "id": {"type": "string", "format": "uuid", "maxLength": 36},
+                "map": {"type": "object", "additionalProperties": {
+                    "type": "array", "maxItems": 7, "items": {"type": "boolean"}}},
+                "hidden": {"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "ratio": {"type": "number"},
+                "nested": {"type": "object", "additionalProperties": {
+                    "type": "array", "items": {"type": "object", "properties": {"x": {"type": "integer"}}}}},
+            }},
+        }});
+        let root = Declaration::from_openapi(&schema, true);
+        assert_eq!(root.max_cardinality(), 76_725);
+        let types = SelfTypes::new("selfType".to_owned(), root.clone());
+        let mut found = Vec::new();
+        describe(&types, &root, &types.root_type(), "self", &mut found);
+        let expected = [
+            "self selfType 0 40",
+            "self.apiVersion string 3145726 2",
+            "self.kind string 3145726 2",
+            "self.metadata selfType.metadata 0 2",
+            "self.metadata.generateName string 1008 2",
+            "self.metadata.name string 40 2",
+            "self.spec selfType.spec 0 20",
+            "self.spec.a__dash__b list(selfType.spec.a__dash__b.@idx) 1048575 2",
+            "self.spec.a__dash__b/* selfType.spec.a__dash__b.@idx 0 2",
+            "self.spec.a__dash__b/*.__namespace__ string 4 2",
+            "self.spec.at timestamp 32 21",
+            "self.spec.data bytes 30 2",
+            "self.spec.day timestamp 12 12",
+            "self.spec.id string 144 2",
+            "self.spec.map map(string, list(bool)) 393215 2",
+            "self.spec.map/* list(bool) 7 2",
+            "self.spec.map/*/* bool 0 4",
+            "self.spec.nested map(string, list(selfType.spec.nested.@elem.@idx)) 393215 2",
+            "self.spec.nested/* list(selfType.spec.nested.@elem.@idx) 1048575 2",
+            "self.spec.nested/*/* selfType.spec.nested.@elem.@idx 0 2",
+            "self.spec.nested/*/*.x int 0 1",
+            "self.spec.open selfType.spec.open 0 2",
+            "self.spec.port dyn 3145726 1",
+            "self.spec.ratio double 0 1",
+            "self.spec.wait duration 32 3",
+            "self.withDefault string 3145726 2",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_list_of_data_without_a_schema_is_not_exposed() {
+        for (schema, exposed) in [
+            (json!({"x-kubernetes-preserve-unknown-fields": true}), false),
+            (json!({"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}}), false),
+            (json!({"type": "object", "additionalProperties": {"type": "array"}}), false),
+            (json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}), true),
+            (json!({"type": "array", "items": {"x-kubernetes-int-or-string": true}}), true),
+        ] {
+            assert_eq!(Declaration::from_openapi(&schema, false).is_exposed(), exposed, "{schema}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// The types of a schema with an object in an object.
+#[derive(Debug)]
 struct Schema;
 
 impl Provider for Schema {

@@ -63,7 +63,7 @@ const FORMATS: &[Format] = &[
     Format { name: "uri", size: URI, check: |text| go::Url::new(text).err().into_iter().collect() },
     Format {
         name: "uuid",
-        size: 74,
+        size: 70,
         check: |text| unless(UUID.is_match(text), "does not match the UUID format"),
     },
     Format { name: "byte", size: BASE64, check: |text| unless(is_base64(text), "invalid base64") },

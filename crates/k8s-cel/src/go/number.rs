@@ -47,7 +47,7 @@ fn not_finite(value: f64) -> Option<&'static str> {
     if value.is_nan() {
         return Some("NaN");
     }
-    value.is_infinite().then(|| if value > 0.0 { "+Inf" } else { "-Inf" })
+    value.is_infinite().then_some(if value > 0.0 { "+Inf" } else { "-Inf" })
 }
 
 /// Splits a number with an exponent as Rust writes it, `1.5e-7`, and gives the exponent the form of Go: `e-07`.

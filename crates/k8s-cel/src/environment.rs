@@ -67,7 +67,9 @@ impl Environment {
             .with(Extension::OptionalTypes)
             .with(Extension::TwoVariables)
             .with(Extension::SortBy)
-            .with(Extension::Bind);
+            .with(Extension::Bind)
+            .with(Extension::Math)
+            .with(Extension::Block);
         Self::new(Libraries::Conformance, options, Kind::Specification)
     }
 

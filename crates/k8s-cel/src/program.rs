@@ -73,11 +73,13 @@ impl Program {
         } else {
             check::check(ast, &environment.checker).map_err(|issues| failed(&source, &issues))?
         };
-        if environment.kind == Kind::Kubernetes {
-            let issues = check::validate(&checked, &PARSERS);
-            if !issues.is_empty() {
-                return Err(failed(&source, &issues));
-            }
+        let issues = match environment.kind {
+            Kind::Kubernetes => check::validate(&checked, &PARSERS),
+            Kind::Specification => check::validate_formats(&checked, check::Form::Specification),
+            Kind::Unchecked => Vec::new(),
+        };
+        if !issues.is_empty() {
+            return Err(failed(&source, &issues));
         }
         let plan = eval::plan(&checked, &environment.checker)
             .map_err(|error| CompileError { text: error.to_string(), is_plan: true })?;

@@ -6,6 +6,25 @@ use crate::{
     types::Type,
 };
 
+/// The two forms of `format` that cel-go has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// Numbers as in American English: Kubernetes has this one, which is the form of cel-go's first versions.
+    American,
+    /// The form of cel-spec.
+    Specification,
+}
+
+impl Form {
+    /// How many digits behind the point are too many.
+    fn precision_max(self) -> usize {
+        match self {
+            Self::American => usize::MAX,
+            Self::Specification => 100,
+        }
+    }
+}
+
 /// How an argument is formatted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Clause {
@@ -23,9 +42,9 @@ pub(crate) enum Clause {
 
 impl Clause {
     /// Reads a clause from the text behind its percent sign, and how many bytes it has.
-    pub(crate) fn parse(text: &[u8]) -> Result<(Self, usize), String> {
+    pub(crate) fn parse(text: &[u8], form: Form) -> Result<(Self, usize), String> {
         let failed = |why: String| Err(format!("could not parse formatting clause: {why}"));
-        let (precision, start) = match precision(text) {
+        let (precision, start) = match precision(text, form.precision_max()) {
             Ok(read) => read,
             Err(why) => return failed(format!("error while parsing precision: {why}")),
         };
@@ -48,7 +67,7 @@ impl Clause {
     }
 
     /// Whether a value of the type can be formatted so. Elements of lists and maps are checked for themselves.
-    fn takes(self, of: &Type) -> bool {
+    fn takes(self, of: &Type, form: Form) -> bool {
         let of = match of {
             Type::Nullable(inner) => inner,
             other => other,
@@ -57,6 +76,9 @@ impl Clause {
             _ if *of == Type::Dyn => true,
             Self::String => {
                 !matches!(of, Type::Any | Type::Error | Type::Object(_) | Type::Opaque(..) | Type::Param(_))
+            }
+            Self::Decimal | Self::Fixed(_) | Self::Scientific(_) if form == Form::Specification => {
+                matches!(of, Type::Int | Type::Uint | Type::Double)
             }
             Self::Decimal | Self::Octal => matches!(of, Type::Int | Type::Uint),
             // `NaN` and infinities are strings.
@@ -67,31 +89,42 @@ impl Clause {
     }
 
     /// The error for a value of another type.
-    pub(crate) fn refuses(self, type_name: &str) -> String {
-        let rule = match self {
-            Self::String => {
+    pub(crate) fn refuses(self, type_name: &str, form: Form) -> String {
+        let rule = match (self, form) {
+            (Self::String, _) => {
                 "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and \
                  timestamps"
             }
-            Self::Decimal => "decimal clause can only be used on integers",
-            Self::Fixed(_) => "fixed-point clause can only be used on doubles",
-            Self::Scientific(_) => "scientific clause can only be used on doubles",
-            Self::Binary => "only integers and bools can be formatted as binary",
-            Self::Hex { .. } => "only integers, byte buffers, and strings can be formatted as hex",
-            Self::Octal => "octal clause can only be used on integers",
+            (Self::Decimal, Form::American) => "decimal clause can only be used on integers",
+            (Self::Decimal, _) => "decimal clause can only be used on ints, uints, and doubles",
+            (Self::Fixed(_), Form::American) => "fixed-point clause can only be used on doubles",
+            (Self::Fixed(_), _) => "fixed-point clause can only be used on ints, uints, and doubles",
+            (Self::Scientific(_), Form::American) => "scientific clause can only be used on doubles",
+            (Self::Scientific(_), _) => "scientific clause can only be used on ints, uints, and doubles",
+            (Self::Binary, Form::American) => "only integers and bools can be formatted as binary",
+            (Self::Binary, _) => "only ints, uints, and bools can be formatted as binary",
+            (Self::Hex { .. }, Form::American) => {
+                "only integers, byte buffers, and strings can be formatted as hex"
+            }
+            (Self::Hex { .. }, _) => "only ints, uints, bytes, and strings can be formatted as hex",
+            (Self::Octal, Form::American) => "octal clause can only be used on integers",
+            (Self::Octal, _) => "octal clause can only be used on ints and uints",
         };
-        format!("error during formatting: {rule}, was given {type_name}")
+        format!("{rule}, was given {type_name}")
     }
 }
 
 /// Reads the digits behind a point, if there is one.
-fn precision(text: &[u8]) -> Result<(Option<usize>, usize), String> {
+fn precision(text: &[u8], max: usize) -> Result<(Option<usize>, usize), String> {
     let Some(rest) = text.strip_prefix(b".") else { return Ok((None, 0)) };
     let Some(end) = rest.iter().position(|byte| !byte.is_ascii_digit()) else {
         return Err("could not find end of precision specifier".to_owned());
     };
     let digits: String = rest.iter().take(end).copied().map(char::from).collect();
     match digits.parse::<i64>().ok().and_then(|precision| usize::try_from(precision).ok()) {
+        Some(precision) if precision > max => {
+            Err(format!("precision {precision} exceeds maximum allowed precision {max}"))
+        }
         Some(precision) => Ok((Some(precision), end + 1)),
         None => {
             let why = if digits.is_empty() { "invalid syntax" } else { "value out of range" };
@@ -103,7 +136,7 @@ fn precision(text: &[u8]) -> Result<(Option<usize>, usize), String> {
 }
 
 /// What is wrong with a call of `format` on a literal with a list of arguments, and where.
-pub(super) fn validate(checked: &Checked, call: &Expr) -> Option<(Id, String)> {
+pub(super) fn validate(checked: &Checked, call: &Expr, form: Form) -> Option<(Id, String)> {
     let Kind::Call { function, target: Some(target), args } = &call.kind else { return None };
     let Kind::Literal(Literal::String(text)) = &target.kind else { return None };
     let [Expr { kind: Kind::List { elements, .. }, .. }] = args.as_slice() else { return None };
@@ -124,9 +157,9 @@ pub(super) fn validate(checked: &Checked, call: &Expr) -> Option<(Id, String)> {
         let Some(arg) = args.next() else {
             return Some((call.id, format!("index {} out of range", elements.len())));
         };
-        match Clause::parse(rest) {
+        match Clause::parse(rest, form) {
             Ok((clause, read)) => {
-                if let found @ Some(_) = refused(checked, clause, arg) {
+                if let found @ Some(_) = refused(checked, clause, arg, form) {
                     return found;
                 }
                 rest = rest.get(read..).unwrap_or_default();
@@ -142,11 +175,12 @@ pub(super) fn validate(checked: &Checked, call: &Expr) -> Option<(Id, String)> {
 }
 
 /// What a clause cannot format in an argument: it looks into literals of lists and maps.
-fn refused(checked: &Checked, clause: Clause, arg: &Expr) -> Option<(Id, String)> {
+fn refused(checked: &Checked, clause: Clause, arg: &Expr, form: Form) -> Option<(Id, String)> {
     let inside =
         |expr: &Expr| clause == Clause::String && matches!(expr.kind, Kind::List { .. } | Kind::Map(_));
     walk::outer_first_in(arg, inside).find_map(|expr| {
         let of = checked.types.get(&expr.id)?;
-        (!clause.takes(of)).then(|| (expr.id, clause.refuses(of.name())))
+        (!clause.takes(of, form))
+            .then(|| (expr.id, format!("error during formatting: {}", clause.refuses(of.name(), form))))
     })
 }

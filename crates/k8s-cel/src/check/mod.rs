@@ -16,8 +16,8 @@ use std::{collections::HashMap, sync::Arc};
 pub(crate) use checked::{Checked, Reference};
 use checker::Checker;
 pub(crate) use environment::Environment;
-pub(crate) use format::Clause;
-pub(crate) use validate::{Parsers, validate};
+pub(crate) use format::{Clause, Form};
+pub(crate) use validate::{Parsers, validate, validate_formats};
 pub(crate) use walk::inner_first;
 
 use crate::syntax::{Ast, Expr, Id, Issue, Kind};

@@ -3,6 +3,7 @@
 use super::{
     checked::{Checked, issue},
     format,
+    format::Form,
     substitution::{optional_value, same},
     walk,
 };
@@ -45,10 +46,17 @@ pub(crate) fn validate(checked: &Checked, parsers: &Parsers) -> Vec<Issue> {
         Literal::String(text) => (parsers.is_regex)(text),
         _ => true,
     });
-    for (id, message) in walk::inner_first(root).filter_map(|expr| format::validate(checked, expr)) {
-        validator.report(id, message);
-    }
+    validator.issues.extend(validate_formats(checked, Form::American));
     validator.issues
+}
+
+/// Finds format strings that do not fit their arguments. cel-go has this check with the function, so that the specification's
+/// environment has it, too.
+pub(crate) fn validate_formats(checked: &Checked, form: Form) -> Vec<Issue> {
+    walk::inner_first(&checked.ast.root)
+        .filter_map(|expr| format::validate(checked, expr, form))
+        .map(|(id, message)| issue(&checked.ast, id, message))
+        .collect()
 }
 
 fn is_call(expr: &Expr, name: &str) -> bool {

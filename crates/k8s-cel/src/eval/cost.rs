@@ -89,7 +89,8 @@ impl CallCost {
         }
         match overload {
             "starts_with_string" | "ends_with_string" => Self::Scan(1),
-            "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format" => Self::Scan(0),
+            "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format"
+            | "string_format_v4" => Self::Scan(0),
             "in_list" => Self::Elements,
             "less_string"
             | "greater_string"

@@ -1,103 +1,174 @@
-//! `'%s'.format([...])`: cel-go's `ext/formatting.go`, in the version that writes numbers as in American English.
+//! `'%s'.format([...])`: cel-go's `ext/formatting.go` and `ext/formatting_v2.go`.
 
 use super::{Table, text};
-use crate::value::{Error, List, Target, Value};
+use crate::{
+    check::{Clause, Form},
+    go,
+    value::{Error, Evaluated, List, Target, Value},
+};
 
 /// The number of decimals, if a clause does not say it.
 const PRECISION: usize = 6;
 /// Go has no limit here; more decimals than this are all zeros.
 const PRECISION_MAX: usize = 2_000;
 
-pub(super) const TABLE: Table = &[("string_format", |args| match args {
-    [_, Value::List(values)] => format(text(args, 0)?, values).map(Value::string).map_err(Error::new),
-    _ => Err(Error::no_such_overload()),
-})];
+pub(super) const TABLE: Table = &[
+    ("string_format", |args| format(args, Form::American)),
+    ("string_format_v4", |args| format(args, Form::Specification)),
+];
 
-fn format(pattern: &str, values: &List<'_>) -> Result<String, String> {
+fn format<'a>(args: &[Value<'a>], form: Form) -> Evaluated<'a> {
+    match args {
+        [_, Value::List(values)] => {
+            formatted(text(args, 0)?, values, form).map(Value::string).map_err(Error::new)
+        }
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+fn formatted(pattern: &str, values: &List<'_>, form: Form) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
     let mut next = 0;
-    while let Some(at) = rest.find('%') {
-        let (before, clause) = rest.split_at(at);
+    while let Some((before, clause)) = rest.split_once('%') {
         out.push_str(before);
-        if let Some(after) = clause.strip_prefix("%%") {
+        if let Some(after) = clause.strip_prefix('%') {
             out.push('%');
             rest = after;
             continue;
         }
         let value = values.get(next).ok_or_else(|| format!("index {next} out of range"))?;
         next += 1;
-        let clause = clause.get(1..).filter(|clause| !clause.is_empty()).ok_or("unexpected end of string")?;
-        let (verb, precision, after) =
-            parse(clause).map_err(|error| format!("could not parse formatting clause: {error}"))?;
+        if clause.is_empty() {
+            return Err("unexpected end of string".to_owned());
+        }
+        let (parsed, read) = Clause::parse(clause.as_bytes(), form)?;
         let value = value.map_err(|error| error.to_string())?;
-        out.push_str(
-            &write(verb, precision, &value).map_err(|error| format!("error during formatting: {error}"))?,
-        );
-        rest = after;
+        let text = match form {
+            Form::American => american(parsed, &value),
+            Form::Specification => specified(parsed, &value),
+        };
+        out.push_str(&text.map_err(|error| format!("error during formatting: {error}"))?);
+        rest = clause.get(read..).unwrap_or_default();
     }
     out.push_str(rest);
     Ok(out)
 }
 
-/// Reads a clause behind its `%`: the verb, the number of decimals, and what follows.
-fn parse(clause: &str) -> Result<(char, usize, &str), String> {
-    let (precision, rest) = match clause.strip_prefix('.') {
-        None => (PRECISION, clause),
-        Some(digits) => {
-            let end = digits
-                .find(|c: char| !c.is_ascii_digit())
-                .ok_or("error while parsing precision: could not find end of precision specifier")?;
-            let (digits, rest) = digits.split_at(end);
-            let precision: i64 = digits.parse().map_err(|_| {
-                let quoted = kube_validation::go::quote(digits);
-                let why = if digits.is_empty() { "invalid syntax" } else { "value out of range" };
-                format!("error while parsing precision: error while converting precision to integer: strconv.Atoi: parsing {quoted}: {why}")
-            })?;
-            (usize::try_from(precision).unwrap_or(usize::MAX).min(PRECISION_MAX), rest)
-        }
-    };
-    // Go looks at a byte, not at a character.
-    let byte = rest.bytes().next().unwrap_or_default();
-    match byte {
-        b's' | b'd' | b'f' | b'e' | b'b' | b'x' | b'X' | b'o' => {
-            Ok((char::from(byte), precision, rest.get(1..).unwrap_or_default()))
-        }
-        other => Err(format!("unrecognized formatting clause \"{}\"", char::from(other))),
-    }
-}
-
-fn write(verb: char, precision: usize, value: &Value<'_>) -> Result<String, String> {
-    let given = |rule: &str| Err(format!("{rule}, was given {}", value.type_name()));
-    match (verb, value) {
-        ('s', _) => string(value),
-        ('d', Value::Int(value)) => Ok(value.to_string()),
-        ('d', Value::Uint(value)) => Ok(value.to_string()),
-        ('d', _) => given("decimal clause can only be used on integers"),
-        ('f' | 'e', _) => match (double(value), verb) {
-            (Some(value), 'f') => Ok(fixed(value, precision)),
-            (Some(value), _) => Ok(scientific(value, precision)),
-            (None, 'f') => given("fixed-point clause can only be used on doubles"),
-            (None, _) => given("scientific clause can only be used on doubles"),
-        },
-        ('b', Value::Int(value)) => Ok(signed(*value, |magnitude| format!("{magnitude:b}"))),
-        ('b', Value::Uint(value)) => Ok(format!("{value:b}")),
-        ('b', Value::Bool(value)) => Ok(if *value { "1" } else { "0" }.to_owned()),
-        ('b', _) => given("only integers and bools can be formatted as binary"),
-        ('o', Value::Int(value)) => Ok(signed(*value, |magnitude| format!("{magnitude:o}"))),
-        ('o', Value::Uint(value)) => Ok(format!("{value:o}")),
-        ('o', _) => given("octal clause can only be used on integers"),
-        (_, value) => {
+/// What both forms write in the same way; `None` for a value that the clause does not take.
+fn digits(clause: Clause, value: &Value<'_>) -> Option<String> {
+    Some(match (clause, value) {
+        (Clause::Decimal, Value::Int(value)) => value.to_string(),
+        (Clause::Decimal, Value::Uint(value)) => value.to_string(),
+        (Clause::Binary, Value::Int(value)) => signed(*value, |magnitude| format!("{magnitude:b}")),
+        (Clause::Binary, Value::Uint(value)) => format!("{value:b}"),
+        (Clause::Binary, Value::Bool(value)) => if *value { "1" } else { "0" }.to_owned(),
+        (Clause::Octal, Value::Int(value)) => signed(*value, |magnitude| format!("{magnitude:o}")),
+        (Clause::Octal, Value::Uint(value)) => format!("{value:o}"),
+        (Clause::Hex { upper }, value) => {
             let hex = match value {
                 Value::Int(value) => signed(*value, |magnitude| format!("{magnitude:x}")),
                 Value::Uint(value) => format!("{value:x}"),
                 Value::String(text) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
                 Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-                _ => return given("only integers, byte buffers, and strings can be formatted as hex"),
+                _ => return None,
             };
-            Ok(if verb == 'X' { hex.to_ascii_uppercase() } else { hex })
+            if upper { hex.to_ascii_uppercase() } else { hex }
         }
+        _ => return None,
+    })
+}
+
+/// The form of cel-spec: numbers as in Go, and text without quotes also inside lists and maps.
+fn specified(clause: Clause, value: &Value<'_>) -> Result<String, String> {
+    #[allow(clippy::cast_precision_loss)] // As in cel-go.
+    let number = match value {
+        Value::Int(value) => Some(*value as f64),
+        Value::Uint(value) => Some(*value as f64),
+        Value::Double(value) => Some(*value),
+        _ => None,
+    };
+    let precision = |precision: Option<usize>| precision.unwrap_or(PRECISION);
+    match (clause, number) {
+        (Clause::String, _) => return plain(value),
+        (Clause::Decimal, Some(number)) if matches!(value, Value::Double(_)) => return Ok(double(number)),
+        (Clause::Fixed(_) | Clause::Scientific(_), Some(number)) if !number.is_finite() => {
+            return Ok(double(number));
+        }
+        (Clause::Fixed(digits), Some(number)) => {
+            let digits = precision(digits);
+            return Ok(format!("{number:.digits$}"));
+        }
+        (Clause::Scientific(digits), Some(number)) => {
+            let (mantissa, exponent) = scientific_parts(number, precision(digits));
+            let sign = if exponent < 0 { '-' } else { '+' };
+            return Ok(format!("{mantissa}e{sign}{:02}", exponent.abs()));
+        }
+        _ => {}
     }
+    digits(clause, value).ok_or_else(|| clause.refuses(&value.type_name(), Form::Specification))
+}
+
+/// All digits that the number needs, without an exponent.
+fn double(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// `%s` of cel-spec.
+fn plain(value: &Value<'_>) -> Result<String, String> {
+    let element = |value: Evaluated<'_>| plain(&value.map_err(|error| error.to_string())?);
+    Ok(match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Uint(value) => value.to_string(),
+        Value::Double(value) => double(*value),
+        Value::String(text) => text.to_string(),
+        // Go's strings may hold any bytes.
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Duration(nanos) => go::format_seconds(*nanos),
+        Value::Timestamp(time) => go::format_rfc3339(go::Timestamp { offset: 0, ..*time }),
+        Value::Type(value) => value.name().to_owned(),
+        Value::List(list) => {
+            format!("[{}]", list.iter().map(element).collect::<Result<Vec<_>, _>>()?.join(", "))
+        }
+        Value::Map(map) => {
+            let pairs = map.entries().map(|(key, value)| Ok((plain(&key)?, element(value)?)));
+            let mut pairs = pairs.collect::<Result<Vec<_>, String>>()?;
+            pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
+            let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Value::Optional(_) | Value::Opaque(_) => {
+            return Err(Clause::String.refuses(&value.type_name(), Form::Specification));
+        }
+    })
+}
+
+/// The form of Kubernetes.
+fn american(clause: Clause, value: &Value<'_>) -> Result<String, String> {
+    let precision = |precision: Option<usize>| precision.unwrap_or(PRECISION).min(PRECISION_MAX);
+    match clause {
+        Clause::String => return string(value),
+        Clause::Fixed(digits) => {
+            if let Some(value) = double_or_name(value) {
+                return Ok(fixed(value, precision(digits)));
+            }
+        }
+        Clause::Scientific(digits) => {
+            if let Some(value) = double_or_name(value) {
+                return Ok(scientific(value, precision(digits)));
+            }
+        }
+        _ => {}
+    }
+    digits(clause, value).ok_or_else(|| clause.refuses(&value.type_name(), Form::American))
 }
 
 fn signed(value: i64, write: impl Fn(u64) -> String) -> String {
@@ -105,7 +176,7 @@ fn signed(value: i64, write: impl Fn(u64) -> String) -> String {
     format!("{sign}{}", write(value.unsigned_abs()))
 }
 
-fn double(value: &Value<'_>) -> Option<f64> {
+fn double_or_name(value: &Value<'_>) -> Option<f64> {
     match value {
         Value::Double(value) => Some(*value),
         Value::String(text) => match &**text {
@@ -151,13 +222,18 @@ fn fixed(value: f64, precision: usize) -> String {
 /// With a multiplication sign and a raised exponent of at least two digits.
 fn scientific(value: f64, precision: usize) -> String {
     not_finite(value).unwrap_or_else(|| {
-        let text = format!("{value:.precision$e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let (mantissa, exponent) = scientific_parts(value, precision);
         let sign = if exponent < 0 { "⁻" } else { "" };
         let digits: String = format!("{:02}", exponent.abs()).chars().map(raised).collect();
         format!("{mantissa}×10{sign}{digits}")
     })
+}
+
+/// The digits before the exponent, and the exponent.
+fn scientific_parts(value: f64, precision: usize) -> (String, i32) {
+    let text = format!("{value:.precision$e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    (mantissa.to_owned(), exponent.parse().unwrap_or(0))
 }
 
 fn raised(digit: char) -> char {
@@ -196,11 +272,9 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         }
         Value::Null => Ok("null".to_owned()),
         Value::Type(value) => Ok(value.name().to_owned()),
-        Value::Optional(_) | Value::Opaque(_) => Err(format!(
-            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and \
-             timestamps, was given {}",
-            value.type_name()
-        )),
+        Value::Optional(_) | Value::Opaque(_) => {
+            Err(Clause::String.refuses(&value.type_name(), Form::American))
+        }
         other => match other.clone().convert(Target::String) {
             Ok(text) => Ok(text.to_string()),
             Err(error) => Err(format!(

@@ -1,8 +1,10 @@
 //! What the functions of the libraries do, by cel-go's names of their overloads.
 
 mod construct;
+mod encoders;
 mod format;
 mod lists;
+mod math;
 mod named_format;
 mod net;
 mod optional;
@@ -26,8 +28,12 @@ type Table = &'static [(&'static str, Implementation)];
 
 static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {
     let tables = [
+        encoders::TABLE,
         format::TABLE,
         lists::TABLE,
+        math::GREATEST,
+        math::LEAST,
+        math::TABLE,
         named_format::TABLE,
         net::TABLE,
         optional::TABLE,

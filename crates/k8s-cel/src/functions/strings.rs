@@ -130,10 +130,10 @@ fn last_index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
         return Ok(Value::Int(start.min(length)));
     }
     let Some(from) = offset(text, start).filter(|_| start < length) else { return Ok(Value::Int(-1)) };
-    // The match begins at `start` at the latest.
-    let end = (from + part.len()).min(text.len());
-    let end = (end..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
-    let found = text.get(..end).and_then(|head| head.rfind(part));
+    // The match begins at `start` at the latest, so it ends so many characters behind.
+    let tail = text.get(from..).unwrap_or_default();
+    let end = offset(tail, i64::try_from(part.chars().count()).unwrap_or(i64::MAX)).unwrap_or(tail.len());
+    let found = text.get(..from + end).and_then(|head| head.rfind(part));
     Ok(Value::Int(found.map_or(-1, |found| chars_before(text, found))))
 }
 

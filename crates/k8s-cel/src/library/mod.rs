@@ -1,7 +1,6 @@
 //! The libraries of functions, and which of them an expression may use.
 
 mod authz;
-mod bindings;
 mod cidr;
 mod comprehensions;
 mod encoders;
@@ -88,6 +87,7 @@ impl Level {
             optional::TABLE,
             quantity::TABLE,
             strings::V0,
+            strings::FORMAT,
             strings::V1,
             sets::TABLE,
         ]);
@@ -127,13 +127,13 @@ impl Libraries {
             Self::Conformance => vec![
                 standard::TABLE,
                 optional::TABLE,
-                bindings::TABLE,
                 comprehensions::TABLE,
                 encoders::TABLE,
                 math::TABLE,
                 strings::V0,
                 strings::V1,
                 strings::V3,
+                strings::FORMAT_V4,
                 lists::V0,
                 lists::V1,
                 lists::V2,

@@ -23,10 +23,13 @@ pub(super) const V0: &[Row] = &[
 ];
 
 /// What version 1 adds. Version 2 has the same functions.
-pub(super) const V1: &[Row] = &[
-    ("format", "string_format", "string.(list(dyn)) -> string"),
-    ("strings.quote", "strings_quote", "(string) -> string"),
-];
+pub(super) const V1: &[Row] = &[("strings.quote", "strings_quote", "(string) -> string")];
+
+/// The function of versions 1 to 3.
+pub(super) const FORMAT: &[Row] = &[("format", "string_format", "string.(list(dyn)) -> string")];
+
+/// The function of version 4. cel-go's name of the overload is the same.
+pub(super) const FORMAT_V4: &[Row] = &[("format", "string_format_v4", "string.(list(dyn)) -> string")];
 
 /// What version 3 adds.
 pub(super) const V3: &[Row] = &[("reverse", "string_reverse", "string.() -> string")];

@@ -32,11 +32,19 @@ impl Place {
 /// Gives numbers in the order in which cel-go's parser does.
 pub(super) struct Ids {
     places: Vec<Place>,
+    /// How many expressions of blocks are nested in each other at most.
+    in_blocks: usize,
 }
 
 impl Ids {
     pub(super) fn new() -> Self {
-        Self { places: vec![Place::Unknown] }
+        Self { places: vec![Place::Unknown], in_blocks: 0 }
+    }
+
+    /// Counts expressions of a block, and returns how many there are in all blocks.
+    pub(super) fn count_block(&mut self, expressions: usize) -> usize {
+        self.in_blocks += expressions;
+        self.in_blocks
     }
 
     pub(super) fn next(&mut self, place: Place) -> Id {

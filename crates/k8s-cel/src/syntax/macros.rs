@@ -15,6 +15,9 @@ const FORMER_ACCUMULATOR: &str = "__result__";
 /// The variable of a loop over nothing.
 const UNUSED: &str = "#unused";
 
+/// How many expressions the blocks may have together: they are nested in each other.
+const BLOCK_MAX: usize = 64;
+
 /// Why a macro does not expand, and the expression that is wrong.
 pub(super) struct Misuse {
     pub(super) id: Id,
@@ -48,6 +51,10 @@ enum Macro {
     TransformMapEntry,
     SortBy,
     Bind,
+    /// `math.least` and `math.greatest`, and the function that each stands for.
+    Extreme(&'static str),
+    Block,
+    BlockVariable(&'static str),
 }
 
 /// Whether a call is to a macro.
@@ -71,9 +78,16 @@ fn find(function: &str, target: Option<&Expr>, args: usize, options: Options) ->
         ("transformMap", Some(_), 3 | 4) => (Macro::TransformMap, Some(Extension::TwoVariables)),
         ("transformMapEntry", Some(_), 3 | 4) => (Macro::TransformMapEntry, Some(Extension::TwoVariables)),
         ("sortBy", Some(_), 2) => (Macro::SortBy, Some(Extension::SortBy)),
-        ("bind", Some(Expr { kind: Kind::Ident(name), .. }), 3) if **name == *"cel" => {
-            (Macro::Bind, Some(Extension::Bind))
-        }
+        (_, Some(Expr { kind: Kind::Ident(namespace), .. }), _) => match (&**namespace, function, args) {
+            ("cel", "bind", 3) => (Macro::Bind, Some(Extension::Bind)),
+            ("cel", "block", 2) => (Macro::Block, Some(Extension::Block)),
+            ("cel", "index", 1) => (Macro::BlockVariable("index"), Some(Extension::Block)),
+            ("cel", "iterVar", 2) => (Macro::BlockVariable("it"), Some(Extension::Block)),
+            ("cel", "accuVar", 2) => (Macro::BlockVariable("ac"), Some(Extension::Block)),
+            ("math", "least", _) => (Macro::Extreme("math.@min"), Some(Extension::Math)),
+            ("math", "greatest", _) => (Macro::Extreme("math.@max"), Some(Extension::Math)),
+            _ => return None,
+        },
         _ => return None,
     };
     extension.is_none_or(|extension| options.has(extension)).then_some(found)
@@ -180,6 +194,23 @@ impl Expander<'_> {
                 };
                 let (value, result) = (args.next(), args.next());
                 Ok(self.bind(name, value, result))
+            }
+            Macro::Extreme(function) => self.extreme(function, &target, args.0.collect()),
+            Macro::Block => {
+                let (block, result) = (args.next(), args.next());
+                self.block(block, result)
+            }
+            Macro::BlockVariable(kind) => {
+                let mut name = format!("@{kind}");
+                for arg in args.0 {
+                    match arg.kind {
+                        Kind::Literal(Literal::Int(number)) if number >= 0 => {
+                            name.push_str(&format!(":{number}"));
+                        }
+                        _ => return misuse(&arg, "a variable of a block has a number that is a constant"),
+                    }
+                }
+                Ok(self.ident(&name))
             }
         }
     }
@@ -310,6 +341,43 @@ impl Expander<'_> {
         let condition = self.bool(false);
         let step = self.ident(name);
         self.comprehension(range, (UNUSED.into(), None), name, [value, condition, step, result])
+    }
+
+    /// The least or the greatest of several numbers.
+    fn extreme(&mut self, function: &str, target: &Expr, mut args: Vec<Expr>) -> Result<Expr> {
+        let name = if function == "math.@min" { "math.least()" } else { "math.greatest()" };
+        match args.as_slice() {
+            [] => return misuse(target, &format!("{name} requires at least one argument")),
+            [Expr { kind: Kind::List { elements, .. }, .. }]
+                if !elements.is_empty() && elements.iter().all(may_be_number) => {}
+            [arg] if !may_be_number(arg) => {
+                return misuse(arg, &format!("{name} invalid single argument value"));
+            }
+            args => {
+                if let Some(arg) = args.iter().find(|arg| !may_be_number(arg)) {
+                    return misuse(arg, &format!("{name} simple literal arguments must be numeric"));
+                }
+            }
+        }
+        if args.len() > 2 {
+            args = vec![self.list(args)];
+        }
+        Ok(self.call(function, args))
+    }
+
+    /// A result with expressions that it and each other refer to by their numbers.
+    fn block(&mut self, block: Expr, result: Expr) -> Result<Expr> {
+        let Kind::List { elements, .. } = block.kind else {
+            return misuse(&block, "cel.block requires the first arg to be a list literal");
+        };
+        if self.ids.count_block(elements.len()) > BLOCK_MAX {
+            let message = format!("more than {BLOCK_MAX} expressions in blocks");
+            return Err(Misuse { id: block.id, message });
+        }
+        let bound = elements.into_iter().enumerate().rev();
+        Ok(bound.fold(result, |result, (index, value)| {
+            self.bind(&format!("@index:{index}").into(), value, result)
+        }))
     }
 
     fn sort_by(&mut self, target: Expr, args: Arguments) -> Result<Expr> {
@@ -445,6 +513,17 @@ fn method(id: Id, function: &str, target: Expr, args: Vec<Expr>) -> Expr {
 
 fn is_accumulator(name: &str) -> bool {
     name == ACCUMULATOR || name == FORMER_ACCUMULATOR
+}
+
+/// Whether an expression is not obviously something else than a number.
+fn may_be_number(arg: &Expr) -> bool {
+    match &arg.kind {
+        Kind::Literal(literal) => {
+            matches!(literal, Literal::Int(_) | Literal::Uint(_) | Literal::Double(_))
+        }
+        Kind::List { .. } | Kind::Map(_) | Kind::Struct { .. } => false,
+        _ => true,
+    }
 }
 
 const OVERWRITES: &str = "iteration variable overwrites accumulator variable";

@@ -12,6 +12,10 @@ pub(crate) enum Extension {
     SortBy,
     /// `cel.bind`, which Kubernetes does not have.
     Bind,
+    /// `math.least` and `math.greatest`, which Kubernetes does not have.
+    Math,
+    /// `cel.block`, `cel.index` and `cel.iterVar`, which cel-spec's cases use.
+    Block,
     /// No macros at all.
     NoMacros,
 }

@@ -23,6 +23,15 @@ fn main() {
                 .with_typed_variable(v["name"].as_str().unwrap(), v["type"].as_str().unwrap())
                 .expect("type");
         }
+        for f in case["functions"].as_array().into_iter().flatten() {
+            let o: Vec<_> = f["overloads"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|o| (o["id"].as_str().unwrap(), o["signature"].as_str().unwrap()))
+                .collect();
+            env = env.with_function(f["name"].as_str().unwrap(), &o).expect("function");
+        }
         let text = case["expr"].as_str().unwrap();
         let name = format!(
             "{}/{}/{}: {text}",

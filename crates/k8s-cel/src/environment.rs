@@ -8,7 +8,7 @@ use crate::{
     library::{self, Level, Libraries},
     schema::{Declaration, SelfTypes},
     syntax::{Extension, Options},
-    types::{Provider, Type},
+    types::{Function, Overload, Provider, Type},
 };
 
 /// Whether an expression is new in a request, or already stored.
@@ -31,6 +31,7 @@ pub struct Environment {
     pub(crate) checker: check::Environment,
     pub(crate) options: Options,
     pub(crate) kind: Kind,
+    pub(crate) has_checker: bool,
     variables: Vec<(Arc<str>, Declaration, Type)>,
 }
 
@@ -39,8 +40,6 @@ pub struct Environment {
 pub(crate) enum Kind {
     Kubernetes,
     Specification,
-    /// The same without the checker.
-    Unchecked,
 }
 
 impl Environment {
@@ -80,7 +79,7 @@ impl Environment {
             variables: std::collections::HashMap::new(),
             provider: Arc::new(Objects::default()),
         };
-        Self { checker, options, kind, variables: Vec::new() }
+        Self { checker, options, kind, has_checker: true, variables: Vec::new() }
     }
 
     /// Declares a variable, such as `self`, whose value is JSON that a schema describes.
@@ -105,6 +104,23 @@ impl Environment {
         Some(self)
     }
 
+    /// Declares a function by the names and the signatures of its overloads, as errors print them: `(int, int) -> bool`,
+    /// `string.() -> list(T)`. It has no code: an expression that calls it can be checked, but its evaluation fails.
+    ///
+    /// Returns `None` if a text is not a signature.
+    #[must_use]
+    pub fn with_function(mut self, name: &str, overloads: &[(&str, &str)]) -> Option<Self> {
+        let overloads = overloads.iter().map(|(id, signature)| Overload::parse(id, signature));
+        let overloads = overloads.collect::<Option<Vec<_>>>()?;
+        let name: Arc<str> = name.into();
+        Arc::make_mut(&mut self.checker.functions)
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Function { name, overloads: Vec::new() })
+            .overloads
+            .extend(overloads);
+        Some(self)
+    }
+
     /// The namespace in which names are looked up first, such as `google.protobuf`. Kubernetes has none.
     #[must_use]
     pub fn in_container(mut self, container: &str) -> Self {
@@ -115,7 +131,7 @@ impl Environment {
     /// Leaves the type checker out: what does not fit is an error of the evaluation.
     #[must_use]
     pub fn without_checker(mut self) -> Self {
-        self.kind = Kind::Unchecked;
+        self.has_checker = false;
         self
     }
 

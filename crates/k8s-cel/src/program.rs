@@ -68,20 +68,21 @@ impl Program {
             Err((source, issues)) => return Err(failed(&source, &issues)),
         };
         let source = Arc::clone(&ast.source);
-        let checked = if environment.kind == Kind::Unchecked {
-            Checked::unchecked(ast)
-        } else {
+        let checked = if environment.has_checker {
             check::check(ast, &environment.checker).map_err(|issues| failed(&source, &issues))?
+        } else {
+            Checked::unchecked(ast)
         };
         let issues = match environment.kind {
+            _ if !checked.is_checked() => Vec::new(),
             Kind::Kubernetes => check::validate(&checked, &PARSERS),
             Kind::Specification => check::validate_formats(&checked, check::Form::Specification),
-            Kind::Unchecked => Vec::new(),
         };
         if !issues.is_empty() {
             return Err(failed(&source, &issues));
         }
-        let plan = eval::plan(&checked, &environment.checker)
+        let strict_presence = environment.kind == Kind::Specification;
+        let plan = eval::plan(&checked, &environment.checker, strict_presence)
             .map_err(|error| CompileError { text: error.to_string(), is_plan: true })?;
         let result = checked.types.get(&checked.ast.root.id).cloned().unwrap_or_default();
         let estimate = cost::estimate(&checked, environment.sizes());

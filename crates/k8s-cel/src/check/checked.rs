@@ -23,6 +23,12 @@ impl Checked {
     pub(crate) fn unchecked(ast: Ast) -> Self {
         Self { ast, types: HashMap::new(), references: HashMap::new() }
     }
+
+    /// Whether the checker has seen the expression.
+    pub(crate) fn is_checked(&self) -> bool {
+        // The checker finds at least the type of the root.
+        !self.types.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -41,15 +41,16 @@ impl Environment {
     }
 
     /// The type that a name stands for, and its full name.
-    pub(super) fn global_type(&self, name: &str) -> Option<(Arc<str>, Type)> {
+    pub(crate) fn global_type(&self, name: &str) -> Option<(Arc<str>, Type)> {
         self.in_container(name, |name| Some((name.into(), self.type_named(name)?)))
     }
 
-    pub(super) fn function(&self, name: &str) -> Option<&Function> {
+    pub(crate) fn function(&self, name: &str) -> Option<&Function> {
         self.in_container(name, |name| self.functions.get(name))
     }
 
-    fn type_named(&self, name: &str) -> Option<Type> {
+    /// The type with a full name.
+    pub(crate) fn type_named(&self, name: &str) -> Option<Type> {
         builtin::identifier(name).or_else(|| {
             self.provider.has_type(name).then(|| match name {
                 // Kubernetes' providers have these types by the names of its schemas, too.
@@ -62,7 +63,7 @@ impl Environment {
 
     /// Looks a name up in the container, in the namespaces around it, and at last as it is. A name with a leading dot is
     /// looked up only as it is.
-    fn in_container<T>(&self, name: &str, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn in_container<T>(&self, name: &str, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
         if let Some(absolute) = name.strip_prefix('.') {
             return find(absolute);
         }

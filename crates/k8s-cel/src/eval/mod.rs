@@ -22,6 +22,9 @@ pub(crate) struct Program {
     variables: Vec<Arc<str>>,
     /// How many values of comprehensions exist at once.
     slots: usize,
+    /// Whether it is an error to ask a value that is neither a map nor a list for the presence of something in it. It is one
+    /// in the specification; in Kubernetes, nothing is present.
+    strict_presence: bool,
 }
 
 impl Program {

@@ -50,9 +50,20 @@ pub(super) enum Base {
     Slot(usize),
     /// A variable of the expression.
     Variable(usize),
+    /// What an expression that was not checked may refer to: the first name that exists is it. Longer ones come first.
+    Names(Vec<Name>),
     Node(Box<Node>),
     /// `condition ? a : b`. Steps behind a choice are steps of both sides.
     Choice(Box<Choice>),
+}
+
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) variable: usize,
+    /// How many of the steps belong to the name.
+    pub(super) steps: usize,
+    /// The type with this name.
+    pub(super) named_type: Option<Value<'static>>,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Program,
     cost::CallCost,
-    node::{Attribute, Base, Call, Candidate, Choice, Fold, Key, Member, Node, Qualifier, Struct},
+    node::{Attribute, Base, Call, Candidate, Choice, Fold, Key, Member, Name, Node, Qualifier, Struct},
     operator::Operator,
 };
 use crate::{
@@ -16,15 +16,19 @@ use crate::{
     value::{Error, Octets, Text, Value},
 };
 
-/// Plans an expression.
+/// Plans an expression. `strict_presence`: see [`Program`].
 ///
 /// # Errors
 /// Fails if a constant part of it has no value, such as `int('x')` or a pattern that is not one.
-pub(crate) fn plan(checked: &Checked, environment: &Environment) -> Result<Program, Error> {
+pub(crate) fn plan(
+    checked: &Checked,
+    environment: &Environment,
+    strict_presence: bool,
+) -> Result<Program, Error> {
     let mut planner =
         Planner { checked, environment, variables: Vec::new(), scopes: Vec::new(), depth: 0, slots: 0 };
     let root = planner.node(&checked.ast.root)?;
-    Ok(Program { root, variables: planner.variables, slots: planner.slots })
+    Ok(Program { root, variables: planner.variables, slots: planner.slots, strict_presence })
 }
 
 struct Planner<'p> {
@@ -48,10 +52,10 @@ impl Planner<'_> {
                     let name = Arc::clone(name);
                     return Ok(self.name(expr.id, &name));
                 }
-                let operand = self.node(operand)?;
+                let mut attribute = attribute(self.node(operand)?);
                 let key = Key::Constant(Value::String(Text::Shared(Arc::clone(field))));
-                let mut attribute = attribute(operand);
-                attribute.qualify(&Arc::new(Qualifier { key, optional: false, test: *test_only }));
+                let qualifier = Arc::new(Qualifier { key, optional: false, test: *test_only });
+                self.qualify(&mut attribute, &qualifier);
                 if *test_only { Node::Test(attribute) } else { Node::Attribute(attribute) }
             }
             Kind::Call { function, target, args } => self.call(expr.id, function, target.as_deref(), args)?,
@@ -64,7 +68,10 @@ impl Planner<'_> {
                 let fields = fields.collect::<Result<_, Error>>()?;
                 let type_name = match self.checked.references.get(&expr.id) {
                     Some(Reference::Name { name, .. }) => Arc::clone(name),
-                    _ => Arc::clone(type_name),
+                    _ => match self.environment.global_type(type_name) {
+                        Some((name, _)) => name,
+                        None => Arc::clone(type_name),
+                    },
                 };
                 Node::Struct(Box::new(Struct { type_name, fields }))
             }
@@ -84,9 +91,90 @@ impl Planner<'_> {
         }
         let base = match slot {
             Some(slot) => Base::Slot(slot),
+            None if !self.checked.is_checked() => {
+                let mut candidates = Vec::new();
+                let _ = self.environment.in_container(name, |name| {
+                    candidates.push(name.to_owned());
+                    None::<()>
+                });
+                Base::Names(candidates.iter().map(|name| self.candidate(name, 0)).collect())
+            }
             None => Base::Variable(self.variable(name.strip_prefix('.').unwrap_or(name))),
         };
         Node::Attribute(Attribute { base, qualifiers: Vec::new() })
+    }
+
+    fn candidate(&mut self, name: &str, steps: usize) -> Name {
+        let named_type = self.environment.type_named(name).map(Value::type_value);
+        Name { variable: self.variable(name), steps, named_type }
+    }
+
+    /// Adds a step to an attribute. Steps behind a choice are steps of both sides.
+    fn qualify(&mut self, attribute: &mut Attribute, qualifier: &Arc<Qualifier>) {
+        let steps = attribute.qualifiers.len();
+        match (&mut attribute.base, &qualifier.key) {
+            (Base::Choice(choice), _) => {
+                self.qualify(&mut choice.yes, qualifier);
+                self.qualify(&mut choice.no, qualifier);
+                return;
+            }
+            // Without the checker, `a.b` may be the field of a variable or a variable with a dot in its name.
+            (Base::Names(names), Key::Constant(Value::String(field))) => {
+                let whole = names.iter().take_while(|name| name.steps == steps);
+                let longer = whole.filter_map(|name| {
+                    let name = format!("{}.{}", self.variables.get(name.variable)?, &**field);
+                    Some(self.candidate(&name, steps + 1))
+                });
+                let longer: Vec<_> = longer.collect();
+                names.splice(0..0, longer);
+            }
+            _ => {}
+        }
+        attribute.qualifiers.push(Arc::clone(qualifier));
+    }
+
+    fn select(&mut self, operand: Node, index: Node, optional: bool) -> Node {
+        let key = match index {
+            Node::Constant(value) => Key::Constant(value),
+            node => Key::Computed(attribute(node)),
+        };
+        let mut attribute = attribute(operand);
+        self.qualify(&mut attribute, &Arc::new(Qualifier { key, optional, test: false }));
+        Node::Attribute(attribute)
+    }
+
+    /// The function that a call without a reference means: of `a.f(x)` that is the method `f` of `a`, or the function `a.f`.
+    fn function<'e>(&self, function: &Arc<str>, target: Option<&'e Expr>) -> (Arc<str>, Option<&'e Expr>) {
+        let known = |name: &str| self.environment.function(name).map(|function| Arc::clone(&function.name));
+        match target {
+            _ if self.checked.is_checked() => (Arc::clone(function), target),
+            None => (known(function).unwrap_or_else(|| Arc::clone(function)), None),
+            Some(expr) => {
+                let qualified =
+                    self.qualified_name(expr).and_then(|name| known(&format!("{name}.{function}")));
+                match qualified {
+                    Some(name) => (name, None),
+                    None => (Arc::clone(function), target),
+                }
+            }
+        }
+    }
+
+    /// The name that an expression may be, such as `a.b`.
+    fn qualified_name(&self, expr: &Expr) -> Option<String> {
+        let mut fields = Vec::new();
+        let mut expr = expr;
+        while let Kind::Select { operand, field, test_only: false } = &expr.kind {
+            fields.push(&**field);
+            expr = operand;
+        }
+        let Kind::Ident(name) = &expr.kind else { return None };
+        if self.scopes.iter().any(|(scoped, _)| scoped == name) {
+            return None;
+        }
+        fields.push(name);
+        fields.reverse();
+        Some(fields.join("."))
     }
 
     fn variable(&mut self, name: &str) -> usize {
@@ -106,8 +194,9 @@ impl Planner<'_> {
         target: Option<&Expr>,
         args: &[Expr],
     ) -> Result<Node, Error> {
+        let (function, target) = &self.function(function, target);
         let mut nodes = Vec::with_capacity(args.len() + 1);
-        for arg in target.into_iter().chain(args) {
+        for arg in target.iter().copied().chain(args) {
             nodes.push(self.node(arg)?);
         }
         let overload = match self.checked.references.get(&id) {
@@ -122,8 +211,8 @@ impl Planner<'_> {
             ("_&&_", Pair::Other(terms)) => return Ok(Node::And(terms)),
             ("_==_", Pair::Two(left, right)) => return Ok(Node::Equal(Box::new((left, right)))),
             ("_!=_", Pair::Two(left, right)) => return Ok(Node::NotEqual(Box::new((left, right)))),
-            ("_[_]", Pair::Two(operand, index)) => return Ok(select(operand, index, false)),
-            ("_?._" | "_[?_]", Pair::Two(operand, index)) => return Ok(select(operand, index, true)),
+            ("_[_]", Pair::Two(operand, index)) => return Ok(self.select(operand, index, false)),
+            ("_?._" | "_[?_]", Pair::Two(operand, index)) => return Ok(self.select(operand, index, true)),
             ("or", Pair::Two(left, right)) if matches!(overload, "" | "optional_or_optional") => {
                 return Ok(Node::OptionalOr(Box::new((left, right))));
             }
@@ -282,18 +371,6 @@ impl Planner<'_> {
     }
 }
 
-impl Attribute {
-    fn qualify(&mut self, qualifier: &Arc<Qualifier>) {
-        match &mut self.base {
-            Base::Choice(choice) => {
-                choice.yes.qualify(qualifier);
-                choice.no.qualify(qualifier);
-            }
-            _ => self.qualifiers.push(Arc::clone(qualifier)),
-        }
-    }
-}
-
 /// The attribute that a step is added to.
 fn attribute(node: Node) -> Attribute {
     match node {
@@ -308,16 +385,6 @@ fn branch(node: Node) -> Attribute {
         Node::Test(attribute) => attribute,
         node => attribute(node),
     }
-}
-
-fn select(operand: Node, index: Node, optional: bool) -> Node {
-    let key = match index {
-        Node::Constant(value) => Key::Constant(value),
-        node => Key::Computed(attribute(node)),
-    };
-    let mut attribute = attribute(operand);
-    attribute.qualify(&Arc::new(Qualifier { key, optional, test: false }));
-    Node::Attribute(attribute)
 }
 
 /// The call that replaces the accumulator takes it, so that a list that grows is not copied at each turn.

@@ -25,7 +25,7 @@ impl Program {
     /// [`Error::Cancelled`] once it has cost more than `limit`.
     pub(crate) fn evaluate<'a>(&'a self, variables: &[Variable<'a>], limit: u64) -> Outcome<'a> {
         let slots = std::iter::repeat_with(|| Slot::Empty).take(self.slots).collect();
-        let mut run = Run { variables, names: &self.variables, slots, cost: 0, limit };
+        let mut run = Run { program: self, variables, slots, cost: 0, limit };
         let value = run.node(&self.root);
         // cel-go looks at the limit after each step, so also after the last one.
         Outcome { value, cost: run.cost }
@@ -41,8 +41,8 @@ enum Slot<'a> {
 }
 
 struct Run<'a, 'v> {
+    program: &'a Program,
     variables: &'v [Variable<'a>],
-    names: &'a [Arc<str>],
     slots: Vec<Slot<'a>>,
     cost: u64,
     limit: u64,
@@ -381,15 +381,30 @@ impl<'a> Run<'a, '_> {
 
     /// The value of an attribute, without the cost of the attribute itself.
     fn resolve(&mut self, attribute: &'a Attribute) -> Evaluated<'a> {
+        let mut qualifiers = attribute.qualifiers.as_slice();
         let base = match &attribute.base {
             Base::Slot(slot) => self.slot(*slot)?,
             Base::Variable(index) => match self.variables.get(*index) {
                 Some(Some(value)) => value.clone()?,
-                _ => {
-                    let name = self.names.get(*index).map_or("", |name| name);
-                    return Err(Error::new(format!("no such attribute(s): {name}")));
-                }
+                _ => return Err(self.no_attribute(std::iter::once(*index))),
             },
+            Base::Names(names) => {
+                let steps = qualifiers.len();
+                let mut found = None;
+                for name in names {
+                    if let Some(Some(value)) = self.variables.get(name.variable) {
+                        qualifiers = qualifiers.get(name.steps..).unwrap_or_default();
+                        found = Some(value.clone()?);
+                        break;
+                    }
+                    if let Some(named) = name.named_type.as_ref().filter(|_| name.steps == steps) {
+                        return Ok(borrowed(named));
+                    }
+                }
+                let longest =
+                    names.iter().take_while(|name| Some(name.steps) == names.first().map(|name| name.steps));
+                found.ok_or_else(|| self.no_attribute(longest.map(|name| name.variable)))?
+            }
             Base::Node(node) => self.node(node)?,
             Base::Choice(choice) => {
                 return match self.node(&choice.condition)? {
@@ -399,7 +414,7 @@ impl<'a> Run<'a, '_> {
                 };
             }
         };
-        if attribute.qualifiers.is_empty() {
+        if qualifiers.is_empty() {
             return Ok(base);
         }
         let (mut value, mut optional) = match base {
@@ -407,7 +422,7 @@ impl<'a> Run<'a, '_> {
             Value::Optional(Some(value)) => (Arc::unwrap_or_clone(value), true),
             value => (value, false),
         };
-        for qualifier in &attribute.qualifiers {
+        for qualifier in qualifiers {
             optional |= qualifier.optional;
             let present = optional || qualifier.test;
             let found = self.qualify(qualifier, &value, present);
@@ -426,6 +441,12 @@ impl<'a> Run<'a, '_> {
             }
         }
         Ok(if optional { Value::some(value) } else { value })
+    }
+
+    fn no_attribute(&self, variables: impl Iterator<Item = usize>) -> Error {
+        let names: Vec<_> =
+            variables.filter_map(|index| self.program.variables.get(index)).map(|name| &**name).collect();
+        Error::new(format!("no such attribute(s): {}", names.join(", ")))
     }
 
     /// One step into a value. `present`: whether absence is `None` instead of an error.
@@ -460,7 +481,7 @@ impl<'a> Run<'a, '_> {
                     None => Err(Error::index_out_of_bounds(key)),
                 }
             }
-            _ if present => Ok(None),
+            _ if present && !self.program.strict_presence => Ok(None),
             _ => Err(Error::no_such_key(key)),
         }
     }

@@ -12,6 +12,8 @@ mod library;
 mod program;
 mod schema;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod types;
 mod value;

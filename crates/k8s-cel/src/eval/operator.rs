@@ -90,6 +90,7 @@ impl Operator {
             (Self::Many(candidates), args) => match candidates.iter().find(|candidate| candidate.takes(args))
             {
                 Some(candidate) => (candidate.run)(args),
+                None if candidates.is_empty() => Err(Error::new(format!("no such overload: {function}"))),
                 None => Err(no_overload(function, args)),
             },
             (Self::Find(pattern), [text, source]) => {

@@ -7,12 +7,13 @@ use super::{
     cost::CallCost,
     node::{Attribute, Base, Call, Candidate, Choice, Fold, Key, Member, Name, Node, Qualifier, Struct},
     operator::Operator,
+    run::check_qualifier,
 };
 use crate::{
     check::{Checked, Environment, Reference},
     functions, go,
     syntax::{Comprehension, Entry, Expr, Id, Kind, Literal},
-    types::Type,
+    types::{Overload, Type},
     value::{Error, Octets, Text, Value},
 };
 
@@ -133,14 +134,17 @@ impl Planner<'_> {
         attribute.qualifiers.push(Arc::clone(qualifier));
     }
 
-    fn select(&mut self, operand: Node, index: Node, optional: bool) -> Node {
+    fn select(&mut self, operand: Node, index: Node, optional: bool) -> Result<Node, Error> {
         let key = match index {
-            Node::Constant(value) => Key::Constant(value),
+            Node::Constant(value) => {
+                check_qualifier(&value)?;
+                Key::Constant(value)
+            }
             node => Key::Computed(attribute(node)),
         };
         let mut attribute = attribute(operand);
         self.qualify(&mut attribute, &Arc::new(Qualifier { key, optional, test: false }));
-        Node::Attribute(attribute)
+        Ok(Node::Attribute(attribute))
     }
 
     /// The function that a call without a reference means: of `a.f(x)` that is the method `f` of `a`, or the function `a.f`.
@@ -150,31 +154,13 @@ impl Planner<'_> {
             _ if self.checked.is_checked() => (Arc::clone(function), target),
             None => (known(function).unwrap_or_else(|| Arc::clone(function)), None),
             Some(expr) => {
-                let qualified =
-                    self.qualified_name(expr).and_then(|name| known(&format!("{name}.{function}")));
+                let qualified = qualified_name(expr).and_then(|name| known(&format!("{name}.{function}")));
                 match qualified {
                     Some(name) => (name, None),
                     None => (Arc::clone(function), target),
                 }
             }
         }
-    }
-
-    /// The name that an expression may be, such as `a.b`.
-    fn qualified_name(&self, expr: &Expr) -> Option<String> {
-        let mut fields = Vec::new();
-        let mut expr = expr;
-        while let Kind::Select { operand, field, test_only: false } = &expr.kind {
-            fields.push(&**field);
-            expr = operand;
-        }
-        let Kind::Ident(name) = &expr.kind else { return None };
-        if self.scopes.iter().any(|(scoped, _)| scoped == name) {
-            return None;
-        }
-        fields.push(name);
-        fields.reverse();
-        Some(fields.join("."))
     }
 
     fn variable(&mut self, name: &str) -> usize {
@@ -211,8 +197,8 @@ impl Planner<'_> {
             ("_&&_", Pair::Other(terms)) => return Ok(Node::And(terms)),
             ("_==_", Pair::Two(left, right)) => return Ok(Node::Equal(Box::new((left, right)))),
             ("_!=_", Pair::Two(left, right)) => return Ok(Node::NotEqual(Box::new((left, right)))),
-            ("_[_]", Pair::Two(operand, index)) => return Ok(self.select(operand, index, false)),
-            ("_?._" | "_[?_]", Pair::Two(operand, index)) => return Ok(self.select(operand, index, true)),
+            ("_[_]", Pair::Two(operand, index)) => return self.select(operand, index, false),
+            ("_?._" | "_[?_]", Pair::Two(operand, index)) => return self.select(operand, index, true),
             ("or", Pair::Two(left, right)) if matches!(overload, "" | "optional_or_optional") => {
                 return Ok(Node::OptionalOr(Box::new((left, right))));
             }
@@ -289,7 +275,9 @@ impl Planner<'_> {
         }
         let overloads =
             self.environment.functions.get(function).map_or(&[][..], |function| &function.overloads);
-        let bound = overloads.iter().filter(|known| known.member == member && known.args.len() == args.len());
+        // Without the checker, functions can be called as methods, and the other way around.
+        let member = |known: &Overload| known.member == member || !self.checked.is_checked();
+        let bound = overloads.iter().filter(|known| member(known) && known.args.len() == args.len());
         let bound = bound.filter_map(|known| {
             functions::implementation(&known.id).map(|run| Candidate { overload: known.clone(), run })
         });
@@ -369,6 +357,20 @@ impl Planner<'_> {
         self.depth = base;
         Ok(Node::Fold(Box::new(Fold { range, iter, iter2, accu, init, condition, step, result })))
     }
+}
+
+/// The name that an expression may be, such as `a.b`.
+fn qualified_name(expr: &Expr) -> Option<String> {
+    let mut fields = Vec::new();
+    let mut expr = expr;
+    while let Kind::Select { operand, field, test_only: false } = &expr.kind {
+        fields.push(&**field);
+        expr = operand;
+    }
+    let Kind::Ident(name) = &expr.kind else { return None };
+    fields.push(name);
+    fields.reverse();
+    Some(fields.join("."))
 }
 
 /// The attribute that a step is added to.

@@ -461,6 +461,7 @@ impl<'a> Run<'a, '_> {
             Key::Constant(key) => key,
             Key::Computed(attribute) => {
                 computed = self.resolve(attribute)?;
+                check_qualifier(&computed)?;
                 &computed
             }
         };
@@ -484,6 +485,14 @@ impl<'a> Run<'a, '_> {
             _ if present && !self.program.strict_presence => Ok(None),
             _ => Err(Error::no_such_key(key)),
         }
+    }
+}
+
+/// Fails for values that cannot be between brackets, whatever is in front of them.
+pub(super) fn check_qualifier(key: &Value<'_>) -> Result<(), Error> {
+    match key {
+        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::String(_) => Ok(()),
+        other => Err(Error::new(format!("invalid qualifier type: {}", go_type(other)))),
     }
 }
 
@@ -529,8 +538,10 @@ fn go_type(value: &Value<'_>) -> &'static str {
         Value::Timestamp(_) => "types.Timestamp",
         Value::Optional(_) => "*types.Optional",
         Value::Type(_) => "*types.Type",
-        Value::List(_) => "traits.Lister",
-        Value::Map(_) => "traits.Mapper",
+        Value::List(value::List::Json(..)) => "*common.unstructuredList",
+        Value::Map(value::Map::Json(..)) => "*common.unstructuredMap",
+        Value::List(_) => "*types.baseList",
+        Value::Map(_) => "*types.baseMap",
         Value::Opaque(_) => "ref.Val",
     }
 }

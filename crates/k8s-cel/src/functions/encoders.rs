@@ -90,7 +90,7 @@ fn json(value: &Value<'_>) -> Result<Json, Error> {
 /// A number without decimals has no point.
 #[allow(clippy::cast_possible_truncation)]
 fn number(value: f64) -> Result<Json, Error> {
-    if value.fract() == 0.0 && value.abs() < 1e15 && !(value == 0.0 && value.is_sign_negative()) {
+    if value.fract() == 0.0 && value.abs() < 9e18 && !(value == 0.0 && value.is_sign_negative()) {
         return Ok((value as i64).into());
     }
     serde_json::Number::from_f64(value).map(Json::Number).ok_or_else(|| {

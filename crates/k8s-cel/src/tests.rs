@@ -1,0 +1,227 @@
+//! What expressions of the specification's environment give; the answers are cel-go's.
+
+use serde_json::{Value as Json, json};
+
+use crate::{Environment, Program, Value, Variables};
+
+/// The value as typed JSON, or the text of the error.
+fn run(environment: &Environment, text: &str, values: &[(&str, Json)]) -> Result<Json, String> {
+    let program = Program::compile(text, environment).map_err(|error| error.to_string())?;
+    let mut variables = Variables::new();
+    for (name, value) in values {
+        variables = variables.with_value(name, Value::from_typed_json(value).ok_or("no value")?);
+    }
+    let result = program.evaluate(&variables, u64::MAX).result;
+    result.map(|value| value.to_typed_json()).map_err(|error| error.to_string())
+}
+
+fn assert_all<const N: usize>(cases: [(&str, Result<Json, &str>); N]) {
+    let environment = Environment::specification();
+    for (text, expected) in cases {
+        assert_eq!(run(&environment, text, &[]), expected.map_err(str::to_owned), "{text}");
+    }
+}
+
+fn string(text: &str) -> Result<Json, &'static str> {
+    Ok(json!({"string": text}))
+}
+
+#[test]
+fn numbers_of_any_type_have_a_least_and_a_greatest_one() {
+    assert_all([
+        ("math.greatest(1, 2u, 3.5)", Ok(json!({"double": "3.5"}))),
+        ("math.least([1, 2.5, 0u])", Ok(json!({"uint": "0"}))),
+        // The first of two that compare as equal.
+        ("math.greatest(9007199254740993, 9007199254740992.0)", Ok(json!({"int": "9007199254740993"}))),
+        ("math.greatest(dyn(1), double('NaN'))", Err("NaN values cannot be ordered: math.@max")),
+        ("math.greatest(1.0, double('NaN'), 2.0)", Err("no such overload: math.@max")),
+        ("math.greatest(dyn([]))", Err("math.@max(list) argument must not be empty")),
+        ("math.least(dyn(['a']))", Err("no such overload: math.@min(list)")),
+        (
+            "math.least()",
+            Err("ERROR: <input>:1:1: math.least() requires at least one argument\n | math.least()\n | ^"),
+        ),
+        (
+            "math.least([1, 'a'])",
+            Err(
+                "ERROR: <input>:1:12: math.least() invalid single argument value\n | math.least([1, 'a'])\n | ...........^",
+            ),
+        ),
+        (
+            "math.least(1, 2, {})",
+            Err(
+                "ERROR: <input>:1:18: math.least() simple literal arguments must be numeric\n | math.least(1, 2, {})\n | .................^",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn bits_and_signs_are_those_of_go() {
+    assert_all([
+        ("math.bitShiftRight(-1, 60)", Ok(json!({"int": "15"}))),
+        ("math.bitShiftRight(-1, 64)", Ok(json!({"int": "0"}))),
+        ("math.bitShiftLeft(1, 63)", Ok(json!({"int": "-9223372036854775808"}))),
+        ("math.bitShiftLeft(1, 9223372036854775807)", Ok(json!({"int": "0"}))),
+        ("math.bitShiftLeft(1, -1)", Err("math.bitShiftLeft() negative offset: -1")),
+        ("math.abs(-9223372036854775807 - 1)", Err("integer overflow")),
+        ("math.sign(-0.0)", Ok(json!({"double": "0"}))),
+        ("math.round(-0.5)", Ok(json!({"double": "-1"}))),
+        ("math.sqrt(-1)", Ok(json!({"double": "NaN"}))),
+    ]);
+}
+
+#[test]
+fn base64_is_decoded_with_and_without_padding() {
+    let bytes = |text: &str| Ok(json!({"bytes": text}));
+    assert_all([
+        ("base64.decode('aGVsbG8=')", bytes("aGVsbG8=")),
+        ("base64.decode('aGVsbG8')", bytes("aGVsbG8=")),
+        ("base64.decode('aGVsbG8=\\n')", bytes("aGVsbG8=")),
+        // The last bits belong to no byte.
+        ("base64.decode('aGVsbG9=')", bytes("aGVsbG8=")),
+        ("base64.decode('')", bytes("")),
+        ("base64.decode('aGV$bG8=')", Err("illegal base64 data at input byte 3")),
+        ("base64.decode('aGVsb')", Err("illegal base64 data at input byte 4")),
+        ("base64.decode('aGVsbG8==')", Err("illegal base64 data at input byte 7")),
+        ("base64.decode('aG\\r\\nVsb')", Err("illegal base64 data at input byte 6")),
+        ("base64.decode('====')", Err("illegal base64 data at input byte 0")),
+    ]);
+}
+
+#[test]
+fn values_become_json_as_protobuf_maps_them() {
+    assert_all([
+        (
+            "json.encode({'b': 1, 'a': [1.5, 2u, null, b'ab', 'x<y\\n', duration('1.5s')]})",
+            string(r#"{"a":[1.5,2,null,"YWI=","x<y\n","1.5s"],"b":1}"#),
+        ),
+        (
+            "json.encode([1e21, 1e-7, 100.0, 9007199254740991, 9007199254740992])",
+            string(r#"[1e+21,1e-7,100,9007199254740991,"9007199254740992"]"#),
+        ),
+        ("json.encode({1: 1})", Err("unsupported type conversion from 'int' to string")),
+        ("json.encode(optional.none())", Err("optional.none() dereference")),
+        ("json.encode(int)", Err("type conversion not supported for 'type'")),
+    ]);
+}
+
+#[test]
+fn formats_of_the_specification_write_numbers_as_go_does() {
+    assert_all([
+        (
+            "'%d %f %e %x'.format([1e21, 3, 4u, -255])",
+            string("1000000000000000000000 3.000000 4.000000e+00 -ff"),
+        ),
+        ("'%e %.0e %.3e'.format([0.0, 15.0, -1e-300])", string("0.000000e+00 2e+01 -1.000e-300")),
+        (
+            "'%s %s %s'.format([timestamp('2020-01-01T00:00:00.5+01:00'), duration('1h30m0.1s'), {1: 'a', '0': [b'x']}])",
+            string("2019-12-31T23:00:00.5Z 5400.1s {0: [x], 1: a}"),
+        ),
+        (
+            "'%d'.format([dyn('a')])",
+            Err(
+                "error during formatting: decimal clause can only be used on ints, uints, and doubles, was given string",
+            ),
+        ),
+        (
+            "'%.101f'.format([1.0])",
+            Err(
+                "ERROR: <input>:1:16: could not parse formatting clause: error while parsing precision: precision 101 exceeds maximum allowed precision 100\n | '%.101f'.format([1.0])\n | ...............^",
+            ),
+        ),
+        (
+            "'%s'.format([1, 2])",
+            Err(
+                "ERROR: <input>:1:12: too many arguments supplied to string.format (expected 1, got 2)\n | '%s'.format([1, 2])\n | ...........^",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn the_last_index_counts_characters() {
+    assert_all([
+        ("'ta©o©αT'.lastIndexOf('©', 3)", Ok(json!({"int": "2"}))),
+        ("'ta©o©αT'.lastIndexOf('©', 4)", Ok(json!({"int": "4"}))),
+        ("'ααα'.lastIndexOf('αα', 2)", Ok(json!({"int": "1"}))),
+        ("'ααα'.lastIndexOf('αα', 0)", Ok(json!({"int": "0"}))),
+    ]);
+}
+
+#[test]
+fn expressions_of_blocks_refer_to_each_other() {
+    let many = format!("cel.block([{}], 0)", vec!["1"; 65].join(", "));
+    assert_all([
+        ("cel.block([1, cel.index(0) + 1], cel.index(1) + cel.index(0))", Ok(json!({"int": "3"}))),
+        (
+            "[1, 2].map(cel.iterVar(0, 0), cel.iterVar(0, 0) * 2)",
+            Ok(json!({"list": [{"int": "2"}, {"int": "4"}]})),
+        ),
+    ]);
+    let refused = run(&Environment::specification(), &many, &[]).unwrap_err();
+    assert!(refused.contains("more than 64 expressions in blocks"), "{refused}");
+}
+
+#[test]
+fn a_name_without_the_checker_is_the_longest_variable_that_exists() {
+    let two = json!({"int": "2"});
+    let map = json!({"map": [[{"string": "b"}, {"int": "1"}]]});
+    let variables = [("x.a", map), ("a.b", two.clone())];
+    let plain = Environment::specification().without_checker();
+    let inside = plain.clone().in_container("x.y");
+    for text in ["a.b", "a['b']", "(true ? a : a).b", "a.?b"] {
+        assert_eq!(run(&inside, text, &variables), Ok(two.clone()), "{text}");
+    }
+    assert_eq!(run(&inside, "x.a.b", &variables), Ok(json!({"int": "1"})));
+    assert_eq!(run(&plain, "[1].map(a, a.b)", &variables), Err("no such key: b".to_owned()));
+    assert_eq!(run(&inside, "c.d", &variables), Err("no such attribute(s): x.y.c.d, x.c.d, c.d".to_owned()));
+    assert_eq!(run(&plain, "int.foo", &[]), Err("no such attribute(s): int.foo".to_owned()));
+}
+
+#[test]
+fn functions_and_types_without_the_checker_are_found_in_the_container() {
+    let inside = Environment::specification().without_checker().in_container("google.protobuf");
+    let time = json!({"duration": "3000000000"});
+    for (text, expected) in [
+        ("Duration{seconds: 3}", Ok(time.clone())),
+        ("google.protobuf.Duration{seconds: 3}", Ok(time)),
+        ("type(duration('1s')) == Duration", Ok(json!({"bool": true}))),
+        ("[1].map(math, math.abs(math))", Ok(json!({"list": [{"int": "1"}]}))),
+        ("charAt('a', 0)", Ok(json!({"string": "a"}))),
+        ("math.abs('a')", Err("no such overload: math.abs(string)")),
+        ("unknown(1)", Err("no such overload: unknown")),
+    ] {
+        assert_eq!(run(&inside, text, &[]), expected.map_err(str::to_owned), "{text}");
+    }
+}
+
+#[test]
+fn numbers_have_no_fields_to_ask_for() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    assert_all([("dyn(1).?a.hasValue()", Err("no such key: a")), ("has(dyn(1).a)", Err("no such key: a"))]);
+    assert_eq!(run(&kubernetes, "dyn(1).?a.hasValue()", &[]), Ok(json!({"bool": false})));
+}
+
+#[test]
+fn only_simple_values_are_between_brackets() {
+    for (text, error) in [
+        ("dyn({})[null]", "invalid qualifier type: types.Null"),
+        ("[1][dyn(b'')]", "invalid qualifier type: types.Bytes"),
+        ("dyn({})[true ? b'a' : b'b']", "invalid qualifier type: types.Bytes"),
+        ("{}[dyn([1])]", "invalid qualifier type: *types.baseList"),
+        ("[1][dyn('a')]", "unsupported index type 'string' in list"),
+    ] {
+        let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+        assert_eq!(run(&kubernetes, text, &[]), Err(error.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn functions_can_be_declared_for_the_checker() {
+    let declared = Environment::specification().with_function("f", &[("f_int", "(int) -> list(string)")]);
+    let environment = declared.unwrap();
+    assert_eq!(Program::compile("f(1)", &environment).unwrap().result_type(), "list(string)");
+    assert_eq!(run(&environment, "f(1)", &[]), Err("no such overload: f".to_owned()));
+    assert!(Environment::specification().with_function("f", &[("f", "int")]).is_none());
+}

@@ -32,6 +32,8 @@ pub struct Environment {
     pub(crate) options: Options,
     pub(crate) kind: Kind,
     pub(crate) has_checker: bool,
+    /// The type that expressions must have.
+    pub(crate) result: Option<Type>,
     variables: Vec<(Arc<str>, Declaration, Type)>,
 }
 
@@ -79,7 +81,7 @@ impl Environment {
             variables: std::collections::HashMap::new(),
             provider: Arc::new(Objects::default()),
         };
-        Self { checker, options, kind, has_checker: true, variables: Vec::new() }
+        Self { checker, options, kind, has_checker: true, result: None, variables: Vec::new() }
     }
 
     /// Declares a variable, such as `self`, whose value is JSON that a schema describes.
@@ -118,6 +120,15 @@ impl Environment {
             .or_insert_with(|| Function { name, overloads: Vec::new() })
             .overloads
             .extend(overloads);
+        Some(self)
+    }
+
+    /// The type that an expression must have, as errors print it: `bool` for a rule, `string` for a message.
+    ///
+    /// Returns `None` if the text is not a type.
+    #[must_use]
+    pub fn with_result(mut self, expected: &str) -> Option<Self> {
+        self.result = Some(Type::parse(expected)?);
         Some(self)
     }
 

@@ -28,30 +28,20 @@ pub struct Program {
     names: BTreeSet<Arc<str>>,
 }
 
-/// Why an expression does not compile: the text that kube-apiserver shows, with the place of each error.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CompileError {
-    text: String,
-    /// Whether the expression is well-typed, and a constant part of it has no value.
-    is_plan: bool,
+/// Why an expression does not compile.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// It is not an expression, or not well-typed: the text that cel-go prints, with the place of each error.
+    #[error("{0}")]
+    Expression(String),
+    /// Its type is not the one that [`Environment::with_result`] asks for, but this one.
+    #[error("the expression is of the type {0}")]
+    Result(String),
+    /// It is well-typed, but a constant part of it has no value, such as a pattern that is not one.
+    #[error("{0}")]
+    Instantiation(String),
 }
-
-impl CompileError {
-    /// Whether the expression is well-typed, but a constant part of it has no value, such as a pattern that is not one.
-    /// kube-apiserver's messages call this an error of the program's instantiation.
-    #[must_use]
-    pub fn is_instantiation(&self) -> bool {
-        self.is_plan
-    }
-}
-
-impl fmt::Display for CompileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for CompileError {}
 
 impl Program {
     /// Parses, checks and plans an expression.
@@ -59,9 +49,8 @@ impl Program {
     /// # Errors
     /// Fails with everything that is wrong with it, as cel-go words it.
     pub fn compile(text: &str, environment: &Environment) -> Result<Self, CompileError> {
-        let failed = |source: &syntax::Source, issues: &[syntax::Issue]| CompileError {
-            text: source.display(issues).to_string(),
-            is_plan: false,
+        let failed = |source: &syntax::Source, issues: &[syntax::Issue]| {
+            CompileError::Expression(source.display(issues).to_string())
         };
         let ast = match syntax::parse(text, environment.options) {
             Ok(ast) => ast,
@@ -81,10 +70,13 @@ impl Program {
         if !issues.is_empty() {
             return Err(failed(&source, &issues));
         }
+        let result = checked.types.get(&checked.ast.root.id).cloned().unwrap_or_default();
+        if environment.result.as_ref().is_some_and(|expected| *expected != result) {
+            return Err(CompileError::Result(result.to_string()));
+        }
         let strict_presence = environment.kind == Kind::Specification;
         let plan = eval::plan(&checked, &environment.checker, strict_presence)
-            .map_err(|error| CompileError { text: error.to_string(), is_plan: true })?;
-        let result = checked.types.get(&checked.ast.root.id).cloned().unwrap_or_default();
+            .map_err(|error| CompileError::Instantiation(error.to_string()))?;
         let estimate = cost::estimate(&checked, environment.sizes());
         let names = checked.references.into_values().filter_map(|reference| match reference {
             Reference::Name { name, .. } => Some(name),

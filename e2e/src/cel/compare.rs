@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_cel::{COST_LIMIT, Declaration, Environment, Origin, Program, Variables};
+use k8s_cel::{COST_LIMIT, CompileError, Declaration, Environment, Origin, Program, Variables};
 use serde_json::{Value, json};
 
 /// The kube-apiserver of the Go modules: 1.`MINOR`.
@@ -175,25 +175,22 @@ impl Comparison<'_> {
         } else {
             environment.with_variable("oldSelf", place.declaration)
         };
-        let compiled = Program::compile(text, &environment);
         let is_message = what == "messageExpression";
+        let result = if is_message { "string" } else { "bool" };
+        let environment = environment.clone().with_result(result).unwrap_or(environment);
+        let compiled = Program::compile(text, &environment);
+        let prefix = if is_message { "messageExpression " } else { "" };
         let ours = match &compiled {
-            Ok(program) if is_message && program.result_type() != "string" => {
+            Ok(_) => String::new(),
+            Err(CompileError::Result(_)) if is_message => {
                 "messageExpression must evaluate to a string".to_owned()
             }
-            Ok(program) if !is_message && program.result_type() != "bool" => {
-                "cel expression must evaluate to a bool".to_owned()
+            Err(CompileError::Result(_)) => "cel expression must evaluate to a bool".to_owned(),
+            Err(CompileError::Instantiation(error)) if is_message => {
+                format!("{prefix}instantiation failed: {error}")
             }
-            Ok(_) => String::new(),
-            Err(error) => {
-                let prefix = match (is_message, error.is_instantiation()) {
-                    (true, true) => "messageExpression instantiation failed: ",
-                    (true, false) => "messageExpression compilation failed: ",
-                    (false, true) => "program instantiation failed: ",
-                    (false, false) => "compilation failed: ",
-                };
-                format!("{prefix}{error}").replace("selfType", "selfType0")
-            }
+            Err(CompileError::Instantiation(error)) => format!("program instantiation failed: {error}"),
+            Err(error) => format!("{prefix}compilation failed: {error}").replace("selfType", "selfType0"),
         };
         let theirs = error.as_str().unwrap_or_default();
         if ours != theirs {

@@ -6,7 +6,8 @@ use regex::Regex;
 
 use super::node::Candidate;
 use crate::{
-    functions, go,
+    functions::{self, Implementation},
+    go,
     types::Type,
     value::{Error, Evaluated, Target, Value},
 };
@@ -38,6 +39,8 @@ pub(super) enum Operator {
     Convert(Target),
     /// The only overload that the checker left.
     One(Candidate),
+    /// A function with one piece of code for all its overloads, which looks at the arguments itself.
+    Any(Implementation),
     /// All overloads with the number of arguments; the arguments decide.
     Many(Vec<Candidate>),
 }
@@ -87,6 +90,7 @@ impl Operator {
                     Err(no_overload(function, args))
                 }
             }
+            (Self::Any(run), args) => run(args),
             (Self::Many(candidates), args) => match candidates.iter().find(|candidate| candidate.takes(args))
             {
                 Some(candidate) => (candidate.run)(args),
@@ -94,15 +98,25 @@ impl Operator {
                 None => Err(no_overload(function, args)),
             },
             (Self::Find(pattern), [text, source]) => {
+                if pattern.is_none() && (text.as_str().is_none() || source.as_str().is_none()) {
+                    return Err(no_overload(function, &[text.clone(), source.clone()]));
+                }
                 let (text, pattern) = matcher(text, source, pattern.as_ref())?;
                 Ok(functions::find(text, &pattern))
             }
-            (Self::FindAll(pattern), [text, source, rest @ ..]) => {
+            (Self::FindAll(pattern), args @ [_, _, ..]) => {
+                let (text, source, rest) = (&args[0], &args[1], &args[2..]);
                 let limit = match rest {
-                    [] => -1,
-                    [Value::Int(limit)] => *limit,
-                    _ => return Err(Error::no_such_overload()),
+                    [] => Some(-1),
+                    [Value::Int(limit)] => Some(*limit),
+                    _ => None,
                 };
+                if pattern.is_none()
+                    && (text.as_str().is_none() || source.as_str().is_none() || limit.is_none())
+                {
+                    return Err(no_overload(function, args));
+                }
+                let limit = limit.ok_or_else(Error::no_such_overload)?;
                 let (text, pattern) = matcher(text, source, pattern.as_ref())?;
                 Ok(functions::find_all(text, &pattern, limit))
             }

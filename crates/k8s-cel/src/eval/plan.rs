@@ -282,6 +282,11 @@ impl Planner<'_> {
             functions::implementation(&known.id).map(|run| Candidate { overload: known.clone(), run })
         });
         let mut candidates: Vec<_> = bound.collect();
+        if matches!(function, "sort" | "@sortByAssociatedKeys")
+            && let Some(candidate) = candidates.first()
+        {
+            return Ok(Operator::Any(candidate.run));
+        }
         match candidates.iter().position(|candidate| &*candidate.overload.id == overload) {
             Some(index) => Ok(Operator::One(candidates.swap_remove(index))),
             None => Ok(Operator::Many(candidates)),

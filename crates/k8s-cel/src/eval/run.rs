@@ -161,7 +161,7 @@ impl<'a> Run<'a, '_> {
                     return Ok(Value::Bool(!matches!(arg, Ok(Value::Bool(false)))));
                 }
                 match &call.operator {
-                    Operator::One(_) | Operator::Many(_) => self.apply(call, vec![arg?]),
+                    Operator::One(_) | Operator::Many(_) | Operator::Any(_) => self.apply(call, vec![arg?]),
                     operator => operator.unary(&call.function, arg?),
                 }
             }
@@ -179,9 +179,11 @@ impl<'a> Run<'a, '_> {
                 self.charge_call(call, &args)?;
                 let [left, right] = args;
                 match &call.operator {
-                    Operator::One(_) | Operator::Many(_) | Operator::Find(_) | Operator::FindAll(_) => {
-                        self.apply(call, vec![left?, right?])
-                    }
+                    Operator::One(_)
+                    | Operator::Many(_)
+                    | Operator::Any(_)
+                    | Operator::Find(_)
+                    | Operator::FindAll(_) => self.apply(call, vec![left?, right?]),
                     operator => operator.binary(&call.function, left?, right?),
                 }
             }
@@ -213,11 +215,13 @@ impl<'a> Run<'a, '_> {
     fn charge_call(&mut self, call: &Call, args: &[Evaluated<'a>]) -> Result<(), Error> {
         match call.cost {
             // cel-go's tracker takes these arguments for lists and numbers, and panics where they failed.
-            CallCost::Pairs(index) if matches!(args.get(index), Some(Err(_))) => Err(Error::Internal(
-                "interface conversion: *types.Err is not traits.Lister: missing method Add",
-            )),
+            CallCost::Pairs(index) if !matches!(args.get(index), Some(Ok(Value::List(_)))) => {
+                let found =
+                    args.get(index).map_or("*types.Err", |arg| arg.as_ref().map_or("*types.Err", go_type));
+                Err(Error::Internal(not_a_list(found)))
+            }
             CallCost::Flatten if matches!(args.get(1), Some(Err(_))) => {
-                Err(Error::Internal("interface conversion: ref.Val is *types.Err, not types.Int"))
+                Err(Error::Internal("interface conversion: ref.Val is *types.Err, not types.Int".to_owned()))
             }
             CallCost::Join | CallCost::Output => {
                 if args.iter().any(Result::is_err) {
@@ -428,7 +432,8 @@ impl<'a> Run<'a, '_> {
             let found = self.qualify(qualifier, &value, present);
             match found {
                 Ok(None) if optional => return Ok(Value::Optional(None)),
-                Err(error) if error.is_final() => return Err(error),
+                // What is absent, or cannot be asked for, costs nothing where it is optional.
+                Err(error) if error.is_final() || optional => return Err(error),
                 found => {
                     self.charge(1)?;
                     value = match (found?, qualifier.test && !optional) {
@@ -494,6 +499,22 @@ pub(super) fn check_qualifier(key: &Value<'_>) -> Result<(), Error> {
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::String(_) => Ok(()),
         other => Err(Error::new(format!("invalid qualifier type: {}", go_type(other)))),
     }
+}
+
+/// Go's text for a value that is not a list: it names the first method that is missing.
+fn not_a_list(found: &str) -> String {
+    let has_add = matches!(
+        found,
+        "types.Int"
+            | "types.Uint"
+            | "types.Double"
+            | "types.String"
+            | "types.Bytes"
+            | "types.Duration"
+            | "types.Timestamp"
+    );
+    let missing = if has_add { "Contains" } else { "Add" };
+    format!("interface conversion: {found} is not traits.Lister: missing method {missing}")
 }
 
 /// The index that a number is.

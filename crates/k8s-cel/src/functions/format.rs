@@ -204,6 +204,8 @@ fn not_finite(value: f64) -> Option<String> {
 
 /// With a comma between thousands.
 fn fixed(value: f64, precision: usize) -> String {
+    // A negative zero has no sign.
+    let value = value + 0.0;
     not_finite(value).unwrap_or_else(|| {
         let text = format!("{value:.precision$}");
         let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
@@ -221,6 +223,7 @@ fn fixed(value: f64, precision: usize) -> String {
 
 /// With a multiplication sign and a raised exponent of at least two digits.
 fn scientific(value: f64, precision: usize) -> String {
+    let value = value + 0.0;
     not_finite(value).unwrap_or_else(|| {
         let (mantissa, exponent) = scientific_parts(value, precision);
         let sign = if exponent < 0 { "⁻" } else { "" };

@@ -47,6 +47,8 @@ struct Amount {
     exponent: i32,
     /// Whether Go keeps the amount in 64 bits. Only then it tells whether it is an integer.
     small: bool,
+    /// Whether it is a sum. Nothing can be compared with a sum in kube-apiserver: it is a pointer there.
+    sum: bool,
 }
 
 impl Amount {
@@ -94,14 +96,14 @@ impl Amount {
         let digits = value.checked_mul(factor).ok_or_else(malformed)?;
         let digits = if negative { -digits } else { digits };
         if is_fast && exponent >= NANO && i64::try_from(digits).is_ok() {
-            return Ok(Self { digits, exponent, small: true });
+            return Ok(Self { digits, exponent, small: true, sum: false });
         }
-        let mut amount = Self { digits, exponent, small: false };
+        let mut amount = Self { digits, exponent, small: false, sum: false };
         if amount.digits != 0 {
             amount.round_to_nano();
         }
         if base == Base::Two {
-            let max = Self { digits: i128::from(i64::MAX), exponent: 0, small: false };
+            let max = Self { digits: i128::from(i64::MAX), exponent: 0, small: false, sum: false };
             let magnitude = Self { digits: amount.digits.abs(), ..amount };
             if magnitude.order(&max).is_gt() {
                 amount = Self { digits: if negative { -max.digits } else { max.digits }, ..max };
@@ -173,10 +175,10 @@ impl Amount {
 
     fn plus(&self, other: &Self) -> Option<Self> {
         if other.digits == 0 {
-            return Some(*self);
+            return Some(Self { sum: true, ..*self });
         }
         if self.digits == 0 && self.small && other.small {
-            return Some(*other);
+            return Some(Self { sum: true, ..*other });
         }
         let common = self.exponent.min(other.exponent);
         let scaled = |amount: &Self| {
@@ -186,7 +188,7 @@ impl Amount {
         let digits = left.checked_add(right)?;
         let fits = |digits: i128| i64::try_from(digits).is_ok();
         let small = self.small && other.small && fits(left) && fits(right) && fits(digits);
-        Some(Self { digits, exponent: common, small })
+        Some(Self { digits, exponent: common, small, sum: true })
     }
 }
 
@@ -227,7 +229,8 @@ impl Opaque for Amount {
     }
 
     fn equal(&self, other: &Value<'_>) -> Result<bool, Error> {
-        let other = other.downcast::<Self>().ok_or_else(Error::no_such_overload)?;
+        let other =
+            other.downcast::<Self>().filter(|other| !other.sum).ok_or_else(Error::no_such_overload)?;
         Ok(self.order(other).is_eq())
     }
 }
@@ -254,13 +257,15 @@ fn sum<'a>(args: &[Value<'a>], sign: i128) -> Evaluated<'a> {
     let integer;
     let right = match right {
         Value::Int(value) => {
-            integer = Amount { digits: i128::from(*value), exponent: 0, small: true };
+            integer = Amount { digits: i128::from(*value), exponent: 0, small: true, sum: false };
             Some(&integer)
         }
         other => other.downcast(),
     };
     let (Some(left), Some(right)) = (left.downcast::<Amount>(), right) else { return mismatch() };
-    let right = Amount { digits: right.digits * sign, ..*right };
+    // As in Go, the least number of 64 bits stays as it is when it is negated.
+    let is_least = right.small && right.digits == i128::from(i64::MIN);
+    let right = Amount { digits: if is_least { right.digits } else { right.digits * sign }, ..*right };
     left.plus(&right).map(Value::opaque).ok_or_else(|| Error::new("quantity overflow"))
 }
 

@@ -10,7 +10,7 @@ pub(crate) enum Error {
     /// The limit of the cost is exceeded: nothing swallows that.
     Cancelled,
     /// kube-apiserver's evaluation ends with a panic here, which becomes an error: nothing swallows that either.
-    Internal(&'static str),
+    Internal(String),
 }
 
 impl Error {

@@ -1,6 +1,8 @@
 //! Reads JSON by its declaration: apiserver's `pkg/cel/common/valuesunstructured.go`.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use std::sync::LazyLock;
+
+use base64::{DecodeError, Engine, prelude::BASE64_URL_SAFE};
 use serde_json::Value as Json;
 
 use super::{Error, Evaluated, List, Map, Opaque, Text, Value};
@@ -75,9 +77,18 @@ pub(crate) fn read<'a>(json: &'a Json, declaration: &'a Declaration) -> Evaluate
 
 fn read_string<'a>(text: &'a str, shape: &Shape) -> Evaluated<'a> {
     match shape {
-        Shape::Bytes => match BASE64_STANDARD.decode(text) {
+        // The alphabet for URLs, although the format is checked with the other one: that is so in `strfmt`.
+        Shape::Bytes => match BASE64_URL_SAFE.decode(text) {
             Ok(bytes) => Ok(Value::Bytes(bytes.into())),
-            Err(error) => Err(Error::new(format!("Invalid byte formatted string {text}: {error}"))),
+            Err(error) => {
+                let at = match error {
+                    DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+                    DecodeError::InvalidLength(at) => at,
+                    DecodeError::InvalidPadding => text.len(),
+                };
+                let error = format!("illegal base64 data at input byte {at}");
+                Err(Error::new(format!("Invalid byte formatted string {text}: {error}")))
+            }
         },
         Shape::Duration => go::parse_strfmt_duration(text)
             .map(Value::Duration)
@@ -130,6 +141,12 @@ pub(super) fn key<'a>(name: &'a str, declaration: &'a Declaration) -> Option<Tex
         Some(object) => object.by_json(name).map(|(escaped, _)| escaped.unwrap_or(name).into()),
         None => Some(name.into()),
     }
+}
+
+/// The declaration of data without a schema.
+pub(super) fn dynamic() -> &'static Declaration {
+    static DYNAMIC: LazyLock<Declaration> = LazyLock::new(Declaration::dynamic);
+    &DYNAMIC
 }
 
 fn unexpected(expected: &str, json: &Json) -> Error {

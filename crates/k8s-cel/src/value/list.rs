@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, Text, Value, json};
+use super::{Error, Evaluated, Map, Text, Value, json};
 use crate::schema::{Declaration, ListKind};
 
 /// A list, with the rules for equality and `+` that a schema gave to it or to the list that it was made from.
@@ -115,8 +115,9 @@ impl<'a> List<'a> {
             }
             (Self::Json(..), ListKind::Atomic) => {
                 for (left, right) in self.iter().zip(other.iter()) {
+                    let left = left?;
                     match right {
-                        Ok(right) if left?.equal(&right)? => {}
+                        Ok(right) if left.equal_strictly(&right)? => {}
                         _ => return Ok(false),
                     }
                 }
@@ -131,17 +132,23 @@ impl<'a> List<'a> {
                 Ok(scalars(self)? == scalars(other)?)
             }
             (_, ListKind::Map(keys)) => {
+                let key_of = |value: &Value<'a>| match self {
+                    Self::Values(..) => Some(keys_of(value, keys)),
+                    Self::Json(..) => raw_keys_of(value, keys),
+                };
                 let mut left = HashMap::new();
                 for value in self.iter() {
                     let value = value?;
-                    left.insert(keys_of(&value, keys), value);
+                    left.insert(key_of(&value), value);
                 }
                 let mut seen = HashSet::new();
                 for value in other.iter() {
                     let Ok(value) = value else { return Ok(false) };
-                    let key = keys_of(&value, keys);
-                    let Some(counterpart) = left.get(&key) else { return Ok(false) };
-                    if !counterpart.equal(&value)? {
+                    let key = key_of(&value);
+                    let Some(counterpart) = left.get(&key).filter(|_| key.is_some()) else {
+                        return Ok(false);
+                    };
+                    if !counterpart.equal_strictly(&value)? {
                         return Ok(false);
                     }
                     seen.insert(key);
@@ -180,6 +187,14 @@ fn keys_of<'a>(value: &Value<'a>, keys: &[String]) -> Vec<Option<Scalar<'a>>> {
             map.find(&Value::string(key.clone())).ok().flatten().and_then(|value| Scalar::of(&value.ok()?))
         })
         .collect()
+}
+
+/// The same of an element that was read; `None` for one that was not. As in kube-apiserver, a key whose name CEL escapes is not
+/// found, so that all elements have the same.
+fn raw_keys_of<'a>(value: &Value<'a>, keys: &[String]) -> Option<Vec<Option<Scalar<'a>>>> {
+    let Value::Map(Map::Json(entries, _)) = value else { return None };
+    let scalar = |json: &'a Json| Scalar::of(&json::read(json, json::dynamic()).ok()?);
+    Some(keys.iter().map(|key| entries.get(key.as_str()).and_then(scalar)).collect())
 }
 
 /// A value that can be looked up: Go's comparable values. Values of different types are different.

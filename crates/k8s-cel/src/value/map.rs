@@ -152,9 +152,9 @@ impl<'a> Map<'a> {
             if json::is_declared(name, declaration) {
                 let key = Value::string(name.as_str());
                 let (left, right) = (self.find(&key)?, other.find(&key)?);
-                match (left, right) {
+                match (left.transpose()?, right) {
                     (None, None) => {}
-                    (Some(left), Some(Ok(right))) if left.clone()?.equal_strictly(&right)? => {}
+                    (Some(left), Some(Ok(right))) if left.equal_strictly(&right)? => {}
                     _ => return Ok(false),
                 }
             } else {

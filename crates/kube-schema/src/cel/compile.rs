@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use k8s_cel::{Declaration, Environment, Origin, Program};
+use k8s_cel::{CompileError, Declaration, Environment, Origin, Program};
 use kube_validation::{FieldError, FieldPath};
 use serde_json::{Value, json};
 
@@ -164,19 +164,17 @@ impl Compiler {
         let (program, message) = match scope.known(&definition) {
             Some(known) => (Arc::clone(&known.program), known.message.clone()),
             None => {
-                let program = match scope.compile(&definition.rule, &definition) {
-                    Ok(program) if program.result_type() == "bool" => Arc::new(program),
-                    Ok(_) => {
-                        self.errors.push(shown.invalid(at_rule, "cel expression must evaluate to a bool"));
-                        return None;
-                    }
+                let program = match scope.compile(&definition.rule, "bool", &definition) {
+                    Ok(program) => Arc::new(program),
                     Err(error) => {
-                        let what = if error.is_instantiation() {
-                            "program instantiation failed"
-                        } else {
-                            "compilation failed"
+                        let detail = match error {
+                            CompileError::Result(_) => "cel expression must evaluate to a bool".to_owned(),
+                            CompileError::Instantiation(error) => {
+                                format!("program instantiation failed: {error}")
+                            }
+                            error => format!("compilation failed: {error}"),
                         };
-                        self.errors.push(shown.invalid(at_rule, &format!("{what}: {error}")));
+                        self.errors.push(shown.invalid(at_rule, &detail));
                         return None;
                     }
                 };
@@ -192,17 +190,18 @@ impl Compiler {
             Some(known) => Some(known),
             None => {
                 let at_message = path.child("messageExpression");
-                match scope.compile(&definition.message_expression, &definition) {
-                    Ok(program) if program.result_type() == "string" => Some(Arc::new(program)),
-                    Ok(_) => {
-                        let detail = "messageExpression must evaluate to a string";
-                        self.errors.push(shown.invalid(at_message, detail));
-                        refused = true;
-                        None
-                    }
+                match scope.compile(&definition.message_expression, "string", &definition) {
+                    Ok(program) => Some(Arc::new(program)),
                     Err(error) => {
-                        let what = if error.is_instantiation() { "instantiation" } else { "compilation" };
-                        let detail = format!("messageExpression {what} failed: {error}");
+                        let detail = match error {
+                            CompileError::Result(_) => {
+                                "messageExpression must evaluate to a string".to_owned()
+                            }
+                            CompileError::Instantiation(error) => {
+                                format!("messageExpression instantiation failed: {error}")
+                            }
+                            error => format!("messageExpression compilation failed: {error}"),
+                        };
                         self.errors.push(shown.invalid(at_message, &detail));
                         refused = true;
                         None
@@ -273,7 +272,13 @@ impl Scope<'_> {
         })
     }
 
-    fn compile(&self, text: &str, definition: &RuleDefinition) -> Result<Program, k8s_cel::CompileError> {
+    /// Compiles an expression whose type must be `result`.
+    fn compile(
+        &self,
+        text: &str,
+        result: &str,
+        definition: &RuleDefinition,
+    ) -> Result<Program, CompileError> {
         // A rule of the stored schema may use everything, even if what it is about has changed.
         let is_stored = self.known.is_some_and(|known| {
             known
@@ -288,7 +293,8 @@ impl Scope<'_> {
         } else {
             environment.with_variable("oldSelf", self.declaration)
         };
-        Program::compile(text, &environment)
+        // `bool` and `string` are types.
+        Program::compile(text, &environment.clone().with_result(result).unwrap_or(environment))
     }
 }
 

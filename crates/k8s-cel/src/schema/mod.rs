@@ -5,7 +5,7 @@ mod openapi;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(crate) use escape::escape;
+pub(crate) use escape::{escape, unescape};
 
 use crate::types::{Provider, Type};
 

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{Error, Evaluated, List, Map, Opaque, Text, Value};
 use crate::{
     go,
-    schema::{Declaration, ListKind, Shape},
+    schema::{Declaration, ListKind, Shape, unescape},
     types::Type,
 };
 
@@ -117,10 +117,16 @@ pub(super) fn read_entry<'a>(
     match declaration.shape() {
         Shape::Map(value) => Some(read(entries.get(name)?, value)),
         Shape::Object(_) => {
-            let field = declaration.field(name)?;
             // A null is like an absent field, if it is allowed or not.
-            let value = entries.get(&*field.name).filter(|value| !value.is_null())?;
-            Some(read(value, &field.declaration))
+            let present = |name: &str| entries.get(name).filter(|value| !value.is_null());
+            match declaration.field(name) {
+                Some(field) => Some(read(present(&field.name)?, &field.declaration)),
+                // A name that CEL cannot express reaches its property, too, where no checker is in the way.
+                None => {
+                    let name = unescape(name)?;
+                    Some(read(present(&name)?, declaration.property(&name)?))
+                }
+            }
         }
         Shape::Dynamic => Some(read(entries.get(name)?, declaration)),
         _ => None,

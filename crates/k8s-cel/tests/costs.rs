@@ -10,7 +10,9 @@ fn costs_are_kube_apiservers() {
     for case in cases {
         let declaration = Declaration::from_openapi(&case["schema"], case["root"] == true);
         assert_eq!(declaration.max_cardinality(), case["times"], "{}", case["schema"]);
-        let environment = Environment::kubernetes(37, Origin::Stored).with_variable("self", &declaration);
+        let environment = Environment::kubernetes(37, Origin::Stored)
+            .with_variable("self", &declaration)
+            .with_variable("oldSelf", &declaration);
         for cost in case["costs"].as_array().unwrap() {
             let (rule, cost) = (cost[0].as_str().unwrap(), cost[1].as_u64().unwrap());
             let found =

@@ -150,7 +150,7 @@ fn limit(node: &Node<'_>) -> Option<u64> {
 
 /// The size of a text after `old` is replaced by `new`.
 fn replaced(text: Estimate, old: Estimate, new: Estimate) -> Estimate {
-    // Nothing is before, between and after all characters.
+    // An empty text is found before, between and after all characters.
     let max = if old.min == 0 {
         text.max.saturating_add(1).saturating_mul(new.max).saturating_add(text.max)
     } else if new.max <= old.min {

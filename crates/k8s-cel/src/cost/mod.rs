@@ -1,7 +1,7 @@
 //! What an expression can cost, for any object that fits its schema: cel-go's `checker/cost.go` with the estimates of its
 //! `ext` package and of apiserver's `pkg/cel/library/cost.go`.
 //!
-//! The unit is cel-go's: about one step. A call of `has` costs nothing, as Kubernetes configures it.
+//! The unit is cel-go's: about one step. `has` itself costs nothing: Kubernetes configures it so.
 
 mod builtin;
 mod declared;

@@ -417,7 +417,7 @@ impl Entry {
     }
 }
 
-/// Whether the loop is none: its only purpose is to give a variable its value. It never runs.
+/// Whether the loop never runs, because its only purpose is to bind a variable.
 fn is_bind(it: &Comprehension) -> bool {
     matches!(&it.iter_range.kind, Kind::List { elements, .. } if elements.is_empty())
         && it.loop_condition.kind.is_false()

@@ -1,7 +1,7 @@
 //! Estimates of the functions of the language.
 
 use super::{
-    Estimate, PER_CHARACTER, PER_PATTERN_CHARACTER,
+    estimate::{Estimate, PER_CHARACTER, PER_PATTERN_CHARACTER},
     walk::{Call, CallEstimate, Entry, Node, Walk},
 };
 

@@ -1,6 +1,6 @@
 //! The sizes of values with a declaration.
 
-use super::Sizes;
+use super::sizes::Sizes;
 use crate::schema::{Declaration, Shape};
 
 /// The declaration of `self` and `oldSelf`. As in Kubernetes, the name of the variable is ignored: every path is taken to

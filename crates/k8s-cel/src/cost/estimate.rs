@@ -1,4 +1,13 @@
-//! Arithmetic of estimates.
+//! Arithmetic of estimates, and the costs that they are made of.
+
+/// The cost of reading one character.
+pub(super) const PER_CHARACTER: f64 = 0.1;
+/// The cost of one character of a regular expression, for one unit of the cost of reading the text.
+pub(super) const PER_PATTERN_CHARACTER: f64 = 0.25;
+
+pub(super) const NEW_LIST: Estimate = Estimate::fixed(10);
+pub(super) const NEW_MAP: Estimate = Estimate::fixed(30);
+pub(super) const NEW_STRUCT: Estimate = Estimate::fixed(40);
 
 /// The least and the most that a size or a cost can be. Both saturate.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -1,8 +1,8 @@
 //! Estimates of Kubernetes' libraries, and of functions whose estimates it replaces.
 
 use super::{
-    Estimate, NEW_LIST, NEW_STRUCT, PER_CHARACTER, PER_PATTERN_CHARACTER,
     builtin::matching,
+    estimate::{Estimate, NEW_LIST, NEW_STRUCT, PER_CHARACTER, PER_PATTERN_CHARACTER},
     walk::{Call, CallEstimate, Node, Walk},
 };
 use crate::{

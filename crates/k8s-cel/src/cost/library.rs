@@ -2,7 +2,7 @@
 //! Kubernetes enables come without estimates.
 
 use super::{
-    Estimate, NEW_LIST, PER_CHARACTER,
+    estimate::{Estimate, NEW_LIST, PER_CHARACTER},
     walk::{Call, CallEstimate, Node, Walk},
 };
 use crate::syntax::{Kind, Literal};

@@ -9,29 +9,13 @@ mod estimate;
 mod kubernetes;
 mod library;
 mod path;
+mod sizes;
 mod walk;
 
 pub(crate) use estimate::Estimate;
+pub(crate) use sizes::Sizes;
 
 use crate::check::Checked;
-
-/// The cost of reading one character.
-const PER_CHARACTER: f64 = 0.1;
-/// The cost of one character of a regular expression, for one unit of the cost of reading the text.
-const PER_PATTERN_CHARACTER: f64 = 0.25;
-
-const NEW_LIST: Estimate = Estimate::fixed(10);
-const NEW_MAP: Estimate = Estimate::fixed(30);
-const NEW_STRUCT: Estimate = Estimate::fixed(40);
-
-/// Knows the maximum sizes of the values of variables.
-pub(crate) trait Sizes {
-    /// The maximum number of characters, bytes, elements or entries of the value at a path; `None` if it is not declared.
-    ///
-    /// The first step is the name of a variable. The others are names of fields, `@items` for the elements of a list,
-    /// `@indices` for their indices, and `@keys` and `@values` for those of a map.
-    fn max_size(&self, path: &[&str]) -> Option<u64>;
-}
 
 /// Estimates the cost of an expression.
 pub(crate) fn estimate(checked: &Checked, sizes: &dyn Sizes) -> Estimate {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    Estimate, NEW_LIST, NEW_MAP, NEW_STRUCT, Sizes,
+    estimate::{Estimate, NEW_LIST, NEW_MAP, NEW_STRUCT},
     path::{Path, Paths},
+    sizes::Sizes,
 };
 use crate::{
     check::{Checked, Reference},

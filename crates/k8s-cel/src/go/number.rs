@@ -1,5 +1,7 @@
 //! Numbers and booleans: Go's `strconv`.
 
+use std::borrow::Cow;
+
 use super::quote::quote;
 
 /// A verb of `strconv.FormatFloat`.
@@ -19,16 +21,19 @@ pub(crate) fn format_float(value: f64, format: FloatFormat, precision: Option<us
     if let Some(text) = not_finite(value) {
         return text.to_owned();
     }
-    let decimals = precision.map(|precision| precision.min(MOST_DECIMALS));
-    let (mut text, exponent) = match (format, decimals) {
-        (FloatFormat::Fixed, None) => (format!("{value}"), String::new()),
-        (FloatFormat::Fixed, Some(decimals)) => (format!("{value:.decimals$}"), String::new()),
-        (FloatFormat::Exponent, None) => split_exponent(&format!("{value:e}")),
-        (FloatFormat::Exponent, Some(decimals)) => split_exponent(&format!("{value:.decimals$e}")),
+    let Some(precision) = precision else {
+        return Decimal::shortest(value).format(format);
     };
-    let zeros = precision.unwrap_or(0).saturating_sub(MOST_DECIMALS);
-    text.extend(std::iter::repeat_n('0', zeros));
-    text + &exponent
+    let decimals = precision.min(MOST_DECIMALS);
+    let zeros = "0".repeat(precision - decimals);
+    match format {
+        FloatFormat::Fixed => format!("{value:.decimals$}{zeros}"),
+        FloatFormat::Exponent => {
+            let text = format!("{value:.decimals$e}");
+            let (digits, power) = split_exponent(&text);
+            format!("{digits}{zeros}e{}", exponent(power))
+        }
+    }
 }
 
 /// `%g` and `%v`: the shortest text that reads back as the same number, with an exponent below 1e-4 and from 1e6.
@@ -36,11 +41,58 @@ pub(crate) fn format_general(value: f64) -> String {
     if let Some(text) = not_finite(value) {
         return text.to_owned();
     }
-    let magnitude = value.abs();
-    if value == 0.0 || (1e-4..1e6).contains(&magnitude) {
-        return format!("{value}");
+    let decimal = Decimal::shortest(value);
+    let is_short = (-4..6).contains(&decimal.power);
+    decimal.format(if is_short { FloatFormat::Fixed } else { FloatFormat::Exponent })
+}
+
+/// A decimal number: a digit, a point and digits, times a power of ten.
+struct Decimal {
+    is_negative: bool,
+    /// At least one.
+    digits: String,
+    power: i32,
+}
+
+impl Decimal {
+    /// The shortest number that is nearest to a float. Of two that are equally near it is the even one, as in Go; Rust takes
+    /// the larger.
+    fn shortest(value: f64) -> Self {
+        /// With fewer digits there are no two.
+        const AMBIGUOUS: usize = 15;
+        let mut text = format!("{value:e}");
+        let decimals = split_exponent(&text).0.bytes().filter(u8::is_ascii_digit).count() - 1;
+        if decimals >= AMBIGUOUS {
+            let even = format!("{value:.decimals$e}");
+            if even.parse() == Ok(value) {
+                text = even;
+            }
+        }
+        let (mantissa, power) = split_exponent(&text);
+        let digits = mantissa.chars().filter(char::is_ascii_digit).collect();
+        Self { is_negative: mantissa.starts_with('-'), digits, power }
     }
-    format_float(value, FloatFormat::Exponent, None)
+
+    fn format(&self, format: FloatFormat) -> String {
+        let sign = if self.is_negative { "-" } else { "" };
+        let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+        let whole = match format {
+            FloatFormat::Exponent => 1,
+            FloatFormat::Fixed => usize::try_from(self.power + 1).unwrap_or(0),
+        };
+        let (whole, fraction) = self.digits.split_at_checked(whole).unwrap_or((&self.digits, ""));
+        let point = if fraction.is_empty() { "" } else { "." };
+        match format {
+            FloatFormat::Exponent => format!("{sign}{whole}{point}{fraction}e{}", exponent(self.power)),
+            FloatFormat::Fixed if whole.is_empty() => {
+                format!("{sign}0.{}{fraction}", zeros(-self.power - 1))
+            }
+            FloatFormat::Fixed => {
+                let missing = self.power + 1 - i32::try_from(whole.len()).unwrap_or(0);
+                format!("{sign}{whole}{}{point}{fraction}", zeros(missing))
+            }
+        }
+    }
 }
 
 fn not_finite(value: f64) -> Option<&'static str> {
@@ -50,14 +102,16 @@ fn not_finite(value: f64) -> Option<&'static str> {
     value.is_infinite().then_some(if value > 0.0 { "+Inf" } else { "-Inf" })
 }
 
-/// Splits a number with an exponent as Rust writes it, `1.5e-7`, and gives the exponent the form of Go: `e-07`.
-fn split_exponent(text: &str) -> (String, String) {
-    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let exponent = match exponent.strip_prefix('-') {
-        Some(exponent) => format!("e-{exponent:0>2}"),
-        None => format!("e+{exponent:0>2}"),
-    };
-    (digits.to_owned(), exponent)
+/// Splits a number with an exponent as Rust writes it: `1.5e-7`.
+fn split_exponent(text: &str) -> (&str, i32) {
+    let (digits, power) = text.split_once('e').unwrap_or((text, "0"));
+    (digits, power.parse().unwrap_or(0))
+}
+
+/// An exponent as Go writes it, with a sign and at least two digits.
+fn exponent(power: i32) -> String {
+    let sign = if power < 0 { '-' } else { '+' };
+    format!("{sign}{:02}", power.abs())
 }
 
 /// `strconv.ParseBool`.
@@ -86,89 +140,93 @@ pub(crate) fn parse_uint(text: &str) -> Option<u64> {
 pub(super) fn atoi(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| {
         let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let reason = if is_number { "value out of range" } else { "invalid syntax" };
+        // Go looks no further where 64 bits overflow.
+        let is_syntax = match digits.find(|c: char| !c.is_ascii_digit()) {
+            Some(end) => end == 0 || digits[..end].parse::<u64>().is_ok(),
+            None => digits.is_empty(),
+        };
+        let reason = if is_syntax { "invalid syntax" } else { "value out of range" };
         format!("strconv.Atoi: parsing {}: {reason}", quote(text))
     })
 }
 
 /// `strconv.ParseFloat(text, 64)`. `None` also for numbers out of range.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
-    let (negative, unsigned) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
+    let (is_negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    let unsigned = without_underscores(unsigned)?;
     let magnitude = match unsigned.as_bytes() {
         [b'0', b'x' | b'X', rest @ ..] => parse_hex_float(rest)?,
         [b'0'..=b'9' | b'.', ..] => unsigned.parse().ok()?,
         [b'n' | b'N', ..] => return text.eq_ignore_ascii_case("nan").then_some(f64::NAN),
         _ if unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity") => {
-            return Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY });
+            return Some(if is_negative { f64::NEG_INFINITY } else { f64::INFINITY });
         }
         _ => return None,
     };
-    magnitude.is_finite().then_some(if negative { -magnitude } else { magnitude })
+    magnitude.is_finite().then_some(if is_negative { -magnitude } else { magnitude })
 }
 
-/// Parses a hexadecimal float after its `0x`: digits with an optional point, and an exponent of two. Underscores may stand
-/// between digits and after the prefix.
-fn parse_hex_float(text: &[u8]) -> Option<f64> {
-    let (mut mantissa, mut exponent, mut lost) = (0_u64, 0_i64, false);
-    let (mut has_point, mut has_digits) = (false, false);
-    let mut bytes = text.iter();
-    let mut last = b'0';
-    loop {
-        let byte = *bytes.next()?;
-        match byte {
-            b'_' if !last.is_ascii_hexdigit() => return None,
-            b'_' => {}
-            _ if last == b'_' && !byte.is_ascii_hexdigit() => return None,
-            b'.' if has_point => return None,
-            b'.' => has_point = true,
-            b'p' | b'P' => break,
-            _ => {
-                let digit = char::from(byte).to_digit(16)?;
-                has_digits = true;
-                // Four bits are kept free for rounding.
-                if mantissa >> 60 == 0 {
-                    mantissa = mantissa << 4 | u64::from(digit);
-                    exponent -= if has_point { 4 } else { 0 };
-                } else {
-                    lost |= digit != 0;
-                    exponent += if has_point { 0 } else { 4 };
-                }
-            }
+/// Removes underscores, which may only stand between digits and after the prefix of hexadecimal numbers.
+fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(Cow::Borrowed(text));
+    }
+    let is_hex = text.starts_with("0x") || text.starts_with("0X");
+    let is_digit = |byte: u8| if is_hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+    let mut last = b'_';
+    for (index, byte) in text.bytes().enumerate() {
+        let may_follow = is_digit(last) || (is_hex && index == 2);
+        if (byte == b'_' && !may_follow) || (last == b'_' && index > 0 && !is_digit(byte)) {
+            return None;
         }
         last = byte;
     }
-    let power = parse_power(bytes.as_slice())?;
-    has_digits.then(|| scale(mantissa | u64::from(lost), exponent + power))
+    (last != b'_').then(|| Cow::Owned(text.replace('_', "")))
 }
 
-/// Parses the exponent of a hexadecimal float, up to a bound beyond which every float is zero or infinite.
-fn parse_power(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
+/// Parses a hexadecimal float after its `0x`: digits with an optional point, and an exponent of two.
+fn parse_hex_float(text: &[u8]) -> Option<f64> {
+    let (mut mantissa, mut power, mut lost) = (0_u64, 0_i64, false);
+    let (mut has_point, mut has_digits) = (false, false);
+    let mut bytes = text.iter();
+    loop {
+        match *bytes.next()? {
+            b'.' if has_point => return None,
+            b'.' => has_point = true,
+            b'p' | b'P' => break,
+            byte => {
+                let digit = char::from(byte).to_digit(16)?;
+                has_digits = true;
+                if mantissa >> 60 == 0 {
+                    mantissa = mantissa << 4 | u64::from(digit);
+                    power -= if has_point { 4 } else { 0 };
+                } else {
+                    lost |= digit != 0;
+                    power += if has_point { 0 } else { 4 };
+                }
+            }
+        }
+    }
+    let (is_negative, digits) = match bytes.as_slice() {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
-    if !digits.first()?.is_ascii_digit() || digits.last() == Some(&b'_') {
+    if digits.is_empty() || !has_digits || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    if digits.windows(2).any(|pair| pair == b"__") {
-        return None;
-    }
-    let mut power = 0_i64;
-    for &byte in digits {
-        match byte {
-            b'_' => {}
-            b'0'..=b'9' if power < 10_000 => power = power * 10 + i64::from(byte - b'0'),
-            b'0'..=b'9' => {}
-            _ => return None,
-        }
-    }
-    Some(if negative { -power } else { power })
+    // As in Go, a larger exponent is cut off, and with it no float is finite.
+    let exponent = digits.iter().fold(
+        0,
+        |sum: i64, digit| {
+            if sum < 10_000 { sum * 10 + i64::from(digit - b'0') } else { sum }
+        },
+    );
+    let power = if is_negative { power - exponent } else { power + exponent };
+    Some(scale(mantissa | u64::from(lost), power))
 }
 
 /// A mantissa times a power of two, rounded once, to even.
@@ -215,6 +273,7 @@ mod tests {
             (999_999.5, "999999.5"),
             (1e21, "1e+21"),
             (1e100, "1e+100"),
+            (1_183_705_429_846_544.2, "1.1837054298465442e+15"),
             (5e-324, "5e-324"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
@@ -253,7 +312,10 @@ mod tests {
             ("5.", Some(5.0)),
             ("1e400", None),
             ("1e-400", Some(0.0)),
-            ("1_000", None),
+            ("1_000", Some(1000.0)),
+            ("1__0", None),
+            ("1_.5", None),
+            ("_1", None),
             ("0x1p-2", Some(0.25)),
             ("0x_1.8p1", Some(3.0)),
             ("0X1_0P+0_1", Some(32.0)),

@@ -10,29 +10,36 @@ static PRINTABLE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}&&\p{age=15.0}]$").ok());
 
 /// `strconv.Quote`, which is also `%q`.
-pub(crate) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for c in text.chars() {
+    for chunk in text.utf8_chunks() {
+        chunk.valid().chars().for_each(|c| push_quoted(c, &mut out));
         // Writing to a String cannot fail.
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x0b' => out.push_str("\\v"),
-            '\0'..='\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
-            _ if is_printable(c) => out.push(c),
-            '\0'..='\u{ffff}' => _ = write!(out, "\\u{:04x}", u32::from(c)),
-            _ => _ = write!(out, "\\U{:08x}", u32::from(c)),
-        }
+        chunk.invalid().iter().for_each(|byte| _ = write!(out, "\\x{byte:02x}"));
     }
     out.push('"');
     out
+}
+
+fn push_quoted(c: char, out: &mut String) {
+    // Writing to a String cannot fail.
+    match c {
+        '"' | '\\' => out.extend(['\\', c]),
+        ' '..='~' => out.push(c),
+        '\x07' => out.push_str("\\a"),
+        '\x08' => out.push_str("\\b"),
+        '\x0c' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\x0b' => out.push_str("\\v"),
+        '\0'..='\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
+        _ if is_printable(c) => out.push(c),
+        '\0'..='\u{ffff}' => _ = write!(out, "\\u{:04x}", u32::from(c)),
+        _ => _ = write!(out, "\\U{:08x}", u32::from(c)),
+    }
 }
 
 fn is_printable(c: char) -> bool {
@@ -71,6 +78,7 @@ mod tests {
         ] {
             assert_eq!(quote(text), quoted);
         }
+        assert_eq!(quote(b"%\xe6\x97"), r#""%\xe6\x97""#);
     }
 
     #[test]

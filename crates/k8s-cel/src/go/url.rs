@@ -371,11 +371,12 @@ fn decode(text: &str, part: Part) -> Result<Vec<u8>, String> {
                     Part::HostZone => matches!(code, b'%' | b' ') || Part::Host.allows(*code),
                     _ => true,
                 });
-                let escape = |length: usize| {
+                let invalid = || {
                     let start = text.len() - after.len() - 1;
-                    lossy(&text.as_bytes()[start..text.len().min(start + length)])
+                    let escape = text.as_bytes().get(start..).unwrap_or_default();
+                    format!("invalid URL escape {}", quote(escape.get(..3).unwrap_or(escape)))
                 };
-                out.push(code.ok_or_else(|| format!("invalid URL escape {}", quote(&escape(3))))?);
+                out.push(code.ok_or_else(invalid)?);
                 rest = after.get(2..).unwrap_or_default();
             }
             b'+' if part == Part::Query => out.push(b' '),

@@ -2,7 +2,8 @@
 //!
 //! The `regex` crate is of the same family: it finds the leftmost-first match in linear time. A pattern is read as Go reads
 //! it, with Go's errors, and written anew in the crate's syntax. Two things are not Go's: the limits on the size and the
-//! depth of a pattern, which are lower here, and cases that only Unicode 16 has.
+//! depth of a pattern, which are lower here, and the pairs of
+//! upper and lower case (and U+1171E, now a spacing mark) that came with Unicode 16; Go has 15.
 
 mod class;
 mod escape;

@@ -12,7 +12,8 @@ fn allowed(member: &str) -> &'static [&'static str] {
     match member {
         "kube-selectors" => &["kube-validation"],
         "kube-tables" => &["kube-selectors", "kube-validation"],
-        "kube-schema" | "kube-patch" => &["kube-validation"],
+        "k8s-cel" | "kube-patch" => &["kube-validation"],
+        "kube-schema" => &["k8s-cel", "kube-validation"],
         "kube-builtin" => &["kube-selectors", "kube-validation"],
         "kube-embedded" => {
             &["kube-builtin", "kube-patch", "kube-schema", "kube-selectors", "kube-tables", "kube-validation"]
@@ -30,10 +31,17 @@ fn allowed(member: &str) -> &'static [&'static str] {
             "kube-tables",
             "kubeconfig",
         ],
-        "e2e" | "xtask" => {
-            &["blog-api", "blog-operator", "crdctl", "e2e", "kube-embedded", "kube-informer", "kubeconfig"]
-        }
-        "bench" => &["blog-api", "e2e", "kube-controller", "kube-embedded", "kube-informer"],
+        "e2e" | "xtask" => &[
+            "blog-api",
+            "blog-operator",
+            "crdctl",
+            "e2e",
+            "k8s-cel",
+            "kube-embedded",
+            "kube-informer",
+            "kubeconfig",
+        ],
+        "bench" => &["blog-api", "e2e", "k8s-cel", "kube-controller", "kube-embedded", "kube-informer"],
         _ => &[],
     }
 }

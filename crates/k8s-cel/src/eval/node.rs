@@ -98,13 +98,6 @@ pub(super) struct Call {
     pub(super) takes: Option<usize>,
 }
 
-/// What a call of a library's function can be.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) overload: Overload,
-    pub(super) run: Implementation,
-}
-
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) needle: Node,
@@ -128,6 +121,3 @@ pub(super) struct Fold {
     pub(super) step: Node,
     pub(super) result: Node,
 }
-
-/// A pattern that is compiled with the plan.
-pub(super) type Pattern = Option<Regex>;

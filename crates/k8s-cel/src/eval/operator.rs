@@ -4,13 +4,22 @@ use std::borrow::Cow;
 
 use regex::Regex;
 
-use super::node::Candidate;
 use crate::{
     functions::{self, Implementation},
     go,
-    types::Type,
+    types::{Overload, Type},
     value::{Error, Evaluated, Target, Value},
 };
+
+/// What a call of a library's function can be.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) overload: Overload,
+    pub(super) run: Implementation,
+}
+
+/// A pattern that is compiled with the plan.
+pub(super) type Pattern = Option<Regex>;
 
 #[derive(Debug)]
 pub(super) enum Operator {
@@ -30,9 +39,9 @@ pub(super) enum Operator {
     Type,
     Dyn,
     NotStrictlyFalse,
-    Matches(super::node::Pattern),
-    Find(super::node::Pattern),
-    FindAll(super::node::Pattern),
+    Matches(Pattern),
+    Find(Pattern),
+    FindAll(Pattern),
     Contains,
     StartsWith,
     EndsWith,

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Program,
     cost::CallCost,
-    node::{Attribute, Base, Call, Candidate, Choice, Fold, Key, Member, Name, Node, Qualifier, Struct},
-    operator::Operator,
-    run::check_qualifier,
+    names::check_qualifier,
+    node::{Attribute, Base, Call, Choice, Fold, Key, Member, Name, Node, Qualifier, Struct},
+    operator::{Candidate, Operator},
 };
 use crate::{
     check::{Checked, Environment, Reference},

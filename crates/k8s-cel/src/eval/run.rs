@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Program, cost,
     cost::CallCost,
+    names::{check_qualifier, go_type},
     node::{Attribute, Base, Call, Fold, Key, Node, Qualifier, Struct},
     operator::Operator,
 };
@@ -493,14 +494,6 @@ impl<'a> Run<'a, '_> {
     }
 }
 
-/// Fails for values that cannot be between brackets, whatever is in front of them.
-pub(super) fn check_qualifier(key: &Value<'_>) -> Result<(), Error> {
-    match key {
-        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::String(_) => Ok(()),
-        other => Err(Error::new(format!("invalid qualifier type: {}", go_type(other)))),
-    }
-}
-
 /// Go's text for a value that is not a list: it names the first method that is missing.
 fn not_a_list(found: &str) -> String {
     let has_add = matches!(
@@ -542,27 +535,5 @@ fn borrowed<'a>(value: &'a Value<'static>) -> Value<'a> {
     match value {
         Value::String(text) => Value::String(value::Text::Borrowed(text)),
         other => other.clone(),
-    }
-}
-
-/// What Go prints for the type of a value with `%T`.
-fn go_type(value: &Value<'_>) -> &'static str {
-    match value {
-        Value::Null => "types.Null",
-        Value::Bool(_) => "types.Bool",
-        Value::Int(_) => "types.Int",
-        Value::Uint(_) => "types.Uint",
-        Value::Double(_) => "types.Double",
-        Value::String(_) => "types.String",
-        Value::Bytes(_) => "types.Bytes",
-        Value::Duration(_) => "types.Duration",
-        Value::Timestamp(_) => "types.Timestamp",
-        Value::Optional(_) => "*types.Optional",
-        Value::Type(_) => "*types.Type",
-        Value::List(value::List::Json(..)) => "*common.unstructuredList",
-        Value::Map(value::Map::Json(..)) => "*common.unstructuredMap",
-        Value::List(_) => "*types.baseList",
-        Value::Map(_) => "*types.baseMap",
-        Value::Opaque(_) => "ref.Val",
     }
 }

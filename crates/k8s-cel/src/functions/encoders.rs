@@ -8,7 +8,7 @@ use base64::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::{Table, mismatch, text};
+use super::arguments::{Table, mismatch, text};
 use crate::value::{Error, Target, Value};
 
 /// Bits that belong to no byte may be set, as in Go.

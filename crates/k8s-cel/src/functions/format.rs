@@ -1,6 +1,6 @@
 //! `'%s'.format([...])`: cel-go's `ext/formatting.go` and `ext/formatting_v2.go`.
 
-use super::{Table, text};
+use super::arguments::{Table, text};
 use crate::{
     check::{Clause, Form},
     go,

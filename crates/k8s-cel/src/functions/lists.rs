@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Implementation, Table, int, list, mismatch};
+use super::arguments::{Implementation, Table, int, list, mismatch};
 use crate::value::{Error, Evaluated, List, Value};
 
 /// cel-go's lists have no limit for `lists.range` in the version that Kubernetes has; the cost limits it there, too late.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Implementation, Table, list, mismatch};
+use super::arguments::{Implementation, Table, list, mismatch};
 use crate::value::{Error, Evaluated, Value, overflow};
 
 /// What `least` and `greatest` expand to, for a number, two numbers and a list.

@@ -1,5 +1,6 @@
 //! What the functions of the libraries do, by cel-go's names of their overloads.
 
+mod arguments;
 mod construct;
 mod encoders;
 mod format;
@@ -16,15 +17,9 @@ mod urls;
 
 use std::{collections::HashMap, sync::LazyLock};
 
+pub(crate) use arguments::Implementation;
 pub(crate) use construct::construct;
 pub(crate) use strings::{find, find_all};
-
-use crate::value::{Error, Evaluated, List, Value};
-
-/// The code of an overload. Arguments have the types of its signature.
-pub(crate) type Implementation = for<'a, 'b> fn(&'b [Value<'a>]) -> Evaluated<'a>;
-
-type Table = &'static [(&'static str, Implementation)];
 
 static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {
     let tables = [
@@ -49,31 +44,4 @@ static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(
 /// The code of an overload; `None` for one that this crate only declares, such as an authorization check.
 pub(crate) fn implementation(overload: &str) -> Option<Implementation> {
     IMPLEMENTATIONS.get(overload).copied()
-}
-
-fn mismatch<'a>() -> Evaluated<'a> {
-    Err(Error::no_such_overload())
-}
-
-/// A list of strings.
-fn string_list<'a>(texts: impl IntoIterator<Item = String>) -> Value<'a> {
-    Value::list(texts.into_iter().map(Value::string).collect())
-}
-
-fn list<'b, 'a>(args: &'b [Value<'a>]) -> Result<&'b List<'a>, Error> {
-    match args.first() {
-        Some(Value::List(list)) => Ok(list),
-        _ => Err(Error::no_such_overload()),
-    }
-}
-
-fn int(args: &[Value<'_>], index: usize) -> Result<i64, Error> {
-    match args.get(index) {
-        Some(Value::Int(value)) => Ok(*value),
-        _ => Err(Error::no_such_overload()),
-    }
-}
-
-fn text<'b>(args: &'b [Value<'_>], index: usize) -> Result<&'b str, Error> {
-    args.get(index).and_then(Value::as_str).ok_or_else(Error::no_such_overload)
 }

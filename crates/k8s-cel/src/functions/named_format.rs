@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use kube_validation::names;
 use regex::Regex;
 
-use super::{Table, mismatch, string_list, text};
+use super::arguments::{Table, mismatch, string_list, text};
 use crate::{
     go,
     types::Type,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Table, mismatch, text};
+use super::arguments::{Table, mismatch, text};
 use crate::{
     go::{self, Cidr},
     types::Type,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Table, list, mismatch};
+use super::arguments::{Table, list, mismatch};
 use crate::value::{Error, Evaluated, Key, Map, Value};
 
 pub(super) const TABLE: Table = &[

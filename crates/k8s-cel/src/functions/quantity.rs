@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Table, mismatch, text};
+use super::arguments::{Table, mismatch, text};
 use crate::{
     types::Type,
     value::{Error, Evaluated, Opaque, Value},

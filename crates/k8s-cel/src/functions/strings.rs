@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{Table, int, list, string_list, text};
+use super::arguments::{Table, int, list, string_list, text};
 use crate::{
     go,
     value::{Error, Evaluated, Value},

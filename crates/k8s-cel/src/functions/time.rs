@@ -1,6 +1,6 @@
 //! Parts of timestamps and durations: cel-go's `common/stdlib` and `common/types/timestamp.go`.
 
-use super::{Implementation, Table, mismatch};
+use super::arguments::{Implementation, Table, mismatch};
 use crate::{
     go::{Civil, Timestamp},
     value::{Error, Evaluated, Value},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Table, mismatch, string_list, text};
+use super::arguments::{Table, mismatch, string_list, text};
 use crate::{
     go::Url,
     types::Type,

@@ -7,22 +7,8 @@ use std::{
 
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, Map, Text, Value, json};
+use super::{Error, Evaluated, List, Map, Text, Value, json};
 use crate::schema::{Declaration, ListKind};
-
-/// A list, with the rules for equality and `+` that a schema gave to it or to the list that it was made from.
-#[derive(Clone, Debug)]
-pub(crate) enum List<'a> {
-    Values(Arc<Vec<Value<'a>>>, &'a ListKind),
-    /// Elements become values when they are read. Reading fails for an element that does not have the declared type.
-    Json(&'a [Json], &'a Declaration),
-}
-
-impl<'a> From<Vec<Value<'a>>> for List<'a> {
-    fn from(values: Vec<Value<'a>>) -> Self {
-        Self::Values(Arc::new(values), &ListKind::Atomic)
-    }
-}
 
 impl<'a> List<'a> {
     pub(crate) fn len(&self) -> usize {

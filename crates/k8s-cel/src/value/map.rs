@@ -4,25 +4,8 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, Text, Value, json};
+use super::{Error, Evaluated, Key, Map, Value, json};
 use crate::schema::{Declaration, Shape};
-
-#[derive(Clone, Debug)]
-pub(crate) enum Map<'a> {
-    Values(Arc<BTreeMap<Key<'a>, Value<'a>>>),
-    /// An object with declared properties, a map with declared values, or an object about whose keys nothing is known.
-    Json(&'a serde_json::Map<String, Json>, &'a Declaration),
-}
-
-/// A key of a map.
-#[derive(Clone, Debug)]
-pub(crate) enum Key<'a> {
-    Bool(bool),
-    Int(i64),
-    Uint(u64),
-    Double(f64),
-    String(Text<'a>),
-}
 
 impl Key<'_> {
     fn rank(&self) -> u8 {

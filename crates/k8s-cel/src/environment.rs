@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     check,
     cost::Sizes,
+    eval::Dialect,
     library::{self, Level, Libraries},
     schema::{Declaration, SelfTypes},
     syntax::{Extension, Options},
@@ -30,18 +31,11 @@ pub enum Origin {
 pub struct Environment {
     pub(crate) checker: check::Environment,
     pub(crate) options: Options,
-    pub(crate) kind: Kind,
+    pub(crate) dialect: Dialect,
     pub(crate) has_checker: bool,
     /// The type that expressions must have.
     pub(crate) result: Option<Type>,
     variables: Vec<(Arc<str>, Declaration, Type)>,
-}
-
-/// Which rules beyond CEL's own an environment has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
-    Kubernetes,
-    Specification,
 }
 
 impl Environment {
@@ -53,35 +47,31 @@ impl Environment {
             Origin::New => Level::of_new_expressions(minor),
             Origin::Stored => Level::of_stored_expressions(minor),
         };
-        let mut options = Options::STANDARD.with(Extension::OptionalTypes).with(Extension::TwoVariables);
-        if level.has_list_extensions() {
-            options = options.with(Extension::SortBy);
-        }
-        Self::new(Libraries::Kubernetes(level), options, Kind::Kubernetes)
+        Self::new(Libraries::Kubernetes(level), Dialect::Kubernetes)
     }
 
     /// The environment of cel-spec and all of cel-go's libraries, among them `math` and `base64`, which Kubernetes does not
     /// have: for programs that use CEL for themselves.
     #[must_use]
     pub fn specification() -> Self {
-        let options = Options::STANDARD
-            .with(Extension::OptionalTypes)
-            .with(Extension::TwoVariables)
-            .with(Extension::SortBy)
-            .with(Extension::Bind)
-            .with(Extension::Math)
-            .with(Extension::Block);
-        Self::new(Libraries::Conformance, options, Kind::Specification)
+        Self::new(Libraries::Conformance, Dialect::Specification)
     }
 
-    fn new(libraries: Libraries, options: Options, kind: Kind) -> Self {
+    fn new(libraries: Libraries, dialect: Dialect) -> Self {
         let checker = check::Environment {
             container: "".into(),
             functions: library::functions(libraries),
             variables: std::collections::HashMap::new(),
             provider: Arc::new(Objects::default()),
         };
-        Self { checker, options, kind, has_checker: true, result: None, variables: Vec::new() }
+        Self {
+            checker,
+            options: libraries.syntax(),
+            dialect,
+            has_checker: true,
+            result: None,
+            variables: Vec::new(),
+        }
     }
 
     /// Declares a variable, such as `self`, whose value is JSON that a schema describes.

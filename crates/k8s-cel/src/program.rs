@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 use crate::{
     check::{self, Checked, Reference},
     cost,
-    environment::{Environment, Kind},
-    eval, go,
+    environment::Environment,
+    eval::{self, Dialect},
+    go,
     schema::Declaration,
     syntax,
     types::Type,
@@ -62,10 +63,10 @@ impl Program {
         } else {
             Checked::unchecked(ast)
         };
-        let issues = match environment.kind {
+        let issues = match environment.dialect {
             _ if !checked.is_checked() => Vec::new(),
-            Kind::Kubernetes => check::validate(&checked, &PARSERS),
-            Kind::Specification => check::validate_formats(&checked, check::Form::Specification),
+            Dialect::Kubernetes => check::validate(&checked, &PARSERS),
+            Dialect::Specification => check::validate_formats(&checked, check::Form::Specification),
         };
         if !issues.is_empty() {
             return Err(failed(&source, &issues));
@@ -74,8 +75,7 @@ impl Program {
         if environment.result.as_ref().is_some_and(|expected| *expected != result) {
             return Err(CompileError::Result(result.to_string()));
         }
-        let strict_presence = environment.kind == Kind::Specification;
-        let plan = eval::plan(&checked, &environment.checker, strict_presence)
+        let plan = eval::plan(&checked, &environment.checker, environment.dialect)
             .map_err(|error| CompileError::Instantiation(error.to_string()))?;
         let estimate = cost::estimate(&checked, environment.sizes());
         let names = checked.references.into_values().filter_map(|reference| match reference {

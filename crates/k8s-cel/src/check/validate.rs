@@ -2,8 +2,7 @@
 
 use super::{
     checked::{Checked, issue},
-    format,
-    format::Form,
+    format::{self, Form},
     substitution::{optional_value, same},
     walk,
 };

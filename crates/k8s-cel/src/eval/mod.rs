@@ -9,5 +9,5 @@ mod program;
 mod run;
 
 pub(crate) use plan::plan;
-pub(crate) use program::Program;
+pub(crate) use program::{Dialect, Program};
 pub(crate) use run::{Outcome, Variable};

@@ -1,9 +1,9 @@
 //! Makes a plan of a checked expression: cel-go's planner, with the optimizations that kube-apiserver switches on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Program,
+    Dialect, Program,
     cost::CallCost,
     names::check_qualifier,
     node::{Attribute, Base, Call, Choice, Fold, Key, Member, Name, Node, Qualifier, Struct},
@@ -13,28 +13,32 @@ use crate::{
     check::{Checked, Environment, Reference},
     functions, go,
     syntax::{Comprehension, Entry, Expr, Id, Kind, Literal},
-    types::{Overload, Type},
-    value::{Error, Octets, Text, Value},
+    types::Type,
+    value::{self, Error, Octets, Text, Value},
 };
 
-/// Plans an expression. `strict_presence`: see [`Program`].
+/// Plans an expression.
 ///
 /// # Errors
 /// Fails if a constant part of it has no value, such as `int('x')` or a pattern that is not one.
-pub(crate) fn plan(
-    checked: &Checked,
-    environment: &Environment,
-    strict_presence: bool,
-) -> Result<Program, Error> {
-    let mut planner =
-        Planner { checked, environment, variables: Vec::new(), scopes: Vec::new(), depth: 0, slots: 0 };
+pub(crate) fn plan(checked: &Checked, environment: &Environment, dialect: Dialect) -> Result<Program, Error> {
+    let mut planner = Planner {
+        checked,
+        environment,
+        dialect,
+        variables: Vec::new(),
+        scopes: Vec::new(),
+        depth: 0,
+        slots: 0,
+    };
     let root = planner.node(&checked.ast.root)?;
-    Ok(Program { root, variables: planner.variables, slots: planner.slots, strict_presence })
+    Ok(Program { root, variables: planner.variables, slots: planner.slots, dialect })
 }
 
 struct Planner<'p> {
     checked: &'p Checked,
     environment: &'p Environment,
+    dialect: Dialect,
     variables: Vec<Arc<str>>,
     /// The variables of comprehensions that are visible, the innermost last.
     scopes: Vec<(Arc<str>, usize)>,
@@ -136,10 +140,7 @@ impl Planner<'_> {
 
     fn select(&mut self, operand: Node, index: Node, optional: bool) -> Result<Node, Error> {
         let key = match index {
-            Node::Constant(value) => {
-                check_qualifier(&value)?;
-                Key::Constant(value)
-            }
+            Node::Constant(value) if self.early(check_qualifier(&value))?.is_some() => Key::Constant(value),
             node => Key::Computed(attribute(node)),
         };
         let mut attribute = attribute(operand);
@@ -160,6 +161,14 @@ impl Planner<'_> {
                     None => (Arc::clone(function), target),
                 }
             }
+        }
+    }
+
+    /// What is computed before the run; `None` for an error that belongs to the run.
+    fn early<T>(&self, computed: Result<T, Error>) -> Result<Option<T>, Error> {
+        match (computed, self.dialect) {
+            (Err(_), Dialect::Specification) => Ok(None),
+            (computed, _) => computed.map(Some),
         }
     }
 
@@ -236,8 +245,9 @@ impl Planner<'_> {
         // Conversions of constants are constants.
         if is_conversion(function)
             && let [Node::Constant(value)] = nodes.as_slice()
+            && let Some(converted) = self.early(operator.unary(function, value.clone()))?
         {
-            return operator.unary(function, value.clone()).map(Node::Constant);
+            return Ok(Node::Constant(converted));
         }
         let cost = CallCost::of(function, overload);
         Ok(Node::Call(Box::new(Call {
@@ -260,7 +270,7 @@ impl Planner<'_> {
             Some(Node::Constant(Value::String(pattern)))
                 if matches!(function, "matches" | "find" | "findAll") =>
             {
-                Some(go::regex(pattern).map_err(Error::new)?)
+                self.early(go::regex(pattern).map_err(Error::new))?
             }
             _ => None,
         };
@@ -276,8 +286,9 @@ impl Planner<'_> {
         let overloads =
             self.environment.functions.get(function).map_or(&[][..], |function| &function.overloads);
         // Without the checker, functions can be called as methods, and the other way around.
-        let member = |known: &Overload| known.member == member || !self.checked.is_checked();
-        let bound = overloads.iter().filter(|known| member(known) && known.args.len() == args.len());
+        let bound = overloads.iter().filter(|known| {
+            !self.checked.is_checked() || known.member == member && known.args.len() == args.len()
+        });
         let bound = bound.filter_map(|known| {
             functions::implementation(&known.id).map(|run| Candidate { overload: known.clone(), run })
         });
@@ -315,14 +326,12 @@ impl Planner<'_> {
             .iter()
             .map(|(key, value, optional)| (!optional).then(|| Some((known(key)?, known(value)?))).flatten())
             .collect();
-        Ok(match constants {
-            Some(entries) => {
-                let entries =
-                    entries.into_iter().map(|(key, value)| Ok((crate::value::Key::of(key)?, value)));
-                Node::Constant(Value::Map(
-                    entries.collect::<Result<std::collections::BTreeMap<_, _>, Error>>()?.into(),
-                ))
-            }
+        let constant = constants.map(|entries| {
+            let entries = entries.into_iter().map(|(key, value)| Ok((value::Key::of(key)?, value)));
+            entries.collect::<Result<BTreeMap<_, _>, Error>>()
+        });
+        Ok(match constant.map(|constant| self.early(constant)).transpose()?.flatten() {
+            Some(entries) => Node::Constant(Value::Map(entries.into())),
             None => Node::Map(nodes),
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Program, cost,
+    Dialect, Program, cost,
     cost::CallCost,
     names::{check_qualifier, go_type},
     node::{Attribute, Base, Call, Fold, Key, Node, Qualifier, Struct},
@@ -488,7 +488,7 @@ impl<'a> Run<'a, '_> {
                     None => Err(Error::index_out_of_bounds(key)),
                 }
             }
-            _ if present && !self.program.strict_presence => Ok(None),
+            _ if present && self.program.dialect == Dialect::Kubernetes => Ok(None),
             _ => Err(Error::no_such_key(key)),
         }
     }

@@ -67,11 +67,6 @@ impl Level {
         Self::clamped(minor)
     }
 
-    /// Whether cel-go's functions and macros for lists are there.
-    pub(crate) fn has_list_extensions(self) -> bool {
-        self.0 >= 34
-    }
-
     fn clamped(minor: u32) -> Self {
         Self(minor.clamp(Self::RANGE.0, Self::RANGE.1))
     }
@@ -112,7 +107,9 @@ impl Libraries {
         match self {
             Self::Kubernetes(Level(..34)) | Self::Mutation(Level(..34)) => options,
             Self::Kubernetes(_) | Self::Mutation(_) => options.with(Extension::SortBy),
-            Self::Conformance => options.with(Extension::SortBy).with(Extension::Bind),
+            Self::Conformance => [Extension::SortBy, Extension::Bind, Extension::Math, Extension::Block]
+                .into_iter()
+                .fold(options, Options::with),
         }
     }
 

@@ -103,7 +103,7 @@ impl Cluster {
             ))));
         }
         if needs.contains(&Need::Go)
-            && let Err(skipped) = go::binary().await?
+            && let Err(skipped) = go::clients().await?
         {
             return Ok(Err(skipped));
         }

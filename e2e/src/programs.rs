@@ -66,7 +66,7 @@ impl Cluster {
     /// # Errors
     /// Fails if the program does not build.
     pub async fn go_command(&self, scenario: &str) -> Result<Command> {
-        let program = go::binary().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
+        let program = go::clients().await?.map_err(|skipped| anyhow::anyhow!(skipped.0))?;
         let mut command = Command::new(program);
         command.arg(self.kubeconfig_file()?).args([self.namespace(), scenario]);
         Ok(command)

@@ -6,6 +6,7 @@
 
 mod compare;
 mod expressions;
+mod referee;
 mod schema;
 
 use fastrand::Rng;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 pub use compare::differences;
 use expressions::Scope;
+pub use referee::{Questions, Referee};
 use schema::{Shape, Type};
 
 /// The case of a seed: a question of `cel rules`. Its `schema` has rules at some depth, most of which compile; `object`

@@ -5,6 +5,7 @@ mod apply;
 mod auth;
 mod blame;
 mod builtins;
+mod cel;
 mod clients;
 mod compaction;
 mod crdctl;

@@ -118,7 +118,9 @@ impl Program {
 
 const PARSERS: check::Parsers = check::Parsers {
     is_duration: |text| go::parse_duration(text).is_ok(),
-    is_timestamp: |text| go::parse_rfc3339(text).is_ok(),
+    is_timestamp: |text| {
+        go::parse_rfc3339(text).is_ok_and(|time| go::Timestamp::RANGE.contains(&time.seconds))
+    },
     is_regex: |text| go::regex(text).is_ok(),
 };
 

@@ -140,6 +140,31 @@ fn formats_of_the_specification_write_numbers_as_go_does() {
 }
 
 #[test]
+fn formats_of_kubernetes_have_the_limits_of_its_packages() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    for (text, expected) in [
+        ("'%.20e'.format([0.1])", "      1.000000×10⁻⁰¹"),
+        ("'%.3e'.format([0.0])", "0.000000×10⁰⁰"),
+        ("'%e|%.2e'.format(['NaN', 'Infinity'])", "   NaN| ∞"),
+        ("'%.258f'.format([0.5])", "0.50"),
+        ("'%.300f'.format([-6.37])", "-6.37000000000000010658141036401502788066864013671875"),
+        ("'%.0f %.2f'.format([1234567.5, 1e22])", "1,234,568 10,000,000,000,000,000,000,000.00"),
+        ("'%.99999999999f'.format([1.0])", "%!(NOVERB)"),
+        ("'%s'.format([['\\u200b', 1.5, b'x']])", r#"["\u200b", 1.500000, b"x"]"#),
+    ] {
+        assert_eq!(run(&kubernetes, text, &[]), Ok(json!({"string": expected})), "{text}");
+    }
+}
+
+#[test]
+fn literals_of_timestamps_are_within_their_range() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    let text = "timestamp('0001-01-01T00:00:00+01:00')";
+    let refused = run(&kubernetes, text, &[]).unwrap_err();
+    assert!(refused.contains("<input>:1:11: invalid timestamp argument"), "{refused}");
+}
+
+#[test]
 fn the_last_index_counts_characters() {
     assert_all([
         ("'ta©o©αT'.lastIndexOf('©', 3)", Ok(json!({"int": "2"}))),

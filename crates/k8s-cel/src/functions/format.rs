@@ -9,8 +9,10 @@ use crate::{
 
 /// The number of decimals, if a clause does not say it.
 const PRECISION: usize = 6;
-/// Go has no limit here; more decimals than this are all zeros.
-const PRECISION_MAX: usize = 2_000;
+/// More decimals than any double has.
+const DECIMALS_MAX: usize = 1_100;
+/// What Go prints for a number in a format that is too large.
+const TOO_LARGE: &str = "%!(NOVERB)";
 
 pub(super) const TABLE: Table = &[
     ("string_format", |args| format(args, Form::American)),
@@ -151,24 +153,24 @@ fn plain(value: &Value<'_>) -> Result<String, String> {
     })
 }
 
-/// The form of Kubernetes.
+/// The form of Kubernetes. cel-go takes the digits behind the point of `%.3e` for a width, for which the package that prints
+/// numbers in American English has 16 bits.
 fn american(clause: Clause, value: &Value<'_>) -> Result<String, String> {
-    let precision = |precision: Option<usize>| precision.unwrap_or(PRECISION).min(PRECISION_MAX);
-    match clause {
-        Clause::String => return string(value),
-        Clause::Fixed(digits) => {
-            if let Some(value) = double_or_name(value) {
-                return Ok(fixed(value, precision(digits)));
-            }
+    let number = double_or_name(value);
+    match (clause, number) {
+        (Clause::String, _) => string(value),
+        (Clause::Fixed(Some(number)) | Clause::Scientific(Some(number)), Some(_))
+            if number / 10 > 1_000_000 =>
+        {
+            Ok(TOO_LARGE.to_owned())
         }
-        Clause::Scientific(digits) => {
-            if let Some(value) = double_or_name(value) {
-                return Ok(scientific(value, precision(digits)));
-            }
+        (Clause::Fixed(decimals), Some(value)) => Ok(fixed(value, decimals.unwrap_or(PRECISION))),
+        (Clause::Scientific(width), Some(value)) => {
+            let width = width.unwrap_or(PRECISION) & 0xffff;
+            Ok(format!("{:>width$}", scientific(value, PRECISION)))
         }
-        _ => {}
+        _ => digits(clause, value).ok_or_else(|| clause.refuses(&value.type_name(), Form::American)),
     }
-    digits(clause, value).ok_or_else(|| clause.refuses(&value.type_name(), Form::American))
 }
 
 fn signed(value: i64, write: impl Fn(u64) -> String) -> String {
@@ -202,13 +204,19 @@ fn not_finite(value: f64) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// With a comma between thousands.
+/// With a comma between thousands. Go's package has 8 bits for the number of decimals, and beyond prints zeros only if it must.
 fn fixed(value: f64, precision: usize) -> String {
     // A negative zero has no sign.
     let value = value + 0.0;
     not_finite(value).unwrap_or_else(|| {
-        let text = format!("{value:.precision$}");
-        let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+        let exact = precision.min(DECIMALS_MAX);
+        let text = format!("{value:.exact$}");
+        let point = text.find('.').unwrap_or(text.len());
+        let needed = text.trim_end_matches('0').trim_end_matches('.').len();
+        let decimals = precision & 0xff;
+        let shown = if decimals == 0 { point } else { point + 1 + decimals };
+        let text = text.get(..needed.max(shown)).unwrap_or(&text);
+        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
         let (whole, fraction) = digits.find('.').map_or((digits, ""), |point| digits.split_at(point));
         let mut grouped = String::from(sign);
         for (index, digit) in whole.chars().enumerate() {
@@ -280,17 +288,16 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         }
         other => match other.clone().convert(Target::String) {
             Ok(text) => Ok(text.to_string()),
-            Err(error) => Err(format!(
-                "could not convert argument {} to string",
-                kube_validation::go::quote(&error.to_string())
-            )),
+            Err(error) => {
+                Err(format!("could not convert argument {} to string", go::quote(&error.to_string())))
+            }
         },
     }
 }
 
 /// A value inside a list or a map.
 fn inner(value: &Value<'_>) -> Result<String, String> {
-    let quote = kube_validation::go::quote;
+    let quote = go::quote;
     Ok(match value {
         Value::String(text) => quote(text),
         Value::Bytes(_) => format!("b{}", quote(&string(value)?)),

@@ -111,14 +111,14 @@ fn is_alphanumeric(byte: u8) -> bool {
 }
 
 fn invalid(what: &str, text: &str) -> Error {
-    Error::new(format!("Invalid character(s) found in {what} {}", kube_validation::go::quote(text)))
+    Error::new(format!("Invalid character(s) found in {what} {}", crate::go::quote(text)))
 }
 
 fn number(text: &str, name: &str, title: &str) -> Result<u64, Error> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid(&format!("{name} number"), text));
     }
-    let quoted = kube_validation::go::quote(text);
+    let quoted = crate::go::quote(text);
     if text.len() > 1 && text.starts_with('0') {
         return Err(Error::new(format!("{title} number must not contain leading zeroes {quoted}")));
     }
@@ -132,7 +132,7 @@ fn identifier(text: &str) -> Result<Identifier, Error> {
     if text.is_empty() {
         return Err(Error::new("Prerelease is empty"));
     }
-    let quoted = kube_validation::go::quote(text);
+    let quoted = crate::go::quote(text);
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         if text.len() > 1 && text.starts_with('0') {
             return Err(Error::new(format!(

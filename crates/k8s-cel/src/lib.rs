@@ -7,6 +7,9 @@ mod cost;
 mod environment;
 mod eval;
 mod functions;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod go;
 mod library;
 mod program;

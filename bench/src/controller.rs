@@ -189,7 +189,7 @@ impl Bench {
 
     fn command(&self, library: Library, kubeconfig: &Path, set: Set) -> Result<Command> {
         let mut command = match (library, &self.peer) {
-            (Library::Go, Some(peer)) => peer.command(kubeconfig),
+            (Library::Go, Some(peer)) => peer.client(kubeconfig),
             (Library::Go, None) => bail!("the Go program is not built"),
             (Library::Controller | Library::Runtime, _) => {
                 let library = library.to_possible_value().context("a library without a name")?;

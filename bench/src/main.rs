@@ -1,9 +1,10 @@
-//! Benchmarks of `kube-informer`, `kube-controller` and comparable libraries; see `cargo xtask bench --help`.
+//! Benchmarks of `kube-informer`, `kube-controller`, `k8s-cel` and comparable libraries; see `cargo xtask bench --help`.
 //!
 //! Each client is measured in a process of its own: the command runs this same program with a hidden subcommand, and reads
 //! a line of JSON.
 
 mod api;
+mod cel;
 mod child;
 mod churn;
 mod cluster;
@@ -27,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::{Choice, Own};
 
-/// Measures caches and controllers side by side
+/// Measures caches, controllers and CEL side by side
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench", disable_help_subcommand = true)]
 struct Cli {
@@ -55,6 +56,8 @@ enum Command {
     Names(names::Arguments),
     /// Run controllers: their start, their reactions, waiting objects, and a change of the leader
     Controller(controller::Arguments),
+    /// Compile and evaluate CEL rules of CRDs, beside cel-go and kube-cel
+    Cel(cel::Arguments),
     /// Start a server and keep it running until stdin is closed
     #[command(hide = true)]
     Serve {
@@ -71,6 +74,9 @@ enum Command {
     /// Measure one library of `controller`
     #[command(hide = true)]
     ControllerClient(controller::client::Arguments),
+    /// Measure one engine of `cel`
+    #[command(hide = true)]
+    CelClient(cel::client::Arguments),
     /// The other program of `names`
     #[command(hide = true)]
     NamesClient(names::ClientArguments),
@@ -134,6 +140,8 @@ fn run() -> Result<()> {
         Command::NamesClient(arguments) => block_on(names::client(arguments)),
         Command::Controller(arguments) => block_on(controller::run(arguments)),
         Command::ControllerClient(arguments) => block_on(controller::client::run(arguments)),
+        Command::Cel(arguments) => block_on(cel::run(arguments)),
+        Command::CelClient(arguments) => cel::client::run(&arguments),
         Command::ChurnClient(arguments) => block_on(churn::client::run(arguments)),
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Program {
     Informer,
     /// controller-runtime's controllers.
     Controller,
+    /// cel-go, as kube-apiserver uses it.
+    Cel,
 }
 
 impl Program {
@@ -24,6 +26,7 @@ impl Program {
         match self {
             Program::Informer => "informer",
             Program::Controller => "controller",
+            Program::Cel => "cel",
         }
     }
 
@@ -31,6 +34,7 @@ impl Program {
         match self {
             Program::Informer => ("client-go", "k8s.io/client-go"),
             Program::Controller => ("controller-runtime", "sigs.k8s.io/controller-runtime"),
+            Program::Cel => ("cel-go", "github.com/google/cel-go"),
         }
     }
 }
@@ -74,10 +78,16 @@ impl Peer {
         &self.version
     }
 
-    /// Returns the command that runs the program. More arguments can be added.
-    pub(crate) fn command(&self, kubeconfig: &Path) -> Command {
-        let mut command = Command::new(self.folder.path().join("peer"));
+    /// Returns the command that runs the program as a client of a server. More arguments can be added.
+    pub(crate) fn client(&self, kubeconfig: &Path) -> Command {
+        let mut command = self.command();
         command.arg("-kubeconfig").arg(kubeconfig).args(["-namespace", NAMESPACE]);
+        command
+    }
+
+    /// Returns the command that runs the program, without arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.folder.path().join("peer"));
         // Go's defaults apply.
         command.env_remove("GOMEMLIMIT").env_remove("GOGC");
         command

@@ -148,7 +148,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 async fn measure(row: Row, kind: Kind, kubeconfig: &Path, peer: Option<&Peer>) -> Result<Sample> {
     let command = match (row.go(), peer) {
         (Some(client), Some(peer)) => {
-            let mut command = peer.command(kubeconfig);
+            let mut command = peer.client(kubeconfig);
             command.args(["-client", client]);
             command
         }

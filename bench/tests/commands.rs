@@ -92,3 +92,13 @@ fn controller_compares_the_libraries_in_every_scenario() {
         |library: &str| table.lines().filter(|line| line.starts_with(&format!("| {library} "))).count();
     assert_eq!([rows("kube-controller"), rows("kube-runtime")], [4, 4], "{table}");
 }
+
+#[test]
+fn cel_evaluates_each_rule_with_our_engine_and_kube_cel() {
+    let table = bench(&["cel", "--clients=k8s-cel,kube-cel", "--seconds=0.01", "--runs=1"]);
+    let row =
+        |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{table}"));
+    assert!(row("| k8s-cel ").starts_with("| k8s-cel  |    20 |"), "{table}");
+    row("| kube-cel ");
+    row("| sidecar: hosts are namespace/name, ports are known ");
+}

@@ -297,7 +297,7 @@ fn string(value: &Value<'_>) -> Result<String, String> {
 
 /// A value inside a list or a map.
 fn inner(value: &Value<'_>) -> Result<String, String> {
-    let quote = go::quote;
+    let quote = |text: &str| go::quote(text);
     Ok(match value {
         Value::String(text) => quote(text),
         Value::Bytes(_) => format!("b{}", quote(&string(value)?)),

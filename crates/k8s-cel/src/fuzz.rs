@@ -113,7 +113,7 @@ fn evaluate(text: &str, program: &Program) {
         };
         let took = start.elapsed();
         assert!(took < LONGEST, "{took:?}: {text}");
-        let is_over = full.result.as_ref().is_err_and(|error| error.is_over_limit());
+        let is_over = full.result.as_ref().is_err_and(crate::EvaluationError::is_over_limit);
         assert!(is_over || full.cost <= COST_LIMIT, "{text}");
         // A limit that suffices changes nothing.
         if !is_over {

@@ -1,26 +1,34 @@
-//! Reads cases and answers, and prints what differs.
-use std::io::BufRead;
+//! Prints what differs between our answers and those of kube-apiserver's libraries: `cel-compare CASES ANSWERS`, two files with
+//! a line for each case: what `cel-cases` prints, and what `e2e/cel` answers to it.
 
-fn lines(path: &str) -> impl Iterator<Item = serde_json::Value> {
-    let file = std::fs::File::open(path).expect("file");
-    std::io::BufReader::new(file)
-        .split(b'\n')
-        .map(|line| serde_json::from_slice(&line.expect("line")).expect("json"))
-}
+use std::{
+    env,
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _, stdout},
+};
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let (mut cases, mut wrong) = (0, 0);
-    for (case, answer) in lines(&args[1]).zip(lines(&args[2])) {
-        if answer.get("panic").is_some() {
-            continue;
-        }
-        cases += 1;
-        let found = e2e::cel::differences(&case, &answer);
-        wrong += usize::from(!found.is_empty());
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+fn main() -> Result<()> {
+    let mut files = env::args().skip(1);
+    let cases = lines(&files.next().context("the file of cases?")?)?;
+    let answers = lines(&files.next().context("the file of answers?")?)?;
+    let mut out = stdout().lock();
+    let (mut count, mut differing) = (0, 0);
+    for (case, answer) in cases.zip(answers) {
+        let found = e2e::cel::differences(&case?, &answer?);
+        count += 1;
+        differing += usize::from(!found.is_empty());
         for difference in found {
-            println!("{difference}\n");
+            writeln!(out, "{difference}\n")?;
         }
     }
-    println!("{cases} cases, {wrong} differ");
+    writeln!(out, "{count} cases, {differing} differ")?;
+    Ok(())
+}
+
+fn lines(path: &str) -> Result<impl Iterator<Item = Result<Value>> + use<>> {
+    let file = BufReader::new(File::open(path).with_context(|| path.to_owned())?);
+    Ok(file.split(b'\n').map(|line| Ok(serde_json::from_slice(&line?)?)))
 }

@@ -13,6 +13,10 @@ const MINOR: u32 = 37;
 /// Rules whose answer depends on the order in which Go goes through a map may differ in one run and not in the next.
 #[must_use]
 pub fn differences(case: &Value, answer: &Value) -> Vec<String> {
+    // cel-go panics where an optional element of a literal has no type, and the server with it; we go on.
+    if answer.get("panic").is_some() {
+        return Vec::new();
+    }
     let mut compared = Comparison {
         stored: case["stored"] == json!(true),
         rules: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! k8s-cel beside the cases of cel-spec, which come from its Go module.
+//! k8s-cel beside the cases of cel-spec, which come from its Go module, and beside the libraries of kube-apiserver.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::cel::Referee;
+use e2e::cel::{Questions, Referee};
 use k8s_cel::{Environment, Program, Value, Variables};
 use serde_json::{Value as Json, json};
 
@@ -115,4 +115,34 @@ fn environment(case: &Json) -> Result<Environment> {
         environment = declared.context("a signature")?;
     }
     Ok(environment)
+}
+
+/// Rules of generated schemas, with generated objects: whether they compile and why not, what they may cost, and for each value
+/// what they give and what that costs.
+#[tokio::test]
+async fn rules_are_judged_as_by_kube_apiserver() -> Result<()> {
+    let referee = match Referee::build().await? {
+        Ok(referee) => referee,
+        Err(skipped) => {
+            writeln!(stderr(), "skipped: cel::rules_are_judged_as_by_kube_apiserver: {}", skipped.0)?;
+            return Ok(());
+        }
+    };
+    let cases: Vec<_> = (1_000..1_200).map(e2e::cel::case).collect();
+    let answers = referee.ask(Questions::Rules, &cases).await?;
+    let mut wrong = Vec::new();
+    for (case, answer) in cases.iter().zip(answers) {
+        let mut found = e2e::cel::differences(case, &answer);
+        // Go goes through maps in a new order each time, so that an answer can be another one.
+        for _ in 0..5 {
+            if found.is_empty() {
+                break;
+            }
+            let again = referee.ask(Questions::Rules, std::slice::from_ref(case)).await?;
+            found = again.first().map_or_else(Vec::new, |again| e2e::cel::differences(case, again));
+        }
+        wrong.extend(found);
+    }
+    ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+    Ok(())
 }

@@ -289,7 +289,7 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         other => match other.clone().convert(Target::String) {
             Ok(text) => Ok(text.to_string()),
             Err(error) => {
-                Err(format!("could not convert argument {} to string", go::quote(&error.to_string())))
+                Err(format!("could not convert argument {} to string", go::quote(error.to_string())))
             }
         },
     }

@@ -34,7 +34,7 @@ pub(crate) fn compile(
     let mut compiler = Compiler::default();
     if has_definitions(schema) {
         let declaration = Declaration::from_openapi(openapi, true);
-        let place = Place { uncorrelatable: None, times: Some(1), is_root: true };
+        let place = Place { uncorrelatable: None, times: Some(1) };
         compiler.node(schema, &declaration, previous, path, place);
     }
     let Compiler { mut errors, total, mut expensive } = compiler;
@@ -79,7 +79,6 @@ struct Place<'a> {
     uncorrelatable: Option<&'a str>,
     /// The number of such values that an object can have; `None` if no limit is declared.
     times: Option<u64>,
-    is_root: bool,
 }
 
 impl Compiler {
@@ -100,7 +99,7 @@ impl Compiler {
             _ => Some(1),
         };
         let times = place.times.zip(inside).map(|(times, inside)| times.saturating_mul(inside));
-        let inside = Place { times, is_root: false, ..place };
+        let inside = Place { times, ..place };
         let mut has_rules = false;
         if let (Some(AdditionalProperties::Schema(values)), Some(declaration)) =
             (&mut schema.additional_properties, declaration.element())

@@ -108,7 +108,7 @@ fn of_kube_cel(rules: &[Rule], extent: Duration) -> Result<Vec<Measured>> {
             Err(error) => progress(&format!("kube-cel cannot evaluate {:?}: {error}", rule.name))?,
         }
     }
-    let compiles = measure(&known, extent, |(rule, _)| Ok(drop(cel::Program::compile(&rule.rule)?)))?;
+    let compiles = measure(&known, extent, |(rule, _)| Ok(cel::Program::compile(&rule.rule).map(drop)?))?;
     let evaluations = measure(&known, extent, |(rule, program)| execute(rule, program, &context))?;
     let times = compiles.into_iter().zip(evaluations);
     let rules = known.iter().zip(times).map(|((rule, _), (compile_ns, evaluate_ns))| Measured {

@@ -80,8 +80,8 @@ fn is_port(port: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_cel::{COST_LIMIT, Declaration, Environment, Origin, Program, Variables};
     use kube::CustomResourceExt;
-    use kube_cel::{KubeCelExt, cel};
     use proptest::prelude::*;
 
     use super::*;
@@ -89,17 +89,21 @@ mod tests {
 
     /// Validates a URL with the published CRD, as an API server would.
     fn schema_accepts(url: &str) -> bool {
-        static RULE: std::sync::LazyLock<(cel::Program, u64)> = std::sync::LazyLock::new(|| {
+        static RULE: std::sync::LazyLock<(Program, Declaration, u64)> = std::sync::LazyLock::new(|| {
             let crd = serde_json::to_value(Blog::crd()).unwrap();
             let field = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
                 ["url"];
             let rule = field["x-kubernetes-validations"][0]["rule"].as_str().unwrap();
-            (cel::Program::compile(rule).unwrap(), field["maxLength"].as_u64().unwrap())
+            let declaration = Declaration::from_openapi(field, false);
+            let environment = Environment::kubernetes(37, Origin::New).with_variable("self", &declaration);
+            let program = Program::compile(rule, &environment).unwrap();
+            (program, declaration, field["maxLength"].as_u64().unwrap())
         });
-        let (rule, max_length) = &*RULE;
-        let mut context = cel::Context::default().with_all();
-        context.add_variable_from_value("self", url.to_owned());
-        url.chars().count() as u64 <= *max_length && rule.execute(&context).unwrap() == cel::Value::Bool(true)
+        let (rule, declaration, max_length) = &*RULE;
+        let value = serde_json::Value::from(url);
+        let variables = Variables::new().with("self", &value, declaration);
+        let accepts = || rule.evaluate(&variables, COST_LIMIT).result.unwrap().as_bool().unwrap();
+        url.chars().count() as u64 <= *max_length && accepts()
     }
 
     fn check(url: &str, good: bool) {

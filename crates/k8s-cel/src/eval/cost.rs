@@ -1,6 +1,6 @@
 //! What calls cost at run time: cel-go's `interpreter/runtimecost.go` and apiserver's `pkg/cel/library/cost.go`.
 
-use crate::value::{Evaluated, Value};
+use crate::value::{Evaluated, Value, work};
 
 /// The cost of creating a list, a map and an object.
 pub(super) const LIST: u64 = 10;
@@ -190,12 +190,21 @@ fn allocation(factor: f64, size: u64) -> u64 {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn traversal(value: &Value<'_>) -> u64 {
+    if work(16).is_err() {
+        return u64::MAX;
+    }
     match value {
         Value::String(text) => (float(text.len() as u64) * 0.1) as u64,
         Value::Bytes(bytes) => (float(bytes.len() as u64) * 0.1) as u64,
-        Value::List(list) => list.iter().map(|element| element.as_ref().map_or(1, traversal)).sum(),
+        Value::List(list) => {
+            let elements = list.iter().map(|element| element.as_ref().map_or(1, traversal));
+            elements.fold(0, u64::saturating_add)
+        }
         Value::Map(map) => {
-            map.entries().map(|(key, value)| traversal(&key) + value.as_ref().map_or(1, traversal)).sum()
+            let entries = map
+                .entries()
+                .map(|(key, value)| traversal(&key).saturating_add(value.as_ref().map_or(1, traversal)));
+            entries.fold(0, u64::saturating_add)
         }
         _ => 1,
     }

@@ -8,7 +8,7 @@ use crate::{
     functions::{self, Implementation},
     go,
     types::{Overload, Type},
-    value::{Error, Evaluated, Target, Value},
+    value::{Error, Evaluated, Target, Value, work},
 };
 
 /// What a call of a library's function can be.
@@ -156,13 +156,18 @@ impl Operator {
                 Value::Bool(value) => Ok(Value::Bool(!value)),
                 _ => Err(Error::no_such_overload()),
             },
-            Self::Size => match arg.size() {
-                Some(size) => Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
-                None if matches!(arg, Value::Duration(_) | Value::Timestamp(_)) => {
-                    Err(Error::no_such_overload())
+            Self::Size => {
+                if let Value::String(text) = &arg {
+                    work(text.len() / 8)?;
                 }
-                None => Err(Error::new(format!("no such overload: {function}"))),
-            },
+                match arg.size() {
+                    Some(size) => Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
+                    None if matches!(arg, Value::Duration(_) | Value::Timestamp(_)) => {
+                        Err(Error::no_such_overload())
+                    }
+                    None => Err(Error::new(format!("no such overload: {function}"))),
+                }
+            }
             Self::Type => Ok(Value::type_value(arg.type_of())),
             Self::Dyn | Self::NotStrictlyFalse => Ok(arg),
             Self::Convert(target) => {
@@ -219,7 +224,7 @@ impl Operator {
             Self::Matches(pattern) => match (&left, &right) {
                 (Value::String(text), Value::String(source)) => match pattern {
                     Some(pattern) => Ok(Value::Bool(pattern.is_match(text))),
-                    None => Ok(Value::Bool(go::regex(source).map_err(Error::new)?.is_match(text))),
+                    None => Ok(Value::Bool(compile(source, Error::new)?.is_match(text))),
                 },
                 (Value::String(_), _) => Err(Error::no_such_overload()),
                 _ => Err(Error::new(format!("no such overload: {function}"))),
@@ -243,11 +248,17 @@ fn matcher<'b>(
     };
     match pattern {
         Some(pattern) => Ok((text, Cow::Borrowed(pattern))),
-        None => match go::regex(source) {
-            Ok(pattern) => Ok((text, Cow::Owned(pattern))),
-            Err(error) => Err(Error::new(format!("Illegal regex: {error}"))),
-        },
+        None => {
+            let pattern = compile(source, |error| Error::new(format!("Illegal regex: {error}")))?;
+            Ok((text, Cow::Owned(pattern)))
+        }
     }
+}
+
+/// Compiles a pattern during an evaluation. Its cost is that of its text.
+fn compile(source: &str, failed: impl Fn(String) -> Error) -> Result<Regex, Error> {
+    work(go::regex_work(source))?;
+    go::regex(source).map_err(failed)
 }
 
 fn texts<'a>(left: &Value<'a>, right: &Value<'a>, test: impl Fn(&str, &str) -> bool) -> Evaluated<'a> {

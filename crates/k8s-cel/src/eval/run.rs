@@ -9,7 +9,7 @@ use super::{
     node::{Attribute, Base, Call, Fold, Key, Node, Qualifier, Struct},
     operator::Operator,
 };
-use crate::value::{self, Error, Evaluated, Value};
+use crate::value::{self, Allowance, Error, Evaluated, VISIT, Value, work};
 
 /// The value of a variable; `None` if it is not defined.
 pub(crate) type Variable<'a> = Option<Evaluated<'a>>;
@@ -27,7 +27,12 @@ impl Program {
     pub(crate) fn evaluate<'a>(&'a self, variables: &[Variable<'a>], limit: u64) -> Outcome<'a> {
         let slots = std::iter::repeat_with(|| Slot::Empty).take(self.slots).collect();
         let mut run = Run { program: self, variables, slots, cost: 0, limit };
+        let allowance = Allowance::for_cost(limit);
         let value = run.node(&self.root);
+        // Whoever writes the value has no more work than the evaluation may have.
+        let weighed = value.as_ref().map_or_else(|_| work(0), |value| weigh(value, true));
+        let value = weighed.and(value);
+        drop(allowance);
         // cel-go looks at the limit after each step, so also after the last one.
         Outcome { value, cost: run.cost }
     }
@@ -82,7 +87,10 @@ impl<'a> Run<'a, '_> {
             }
             Node::NotEqual(sides) => {
                 let (left, right) = self.both(sides, CallCost::Shorter)?;
-                Ok(Value::Bool(!matches!(left.equal(&right), Ok(true))))
+                match left.equal(&right) {
+                    Err(error) if error.is_final() => Err(error),
+                    equal => Ok(Value::Bool(!matches!(equal, Ok(true)))),
+                }
             }
             Node::Call(call) => self.call(call),
             Node::Member(member) => {
@@ -491,6 +499,26 @@ impl<'a> Run<'a, '_> {
             _ if present && self.program.dialect == Dialect::Kubernetes => Ok(None),
             _ => Err(Error::no_such_key(key)),
         }
+    }
+}
+
+/// The work of reading a whole value. What the caller passed in as one value is as large as the caller wanted it.
+fn weigh(value: &Value<'_>, is_whole: bool) -> Result<(), Error> {
+    match value {
+        Value::List(value::List::Json(..)) | Value::Map(value::Map::Json(..)) if is_whole => Ok(()),
+        Value::List(list) => list.iter().flatten().try_for_each(|element| {
+            work(VISIT)?;
+            weigh(&element, false)
+        }),
+        Value::Map(map) => map.entries().try_for_each(|(key, value)| {
+            work(VISIT)?;
+            weigh(&key, false)?;
+            value.map_or(Ok(()), |value| weigh(&value, false))
+        }),
+        Value::Optional(Some(value)) => weigh(value, is_whole),
+        Value::String(text) => work(text.len() / 8),
+        Value::Bytes(bytes) => work(bytes.len()),
+        _ => work(0),
     }
 }
 

@@ -9,7 +9,7 @@ use base64::{
 use serde_json::{Map, Value as Json};
 
 use super::arguments::{Table, mismatch, text};
-use crate::value::{Error, Target, Value};
+use crate::value::{Error, Target, VISIT, Value, work};
 
 /// Bits that belong to no byte may be set, as in Go.
 const DECODER: GeneralPurpose = GeneralPurpose::new(
@@ -54,6 +54,7 @@ fn decode(text: &str) -> Result<Vec<u8>, usize> {
 fn json(value: &Value<'_>) -> Result<Json, Error> {
     /// Numbers beyond are strings, because readers of JSON would round them.
     const SAFE: u64 = (1 << 53) - 1;
+    work(VISIT)?;
     Ok(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -62,7 +63,10 @@ fn json(value: &Value<'_>) -> Result<Json, Error> {
         Value::Int(value) => value.to_string().into(),
         Value::Uint(value) => value.to_string().into(),
         Value::Double(value) => number(*value)?,
-        Value::String(text) => (**text).into(),
+        Value::String(text) => {
+            work(text.len())?;
+            (**text).into()
+        }
         Value::Bytes(bytes) => BASE64_STANDARD.encode(&**bytes).into(),
         Value::Duration(_) | Value::Timestamp(_) => value.clone().convert(Target::String)?.to_string().into(),
         Value::List(list) => {

@@ -4,7 +4,7 @@ use super::arguments::{Table, text};
 use crate::{
     check::{Clause, Form},
     go,
-    value::{Error, Evaluated, List, Target, Value},
+    value::{Error, Evaluated, List, Target, VISIT, Value, work},
 };
 
 /// The number of decimals, if a clause does not say it.
@@ -22,7 +22,10 @@ pub(super) const TABLE: Table = &[
 fn format<'a>(args: &[Value<'a>], form: Form) -> Evaluated<'a> {
     match args {
         [_, Value::List(values)] => {
-            formatted(text(args, 0)?, values, form).map(Value::string).map_err(Error::new)
+            let formatted = formatted(text(args, 0)?, values, form).map(Value::string);
+            // Errors here are texts; that of the work is the same again.
+            work(0)?;
+            formatted.map_err(Error::new)
         }
         _ => Err(Error::no_such_overload()),
     }
@@ -50,11 +53,18 @@ fn formatted(pattern: &str, values: &List<'_>, form: Form) -> Result<String, Str
             Form::American => american(parsed, &value),
             Form::Specification => specified(parsed, &value),
         };
-        out.push_str(&text.map_err(|error| format!("error during formatting: {error}"))?);
+        let text = text.map_err(|error| format!("error during formatting: {error}"))?;
+        // The cost is that of the pattern.
+        spend(text.len().saturating_mul(4))?;
+        out.push_str(&text);
         rest = clause.get(read..).unwrap_or_default();
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn spend(amount: usize) -> Result<(), String> {
+    work(amount).map_err(|error| error.to_string())
 }
 
 /// What both forms write in the same way; `None` for a value that the clause does not take.
@@ -124,6 +134,7 @@ fn double(value: f64) -> String {
 
 /// `%s` of cel-spec.
 fn plain(value: &Value<'_>) -> Result<String, String> {
+    spend(VISIT)?;
     let element = |value: Evaluated<'_>| plain(&value.map_err(|error| error.to_string())?);
     Ok(match value {
         Value::Null => "null".to_owned(),
@@ -264,10 +275,14 @@ fn raised(digit: char) -> char {
 
 /// `%s`.
 fn string(value: &Value<'_>) -> Result<String, String> {
+    spend(VISIT)?;
     match value {
         Value::List(list) => {
             let elements = list.iter().map(|element| inner(&element.map_err(|error| error.to_string())?));
-            Ok(format!("[{}]", elements.collect::<Result<Vec<_>, _>>()?.join(", ")))
+            let text = format!("[{}]", elements.collect::<Result<Vec<_>, _>>()?.join(", "));
+            // It is copied at each level.
+            spend(text.len().saturating_mul(4))?;
+            Ok(text)
         }
         Value::Map(map) => {
             let mut pairs = Vec::with_capacity(map.len());
@@ -299,7 +314,10 @@ fn string(value: &Value<'_>) -> Result<String, String> {
 fn inner(value: &Value<'_>) -> Result<String, String> {
     let quote = |text: &str| go::quote(text);
     Ok(match value {
-        Value::String(text) => quote(text),
+        Value::String(text) => {
+            spend(text.len())?;
+            quote(text)
+        }
         Value::Bytes(_) => format!("b{}", quote(&string(value)?)),
         Value::Timestamp(_) => format!("timestamp({})", quote(&string(value)?)),
         Value::Duration(_) => format!("duration({})", quote(&string(value)?)),

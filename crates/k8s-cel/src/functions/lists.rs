@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::arguments::{Implementation, Table, int, list, mismatch};
-use crate::value::{Error, Evaluated, List, Value};
+use crate::value::{ELEMENT, Error, Evaluated, List, Value, work};
 
 /// cel-go's lists have no limit for `lists.range` in the version that Kubernetes has; the cost limits it there, too late.
 const RANGE_MAX: i64 = 1_000_000;
@@ -78,6 +78,7 @@ pub(super) const TABLE: Table = &[
         for element in list(args)?.iter() {
             let element = element?;
             if !distinct.iter().any(|known| matches!(element.equal(known), Ok(true))) {
+                work(ELEMENT)?;
                 distinct.push(element);
             }
         }
@@ -171,6 +172,7 @@ fn extreme<'a>(args: &[Value<'a>], name: &str, worse: Ordering) -> Evaluated<'a>
 fn flatten<'a>(list: &List<'a>, depth: i64) -> Evaluated<'a> {
     fn collect<'a>(list: &List<'a>, depth: i64, out: &mut Vec<Value<'a>>) -> Result<(), Error> {
         for element in list.iter() {
+            work(ELEMENT)?;
             match element? {
                 Value::List(inner) if depth > 0 => collect(&inner, depth - 1, out)?,
                 other => out.push(other),

@@ -5,7 +5,7 @@ use regex::Regex;
 use super::arguments::{Table, int, list, string_list, text};
 use crate::{
     go,
-    value::{Error, Evaluated, Value},
+    value::{Error, Evaluated, Value, work},
 };
 
 pub(super) const TABLE: Table = &[
@@ -37,15 +37,12 @@ pub(super) const TABLE: Table = &[
     ("string_trim", |args| Ok(Value::string(text(args, 0)?.trim_matches(is_go_space).to_owned()))),
     ("string_reverse", |args| Ok(Value::string(text(args, 0)?.chars().rev().collect::<String>()))),
     ("string_replace_string_string", |args| {
-        Ok(Value::string(text(args, 0)?.replace(text(args, 1)?, text(args, 2)?)))
+        replace(text(args, 0)?, text(args, 1)?, text(args, 2)?, usize::MAX)
     }),
     ("string_replace_string_string_int", |args| {
         let (whole, from, to) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
-        Ok(Value::string(match usize::try_from(int(args, 3)?) {
-            Ok(count) => whole.replacen(from, to, count),
-            // A negative count is no limit.
-            Err(_) => whole.replace(from, to),
-        }))
+        // A negative count is no limit.
+        replace(whole, from, to, usize::try_from(int(args, 3)?).unwrap_or(usize::MAX))
     }),
     ("string_split_string", |args| Ok(split(text(args, 0)?, text(args, 1)?, -1))),
     ("string_split_string_int", |args| Ok(split(text(args, 0)?, text(args, 1)?, int(args, 2)?))),
@@ -165,6 +162,21 @@ fn split<'a>(text: &str, separator: &str, limit: i64) -> Value<'a> {
     string_list(text.splitn(limit, separator).map(str::to_owned))
 }
 
+/// Go's `strings.Replace`. Its cost does not depend on what is inserted.
+fn replace<'a>(whole: &str, from: &str, to: &str, count: usize) -> Evaluated<'a> {
+    let places = whole.len() / from.len().max(1) + 1;
+    if places.saturating_mul(to.len()) > LARGE {
+        let places = whole.matches(from).take(count).count();
+        work(places.saturating_mul(to.len()).saturating_mul(4))?;
+    } else {
+        work(places.saturating_mul(to.len()))?;
+    }
+    Ok(Value::string(whole.replacen(from, to, count)))
+}
+
+/// From this size in bytes on, the size of a result is computed before the result.
+const LARGE: usize = 1 << 16;
+
 fn join<'a>(args: &[Value<'a>], separator: &str) -> Evaluated<'a> {
     let mut joined = String::new();
     for (index, element) in list(args)?.iter().enumerate() {
@@ -172,7 +184,11 @@ fn join<'a>(args: &[Value<'a>], separator: &str) -> Evaluated<'a> {
             joined.push_str(separator);
         }
         match element {
-            Ok(Value::String(text)) => joined.push_str(&text),
+            Ok(Value::String(text)) => {
+                // The cost is known when the result is.
+                work((text.len() + separator.len()).saturating_mul(4))?;
+                joined.push_str(&text);
+            }
             Ok(other) => return Err(Error::new(format!("join: invalid input: {other}"))),
             Err(error) => return Err(Error::new(format!("join: invalid input: {error}"))),
         }

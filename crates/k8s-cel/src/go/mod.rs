@@ -16,7 +16,7 @@ pub(crate) use self::number::{
     FloatFormat, format_float, format_general, parse_bool, parse_float, parse_int, parse_uint,
 };
 pub(crate) use self::quote::quote;
-pub(crate) use self::regex::{find_all, regex};
+pub(crate) use self::regex::{find_all, regex, regex_work};
 pub(crate) use self::time::{
     Civil, Timestamp, format_rfc3339, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };

@@ -4,7 +4,7 @@ use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{Error, Octets, Text};
+use super::{Error, Octets, Text, work};
 use crate::{
     go::Timestamp,
     schema::{Declaration, ListKind},
@@ -168,6 +168,8 @@ impl<'a> Value<'a> {
     /// How much an operation over the whole value costs: cel-go's `actualSize`.
     pub(crate) fn cost_size(&self) -> u64 {
         match self {
+            // Characters are counted; the end of the evaluation is up to the next step.
+            Self::String(text) if work(text.len() / 8).is_err() => 1,
             Self::Optional(Some(value)) => value.cost_size(),
             Self::Opaque(value) => value.size(),
             other => other.size().map_or(1, |size| size as u64),

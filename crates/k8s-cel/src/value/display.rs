@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Value;
+use super::{VISIT, Value, work};
 use crate::go;
 
 impl fmt::Display for Value<'_> {
@@ -13,7 +13,10 @@ impl fmt::Display for Value<'_> {
             Self::Int(value) => write!(f, "{value}"),
             Self::Uint(value) => write!(f, "{value}"),
             Self::Double(value) => f.write_str(&go::format_general(*value)),
-            Self::String(text) => f.write_str(text),
+            Self::String(text) => match work(text.len()) {
+                Ok(()) => f.write_str(text),
+                Err(_) => Ok(()),
+            },
             Self::Bytes(bytes) => {
                 f.write_str("[")?;
                 for (index, byte) in bytes.iter().enumerate() {
@@ -26,6 +29,9 @@ impl fmt::Display for Value<'_> {
             Self::List(list) => {
                 f.write_str("[")?;
                 for (index, value) in list.iter().enumerate() {
+                    if work(VISIT).is_err() {
+                        break;
+                    }
                     f.write_str(if index == 0 { "" } else { ", " })?;
                     match value {
                         Ok(value) => write!(f, "{value}")?,
@@ -37,6 +43,9 @@ impl fmt::Display for Value<'_> {
             Self::Map(map) => {
                 f.write_str("{")?;
                 for (index, (key, value)) in map.entries().enumerate() {
+                    if work(VISIT).is_err() {
+                        break;
+                    }
                     write!(f, "{}{key}: ", if index == 0 { "" } else { ", " })?;
                     match value {
                         Ok(value) => write!(f, "{value}")?,

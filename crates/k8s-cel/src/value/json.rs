@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use base64::{DecodeError, Engine, prelude::BASE64_URL_SAFE};
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, List, Map, Opaque, Text, Value};
+use super::{Error, Evaluated, List, Map, Opaque, Text, VISIT, Value, work};
 use crate::{
     go,
     schema::{Declaration, ListKind, Shape, unescape},
@@ -53,7 +53,10 @@ pub(crate) fn read<'a>(json: &'a Json, declaration: &'a Declaration) -> Evaluate
             Json::Bool(value) => Ok(Value::Bool(*value)),
             _ => Err(unexpected("bool", json)),
         },
-        Shape::Preserved => Ok(Value::opaque(Preserved(json.clone()))),
+        Shape::Preserved => {
+            work(nodes(json).saturating_mul(VISIT))?;
+            Ok(Value::opaque(Preserved(json.clone())))
+        }
         Shape::Dynamic => Ok(match json {
             Json::Null => Value::Null,
             Json::Bool(value) => Value::Bool(*value),
@@ -72,6 +75,15 @@ pub(crate) fn read<'a>(json: &'a Json, declaration: &'a Declaration) -> Evaluate
             "invalid type, expected object, array, number, integer, boolean or string, or no type with \
              x-kubernetes-int-or-string or x-kubernetes-preserve-unknown-fields is true, got {kind}"
         ))),
+    }
+}
+
+/// How many values there are in JSON.
+fn nodes(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => items.iter().map(nodes).sum::<usize>() + 1,
+        Json::Object(entries) => entries.values().map(nodes).sum::<usize>() + 1,
+        _ => 1,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, List, Map, Text, Value, json};
+use super::{ELEMENT, Error, Evaluated, List, Map, Text, VISIT, Value, json, work};
 use crate::schema::{Declaration, ListKind};
 
 impl<'a> List<'a> {
@@ -49,6 +49,7 @@ impl<'a> List<'a> {
     /// The elements of a list that nobody else holds are not copied.
     pub(crate) fn add(self, other: &Self) -> Evaluated<'a> {
         let kind = self.kind();
+        work((self.len() + other.len()).saturating_mul(ELEMENT))?;
         let mut values = match self {
             Self::Values(values, _) => Arc::unwrap_or_clone(values),
             Self::Json(..) => self.values()?,
@@ -90,14 +91,19 @@ impl<'a> List<'a> {
         if self.len() != other.len() {
             return Ok(false);
         }
+        work(self.len().saturating_mul(VISIT))?;
         match (self, self.kind()) {
             (Self::Values(values, _), ListKind::Atomic) => {
                 // As in cel-go, elements that cannot be compared do not make the lists unequal.
-                let unequal = values
-                    .iter()
-                    .zip(other.iter())
-                    .any(|(left, right)| right.is_ok_and(|right| matches!(left.equal(&right), Ok(false))));
-                Ok(!unequal)
+                for (left, right) in values.iter().zip(other.iter()) {
+                    let Ok(right) = right else { continue };
+                    match left.equal(&right) {
+                        Ok(false) => return Ok(false),
+                        Err(error) if error.is_final() => return Err(error),
+                        _ => {}
+                    }
+                }
+                Ok(true)
             }
             (Self::Json(..), ListKind::Atomic) => {
                 for (left, right) in self.iter().zip(other.iter()) {
@@ -148,7 +154,14 @@ impl<'a> List<'a> {
     pub(crate) fn contains(&self, needle: &Value<'a>) -> Result<bool, Error> {
         match self {
             Self::Values(values, _) => {
-                Ok(values.iter().any(|value| matches!(needle.equal_strictly(value), Ok(true))))
+                for value in values.iter() {
+                    match needle.equal_strictly(value) {
+                        Ok(true) => return Ok(true),
+                        Err(error) if error.is_final() => return Err(error),
+                        _ => {}
+                    }
+                }
+                Ok(false)
             }
             Self::Json(..) => {
                 let mut failed = false;
@@ -156,6 +169,7 @@ impl<'a> List<'a> {
                     match value.and_then(|value| value.equal_strictly(needle)) {
                         Ok(true) => return Ok(true),
                         Ok(false) => {}
+                        Err(error) if error.is_final() => return Err(error),
                         Err(_) => failed = true,
                     }
                 }

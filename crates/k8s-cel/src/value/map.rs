@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{Error, Evaluated, Key, Map, Value, json};
+use super::{Error, Evaluated, Key, Map, VISIT, Value, json, work};
 use crate::schema::{Declaration, Shape};
 
 impl Key<'_> {
@@ -98,18 +98,18 @@ impl<'a> Map<'a> {
     }
 
     /// The keys by which values are found, in their order.
-    pub(crate) fn keys(&self) -> Vec<Value<'a>> {
+    pub(crate) fn keys(&self) -> Box<dyn Iterator<Item = Value<'a>> + '_> {
         match self {
-            Self::Values(entries) => entries.keys().map(Key::value).collect(),
+            Self::Values(entries) => Box::new(entries.keys().map(Key::value)),
             Self::Json(entries, declaration) => {
-                entries.keys().filter_map(|name| json::key(name, declaration)).map(Value::String).collect()
+                Box::new(entries.keys().filter_map(|name| json::key(name, declaration)).map(Value::String))
             }
         }
     }
 
     /// The keys with their values.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Value<'a>, Evaluated<'a>)> + '_ {
-        self.keys().into_iter().filter_map(|key| {
+        self.keys().filter_map(|key| {
             let value = self.find(&key).ok()??;
             Some((key, value))
         })
@@ -119,14 +119,17 @@ impl<'a> Map<'a> {
         if self.len() != other.len() {
             return Ok(false);
         }
+        work(self.len().saturating_mul(VISIT))?;
         let Self::Json(entries, declaration) = self else {
             for (key, left) in self.entries() {
                 let Some(right) = other.find(&key)? else { return Ok(false) };
                 // As in cel-go, values that cannot be compared do not make the maps unequal.
-                if let (Ok(left), Ok(right)) = (left, right)
-                    && matches!(left.equal(&right), Ok(false))
-                {
-                    return Ok(false);
+                if let (Ok(left), Ok(right)) = (left, right) {
+                    match left.equal(&right) {
+                        Ok(false) => return Ok(false),
+                        Err(error) if error.is_final() => return Err(error),
+                        _ => {}
+                    }
                 }
             }
             return Ok(true);

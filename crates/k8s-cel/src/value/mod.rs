@@ -10,11 +10,13 @@ mod json;
 mod list;
 mod map;
 mod text;
+mod work;
 
 pub(crate) use convert::{Target, lossless_int, lossless_uint};
 pub(crate) use data::{Evaluated, Key, List, Map, Opaque, Value};
 pub(crate) use error::{Error, overflow};
 pub(crate) use json::read;
 pub(crate) use text::{Octets, Text};
+pub(crate) use work::{Allowance, ELEMENT, VISIT, work};
 
 pub(crate) use crate::go::Timestamp;

@@ -49,6 +49,13 @@ pub(crate) fn regex(source: &str) -> Result<Regex, String> {
     })
 }
 
+/// About how many nanoseconds it takes to compile a pattern. Repetitions are copied as often as they count.
+pub(crate) fn regex_work(source: &str) -> usize {
+    let Ok(translated) = translate(source) else { return source.len() };
+    let count = usize::try_from(translated.count).unwrap_or(usize::MAX);
+    translated.pattern.len().saturating_mul(count.max(1)).saturating_mul(20)
+}
+
 /// `regexp.Regexp.FindAllString`: a negative limit is none.
 pub(crate) fn find_all<'t>(regex: &Regex, text: &'t str, limit: i64) -> Vec<&'t str> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -8,6 +8,8 @@ pub(super) struct Translated {
     pub(super) pattern: String,
     /// How deep groups and repetitions are nested.
     pub(super) depth: u32,
+    /// The largest product of nested counts.
+    pub(super) count: u32,
 }
 
 /// The deepest nesting; that of Go is counted in another way.
@@ -45,7 +47,8 @@ pub(super) fn translate(source: &str) -> Result<Translated, String> {
         return Err(failed("missing closing )", source));
     }
     translator.current.finish_item();
-    Ok(Translated { pattern: translator.out, depth: translator.current.depth })
+    let Group { depth, count, .. } = translator.current;
+    Ok(Translated { pattern: translator.out, depth, count })
 }
 
 struct Translator<'a> {

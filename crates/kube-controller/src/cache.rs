@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube_informer::{Informer, Object, ObjectKey, ResourceVersion, Snapshot, Status, StatusWatch};
+use kube_informer::{Informer, Object, ObjectKey, ResourceVersion, Shard, Snapshot, Status, StatusWatch};
 
 use crate::kind::Kind;
 use crate::ledger::{Write, Written};
@@ -17,6 +17,8 @@ pub(crate) trait Cache: Send + Sync {
     fn plural(&self) -> &str;
     fn status(&self) -> Arc<Status>;
     fn watch_status(&self) -> StatusWatch;
+    /// The part of the collection that it has. `None`: all of it.
+    fn shard(&self) -> Option<&Shard>;
     /// Whether it contains what was written, or a later state.
     fn has(&self, write: &Write) -> bool;
 }
@@ -59,6 +61,10 @@ impl<K: Object> Cache for Typed<K> {
 
     fn watch_status(&self) -> StatusWatch {
         self.informer.watch_status()
+    }
+
+    fn shard(&self) -> Option<&Shard> {
+        self.informer.shard()
     }
 
     fn has(&self, write: &Write) -> bool {

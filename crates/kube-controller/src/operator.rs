@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,13 @@ enum End {
     Token(CancellationToken),
 }
 
+/// What is listened to, until this is dropped: a second signal counts also while the operator ends.
+enum Asked {
+    Never,
+    Signal(Signals),
+    Token(CancellationToken),
+}
+
 impl Operator {
     /// Describes an operator. The name is its field manager, the reporter of its Events, and the beginning of its identity.
     ///
@@ -109,7 +116,8 @@ impl Operator {
     /// cancelled, Events are sent, and last, the lease is released. 30 seconds is what a Pod has by default.
     ///
     /// A second signal ends the process at once, with exit code 1, as in controller-runtime: what is under way is not
-    /// finished, and the lease runs out.
+    /// finished, and the lease runs out. That is so, too, if the operator ends because of a failure: then it takes two
+    /// signals.
     pub fn shutdown_on_signal(mut self, grace: Duration) -> Self {
         (self.end, self.grace) = (End::Signal, Some(grace));
         self
@@ -181,17 +189,16 @@ impl Operator {
         let status = campaign.as_ref().map(Campaign::status);
         let view = View::new(Arc::clone(&self.name), leadership.clone(), status, metrics);
         let grace = self.grace.unwrap_or_default();
-        let (mut open, end) = self.open(listener, view, rng);
+        let (mut open, mut end) = self.open(listener, view, rng);
 
         let mut workers = open.spawner.start(controllers, &leadership);
-        let (ended, signals) = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            (ended, signals) = end.asked() => (Ok(ended), signals),
-            error = workers.failed() => (Err(error), None),
-            _ = died(campaign.as_mut()) => (Err(RunError::Panicked), None),
+            ended = end.asked() => Ok(ended),
+            error = workers.failed() => Err(error),
+            _ = died(campaign.as_mut()) => Err(RunError::Panicked),
         };
-        let _second = signals.map(Signals::exit_at_next);
-        open.report(&ended);
+        let ended = open.report(ended);
         // In this order: a run that is still under way needs the lease.
         let rest = workers.end(grace).await;
         open.flush().await;
@@ -206,9 +213,13 @@ impl Operator {
     /// [`shutdown_on_signal`](Self::shutdown_on_signal) (30 s without it), and only when they have ended another replica takes the
     /// shard. As with leader election, no request of a run leaves after the shard could be another's.
     ///
-    /// Give the controllers informers of [`OwnedShard::informer_shard`]. Their names end in `-shard-` and the number of the
+    /// Give each controller an informer of [`OwnedShard::informer_shard`], which is checked; what it owns, watches and reads may
+    /// be of all shards. The names end in `-shard-` and the number of the
     /// shard in metrics, logs and readiness. A replica without a shard is ready. In a dry run no Lease is written, so there is
     /// one shard with everything.
+    ///
+    /// The function is called once more at the start, with a shard that is [not owned](OwnedShard::is_owned), to check the
+    /// controllers before any Lease is taken. Those do not run.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -232,7 +243,11 @@ impl Operator {
     /// ```
     ///
     /// # Errors
-    /// As [`run`](Self::run); and if an option of the shards cannot work, or leader election was asked for, too.
+    /// As [`run`](Self::run); and if an option of the shards cannot work, if the objects of a controller are not those of its
+    /// shard, or if leader election was asked for, too.
+    ///
+    /// # Panics
+    /// Panics if the function does, once all runs have ended and the Leases are released.
     pub async fn run_sharded<C>(
         self,
         shards: Shards,
@@ -244,39 +259,51 @@ impl Operator {
         if self.election.is_some() {
             return Err(RunError::LeaderElectionOfShards);
         }
+        let mut make = move |shard: &OwnedShard| {
+            let controllers: Vec<Controller> = controllers(shard).into_iter().collect();
+            workers::check(&controllers)?;
+            workers::check_shard(&controllers, &shard.informer_shard())?;
+            Ok::<_, RunError>(controllers)
+        };
         if self.dry_run {
-            let controllers = controllers(&OwnedShard::everything().map_err(InvalidShards::from)?);
+            let controllers = make(&OwnedShard::everything().map_err(InvalidShards::from)?)?;
             return self.run(controllers).await;
         }
+        // What is wrong with the controllers is known before a shard is won, which may take long.
+        drop(make(&shards.example()?)?);
         let listener = self.listen().await?;
         let rng = self.rng();
         let metrics = OperatorMetrics::new(&self.informers, None);
         let view = View::new(Arc::clone(&self.name), leads(Fence::open()), None, metrics);
         let grace = self.grace.unwrap_or(GRACE);
-        let (mut open, asked) = self.open(listener, view, rng);
+        let (mut open, mut asked) = self.open(listener, view, rng);
 
         let mut set = shards.start()?;
         let mut owned: HashMap<u32, Workers> = HashMap::new();
         let mut ending = JoinSet::new();
-        let mut asked = pin!(asked.asked());
         let mut end: Option<Result<Ended, RunError>> = None;
-        let mut second = None;
+        let mut panic = None;
         loop {
             let failure = tokio::select! {
                 event = set.next() => match event {
+                    // It came too late: it is revoked next.
+                    Ok(Some(ShardEvent::Acquired(_))) if end.is_some() => continue,
                     Ok(Some(ShardEvent::Acquired(shard))) => {
-                        let controllers = controllers(&shard).into_iter().map(|mut controller| {
-                            controller.name = format!("{}-shard-{}", controller.name, shard.index());
-                            controller
-                        });
-                        let controllers: Vec<Controller> = controllers.collect();
-                        match workers::check(&controllers) {
-                            Ok(()) => {
+                        // A panic must not keep the Leases from being released.
+                        match catch_unwind(AssertUnwindSafe(|| make(&shard))) {
+                            Ok(Ok(mut controllers)) => {
+                                for controller in &mut controllers {
+                                    controller.name = format!("{}-shard-{}", controller.name, shard.index());
+                                }
                                 let workers = open.spawner.start(controllers, &leads(shard.fence()));
                                 owned.insert(shard.index(), workers);
                                 continue;
                             }
-                            Err(error) => error,
+                            Ok(Err(error)) => error,
+                            Err(payload) => {
+                                panic = Some(payload);
+                                RunError::Panicked
+                            }
                         }
                     }
                     Ok(Some(ShardEvent::Revoked(shard))) => {
@@ -293,7 +320,7 @@ impl Operator {
                     }
                     Ok(None) => break,
                     Err(_) => {
-                        end = Some(Err(RunError::Panicked));
+                        end = Some(open.report(Err(RunError::Panicked)));
                         break;
                     }
                 },
@@ -303,27 +330,26 @@ impl Operator {
                     Ok(Err(error)) => error,
                     Err(_) => RunError::Panicked,
                 },
-                (ended, signals) = &mut asked, if end.is_none() => {
-                    second = signals.map(Signals::exit_at_next);
-                    end = Some(Ok(ended));
+                ended = asked.asked(), if end.is_none() => {
+                    end = Some(open.report(Ok(ended)));
                     set.stop();
                     continue;
                 }
             };
             if !matches!(end, Some(Err(_))) {
-                end = Some(Err(failure));
+                end = Some(open.report(Err(failure)));
             }
             set.stop();
         }
-        let _second = second;
-        let ended = end.unwrap_or(Ok(Ended::Cancelled));
-        open.report(&ended);
         // None is left, unless a task of the shards has panicked.
         for workers in owned.into_values() {
             let _ = workers.end(Duration::ZERO).await;
         }
         open.flush().await;
-        ended
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+        end.unwrap_or(Ok(Ended::Cancelled))
     }
 
     fn rng(&self) -> fastrand::Rng {
@@ -337,7 +363,7 @@ impl Operator {
     }
 
     /// Serves, and is ready to start controllers.
-    fn open(self, listener: Option<TcpListener>, view: View, rng: fastrand::Rng) -> (Open, End) {
+    fn open(self, listener: Option<TcpListener>, view: View, rng: fastrand::Rng) -> (Open, Asked) {
         let view = Arc::new(view);
         let server_end = CancellationToken::new();
         if let Some(listener) = listener {
@@ -358,7 +384,7 @@ impl Operator {
             view,
         };
         let open = Open { spawner, _server_end: server_end.drop_guard(), _informers_end: self.informers_end };
-        (open, self.end)
+        (open, self.end.listen())
     }
 }
 
@@ -368,21 +394,29 @@ fn leads(fence: Fence) -> watch::Receiver<Leadership> {
 }
 
 impl End {
-    /// Waits until the operator is asked to end. Returns by what, and the signals that may follow.
-    async fn asked(self) -> (Ended, Option<Signals>) {
+    /// Begins to listen: a signal that comes from now on is not lost.
+    fn listen(self) -> Asked {
+        match self {
+            Self::Never => Asked::Never,
+            Self::Token(token) => Asked::Token(token),
+            Self::Signal => Signals::listen().map(Asked::Signal).unwrap_or_else(|error| {
+                tracing::error!(%error, "signals cannot be received");
+                Asked::Never
+            }),
+        }
+    }
+}
+
+impl Asked {
+    /// Waits until the operator is asked to end, and returns by what. It must not be called again then.
+    async fn asked(&mut self) -> Ended {
         match self {
             Self::Never => std::future::pending().await,
             Self::Token(token) => {
                 token.cancelled().await;
-                (Ended::Cancelled, None)
+                Ended::Cancelled
             }
-            Self::Signal => match Signals::listen() {
-                Ok(mut signals) => (Ended::Signal(signals.next().await), Some(signals)),
-                Err(error) => {
-                    tracing::error!(%error, "signals cannot be received");
-                    std::future::pending().await
-                }
-            },
+            Self::Signal(signals) => Ended::Signal(signals.first().await),
         }
     }
 }
@@ -403,12 +437,14 @@ async fn any_failed(owned: &mut HashMap<u32, Workers>) -> RunError {
 }
 
 impl Open {
-    fn report(&self, ended: &Result<Ended, RunError>) {
+    /// Logs why it ends, before it waits for its runs.
+    fn report(&self, ended: Result<Ended, RunError>) -> Result<Ended, RunError> {
         let operator = &*self.spawner.name;
-        match ended {
+        match &ended {
             Ok(ended) => tracing::info!(operator, "ends: {ended}"),
             Err(error) => tracing::error!(operator, %error, "ends"),
         }
+        ended
     }
 
     /// Sends the Events that wait.

@@ -8,7 +8,7 @@ mod shard;
 
 use std::time::Duration;
 
-use kube_informer::InvalidShard;
+use kube_informer::{InvalidShard, Shard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::coordinator::Coordinator;
 pub use self::event::{OwnedShard, RevokedShard, ShardEvent, ShardsEnded};
 use crate::election::{Election, InvalidElection};
+use crate::fence::Fence;
 
 /// The most shards of one name. Each costs its owner a request per [`Shards::retry_period`].
 const MOST: u32 = 1024;
@@ -145,13 +146,7 @@ impl Shards {
     /// # Panics
     /// Panics outside of a tokio runtime.
     pub fn start(self) -> Result<ShardSet, InvalidShards> {
-        if self.count == 0 || self.count > MOST {
-            return Err(InvalidShards::Count(self.count));
-        }
-        if !is_name(&self.name) {
-            return Err(InvalidShards::Name(self.name));
-        }
-        self.election.check()?;
+        self.check()?;
         let (election, identity) = self.election.identified();
         let (sender, events) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -166,6 +161,25 @@ impl Shards {
         };
         let task = AbortOnDropHandle::new(tokio::spawn(coordinator.run(stop.clone())));
         Ok(ShardSet { events, identity, stop, task: Some(task) })
+    }
+
+    /// Returns one of the shards, which this replica does not own.
+    ///
+    /// # Errors
+    /// Fails if an option cannot work.
+    pub(crate) fn example(&self) -> Result<OwnedShard, InvalidShards> {
+        self.check()?;
+        Ok(OwnedShard::new(0, self.count, Shard::by_namespace(0, self.count)?, Fence::closed()))
+    }
+
+    fn check(&self) -> Result<(), InvalidShards> {
+        if self.count == 0 || self.count > MOST {
+            return Err(InvalidShards::Count(self.count));
+        }
+        if !is_name(&self.name) {
+            return Err(InvalidShards::Name(self.name.clone()));
+        }
+        Ok(self.election.check()?)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use tokio::signal::unix::{Signal, SignalKind, signal as listen};
+use tokio::signal::unix::{SignalKind, signal as listen};
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::election::InvalidElection;
@@ -47,6 +48,15 @@ pub enum RunError {
     /// The options of the shards cannot work.
     #[error(transparent)]
     Shards(#[from] InvalidShards),
+    /// A controller of [`Operator::run_sharded`](crate::Operator::run_sharded) is not limited to the objects of its shard, so that
+    /// each replica would run all objects.
+    #[error(
+        "the informer of the controller {controller} is not of its shard: call `.shard(shard.informer_shard())` before `.start()`"
+    )]
+    NotOfTheShard {
+        /// The controller.
+        controller: String,
+    },
     /// The cache of a controller has ended: somebody cancelled its informer.
     #[error("a cache of the controller {controller} has stopped")]
     CacheStopped {
@@ -55,33 +65,43 @@ pub enum RunError {
     },
 }
 
-/// The signals that ask the process to end. Those that come before [`next`](Self::next) is called are not lost.
+/// SIGTERM and SIGINT. The first asks the operator to end; the second ends the process at once, whatever the operator does
+/// meanwhile. Dropping this makes both do nothing.
 pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    first: oneshot::Receiver<&'static str>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Signals {
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    /// Waits for SIGTERM or SIGINT, and returns which it was.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-
-    /// Ends the process at the next signal, as controller-runtime does. It does not return from `main`, because a runtime waits
-    /// for its blocking tasks, and whoever signals twice does not want to wait.
-    pub(crate) fn exit_at_next(mut self) -> AbortOnDropHandle<()> {
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let signal = self.next().await;
+        let (mut terminate, mut interrupt) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let mut next = async move || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let (sender, first) = oneshot::channel();
+        // A task of its own: an operator that ends because of a failure does not wait for signals any more.
+        let task = tokio::spawn(async move {
+            // The operator may be ending already.
+            let _ = sender.send(next().await);
+            let signal = next().await;
             tracing::error!("{signal} again: exits at once");
+            // It does not return from `main`, because a runtime waits for its blocking tasks, and whoever signals twice does not
+            // want to wait.
             std::process::exit(1);
-        }))
+        });
+        Ok(Self { first, _task: AbortOnDropHandle::new(task) })
+    }
+
+    /// Waits for the first signal, and returns which it was. It must not be called again then.
+    pub(crate) async fn first(&mut self) -> &'static str {
+        match (&mut self.first).await {
+            Ok(signal) => signal,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use kube_informer::Shard;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -47,6 +48,20 @@ pub(crate) fn check(controllers: &[Controller]) -> Result<(), RunError> {
     let mut names = HashSet::new();
     match controllers.iter().find(|controller| !names.insert(&controller.name)) {
         Some(twice) => Err(RunError::SameName(twice.name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Checks that controllers are for the objects of a shard only: with those of others, several replicas would run one object.
+/// What they own, watch and read may be of all shards.
+///
+/// # Errors
+/// Fails if the informer of one has another shard, or none.
+pub(crate) fn check_shard(controllers: &[Controller], shard: &Shard) -> Result<(), RunError> {
+    let is_of_others =
+        |controller: &&Controller| controller.caches.first().is_some_and(|of| of.shard() != Some(shard));
+    match controllers.iter().find(is_of_others) {
+        Some(controller) => Err(RunError::NotOfTheShard { controller: controller.name.clone() }),
         None => Ok(()),
     }
 }

@@ -502,6 +502,7 @@ impl<K: Cached> Clone for Informer<K> {
 /// Owns the task, and ends it when dropped.
 struct Handle<K: Cached> {
     state: Arc<State<K>>,
+    shard: Option<Shard>,
     cancelled: CancellationToken,
     /// The watched namespaces, or `None` if all are watched.
     namespaces: Option<Namespaces>,
@@ -549,6 +550,7 @@ impl<K: Cached> Handle<K> {
                     Arc::clone(&state),
                 ))
             });
+        let shard = target.shard.clone();
         let driver = Driver::new(
             connection,
             target,
@@ -564,7 +566,7 @@ impl<K: Cached> Handle<K> {
         let watched = Mutex::new(watched.collect());
         let by_name = can_change || scopes.iter().any(|scope| scope.namespace.is_some());
         let namespaces = by_name.then(|| Namespaces { watched, added: can_change.then_some(added) });
-        Self { state, cancelled, namespaces, task, persister, informers: informers.clone() }
+        Self { state, shard, cancelled, namespaces, task, persister, informers: informers.clone() }
     }
 }
 
@@ -667,6 +669,12 @@ impl<K: Cached> Informer<K> {
     pub fn subscribe(&self) -> Subscription<K> {
         let handle: Arc<dyn Send + Sync> = Arc::clone(&self.handle) as _;
         Subscription::new(self.handle.state.subscribe(), handle)
+    }
+
+    /// Returns the part of the collection that it watches. `None`: all of it.
+    #[must_use]
+    pub fn shard(&self) -> Option<&Shard> {
+        self.handle.shard.as_ref()
     }
 
     /// Returns the present status. O(1), and never waits.

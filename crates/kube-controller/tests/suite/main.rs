@@ -5,4 +5,5 @@
 mod outside;
 mod rules;
 mod sharded;
+mod signals;
 mod support;

@@ -1,5 +1,6 @@
 //! What happened in an execution, for people.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use kube_informer::ObjectKey;
@@ -9,7 +10,7 @@ use crate::lock::lock;
 use crate::observer::Observer;
 use crate::reason::Reason;
 
-/// How many lines are kept.
+/// How many lines are kept: the last ones, because they explain a failure.
 const LONGEST: usize = 2000;
 
 /// What happened, in order. Clones are handles to the same log.
@@ -23,7 +24,9 @@ struct Inner {
 
 #[derive(Default)]
 struct Lines {
-    lines: Vec<String>,
+    lines: VecDeque<String>,
+    /// How many are not kept.
+    left_out: usize,
     panics: Vec<String>,
 }
 
@@ -34,14 +37,18 @@ impl Log {
 
     pub(crate) fn line(&self, text: impl std::fmt::Display) {
         let mut lines = lock(&self.0.lines);
-        if lines.lines.len() < LONGEST {
-            let line = format!("{:>9.3}s  {text}", self.0.start.elapsed().as_secs_f64());
-            lines.lines.push(line);
+        if lines.lines.len() == LONGEST {
+            lines.lines.pop_front();
+            lines.left_out += 1;
         }
+        lines.lines.push_back(format!("{:>9.3}s  {text}", self.0.start.elapsed().as_secs_f64()));
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        lock(&self.0.lines).lines.clone()
+        let lines = lock(&self.0.lines);
+        let left_out =
+            (lines.left_out > 0).then(|| format!("({} lines before are left out)", lines.left_out));
+        left_out.into_iter().chain(lines.lines.iter().cloned()).collect()
     }
 
     /// The panics of reconcilers.
@@ -61,5 +68,25 @@ impl Observer for Log {
         if outcome.starts_with("the reconciler panicked") {
             lock(&self.0.lines).panics.push(format!("{controller}: {key}: {outcome}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_kept_and_what_is_left_out_is_counted() {
+        let log = Log::new();
+        for number in 0..LONGEST {
+            log.line(number);
+        }
+        assert_eq!(log.lines().len(), LONGEST);
+        log.line("the last but one");
+        log.line("the last");
+        let lines = log.lines();
+        assert_eq!(lines.len(), LONGEST + 1);
+        assert_eq!(lines[0], "(2 lines before are left out)");
+        assert!(lines[1].ends_with("s  2") && lines[LONGEST].ends_with("s  the last"), "{lines:?}");
     }
 }

@@ -31,7 +31,8 @@ pub struct Failure {
     pub violations: Vec<Violation>,
     /// How the final state differs from that of the execution without faults.
     pub differences: Vec<String>,
-    /// What happened: the runs with their reasons, the writes, the faults.
+    /// What happened: the runs with their reasons, the writes, the faults. Of a long log the last 2,000 lines, after one that
+    /// says how many are left out.
     pub log: Vec<String>,
 }
 

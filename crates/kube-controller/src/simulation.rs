@@ -43,7 +43,7 @@
 //! # What must hold
 //!
 //! Besides the invariants of the test, without being asked: the final state equals that without faults, apart from uids,
-//! versions, generations, times and managed fields; at the end nothing is written any more; nothing is written after the
+//! versions, generations, times and managed fields; at the end nothing is written any more for 11 minutes; nothing is written after the
 //! lease has become another's; no object stays in deletion; no reconciler panics.
 //!
 //! # What it takes
@@ -56,7 +56,7 @@
 //! Faults strike where the execution without faults had a write or an event. Writes that only follow from a fault are struck
 //! by random schedules at most.
 //!
-//! What it cannot find: faults of the server itself, of the network below HTTP, and what only many objects, several
+//! What it cannot find: writes that come again and again more than 11 minutes apart, with which an execution counts as settled; faults of the server itself, of the network below HTTP, and what only many objects, several
 //! replicas at work on their own or real time would show. Two schedules of the same faults can differ in the order in which
 //! tasks run; one order of each is tried.
 

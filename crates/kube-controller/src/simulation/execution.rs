@@ -25,7 +25,7 @@ use crate::election::Election;
 use crate::observer::Observer;
 use crate::operator::Operator;
 
-/// Settled is what has not written for so long: longer than the longest delay of a retry.
+/// Settled is what has not written for so long: longer than the longest delay of a retry. The module's page names it.
 const QUIET: Duration = Duration::from_secs(11 * 60);
 
 /// What has not settled by then never will.
@@ -121,13 +121,11 @@ async fn play(server: &Server, program: &Program, schedule: &Schedule, seed: u64
         network.violate(Violation::Panic(panic));
     }
     let state = State::read(&network.server, network.collections()).await;
-    for object in state.iter().filter(|object| object["metadata"]["deletionTimestamp"].is_string()) {
-        let (kind, meta) = (&object["kind"], &object["metadata"]);
-        let name = meta["name"].as_str().unwrap_or_default();
-        network.violate(Violation::NeverDeleted {
-            object: format!("{} {name}", kind.as_str().unwrap_or_default()),
-            finalizers: meta["finalizers"].to_string(),
-        });
+    for (object, value) in state.named() {
+        let meta = &value["metadata"];
+        if meta["deletionTimestamp"].is_string() {
+            network.violate(Violation::NeverDeleted { object, finalizers: meta["finalizers"].to_string() });
+        }
     }
     Execution {
         counts: network.counts(),

@@ -100,7 +100,8 @@ impl Network {
             crash: Notify::new(),
             cut: AtomicBool::new(false),
             deposed: AtomicBool::new(false),
-            collections: Mutex::default(),
+            // Always: some are there before anybody writes one, and would seem to be without need.
+            collections: Mutex::new(BTreeSet::from([("/api/v1".to_owned(), "namespaces".to_owned())])),
             written: watch::Sender::new(0),
             last_write: Mutex::new(Instant::now()),
             violations: Mutex::default(),
@@ -148,8 +149,7 @@ impl Network {
     }
 
     async fn send(self: Arc<Self>, sender: Sender, request: Request<Body>) -> Result<Answer, BoxError> {
-        let path = request.uri().path().to_owned();
-        let is_lease = path.contains("/leases");
+        let (is_lease, is_event) = what(request.uri().path());
         let is_read = request.method() == Method::GET;
         let alive = match &sender {
             Sender::Outside(who) => return self.perform(who, request).await,
@@ -164,7 +164,7 @@ impl Network {
             let is_followed = is_watch && !is_lease && answer.status().is_success();
             return Ok(if is_followed { self.watch(alive, answer) } else { answer });
         }
-        if is_lease || path.contains("/events") {
+        if is_lease || is_event {
             return self.perform("operator", request).await;
         }
         let number = self.writes.fetch_add(1, Relaxed) + 1;
@@ -255,10 +255,11 @@ impl Network {
     /// Performs a request on the server.
     async fn perform(&self, who: &str, request: Request<Body>) -> Result<Answer, BoxError> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (is_lease, is_event) = what(&path);
         let answer = self.server.send(request).await?;
-        if method != Method::GET && !path.contains("/leases") {
+        if method != Method::GET && !is_lease {
             let status = answer.status();
-            if !path.contains("/events") {
+            if !is_event {
                 self.log.line(format_args!("{who}: {method} {path}: {}", status.as_u16()));
             }
             if status.is_success() {
@@ -425,10 +426,20 @@ fn merged(lines: &[Bytes]) -> Vec<Bytes> {
     events.into_iter().map(line).collect()
 }
 
+/// Whether a path is of Leases, and whether it is of Events: both say something about an operator, not what it is for.
+fn what(path: &str) -> (bool, bool) {
+    match target(path).map(|target| (target.group, target.plural)) {
+        Some(("coordination.k8s.io", "leases")) => (true, false),
+        Some(("" | "events.k8s.io", "events")) => (false, true),
+        _ => (false, false),
+    }
+}
+
 /// The collection that a path is in: where to list, and what.
 fn collection(path: &str) -> Option<Collection> {
     let Target { group, version, plural, .. } = target(path)?;
-    let is_compared = !matches!(plural, "leases" | "events" | "customresourcedefinitions" | "namespaces");
+    let is_compared = what(path) == (false, false)
+        && (group, plural) != ("apiextensions.k8s.io", "customresourcedefinitions");
     let prefix =
         if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     is_compared.then(|| (prefix, plural.to_owned()))
@@ -498,6 +509,16 @@ mod tests {
             Some("/apis/apps/v1 deployments")
         );
         assert_eq!(of("/api/v1/nodes/a").as_deref(), Some("/api/v1 nodes"));
-        assert_eq!(of("/api/v1/namespaces/a"), None);
+        assert_eq!(of("/api/v1/namespaces/a").as_deref(), Some("/api/v1 namespaces"));
+        assert_eq!(of("/apis/coordination.k8s.io/v1/namespaces/a/leases/b"), None);
+        assert_eq!(of("/api/v1/namespaces/a/events"), None);
+        assert_eq!(of("/apis/events.k8s.io/v1/namespaces/a/events/b"), None);
+        assert_eq!(of("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a"), None);
+        // Types and objects of the same name that are somebody's own.
+        assert_eq!(
+            of("/apis/example.com/v1/namespaces/a/leases").as_deref(),
+            Some("/apis/example.com/v1 leases")
+        );
+        assert_eq!(of("/api/v1/namespaces/a/configmaps/events").as_deref(), Some("/api/v1 configmaps"));
     }
 }

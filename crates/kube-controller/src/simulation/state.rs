@@ -1,6 +1,7 @@
 //! The objects of a server, as invariants see them and as final states are compared.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use http::Request;
 use kube::Client;
@@ -9,10 +10,20 @@ use serde_json::Value;
 
 use crate::differences::{Difference, differences};
 
-/// The objects of every type that was written during the execution, by whomever; without Leases, Events and definitions.
+/// The Namespaces, and the objects of every other type that was written during the execution, by whomever; without Leases,
+/// Events and definitions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    objects: BTreeMap<(String, ObjectKey), Value>,
+    objects: BTreeMap<Name, Value>,
+}
+
+/// What tells an object from all others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    kind: String,
+    /// Empty: that of Kubernetes itself.
+    group: String,
+    key: ObjectKey,
 }
 
 /// The path of a collection: `/apis/apps/v1` and `deployments`.
@@ -22,8 +33,7 @@ pub(crate) type Collection = (String, String);
 pub(crate) type Ignore = Box<dyn Fn(&mut Value)>;
 
 /// What is in the way of comparing: what no controller decides.
-const IGNORED: [&str; 5] =
-    ["ConfigMap kube-root-ca.crt", "ServiceAccount default", "Lease", "Event", "Namespace"];
+const IGNORED: [(&str, &str); 2] = [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
 
 impl State {
     /// Reads all objects of some types.
@@ -33,32 +43,37 @@ impl State {
             let Ok(request) = Request::get(format!("{prefix}/{plural}")).body(Vec::new()) else { continue };
             // A type that is gone by now has no objects.
             let Ok(list) = client.request::<Value>(request).await else { continue };
-            let kind = list["kind"].as_str().unwrap_or_default().trim_end_matches("List").to_owned();
+            let text = |field: &str| list[field].as_str().unwrap_or_default();
+            let (kind, version) = (text("kind"), text("apiVersion"));
+            let kind = kind.strip_suffix("List").unwrap_or(kind);
+            let group = version.rsplit_once('/').map_or("", |(group, _)| group);
             for item in list["items"].as_array().into_iter().flatten() {
-                let mut item = item.clone();
-                item["kind"] = kind.clone().into();
-                item["apiVersion"] = list["apiVersion"].clone();
                 let meta = &item["metadata"];
                 let name = meta["name"].as_str().unwrap_or_default();
-                let key = ObjectKey::new(meta["namespace"].as_str(), name);
-                if !IGNORED.contains(&kind.as_str()) && !IGNORED.contains(&format!("{kind} {name}").as_str())
-                {
-                    objects.insert((kind.clone(), key), item);
+                if group.is_empty() && IGNORED.contains(&(kind, name)) {
+                    continue;
                 }
+                let key = ObjectKey::new(meta["namespace"].as_str(), name);
+                let mut item = item.clone();
+                item["kind"] = kind.into();
+                item["apiVersion"] = version.into();
+                objects.insert(Name { kind: kind.to_owned(), group: group.to_owned(), key }, item);
             }
         }
         Self { objects }
     }
 
-    /// Returns an object, by its kind, namespace (`None` for cluster-scoped ones) and name.
+    /// Returns an object, by its kind, namespace (`None` for cluster-scoped ones) and name. If several groups have the kind, say
+    /// which: `Certificate.example.com`.
     #[must_use]
     pub fn get<'a>(&self, kind: &str, namespace: impl Into<Option<&'a str>>, name: &str) -> Option<&Value> {
-        self.objects.get(&(kind.to_owned(), ObjectKey::new(namespace, name)))
+        let key = ObjectKey::new(namespace, name);
+        self.objects.iter().find(|(of, _)| of.key == key && of.is(kind)).map(|(_, object)| object)
     }
 
-    /// Returns all objects of a kind.
+    /// Returns all objects of a kind, which can be followed by a group: `Certificate.example.com`.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.objects.iter().filter(move |((of, _), _)| of == kind).map(|(_, object)| object)
+        self.objects.iter().filter(move |(of, _)| of.is(kind)).map(|(_, object)| object)
     }
 
     /// Returns all objects.
@@ -66,46 +81,75 @@ impl State {
         self.objects.values()
     }
 
+    /// Returns all objects with their names, for people.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &Value)> {
+        self.objects.iter().map(|(name, object)| (name.to_string(), object))
+    }
+
     /// Returns it without what differs between two executions for no reason: uids, versions, times.
     pub(crate) fn comparable(&self, ignore: &[Ignore]) -> BTreeMap<String, Value> {
-        let name = |(kind, key): &(String, ObjectKey)| format!("{kind} {key}");
-        let uids: HashMap<&str, String> = self
+        // Generated names are not compared, wherever they stand: such objects, and those in such namespaces, are numbered in the
+        // order of their contents.
+        let generated: HashMap<&str, String> = self
             .objects
             .iter()
-            .filter_map(|(key, object)| Some((object["metadata"]["uid"].as_str()?, name(key))))
+            .filter_map(|(name, object)| {
+                let prefix = object["metadata"]["generateName"].as_str()?;
+                Some((name.key.name(), format!("{prefix}*")))
+            })
             .collect();
+        let stable = |name: &Name| {
+            let of = |text| generated.get(text).map_or(text, String::as_str);
+            let key = ObjectKey::new(name.key.namespace().map(of), of(name.key.name()));
+            Name { key, ..name.clone() }
+        };
+        let uids = self.objects.iter().filter_map(|(name, object)| {
+            Some((object["metadata"]["uid"].as_str()?, stable(name).to_string()))
+        });
+        let names: HashMap<&str, String> =
+            uids.chain(generated.iter().map(|(name, stable)| (*name, stable.clone()))).collect();
         let mut comparable = BTreeMap::new();
-        // Generated names are not compared: such objects are numbered in the order of their contents.
-        let mut generated: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (key, object) in &self.objects {
+        let mut numbered: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (name, object) in &self.objects {
             let mut object = object.clone();
-            let mut base = None;
-            if let Some(prefix) = object["metadata"]["generateName"].as_str().map(str::to_owned) {
-                let namespace =
-                    key.1.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-                base = Some(format!("{} {namespace}{prefix}", key.0));
-                object["metadata"]["name"] = Value::Null;
-            }
             if let Some(meta) = object["metadata"].as_object_mut() {
                 for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
                     meta.remove(field);
                 }
             }
-            blur(&mut object, &uids);
+            blur(&mut object, &names);
             for ignore in ignore {
                 ignore(&mut object);
             }
-            match base {
-                Some(base) => generated.entry(base).or_default().push(object),
-                None => _ = comparable.insert(name(key), object),
+            let stable = stable(name);
+            if stable == *name {
+                comparable.insert(name.to_string(), object);
+            } else {
+                numbered.entry(stable.to_string()).or_default().push(object);
             }
         }
-        for (base, mut objects) in generated {
+        for (name, mut objects) in numbered {
             objects.sort_by_cached_key(Value::to_string);
-            let numbered = objects.into_iter().zip(1..);
-            comparable.extend(numbered.map(|(object, number)| (format!("{base}*{number}"), object)));
+            let objects = objects.into_iter().zip(1..);
+            comparable.extend(objects.map(|(object, number)| (format!("{name} ({number})"), object)));
         }
         comparable
+    }
+}
+
+impl Name {
+    /// Whether it is of a kind, which may be followed by its group.
+    fn is(&self, kind: &str) -> bool {
+        let rest = kind.strip_prefix(self.kind.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.') == Some(&self.group))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, group, key } = self;
+        let dot = if group.is_empty() { "" } else { "." };
+        write!(f, "{kind}{dot}{group} {key}")
     }
 }
 
@@ -127,23 +171,23 @@ pub(crate) fn compare(expected: &BTreeMap<String, Value>, found: &BTreeMap<Strin
     lines
 }
 
-/// Replaces uids by what they are of, and times.
-fn blur(value: &mut Value, uids: &HashMap<&str, String>) {
+/// Replaces uids and generated names by what they are of, and times.
+fn blur(value: &mut Value, names: &HashMap<&str, String>) {
     match value {
         Value::Object(map) => {
             // The uid of an owner that is gone is like any other that is gone.
             if map.contains_key("kind")
                 && map.contains_key("name")
                 && let Some(Value::String(uid)) = map.get_mut("uid")
-                && !uids.contains_key(uid.as_str())
+                && !names.contains_key(uid.as_str())
             {
                 "gone".clone_into(uid);
             }
-            map.values_mut().for_each(|value| blur(value, uids));
+            map.values_mut().for_each(|value| blur(value, names));
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| blur(value, uids)),
+        Value::Array(items) => items.iter_mut().for_each(|value| blur(value, names)),
         Value::String(text) => {
-            if let Some(name) = uids.get(text.as_str()) {
+            if let Some(name) = names.get(text.as_str()) {
                 text.clone_from(name);
             } else if text.len() >= 20
                 && text.as_bytes()[10] == b'T'
@@ -168,10 +212,47 @@ mod tests {
         let page = json!({"kind": "Page", "metadata": {"name": "p", "namespace": "x", "uid": "page-".to_owned() + uid}});
         State {
             objects: BTreeMap::from([
-                (("ConfigMap".to_owned(), ObjectKey::new("x", "a")), map),
-                (("Page".to_owned(), ObjectKey::new("x", "p")), page),
+                (name("ConfigMap", "", "a"), map),
+                (name("Page", "example.com", "p"), page),
             ]),
         }
+    }
+
+    fn name(kind: &str, group: &str, name: &str) -> Name {
+        Name { kind: kind.to_owned(), group: group.to_owned(), key: ObjectKey::new("x", name) }
+    }
+
+    #[test]
+    fn generated_names_do_not_count_wherever_they_stand() {
+        let state = |suffix: &str, text: &str| {
+            let space = format!("space-{suffix}");
+            let namespace =
+                json!({"metadata": {"name": space, "generateName": "space-", "labels": {"name": space}}});
+            let map = json!({"metadata": {"name": "a", "namespace": space}, "data": {"text": text}});
+            let of = |kind: &str, key| Name { kind: kind.to_owned(), group: String::new(), key };
+            let objects = [
+                (of("Namespace", ObjectKey::new(None, &space)), namespace),
+                (of("ConfigMap", ObjectKey::new(space.as_str(), "a")), map),
+            ];
+            State { objects: BTreeMap::from(objects) }.comparable(&[])
+        };
+        assert_eq!(compare(&state("x1", "hello"), &state("y2", "hello")), [""; 0]);
+        assert_eq!(
+            compare(&state("x1", "hello"), &state("y2", "bye")),
+            [r#"  ConfigMap space-*/a (1): .data.text: "hello" -> "bye""#]
+        );
+    }
+
+    #[test]
+    fn objects_of_one_kind_and_name_in_two_groups_are_two() {
+        let of = |group: &str| (name("Page", group, "p"), json!({"group": group}));
+        let state = State { objects: BTreeMap::from([of("a.example"), of("b.example")]) };
+        assert_eq!(state.of_kind("Page").count(), 2);
+        assert_eq!(state.of_kind("Pag").count(), 0);
+        assert_eq!(state.get("Page.b.example", "x", "p").unwrap()["group"], "b.example");
+        assert_eq!(state.get("Page.c.example", "x", "p"), None);
+        let names: Vec<_> = state.comparable(&[]).into_keys().collect();
+        assert_eq!(names, ["Page.a.example x/p", "Page.b.example x/p"]);
     }
 
     #[test]

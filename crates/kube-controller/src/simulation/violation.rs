@@ -18,7 +18,7 @@ pub enum Violation {
     /// A reconciler panicked.
     #[error("{0}")]
     Panic(String),
-    /// The operator still writes long after the scenario has ended.
+    /// The operator still writes long after the scenario has ended, without a break of 11 minutes.
     #[error("it does not settle: it still writes after {0:?}")]
     NotSettled(Duration),
     /// The operator wrote after the lease had become another's.

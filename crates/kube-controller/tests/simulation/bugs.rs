@@ -117,7 +117,7 @@ fn a_generated_name_per_run_is_found() {
     }
     found_in_state(
         &of(|page, cx| reconcile(page, cx, None)).scenario(one_page).run(),
-        "+ ConfigMap default/page-*2",
+        "+ ConfigMap default/page-* (2)",
     );
     of(|page, cx| {
         let name = page.name_any();
@@ -180,7 +180,7 @@ fn an_unobserved_state_is_found() {
     }
     found_in_state(
         &of(|page, cx| reconcile(page, cx, true)).scenario(changes).run(),
-        "Page default/a: .metadata.annotations.seen",
+        "Page.example.com default/a: .metadata.annotations.seen",
     );
     of(|page, cx| reconcile(page, cx, false)).scenario(changes).check();
 }

@@ -107,3 +107,85 @@ impl Informers {
         self.snapshots::<K>().find_map(|snapshot| snapshot.get_key(key).cloned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::{DeleteParams, ObjectMeta, PostParams};
+    use kube_embedded::Server;
+    use kube_informer::Phase;
+
+    use super::*;
+
+    fn map(name: &str, finalizers: &[&str]) -> ConfigMap {
+        let finalizers = Some(finalizers.iter().map(|name| (*name).to_owned()).collect());
+        let metadata = ObjectMeta { name: Some(name.to_owned()), finalizers, ..ObjectMeta::default() };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    fn write(map: &ConfigMap, state: Written) -> Write {
+        let key = ObjectKey::new("default", map.metadata.name.as_deref().unwrap());
+        let uid = map.metadata.uid.as_deref().map(Into::into);
+        Write { group: "".into(), plural: "configmaps".into(), key, uid, state }
+    }
+
+    /// That an object was written in the version of another.
+    fn written(map: &ConfigMap, version: &ConfigMap) -> Write {
+        write(map, Written::Version(version.metadata.resource_version.as_deref().unwrap().into()))
+    }
+
+    /// Writes maps, of which `early` are in the cache that is returned, and `late` are not.
+    async fn cache(early: &[ConfigMap], late: &[ConfigMap]) -> (Typed<ConfigMap>, Vec<ConfigMap>) {
+        let server = Server::start();
+        let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+        let mut created = Vec::new();
+        for map in early {
+            created.push(maps.create(&PostParams::default(), map).await.unwrap());
+            if map.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty()) {
+                maps.delete(map.metadata.name.as_ref().unwrap(), &DeleteParams::default()).await.unwrap();
+            }
+        }
+        let end = tokio_util::sync::CancellationToken::new();
+        let informers = kube_informer::Informers::with_cancellation(server.client(), end.clone());
+        let informer = informers.typed::<ConfigMap>().namespace("default").start();
+        informer.synced().await.unwrap();
+        // The cache stays as it is now.
+        end.cancel();
+        informer
+            .watch_status()
+            .wait_for(|status| matches!(status.phase, Phase::Stopped { .. }))
+            .await
+            .unwrap();
+        for map in late {
+            created.push(maps.create(&PostParams::default(), map).await.unwrap());
+        }
+        (Typed::new(informer), created)
+    }
+
+    #[tokio::test]
+    async fn a_cache_has_what_is_in_it_in_that_version_or_a_later_one() {
+        let (cache, maps) = cache(&[map("a", &[]), map("b", &[])], &[map("c", &[])]).await;
+        let [a, b, c] = &maps[..] else { panic!() };
+        assert!(cache.has(&written(a, a)) && cache.has(&written(b, a)));
+        assert!(!cache.has(&written(c, c)), "it came later");
+        assert!(!cache.has(&written(a, c)), "it is of an earlier version");
+        // The cache may be of other objects: it has reached the version.
+        assert!(cache.has(&written(&map("of another selection", &[]), b)));
+        let incomparable = write(c, Written::Version("of another kind".into()));
+        assert!(cache.has(&incomparable), "it cannot be waited for");
+    }
+
+    #[tokio::test]
+    async fn a_cache_has_seen_a_delete_if_the_object_is_gone_is_another_or_is_being_deleted() {
+        let (cache, maps) = cache(&[map("there", &[]), map("held", &["example.com/a"])], &[]).await;
+        let [there, held] = &maps[..] else { panic!() };
+        assert!(!cache.has(&write(there, Written::Deleted)));
+        let unknown = Write { uid: None, ..write(there, Written::Deleted) };
+        assert!(!cache.has(&unknown), "it may be the same");
+        let earlier = Write { uid: Some("earlier".into()), ..write(there, Written::Deleted) };
+        assert!(cache.has(&earlier), "another of the same name");
+        assert!(cache.has(&write(held, Written::Deleted)), "it is being deleted");
+        assert!(cache.has(&write(&map("gone", &[]), Written::Deleted)));
+    }
+}

@@ -167,3 +167,153 @@ impl OwnWrites {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use kube_informer::{Shard, Status, StatusWatch};
+
+    use super::*;
+    use crate::lock::lock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A cache of ConfigMaps that has what the test says.
+    #[derive(Default)]
+    struct Fake(Mutex<Vec<Write>>);
+
+    impl Cache for Fake {
+        fn kind(&self) -> &'static str {
+            "ConfigMap"
+        }
+
+        fn group(&self) -> &'static str {
+            ""
+        }
+
+        fn plural(&self) -> &'static str {
+            "configmaps"
+        }
+
+        fn status(&self) -> Arc<Status> {
+            unreachable!("nobody asks")
+        }
+
+        fn watch_status(&self) -> StatusWatch {
+            unreachable!("nobody asks")
+        }
+
+        fn shard(&self) -> Option<&Shard> {
+            None
+        }
+
+        fn has(&self, write: &Write) -> bool {
+            lock(&self.0).contains(write)
+        }
+    }
+
+    impl Fake {
+        fn receive(&self, write: &Write) {
+            lock(&self.0).push(write.clone());
+        }
+    }
+
+    fn caches(caches: &[&Arc<Fake>]) -> Vec<Arc<dyn Cache>> {
+        caches.iter().map(|cache| Arc::clone(cache) as _).collect()
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("default", name)
+    }
+
+    fn write(name: &str, state: Written) -> Write {
+        Write { group: "".into(), plural: "configmaps".into(), key: key(name), uid: None, state }
+    }
+
+    fn version(name: &str, version: &str) -> Write {
+        write(name, Written::Version(version.into()))
+    }
+
+    /// The keys that wait no longer, and whether their time was over.
+    fn names(released: Vec<Released>) -> Vec<(String, bool)> {
+        released.into_iter().map(|released| (released.key.name().to_owned(), released.timed_out)).collect()
+    }
+
+    #[test]
+    fn a_key_waits_until_every_cache_of_the_type_has_all_that_it_wrote() {
+        let (now, first, second) = (Instant::now(), Arc::new(Fake::default()), Arc::new(Fake::default()));
+        let (one, two) = (version("one", "1"), version("two", "2"));
+        let mut own = OwnWrites::default();
+        assert!(own.wrote(now, &key("page"), vec![one.clone(), two.clone()], &caches(&[&first, &second])));
+        first.receive(&one);
+        first.receive(&two);
+        assert_eq!(names(own.seen(&key("one"))), []);
+        assert_eq!(names(own.seen(&key("two"))), []);
+        second.receive(&one);
+        assert_eq!(names(own.seen(&key("one"))), []);
+        second.receive(&two);
+        assert_eq!(names(own.seen(&key("another"))), [], "that says nothing");
+        assert_eq!(names(own.seen(&key("two"))), [("page".to_owned(), false)]);
+        assert_eq!(names(own.seen(&key("two"))), [], "only once");
+        assert!(own.by_object.is_empty());
+    }
+
+    #[test]
+    fn a_key_waits_until_the_cache_has_seen_a_delete() {
+        let (now, cache) = (Instant::now(), Arc::new(Fake::default()));
+        let gone = write("gone", Written::Deleted);
+        let mut own = OwnWrites::default();
+        assert!(own.wrote(now, &key("page"), vec![gone.clone()], &caches(&[&cache])));
+        assert_eq!(names(own.seen(&key("gone"))), []);
+        cache.receive(&gone);
+        assert_eq!(names(own.seen(&key("gone"))), [("page".to_owned(), false)]);
+    }
+
+    #[test]
+    fn caches_are_asked_at_intervals_and_a_key_waits_for_ten_seconds_at_most() {
+        let (now, cache) = (Instant::now(), Arc::new(Fake::default()));
+        let (seen, unseen) = (version("seen", "1"), version("unseen", "2"));
+        let mut own = OwnWrites::default();
+        assert_eq!(own.next_check(), None);
+        assert!(own.wrote(now, &key("page"), vec![seen.clone()], &caches(&[&cache])));
+        assert!(own.wrote(now, &key("other"), vec![unseen], &caches(&[&cache])));
+        let check = own.next_check().unwrap();
+        assert!(check <= now + SECOND, "soon");
+        assert_eq!(names(own.check_all(check)), []);
+        // The version of the whole cache shows it: no event does.
+        cache.receive(&seen);
+        assert_eq!(names(own.check_all(check)), [("page".to_owned(), false)]);
+        assert_eq!(names(own.check_all(now + 10 * SECOND - Duration::from_millis(1))), []);
+        assert_eq!(names(own.check_all(now + 10 * SECOND)), [("other".to_owned(), true)]);
+        assert_eq!(own.next_check(), None);
+        assert!(own.by_object.is_empty());
+    }
+
+    #[test]
+    fn what_is_in_the_cache_already_or_in_none_is_not_waited_for() {
+        let (now, cache) = (Instant::now(), Arc::new(Fake::default()));
+        let mut own = OwnWrites::default();
+        let there = version("there", "1");
+        cache.receive(&there);
+        assert!(!own.wrote(now, &key("page"), vec![there], &caches(&[&cache])));
+        let secret = Write { plural: "secrets".into(), ..version("a", "2") };
+        let foreign = Write { group: "example.com".into(), ..version("a", "3") };
+        assert!(!own.wrote(now, &key("page"), vec![secret, foreign], &caches(&[&cache])));
+        assert_eq!(own.next_check(), None);
+    }
+
+    #[test]
+    fn the_versions_of_the_last_run_are_its_own_for_a_minute() {
+        let (now, mut own) = (Instant::now(), OwnWrites::default());
+        let is_own = |own: &OwnWrites, version: &str| own.is_own(&key("page"), Some(&version.into()));
+        own.wrote(now, &key("page"), vec![version("a", "1"), write("b", Written::Deleted)], &[]);
+        assert!(is_own(&own, "1") && !is_own(&own, "2"));
+        assert!(!own.is_own(&key("other"), Some(&"1".into())) && !own.is_own(&key("page"), None));
+        assert!(own.has_written(&key("page"), &key("b")) && !own.has_written(&key("page"), &key("c")));
+        own.wrote(now, &key("page"), vec![version("a", "2")], &[]);
+        assert!(!is_own(&own, "1") && is_own(&own, "2"), "that of the run before is not");
+        own.wrote(now + 61 * SECOND, &key("other"), vec![], &[]);
+        assert!(!is_own(&own, "2"));
+    }
+}

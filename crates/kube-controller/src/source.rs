@@ -178,3 +178,52 @@ fn fields<K: Kind>(change: &Change<K>) -> Vec<String> {
     let value = |object: &Arc<K>| serde_json::to_value(&**object).unwrap_or(Value::Null);
     differences::paths(&value(old), &value(new))
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    /// The metadata of an object of a type that counts generations, and of one that does not.
+    fn metas() -> [ObjectMeta; 2] {
+        let meta = ObjectMeta {
+            uid: Some("1".to_owned()),
+            resource_version: Some("7".to_owned()),
+            ..ObjectMeta::default()
+        };
+        [ObjectMeta { generation: Some(1), ..meta.clone() }, meta]
+    }
+
+    /// What a change is, of an object of a type that counts generations and of one that does not.
+    fn changed(change: impl Fn(&mut ObjectMeta)) -> [Option<Role>; 2] {
+        metas().map(|old| {
+            let mut new = ObjectMeta { resource_version: Some("8".to_owned()), ..old.clone() };
+            change(&mut new);
+            relevant(&old, &new)
+        })
+    }
+
+    #[test]
+    fn labels_annotations_and_finalizers_count_and_do_not_reset_failures() {
+        let map = || Some([("a".to_owned(), "b".to_owned())].into());
+        let counts = [Some(Role::Primary { resets: false }); 2];
+        assert_eq!(changed(|new| new.labels = map()), counts);
+        assert_eq!(changed(|new| new.annotations = map()), counts);
+        assert_eq!(changed(|new| new.finalizers = Some(vec!["example.com/a".to_owned()])), counts);
+    }
+
+    #[test]
+    fn generation_deletion_and_uid_count_and_reset_failures() {
+        let resets = [Some(Role::Primary { resets: true }); 2];
+        assert_eq!(changed(|new| new.generation = Some(2)), resets);
+        assert_eq!(changed(|new| new.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH))), resets);
+        assert_eq!(changed(|new| new.uid = Some("2".to_owned())), resets);
+    }
+
+    #[test]
+    fn what_else_changes_counts_only_for_types_without_generations() {
+        assert_eq!(changed(|_| {}), [None, Some(Role::Primary { resets: false })]);
+    }
+}

@@ -399,10 +399,13 @@ impl End {
         match self {
             Self::Never => Asked::Never,
             Self::Token(token) => Asked::Token(token),
-            Self::Signal => Signals::listen().map(Asked::Signal).unwrap_or_else(|error| {
-                tracing::error!(%error, "signals cannot be received");
-                Asked::Never
-            }),
+            Self::Signal => match Signals::listen() {
+                Ok(signals) => Asked::Signal(signals),
+                Err(error) => {
+                    tracing::error!(%error, "signals cannot be received");
+                    Asked::Never
+                }
+            },
         }
     }
 }

@@ -38,7 +38,8 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// A task of this library panicked, which is a bug in it. (A panic of a reconciler is an error of that run.)
+    /// A task of this library panicked: a bug in it, or a function of the program that runs in one, such as that of
+    /// [`watches`](crate::ControllerBuilder::watches). (A panic of a reconciler is an error of that run.)
     #[error("a task of the operator panicked")]
     Panicked,
     /// [`Operator::run_sharded`](crate::Operator::run_sharded) after

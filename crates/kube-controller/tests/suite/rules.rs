@@ -1,7 +1,7 @@
 //! The rules that only a whole controller shows, each with its number.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt as _};
-use kube_controller::{Action, Context, Controller, Operator, terminal};
+use kube_controller::{Action, Context, Controller, Operator, RunError, Trigger, terminal};
+use kube_embedded::faults::{Fault, Verb};
 use kube_informer::ObjectKey;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -163,15 +164,21 @@ async fn a_key_never_runs_twice_at_once_and_what_comes_meanwhile_makes_one_more_
 // Rules 12 and 13
 #[tokio::test]
 async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
-    async fn reconcile(
-        page: Arc<Page>,
-        cx: Context<Page, mpsc::UnboundedSender<String>>,
-    ) -> Result<Action, Error> {
+    struct Attempts {
+        tried: Mutex<BTreeSet<String>>,
+        runs: mpsc::UnboundedSender<(String, bool)>,
+    }
+
+    /// Reports whether it is a retry, unless it is the first attempt of a page that is to fail then.
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, Attempts>) -> Result<Action, Error> {
+        let is_first = cx.state().tried.lock().unwrap().insert(page.name_any());
         match page.spec.text.as_str() {
-            "panic" => panic!("as the test wants it"),
-            "hang" => std::future::pending().await,
-            _ => cx.state().send(page.name_any())?,
+            "panic" if is_first => panic!("as the test wants it"),
+            "hang" if is_first => std::future::pending().await,
+            _ => {}
         }
+        let is_retry = cx.reasons().iter().any(|reason| reason.trigger == Trigger::Retry);
+        cx.state().runs.send((page.name_any(), is_retry))?;
         Ok(Action::await_change())
     }
     let server = server().await;
@@ -179,45 +186,98 @@ async fn a_panic_and_a_timeout_hurt_one_run_and_others_go_on() {
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
-        let controller = Controller::new("page", informer).timeout(Duration::from_millis(20));
-        vec![controller.reconciler(reconcile, runs)]
+        let controller = Controller::new("page", informer)
+            .timeout(Duration::from_millis(500))
+            .backoff(Duration::from_millis(1), Duration::from_millis(1));
+        vec![controller.reconciler(reconcile, Attempts { tried: Mutex::default(), runs })]
     });
     for (name, text) in [("a", "panic"), ("b", "hang"), ("c", "fine")] {
         pages.create(&PostParams::default(), &page(name, text)).await.unwrap();
     }
-    assert_eq!(next("the run of another", &mut seen).await, "c");
-    // They are retried, with backoff, and run when they are mended.
-    retext(&pages, "a", "fine").await;
-    assert_eq!(next("the run of the one that panicked", &mut seen).await, "a");
-    retext(&pages, "b", "fine").await;
-    assert_eq!(next("the run of the one that hung", &mut seen).await, "b");
+    // Nobody changes those that failed.
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        all.push(next("a run", &mut seen).await);
+    }
+    all.sort();
+    assert_eq!(all, [("a", true), ("b", true), ("c", false)].map(|(name, retry)| (name.to_owned(), retry)));
+    running.stop().await.unwrap();
+}
+
+// Rule 12
+#[tokio::test]
+async fn a_panic_outside_of_a_run_ends_the_operator_with_an_error() {
+    let server = server().await;
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        let controller = Controller::new("page", informer).priority(|_| panic!("as the test wants it"));
+        vec![controller.reconciler(apply, ())]
+    });
+    pages_api(&server).create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    let ended = running.ended().await;
+    assert!(matches!(ended, Err(RunError::Panicked)), "{ended:?}");
+}
+
+/// Counts in an annotation, by what a run was given.
+fn count(page: &Page) -> u64 {
+    page.annotations().get("count").map_or(0, |count| count.parse().unwrap())
+}
+
+async fn count_on<S>(page: &Page, cx: &Context<Page, S>) -> Result<(), Error> {
+    let pages: Api<Page> = Api::default_namespaced(cx.client());
+    let change = json!({"metadata": {"annotations": {"count": (count(page) + 1).to_string()}}});
+    pages.patch(&page.name_any(), &PatchParams::default(), &Patch::Merge(change)).await?;
+    Ok(())
+}
+
+// Rule 15
+#[tokio::test]
+async fn what_a_run_writes_to_its_object_makes_it_run_again() {
+    async fn reconcile(
+        page: Arc<Page>,
+        cx: Context<Page, mpsc::UnboundedSender<(u64, bool)>>,
+    ) -> Result<Action, Error> {
+        let objects = cx.reasons().iter().filter_map(|reason| reason.object.as_ref());
+        let is_own = objects.into_iter().any(|object| object.own_write);
+        cx.state().send((count(&page), is_own))?;
+        if count(&page) < 3 {
+            count_on(&page, &cx).await?;
+        }
+        // Nothing else than its own write makes it run.
+        Ok(Action::await_change())
+    }
+    let server = server().await;
+    let (runs, mut seen) = mpsc::unbounded_channel();
+    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+        let informer = operator.informers().typed::<Page>().start();
+        vec![Controller::new("page", informer).reconciler(reconcile, runs)]
+    });
+    pages_api(&server).create(&PostParams::default(), &page("a", "x")).await.unwrap();
+    for expected in 0..=3 {
+        assert_eq!(next("a run", &mut seen).await, (expected, expected > 0));
+    }
     running.stop().await.unwrap();
 }
 
 // Rule 14
 #[tokio::test]
 async fn a_run_never_reads_what_is_older_than_its_own_last_write() {
-    /// Counts in an annotation, by what the cache says.
     async fn reconcile(
         page: Arc<Page>,
         cx: Context<Page, mpsc::UnboundedSender<u64>>,
     ) -> Result<Action, Error> {
-        let count =
-            |page: &Page| page.annotations().get("count").map_or(0, |count| count.parse::<u64>().unwrap());
         let cached = cx.snapshot::<Page>().get("default", &page.name_any()).map(|page| count(page));
         cx.state().send(cached.unwrap_or_default())?;
         if count(&page) < 50 {
-            let pages: Api<Page> = Api::default_namespaced(cx.client());
-            let change = json!({"metadata": {"annotations": {"count": (count(&page) + 1).to_string()}}});
-            pages.patch(&page.name_any(), &PatchParams::default(), &Patch::Merge(change)).await?;
+            count_on(&page, &cx).await?;
         }
         Ok(Action::requeue(Duration::from_millis(1)))
     }
     let server = server().await;
     let pages = pages_api(&server);
     // Events reach the cache late.
-    let slow = server.faults().on(kube_embedded::faults::Verb::Watch, "pages.example.com");
-    let slow = slow.inject(kube_embedded::faults::Fault::EndAfter(3));
+    let slow = server.faults().on(Verb::Watch, "pages.example.com");
+    let slow = slow.inject(Fault::EndAfter(3));
     let (runs, mut seen) = mpsc::unbounded_channel();
     let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
         let informer = operator.informers().typed::<Page>().start();
@@ -375,23 +435,84 @@ async fn a_terminal_error_is_not_retried_before_a_change() {
     running.stop().await.unwrap();
 }
 
+// Rule 21
+#[tokio::test]
+async fn a_controller_starts_when_all_its_caches_are_complete_and_the_one_that_is_not_is_named() {
+    type State = (&'static str, mpsc::UnboundedSender<(&'static str, bool)>);
+
+    /// Reports the controller, and whether the one with two caches has the map in the second that was there before.
+    async fn reconcile(_: Arc<Page>, cx: Context<Page, State>) -> Result<Action, Error> {
+        let (controller, runs) = cx.state();
+        let is_there = *controller == "both" && cx.snapshot::<ConfigMap>().get("default", "theme").is_some();
+        runs.send((controller, is_there))?;
+        Ok(Action::await_change())
+    }
+    let server = server().await;
+    let theme = page("theme", "dark");
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    maps.create(&PostParams::default(), &map(&theme)).await.unwrap();
+    pages_api(&server).create(&PostParams::default(), &page("a", "1")).await.unwrap();
+    let faults = [Verb::List, Verb::Watch].map(|verb| {
+        server.faults().on(verb, "configmaps").inject(Fault::InternalError { retry_after: None })
+    });
+    let (address, (runs, mut seen)) = (free().await, mpsc::unbounded_channel());
+    let running = Running::start(Operator::new(server.client(), "pages").serve(address), |operator| {
+        let of = operator.informers();
+        let both = Controller::new("both", of.typed::<Page>().start())
+            .reads(of.typed::<ConfigMap>().start())
+            .reconciler(reconcile, ("both", runs.clone()));
+        vec![both, Controller::new("one", of.typed::<Page>().start()).reconciler(reconcile, ("one", runs))]
+    });
+    assert_eq!(next("the run of the other", &mut seen).await, ("one", false));
+    let not_ready = eventually("it says why it is not ready", || async {
+        get(address, "/readyz").await.filter(|answer| answer.contains("both: ConfigMap: "))
+    });
+    assert!(not_ready.await.starts_with("HTTP/1.1 503 "));
+    assert!(seen.try_recv().is_err(), "it waits for its second cache");
+    faults.into_iter().for_each(kube_embedded::faults::Injection::remove);
+    assert_eq!(next("its run", &mut seen).await, ("both", true));
+    running.stop().await.unwrap();
+}
+
 // Rule 22
 #[tokio::test]
 async fn at_the_end_runs_have_time_and_nothing_begins() {
+    struct State {
+        log: Log,
+        go: Semaphore,
+    }
+
+    /// Is still at work when the end begins.
+    async fn reconcile(page: Arc<Page>, cx: Context<Page, Arc<State>>) -> Result<Action, Error> {
+        let State { log, go } = &**cx.state();
+        log.send(format!("{} begins", page.name_any()))?;
+        cx.shutting_down().await;
+        log.send("it is to end".to_owned())?;
+        go.acquire().await?.forget();
+        log.send(format!("{} ends", page.name_any()))?;
+        Ok(Action::await_change())
+    }
     let server = server().await;
     let pages = pages_api(&server);
-    let (probe, mut seen) = probe(0);
-    let state = Arc::clone(&probe);
-    let running = Running::start(Operator::new(server.client(), "pages"), |operator| {
+    let (log, mut seen) = mpsc::unbounded_channel();
+    let (address, state) = (free().await, Arc::new(State { log, go: Semaphore::new(0) }));
+    let given = Arc::clone(&state);
+    let running = Running::start(Operator::new(server.client(), "pages").serve(address), |operator| {
         let informer = operator.informers().typed::<Page>().start();
-        vec![Controller::new("page", informer).reconciler(report, state)]
+        vec![Controller::new("page", informer).reconciler(reconcile, given)]
     });
     pages.create(&PostParams::default(), &page("a", "1")).await.unwrap();
-    next("the run", &mut seen).await;
+    assert_eq!(next("the run", &mut seen).await, "a begins");
     pages.create(&PostParams::default(), &page("b", "1")).await.unwrap();
+    eventually("another waits for its turn", || async {
+        get(address, "/debug/queue").await.filter(|queue| queue.contains("default/b"))
+    })
+    .await;
     running.begin_to_stop();
-    probe.go.add_permits(1000);
+    assert_eq!(next("the run is told", &mut seen).await, "it is to end");
+    state.go.add_permits(1000);
     running.stop().await.unwrap();
+    assert_eq!(seen.try_recv().ok().as_deref(), Some("a ends"), "it had time");
     assert!(seen.try_recv().is_err(), "nothing begins after that");
 }
 
@@ -450,8 +571,8 @@ async fn nothing_is_sent_if_nothing_differs() {
     });
     let (page, map) = (first.await, maps.get("a").await.unwrap());
     // It runs again, and finds nothing to do.
-    let patches = server.faults().on(kube_embedded::faults::Verb::Patch, "*");
-    let patches = patches.inject(kube_embedded::faults::Fault::InternalError { retry_after: None });
+    let patches = server.faults().on(Verb::Patch, "*");
+    let patches = patches.inject(Fault::InternalError { retry_after: None });
     let address = free().await;
     let again = Running::start(Operator::new(server.client(), "pages").serve(address), self::pages);
     let done = r#"controller_runtime_reconcile_total{controller="page",result="success"} 1"#;

@@ -85,6 +85,11 @@ impl Running {
         within("the operator ends", self.task).await.unwrap()
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> Result<Ended, RunError> {
+        within("the operator ends by itself", self.task).await.unwrap()
+    }
+
     /// Ends it as a crash would.
     pub(crate) async fn crash(self) {
         self.task.abort();

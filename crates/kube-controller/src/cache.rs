@@ -152,11 +152,7 @@ mod tests {
         informer.synced().await.unwrap();
         // The cache stays as it is now.
         end.cancel();
-        informer
-            .watch_status()
-            .wait_for(|status| matches!(status.phase, Phase::Stopped { .. }))
-            .await
-            .unwrap();
+        informer.watch_status().wait_for(|status| matches!(status.phase, Phase::Stopped)).await.unwrap();
         for map in late {
             created.push(maps.create(&PostParams::default(), map).await.unwrap());
         }

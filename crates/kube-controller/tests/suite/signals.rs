@@ -57,7 +57,7 @@ async fn operate(sharded: bool, fails: bool) {
         if fails {
             broken.cancel();
         } else {
-            println!("it runs");
+            tracing::info!("it runs");
         }
     };
     let (ended, ()) = tokio::join!(running, after);

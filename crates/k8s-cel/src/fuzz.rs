@@ -387,7 +387,7 @@ mod tests {
             r"self.l.all(x, self.s.matches('(\\pL{0,50}/){0,20}' + string(x)))".to_owned(),
             "self.l.all(x, self.t.isSorted() && self.t.max() != '')".to_owned(),
             "lists.range(1000000).size() > 0".to_owned(),
-            format!("dyn([self.p.any]){} == dyn(self.p.any)", ".map(x, [x])".repeat(200)),
+            format!("dyn([self.p]){} == dyn(self.p)", ".map(x, [x])".repeat(200)),
             format!("{}true{}", "[1].all(x, ".repeat(120), ")".repeat(120)),
             format!("{}[]{}", "[".repeat(240), "]".repeat(240)),
         ] {

@@ -18,10 +18,6 @@ pub(crate) use self::number::{
 pub(crate) use self::quote::quote;
 pub(crate) use self::regex::{find_all, regex, regex_work};
 pub(crate) use self::time::{
-    Civil, Timestamp, format_rfc3339, parse_date, parse_rfc3339, parse_strfmt_date_time,
+    Civil, Timestamp, format_rfc3339, is_strfmt_date_time, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };
 pub(crate) use self::url::Url;
-
-pub(crate) fn is_strfmt_date_time(text: &str) -> bool {
-    parse_strfmt_date_time(text).is_ok()
-}

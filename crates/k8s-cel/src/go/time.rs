@@ -1,6 +1,9 @@
 //! Moments: the parts of Go's `time` that values need.
 
+use std::sync::LazyLock;
+
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use regex::Regex;
 
 use super::duration::seconds;
 use super::number::atoi;
@@ -107,12 +110,12 @@ fn location(name: &str) -> Result<Option<TimeZone>, String> {
         let folder = format!("{path}/");
         path.is_empty() || database.available().any(|name| name.as_str().starts_with(&folder))
     };
+    // No name has more than three segments.
+    let is_below_file = (1..segments.len().min(4)).any(|end| get(&segments[..end].join("/")).is_some());
     match get(&path) {
         Some(zone) if !wants_folder => Ok(Some(zone)),
         Some(_) => Err("not a directory".to_owned()),
-        None if segments.split_last().is_some_and(|(_, parents)| get(&parents.join("/")).is_some()) => {
-            Err("not a directory".to_owned())
-        }
+        None if is_below_file => Err("not a directory".to_owned()),
         None if is_folder() => Err("is a directory".to_owned()),
         None => Err(format!("unknown time zone {name}")),
     }
@@ -211,6 +214,18 @@ pub(crate) fn parse_strfmt_date_time(text: &str) -> Result<Timestamp, String> {
         }
     }
     last
+}
+
+/// `strfmt.IsDateTime`, which takes other texts than `ParseDateTime`: a zone is needed, and after another `t` anything may
+/// follow.
+pub(crate) fn is_strfmt_date_time(text: &str) -> bool {
+    static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})$").ok()
+    });
+    let text = text.to_lowercase();
+    let mut parts = text.split('t');
+    let is_date = parts.next().is_some_and(|date| parse_date(date).is_ok());
+    is_date && parts.next().zip(TIME.as_ref()).is_some_and(|(time, pattern)| pattern.is_match(time))
 }
 
 /// Why an element was not read.
@@ -499,6 +514,21 @@ mod tests {
             read("2009-02-13 23:31:30Z"),
             r#"parsing time "2009-02-13 23:31:30Z" as "2006-01-02T15:04:05": cannot parse " 23:31:30Z" as "T""#
         );
+    }
+
+    #[test]
+    fn date_times_are_checked_as_by_strfmt() {
+        for (text, is_valid) in [
+            ("2009-02-13T23:31:30Z", true),
+            ("2009-02-13t23:31:30,5-99:99", true),
+            ("2009-02-13T23:31:30ZT", true),
+            ("2009-02-13T23:31:30", false),
+            ("2009-02-30T23:31:30Z", false),
+            ("2009-02-13T24:00:00Z", false),
+            ("2009-02-13", false),
+        ] {
+            assert_eq!(is_strfmt_date_time(text), is_valid, "{text}");
+        }
     }
 
     #[test]

@@ -157,6 +157,36 @@ fn formats_of_kubernetes_have_the_limits_of_its_packages() {
 }
 
 #[test]
+fn named_formats_and_quantities_are_those_of_apimachinery() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    let long = "a".repeat(64);
+    for (text, expected) in [
+        (
+            format!("format.dns1123Label().validate('{long}').value()[0]"),
+            Ok(json!({"string": "must be no more than 63 characters"})),
+        ),
+        (
+            "format.datetime().validate('2009-02-13T23:31:30ZT').hasValue()".to_owned(),
+            Ok(json!({"bool": false})),
+        ),
+        (
+            "format.datetime().validate('2009-02-13T23:31:30').hasValue()".to_owned(),
+            Ok(json!({"bool": true})),
+        ),
+        (
+            "quantity('-1').sub(quantity('-9223372036854775808')).asApproximateFloat() > 0.0".to_owned(),
+            Ok(json!({"bool": true})),
+        ),
+        (
+            "quantity('1').sub(quantity('-9223372036854775808')).asInteger()".to_owned(),
+            Err("cannot convert value to integer".to_owned()),
+        ),
+    ] {
+        assert_eq!(run(&kubernetes, &text, &[]), expected, "{text}");
+    }
+}
+
+#[test]
 fn literals_of_timestamps_are_within_their_range() {
     let kubernetes = Environment::kubernetes(37, crate::Origin::New);
     let text = "timestamp('0001-01-01T00:00:00+01:00')";

@@ -48,17 +48,25 @@ struct Format {
 }
 
 const FORMATS: &[Format] = &[
-    Format { name: "dns1123Label", size: 30, check: names::dns1123_label },
-    Format { name: "dns1123Subdomain", size: 60, check: names::dns1123_subdomain },
-    Format { name: "dns1035Label", size: 30, check: names::dns1035_label },
+    Format { name: "dns1123Label", size: 30, check: |text| characters(names::dns1123_label(text)) },
+    Format { name: "dns1123Subdomain", size: 60, check: |text| characters(names::dns1123_subdomain(text)) },
+    Format { name: "dns1035Label", size: 30, check: |text| characters(names::dns1035_label(text)) },
     Format { name: "qualifiedName", size: 60, check: names::qualified_name },
-    Format { name: "dns1123LabelPrefix", size: 30, check: |text| names::dns1123_label(&masked(text)) },
+    Format {
+        name: "dns1123LabelPrefix",
+        size: 30,
+        check: |text| characters(names::dns1123_label(&masked(text))),
+    },
     Format {
         name: "dns1123SubdomainPrefix",
         size: 60,
-        check: |text| names::dns1123_subdomain(&masked(text)),
+        check: |text| characters(names::dns1123_subdomain(&masked(text))),
     },
-    Format { name: "dns1035LabelPrefix", size: 30, check: |text| names::dns1035_label(&masked(text)) },
+    Format {
+        name: "dns1035LabelPrefix",
+        size: 30,
+        check: |text| characters(names::dns1035_label(&masked(text))),
+    },
     Format { name: "labelValue", size: 40, check: names::label_value },
     Format { name: "uri", size: URI, check: |text| go::Url::new(text).err().into_iter().collect() },
     Format {
@@ -97,6 +105,11 @@ fn is_base64(text: &str) -> bool {
 
 fn unless(valid: bool, error: &str) -> Vec<String> {
     if valid { Vec::new() } else { vec![error.to_owned()] }
+}
+
+/// These checks are of an older package of apimachinery, which says `characters` where its successor says `bytes`.
+fn characters(errors: Vec<String>) -> Vec<String> {
+    errors.into_iter().map(|error| error.replace(" bytes", " characters")).collect()
 }
 
 /// A prefix of a generated name may end with a dash: the name goes on behind it. apimachinery's `maskTrailingDash`.

@@ -263,9 +263,12 @@ fn sum<'a>(args: &[Value<'a>], sign: i128) -> Evaluated<'a> {
         other => other.downcast(),
     };
     let (Some(left), Some(right)) = (left.downcast::<Amount>(), right) else { return mismatch() };
-    // As in Go, the least number of 64 bits stays as it is when it is negated.
-    let is_least = right.small && right.digits == i128::from(i64::MIN);
-    let right = Amount { digits: if is_least { right.digits } else { right.digits * sign }, ..*right };
+    // As in Go, the least number of 64 bits stays as it is when it is negated, as long as 64 bits suffice.
+    let is_least = sign < 0 && right.small && right.digits == i128::from(i64::MIN);
+    if is_least && let Some(sum) = left.plus(right).filter(|sum| sum.small) {
+        return Ok(Value::opaque(sum));
+    }
+    let right = Amount { digits: right.digits * sign, small: right.small && !is_least, ..*right };
     left.plus(&right).map(Value::opaque).ok_or_else(|| Error::new("quantity overflow"))
 }
 

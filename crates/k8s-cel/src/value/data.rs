@@ -35,6 +35,7 @@ pub(crate) enum Map<'a> {
 /// A key of a map.
 #[derive(Clone, Debug)]
 pub(crate) enum Key<'a> {
+    Null,
     Bool(bool),
     Int(i64),
     Uint(u64),

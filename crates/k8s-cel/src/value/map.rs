@@ -10,11 +10,12 @@ use crate::schema::{Declaration, Shape};
 impl Key<'_> {
     fn rank(&self) -> u8 {
         match self {
-            Self::Bool(_) => 0,
-            Self::Int(_) => 1,
-            Self::Uint(_) => 2,
-            Self::Double(_) => 3,
-            Self::String(_) => 4,
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) => 2,
+            Self::Uint(_) => 3,
+            Self::Double(_) => 4,
+            Self::String(_) => 5,
         }
     }
 }
@@ -49,6 +50,7 @@ impl Eq for Key<'_> {}
 impl<'a> Key<'a> {
     pub(crate) fn of(value: Value<'a>) -> Result<Self, Error> {
         Ok(match value {
+            Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(value),
             Value::Int(value) => Self::Int(value),
             Value::Uint(value) => Self::Uint(value),
@@ -60,6 +62,7 @@ impl<'a> Key<'a> {
 
     pub(crate) fn value(&self) -> Value<'a> {
         match self {
+            Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(value) => Value::Int(*value),
             Self::Uint(value) => Value::Uint(*value),

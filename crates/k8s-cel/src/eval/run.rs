@@ -11,6 +11,9 @@ use super::{
 };
 use crate::value::{self, Allowance, Error, Evaluated, VISIT, Value, work};
 
+/// The work of comparing a constant.
+const MEMBER: usize = 16;
+
 /// The value of a variable; `None` if it is not defined.
 pub(crate) type Variable<'a> = Option<Evaluated<'a>>;
 
@@ -95,6 +98,8 @@ impl<'a> Run<'a, '_> {
             Node::Call(call) => self.call(call),
             Node::Member(member) => {
                 let needle = self.node(&member.needle)?;
+                // The cost is the same for any number of constants.
+                work(member.set.len().saturating_mul(MEMBER))?;
                 let found = member.set.iter().any(|value| {
                     std::mem::discriminant(value) == std::mem::discriminant(&needle)
                         && matches!(value.equal(&needle), Ok(true))

@@ -83,12 +83,12 @@ pub async fn run(mut command: Command, input: &str) -> Result<Output> {
     let program = format!("{:?}", command.as_std());
     let mut child = command.spawn().with_context(|| program.clone())?;
     let mut stdin = child.stdin.take().context("stdin")?;
-    let finish = async {
+    let write = async move {
         // It is not an error if the program does not read its stdin.
         let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        child.wait_with_output().await
     };
+    // At the same time, because a program may wait until its output is read before it reads on.
+    let finish = async { tokio::join!(write, child.wait_with_output()).1 };
     let output = timeout(LIMIT, finish).await.with_context(|| format!("{program}: still running"))??;
     Ok(Output {
         code: output.status.code(),
@@ -105,5 +105,17 @@ impl Output {
     pub fn ok(self) -> Result<String> {
         ensure!(self.code == Some(0), "{self:?}");
         Ok(self.stdout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_is_read_while_input_is_written() {
+        let input = "a line\n".repeat(100_000);
+        let output = run(Command::new("cat"), &input).await.unwrap();
+        assert_eq!(output.stdout, input);
     }
 }

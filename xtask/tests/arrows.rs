@@ -99,6 +99,7 @@ fn tree(package: &str) -> String {
 fn crates_of_data_have_no_client() {
     let crates = [
         ("blog-api", "kube-core"),
+        ("k8s-cel", "kube-validation"),
         ("kube-builtin", "kube-validation"),
         ("kube-patch", "kube-validation"),
         ("kube-schema", "kube-validation"),

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use kube_validation::{FieldError, FieldPath, names};
+use kube_validation::{FieldError, FieldErrors, FieldPath, names};
 use serde_json::{Map, Value, json};
 
 use crate::{
     field_path,
     json::{flag, list, object, text},
-    metadata as object_meta, parse, read,
-    schema::SchemaType,
+    metadata as object_meta, read,
+    schema::{Schema, SchemaType},
 };
 
 type Json = Map<String, Value>;
@@ -63,10 +63,25 @@ pub fn apply_defaults(crd: &mut Value) {
     }
 }
 
+/// How schemas are parsed, with the name of their version, and the path of errors: see [`validate_with`].
+pub type ParseSchema<'a> = &'a mut dyn FnMut(&str, &Value, &str) -> Result<(), FieldErrors>;
+
+fn parse_new(_version: &str, openapi: &Value, path: &str) -> Result<(), FieldErrors> {
+    Schema::parse(openapi, path).map(drop)
+}
+
 /// Returns the errors of a defaulted CustomResourceDefinition, including those of its schemas.
 ///
 /// In `status`, which belongs to the server, only the stored versions are checked.
 pub fn validate(crd: &Value) -> Vec<FieldError> {
+    validate_with(crd, &mut parse_new)
+}
+
+/// As [`validate`], but `parse` parses the schemas: a server that keeps parsed schemas does not parse the same one again.
+///
+/// It is called with the name of a version, the version's `openAPIV3Schema`, and the path of errors; once for all versions if
+/// they have the same schema.
+pub fn validate_with(crd: &Value, parse: ParseSchema<'_>) -> Vec<FieldError> {
     let root = FieldPath::Root("");
     let empty = Json::new();
     let metadata = crd.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
@@ -85,7 +100,7 @@ pub fn validate(crd: &Value) -> Vec<FieldError> {
         );
         errors.insert(after, error);
     }
-    validate_spec(spec, &root.child("spec"), &mut errors);
+    validate_spec(spec, &root.child("spec"), parse, &mut errors);
     validate_stored_versions(crd, spec, &mut errors);
     validate_approval(metadata, text(spec, "group"), &mut errors);
     if spec.get("preserveUnknownFields") == Some(&json!(true)) {
@@ -97,8 +112,19 @@ pub fn validate(crd: &Value) -> Vec<FieldError> {
 
 /// Returns the errors of a change from `old` to `new`. `established`: whether `old` is served.
 pub fn validate_update(new: &Value, old: &Value, established: bool) -> Vec<FieldError> {
+    validate_update_with(new, old, established, &mut parse_new)
+}
+
+/// As [`validate_update`], but `parse` parses the schemas, as for [`validate_with`].
+pub fn validate_update_with(
+    new: &Value,
+    old: &Value,
+    established: bool,
+    parse: ParseSchema<'_>,
+) -> Vec<FieldError> {
     let mut errors = object_meta::validate_update(new, old);
-    errors.extend(validate(new).into_iter().filter(|error| !error.field.starts_with("metadata.")));
+    errors
+        .extend(validate_with(new, parse).into_iter().filter(|error| !error.field.starts_with("metadata.")));
     let fields: &[(&str, &str)] = if established {
         &[
             ("/spec/scope", "spec.scope"),
@@ -118,7 +144,7 @@ pub fn validate_update(new: &Value, old: &Value, established: bool) -> Vec<Field
     errors
 }
 
-fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+fn validate_spec(spec: &Json, path: &FieldPath<'_>, parse: ParseSchema<'_>, errors: &mut Vec<FieldError>) {
     let group = text(spec, "group");
     let wrong = names::dns1123_subdomain(group);
     if group.is_empty() {
@@ -152,7 +178,7 @@ fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>
         }
         deprecation(version, &path, errors);
         if !shared.schema {
-            schema(version, &path.child("schema"), errors);
+            schema(version, &path.child("schema"), parse, errors);
         }
         if !shared.subresources {
             subresources(version, &path, errors);
@@ -181,7 +207,7 @@ fn validate_spec(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>
     validate_names(spec, &path.child("names"), errors);
     if let Some(version) = versions.first() {
         if shared.schema {
-            schema(version, &path.child("validation"), errors);
+            schema(version, &path.child("validation"), parse, errors);
         }
         if shared.subresources {
             subresources(version, path, errors);
@@ -219,7 +245,7 @@ impl Shared {
     }
 }
 
-fn schema(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+fn schema(version: &Json, path: &FieldPath<'_>, parse: ParseSchema<'_>, errors: &mut Vec<FieldError>) {
     let Some(openapi) = schema_of(version) else { return };
     let path = path.child("openAPIV3Schema");
     let has_status =
@@ -239,7 +265,8 @@ fn schema(version: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(path, openapi, &detail));
         }
     }
-    errors.extend(parse::schema(openapi, &path.to_string(), None).err().unwrap_or_default());
+    let name = text(version, "name");
+    errors.extend(parse(name, openapi, &path.to_string()).err().map(|errors| errors.0).unwrap_or_default());
 }
 
 /// Returns the name of a schema's field in Go's struct: `x-kubernetes-validations` is `XValidations`.

@@ -42,7 +42,8 @@ impl Cluster {
         let plural = new["spec"]["names"]["plural"].as_str().unwrap_or_default();
         // A built-in resource stays what it is: kube-apiserver routes its requests first.
         let serves = definition::is_established(&new) && !scheme.has_builtin(group_of(name), plural);
-        self.serve(name, serves.then(|| scheme::defined(&new, scheme.versions(name))).flatten());
+        let defined = || scheme::defined(&new, scheme.versions(name), &self.schemas);
+        self.serve(name, serves.then(defined).flatten());
         if new == old {
             return Served { status: None, names_changed };
         }

@@ -12,7 +12,7 @@ use super::services::Allocations;
 use super::work::WorkQueue;
 use crate::clock::Clock;
 use crate::random::Random;
-use crate::resource::{Resource, SERVICES};
+use crate::resource::{Resource, SERVICES, Schemas};
 use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::store::{Object, Range, Store};
@@ -38,6 +38,8 @@ pub(crate) struct Cluster {
     scheme: RwLock<Arc<Scheme>>,
     /// Held while a definition is brought into the scheme, so that the last state stored is the last one served.
     pub(super) definitions: Mutex<AcceptedNames>,
+    /// The schemas of definitions that are about to be served.
+    pub(super) schemas: Schemas,
     /// The addresses and ports of Services, read from the store on first use.
     services: OnceLock<Mutex<Allocations>>,
     /// Why the server has failed.
@@ -63,6 +65,7 @@ impl Cluster {
             ended,
             scheme: RwLock::new(scheme),
             definitions: Mutex::default(),
+            schemas: Schemas::default(),
             services: OnceLock::new(),
             failure: OnceLock::new(),
         }

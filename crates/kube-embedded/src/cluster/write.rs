@@ -17,7 +17,7 @@ use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
 use crate::random::Random;
-use crate::resource::{Resource, SERVICE, to_json};
+use crate::resource::{Resource, SERVICE, Versions, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
@@ -275,7 +275,7 @@ impl Cluster {
             self.confirm_grant(write.user, Target { name: given, ..*target }, write.name, new, None)?;
         }
         self.prepare(&mut attempt);
-        validate(&mut attempt)?;
+        self.validate(&mut attempt)?;
         self.admit(&attempt).await?;
         let reserved = self.allocate(&mut attempt)?;
         self.store(attempt, reserved)
@@ -306,6 +306,28 @@ impl Cluster {
         if let Some(old) = &attempt.old {
             kube_patch::keep_times(&old.value, &mut attempt.new);
         }
+    }
+
+    /// Validate: collects the strategy's errors and warnings.
+    fn validate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
+        let Attempt { write, target, new, .. } = attempt;
+        let scheme = self.scheme();
+        let before = scheme.versions(new["metadata"]["name"].as_str().unwrap_or_default());
+        let mut parse = |version: &str, openapi: &Value, path: &str| {
+            Versions::check(before.map(Arc::as_ref), version, openapi, path, &self.schemas)
+        };
+        let found = match &attempt.old {
+            None => strategy::validate_create(write.resource, new, &mut parse),
+            Some(old) => {
+                strategy::validate_update(write.resource, write.subresource, new, &old.value, &mut parse)
+            }
+        };
+        if !found.errors.is_empty() {
+            let Target { resource, name, .. } = *target;
+            return Err(Status::invalid(&resource.group, &resource.kind, name, found.errors));
+        }
+        attempt.warnings.extend(found.warnings);
+        Ok(())
     }
 
     /// Admit: the last check before the write. An object that does not exist yet takes the verb `create`, too, if the
@@ -444,21 +466,6 @@ fn is_within(value: &Value, depth: usize) -> bool {
         Value::Object(members) => depth > 0 && members.values().all(|member| is_within(member, depth - 1)),
         _ => true,
     }
-}
-
-/// Validate: collects the strategy's errors and warnings.
-fn validate(attempt: &mut Attempt<'_>) -> Result<(), Status> {
-    let Attempt { write, target, new, .. } = attempt;
-    let found = match &attempt.old {
-        None => strategy::validate_create(write.resource, new),
-        Some(old) => strategy::validate_update(write.resource, write.subresource, new, &old.value),
-    };
-    if !found.errors.is_empty() {
-        let Target { resource, name, .. } = *target;
-        return Err(Status::invalid(&resource.group, &resource.kind, name, found.errors));
-    }
-    attempt.warnings.extend(found.warnings);
-    Ok(())
 }
 
 /// Whether managed fields are updated before the strategy prepares the object rather than after. kube-apiserver does so

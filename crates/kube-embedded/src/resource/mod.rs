@@ -6,6 +6,7 @@ mod names;
 #[expect(clippy::module_inception, reason = "the resource itself, next to its parts")]
 mod resource;
 mod scale;
+mod schemas;
 mod versions;
 
 pub(crate) use self::conversion::to_json;
@@ -17,4 +18,5 @@ pub(crate) use self::names::{
 };
 pub(crate) use self::resource::{Custom, Resource, Subresource};
 pub(crate) use self::scale::ScalePaths;
+pub(crate) use self::schemas::Schemas;
 pub(crate) use self::versions::Versions;

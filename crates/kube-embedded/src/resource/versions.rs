@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kube_patch::{ObjectType, StructuralType};
 use kube_schema::Schema;
+use kube_validation::FieldErrors;
 use serde_json::{Value, json};
+
+use super::schemas::Schemas;
 
 /// All versions of a definition.
 #[derive(Debug)]
@@ -36,8 +39,9 @@ struct Type {
 }
 
 impl Versions {
-    /// Parses the versions of a definition. Versions whose schemas are invalid are left out.
-    pub(crate) fn new(definition: &Value) -> Self {
+    /// Parses the versions of a definition. Versions whose schemas are invalid are left out. `before` are the versions that
+    /// are served.
+    pub(crate) fn new(definition: &Value, before: Option<&Self>, schemas: &Schemas) -> Self {
         // Different versions never share a mark, so an object that was written through an earlier definition does not
         // pass for one that was written through this one.
         static MARKS: AtomicU32 = AtomicU32::new(1);
@@ -47,16 +51,43 @@ impl Versions {
         let name = |version: &Value| format!("{group}/{}", version["name"].as_str().unwrap_or_default());
         let read = |version: &Value| {
             let openapi = &version["schema"]["openAPIV3Schema"];
-            let schema = Arc::new(Schema::parse(openapi, "spec.validation.openAPIV3Schema").ok()?);
+            let previous = before.and_then(|before| before.parsed(version["name"].as_str()?));
+            let schema = schemas.parse(openapi, "spec.validation.openAPIV3Schema", previous).ok()?;
             Some((name(version), Type { schema, merge: StructuralType::from_schema(openapi) }))
         };
+        let types: BTreeMap<_, _> = versions.iter().filter_map(read).collect();
+        for it in types.values() {
+            schemas.forget(&it.schema);
+        }
         let alike = versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
         Self {
             source: source(definition),
             storage: versions.iter().find(|version| version["storage"] == true).map(name).unwrap_or_default(),
-            types: versions.iter().filter_map(read).collect(),
+            types,
             plain: alike.then(|| MARKS.fetch_add(1, Ordering::Relaxed)),
         }
+    }
+
+    /// Parses a schema of a definition that is validated. `before` are the versions that are served.
+    ///
+    /// # Errors
+    /// Fails with the errors of the schema.
+    pub(crate) fn check(
+        before: Option<&Self>,
+        version: &str,
+        openapi: &Value,
+        path: &str,
+        schemas: &Schemas,
+    ) -> Result<(), FieldErrors> {
+        schemas.parse(openapi, path, before.and_then(|before| before.parsed(version))).map(drop)
+    }
+
+    /// The schema of the version with a name, before and after parsing.
+    fn parsed(&self, version: &str) -> Option<(&Value, &Arc<Schema>)> {
+        let spec = &self.source[0];
+        let versions = spec["versions"].as_array()?;
+        let openapi = &versions.iter().find(|it| it["name"] == version)?["schema"]["openAPIV3Schema"];
+        Some((openapi, self.schema(&format!("{}/{version}", spec["group"].as_str()?))?))
     }
 
     /// Whether these are the versions of a definition.
@@ -107,4 +138,54 @@ impl Versions {
 /// The part of a definition that determines its versions.
 fn source(definition: &Value) -> Value {
     json!([definition["spec"], definition["status"]["acceptedNames"]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(label: &str, descriptions: [&str; 2]) -> Value {
+        let [v1, v2] = descriptions.map(|description| {
+            let rules = json!([{"rule": "self.size() > 0"}]);
+            let url = json!({"type": "string", "maxLength": 10, "x-kubernetes-validations": rules});
+            json!({"openAPIV3Schema": {"type": "object", "description": description, "properties": {"url": url}}})
+        });
+        json!({
+            "metadata": {"labels": {"a": label}},
+            "spec": {
+                "group": "web.helloworld",
+                "versions": [
+                    {"name": "v1", "storage": true, "schema": v1},
+                    {"name": "v2", "storage": false, "schema": v2},
+                ],
+            },
+        })
+    }
+
+    fn schema<'a>(versions: &'a Versions, version: &str) -> &'a Arc<Schema> {
+        versions.schema(&format!("web.helloworld/{version}")).unwrap()
+    }
+
+    #[test]
+    fn a_schema_is_parsed_once() {
+        let schemas = Schemas::default();
+        let first = definition("1", ["one", "two"]);
+        for version in first["spec"]["versions"].as_array().unwrap() {
+            let name = version["name"].as_str().unwrap();
+            Versions::check(None, name, &version["schema"]["openAPIV3Schema"], "", &schemas).unwrap();
+        }
+        let validated = schemas.all();
+        let served = Versions::new(&first, None, &schemas);
+        assert!(Arc::ptr_eq(schema(&served, "v1"), &validated[0]));
+        assert!(Arc::ptr_eq(schema(&served, "v2"), &validated[1]));
+        assert!(schemas.all().is_empty(), "what is served is not kept a second time");
+
+        let labelled = Versions::new(&definition("2", ["one", "two"]), Some(&served), &schemas);
+        let described = Versions::new(&definition("2", ["one", "changed"]), Some(&labelled), &schemas);
+        assert!(Arc::ptr_eq(schema(&served, "v1"), schema(&described, "v1")));
+        assert!(!Arc::ptr_eq(schema(&served, "v2"), schema(&described, "v2")));
+
+        let alike = Versions::new(&definition("3", ["same", "same"]), None, &schemas);
+        assert!(Arc::ptr_eq(schema(&alike, "v1"), schema(&alike, "v2")));
+    }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use kube_tables::Columns;
 use serde_json::Value;
 
-use crate::resource::{Custom, GroupResource, Resource, ScalePaths, Subresource, Versions, api_version};
+use crate::resource::{
+    Custom, GroupResource, Resource, ScalePaths, Schemas, Subresource, Versions, api_version,
+};
 
 /// The resources of a definition.
 #[derive(Clone, Debug)]
@@ -21,10 +23,14 @@ pub(crate) struct Defined {
 /// is no storage version.
 ///
 /// `before` are the versions that were served until now. They are reused if they are the same.
-pub(crate) fn defined(definition: &Value, before: Option<&Arc<Versions>>) -> Option<Defined> {
+pub(crate) fn defined(
+    definition: &Value,
+    before: Option<&Arc<Versions>>,
+    schemas: &Schemas,
+) -> Option<Defined> {
     let all = match before {
         Some(before) if before.are_of(definition) => Arc::clone(before),
-        _ => Arc::new(Versions::new(definition)),
+        _ => Arc::new(Versions::new(definition, before.map(Arc::as_ref), schemas)),
     };
     let spec = &definition["spec"];
     // The accepted names are served; the names in the specification may conflict with another definition.

@@ -12,6 +12,7 @@ pub(crate) mod pod;
 mod service;
 
 use kube_schema::Validation;
+use kube_schema::crd::ParseSchema;
 use kube_validation::{FieldError, names};
 use serde_json::{Map, Value, json};
 
@@ -136,8 +137,8 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
     }
 }
 
-/// Validates a new object. Returns errors and warnings.
-pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation {
+/// Validates a new object. Returns errors and warnings. `parse` parses the schemas of a definition.
+pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseSchema<'_>) -> Validation {
     let mut errors = kube_schema::metadata::validate(object, resource.namespaced);
     if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
         errors.retain(|error| error.field != "metadata.name");
@@ -150,7 +151,7 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation
         warnings = found.warnings;
     }
     if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION {
-        errors.extend(kube_schema::crd::validate(object));
+        errors.extend(kube_schema::crd::validate_with(object, parse));
     }
     if resource.custom.is_none() {
         errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
@@ -158,16 +159,17 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value) -> Validation
     Validation { errors, warnings }
 }
 
-/// Validates an object that replaces `old`. Returns errors and warnings.
+/// Validates an object that replaces `old`. Returns errors and warnings. `parse` parses the schemas of a definition.
 pub(crate) fn validate_update(
     resource: &Resource,
     subresource: &str,
     new: &Value,
     old: &Value,
+    parse: ParseSchema<'_>,
 ) -> Validation {
     let mut errors = match resource.group_kind() {
         CUSTOM_RESOURCE_DEFINITION if subresource.is_empty() => {
-            kube_schema::crd::validate_update(new, old, definition::is_established(old))
+            kube_schema::crd::validate_update_with(new, old, definition::is_established(old), parse)
         }
         _ => kube_schema::metadata::validate_update(new, old),
     };

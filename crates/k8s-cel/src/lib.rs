@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports, reason = "until the public API uses everything")]
 
 mod check;
 mod cost;

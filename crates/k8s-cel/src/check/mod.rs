@@ -18,7 +18,6 @@ use checker::Checker;
 pub(crate) use environment::Environment;
 pub(crate) use format::{Clause, Form};
 pub(crate) use validate::{Parsers, validate, validate_formats};
-pub(crate) use walk::inner_first;
 
 use crate::syntax::{Ast, Expr, Id, Issue, Kind};
 

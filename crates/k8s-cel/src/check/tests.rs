@@ -244,7 +244,7 @@ fn comprehensions_have_variables_of_their_own() {
 fn a_shadowed_name_keeps_its_dot() {
     let names = |text| -> Vec<String> {
         let checked = checked_in(&kubernetes(), KUBERNETES, text).unwrap();
-        let names = super::inner_first(&checked.ast.root).filter_map(|expr| match &expr.kind {
+        let names = super::walk::inner_first(&checked.ast.root).filter_map(|expr| match &expr.kind {
             Kind::Ident(name) if !name.starts_with('@') => Some(name.to_string()),
             _ => None,
         });

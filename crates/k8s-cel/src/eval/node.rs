@@ -2,15 +2,8 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::{cost::CallCost, operator::Operator};
-use crate::{
-    types::Overload,
-    value::{Evaluated, Value},
-};
-
-pub(super) use crate::functions::Implementation;
+use crate::value::Value;
 
 #[derive(Debug)]
 pub(super) enum Node {

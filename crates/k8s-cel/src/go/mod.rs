@@ -12,9 +12,7 @@ pub(crate) use self::duration::{format_duration, format_seconds, parse_duration,
 pub(crate) use self::ip::{
     Cidr, is_global_unicast, is_link_local_multicast, is_link_local_unicast, parse_ip,
 };
-pub(crate) use self::number::{
-    FloatFormat, format_float, format_general, parse_bool, parse_float, parse_int, parse_uint,
-};
+pub(crate) use self::number::{format_general, parse_bool, parse_float, parse_int, parse_uint};
 pub(crate) use self::quote::quote;
 pub(crate) use self::regex::{find_all, regex, regex_work};
 pub(crate) use self::time::{

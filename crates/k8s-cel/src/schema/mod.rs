@@ -175,11 +175,6 @@ impl Declaration {
 }
 
 impl Object {
-    /// Whether the schema has properties at all; without them, no key of a value is known.
-    pub(crate) fn has_properties(&self) -> bool {
-        !self.names.is_empty()
-    }
-
     /// The name in CEL and the declaration of a property, by its name in JSON.
     pub(crate) fn by_json(&self, name: &str) -> Option<(Option<&str>, &Declaration)> {
         self.names.get(name).map(|(name, declaration)| (name.as_deref(), declaration))
@@ -198,6 +193,7 @@ impl SelfTypes {
         Self { name, root }
     }
 
+    #[cfg(test)]
     pub(crate) fn root_type(&self) -> Type {
         self.root.type_at(&self.name)
     }

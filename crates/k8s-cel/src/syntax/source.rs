@@ -40,10 +40,6 @@ impl Source {
         Self { lines: std::iter::once(0).chain(starts).collect(), text: text.to_owned() }
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The position of a character, by its offset in characters.
     pub(crate) fn position(&self, offset: u32) -> Position {
         if self.text.is_empty() {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value as Json;
 
 use super::{ELEMENT, Error, Evaluated, List, Map, Text, VISIT, Value, json, work};
-use crate::schema::{Declaration, ListKind};
+use crate::schema::ListKind;
 
 impl<'a> List<'a> {
     pub(crate) fn len(&self) -> usize {

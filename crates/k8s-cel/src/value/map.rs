@@ -2,10 +2,8 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
-use serde_json::Value as Json;
-
 use super::{Error, Evaluated, Key, Map, VISIT, Value, json, work};
-use crate::schema::{Declaration, Shape};
+use crate::schema::Shape;
 
 impl Key<'_> {
     fn rank(&self) -> u8 {

@@ -12,7 +12,7 @@ mod map;
 mod text;
 mod work;
 
-pub(crate) use convert::{Target, lossless_int, lossless_uint};
+pub(crate) use convert::{Target, lossless_int};
 pub(crate) use data::{Evaluated, Key, List, Map, Opaque, Value};
 pub(crate) use error::{Error, overflow};
 pub(crate) use json::read;

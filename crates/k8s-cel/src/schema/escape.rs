@@ -1,29 +1,6 @@
 //! Names of properties as identifiers: apiserver's `pkg/cel/escaping.go`.
 
-/// cel-spec's reserved words; no identifier may be one.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::syntax::RESERVED;
 
 /// The identifier for the name of a property; `None` if the name cannot be expressed.
 pub(crate) fn escape(name: &str) -> Option<String> {

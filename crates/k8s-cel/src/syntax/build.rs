@@ -24,8 +24,8 @@ struct Stop;
 
 type Result<T> = std::result::Result<T, Stop>;
 
-/// Words that are kept for other languages. They are names of fields still.
-const RESERVED: [&str; 21] = [
+/// The words that no identifier may be. They are names of fields still.
+pub(crate) const RESERVED: [&str; 21] = [
     "as",
     "break",
     "const",

@@ -20,6 +20,7 @@ mod unescape;
 use std::sync::Arc;
 
 pub(crate) use ast::{Ast, Comprehension, Entry, Expr, Id, Kind, Literal};
+pub(crate) use build::RESERVED;
 pub(crate) use options::{Extension, Options};
 pub(crate) use source::{Issue, Position, Source};
 

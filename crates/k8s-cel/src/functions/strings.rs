@@ -22,7 +22,7 @@ pub(super) const TABLE: Table = &[
     ("string_index_of_string_int", |args| index_of(text(args, 0)?, text(args, 1)?, int(args, 2)?)),
     ("string_last_index_of_string", |args| {
         let (whole, part) = (text(args, 0)?, text(args, 1)?);
-        let length = i64::try_from(whole.chars().count()).unwrap_or(i64::MAX);
+        let length = characters(whole);
         if part.is_empty() {
             return Ok(Value::Int(length));
         }
@@ -99,39 +99,41 @@ fn offset(text: &str, index: i64) -> Option<usize> {
     }
 }
 
-fn chars_before(text: &str, offset: usize) -> i64 {
-    let before = text.get(..offset).unwrap_or_default();
-    i64::try_from(before.chars().count()).unwrap_or(i64::MAX)
+fn index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
+    search(text, part, start, |from| Some(from + text.get(from..)?.find(part)?))
 }
 
-fn index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
+fn last_index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
+    search(text, part, start, |from| {
+        // The match begins at `start` at the latest, so it ends so many characters behind.
+        let tail = text.get(from..).unwrap_or_default();
+        let end = offset(tail, characters(part)).unwrap_or(tail.len());
+        text.get(..from + end)?.rfind(part)
+    })
+}
+
+/// The index of what `find` finds from the byte where a search starts, or -1.
+fn search<'a>(
+    text: &str,
+    part: &str,
+    start: i64,
+    find: impl FnOnce(usize) -> Option<usize>,
+) -> Evaluated<'a> {
     if start < 0 {
         return Err(out_of_range(start));
     }
-    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let length = characters(text);
     if part.is_empty() {
         // The empty string is found where the search begins, at the end at the latest.
         return Ok(Value::Int(start.min(length)));
     }
-    let Some(from) = offset(text, start).filter(|_| start < length) else { return Ok(Value::Int(-1)) };
-    let found = text.get(from..).and_then(|rest| rest.find(part));
-    Ok(Value::Int(found.map_or(-1, |found| chars_before(text, from + found))))
+    let from = offset(text, start).filter(|_| start < length);
+    let before = from.and_then(find).and_then(|found| text.get(..found));
+    Ok(Value::Int(before.map_or(-1, characters)))
 }
 
-fn last_index_of<'a>(text: &str, part: &str, start: i64) -> Evaluated<'a> {
-    if start < 0 {
-        return Err(out_of_range(start));
-    }
-    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-    if part.is_empty() {
-        return Ok(Value::Int(start.min(length)));
-    }
-    let Some(from) = offset(text, start).filter(|_| start < length) else { return Ok(Value::Int(-1)) };
-    // The match begins at `start` at the latest, so it ends so many characters behind.
-    let tail = text.get(from..).unwrap_or_default();
-    let end = offset(tail, i64::try_from(part.chars().count()).unwrap_or(i64::MAX)).unwrap_or(tail.len());
-    let found = text.get(..from + end).and_then(|head| head.rfind(part));
-    Ok(Value::Int(found.map_or(-1, |found| chars_before(text, found))))
+fn characters(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
 /// Go's `unicode.IsSpace`.

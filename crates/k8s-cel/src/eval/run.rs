@@ -101,9 +101,9 @@ impl<'a> Run<'a, '_> {
                 // The cost is the same for any number of constants.
                 work(member.set.len().saturating_mul(MEMBER))?;
                 let found = member.set.iter().any(|value| {
-                    std::mem::discriminant(value) == std::mem::discriminant(&needle)
-                        && matches!(value.equal(&needle), Ok(true))
-                        || is_number(value) && is_number(&needle) && matches!(value.equal(&needle), Ok(true))
+                    let are_alike = std::mem::discriminant(value) == std::mem::discriminant(&needle)
+                        || is_number(value) && is_number(&needle);
+                    are_alike && matches!(value.equal(&needle), Ok(true))
                 });
                 Ok(Value::Bool(found))
             }

@@ -402,16 +402,22 @@ impl Builder<'_> {
         entries
     }
 
+    /// Whether the key of an entry makes it optional; `None`, after an error, if it may not be.
+    fn optional(&mut self, key: usize) -> Option<bool> {
+        let optional = self.has(key, Role::Optional);
+        if optional && !self.options.has(Extension::OptionalTypes) {
+            self.error(self.tree.offset(key), "unsupported syntax '?'");
+            return None;
+        }
+        Some(optional)
+    }
+
     fn map(&mut self, node: usize) -> Result<Expr> {
         let id = self.id_at(node, Role::Operator);
         let mut entries = Vec::new();
         for (colon, key, value) in self.entries(node) {
             let id = self.ids.next(Place::At(colon.offset));
-            let optional = self.has(key, Role::Optional);
-            if optional && !self.options.has(Extension::OptionalTypes) {
-                self.error(self.tree.offset(key), "unsupported syntax '?'");
-                continue;
-            }
+            let Some(optional) = self.optional(key) else { continue };
             let key = self.visit(self.node(key, Role::Operand))?;
             let value = self.visit(Some(value))?;
             entries.push(Entry { id, key, value, optional });
@@ -434,11 +440,7 @@ impl Builder<'_> {
         let mut fields = Vec::new();
         for (colon, key, value) in self.entries(node) {
             let id = self.ids.next(Place::At(colon.offset));
-            let optional = self.has(key, Role::Optional);
-            if optional && !self.options.has(Extension::OptionalTypes) {
-                self.error(self.tree.offset(key), "unsupported syntax '?'");
-                continue;
-            }
+            let Some(optional) = self.optional(key) else { continue };
             let Some(name) = self.name(self.node(key, Role::Name)).map(Arc::from) else {
                 let list = self.node(node, Role::List).unwrap_or(node);
                 self.error(self.tree.offset(list), "unsupported ident kind");

@@ -316,7 +316,7 @@ fn is_operator(template: &str) -> bool {
         })
 }
 
-/// A field's name as it is written in CEL, if it can be.
+/// A field's name as it is written in CEL, if it can be. This is not k8s-cel's, which the expressions test.
 fn escape(name: &str) -> Option<String> {
     const RESERVED: &[&str] = &[
         "true",

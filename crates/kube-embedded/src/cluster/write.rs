@@ -311,10 +311,11 @@ impl Cluster {
     /// Validate: collects the strategy's errors and warnings.
     fn validate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
         let Attempt { write, target, new, .. } = attempt;
-        let scheme = self.scheme();
-        let before = scheme.versions(new["metadata"]["name"].as_str().unwrap_or_default());
+        let definition = new["metadata"]["name"].as_str().unwrap_or_default();
         let mut parse = |version: &str, openapi: &Value, path: &str| {
-            Versions::check(before.map(Arc::as_ref), version, openapi, path, &self.schemas)
+            let scheme = self.scheme();
+            let before = scheme.versions(definition).map(Arc::as_ref);
+            Versions::parse_schema(before, version, openapi, path, &self.schemas).map(drop)
         };
         let found = match &attempt.old {
             None => strategy::validate_create(write.resource, new, &mut parse),

@@ -51,8 +51,9 @@ impl Versions {
         let name = |version: &Value| format!("{group}/{}", version["name"].as_str().unwrap_or_default());
         let read = |version: &Value| {
             let openapi = &version["schema"]["openAPIV3Schema"];
-            let previous = before.and_then(|before| before.parsed(version["name"].as_str()?));
-            let schema = schemas.parse(openapi, "spec.validation.openAPIV3Schema", previous).ok()?;
+            let path = "spec.validation.openAPIV3Schema";
+            let short = version["name"].as_str().unwrap_or_default();
+            let schema = Self::parse_schema(before, short, openapi, path, schemas).ok()?;
             Some((name(version), Type { schema, merge: StructuralType::from_schema(openapi) }))
         };
         let types: BTreeMap<_, _> = versions.iter().filter_map(read).collect();
@@ -68,18 +69,18 @@ impl Versions {
         }
     }
 
-    /// Parses a schema of a definition that is validated. `before` are the versions that are served.
+    /// Parses the schema of a version. `before` are the versions that are served.
     ///
     /// # Errors
     /// Fails with the errors of the schema.
-    pub(crate) fn check(
+    pub(crate) fn parse_schema(
         before: Option<&Self>,
         version: &str,
         openapi: &Value,
         path: &str,
         schemas: &Schemas,
-    ) -> Result<(), FieldErrors> {
-        schemas.parse(openapi, path, before.and_then(|before| before.parsed(version))).map(drop)
+    ) -> Result<Arc<Schema>, FieldErrors> {
+        schemas.parse(openapi, path, before.and_then(|before| before.parsed(version)))
     }
 
     /// The schema of the version with a name, before and after parsing.
@@ -172,7 +173,7 @@ mod tests {
         let first = definition("1", ["one", "two"]);
         for version in first["spec"]["versions"].as_array().unwrap() {
             let name = version["name"].as_str().unwrap();
-            Versions::check(None, name, &version["schema"]["openAPIV3Schema"], "", &schemas).unwrap();
+            Versions::parse_schema(None, name, &version["schema"]["openAPIV3Schema"], "", &schemas).unwrap();
         }
         let validated = schemas.all();
         let served = Versions::new(&first, None, &schemas);

@@ -151,14 +151,6 @@ impl Compiler {
         scope: &Scope<'_>,
         path: &FieldPath<'_>,
     ) -> Option<Arc<Rule>> {
-        let shown = Shown(json!({
-            "Rule": definition.rule,
-            "Message": definition.message,
-            "MessageExpression": definition.message_expression,
-            "Reason": definition.reason,
-            "FieldPath": definition.field_path,
-            "OptionalOldSelf": definition.optional_old_self,
-        }));
         let at_rule = path.child("rule");
         let (program, message) = match scope.known(&definition) {
             Some(known) => (Arc::clone(&known.program), known.message.clone()),
@@ -173,7 +165,7 @@ impl Compiler {
                             }
                             error => format!("compilation failed: {error}"),
                         };
-                        self.errors.push(shown.invalid(at_rule, &detail));
+                        self.errors.push(invalid(&definition, at_rule, &detail));
                         return None;
                     }
                 };
@@ -201,7 +193,7 @@ impl Compiler {
                             }
                             error => format!("messageExpression compilation failed: {error}"),
                         };
-                        self.errors.push(shown.invalid(at_message, &detail));
+                        self.errors.push(invalid(&definition, at_message, &detail));
                         refused = true;
                         None
                     }
@@ -310,14 +302,16 @@ fn over_budget(what: &str, cost: u64, limit: u64) -> String {
     )
 }
 
-/// A rule as kube-apiserver prints it.
-struct Shown(Value);
-
-impl Shown {
-    /// The fields are in the order of Go's struct.
-    fn invalid(&self, path: FieldPath<'_>, detail: &str) -> FieldError {
-        let fields = ["Rule", "Message", "MessageExpression", "Reason", "FieldPath", "OptionalOldSelf"];
-        let fields: Vec<_> = fields.iter().map(|field| format!("\"{field}\":{}", self.0[*field])).collect();
-        FieldError::invalid_shown(path, &format!("{{{}}}", fields.join(",")), detail)
-    }
+/// The error of a rule, with the rule as kube-apiserver prints it: the fields are in the order of Go's struct.
+fn invalid(definition: &RuleDefinition, path: FieldPath<'_>, detail: &str) -> FieldError {
+    let fields = [
+        ("Rule", json!(definition.rule)),
+        ("Message", json!(definition.message)),
+        ("MessageExpression", json!(definition.message_expression)),
+        ("Reason", json!(definition.reason)),
+        ("FieldPath", json!(definition.field_path)),
+        ("OptionalOldSelf", json!(definition.optional_old_self)),
+    ];
+    let fields = fields.map(|(field, value)| format!("\"{field}\":{value}"));
+    FieldError::invalid_shown(path, &format!("{{{}}}", fields.join(",")), detail)
 }

@@ -98,11 +98,11 @@ impl Run {
         path: &FieldPath<'_>,
     ) -> Result<(), Spent> {
         let Some(rules) = &schema.rules else { return Ok(()) };
-        let at = if path.is_empty() { "<nil>".to_owned() } else { path.to_string() };
-        let kind = Value::from(kind_name(schema));
+        let invalid = |detail: &str| FieldError::invalid(shown_path(path), &kind_name(schema).into(), detail);
         let no_budget = || {
-            let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
-            FieldError::invalid(&at, &kind, detail)
+            invalid(
+                "validation failed due to running out of cost budget, no further validation rules will be run",
+            )
         };
         if self.budget == 0 {
             self.found.errors.push(no_budget());
@@ -133,7 +133,8 @@ impl Run {
                     let error = match self.message(rule, &variables) {
                         Ok(message) => failure(rule, message, new, schema, path),
                         Err(detail) => {
-                            let error = FieldError::invalid(field_of(rule, path), &kind, &detail);
+                            let error =
+                                FieldError::invalid(field_of(rule, path), &kind_name(schema).into(), &detail);
                             self.add(rule, error, unchanged);
                             return Err(Spent);
                         }
@@ -155,7 +156,7 @@ impl Run {
                     } else {
                         format!("{text} evaluating rule: {shown}")
                     };
-                    self.found.errors.push(FieldError::invalid(&at, &kind, &detail));
+                    self.found.errors.push(invalid(&detail));
                     if error.is_over_limit() {
                         return Err(Spent);
                     }
@@ -200,11 +201,15 @@ impl Run {
 }
 
 fn field_of(rule: &Rule, path: &FieldPath<'_>) -> String {
-    match (rule.field.as_str(), path.is_empty()) {
-        ("", true) => "<nil>".to_owned(),
-        ("", false) => path.to_string(),
-        (field, _) => path.child(field).to_string(),
+    match rule.field.as_str() {
+        "" => shown_path(path),
+        field => path.child(field).to_string(),
     }
+}
+
+/// A path as kube-apiserver prints it: that of the object itself is empty.
+fn shown_path(path: &FieldPath<'_>) -> String {
+    if path.is_empty() { "<nil>".to_owned() } else { path.to_string() }
 }
 
 fn failure(

@@ -33,15 +33,20 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The referee; without it, says that a test is skipped.
+async fn referee(test: &str) -> Result<Option<Referee>> {
+    match Referee::build().await? {
+        Ok(referee) => Ok(Some(referee)),
+        Err(skipped) => {
+            writeln!(stderr(), "skipped: cel::{test}: {}", skipped.0)?;
+            Ok(None)
+        }
+    }
+}
+
 #[tokio::test]
 async fn conformance() -> Result<()> {
-    let referee = match Referee::build().await? {
-        Ok(referee) => referee,
-        Err(skipped) => {
-            writeln!(stderr(), "skipped: cel::conformance: {}", skipped.0)?;
-            return Ok(());
-        }
-    };
+    let Some(referee) = referee("conformance").await? else { return Ok(()) };
     let mut exceptions: BTreeMap<_, _> = EXCEPTIONS.iter().copied().collect();
     let (mut passed, mut wrong) = (0, Vec::new());
     for case in referee.conformance().await? {
@@ -121,13 +126,7 @@ fn environment(case: &Json) -> Result<Environment> {
 /// what they give and what that costs.
 #[tokio::test]
 async fn rules_are_judged_as_by_kube_apiserver() -> Result<()> {
-    let referee = match Referee::build().await? {
-        Ok(referee) => referee,
-        Err(skipped) => {
-            writeln!(stderr(), "skipped: cel::rules_are_judged_as_by_kube_apiserver: {}", skipped.0)?;
-            return Ok(());
-        }
-    };
+    let Some(referee) = referee("rules_are_judged_as_by_kube_apiserver").await? else { return Ok(()) };
     let cases: Vec<_> = (1_000..1_200).map(e2e::cel::case).collect();
     let answers = referee.ask(Questions::Rules, &cases).await?;
     let mut wrong = Vec::new();

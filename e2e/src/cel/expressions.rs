@@ -50,7 +50,7 @@ impl<'a, 'r> Scope<'a, 'r> {
             return;
         }
         for field in shape.fields() {
-            if let Some(name) = escape(&field.name) {
+            if let Some(name) = self.written(&field.name) {
                 self.add(format!("{text}.{name}"), &field.shape, true, depth + 1);
             }
         }
@@ -61,6 +61,13 @@ impl<'a, 'r> Scope<'a, 'r> {
             }
         }
         self.paths.push(Path { text, typed: Type::of(shape), nullable: shape.is_nullable(), is_field });
+    }
+
+    /// A field's name as it is written in CEL, if it can be. A keyword needs no escape, unless it is a literal or an operator.
+    fn written(&mut self, name: &str) -> Option<String> {
+        let escaped = escape(name)?;
+        let is_free = escaped == format!("__{name}__") && !["true", "false", "null", "in"].contains(&name);
+        Some(if is_free && self.random.bool() { name.to_owned() } else { escaped })
     }
 
     /// Remembers the objects within a schema.

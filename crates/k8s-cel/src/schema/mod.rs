@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use escape::{escape, unescape};
 
-use crate::types::{Provider, Type};
+use crate::{
+    syntax::RESERVED,
+    types::{Provider, Type},
+};
 
 /// kube-apiserver's `MaxRequestSizeBytes`: nothing in a request is longer.
 pub(crate) const REQUEST_MAX: i64 = 3 * 1024 * 1024;
@@ -218,7 +221,46 @@ impl Provider for SelfTypes {
     }
 
     fn field(&self, type_name: &str, field: &str) -> Option<Type> {
-        let found = self.find(type_name)?.field(field)?;
-        found.declaration.is_exposed().then(|| found.declaration.type_at(&format!("{type_name}.{field}")))
+        let object = self.find(type_name)?.as_object()?;
+        // A keyword may be written without its escape, since Kubernetes 1.31: `self.namespace`.
+        let keyword =
+            || RESERVED.contains(&field).then(|| object.fields.get_key_value(&*format!("__{field}__")))?;
+        let (name, found) = object.fields.get_key_value(field).or_else(keyword)?;
+        found.declaration.is_exposed().then(|| found.declaration.type_at(&format!("{type_name}.{name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{COST_LIMIT, Declaration, Environment, Origin, Program, Variables};
+
+    #[test]
+    fn a_keyword_needs_no_escape_but_has_no_size_without_one() {
+        let schema = Declaration::from_openapi(
+            &json!({"type": "object", "properties": {
+                "namespace": {"type": "string", "maxLength": 20},
+                "package": {"type": "object", "properties": {"if": {"type": "integer"}}},
+            }}),
+            false,
+        );
+        let environment = Environment::kubernetes(37, Origin::New).with_variable("self", &schema);
+        let compile = |rule: &str| Program::compile(rule, &environment);
+        let object = json!({"namespace": "x", "package": {"if": 1}});
+        let variables = Variables::new().with("self", &object, &schema);
+        for rule in
+            ["has(self.namespace) && self.namespace == 'x'", "self.package.if == self.__package__.__if__"]
+        {
+            let program = compile(rule).unwrap();
+            assert_eq!(
+                program.evaluate(&variables, COST_LIMIT).result.unwrap().as_bool(),
+                Some(true),
+                "{rule}"
+            );
+        }
+        assert_eq!(compile("self.__namespace__.contains('x')").unwrap().max_cost(), 10);
+        assert!(compile("self.namespace.contains('x')").unwrap().max_cost() > 10_000_000);
+        assert!(compile("self.const").unwrap_err().to_string().contains("undefined field 'const'"));
     }
 }

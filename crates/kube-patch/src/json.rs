@@ -16,8 +16,9 @@ const MAX_DEPTH: usize = 128;
 
 /// Applies a JSON patch (RFC 6902).
 ///
-/// Beyond the RFC, as in kube-apiserver's library (evanphx/json-patch v4): a negative index counts from an array's end, a
-/// missing member passes a `test` for null, and an `add` without a value adds null.
+/// Beyond the RFC, as in kube-apiserver's library (evanphx/json-patch v4): a negative index counts from an array's end, an
+/// `add` without a value adds null, and a missing member of an object passes a `test` for null, is added by a `replace`, and
+/// is copied as null.
 ///
 /// # Errors
 /// Fails with [`PatchError::BadRequest`] if the patch is malformed, [`PatchError::TooLarge`] if it has more than 10,000
@@ -97,6 +98,13 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
         return None;
     }
     match op.as_str() {
+        "replace" if is_missing_member(object, &path) => {
+            operation.insert("op".to_owned(), "add".into());
+        }
+        "copy" if is_missing_member(object, operation.get("from")?.as_str()?) => {
+            operation.insert("op".to_owned(), "add".into());
+            operation.insert("value".to_owned(), Value::Null);
+        }
         "test" if value.is_null() => {
             let parent = object.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent))?;
             return (parent.is_object() || object.pointer(&path).is_some())
@@ -115,6 +123,12 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
     }
     let operation: PatchOperation = serde_json::from_value(Value::Object(operation)).ok()?;
     json_patch::patch_unsafe(object, &[operation]).ok()
+}
+
+/// Whether a pointer is to a member of an object that does not have it.
+fn is_missing_member(object: &Value, pointer: &str) -> bool {
+    let parent = pointer.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
+    parent.is_some_and(Value::is_object) && object.pointer(pointer).is_none()
 }
 
 /// Whether a value is nested at most `depth` levels deep; a scalar is one level.

@@ -233,8 +233,10 @@ struct Shared {
 impl Shared {
     fn of(versions: &[&Json]) -> Self {
         let alike = |field: &str| {
-            let value = |version: &Json| version.get(field).filter(|value| !value.is_null()).cloned();
-            versions.windows(2).all(|pair| value(pair[0]) == value(pair[1]))
+            let mut values =
+                versions.iter().map(|version| version.get(field).filter(|value| !value.is_null()));
+            let first = values.next();
+            first.is_none_or(|first| values.all(|value| value == first))
         };
         Self {
             schema: alike("schema"),

@@ -31,8 +31,9 @@ impl Cluster {
             self.serve(name, None);
             return Served { status: None, names_changed: names.remove(name).is_some() };
         };
-        let old = stored.value();
-        let mut new = old.clone();
+        let mut new = stored.value();
+        // A whole definition is expensive to copy and to compare.
+        let status = new["status"].clone();
         let others = names.iter().filter(|(other, _)| *other != name && group_of(other) == group_of(name));
         let others: Vec<_> = others.map(|(_, names)| names).collect();
         definition::accept_names(&mut new, &others, &self.clock.seconds());
@@ -44,7 +45,7 @@ impl Cluster {
         let serves = definition::is_established(&new) && !scheme.has_builtin(group_of(name), plural);
         let defined = || scheme::defined(&new, scheme.versions(name), &self.schemas);
         self.serve(name, serves.then(defined).flatten());
-        if new == old {
+        if new["status"] == status {
             return Served { status: None, names_changed };
         }
         let writer = Writer {
@@ -54,7 +55,7 @@ impl Cluster {
             time: self.clock.now(),
             reset: &[],
         };
-        kube_patch::track(resource.merge_type(), Some(&old), &mut new, &writer);
+        kube_patch::track(resource.merge_type(), Some(&stored.value()), &mut new, &writer);
         Served { status: Some((stored, new)), names_changed }
     }
 

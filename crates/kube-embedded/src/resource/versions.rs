@@ -62,7 +62,7 @@ impl Versions {
         }
         let alike = versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
         Self {
-            source: source(definition),
+            source: json!(source(definition)),
             storage: versions.iter().find(|version| version["storage"] == true).map(name).unwrap_or_default(),
             types,
             plain: alike.then(|| MARKS.fetch_add(1, Ordering::Relaxed)),
@@ -93,7 +93,8 @@ impl Versions {
 
     /// Whether these are the versions of a definition.
     pub(crate) fn are_of(&self, definition: &Value) -> bool {
-        self.source == source(definition)
+        let [spec, names] = source(definition);
+        self.source[0] == *spec && self.source[1] == *names
     }
 
     /// The schema of a version.
@@ -137,8 +138,8 @@ impl Versions {
 }
 
 /// The part of a definition that determines its versions.
-fn source(definition: &Value) -> Value {
-    json!([definition["spec"], definition["status"]["acceptedNames"]])
+fn source(definition: &Value) -> [&Value; 2] {
+    [&definition["spec"], &definition["status"]["acceptedNames"]]
 }
 
 #[cfg(test)]

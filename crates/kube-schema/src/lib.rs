@@ -20,12 +20,14 @@ mod pattern;
 mod prune;
 mod read;
 mod rules;
+mod scale;
 mod schema;
 mod validate;
 
 use kube_validation::{FieldError, FieldErrors, FieldPath, Reason};
 use serde_json::Value;
 
+pub use scale::Scale;
 pub use schema::Schema;
 
 /// The result of a validation.
@@ -72,24 +74,32 @@ impl Schema {
     }
 
     /// Validates a whole object that was pruned and defaulted. `old` is the stored object that it replaces: errors in
-    /// unchanged values are accepted (KEP-4008).
+    /// unchanged values are accepted (KEP-4008). `scale` is where the object's replicas are, which must be between 0 and
+    /// 2,147,483,647.
     ///
     /// [`metadata::validate`] and [`metadata::validate_update`] validate the object's `metadata`.
-    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Validation {
+    pub fn validate(&self, new: &Value, old: Option<&Value>, scale: Option<&Scale>) -> Validation {
         let path = FieldPath::Root("");
         let mut errors = validate::value(self, new, old, &path);
+        if let Some(scale) = scale {
+            scale.validate_spec(new, &mut errors);
+            scale.validate_status(new, &mut errors);
+        }
         metadata::validate_embedded(new, self, &path, &mut errors);
         self.lists_and_rules(new, old, errors)
     }
 
     /// Validates a whole object when a request writes only its `status`.
-    pub fn validate_status(&self, new: &Value, old: &Value) -> Validation {
-        let errors = match (self.properties.get("status"), new.get("status")) {
+    pub fn validate_status(&self, new: &Value, old: &Value, scale: Option<&Scale>) -> Validation {
+        let mut errors = match (self.properties.get("status"), new.get("status")) {
             (Some(schema), Some(status)) => {
                 validate::value(schema, status, old.get("status"), &FieldPath::Root("status"))
             }
             _ => Vec::new(),
         };
+        if let Some(scale) = scale {
+            scale.validate_status(new, &mut errors);
+        }
         self.lists_and_rules(new, Some(old), errors)
     }
 

@@ -1,14 +1,18 @@
 //! PUT, the status and scale subresources, generation, and writes that change nothing.
 
 use anyhow::{Result, ensure};
-use e2e::{Cluster, http::MERGE_PATCH};
-use serde_json::json;
+use e2e::{
+    Cluster,
+    http::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH},
+};
+use serde_json::{Value, json};
 
-use crate::widgets::{GROUP, version, widgets};
+use crate::widgets::{CRDS, GROUP, NOT_ALL_CHECKED, Widgets, crd, version, widgets, widgets_of_existing};
 
 e2e::on_each_cluster! {
     needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
     no_change_no_version, wrong_targets, zero_and_malformed_versions, scale_contains_the_selector,
+    scale_is_validated, scale_of_no_replicas, scale_of_wrong_types,
     status_of_workloads [NoControllers]
 }
 
@@ -157,6 +161,136 @@ async fn scale_contains_the_selector(cluster: Cluster) -> Result<()> {
         let scale = admin.get(&format!("{path}/one/scale")).await?.code(200)?;
         assert_eq!(scale["status"]["selector"], text);
     }
+    Ok(())
+}
+
+/// Widgets with a scale whose schema allows anything.
+async fn open_widgets(cluster: &Cluster) -> Result<Widgets> {
+    let group = cluster.unique();
+    let mut crd = crd(&group);
+    let version = &mut crd["spec"]["versions"][0];
+    version["selectableFields"].take();
+    version["subresources"]["scale"]["labelSelectorPath"] = json!(".status.selector");
+    let open = json!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true});
+    version["schema"]["openAPIV3Schema"] = json!({
+        "type": "object", "properties": {"spec": open, "status": open},
+        "x-kubernetes-validations": [{"rule": "true"}],
+    });
+    cluster.admin().post(CRDS, &crd).await?.code(201)?;
+    widgets_of_existing(cluster, &group).await
+}
+
+async fn scale_is_validated(cluster: Cluster) -> Result<()> {
+    let widgets = open_widgets(&cluster).await?;
+    let invalid = |problem: &str| format!("Widget.{} \"one\" is invalid: {problem}", widgets.group);
+    let cases = [
+        (json!({"replicas": -1}), ".spec.replicas: Invalid value: -1: should be a non-negative integer"),
+        (
+            json!({"replicas": 2_147_483_648_i64}),
+            ".spec.replicas: Invalid value: 2147483648: should be less than or equal to 2147483647",
+        ),
+        (
+            json!({"replicas": {"a": [1, null, "b"]}}),
+            ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: map[a:[1 <nil> b]] is of the type \
+             map[string]interface {}, expected int64",
+        ),
+        (
+            json!({"replicas": null}),
+            ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: <nil> is of the type <nil>, expected int64",
+        ),
+    ];
+    for (spec, problem) in cases {
+        widgets.post("one", &spec).await?.refused(422, "Invalid", &invalid(problem))?;
+    }
+    let problems = format!(
+        "[spec: Invalid value: \"array\": spec in body must be of type object: \"array\", .spec.replicas: Invalid value: 0: \
+         .spec.replicas accessor error: [] is of the type []interface {{}}, expected map[string]interface{{}}, \
+         {NOT_ALL_CHECKED}]"
+    );
+    widgets.post("one", &json!([])).await?.refused(422, "Invalid", &invalid(&problems))?;
+
+    widgets.post("one", &json!(null)).await?.code(201)?;
+    let status = format!("{}/status", widgets.at("one"));
+    let problems = "[.status.replicas: Invalid value: -2: should be a non-negative integer, .status.selector: \
+                    Invalid value: \"\": .status.selector accessor error: 5 is of the type int64, expected string]";
+    let wrong = json!({"status": {"replicas": -2, "selector": 5}});
+    widgets.http.patch(&status, MERGE_PATCH, &wrong).await?.refused(422, "Invalid", &invalid(problems))?;
+    Ok(())
+}
+
+async fn scale_of_no_replicas(cluster: Cluster) -> Result<()> {
+    let widgets = open_widgets(&cluster).await?;
+    widgets.post("one", &json!({"a": 1})).await?.code(201)?;
+    let path = format!("{}/scale", widgets.at("one"));
+    let message = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
+    widgets.http.get(&path).await?.refused(500, "InternalError", message)?;
+    let message = "the spec replicas field \".spec.replicas\" cannot be empty";
+    let labels = json!({"metadata": {"labels": {"a": "b"}}});
+    widgets.http.patch(&path, MERGE_PATCH, &labels).await?.refused(400, "BadRequest", message)?;
+    let scale = widgets.http.patch(&path, MERGE_PATCH, &json!({"spec": {"replicas": 5}})).await?.code(200)?;
+    assert_eq!((&scale["spec"], &scale["status"]), (&json!({"replicas": 5}), &json!({"replicas": 0})));
+    let scale =
+        widgets.http.patch(&path, MERGE_PATCH, &json!({"spec": {"replicas": null}})).await?.code(200)?;
+    assert_eq!(scale["spec"], json!({}));
+    // The scale has no replicas now, but a JSON patch can replace them.
+    let replace = json!([{"op": "replace", "path": "/spec/replicas", "value": 7}]);
+    let scale = widgets.http.patch(&path, JSON_PATCH, &replace).await?.code(200)?;
+    assert_eq!(scale["spec"], json!({"replicas": 7}));
+    let one = widgets.get("one").await?.code(200)?;
+    assert_eq!(one["metadata"]["managedFields"].as_array().map(Vec::len), Some(1), "{one}");
+    let status = json!({"status": {"replicas": 2, "selector": "a=b"}});
+    widgets.http.patch(&format!("{}/status", widgets.at("one")), MERGE_PATCH, &status).await?.code(200)?;
+    let scale = widgets.http.get(&path).await?.code(200)?;
+    assert_eq!(scale["status"], json!({"replicas": 2, "selector": "a=b"}));
+    Ok(())
+}
+
+async fn scale_of_wrong_types(cluster: Cluster) -> Result<()> {
+    let widgets = open_widgets(&cluster).await?;
+    widgets.post("one", &json!({"replicas": 1})).await?.code(201)?;
+    let path = format!("{}/scale", widgets.at("one"));
+    let mut scale = widgets.http.get(&path).await?.code(200)?;
+    scale["metadata"].take();
+    scale["metadata"]["name"] = json!("one");
+    let with = |spec: Value| {
+        let mut scale = scale.clone();
+        scale["spec"] = spec;
+        scale
+    };
+    let unregistered = "no kind is registered for the type v1.Scale in scheme \"pkg/runtime/scheme.go:111\"";
+    for wrong in [json!({"replicas": "x"}), json!({"replicas": 3_000_000_000_i64}), json!({"replicas": 1.5})]
+    {
+        widgets.http.put(&path, &with(wrong)).await?.refused(400, "BadRequest", unregistered)?;
+    }
+    let negative = with(json!({"replicas": -1}));
+    let problem = ".spec.replicas: Invalid value: -1: should be a non-negative integer";
+    let message = format!("Widget.{} \"one\" is invalid: {problem}", widgets.group);
+    widgets.http.put(&path, &negative).await?.refused(422, "Invalid", &message)?;
+    let text = json!({"spec": {"replicas": "x"}});
+    let message = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    let reply = widgets.http.patch(&path, MERGE_PATCH, &text).await?;
+    ensure!(reply.code == 422 && reply.message().ends_with(message), "{}", reply.message());
+    // The managed fields of a scale are not those of a custom resource.
+    let reply = widgets.http.patch(&format!("{path}?fieldManager=x"), APPLY_PATCH, &scale).await?;
+    ensure!(
+        reply.code == 500 && reply.message().ends_with("to an invalid group/version: autoscaling/v1"),
+        "{}",
+        reply.message()
+    );
+
+    let deployments = format!("/apis/apps/v1/namespaces/{}/deployments", cluster.namespace());
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let deployment = json!({"metadata": {"name": "one"}, "spec": {"replicas": 0, "selector": selector, "template": template}});
+    let admin = cluster.admin();
+    admin.post(&deployments, &deployment).await?.code(201)?;
+    let path = format!("{deployments}/one/scale");
+    let message = "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal string into Go \
+                   struct field ScaleSpec.spec.replicas of type int32";
+    admin.put(&path, &with(json!({"replicas": "x"}))).await?.refused(400, "BadRequest", message)?;
+    let message = "Scale.autoscaling \"one\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+    admin.put(&path, &negative).await?.refused(422, "Invalid", message)?;
     Ok(())
 }
 

@@ -432,6 +432,10 @@ impl Cluster {
     /// Records the writer as the manager of the fields that it changes.
     fn track(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, old, .. } = attempt;
+        if write.subresource == "scale" && write.resource.custom.is_some() {
+            // kube-apiserver cannot convert a Scale to the custom resource, so that nobody becomes the owner.
+            return;
+        }
         let old = old.as_ref().map(|old| &old.value);
         self.writer(write, &write.resource.api_version(), |writer| {
             kube_patch::track(write.resource.merge_type(), old, new, writer);

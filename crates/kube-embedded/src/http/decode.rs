@@ -28,11 +28,6 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// Whether a body is protobuf.
-pub(super) fn is_protobuf(request: &Request<'_>) -> bool {
-    media_type(request.headers) == Some(protobuf::MEDIA_TYPE)
-}
-
 /// Decodes the object of a create or a PUT, with its `apiVersion` and `kind`, and collects warnings.
 pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
     let encoding = encoding(request)?;
@@ -58,21 +53,9 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     }
     check_body_type(resource, &mut object, &unrecognized)?;
     check_labels(resource, &object)?;
-    let unknown = strategy::normalize(resource, &mut object).map_err(|why| {
-        let kind = &resource.kind;
-        Status::bad_request(format!(
-            "{kind} in version {:?} cannot be handled as a {kind}: {why}",
-            resource.version
-        ))
-    })?;
-    let mut problems: Vec<String> =
-        duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
-    problems.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
-    let warnings = match validation {
-        FieldValidation::Ignore => Vec::new(),
-        FieldValidation::Strict if !problems.is_empty() => return Err(strict(resource, &problems)),
-        FieldValidation::Warn | FieldValidation::Strict => problems,
-    };
+    let refuse = |why: &str| undecodable(&resource.version, &resource.kind, why);
+    let unknown = strategy::normalize(resource, &mut object).map_err(|why| refuse(&why))?;
+    let warnings = validation.warnings(&duplicates, &unknown, refuse)?;
     Ok(Decoded { object, warnings })
 }
 
@@ -117,14 +100,9 @@ pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) 
     Ok(object)
 }
 
-/// 400 for problems that `fieldValidation=Strict` does not allow.
-pub(super) fn strict(resource: &Resource, problems: &[String]) -> Status {
-    let kind = &resource.kind;
-    Status::bad_request(format!(
-        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
-        resource.version,
-        problems.join(", ")
-    ))
+/// 400 for an object of the right type that cannot be decoded.
+pub(super) fn undecodable(version: &str, kind: &str, why: &str) -> Status {
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
 /// Parses JSON. serde_json bounds the depth (128).

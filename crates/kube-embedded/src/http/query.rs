@@ -21,6 +21,27 @@ pub(super) enum FieldValidation {
     Strict,
 }
 
+impl FieldValidation {
+    /// The warnings about fields that occur twice or are not known, or the error that `refuse` makes of them.
+    pub(super) fn warnings(
+        self,
+        duplicates: &[String],
+        unknown: &[String],
+        refuse: impl Fn(&str) -> Status,
+    ) -> Result<Vec<String>, Status> {
+        let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+        let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
+        let problems: Vec<String> = duplicates.chain(unknown).collect();
+        match self {
+            Self::Ignore => Ok(Vec::new()),
+            Self::Strict if !problems.is_empty() => {
+                Err(refuse(&format!("strict decoding error: {}", problems.join(", "))))
+            }
+            Self::Warn | Self::Strict => Ok(problems),
+        }
+    }
+}
+
 /// `resourceVersionMatch`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {

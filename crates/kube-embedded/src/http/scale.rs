@@ -1,6 +1,7 @@
 //! `/scale`: the replicas of an object of any kind.
 
 use http::{Method, StatusCode};
+use kube_schema::Scale;
 use kube_selectors::LabelSelector;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
@@ -9,120 +10,157 @@ use super::render::{self, Response};
 use super::request::Request;
 use super::{decode, write};
 use crate::cluster::{Decoded, WriteMethod};
-use crate::resource::{Resource, ScalePaths};
+use crate::resource::Resource;
 use crate::status::Status;
+
+/// The type that every resource's `/scale` has.
+const API_VERSION: &str = "autoscaling/v1";
+const KIND: &str = "Scale";
+
+const UNREGISTERED: &str =
+    r#"no kind is registered for the type v1.Scale in scheme "pkg/runtime/scheme.go:111""#;
+
+/// Stands for no replicas while a request changes a scale, as in kube-apiserver: a change that leaves it is refused.
+const ABSENT: i32 = i32::MIN;
 
 /// GET, PUT or PATCH of a scale.
 pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     let (cluster, info, resource) = (request.cluster, request.info, request.resource);
-    let paths = paths(resource);
-    let show = |scale| render::value_response(StatusCode::OK, request.accept.encoding, &scale);
+    let builtin = Scale::new(".spec.replicas", ".status.replicas", None);
+    let scale = resource.scale().unwrap_or(&builtin);
+    let show = |shown| render::value_response(StatusCode::OK, request.accept.encoding, &shown);
     if matches!(*request.method, Method::GET | Method::HEAD) {
         let object = resource.value(&*cluster.object(resource, &info.namespace, &info.name)?);
-        return scale(resource, &paths, &object).map(show);
+        if scale.spec_replicas(&object).map_err(Status::internal)?.is_none() {
+            let path = scale.spec_replicas_path();
+            return Err(Status::internal_error(format!("the spec replicas field {path:?} does not exist")));
+        }
+        return shown(resource, scale, &object).map(show).map_err(Status::internal);
     }
     let patching = *request.method == Method::PATCH;
-    let options = request.query.write_options(if patching { "PatchOptions" } else { "UpdateOptions" })?;
-    let change = match !patching && decode::is_protobuf(&request) {
-        true => decode::decode_protobuf(&request, "autoscaling/v1", "Scale")?,
-        false => decode::parse_yaml(request.body).map_err(Status::bad_request)?,
+    let (method, options) = match patching {
+        true => (WriteMethod::Patch, "PatchOptions"),
+        false => (WriteMethod::Update, "UpdateOptions"),
     };
+    let options = request.query.write_options(options)?;
     let media_type = decode::media_type(request.headers).unwrap_or_default();
-    let decode = |old: &Value| {
-        let old_scale = scale(resource, &paths, old)?;
-        let patched = match (patching, media_type) {
-            (false, _) => Ok(change.clone()),
-            (true, "application/json-patch+json") => kube_patch::json_patch(&old_scale, &change),
-            (true, _) => kube_patch::merge_patch(&old_scale, &change),
-        };
-        let object = scaled(old, &paths, &patched.map_err(write::refused)?, &info.name)?;
-        Ok(Decoded { object, warnings: Vec::new() })
+    let change = match patching {
+        true if media_type == write::APPLY => applied(&request)?,
+        true => write::change(&request, &options)?,
+        false => decode::subresource(&request, API_VERSION, KIND)?,
     };
-    let method = if patching { WriteMethod::Patch } else { WriteMethod::Update };
+    let refuse = |why: &str| match (patching, &resource.custom) {
+        (true, _) => write::refused_object(&request, why),
+        (false, None) => decode::undecodable("v1", KIND, why),
+        // The codec of custom resources does not know the type, so that it cannot name it.
+        (false, Some(_)) => Status::bad_request(UNREGISTERED),
+    };
+    let decode = |old: &Value| {
+        let before = || before(resource, scale, old);
+        let wanted = match media_type {
+            _ if !patching => Ok(change.clone()),
+            "application/json-patch+json" => kube_patch::json_patch(&before()?, &change),
+            _ => kube_patch::merge_patch(&before()?, &change),
+        };
+        let typed = kube_builtin::decode(API_VERSION, KIND, &wanted.map_err(write::refused)?)
+            .ok_or_else(|| Status::internal("there is no Scale"))?;
+        let typed = typed.map_err(|error| refuse(&error.to_string()))?;
+        let warnings = options.validation.warnings(&[], &typed.unknown, refuse)?;
+        Ok(Decoded { object: scaled(resource, scale, old, &typed.object)?, warnings })
+    };
     let written = cluster.update(&request.write(method, &options), &decode).await?;
-    scale(resource, &paths, &render::parse(&written.bytes)).map(show)
+    let response = shown(resource, scale, &render::parse(&written.bytes)).map_err(Status::bad_request)?;
+    let mut response = show(response);
+    render::warn_all(response.headers_mut(), written.warnings.iter().map(String::as_str));
+    Ok(response)
 }
 
-/// An object with the replicas of a scale.
-fn scaled(old: &Value, paths: &ScalePaths, scale: &Value, name: &str) -> Result<Value, Status> {
+/// The configuration of an apply. kube-apiserver has no managed fields for the scale of a custom resource.
+fn applied(request: &Request<'_>) -> Result<Value, Status> {
+    let applied = decode::parse_yaml(request.body)
+        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
+    if applied["apiVersion"] != API_VERSION || applied["kind"] != KIND {
+        return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
+    }
+    match request.resource.custom {
+        None => Ok(applied),
+        Some(_) => Err(Status::internal(
+            "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, \
+             Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
+        )),
+    }
+}
+
+/// The scale of an object before a change.
+fn before(resource: &Resource, scale: &Scale, old: &Value) -> Result<Value, Status> {
+    let mut before = shown(resource, scale, old).map_err(Status::internal)?;
+    if scale.spec_replicas(old).is_ok_and(|replicas| replicas.is_none()) {
+        before["spec"]["replicas"] = ABSENT.into();
+    }
+    Ok(before)
+}
+
+/// An object with the replicas of a scale, and with what the scale says of the object.
+fn scaled(resource: &Resource, scale: &Scale, old: &Value, wanted: &Value) -> Result<Value, Status> {
+    let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or_default();
+    let replicas = i32::try_from(replicas).unwrap_or(ABSENT);
+    if replicas == ABSENT {
+        let path = scale.spec_replicas_path();
+        return Err(Status::bad_request(format!("the spec replicas field {path:?} cannot be empty")));
+    }
+    if replicas < 0 && resource.custom.is_none() {
+        let error =
+            FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+        let name = old["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(Status::invalid("autoscaling", KIND, name, vec![error]));
+    }
     let mut new = old.clone();
-    let replicas = match &scale["spec"]["replicas"] {
-        Value::Null => json!(0),
-        replicas if replicas.as_i64().is_some_and(|it| it >= 0) => replicas.clone(),
-        other => {
-            let error = FieldError::invalid("spec.replicas", other, "must be greater than or equal to 0");
-            return Err(Status::invalid("autoscaling", "Scale", name, vec![error]));
+    scale.set_spec_replicas(&mut new, replicas).map_err(Status::internal)?;
+    for field in ["name", "namespace", "uid", "resourceVersion"] {
+        let given = &wanted["metadata"][field];
+        if given.as_str().is_some_and(|given| !given.is_empty()) {
+            new["metadata"][field] = given.clone();
         }
-    };
-    set(&mut new, &paths.spec_replicas, replicas);
-    // If absent, the write does not depend on the version that was read.
-    new["metadata"]["resourceVersion"] = match &scale["metadata"]["resourceVersion"] {
-        Value::String(version) if !version.is_empty() => version.as_str().into(),
-        _ => old["metadata"]["resourceVersion"].clone(),
-    };
+    }
     Ok(new)
 }
 
-fn paths(resource: &Resource) -> ScalePaths {
-    let custom = resource.custom.as_ref().and_then(|custom| custom.scale.clone());
-    custom.unwrap_or_else(ScalePaths::builtin)
-}
-
-fn scale(resource: &Resource, paths: &ScalePaths, object: &Value) -> Result<Value, Status> {
-    let Some(replicas) = at(object, &paths.spec_replicas) else {
-        return Err(Status::internal_error(format!(
-            "the spec replicas field {:?} does not exist",
-            paths.spec_replicas
-        )));
+/// The scale of an object.
+fn shown(resource: &Resource, scale: &Scale, object: &Value) -> Result<Value, String> {
+    let selector = match scale.label_selector(object)? {
+        Some(selector) => Some(selector.to_owned()),
+        None => builtin_selector(resource, object),
     };
-    let mut status =
-        json!({"replicas": at(object, &paths.status_replicas).cloned().unwrap_or_else(|| json!(0))});
-    let written = paths.label_selector.as_ref().and_then(|path| at(object, path).cloned());
-    if let Some(selector) = written.or_else(|| builtin_selector(resource, object)) {
-        status["selector"] = selector;
+    // Go omits desired replicas of 0, and an empty selector.
+    let mut spec = json!({});
+    match scale.spec_replicas(object)? {
+        None | Some(0) => {}
+        Some(replicas) => spec["replicas"] = replicas.into(),
     }
-    let metadata = &object["metadata"];
-    Ok(json!({
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-            "creationTimestamp": metadata["creationTimestamp"],
-        },
-        "spec": {"replicas": replicas},
-        "status": status,
-    }))
+    let mut status = json!({"replicas": scale.status_replicas(object)?.unwrap_or_default()});
+    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
+        status["selector"] = selector.into();
+    }
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        // An object of the whole cluster has no namespace.
+        if let Some(value) = object["metadata"].get(field) {
+            metadata[field] = value.clone();
+        }
+    }
+    Ok(json!({"kind": KIND, "apiVersion": API_VERSION, "metadata": metadata, "spec": spec, "status": status}))
 }
 
 /// The selector of a built-in kind, as text.
-fn builtin_selector(resource: &Resource, object: &Value) -> Option<Value> {
+fn builtin_selector(resource: &Resource, object: &Value) -> Option<String> {
     if resource.custom.is_some() {
         return None;
     }
-    let selector = at(object, ".spec.selector")?;
+    let selector = object["spec"].get("selector")?;
     // The selector of a ReplicationController only has labels.
     let selector = match resource.kind.as_str() {
         "ReplicationController" => LabelSelector::from_object(&json!({"matchLabels": selector})),
         _ => LabelSelector::from_object(selector),
     };
-    Some(selector.ok()?.to_string().into())
-}
-
-/// The value at a simple JSON path such as `.spec.replicas`.
-fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').filter(|part| !part.is_empty()).try_fold(object, |value, part| value.get(part))
-}
-
-fn set(object: &mut Value, path: &str, new: Value) {
-    let mut value = object;
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        if !value.is_object() {
-            *value = json!({});
-        }
-        value = &mut value[part];
-    }
-    *value = new;
+    Some(selector.ok()?.to_string())
 }

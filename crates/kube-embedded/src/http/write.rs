@@ -14,6 +14,9 @@ use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
 
+/// The media type of server-side apply.
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
+
 /// POST to a collection.
 pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
@@ -40,18 +43,10 @@ pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
 pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("PatchOptions")?;
     let media_type = decode::media_type(request.headers).unwrap_or_default();
-    match media_type {
-        "application/apply-patch+yaml" => return apply(request, &options).await,
-        known if patch_types(request.resource).contains(&known) => {}
-        _ if request.resource.custom.is_none() => return Err(Status::unsupported_patch()),
-        _ => return Err(Status::unsupported_media_type(patch_types(request.resource))),
+    if media_type == APPLY {
+        return apply(request, &options).await;
     }
-    if options.force {
-        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
-        return Err(invalid_options("PatchOptions", vec![error]));
-    }
-    let change = decode::parse_json(request.body, &mut Vec::new())
-        .map_err(|_| Status::bad_request("invalid JSON patch"))?;
+    let change = change(&request, &options)?;
     let resource = request.resource;
     let decode = |old: &Value| {
         let patched = match media_type {
@@ -65,6 +60,22 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
     answer(request, &[], &request.cluster.update(&write, &decode).await?)
 }
 
+/// The patch in a body, which is not for apply.
+pub(super) fn change(request: &Request<'_>, options: &WriteOptions) -> Result<Value, Status> {
+    let known = patch_types(request.resource);
+    if !decode::media_type(request.headers).is_some_and(|given| known.contains(&given)) {
+        return Err(match request.resource.custom {
+            None => Status::unsupported_patch(),
+            Some(_) => Status::unsupported_media_type(known),
+        });
+    }
+    if options.force {
+        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+        return Err(invalid_options("PatchOptions", vec![error]));
+    }
+    decode::parse_json(request.body, &mut Vec::new()).map_err(|_| Status::bad_request("invalid JSON patch"))
+}
+
 /// Decodes a patched object into the form in which it is stored.
 fn decode_patched(
     request: &Request<'_>,
@@ -74,19 +85,9 @@ fn decode_patched(
     if !object.is_object() {
         return Err(Status::unprocessable("the patched object is not an object"));
     }
-    let refuse = |why: &str| {
-        let shown = String::from_utf8_lossy(request.body);
-        Status::invalid("", "", "", vec![FieldError::invalid("patch", &shown.as_ref().into(), why)])
-    };
+    let refuse = |why: &str| refused_object(request, why);
     let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
-    let problems: Vec<String> = unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect();
-    let warnings = match validation {
-        FieldValidation::Ignore => Vec::new(),
-        FieldValidation::Strict if !problems.is_empty() => {
-            return Err(refuse(&format!("strict decoding error: {}", problems.join(", "))));
-        }
-        FieldValidation::Warn | FieldValidation::Strict => problems,
-    };
+    let warnings = validation.warnings(&[], &unknown, refuse)?;
     Ok(Decoded { object, warnings })
 }
 
@@ -121,6 +122,12 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
     answer(request, &[], &request.cluster.apply(&write, &applied, options.force).await?)
 }
 
+/// The error for a patch whose result was refused.
+pub(super) fn refused_object(request: &Request<'_>, why: &str) -> Status {
+    let shown = String::from_utf8_lossy(request.body);
+    Status::invalid("", "", "", vec![FieldError::invalid("patch", &shown.as_ref().into(), why)])
+}
+
 /// The error for a patch that was refused.
 pub(super) fn refused(error: PatchError) -> Status {
     match error {
@@ -135,7 +142,7 @@ fn patch_types(resource: &Resource) -> &'static [&'static str] {
     let all = &[
         "application/json-patch+json",
         "application/merge-patch+json",
-        "application/apply-patch+yaml",
+        APPLY,
         "application/strategic-merge-patch+json",
     ];
     if resource.custom.is_some() { &all[..3] } else { all }

@@ -5,7 +5,6 @@ mod conversion;
 mod names;
 #[expect(clippy::module_inception, reason = "the resource itself, next to its parts")]
 mod resource;
-mod scale;
 mod schemas;
 mod versions;
 
@@ -17,6 +16,5 @@ pub(crate) use self::names::{
     SERVICES, api_version, qualified,
 };
 pub(crate) use self::resource::{Custom, Resource, Subresource};
-pub(crate) use self::scale::ScalePaths;
 pub(crate) use self::schemas::Schemas;
 pub(crate) use self::versions::Versions;

@@ -3,11 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use kube_patch::{Definitions, ObjectType};
-use kube_schema::Schema;
+use kube_schema::{Scale, Schema};
 use kube_tables::Columns;
 
 use super::names::{GroupKind, GroupResource, api_version, qualified};
-use super::scale::ScalePaths;
 use super::versions::Versions;
 
 /// A resource in one of its versions.
@@ -40,7 +39,7 @@ pub(crate) struct Custom {
     pub(crate) definition: String,
     /// This version and the others.
     pub(crate) versions: Arc<Versions>,
-    pub(crate) scale: Option<ScalePaths>,
+    pub(crate) scale: Option<Scale>,
     /// The JSON paths that field selectors may use, without the leading dot.
     pub(crate) selectable: Vec<String>,
     /// The warning for clients that use this version.
@@ -126,5 +125,10 @@ impl Resource {
     /// The schema of a custom resource. `None` for a built-in one.
     pub(crate) fn schema(&self) -> Option<&Arc<Schema>> {
         self.custom.as_ref()?.versions.schema(&self.api_version())
+    }
+
+    /// Where a custom resource has its replicas. `None` if it has no `/scale`, and for a built-in one.
+    pub(crate) fn scale(&self) -> Option<&Scale> {
+        self.custom.as_ref()?.scale.as_ref()
     }
 }

@@ -3,12 +3,11 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use kube_schema::Scale;
 use kube_tables::Columns;
 use serde_json::Value;
 
-use crate::resource::{
-    Custom, GroupResource, Resource, ScalePaths, Schemas, Subresource, Versions, api_version,
-};
+use crate::resource::{Custom, GroupResource, Resource, Schemas, Subresource, Versions, api_version};
 
 /// The resources of a definition.
 #[derive(Clone, Debug)]
@@ -58,7 +57,7 @@ pub(crate) fn defined(
                 custom: Some(Custom {
                     definition: text(&definition["metadata"]["name"]),
                     versions: Arc::clone(&all),
-                    scale: ScalePaths::parse(&version["subresources"]["scale"]),
+                    scale: Scale::parse(&version["subresources"]["scale"]),
                     selectable: selectable(&version["selectableFields"]),
                     deprecation: deprecation(version, spec),
                 }),

@@ -146,7 +146,7 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
     }
     let mut warnings = Vec::new();
     if let Some(schema) = resource.schema() {
-        let found = schema.validate(object, None);
+        let found = schema.validate(object, None, resource.scale());
         errors.extend(found.errors);
         warnings = found.warnings;
     }
@@ -185,8 +185,8 @@ pub(crate) fn validate_update(
     let mut warnings = Vec::new();
     if let Some(schema) = resource.schema() {
         let found = match subresource {
-            "status" => schema.validate_status(new, old),
-            _ => schema.validate(new, Some(old)),
+            "status" => schema.validate_status(new, old, resource.scale()),
+            _ => schema.validate(new, Some(old), resource.scale()),
         };
         errors.extend(found.errors);
         warnings = found.warnings;

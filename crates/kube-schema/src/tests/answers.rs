@@ -114,7 +114,7 @@ fn check(recorded: &str) {
             schema.prune(&mut new).iter().map(|path| format!("unknown field {}", json!(path))).collect();
         schema.apply_defaults(&mut new);
         let crate::Validation { errors, warnings: ratcheted } =
-            schema.validate(&new, case.old.map(object).as_ref());
+            schema.validate(&new, case.old.map(object).as_ref(), None);
         let mut errors: Vec<Cause> = errors.into_iter().map(Cause::from).collect();
         warnings.extend(ratcheted);
         let mut expected = case.errors.unwrap_or_default();

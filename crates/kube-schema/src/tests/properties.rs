@@ -71,7 +71,7 @@ fn fields(schema: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
 }
 
 fn errors_of(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    schema.validate(new, old).errors
+    schema.validate(new, old, None).errors
 }
 
 fn object(spec: impl Into<Value>) -> Value {

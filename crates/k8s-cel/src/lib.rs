@@ -21,5 +21,6 @@ mod types;
 mod value;
 
 pub use environment::{Environment, Origin};
+pub use functions::{Authorizer, Check, Decision, ResourceAttributes, ServiceAccount, Target};
 pub use program::{COST_LIMIT, CompileError, Evaluation, EvaluationError, Program, Value, Variables};
 pub use schema::Declaration;

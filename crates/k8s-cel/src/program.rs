@@ -9,6 +9,7 @@ use crate::{
     cost,
     environment::Environment,
     eval::{self, Dialect},
+    functions::{self, Authorizer, ResourceAttributes},
     go,
     schema::Declaration,
     syntax,
@@ -163,6 +164,27 @@ impl<'a> Variables<'a> {
     #[must_use]
     pub fn with_value(mut self, name: &'a str, value: Value<'a>) -> Self {
         self.0.push((name, Ok(value.0)));
+        self
+    }
+
+    /// A variable of the type `kubernetes.authorization.Authorizer`: `authorizer` of policies. Its checks are about the user who
+    /// sent the request, or about service accounts.
+    #[must_use]
+    pub fn with_authorizer(mut self, name: &'a str, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.0.push((name, Ok(functions::authorizer(authorizer))));
+        self
+    }
+
+    /// A variable of the type `kubernetes.authorization.ResourceCheck`: `authorizer.requestResource` of policies, with the
+    /// attributes of the request.
+    #[must_use]
+    pub fn with_resource_check(
+        mut self,
+        name: &'a str,
+        authorizer: Arc<dyn Authorizer>,
+        attributes: ResourceAttributes,
+    ) -> Self {
+        self.0.push((name, Ok(functions::resource_check(authorizer, attributes))));
         self
     }
 

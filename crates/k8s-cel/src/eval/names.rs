@@ -28,6 +28,6 @@ pub(super) fn go_type(value: &Value<'_>) -> &'static str {
         Value::Map(value::Map::Json(..)) => "*common.unstructuredMap",
         Value::List(_) => "*types.baseList",
         Value::Map(_) => "*types.baseMap",
-        Value::Opaque(_) => "ref.Val",
+        Value::Opaque(value) => value.go_type(),
     }
 }

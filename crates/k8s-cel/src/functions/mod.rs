@@ -1,6 +1,7 @@
 //! What the functions of the libraries do, by cel-go's names of their overloads.
 
 mod arguments;
+mod authz;
 mod construct;
 mod encoders;
 mod format;
@@ -18,11 +19,14 @@ mod urls;
 use std::{collections::HashMap, sync::LazyLock};
 
 pub(crate) use arguments::Implementation;
+pub use authz::{Authorizer, Check, Decision, ResourceAttributes, ServiceAccount, Target};
+pub(crate) use authz::{authorizer, resource_check};
 pub(crate) use construct::construct;
 pub(crate) use strings::{find, find_all};
 
 static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {
     let tables = [
+        authz::TABLE,
         encoders::TABLE,
         format::TABLE,
         lists::TABLE,
@@ -41,7 +45,7 @@ static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(
     tables.into_iter().flatten().copied().collect()
 });
 
-/// The code of an overload; `None` for one that this crate only declares, such as an authorization check.
+/// The code of an overload; `None` for one that an environment only declares.
 pub(crate) fn implementation(overload: &str) -> Option<Implementation> {
     IMPLEMENTATIONS.get(overload).copied()
 }

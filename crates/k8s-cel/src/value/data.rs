@@ -90,6 +90,11 @@ pub(crate) trait Opaque: fmt::Debug + Any + Send + Sync {
         None
     }
 
+    /// What Go prints for the type of the value with `%T`.
+    fn go_type(&self) -> &'static str {
+        "ref.Val"
+    }
+
     /// The size of the pattern behind a named format.
     fn regex_size(&self) -> u64 {
         0

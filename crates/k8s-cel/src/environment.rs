@@ -7,6 +7,7 @@ use crate::{
     cost::Sizes,
     eval::Dialect,
     library::{self, Level, Libraries},
+    policy::{self, PolicyTypes},
     schema::{Declaration, SelfTypes},
     syntax::{Extension, Options},
     types::{Function, Overload, Provider, Type},
@@ -35,7 +36,7 @@ pub struct Environment {
     pub(crate) has_checker: bool,
     /// The type that expressions must have.
     pub(crate) result: Option<Type>,
-    variables: Vec<(Arc<str>, Declaration, Type)>,
+    objects: Arc<Objects>,
 }
 
 impl Environment {
@@ -57,6 +58,69 @@ impl Environment {
         Self::new(Libraries::Conformance, Dialect::Specification)
     }
 
+    /// The environment of validating admission policies and of the match conditions of webhooks in kube-apiserver 1.`minor`.
+    ///
+    /// It has the variables `object` and `oldObject`, about whose types nothing is known, `request`, and `namespaceObject`.
+    /// [`Self::with_params`], [`Self::with_authorizer`] and [`Self::with_policy_variable`] add the others. In an evaluation, all
+    /// of them are data without a schema ([`Declaration::dynamic`]): also a timestamp of `namespaceObject` is a string.
+    ///
+    /// To check expressions against the type of the object, as kube-apiserver does for warnings in the status of a policy,
+    /// declare `object` and `oldObject` again: [`Self::with_variable`].
+    #[must_use]
+    pub fn policy(minor: u32, origin: Origin) -> Self {
+        let mut environment = Self::kubernetes(minor, origin);
+        environment.declare_types([
+            ("object", Type::Dyn),
+            ("oldObject", Type::Dyn),
+            ("namespaceObject", Type::object("kubernetes.Namespace")),
+            ("request", Type::object("kubernetes.AdmissionRequest")),
+        ]);
+        environment.change_objects(|objects| objects.policy = Some(PolicyTypes::default()))
+    }
+
+    /// Declares `params`: the object that the binding of a policy refers to, or null. Nothing is known about its type.
+    #[must_use]
+    pub fn with_params(mut self) -> Self {
+        self.declare_types([("params", Type::Dyn)]);
+        self
+    }
+
+    /// Declares `authorizer` and `authorizer.requestResource`. An evaluation takes their values from
+    /// [`Variables::with_authorizer`](crate::Variables::with_authorizer) and
+    /// [`Variables::with_resource_check`](crate::Variables::with_resource_check).
+    #[must_use]
+    pub fn with_authorizer(mut self) -> Self {
+        self.declare_types([
+            ("authorizer", Type::object("kubernetes.authorization.Authorizer")),
+            ("authorizer.requestResource", Type::object("kubernetes.authorization.ResourceCheck")),
+        ]);
+        self
+    }
+
+    /// Declares `variables`, without any field. Policies always have it; webhooks' match conditions do not.
+    #[must_use]
+    pub fn with_policy_variables(mut self) -> Self {
+        self.declare_types([("variables", Type::object(policy::VARIABLES))]);
+        self.change_objects(|objects| {
+            objects.policy.get_or_insert_default().declare_variables();
+        })
+    }
+
+    pub(crate) fn declare_policy_variable(self, name: &str, declared: Type) -> Self {
+        let environment = if self.checker.variables.contains_key("variables") {
+            self
+        } else {
+            self.with_policy_variables()
+        };
+        environment.change_objects(|objects| {
+            objects.policy.get_or_insert_default().declare_variables().insert(name.into(), declared);
+        })
+    }
+
+    fn declare_types<const N: usize>(&mut self, types: [(&str, Type); N]) {
+        self.checker.variables.extend(types.map(|(name, declared)| (name.into(), declared)));
+    }
+
     fn new(libraries: Libraries, dialect: Dialect) -> Self {
         let checker = check::Environment {
             container: "".into(),
@@ -70,7 +134,7 @@ impl Environment {
             dialect,
             has_checker: true,
             result: None,
-            variables: Vec::new(),
+            objects: Arc::default(),
         }
     }
 
@@ -145,24 +209,27 @@ impl Environment {
 
     fn declare(mut self, name: &str, declaration: &Declaration, wrap: fn(Type) -> Type) -> Self {
         // The same declaration is the same type: `self == oldSelf` is well-typed.
-        let known = self.variables.iter().find(|(_, known, _)| known.is(declaration));
+        let known = self.objects.declared.iter().find(|known| known.declaration().is(declaration));
         let declared = match known {
-            Some((_, _, declared)) => declared.clone(),
+            Some(known) => known.root_type(),
             None => declaration.type_at(&format!("{name}Type")),
         };
-        self.checker.variables.insert(name.into(), wrap(declared.clone()));
-        self.variables.push((name.into(), declaration.clone(), declared));
-        let types = self
-            .variables
-            .iter()
-            .map(|(name, declaration, _)| SelfTypes::new(format!("{name}Type"), declaration.clone()));
-        self.checker.provider = Arc::new(Objects(types.collect()));
+        self.checker.variables.insert(name.into(), wrap(declared));
+        let types = SelfTypes::new(format!("{name}Type"), declaration.clone());
+        self.change_objects(|objects| objects.declared.push(types))
+    }
+
+    fn change_objects(mut self, change: impl FnOnce(&mut Objects)) -> Self {
+        // What only this environment has is changed in place.
+        self.checker.provider = Arc::new(Objects::default());
+        change(Arc::make_mut(&mut self.objects));
+        self.checker.provider = self.objects.clone();
         self
     }
 
     /// The sizes of values: those of the first variable, as in kube-apiserver.
     pub(crate) fn sizes(&self) -> &dyn Sizes {
-        self.variables.first().map_or(&Unknown, |(_, declaration, _)| declaration)
+        self.objects.declared.first().map_or(&Unknown, |types| types.declaration())
     }
 }
 
@@ -176,15 +243,23 @@ impl Sizes for Unknown {
 }
 
 /// The object types of all variables.
-#[derive(Debug, Default)]
-struct Objects(Vec<SelfTypes>);
+#[derive(Clone, Debug, Default)]
+struct Objects {
+    /// Those of variables with a declaration, in the order in which they were declared.
+    declared: Vec<SelfTypes>,
+    policy: Option<PolicyTypes>,
+}
 
 impl Provider for Objects {
     fn has_type(&self, name: &str) -> bool {
-        self.0.iter().any(|types| types.has_type(name))
+        self.policy.as_ref().is_some_and(|types| types.has_type(name))
+            || self.declared.iter().any(|types| types.has_type(name))
     }
 
     fn field(&self, type_name: &str, field: &str) -> Option<Type> {
-        self.0.iter().find_map(|types| types.field(type_name, field))
+        match &self.policy {
+            Some(types) if types.has_type(type_name) => types.field(type_name, field),
+            _ => self.declared.iter().find_map(|types| types.field(type_name, field)),
+        }
     }
 }

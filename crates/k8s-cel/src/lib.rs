@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod composition;
 mod cost;
 mod environment;
 mod eval;
@@ -11,6 +12,7 @@ mod functions;
 pub mod fuzz;
 mod go;
 mod library;
+mod policy;
 mod program;
 mod schema;
 mod syntax;
@@ -20,6 +22,7 @@ mod typed;
 mod types;
 mod value;
 
+pub use composition::PolicyVariables;
 pub use environment::{Environment, Origin};
 pub use functions::{Authorizer, Check, Decision, ResourceAttributes, ServiceAccount, Target};
 pub use program::{COST_LIMIT, CompileError, Evaluation, EvaluationError, Program, Value, Variables};

@@ -28,6 +28,8 @@ pub struct Program {
     estimate: cost::Estimate,
     /// The variables and types that it names.
     names: BTreeSet<Arc<str>>,
+    /// How many expressions are in one another at most.
+    depth: usize,
 }
 
 /// Why an expression does not compile.
@@ -78,12 +80,13 @@ impl Program {
         }
         let plan = eval::plan(&checked, &environment.checker, environment.dialect)
             .map_err(|error| CompileError::Instantiation(error.to_string()))?;
+        let depth = check::depth(&checked.ast.root);
         let estimate = cost::estimate(&checked, environment.sizes());
         let names = checked.references.into_values().filter_map(|reference| match reference {
             Reference::Name { name, .. } => Some(name),
             Reference::Overloads(_) => None,
         });
-        Ok(Self { plan, result, estimate, names: names.collect() })
+        Ok(Self { plan, result, estimate, names: names.collect(), depth })
     }
 
     /// The most that an evaluation can cost, for any object that fits the declaration of the first variable: what
@@ -108,12 +111,19 @@ impl Program {
     /// Evaluates the expression. It ends with an error once it costs more than `limit`, such as [`COST_LIMIT`].
     pub fn evaluate<'a>(&'a self, variables: &Variables<'a>, limit: u64) -> Evaluation<'a> {
         let values: Vec<_> = self.plan.variables().iter().map(|name| variables.get(name)).collect();
-        let eval::Outcome { value, cost } = self.plan.evaluate(&values, limit);
-        let result = value.map(Value).map_err(|error| EvaluationError {
-            is_over_limit: error == value::Error::Cancelled,
-            text: error.to_string(),
-        });
-        Evaluation { result, cost }
+        Evaluation::of(self.plan.evaluate(&values, None, limit))
+    }
+
+    pub(crate) fn plan(&self) -> &eval::Program {
+        &self.plan
+    }
+
+    pub(crate) fn result(&self) -> &Type {
+        &self.result
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 }
 
@@ -188,7 +198,7 @@ impl<'a> Variables<'a> {
         self
     }
 
-    fn get(&self, name: &str) -> eval::Variable<'a> {
+    pub(crate) fn get(&self, name: &str) -> eval::Variable<'a> {
         self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 }
@@ -200,6 +210,17 @@ pub struct Evaluation<'a> {
     pub result: Result<Value<'a>, EvaluationError>,
     /// What the evaluation cost, in the units of cel-go's cost tracker, also if it failed.
     pub cost: u64,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(crate) fn of(outcome: eval::Outcome<'a>) -> Self {
+        let eval::Outcome { value, cost } = outcome;
+        let result = value.map(Value).map_err(|error| EvaluationError {
+            is_over_limit: error == value::Error::Cancelled,
+            text: error.to_string(),
+        });
+        Self { result, cost }
+    }
 }
 
 /// Why an expression has no value.

@@ -18,6 +18,7 @@ use checker::Checker;
 pub(crate) use environment::Environment;
 pub(crate) use format::{Clause, Form};
 pub(crate) use validate::{Parsers, validate, validate_formats};
+pub(crate) use walk::depth;
 
 use crate::syntax::{Ast, Expr, Id, Issue, Kind};
 

@@ -34,6 +34,19 @@ pub(super) fn outer_first_in(root: &Expr, entered: impl Fn(&Expr) -> bool) -> im
     })
 }
 
+/// How many expressions are in one another at most.
+pub(crate) fn depth(root: &Expr) -> usize {
+    let mut deepest = 0;
+    let mut rest = vec![(root, 1)];
+    let mut children = Vec::new();
+    while let Some((expr, depth)) = rest.pop() {
+        deepest = deepest.max(depth);
+        push_children(expr, &mut children);
+        rest.extend(children.drain(..).map(|child| (child, depth + 1)));
+    }
+    deepest
+}
+
 fn push_children<'a>(expr: &'a Expr, rest: &mut Vec<&'a Expr>) {
     match &expr.kind {
         Kind::Literal(_) | Kind::Ident(_) => {}

@@ -1,6 +1,6 @@
 //! Go's names of types, in errors.
 
-use crate::value::{self, Error, Value};
+use crate::value::{Error, Value};
 
 /// Fails for values that cannot be between brackets, whatever is in front of them.
 pub(super) fn check_qualifier(key: &Value<'_>) -> Result<(), Error> {
@@ -24,8 +24,8 @@ pub(super) fn go_type(value: &Value<'_>) -> &'static str {
         Value::Timestamp(_) => "types.Timestamp",
         Value::Optional(_) => "*types.Optional",
         Value::Type(_) => "*types.Type",
-        Value::List(value::List::Json(..)) => "*common.unstructuredList",
-        Value::Map(value::Map::Json(..)) => "*common.unstructuredMap",
+        Value::List(list) if list.is_typed() => "*common.unstructuredList",
+        Value::Map(map) if map.is_typed() => "*common.unstructuredMap",
         Value::List(_) => "*types.baseList",
         Value::Map(_) => "*types.baseMap",
         Value::Opaque(value) => value.go_type(),

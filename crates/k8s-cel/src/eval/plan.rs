@@ -51,11 +51,11 @@ impl Planner<'_> {
     fn node(&mut self, expr: &Expr) -> Result<Node, Error> {
         Ok(match &expr.kind {
             Kind::Literal(literal) => Node::Constant(constant(literal)),
-            Kind::Ident(name) => self.name(expr.id, name),
+            Kind::Ident(name) => self.name(expr.id, name)?,
             Kind::Select { operand, field, test_only } => {
                 if let Some(Reference::Name { name, .. }) = self.checked.references.get(&expr.id) {
                     let name = Arc::clone(name);
-                    return Ok(self.name(expr.id, &name));
+                    return self.name(expr.id, &name);
                 }
                 let mut attribute = attribute(self.node(operand)?);
                 let key = Key::Constant(Value::String(Text::Shared(Arc::clone(field))));
@@ -84,15 +84,21 @@ impl Planner<'_> {
         })
     }
 
-    fn name(&mut self, id: Id, name: &Arc<str>) -> Node {
+    fn name(&mut self, id: Id, name: &Arc<str>) -> Result<Node, Error> {
         if let Some(Reference::Name { value: Some(value), .. }) = self.checked.references.get(&id) {
-            return Node::Constant(constant(value));
+            return Ok(Node::Constant(constant(value)));
         }
         let slot = self.scopes.iter().rev().find(|(scoped, _)| scoped == name).map(|(_, slot)| *slot);
         if slot.is_none()
             && let Some(Type::Meta(Some(named))) = self.checked.types.get(&id)
         {
-            return Node::Constant(Value::type_value((**named).clone()));
+            // As in kube-apiserver, the types of schemas are known to the checker only.
+            if let Type::Object(name) = &**named
+                && self.environment.provider.has_type(name)
+            {
+                return Err(Error::new(format!("reference to undefined type: {name}")));
+            }
+            return Ok(Node::Constant(Value::type_value((**named).clone())));
         }
         let base = match slot {
             Some(slot) => Base::Slot(slot),
@@ -106,7 +112,7 @@ impl Planner<'_> {
             }
             None => Base::Variable(self.variable(name.strip_prefix('.').unwrap_or(name))),
         };
-        Node::Attribute(Attribute { base, qualifiers: Vec::new() })
+        Ok(Node::Attribute(Attribute { base, qualifiers: Vec::new() }))
     }
 
     fn candidate(&mut self, name: &str, steps: usize) -> Name {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Dialect, Program, cost,
     cost::CallCost,
+    lazy::{Composed, Lazy},
     names::{check_qualifier, go_type},
     node::{Attribute, Base, Call, Fold, Key, Node, Qualifier, Struct},
     operator::Operator,
@@ -25,11 +26,16 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Program {
-    /// Evaluates the expression with values for its variables, in the order of [`Self::variables`]. It ends with
-    /// [`Error::Cancelled`] once it has cost more than `limit`.
-    pub(crate) fn evaluate<'a>(&'a self, variables: &[Variable<'a>], limit: u64) -> Outcome<'a> {
+    /// Evaluates the expression with values for its variables, in the order of [`Self::variables`], and perhaps with lazy fields
+    /// of one of them. It ends with [`Error::Cancelled`] once it has cost more than `limit`.
+    pub(crate) fn evaluate<'a, 'v>(
+        &'a self,
+        variables: &'v [Variable<'a>],
+        lazy: Option<&'v mut dyn Lazy<'a>>,
+        limit: u64,
+    ) -> Outcome<'a> {
         let slots = std::iter::repeat_with(|| Slot::Empty).take(self.slots).collect();
-        let mut run = Run { program: self, variables, slots, cost: 0, limit };
+        let mut run = Run { program: self, variables, lazy, slots, cost: 0, limit };
         let allowance = Allowance::for_cost(limit);
         let value = run.node(&self.root);
         // Whoever writes the value has no more work than the evaluation may have.
@@ -52,6 +58,7 @@ enum Slot<'a> {
 struct Run<'a, 'v> {
     program: &'a Program,
     variables: &'v [Variable<'a>],
+    lazy: Option<&'v mut dyn Lazy<'a>>,
     slots: Vec<Slot<'a>>,
     cost: u64,
     limit: u64,
@@ -493,12 +500,20 @@ impl<'a> Run<'a, '_> {
             Value::List(list) => {
                 let index = index(key)?;
                 match usize::try_from(index).ok().and_then(|index| list.get(index)) {
-                    Some(_) if matches!(list, value::List::Json(..)) && !matches!(key, Value::Int(_)) => {
+                    Some(_) if list.is_typed() && !matches!(key, Value::Int(_)) => {
                         Err(Error::new(format!("unsupported index: {key}")))
                     }
                     Some(found) => found.map(Some),
                     None if present => Ok(None),
                     None => Err(Error::index_out_of_bounds(key)),
+                }
+            }
+            Value::Opaque(_) if value.downcast::<Composed>().is_some() => {
+                let name = key.as_str().ok_or_else(Error::no_such_overload)?;
+                match self.lazy.as_mut().and_then(|lazy| lazy.get(name)) {
+                    Some(found) => found.map(Some),
+                    None if present => Ok(None),
+                    None => Err(Error::no_such_key(key)),
                 }
             }
             _ if present && self.program.dialect == Dialect::Kubernetes => Ok(None),

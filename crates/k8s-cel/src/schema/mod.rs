@@ -102,6 +102,10 @@ impl Declaration {
         &self.0.shape
     }
 
+    pub(crate) fn is_dynamic(&self) -> bool {
+        matches!(self.shape(), Shape::Dynamic)
+    }
+
     pub(crate) fn is_nullable(&self) -> bool {
         self.0.nullable
     }
@@ -185,7 +189,7 @@ impl Object {
 }
 
 /// The object types below a root: their names are the paths to them, such as `selfType.spec.list.@idx`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SelfTypes {
     name: String,
     root: Declaration,
@@ -196,7 +200,10 @@ impl SelfTypes {
         Self { name, root }
     }
 
-    #[cfg(test)]
+    pub(crate) fn declaration(&self) -> &Declaration {
+        &self.root
+    }
+
     pub(crate) fn root_type(&self) -> Type {
         self.root.type_at(&self.name)
     }

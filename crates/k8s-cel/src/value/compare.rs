@@ -34,10 +34,9 @@ impl Value<'_> {
             (Self::Type(left), Self::Type(right)) => left.name() == right.name(),
             (Self::List(left), Self::List(right)) => return left.equal(right),
             (Self::Map(left), Self::Map(right)) => return left.equal(right),
-            // Lists and objects that were read refuse to be compared with something else.
-            (Self::List(super::List::Json(..)) | Self::Map(super::Map::Json(..)), _) => {
-                return Err(Error::no_such_overload());
-            }
+            // Lists and objects of a schema refuse to be compared with something else.
+            (Self::List(list), _) if list.is_typed() => return Err(Error::no_such_overload()),
+            (Self::Map(map), _) if map.is_typed() => return Err(Error::no_such_overload()),
             (Self::Optional(left), Self::Optional(right)) => match (left, right) {
                 (Some(left), Some(right)) => return left.equal_strictly(right),
                 (left, right) => left.is_none() && right.is_none(),

@@ -193,9 +193,9 @@ impl<'a> Value<'a> {
             Self::String(text) => text.is_empty(),
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Timestamp(time) => time.seconds == Timestamp::ZERO.seconds && time.nanos == 0,
-            // Values that were read have no zero, as there.
-            Self::List(list) => matches!(list, List::Values(values, _) if values.is_empty()),
-            Self::Map(map) => matches!(map, Map::Values(entries) if entries.is_empty()),
+            // Values of a schema have no zero, as there.
+            Self::List(list) => list.len() == 0 && !list.is_typed(),
+            Self::Map(map) => map.len() == 0 && !map.is_typed(),
             Self::Optional(_) | Self::Type(_) => false,
             Self::Opaque(value) => value.is_zero(),
         }

@@ -18,6 +18,11 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Whether a schema describes the list: kube-apiserver has other rules for such lists than cel-go.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self, Self::Json(_, declaration) if !declaration.is_dynamic())
+    }
+
     /// The element at an index; `None` behind the end.
     pub(crate) fn get(&self, index: usize) -> Option<Evaluated<'a>> {
         match self {
@@ -93,10 +98,10 @@ impl<'a> List<'a> {
         }
         work(self.len().saturating_mul(VISIT))?;
         match (self, self.kind()) {
-            (Self::Values(values, _), ListKind::Atomic) => {
+            (_, ListKind::Atomic) if !self.is_typed() => {
                 // As in cel-go, elements that cannot be compared do not make the lists unequal.
-                for (left, right) in values.iter().zip(other.iter()) {
-                    let Ok(right) = right else { continue };
+                for (left, right) in self.iter().zip(other.iter()) {
+                    let (Ok(left), Ok(right)) = (left, right) else { continue };
                     match left.equal(&right) {
                         Ok(false) => return Ok(false),
                         Err(error) if error.is_final() => return Err(error),
@@ -105,7 +110,7 @@ impl<'a> List<'a> {
                 }
                 Ok(true)
             }
-            (Self::Json(..), ListKind::Atomic) => {
+            (_, ListKind::Atomic) => {
                 for (left, right) in self.iter().zip(other.iter()) {
                     let left = left?;
                     match right {
@@ -152,30 +157,22 @@ impl<'a> List<'a> {
 
     /// `needle in self`.
     pub(crate) fn contains(&self, needle: &Value<'a>) -> Result<bool, Error> {
-        match self {
-            Self::Values(values, _) => {
-                for value in values.iter() {
-                    match needle.equal_strictly(value) {
-                        Ok(true) => return Ok(true),
-                        Err(error) if error.is_final() => return Err(error),
-                        _ => {}
-                    }
-                }
-                Ok(false)
-            }
-            Self::Json(..) => {
-                let mut failed = false;
-                for value in self.iter() {
-                    match value.and_then(|value| value.equal_strictly(needle)) {
-                        Ok(true) => return Ok(true),
-                        Ok(false) => {}
-                        Err(error) if error.is_final() => return Err(error),
-                        Err(_) => failed = true,
-                    }
-                }
-                if failed { Err(Error::no_such_overload()) } else { Ok(false) }
+        let is_typed = self.is_typed();
+        let mut failed = false;
+        for value in self.iter() {
+            let equal = if is_typed {
+                value.and_then(|value| value.equal_strictly(needle))
+            } else {
+                value.and_then(|value| needle.equal_strictly(&value))
+            };
+            match equal {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) => failed = true,
             }
         }
+        if failed && is_typed { Err(Error::no_such_overload()) } else { Ok(false) }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{Error, Evaluated, Key, Map, VISIT, Value, json, work};
-use crate::schema::Shape;
 
 impl Key<'_> {
     fn rank(&self) -> u8 {
@@ -85,6 +84,11 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// Whether a schema describes the map: kube-apiserver has other rules for such maps than cel-go.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self, Self::Json(_, declaration) if !declaration.is_dynamic())
+    }
+
     /// The value of a key. Fails if the key cannot be a key of the map; `Some(Err)` if the value does not have its declared
     /// type.
     pub(crate) fn find(&self, key: &Value<'a>) -> Result<Option<Evaluated<'a>>, Error> {
@@ -92,7 +96,7 @@ impl<'a> Map<'a> {
             Self::Values(entries) => Ok(find_number(entries, key).map(Ok)),
             Self::Json(entries, declaration) => match key {
                 Value::String(name) => Ok(json::read_entry(entries, name, declaration)),
-                _ if matches!(declaration.shape(), Shape::Dynamic) => Ok(None),
+                _ if declaration.is_dynamic() => Ok(None),
                 _ => Err(Error::no_such_overload()),
             },
         }
@@ -121,7 +125,7 @@ impl<'a> Map<'a> {
             return Ok(false);
         }
         work(self.len().saturating_mul(VISIT))?;
-        let Self::Json(entries, declaration) = self else {
+        let (Self::Json(entries, declaration), true) = (self, self.is_typed()) else {
             for (key, left) in self.entries() {
                 let Some(right) = other.find(&key)? else { return Ok(false) };
                 // As in cel-go, values that cannot be compared do not make the maps unequal.

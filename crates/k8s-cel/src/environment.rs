@@ -44,11 +44,7 @@ impl Environment {
     /// functions of 1.32, versions after 1.37 those of 1.37.
     #[must_use]
     pub fn kubernetes(minor: u32, origin: Origin) -> Self {
-        let level = match origin {
-            Origin::New => Level::of_new_expressions(minor),
-            Origin::Stored => Level::of_stored_expressions(minor),
-        };
-        Self::new(Libraries::Kubernetes(level), Dialect::Kubernetes)
+        Self::new(Libraries::Kubernetes(level(minor, origin)), Dialect::Kubernetes)
     }
 
     /// The environment of cel-spec and all of cel-go's libraries, among them `math` and `base64`, which Kubernetes does not
@@ -68,14 +64,29 @@ impl Environment {
     /// declare `object` and `oldObject` again: [`Self::with_variable`].
     #[must_use]
     pub fn policy(minor: u32, origin: Origin) -> Self {
-        let mut environment = Self::kubernetes(minor, origin);
+        Self::of_policy(Self::kubernetes(minor, origin), PolicyTypes::default())
+    }
+
+    /// The environment of mutating admission policies: that of [`Self::policy`], with the function `jsonpatch.escapeKey` and
+    /// the types that mutations are made of.
+    ///
+    /// These types are `JSONPatch`, and `Object`, `Object.spec` and so on for the parts of an object. An expression of a policy has
+    /// the type `list(JSONPatch)` or `Object` ([`Self::with_result`]), which [`Value::to_json_patch`](crate::Value::to_json_patch)
+    /// and [`Value::to_apply_configuration`](crate::Value::to_apply_configuration) convert.
+    #[must_use]
+    pub fn mutating_policy(minor: u32, origin: Origin) -> Self {
+        let environment = Self::new(Libraries::Mutation(level(minor, origin)), Dialect::Kubernetes);
+        Self::of_policy(environment, PolicyTypes::of_mutations())
+    }
+
+    fn of_policy(mut environment: Self, types: PolicyTypes) -> Self {
         environment.declare_types([
             ("object", Type::Dyn),
             ("oldObject", Type::Dyn),
             ("namespaceObject", Type::object("kubernetes.Namespace")),
             ("request", Type::object("kubernetes.AdmissionRequest")),
         ]);
-        environment.change_objects(|objects| objects.policy = Some(PolicyTypes::default()))
+        environment.change_objects(|objects| objects.policy = Some(types))
     }
 
     /// Declares `params`: the object that the binding of a policy refers to, or null. Nothing is known about its type.
@@ -230,6 +241,13 @@ impl Environment {
     /// The sizes of values: those of the first variable, as in kube-apiserver.
     pub(crate) fn sizes(&self) -> &dyn Sizes {
         self.objects.declared.first().map_or(&Unknown, |types| types.declaration())
+    }
+}
+
+fn level(minor: u32, origin: Origin) -> Level {
+    match origin {
+        Origin::New => Level::of_new_expressions(minor),
+        Origin::Stored => Level::of_stored_expressions(minor),
     }
 }
 

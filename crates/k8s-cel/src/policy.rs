@@ -90,9 +90,24 @@ const TYPES: &[(&str, Fields)] = &[
 pub(crate) struct PolicyTypes {
     /// The fields of `variables`, if there is such a variable.
     variables: Option<BTreeMap<Arc<str>, Type>>,
+    /// Whether the policy is a mutating one.
+    mutates: bool,
+}
+
+/// Whether a type is one of those that only mutating policies make values of: `JSONPatch`, `Object`, `Object.spec` and so on.
+pub(crate) fn is_made(name: &str) -> bool {
+    name == "JSONPatch" || is_object(name)
+}
+
+fn is_object(name: &str) -> bool {
+    name.strip_prefix("Object").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl PolicyTypes {
+    pub(crate) fn of_mutations() -> Self {
+        Self { mutates: true, ..Self::default() }
+    }
+
     pub(crate) fn declare_variables(&mut self) -> &mut BTreeMap<Arc<str>, Type> {
         self.variables.get_or_insert_default()
     }
@@ -100,12 +115,22 @@ impl PolicyTypes {
 
 impl Provider for PolicyTypes {
     fn has_type(&self, name: &str) -> bool {
-        TYPES.iter().any(|(known, _)| *known == name) || name == VARIABLES && self.variables.is_some()
+        TYPES.iter().any(|(known, _)| *known == name)
+            || self.mutates && is_made(name)
+            || name == VARIABLES && self.variables.is_some()
     }
 
     fn field(&self, type_name: &str, field: &str) -> Option<Type> {
         if type_name == VARIABLES {
             return self.variables.as_ref()?.get(field).cloned();
+        }
+        if self.mutates && is_made(type_name) {
+            return match field {
+                _ if is_object(type_name) => Some(Type::Dyn),
+                "op" | "path" | "from" => Some(Type::String),
+                "value" => Some(Type::Dyn),
+                _ => None,
+            };
         }
         let (_, fields) = TYPES.iter().find(|(known, _)| *known == type_name)?;
         let (_, declared) = fields.iter().find(|(known, _)| *known == field)?;

@@ -34,7 +34,8 @@ impl Value<'static> {
 
 fn encode(value: &value::Value<'_>) -> Json {
     use value::Value::{
-        Bool, Bytes, Double, Duration, Int, List, Map, Null, Opaque, Optional, String, Timestamp, Type, Uint,
+        Bool, Bytes, Double, Duration, Int, List, Map, Null, Object, Opaque, Optional, String, Timestamp,
+        Type, Uint,
     };
     match value {
         Null => json!({"null": null}),
@@ -59,6 +60,9 @@ fn encode(value: &value::Value<'_>) -> Json {
         Optional(None) => json!({"optional": null}),
         Optional(Some(value)) => json!({"optional": encode(value)}),
         Type(value) => json!({"type": value.name()}),
+        Object(object) => {
+            json!({"opaque": &*object.type_name, "string": value.to_string()})
+        }
         Opaque(opaque) => {
             json!({"opaque": value.type_name(), "string": opaque.text().unwrap_or_else(|| opaque.display())})
         }

@@ -171,7 +171,7 @@ impl Overload {
 
 impl Type {
     /// Reads a type in the form in which it is displayed. A single capital letter is a parameter; a name with a dot is an
-    /// object, except the opaque types of `net`.
+    /// object, except the opaque types of `net`, and so are the types of mutating policies.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, parameters) = match text.strip_suffix(')') {
             Some(text) => {
@@ -198,6 +198,7 @@ impl Type {
             ("map", [key, value]) => Self::map(key.clone(), value.clone()),
             ("wrapper", [inner]) => Self::Nullable(Arc::new(inner.clone())),
             (name, []) if name.len() == 1 && name.chars().all(char::is_uppercase) => Self::param(name),
+            ("Object" | "JSONPatch", []) => Self::object(name),
             (name, []) if name.contains('.') && !name.starts_with("net.") => Self::object(name),
             (name, parameters) if !name.is_empty() => Self::Opaque(name.into(), parameters.into()),
             _ => return None,

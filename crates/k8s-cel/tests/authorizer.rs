@@ -46,11 +46,7 @@ impl Authorizer for Broken {
 
 /// The value as typed JSON or the error, and the cost.
 fn run(text: &str, authorizer: &Arc<dyn Authorizer>) -> (Result<Json, String>, u64) {
-    let environment = Environment::kubernetes(37, Origin::Stored)
-        .with_typed_variable("authorizer", "kubernetes.authorization.Authorizer")
-        .unwrap()
-        .with_typed_variable("authorizer.requestResource", "kubernetes.authorization.ResourceCheck")
-        .unwrap();
+    let environment = Environment::policy(37, Origin::Stored).with_authorizer();
     let program = Program::compile(text, &environment).unwrap_or_else(|error| panic!("{text}: {error}"));
     let request = ResourceAttributes {
         group: "g".to_owned(),

@@ -28,6 +28,7 @@ pub(super) fn go_type(value: &Value<'_>) -> &'static str {
         Value::Map(map) if map.is_typed() => "*common.unstructuredMap",
         Value::List(_) => "*types.baseList",
         Value::Map(_) => "*types.baseMap",
+        Value::Object(object) => object.go_type(),
         Value::Opaque(value) => value.go_type(),
     }
 }

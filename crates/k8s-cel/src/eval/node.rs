@@ -73,6 +73,8 @@ pub(super) struct Qualifier {
     pub(super) optional: bool,
     /// Whether only the presence is asked for.
     pub(super) test: bool,
+    /// Whether the checker knows that the value is an object of a mutating policy: others do not reach its fields.
+    pub(super) of_object: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,8 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(super) struct Struct {
     pub(super) type_name: Arc<str>,
+    /// Whether the type is one of mutating policies.
+    pub(super) of_policy: bool,
     pub(super) fields: Vec<(Arc<str>, Node, bool)>,
 }
 

@@ -168,6 +168,10 @@ impl Operator {
                     None => Err(Error::new(format!("no such overload: {function}"))),
                 }
             }
+            // As in kube-apiserver, which has a mistake there.
+            Self::Type if matches!(arg, Value::Object(_)) => {
+                Ok(Value::type_value(Type::type_of(arg.type_of())))
+            }
             Self::Type => Ok(Value::type_value(arg.type_of())),
             Self::Dyn | Self::NotStrictlyFalse => Ok(arg),
             Self::Convert(target) => {
@@ -201,6 +205,7 @@ impl Operator {
                         | Value::Map(_)
                         | Value::Optional(_)
                         | Value::Type(_)
+                        | Value::Object(_)
                         | Value::Opaque(_)
                 ) {
                     return Err(Error::new(format!("no such overload: {function}")));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     check::{Checked, Environment, Reference},
-    functions, go,
+    functions, go, policy,
     syntax::{Comprehension, Entry, Expr, Id, Kind, Literal},
     types::Type,
     value::{self, Error, Octets, Text, Value},
@@ -59,7 +59,11 @@ impl Planner<'_> {
                 }
                 let mut attribute = attribute(self.node(operand)?);
                 let key = Key::Constant(Value::String(Text::Shared(Arc::clone(field))));
-                let qualifier = Arc::new(Qualifier { key, optional: false, test: *test_only });
+                let of_object = match self.checked.types.get(&operand.id) {
+                    Some(Type::Object(name)) => policy::is_made(name),
+                    _ => false,
+                };
+                let qualifier = Arc::new(Qualifier { key, optional: false, test: *test_only, of_object });
                 self.qualify(&mut attribute, &qualifier);
                 if *test_only { Node::Test(attribute) } else { Node::Attribute(attribute) }
             }
@@ -78,7 +82,8 @@ impl Planner<'_> {
                         None => Arc::clone(type_name),
                     },
                 };
-                Node::Struct(Box::new(Struct { type_name, fields }))
+                let of_policy = policy::is_made(&type_name) && self.environment.provider.has_type(&type_name);
+                Node::Struct(Box::new(Struct { type_name, of_policy, fields }))
             }
             Kind::Comprehension(comprehension) => self.comprehension(comprehension)?,
         })
@@ -150,7 +155,7 @@ impl Planner<'_> {
             node => Key::Computed(attribute(node)),
         };
         let mut attribute = attribute(operand);
-        self.qualify(&mut attribute, &Arc::new(Qualifier { key, optional, test: false }));
+        self.qualify(&mut attribute, &Arc::new(Qualifier { key, optional, test: false, of_object: false }));
         Ok(Node::Attribute(attribute))
     }
 

@@ -320,6 +320,9 @@ impl<'a> Run<'a, '_> {
                 value => fields.push((Arc::clone(name), value)),
             }
         }
+        if object.of_policy {
+            return value::Object::make(&object.type_name, fields);
+        }
         crate::functions::construct(&object.type_name, &fields)
     }
 
@@ -508,6 +511,7 @@ impl<'a> Run<'a, '_> {
                     None => Err(Error::index_out_of_bounds(key)),
                 }
             }
+            Value::Object(object) if qualifier.of_object || object.is_patch() => object.find(key, present),
             Value::Opaque(_) if value.downcast::<Composed>().is_some() => {
                 let name = key.as_str().ok_or_else(Error::no_such_overload)?;
                 match self.lazy.as_mut().and_then(|lazy| lazy.get(name)) {
@@ -534,6 +538,10 @@ fn weigh(value: &Value<'_>, is_whole: bool) -> Result<(), Error> {
             work(VISIT)?;
             weigh(&key, false)?;
             value.map_or(Ok(()), |value| weigh(&value, false))
+        }),
+        Value::Object(object) => object.fields.values().try_for_each(|value| {
+            work(VISIT)?;
+            weigh(value, false)
         }),
         Value::Optional(Some(value)) => weigh(value, is_whole),
         Value::String(text) => work(text.len() / 8),

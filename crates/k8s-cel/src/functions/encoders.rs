@@ -8,7 +8,10 @@ use base64::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::arguments::{Table, mismatch, text};
+use super::{
+    arguments::{Table, mismatch, text},
+    native::{Numbers, native, number},
+};
 use crate::value::{Error, Target, VISIT, Value, work};
 
 /// Bits that belong to no byte may be set, as in Go.
@@ -51,7 +54,7 @@ fn decode(text: &str) -> Result<Vec<u8>, usize> {
 }
 
 /// The JSON of a value, as protobuf maps it.
-fn json(value: &Value<'_>) -> Result<Json, Error> {
+pub(crate) fn json(value: &Value<'_>) -> Result<Json, Error> {
     /// Numbers beyond are strings, because readers of JSON would round them.
     const SAFE: u64 = (1 << 53) - 1;
     work(VISIT)?;
@@ -76,8 +79,11 @@ fn json(value: &Value<'_>) -> Result<Json, Error> {
             let mut object = Map::new();
             for (key, value) in map.entries() {
                 let Value::String(key) = key else {
-                    let from = key.type_name();
-                    return Err(Error::new(format!("unsupported type conversion from '{from}' to string")));
+                    return Err(Error::new(match key {
+                        Value::Bool(_) => "type conversion error from bool to 'string'".to_owned(),
+                        Value::Double(_) => "type conversion error from Double to 'string'".to_owned(),
+                        key => format!("unsupported type conversion from '{}' to string", key.type_name()),
+                    }));
                 };
                 object.insert(key.to_string(), json(&value?)?);
             }
@@ -85,26 +91,19 @@ fn json(value: &Value<'_>) -> Result<Json, Error> {
         }
         Value::Optional(Some(value)) => json(value)?,
         Value::Optional(None) => return Err(Error::new("optional.none() dereference")),
-        Value::Type(_) | Value::Opaque(_) => {
-            return Err(Error::new(format!("type conversion not supported for '{}'", value.type_name())));
+        Value::Object(object) if object.is_patch() => {
+            return Err(Error::new("cannot convert to native type: *structpb.Value"));
         }
-    })
-}
-
-/// A number without decimals has no point.
-#[allow(clippy::cast_possible_truncation)]
-fn number(value: f64) -> Result<Json, Error> {
-    if value.fract() == 0.0 && value.abs() < 9e18 && !(value == 0.0 && value.is_sign_negative()) {
-        return Ok((value as i64).into());
-    }
-    serde_json::Number::from_f64(value).map(Json::Number).ok_or_else(|| {
-        let name = if value.is_nan() {
-            "NaN"
-        } else if value > 0.0 {
-            "+Inf"
-        } else {
-            "-Inf"
-        };
-        Error::new(format!("proto: google.protobuf.Value.number_value: invalid {name} value"))
+        Value::Object(object) => native(object, Numbers::Doubles)?,
+        Value::Type(_) => return Err(Error::new("type conversion not supported for 'type'")),
+        Value::Opaque(_) => {
+            let name = value.type_name();
+            // The types of authorization have their full names there.
+            let short = match name.split_once('.') {
+                Some((_, short)) if !short.contains('.') => short,
+                _ => &name,
+            };
+            return Err(Error::new(format!("type conversion error from '{short}' to '*structpb.Value'")));
+        }
     })
 }

@@ -158,7 +158,7 @@ fn plain(value: &Value<'_>) -> Result<String, String> {
             let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
             format!("{{{}}}", pairs.join(", "))
         }
-        Value::Optional(_) | Value::Opaque(_) => {
+        Value::Optional(_) | Value::Object(_) | Value::Opaque(_) => {
             return Err(Clause::String.refuses(&value.type_name(), Form::Specification));
         }
     })
@@ -298,7 +298,7 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         }
         Value::Null => Ok("null".to_owned()),
         Value::Type(value) => Ok(value.name().to_owned()),
-        Value::Optional(_) | Value::Opaque(_) => {
+        Value::Optional(_) | Value::Object(_) | Value::Opaque(_) => {
             Err(Clause::String.refuses(&value.type_name(), Form::American))
         }
         other => match other.clone().convert(Target::String) {
@@ -326,7 +326,7 @@ fn inner(value: &Value<'_>) -> Result<String, String> {
             if *value > 0.0 { "\"+Inf\"" } else { "\"-Inf\"" }.to_owned()
         }
         Value::Double(value) => format!("{value:.PRECISION$}"),
-        Value::Optional(_) | Value::Opaque(_) => {
+        Value::Optional(_) | Value::Object(_) | Value::Opaque(_) => {
             return Err(format!("no formatting function for {}", value.type_name()));
         }
         other => string(other)?,

@@ -211,7 +211,13 @@ fn sorted<'a>(values: Vec<Value<'a>>, keys: Vec<Value<'a>>) -> Evaluated<'a> {
     let Some(first) = keys.first() else { return Ok(Value::list(values)) };
     if matches!(
         first,
-        Value::Null | Value::List(_) | Value::Map(_) | Value::Optional(_) | Value::Type(_) | Value::Opaque(_)
+        Value::Null
+            | Value::List(_)
+            | Value::Map(_)
+            | Value::Optional(_)
+            | Value::Type(_)
+            | Value::Object(_)
+            | Value::Opaque(_)
     ) {
         return Err(Error::new("list elements must be comparable"));
     }

@@ -8,6 +8,7 @@ mod format;
 mod lists;
 mod math;
 mod named_format;
+mod native;
 mod net;
 mod optional;
 mod quantity;
@@ -22,6 +23,8 @@ pub(crate) use arguments::Implementation;
 pub use authz::{Authorizer, Check, Decision, ResourceAttributes, ServiceAccount, Target};
 pub(crate) use authz::{authorizer, resource_check};
 pub(crate) use construct::construct;
+pub(crate) use encoders::json;
+pub(crate) use native::{Numbers, native};
 pub(crate) use strings::{find, find_all};
 
 static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {

@@ -81,7 +81,7 @@ pub(super) const TABLE: Table = &[
         quoted.push('"');
         Ok(Value::string(quoted))
     }),
-    ("jsonpatch_escapeKey_string", |args| {
+    ("string_jsonpatch_escapeKey_string", |args| {
         Ok(Value::string(text(args, 0)?.replace('~', "~0").replace('/', "~1")))
     }),
 ];

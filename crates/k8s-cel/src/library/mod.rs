@@ -40,7 +40,6 @@ pub(crate) enum Libraries {
     /// Those of a version of Kubernetes' CEL environment, for everything but mutating policies.
     Kubernetes(Level),
     /// Those for mutating policies.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no public environment is for mutating policies yet"))]
     Mutation(Level),
     /// All libraries of cel-go, for the conformance tests of cel-spec.
     Conformance,

@@ -41,6 +41,7 @@ impl Value<'_> {
                 (Some(left), Some(right)) => return left.equal_strictly(right),
                 (left, right) => left.is_none() && right.is_none(),
             },
+            (Self::Object(left), Self::Object(right)) => return left.equal(right),
             (Self::Opaque(left), right) => return left.equal(right),
             (left, right) => matches!(number_order(left, right), Some(Some(Ordering::Equal))),
         })

@@ -43,6 +43,13 @@ pub(crate) enum Key<'a> {
     String(Text<'a>),
 }
 
+/// An object that an expression of a mutating policy makes.
+#[derive(Debug)]
+pub(crate) struct Object<'a> {
+    pub(crate) type_name: Arc<str>,
+    pub(crate) fields: BTreeMap<Arc<str>, Value<'a>>,
+}
+
 /// A value while an expression is evaluated. It may borrow from the object and from the program, which live for `'a`.
 #[derive(Clone, Debug)]
 pub(crate) enum Value<'a> {
@@ -60,6 +67,7 @@ pub(crate) enum Value<'a> {
     Map(Map<'a>),
     Optional(Option<Arc<Value<'a>>>),
     Type(Arc<Type>),
+    Object(Arc<Object<'a>>),
     /// A value of a library, such as a quantity.
     Opaque(Arc<dyn Opaque>),
 }
@@ -148,6 +156,7 @@ impl<'a> Value<'a> {
             Self::Map(_) => Type::map(Type::Dyn, Type::Dyn),
             Self::Optional(_) => Type::optional(Type::Dyn),
             Self::Type(_) => Type::Meta(None),
+            Self::Object(object) => Type::Object(Arc::clone(&object.type_name)),
             Self::Opaque(value) => value.type_of(),
         }
     }
@@ -197,6 +206,7 @@ impl<'a> Value<'a> {
             Self::List(list) => list.len() == 0 && !list.is_typed(),
             Self::Map(map) => map.len() == 0 && !map.is_typed(),
             Self::Optional(_) | Self::Type(_) => false,
+            Self::Object(object) => object.fields.is_empty() && !object.is_patch(),
             Self::Opaque(value) => value.is_zero(),
         }
     }

@@ -57,6 +57,16 @@ impl fmt::Display for Value<'_> {
             Self::Optional(Some(value)) => write!(f, "optional({value})"),
             Self::Optional(None) => f.write_str("optional.none()"),
             Self::Type(value) => f.write_str(&value.runtime()),
+            Self::Object(object) => {
+                write!(f, "{}{{", object.type_name)?;
+                for (index, (name, value)) in object.fields.iter().enumerate() {
+                    if work(VISIT).is_err() {
+                        break;
+                    }
+                    write!(f, "{}{name}: {value}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
             Self::Opaque(value) => f.write_str(&value.display()),
         }
     }

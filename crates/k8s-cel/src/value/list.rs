@@ -222,7 +222,9 @@ impl<'a> Scalar<'a> {
             Value::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
             Value::Duration(nanos) => Self::Duration(*nanos),
             Value::Timestamp(time) => Self::Timestamp(time.seconds, time.nanos, time.offset),
-            Value::Type(_) | Value::Optional(_) | Value::Opaque(_) => Self::Other(value.to_string()),
+            Value::Type(_) | Value::Optional(_) | Value::Opaque(_) | Value::Object(_) => {
+                Self::Other(value.to_string())
+            }
             Value::List(_) | Value::Map(_) => return None,
         })
     }

@@ -28,4 +28,4 @@ pub use environment::{Environment, Origin};
 pub use functions::{Authorizer, Check, Decision, ResourceAttributes, ServiceAccount, Target};
 pub use patch::MutationError;
 pub use program::{COST_LIMIT, CompileError, Evaluation, EvaluationError, Program, Value, Variables};
-pub use schema::Declaration;
+pub use schema::{Declaration, DefinitionsError};

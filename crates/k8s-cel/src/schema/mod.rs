@@ -82,6 +82,18 @@ pub(crate) enum ListKind {
     Map(Vec<String>),
 }
 
+/// Why definitions do not declare a value.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefinitionsError {
+    /// A reference to something that is not among the definitions.
+    #[error("cannot resolve Ref {0:?}: schema not found")]
+    Unresolved(String),
+    /// The definitions are in one another too often.
+    #[error("the schema is too large")]
+    TooLarge,
+}
+
 impl Declaration {
     pub(crate) fn new(shape: Shape, min_size: i64, max_elements: i64) -> Self {
         Self(Arc::new(Node { shape, nullable: false, exposed: true, max_elements, min_size }))

@@ -116,7 +116,7 @@ fn check(
         outcome.merge(check_enum(schema, value, path));
         return outcome;
     }
-    outcome.merge(check_junctors(schema, value, path, correlated));
+    outcome.merge(check_junctors(schema, value, path));
     match value {
         Value::String(text) => {
             outcome.merge(check_string(schema, text, path));
@@ -213,15 +213,11 @@ impl<'a> Types<'a> {
 /// 2^53: from here on, floats cannot represent every integer.
 const MAX_JSON_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-fn check_junctors(
-    schema: &Schema,
-    value: &Value,
-    path: &FieldPath<'_>,
-    correlated: Option<Correlated<'_>>,
-) -> Outcome {
+fn check_junctors(schema: &Schema, value: &Value, path: &FieldPath<'_>) -> Outcome {
     let checks = &schema.checks;
     let mut outcome = Outcome { matches: 1, ..Outcome::default() };
-    let nested = |schema: &Schema| check(schema, value, path, correlated);
+    // Without old values: if errors in unchanged values were accepted here, several alternatives could be valid at once.
+    let nested = |schema: &Schema| check(schema, value, path, None);
 
     if !checks.any_of.is_empty() {
         let mut best: Option<Outcome> = None;

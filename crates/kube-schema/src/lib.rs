@@ -91,12 +91,14 @@ impl Schema {
 
     /// Validates a whole object when a request writes only its `status`.
     pub fn validate_status(&self, new: &Value, old: &Value, scale: Option<&Scale>) -> Validation {
-        let mut errors = match (self.properties.get("status"), new.get("status")) {
+        let errors = match (self.properties.get("status"), new.get("status")) {
             (Some(schema), Some(status)) => {
-                validate::value(schema, status, old.get("status"), &FieldPath::Root("status"))
+                validate::value(schema, status, old.get("status"), &FieldPath::Root(""))
             }
             _ => Vec::new(),
         };
+        let moved = |error| validate::moved(error, &FieldPath::Root("status"));
+        let mut errors: Vec<_> = errors.into_iter().map(moved).collect();
         if let Some(scale) = scale {
             scale.validate_status(new, &mut errors);
         }

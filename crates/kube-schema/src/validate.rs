@@ -25,6 +25,12 @@ pub(super) fn value(
     at(schema, new, path, correlated).errors
 }
 
+/// Moves an error of a value that was validated on its own to `path`. As in kube-apiserver, paths in the message stay.
+pub(super) fn moved(error: FieldError, path: &FieldPath<'_>) -> FieldError {
+    let field = if error.field == "<nil>" { path.to_string() } else { path.child(&error.field).to_string() };
+    FieldError { field, ..error }
+}
+
 /// A value, and the old value in its place.
 #[derive(Clone, Copy)]
 pub(super) struct Correlated<'a> {

@@ -37,10 +37,5 @@ fn one(schema: &Schema, default: &Value, path: &FieldPath<'_>, errors: &mut Vec<
     if found.is_empty() {
         found = cel::validate(schema, default, None, &root).errors;
     }
-    // Paths in messages start at the default, those of fields at the root of the schema.
-    errors.extend(found.into_iter().map(|error| {
-        let field =
-            if error.field == "<nil>" { path.to_string() } else { path.child(&error.field).to_string() };
-        FieldError { field, ..error }
-    }));
+    errors.extend(found.into_iter().map(|error| validate::moved(error, path)));
 }

@@ -45,6 +45,44 @@ fn rules_answer_as_kube_apiserver_does() {
     check(include_str!("answers_rules.json"));
 }
 
+/// Writes to `/status`.
+#[cfg(feature = "cel")]
+#[test]
+fn statuses_answer_as_kube_apiserver_does() {
+    #[derive(Deserialize)]
+    struct Status {
+        name: String,
+        schema: Value,
+        new: Value,
+        old: Option<Value>,
+        #[serde(default)]
+        errors: Vec<Cause>,
+    }
+    let cases: Vec<Status> = serde_json::from_str(include_str!("answers_status.json")).unwrap();
+    let mut wrong = Vec::new();
+    for mut case in cases {
+        let schema = Schema::parse(&case.schema, "schema").unwrap();
+        let object = |status: Option<Value>| {
+            let mut object = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}, "spec": {}});
+            if let Some(status) = status {
+                object["status"] = status;
+            }
+            object
+        };
+        let mut new = object(Some(case.new));
+        schema.prune(&mut new);
+        schema.apply_defaults(&mut new);
+        let found = schema.validate_status(&new, &object(case.old), None).errors;
+        let mut errors: Vec<Cause> = found.into_iter().map(Cause::from).collect();
+        errors.sort();
+        case.errors.sort();
+        if errors != case.errors {
+            wrong.push(format!("{}\n  real: {:?}\n  ours: {errors:?}", case.name, case.errors));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 /// A known difference: the wording of the `regex` crate.
 #[cfg(feature = "cel")]
 const GAPS: [&str; 1] = ["bad pattern"];

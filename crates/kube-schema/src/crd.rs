@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use kube_validation::{FieldError, FieldErrors, FieldPath, names};
+use kube_validation::{FieldError, FieldErrors, FieldPath, go, names};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -559,11 +559,11 @@ fn shown(versions: &[&Json]) -> String {
         format!(
             "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":null,\
              \"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}}",
-            json!(text(version, "name")),
+            go::json(&text(version, "name").into()),
             flag(version, "served"),
             flag(version, "storage"),
             flag(version, "deprecated"),
-            version.get("deprecationWarning").unwrap_or(&Value::Null),
+            go::json(version.get("deprecationWarning").unwrap_or(&Value::Null)),
         )
     };
     format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(","))

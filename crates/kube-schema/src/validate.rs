@@ -5,7 +5,7 @@
 
 use kube_validation::{
     FieldError, FieldPath,
-    go::{float_text, quote},
+    go::{float_text, json, quote},
 };
 use serde_json::{Map, Number, Value};
 
@@ -465,10 +465,8 @@ fn check_enum(schema: &Schema, value: &Value, path: &FieldPath<'_>) -> Outcome {
     let mut outcome = Outcome { matches: 1, ..Outcome::default() };
     let allowed = &schema.checks.r#enum;
     if !allowed.is_empty() && !allowed.iter().any(|allowed| is_enumerated(value, allowed)) {
-        let supported: Vec<_> = allowed
-            .iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            .collect();
+        let supported: Vec<_> =
+            allowed.iter().map(|value| value.as_str().map_or_else(|| json(value), str::to_owned)).collect();
         outcome.push(FieldError::not_supported(name(path), value, &supported));
     }
     outcome

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::go::{aggregate, number, quote};
+use crate::go::{aggregate, json, number, quote};
 
 /// The kind of a field error: the `reason` of a cause in a `Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +240,7 @@ impl fmt::Display for Shown<'_> {
         match self.0 {
             Value::String(text) => f.write_str(&quote(text)),
             Value::Number(value) => f.write_str(&number(value)),
-            value => write!(f, "{value}"),
+            value => f.write_str(&json(value)),
         }
     }
 }
@@ -280,6 +280,10 @@ mod tests {
         assert_eq!(
             FieldError::duplicate("a", &json!({"k": 1})).to_string(),
             r#"a: Duplicate value: {"k":1}"#
+        );
+        assert_eq!(
+            FieldError::invalid("a", &json!(["<&>", 2.0]), "b").to_string(),
+            r#"a: Invalid value: ["\u003c\u0026\u003e",2]: b"#
         );
         assert_eq!(FieldError::type_invalid("a", &Value::Null, "b").to_string(), "a: Invalid value: null: b");
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use k8s_cel::{CompileError, Declaration, Environment, Origin, Program};
-use kube_validation::{FieldError, FieldPath};
+use kube_validation::{FieldError, FieldPath, go};
 use serde_json::{Value, json};
 
 use crate::{
@@ -312,6 +312,6 @@ fn invalid(definition: &RuleDefinition, path: FieldPath<'_>, detail: &str) -> Fi
         ("FieldPath", json!(definition.field_path)),
         ("OptionalOldSelf", json!(definition.optional_old_self)),
     ];
-    let fields = fields.map(|(field, value)| format!("\"{field}\":{value}"));
+    let fields = fields.map(|(field, value)| format!("\"{field}\":{}", go::json(&value)));
     FieldError::invalid_shown(path, &format!("{{{}}}", fields.join(",")), detail)
 }

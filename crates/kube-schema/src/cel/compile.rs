@@ -158,6 +158,7 @@ impl Compiler {
                 let program = match scope.compile(&definition.rule, "bool", &definition) {
                     Ok(program) => Arc::new(program),
                     Err(error) => {
+                        let is_checked = matches!(error, CompileError::Instantiation(_));
                         let detail = match error {
                             CompileError::Result(_) => "cel expression must evaluate to a bool".to_owned(),
                             CompileError::Instantiation(error) => {
@@ -166,6 +167,9 @@ impl Compiler {
                             error => format!("compilation failed: {error}"),
                         };
                         self.errors.push(invalid(&definition, at_rule, &detail));
+                        // A rule that does not compile uses nothing, unless it failed after the check of its types.
+                        let uses_old_self = is_checked && definition.rule.contains("oldSelf");
+                        self.check_optional_old_self(&definition, uses_old_self, path);
                         return None;
                     }
                 };
@@ -215,11 +219,7 @@ impl Compiler {
             self.errors.push(FieldError::invalid(at_rule, &definition.rule.clone().into(), &detail));
             refused = true;
         }
-        if let (false, Some(optional)) = (uses_old_self, definition.optional_old_self) {
-            let detail = "may not be set if oldSelf is not used in rule";
-            self.errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
-            refused = true;
-        }
+        refused |= !self.check_optional_old_self(&definition, uses_old_self, path);
         if refused {
             return None;
         }
@@ -229,6 +229,19 @@ impl Compiler {
             field => field_path::resolve(field, scope.schema, true).map(|(path, _)| path).unwrap_or_default(),
         };
         Some(Arc::new(Rule { definition, program, message, uses_old_self, field }))
+    }
+
+    /// Returns whether `optionalOldSelf` is only set if the rule uses `oldSelf`.
+    fn check_optional_old_self(
+        &mut self,
+        definition: &RuleDefinition,
+        uses_old_self: bool,
+        path: &FieldPath<'_>,
+    ) -> bool {
+        let Some(optional) = definition.optional_old_self.filter(|_| !uses_old_self) else { return true };
+        let detail = "may not be set if oldSelf is not used in rule";
+        self.errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
+        false
     }
 
     /// Adds the cost of an expression, and refuses the expression if it costs too much.

@@ -25,6 +25,17 @@ pub(crate) fn is_set(schema: &Json, field: &str) -> bool {
     schema.get(field).is_some_and(|value| !value.is_null())
 }
 
+/// Returns whether a field is absent or has an empty value.
+pub(crate) fn is_empty(schema: &Json, field: &str) -> bool {
+    match schema.get(field) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(_) => false,
+    }
+}
+
 /// Returns the schemas of the properties, ordered by name.
 pub(crate) fn properties(schema: &Json) -> impl Iterator<Item = (&str, &Json)> {
     object(schema, "properties")

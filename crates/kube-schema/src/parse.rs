@@ -15,8 +15,12 @@ pub(super) fn schema(
     let (mut schema, wrong_types) = read::schema(openapi, &path);
     let (Value::Object(json), true) = (openapi, wrong_types.is_empty()) else { return Err(wrong_types) };
 
-    let mut errors = rules::check_structure(json, &path);
-    let is_structural = errors.is_empty();
+    let unconvertible = rules::unconvertible(json);
+    let mut errors = match unconvertible {
+        Some(_) => Vec::new(),
+        None => rules::check_structure(json, &path),
+    };
+    let is_structural = unconvertible.is_none() && errors.is_empty();
     if schema.nullable {
         errors
             .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
@@ -31,5 +35,9 @@ pub(super) fn schema(
     }
     errors.extend(unsupported);
     errors.extend(uncompiled);
+    // Most reasons are also among the errors.
+    if let (true, Some(reason)) = (errors.is_empty(), unconvertible) {
+        errors.push(FieldError::invalid(path, &"".into(), &reason));
+    }
     if errors.is_empty() { Ok(schema) } else { Err(errors) }
 }

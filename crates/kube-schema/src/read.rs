@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The maximum nesting depth of schemas: far more than any CRD has, far less than the stack can hold.
-const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Reads the schema at `path`. Values of the wrong type count as absent; returns their errors.
 pub(crate) fn schema(openapi: &Value, path: &FieldPath<'_>) -> (Schema, Vec<FieldError>) {

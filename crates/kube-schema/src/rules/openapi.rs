@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     field_path,
-    json::{Json, flag, is_set, list, object, properties, schemas, text},
+    json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text},
     metadata, read,
 };
 
@@ -19,6 +19,8 @@ struct Around<'a> {
     inside_meta: bool,
     /// The reason why defaults are forbidden, if they are.
     no_defaults: Option<&'a str>,
+    /// The number of schemas around it.
+    depth: usize,
 }
 
 /// Returns the errors of the schema of a whole object.
@@ -29,12 +31,16 @@ pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Vec<FieldError> {
 }
 
 fn walk(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &mut Vec<FieldError>) {
+    // Only inside what is refused, such as definitions, can schemas be deeper.
+    if around.depth > read::MAX_DEPTH {
+        return;
+    }
     supported(schema, path, around, errors);
     if flag(schema, "uniqueItems") {
         let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
         errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
     }
-    let inner = Around { is_root: false, ..around };
+    let inner = Around { is_root: false, depth: around.depth + 1, ..around };
     if let Some(additional) = schema.get("additionalProperties").filter(|value| !value.is_null()) {
         let path = path.child("additionalProperties");
         if properties(schema).next().is_some() && *additional != json!(true) {
@@ -67,8 +73,20 @@ fn walk(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &mut Ve
             walk(part, &below.index(index), inner, errors);
         }
     }
+    for field in ["definitions", "dependencies"] {
+        let below = path.child(field);
+        for (name, schema) in object(schema, field).into_iter().flatten() {
+            if let Some(schema) = schema.as_object() {
+                walk(schema, &below.key(name), inner, errors);
+            }
+        }
+    }
+    let below = path.child("items");
     if let Some(items) = object(schema, "items") {
-        walk(items, &path.child("items"), inner, errors);
+        walk(items, &below, inner, errors);
+    }
+    for (index, items) in schemas(schema, "items") {
+        walk(items, &below.index(index), inner, errors);
     }
     if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(false)) {
         let path = path.child("x-kubernetes-preserve-unknown-fields");
@@ -88,13 +106,10 @@ fn supported(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &m
     if let (true, Some(reason)) = (is_set(schema, "default"), around.no_defaults) {
         errors.push(FieldError::forbidden(path.child("default"), &format!("must not be set {reason}")));
     }
-    let not_empty = |field: &str| match &schema[field] {
-        Value::String(text) => !text.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-        _ => true,
-    };
+    // Of the others, kube-apiserver tells an empty value from an absent one.
+    let counts_if_empty = |field| !matches!(field, "id" | "patternProperties" | "definitions");
     for field in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
-        if is_set(schema, field) && not_empty(field) {
+        if is_set(schema, field) && (counts_if_empty(field) || !is_empty(schema, field)) {
             errors.push(FieldError::forbidden(path.child(field), &format!("{field} is not supported")));
         }
     }

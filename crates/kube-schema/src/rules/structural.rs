@@ -4,9 +4,43 @@ use kube_validation::{FieldError, FieldPath};
 use serde_json::{Value, json};
 
 use crate::{
-    json::{Json, flag, is_set, list, object, properties, schemas, text},
+    json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text},
     pattern,
 };
+
+/// Returns the reason why a schema cannot be converted to a structural one, if there is one: it has fields that structural
+/// schemas do not have. Then kube-apiserver does not check whether it is structural.
+pub(crate) fn unconvertible(schema: &Json) -> Option<String> {
+    const UNSUPPORTED: [(&str, &str); 7] = [
+        ("id", "id"),
+        ("$schema", "schema"),
+        ("$ref", "$ref"),
+        ("patternProperties", "patternProperties"),
+        ("dependencies", "dependencies"),
+        ("additionalItems", "additionalItems"),
+        ("definitions", "definitions"),
+    ];
+    let is_used =
+        |field| !is_empty(schema, field) || field == "additionalItems" && is_set(schema, "additionalItems");
+    if let Some((_, name)) = UNSUPPORTED.iter().find(|(field, _)| is_used(field)) {
+        return Some(format!("OpenAPIV3Schema '{name}' is not supported"));
+    }
+    if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(false)) {
+        return Some(
+            "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined".to_owned(),
+        );
+    }
+    if !list(schema, "items").is_empty() {
+        return Some("OpenAPIV3Schema 'items' must be a schema, but is an array".to_owned());
+    }
+    let single =
+        ["not", "items", "additionalProperties"].into_iter().filter_map(|field| object(schema, field));
+    let listed = ["allOf", "anyOf", "oneOf"]
+        .into_iter()
+        .flat_map(|field| schemas(schema, field).map(|(_, part)| part));
+    let named = properties(schema).map(|(_, property)| property);
+    single.chain(listed).chain(named).find_map(unconvertible)
+}
 
 /// The position of a schema.
 #[derive(Clone, Copy, PartialEq)]

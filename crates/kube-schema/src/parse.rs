@@ -15,25 +15,26 @@ pub(super) fn schema(
     let (mut schema, wrong_types) = read::schema(openapi, &path);
     let (Value::Object(json), true) = (openapi, wrong_types.is_empty()) else { return Err(wrong_types) };
 
-    let unconvertible = rules::unconvertible(json);
-    let mut errors = match unconvertible {
-        Some(_) => Vec::new(),
-        None => rules::check_structure(json, &path),
-    };
-    let is_structural = unconvertible.is_none() && errors.is_empty();
+    let mut errors = Vec::new();
     if schema.nullable {
-        errors
-            .insert(0, FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
+        errors.push(FieldError::forbidden(path.child("nullable"), "nullable cannot be true at the root"));
     }
     let unsupported = rules::check_openapi(json, &path);
-    let uncompiled = match is_structural && unsupported.is_empty() {
-        true => cel::compile(&mut schema, openapi, previous, &path),
-        false => Vec::new(),
-    };
-    if is_structural {
-        rules::check_defaults(&schema, &path, &mut errors);
+    let unconvertible = rules::unconvertible(json);
+    // Each check assumes what the one before found; the rules, that the defaults are valid.
+    let mut uncompiled = Vec::new();
+    if unconvertible.is_none() {
+        let mut invalid = rules::check_structure(json, &path);
+        if invalid.is_empty() {
+            uncompiled = cel::compile(&mut schema, openapi, previous, &path, &unsupported.places);
+            rules::check_defaults(&schema, &path, &mut invalid);
+        }
+        if !invalid.is_empty() {
+            uncompiled.clear();
+        }
+        errors.extend(invalid);
     }
-    errors.extend(unsupported);
+    errors.extend(unsupported.errors);
     errors.extend(uncompiled);
     // Most reasons are also among the errors.
     if let (true, Some(reason)) = (errors.is_empty(), unconvertible) {

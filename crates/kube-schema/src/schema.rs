@@ -129,7 +129,8 @@ pub(crate) struct RuleDefinition {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) declaration: k8s_cel::Declaration,
-    pub(crate) rules: Vec<std::sync::Arc<Rule>>,
+    /// A rule that does not compile is its error: the schema is refused, but its defaults are validated before.
+    pub(crate) rules: Vec<Result<std::sync::Arc<Rule>, String>>,
 }
 
 /// A compiled rule.

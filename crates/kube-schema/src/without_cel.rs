@@ -1,5 +1,7 @@
 //! Replaces CEL if the feature `cel` is off: a schema with rules is refused, never accepted unchecked.
 
+use std::collections::BTreeSet;
+
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
@@ -18,6 +20,7 @@ pub(crate) fn compile(
     _: &Value,
     _: Option<&Schema>,
     path: &FieldPath<'_>,
+    _: &BTreeSet<String>,
 ) -> Vec<FieldError> {
     let mut errors = Vec::new();
     refuse(schema, path, &mut errors);
@@ -39,6 +42,11 @@ fn refuse(schema: &Schema, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     if let Some(items) = &schema.items {
         refuse(items, &path.child("items"), errors);
     }
+}
+
+/// Returns no errors: a schema with rules is refused anyway.
+pub(crate) fn validate_default(_: &Schema, _: &Value, _: &FieldPath<'_>) -> Vec<FieldError> {
+    Vec::new()
 }
 
 /// Returns no errors: a schema with rules does not parse.

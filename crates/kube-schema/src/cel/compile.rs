@@ -1,7 +1,7 @@
 //! Compiles rules, and refuses those that do not compile or could cost too much: apiextensions-apiserver's
 //! `pkg/apis/apiextensions/validation` and `pkg/apiserver/schema/cel/compilation.go`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_cel::{CompileError, Declaration, Environment, Origin, Program};
 use kube_validation::{FieldError, FieldPath, go};
@@ -24,20 +24,22 @@ const NAMED_MAX: usize = 4;
 
 /// Compiles the rules of a schema and of the schemas inside it. The paths of errors are below `path`.
 ///
-/// A rule that `previous` has in the same place, with the same declarations, is not compiled again.
+/// A rule that `previous` has in the same place, with the same declarations, is not compiled again. The rules of schemas
+/// whose path is in `unreported` are compiled without errors.
 pub(crate) fn compile(
     schema: &mut Schema,
     openapi: &Value,
     previous: Option<&Schema>,
     path: &FieldPath<'_>,
+    unreported: &BTreeSet<String>,
 ) -> Vec<FieldError> {
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler { unreported, found: Found::default() };
     if has_definitions(schema) {
         let declaration = Declaration::from_openapi(openapi, true);
         let place = Place { uncorrelatable: None, times: Some(1) };
         compiler.node(schema, &declaration, previous, path, place);
     }
-    let Compiler { mut errors, total, mut expensive } = compiler;
+    let Found { mut errors, total, mut expensive } = compiler.found;
     if total > TOTAL_LIMIT {
         // The most expensive first; the sort is stable.
         expensive.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
@@ -63,8 +65,14 @@ fn has_definitions(schema: &Schema) -> bool {
             .is_some_and(has_definitions)
 }
 
+struct Compiler<'a> {
+    unreported: &'a BTreeSet<String>,
+    found: Found,
+}
+
+/// What rules are refused for.
 #[derive(Default)]
-struct Compiler {
+struct Found {
     errors: Vec<FieldError>,
     /// The total cost of all rules.
     total: u64,
@@ -81,7 +89,7 @@ struct Place<'a> {
     times: Option<u64>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn node(
         &mut self,
         schema: &mut Schema,
@@ -125,32 +133,49 @@ impl Compiler {
         }
         let definitions = std::mem::take(&mut schema.definitions);
         if !definitions.is_empty() {
-            let list = path.child("x-kubernetes-validations");
-            if !declaration.is_exposed() {
-                let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: \
-                              unable to convert structural schema to CEL declarations";
-                self.errors.push(FieldError::internal(list, detail));
-                return;
-            }
             let known = previous.and_then(|schema| schema.rules.as_ref());
             let scope = Scope { schema, declaration, known: known.map(Arc::as_ref), place };
-            let rules = definitions
-                .into_iter()
-                .enumerate()
-                .filter_map(|(index, definition)| self.rule(definition, &scope, &list.index(index)))
-                .collect();
+            let list = path.child("x-kubernetes-validations");
+            let mut unreported = Found::default();
+            let found = if self.unreported.contains(&here) { &mut unreported } else { &mut self.found };
+            let rules = found.rules(definitions, &scope, &list);
+            has_rules |= !rules.is_empty();
             schema.rules = Some(Arc::new(Rules { declaration: declaration.clone(), rules }));
-            has_rules |= schema.rules.as_ref().is_some_and(|rules| !rules.rules.is_empty());
         }
         schema.has_rules = has_rules;
     }
+}
 
+impl Found {
+    /// Compiles the rules of one schema.
+    fn rules(
+        &mut self,
+        definitions: Vec<RuleDefinition>,
+        scope: &Scope<'_>,
+        path: &FieldPath<'_>,
+    ) -> Vec<Result<Arc<Rule>, String>> {
+        if !scope.declaration.is_exposed() {
+            let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: \
+                          unable to convert structural schema to CEL declarations";
+            self.errors.push(FieldError::internal(path, detail));
+            let detail = "failed to convert to declType for CEL validation rules";
+            return vec![Err(format!("rule compiler initialization error: {detail}"))];
+        }
+        let definitions = definitions.into_iter().enumerate();
+        // Blank rules were refused earlier.
+        definitions
+            .filter(|(_, definition)| !definition.rule.trim().is_empty())
+            .map(|(index, definition)| self.rule(definition, scope, &path.index(index)))
+            .collect()
+    }
+
+    /// Compiles a rule. The error is that of a default which is validated with it.
     fn rule(
         &mut self,
         definition: RuleDefinition,
         scope: &Scope<'_>,
         path: &FieldPath<'_>,
-    ) -> Option<Arc<Rule>> {
+    ) -> Result<Arc<Rule>, String> {
         let at_rule = path.child("rule");
         let (program, message) = match scope.known(&definition) {
             Some(known) => (Arc::clone(&known.program), known.message.clone()),
@@ -170,7 +195,7 @@ impl Compiler {
                         // A rule that does not compile uses nothing, unless it failed after the check of its types.
                         let uses_old_self = is_checked && definition.rule.contains("oldSelf");
                         self.check_optional_old_self(&definition, uses_old_self, path);
-                        return None;
+                        return Err(format!("rule compile error: {detail}"));
                     }
                 };
                 (program, None)
@@ -179,7 +204,6 @@ impl Compiler {
         // Without declared limits, the size of a request bounds the number of values.
         let times = scope.place.times.unwrap_or_else(|| scope.declaration.max_cardinality());
         self.charge(&at_rule, "estimated rule cost", program.max_cost().saturating_mul(times));
-        let mut refused = false;
         let message = match message {
             None if definition.message_expression.trim().is_empty() => None,
             Some(known) => Some(known),
@@ -198,7 +222,6 @@ impl Compiler {
                             error => format!("messageExpression compilation failed: {error}"),
                         };
                         self.errors.push(invalid(&definition, at_message, &detail));
-                        refused = true;
                         None
                     }
                 }
@@ -217,31 +240,26 @@ impl Compiler {
                 "oldSelf cannot be used on the uncorrelatable portion of the schema within {ancestor}"
             );
             self.errors.push(FieldError::invalid(at_rule, &definition.rule.clone().into(), &detail));
-            refused = true;
         }
-        refused |= !self.check_optional_old_self(&definition, uses_old_self, path);
-        if refused {
-            return None;
-        }
+        self.check_optional_old_self(&definition, uses_old_self, path);
         let field = match definition.field_path.trim() {
             "" => String::new(),
             // Invalid paths were refused earlier.
             field => field_path::resolve(field, scope.schema, true).map(|(path, _)| path).unwrap_or_default(),
         };
-        Some(Arc::new(Rule { definition, program, message, uses_old_self, field }))
+        Ok(Arc::new(Rule { definition, program, message, uses_old_self, field }))
     }
 
-    /// Returns whether `optionalOldSelf` is only set if the rule uses `oldSelf`.
+    /// Refuses `optionalOldSelf` in a rule that does not use `oldSelf`.
     fn check_optional_old_self(
         &mut self,
         definition: &RuleDefinition,
         uses_old_self: bool,
         path: &FieldPath<'_>,
-    ) -> bool {
-        let Some(optional) = definition.optional_old_self.filter(|_| !uses_old_self) else { return true };
+    ) {
+        let Some(optional) = definition.optional_old_self.filter(|_| !uses_old_self) else { return };
         let detail = "may not be set if oldSelf is not used in rule";
         self.errors.push(FieldError::invalid(path.child("optionalOldSelf"), &optional.into(), detail));
-        false
     }
 
     /// Adds the cost of an expression, and refuses the expression if it costs too much.
@@ -269,7 +287,7 @@ impl Scope<'_> {
     /// The same rule of the schema that this one replaces.
     fn known(&self, definition: &RuleDefinition) -> Option<&Rule> {
         let rules = self.known.filter(|known| known.declaration == *self.declaration)?;
-        rules.rules.iter().map(Arc::as_ref).find(|rule| {
+        rules.rules.iter().flatten().map(Arc::as_ref).find(|rule| {
             let known = &rule.definition;
             (&known.rule, &known.message_expression, known.optional_old_self)
                 == (&definition.rule, &definition.message_expression, definition.optional_old_self)
@@ -288,6 +306,7 @@ impl Scope<'_> {
             known
                 .rules
                 .iter()
+                .flatten()
                 .any(|rule| text == rule.definition.rule || text == rule.definition.message_expression)
         });
         let origin = if is_stored { Origin::Stored } else { Origin::New };

@@ -24,6 +24,18 @@ pub(crate) fn validate(schema: &Schema, new: &Value, old: Option<&Value>, path: 
     run.found
 }
 
+/// Returns the errors of a default at `path`, as an old and as a new value. No error is accepted because nothing changes.
+pub(crate) fn validate_default(schema: &Schema, default: &Value, path: &FieldPath<'_>) -> Vec<FieldError> {
+    let errors = |old| {
+        let mut run = Run { budget: BUDGET, found: Found::default() };
+        // If the budget was spent, `found` has an error for it.
+        let _ = run.node(schema, default, old, None, false, path);
+        run.found.errors
+    };
+    let with_old = errors(Some(default));
+    if with_old.is_empty() { errors(None) } else { with_old }
+}
+
 /// The errors found by rules.
 #[derive(Default)]
 pub(crate) struct Found {
@@ -111,6 +123,13 @@ impl Run {
         let declaration = &rules.declaration;
         let variables = Variables::new().with("self", new, declaration);
         for rule in &rules.rules {
+            let rule = match rule {
+                Ok(rule) => rule,
+                Err(detail) => {
+                    self.found.errors.push(invalid(detail));
+                    continue;
+                }
+            };
             let definition = &rule.definition;
             let optional = definition.optional_old_self == Some(true);
             if rule.uses_old_self && old.is_none() && !optional {

@@ -4,4 +4,4 @@ mod compile;
 mod evaluate;
 
 pub(crate) use self::compile::compile;
-pub(crate) use self::evaluate::validate;
+pub(crate) use self::evaluate::{validate, validate_default};

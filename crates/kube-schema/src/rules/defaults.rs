@@ -25,17 +25,14 @@ fn one(schema: &Schema, default: &Value, path: &FieldPath<'_>, errors: &mut Vec<
     if pruned != *default {
         errors.push(FieldError::invalid(path, default, "must not have unknown fields"));
     }
-    let root = FieldPath::Root("");
     let mut found = Vec::new();
-    metadata::validate_embedded(default, schema, &root, &mut found);
+    metadata::validate_embedded(default, schema, path, &mut found);
     if found.is_empty() {
-        found = validate::value(schema, default, None, &root);
+        let invalid = validate::value(schema, default, None, &FieldPath::Root(""));
+        found.extend(invalid.into_iter().map(|error| validate::moved(error, path)));
     }
     if found.is_empty() {
-        found = cel::validate(schema, default, Some(default), &root).errors;
+        found = cel::validate_default(schema, default, path);
     }
-    if found.is_empty() {
-        found = cel::validate(schema, default, None, &root).errors;
-    }
-    errors.extend(found.into_iter().map(|error| validate::moved(error, path)));
+    errors.extend(found);
 }

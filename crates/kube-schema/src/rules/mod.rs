@@ -7,5 +7,6 @@ mod defaults;
 mod openapi;
 mod structural;
 
+pub(super) use self::defaults::check as check_defaults;
+pub(super) use self::openapi::check as check_openapi;
 pub(super) use self::structural::{check as check_structure, unconvertible};
-pub(super) use self::{defaults::check as check_defaults, openapi::check as check_openapi};

@@ -23,37 +23,42 @@ struct Around<'a> {
     depth: usize,
 }
 
-/// Returns the errors of the schema of a whole object.
-pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    walk(schema, path, Around { is_root: true, ..Around::default() }, &mut errors);
-    errors
+/// The errors of a schema of a whole object.
+#[derive(Default)]
+pub(crate) struct Unsupported {
+    pub(crate) errors: Vec<FieldError>,
+    /// The paths of the schemas with errors in them or inside: kube-apiserver does not report their rules.
+    pub(crate) places: BTreeSet<String>,
 }
 
-fn walk(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &mut Vec<FieldError>) {
+/// Returns the errors of the schema of a whole object.
+pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Unsupported {
+    let mut found = Unsupported::default();
+    walk(schema, path, Around { is_root: true, ..Around::default() }, &mut found);
+    found
+}
+
+fn walk(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, found: &mut Unsupported) {
+    let known = found.errors.len();
+    supported(schema, path, around, &mut found.errors);
+    inside(schema, path, around, found);
+    extensions(schema, path, &mut found.errors);
+    if found.errors.len() > known {
+        found.places.insert(path.to_string());
+    }
+}
+
+/// Checks the schemas inside a schema.
+fn inside(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, found: &mut Unsupported) {
     // Only inside what is refused, such as definitions, can schemas be deeper.
     if around.depth > read::MAX_DEPTH {
         return;
     }
-    supported(schema, path, around, errors);
-    if flag(schema, "uniqueItems") {
-        let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
-    }
     let inner = Around { is_root: false, depth: around.depth + 1, ..around };
-    if let Some(additional) = schema.get("additionalProperties").filter(|value| !value.is_null()) {
-        let path = path.child("additionalProperties");
-        if properties(schema).next().is_some() && *additional != json!(true) {
-            errors.push(FieldError::forbidden(
-                path,
-                "additionalProperties and properties are mutual exclusive",
-            ));
-        }
-        if let Some(schema) = additional.as_object() {
-            let reason = "inside additionalProperties applying to object metadata";
-            let no_defaults = if around.inside_meta { Some(reason) } else { around.no_defaults };
-            walk(schema, &path, Around { no_defaults, ..inner }, errors);
-        }
+    if let Some(values) = object(schema, "additionalProperties") {
+        let reason = "inside additionalProperties applying to object metadata";
+        let no_defaults = if around.inside_meta { Some(reason) } else { around.no_defaults };
+        walk(values, &path.child("additionalProperties"), Around { no_defaults, ..inner }, found);
     }
     let below = path.child("properties");
     for (name, property) in properties(schema) {
@@ -62,32 +67,35 @@ fn walk(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &mut Ve
         let reason = format!("in top-level {name}");
         let no_defaults = if is_meta && around.is_root { Some(reason.as_str()) } else { around.no_defaults };
         let inside_meta = around.inside_meta || is_meta;
-        walk(property, &below.key(name), Around { inside_meta, no_defaults, ..inner }, errors);
+        walk(property, &below.key(name), Around { inside_meta, no_defaults, ..inner }, found);
     }
     if let Some(not) = object(schema, "not") {
-        walk(not, &path.child("not"), inner, errors);
+        walk(not, &path.child("not"), inner, found);
     }
     for junctor in ["allOf", "oneOf", "anyOf"] {
         let below = path.child(junctor);
         for (index, part) in schemas(schema, junctor) {
-            walk(part, &below.index(index), inner, errors);
+            walk(part, &below.index(index), inner, found);
         }
     }
     for field in ["definitions", "dependencies"] {
         let below = path.child(field);
         for (name, schema) in object(schema, field).into_iter().flatten() {
             if let Some(schema) = schema.as_object() {
-                walk(schema, &below.key(name), inner, errors);
+                walk(schema, &below.key(name), inner, found);
             }
         }
     }
     let below = path.child("items");
     if let Some(items) = object(schema, "items") {
-        walk(items, &below, inner, errors);
+        walk(items, &below, inner, found);
     }
     for (index, items) in schemas(schema, "items") {
-        walk(items, &below.index(index), inner, errors);
+        walk(items, &below.index(index), inner, found);
     }
+}
+
+fn extensions(schema: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(false)) {
         let path = path.child("x-kubernetes-preserve-unknown-fields");
         errors.push(FieldError::invalid(path, &false.into(), "must be true or undefined"));
@@ -124,6 +132,17 @@ fn supported(schema: &Json, path: &FieldPath<'_>, around: Around<'_>, errors: &m
     if around.inside_meta && flag(schema, "x-kubernetes-embedded-resource") {
         let detail = "must not be used inside of resource meta";
         errors.push(FieldError::forbidden(path.child("x-kubernetes-embedded-resource"), detail));
+    }
+    if flag(schema, "uniqueItems") {
+        let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
+    }
+    if properties(schema).next().is_some()
+        && is_set(schema, "additionalProperties")
+        && schema.get("additionalProperties") != Some(&json!(true))
+    {
+        let detail = "additionalProperties and properties are mutual exclusive";
+        errors.push(FieldError::forbidden(path.child("additionalProperties"), detail));
     }
 }
 

@@ -203,7 +203,7 @@ fn a_rule_that_stays_is_not_compiled_again() {
     };
     let program = |schema: &Schema| {
         let rules = schema.properties["spec"].rules.clone().unwrap();
-        std::sync::Arc::clone(&rules.rules[0].program)
+        std::sync::Arc::clone(&rules.rules[0].as_ref().unwrap().program)
     };
     let first = Schema::parse(&schema("one", "self.a > 1"), "").unwrap();
     let described = Schema::parse_update(&schema("two", "self.a > 1"), "", &first).unwrap();

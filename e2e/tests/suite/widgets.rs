@@ -19,7 +19,7 @@ pub(crate) struct Widgets {
     pub(crate) http: Http,
     /// The path of the collection.
     pub(crate) path: String,
-    group: String,
+    pub(crate) group: String,
 }
 
 /// Installs the type in the group that all tests share, and returns the widgets of the test's namespace.

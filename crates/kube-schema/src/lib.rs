@@ -16,7 +16,6 @@ mod json;
 mod lists;
 pub mod metadata;
 mod parse;
-mod pattern;
 mod prune;
 mod read;
 mod rules;

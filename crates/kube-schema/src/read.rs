@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kube_validation::{FieldError, FieldPath};
+use kube_validation::{FieldError, FieldPath, go};
 use serde_json::{Map, Value};
 
-use crate::{
-    pattern,
-    schema::{AdditionalProperties, Checks, ListType, Pattern, RuleDefinition, Schema, SchemaType},
-};
+use crate::schema::{AdditionalProperties, Checks, ListType, Pattern, RuleDefinition, Schema, SchemaType};
 
 /// The maximum nesting depth of schemas: far more than any CRD has, far less than the stack can hold.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -118,7 +115,7 @@ impl Reader {
     fn pattern(&mut self, map: &Map<String, Value>, path: &FieldPath<'_>) -> Option<Pattern> {
         let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
         // A pattern that does not compile is refused by the rules.
-        let regex = pattern::compile(&source).ok()?;
+        let regex = go::regex::compile(&source).ok()?;
         Some(Pattern { source, regex })
     }
 

@@ -1,5 +1,8 @@
 //! Formats values as Go does in the messages of Kubernetes.
 
+#[cfg(feature = "regex")]
+pub mod regex;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 

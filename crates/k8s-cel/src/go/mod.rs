@@ -4,7 +4,6 @@ mod duration;
 mod ip;
 mod number;
 mod quote;
-mod regex;
 mod time;
 mod url;
 
@@ -14,8 +13,8 @@ pub(crate) use self::ip::{
 };
 pub(crate) use self::number::{format_general, parse_bool, parse_float, parse_int, parse_uint};
 pub(crate) use self::quote::quote;
-pub(crate) use self::regex::{find_all, regex, regex_work};
 pub(crate) use self::time::{
     Civil, Timestamp, format_rfc3339, is_strfmt_date_time, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };
 pub(crate) use self::url::Url;
+pub(crate) use kube_validation::go::regex::{compile as regex, find_all, work as regex_work};

@@ -1,12 +1,9 @@
 //! Structural schemas: each value has a type, and the schemas under `allOf`, `anyOf`, `oneOf` and `not` only validate.
 
-use kube_validation::{FieldError, FieldPath};
+use kube_validation::{FieldError, FieldPath, go};
 use serde_json::{Value, json};
 
-use crate::{
-    json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text},
-    pattern,
-};
+use crate::json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text};
 
 /// Returns the reason why a schema cannot be converted to a structural one, if there is one: it has fields that structural
 /// schemas do not have. Then kube-apiserver does not check whether it is structural.
@@ -173,7 +170,7 @@ fn values(schema: &Json, int_or_string: bool, path: &FieldPath<'_>, errors: &mut
         nested(not, false, &path.child("not"), errors);
     }
     let source = text(schema, "pattern");
-    if let Err(error) = pattern::compile(source) {
+    if let Err(error) = go::regex::compile(source) {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
     }

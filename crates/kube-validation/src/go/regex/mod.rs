@@ -2,8 +2,8 @@
 //!
 //! The `regex` crate is of the same family: it finds the leftmost-first match in linear time. A pattern is read as Go reads
 //! it, with Go's errors, and written anew in the crate's syntax. Two things are not Go's: the limits on the size and the
-//! depth of a pattern, which are lower here, and the pairs of
-//! upper and lower case (and U+1171E, now a spacing mark) that came with Unicode 16; Go has 15.
+//! depth of a pattern, which are lower here, and the pairs of upper and lower case (and U+1171E, now a spacing mark) that
+//! came with Unicode 16; Go has 15.
 
 mod class;
 mod escape;
@@ -28,7 +28,7 @@ const STACK_PER_LEVEL: usize = 128 << 10;
 ///
 /// # Errors
 /// Fails with Go's text.
-pub(crate) fn regex(source: &str) -> Result<Regex, String> {
+pub fn compile(source: &str) -> Result<Regex, String> {
     let translated = translate(source)?;
     let build = || RegexBuilder::new(&translated.pattern).size_limit(MAX_SIZE).nest_limit(u32::MAX).build();
     let built = if translated.depth <= SHALLOW {
@@ -50,14 +50,14 @@ pub(crate) fn regex(source: &str) -> Result<Regex, String> {
 }
 
 /// About how many nanoseconds it takes to compile a pattern. Repetitions are copied as often as they count.
-pub(crate) fn regex_work(source: &str) -> usize {
+pub fn work(source: &str) -> usize {
     let Ok(translated) = translate(source) else { return source.len() };
     let count = usize::try_from(translated.count).unwrap_or(usize::MAX);
     translated.pattern.len().saturating_mul(count.max(1)).saturating_mul(20)
 }
 
 /// `regexp.Regexp.FindAllString`: a negative limit is none.
-pub(crate) fn find_all<'t>(regex: &Regex, text: &'t str, limit: i64) -> Vec<&'t str> {
+pub fn find_all<'t>(regex: &Regex, text: &'t str, limit: i64) -> Vec<&'t str> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     regex.find_iter(text).take(limit).map(|found| found.as_str()).collect()
 }
@@ -101,7 +101,7 @@ mod tests {
             (r"\p{Cn}", "\u{1c89}", true),
         ];
         for (pattern, text, matches) in table {
-            let regex = regex(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert_eq!(regex.is_match(text), matches, "{pattern} {text}");
         }
     }
@@ -115,9 +115,9 @@ mod tests {
             ("a*(?i)?", "aab", vec!["aa", ""]),
             ("", "é", vec!["", ""]),
         ] {
-            assert_eq!(find_all(&regex(pattern).unwrap(), text, -1), found, "{pattern}");
+            assert_eq!(find_all(&compile(pattern).unwrap(), text, -1), found, "{pattern}");
         }
-        let a = regex("a").unwrap();
+        let a = compile("a").unwrap();
         assert_eq!((find_all(&a, "aaa", 2).len(), find_all(&a, "aaa", 0).len()), (2, 0));
     }
 
@@ -147,7 +147,11 @@ mod tests {
             ("(?P<n-1>a)", "invalid named capture: `(?P<n-1>`"),
             ("(?<n", "invalid named capture: `(?<n`"),
         ] {
-            assert_eq!(regex(pattern).unwrap_err(), format!("error parsing regexp: {problem}"), "{pattern}");
+            assert_eq!(
+                compile(pattern).unwrap_err(),
+                format!("error parsing regexp: {problem}"),
+                "{pattern}"
+            );
         }
     }
 
@@ -155,12 +159,12 @@ mod tests {
     fn size_and_depth_have_limits() {
         let large = r"\pL{1000}\pN{1000}";
         assert_eq!(
-            regex(large).unwrap_err(),
+            compile(large).unwrap_err(),
             format!("error parsing regexp: expression too large: `{large}`")
         );
         let nested = |levels: usize| "(a|b".repeat(levels) + &")*".repeat(levels);
-        assert!(regex(&nested(400)).unwrap().is_match("abab"));
-        assert!(regex(&nested(100_000)).unwrap_err().contains("expression nests too deeply"));
-        assert!(regex(&"(".repeat(100_000)).unwrap_err().contains("missing closing )"));
+        assert!(compile(&nested(400)).unwrap().is_match("abab"));
+        assert!(compile(&nested(100_000)).unwrap_err().contains("expression nests too deeply"));
+        assert!(compile(&"(".repeat(100_000)).unwrap_err().contains("missing closing )"));
     }
 }

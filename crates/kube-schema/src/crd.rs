@@ -89,16 +89,17 @@ pub fn validate_with(crd: &Value, parse: ParseSchema<'_>) -> Vec<FieldError> {
     let mut errors = object_meta::validate(crd, false);
     let required =
         format!("{}.{}", text(object(spec, "names").unwrap_or(&empty), "plural"), text(spec, "group"));
-    let name = text(metadata, "name");
-    if !name.is_empty() && name != required {
-        let own = root.child("metadata");
-        let after = errors.iter().take_while(|error| error.field == "metadata.name").count();
-        let error = FieldError::invalid(
-            own.child("name"),
-            &name.into(),
-            "must be spec.names.plural+\".\"+spec.group",
-        );
-        errors.insert(after, error);
+    // kube-apiserver checks the beginning of a generated name like the name.
+    let mut known = 0;
+    for field in ["generateName", "name"] {
+        let name = text(metadata, field);
+        let path = format!("metadata.{field}");
+        known += errors.iter().skip(known).take_while(|error| error.field == path).count();
+        if !name.is_empty() && name != required {
+            let detail = "must be spec.names.plural+\".\"+spec.group";
+            errors.insert(known, FieldError::invalid(path, &name.into(), detail));
+            known += 1;
+        }
     }
     validate_spec(spec, &root.child("spec"), parse, &mut errors);
     validate_stored_versions(crd, spec, &mut errors);

@@ -15,6 +15,8 @@ use crate::{
     schema::{Schema, SchemaType},
 };
 
+pub use crate::warnings::warnings;
+
 type Json = Map<String, Value>;
 
 /// The maximum number of selectable fields of a version.

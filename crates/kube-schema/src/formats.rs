@@ -6,6 +6,16 @@ use std::sync::LazyLock;
 use kube_validation::names;
 use regex::Regex;
 
+/// Returns whether a format is checked in a schema with a type, which is empty if it has none or two.
+pub(super) fn is_supported(kind: &str, format: &str) -> bool {
+    match kind {
+        "" | "string" => check(format, "").is_some(),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    }
+}
+
 /// Returns whether `value` has the format. `None` for unknown formats, which are not checked, and for formats of numbers.
 pub(super) fn check(format: &str, value: &str) -> Option<bool> {
     Some(match format.replace('-', "").as_str() {

@@ -22,6 +22,7 @@ mod rules;
 mod scale;
 mod schema;
 mod validate;
+mod warnings;
 
 use kube_validation::{FieldError, FieldErrors, FieldPath, Reason};
 use serde_json::Value;

@@ -167,13 +167,8 @@ impl<'a> Types<'a> {
             Some(SchemaType::Object) => &["object"],
             Some(SchemaType::String) => &["string"],
         };
-        let supported = |format: &&str| match names {
-            ["integer"] => matches!(*format, "int32" | "int64"),
-            ["number"] => matches!(*format, "float" | "double"),
-            ["array" | "boolean" | "object"] => false,
-            _ => formats::check(format, "").is_some(),
-        };
-        let format = schema.checks.format.as_deref().filter(supported);
+        let kind = if let [kind] = names { kind } else { "" };
+        let format = schema.checks.format.as_deref().filter(|format| formats::is_supported(kind, format));
         Self { names, format, nullable: schema.nullable }
     }
 

@@ -131,6 +131,28 @@ fn crds_are_refused_as_kube_apiserver_does() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Whole CustomResourceDefinitions with several versions, which are accepted.
+#[test]
+fn crds_are_warned_about_as_by_kube_apiserver() {
+    #[derive(Deserialize)]
+    struct Warned {
+        name: String,
+        /// The schemas of the versions.
+        new: Vec<Value>,
+        old: Option<Vec<Value>>,
+        warnings: Vec<String>,
+    }
+    let cases: Vec<Warned> = serde_json::from_str(include_str!("warnings.json")).unwrap();
+    let definition = |schemas: Vec<Value>| {
+        let version = |schema| json!({"schema": {"openAPIV3Schema": schema}});
+        json!({"spec": {"versions": schemas.into_iter().map(version).collect::<Vec<_>>()}})
+    };
+    for case in cases {
+        let warnings = crd::warnings(&definition(case.new), case.old.map(definition).as_ref());
+        assert_eq!(warnings, case.warnings, "{}", case.name);
+    }
+}
+
 fn check(recorded: &str) {
     let cases: Vec<Case> = serde_json::from_str(recorded).unwrap();
     let mut wrong = Vec::new();

@@ -1,6 +1,7 @@
 //! Lists: made by the expression, or read from the object as it is.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -35,6 +36,14 @@ impl<'a> List<'a> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Evaluated<'a>> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The elements; those of a list that the expression made are not cloned.
+    fn elements(&self) -> impl Iterator<Item = Result<Cow<'_, Value<'a>>, Error>> {
+        (0..self.len()).filter_map(|index| match self {
+            Self::Values(values, _) => values.get(index).map(|value| Ok(Cow::Borrowed(value))),
+            Self::Json(..) => self.get(index).map(|value| value.map(Cow::Owned)),
+        })
     }
 
     /// All elements, if each can be read.
@@ -100,7 +109,7 @@ impl<'a> List<'a> {
         match (self, self.kind()) {
             (_, ListKind::Atomic) if !self.is_typed() => {
                 // As in cel-go, elements that cannot be compared do not make the lists unequal.
-                for (left, right) in self.iter().zip(other.iter()) {
+                for (left, right) in self.elements().zip(other.elements()) {
                     let (Ok(left), Ok(right)) = (left, right) else { continue };
                     match left.equal(&right) {
                         Ok(false) => return Ok(false),
@@ -159,7 +168,7 @@ impl<'a> List<'a> {
     pub(crate) fn contains(&self, needle: &Value<'a>) -> Result<bool, Error> {
         let is_typed = self.is_typed();
         let mut failed = false;
-        for value in self.iter() {
+        for value in self.elements() {
             let equal = if is_typed {
                 value.and_then(|value| value.equal_strictly(needle))
             } else {

@@ -46,6 +46,18 @@ impl Scale {
         integer(object, &self.spec_replicas)
     }
 
+    /// Whether the managed fields of an object name an owner of its desired replicas.
+    pub fn has_owner(&self, object: &Value) -> bool {
+        let owns = |entry: &Value| {
+            let mut fields = &entry["fieldsV1"];
+            names(&self.spec_replicas).all(|name| {
+                fields = &fields[format!("f:{name}")];
+                !fields.is_null()
+            })
+        };
+        object["metadata"]["managedFields"].as_array().is_some_and(|entries| entries.iter().any(owns))
+    }
+
     /// Returns the current replicas of an object. `None` if it has none.
     ///
     /// # Errors

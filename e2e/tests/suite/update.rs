@@ -1,6 +1,6 @@
 //! PUT, the status and scale subresources, generation, and writes that change nothing.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster,
     http::{APPLY_PATCH, JSON_PATCH, MERGE_PATCH},
@@ -236,8 +236,15 @@ async fn scale_of_no_replicas(cluster: Cluster) -> Result<()> {
     let replace = json!([{"op": "replace", "path": "/spec/replicas", "value": 7}]);
     let scale = widgets.http.patch(&path, JSON_PATCH, &replace).await?.code(200)?;
     assert_eq!(scale["spec"], json!({"replicas": 7}));
+    // Nobody was the owner of the replicas, and nobody becomes it.
     let one = widgets.get("one").await?.code(200)?;
     assert_eq!(one["metadata"]["managedFields"].as_array().map(Vec::len), Some(1), "{one}");
+    widgets.merge("one", &json!({"spec": {"replicas": 8}})).await?.code(200)?;
+    widgets.http.patch(&path, MERGE_PATCH, &json!({"spec": {"replicas": 9}})).await?.code(200)?;
+    let one = widgets.get("one").await?.code(200)?;
+    let entries = one["metadata"]["managedFields"].as_array().context("entries")?;
+    let scaled = entries.iter().find(|entry| entry["subresource"] == "scale").context("an entry")?;
+    assert_eq!(scaled["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
     let status = json!({"status": {"replicas": 2, "selector": "a=b"}});
     widgets.http.patch(&format!("{}/status", widgets.at("one")), MERGE_PATCH, &status).await?.code(200)?;
     let scale = widgets.http.get(&path).await?.code(200)?;
@@ -270,13 +277,27 @@ async fn scale_of_wrong_types(cluster: Cluster) -> Result<()> {
     let message = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
     let reply = widgets.http.patch(&path, MERGE_PATCH, &text).await?;
     ensure!(reply.code == 422 && reply.message().ends_with(message), "{}", reply.message());
-    // The managed fields of a scale are not those of a custom resource.
-    let reply = widgets.http.patch(&format!("{path}?fieldManager=x"), APPLY_PATCH, &scale).await?;
-    ensure!(
-        reply.code == 500 && reply.message().ends_with("to an invalid group/version: autoscaling/v1"),
-        "{}",
-        reply.message()
-    );
+    // kube-apiserver cannot convert a Scale to the custom resource.
+    let apply = format!("{path}?fieldManager=x&force=true");
+    let failed = |what: &str, name: &str| {
+        format!(
+            "{what} (/{name}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid \
+             group/version: autoscaling/v1"
+        )
+    };
+    let message = failed("failed to convert new object", "one");
+    widgets
+        .http
+        .patch(&apply, APPLY_PATCH, &with(json!({"replicas": 2})))
+        .await?
+        .refused(500, "", &message)?;
+    let orphan = widgets.post("two", &json!({"a": 1})).await?.code(201)?;
+    let path = format!("{}/scale", widgets.at("two"));
+    let mut other = scale.clone();
+    other["metadata"]["name"] = orphan["metadata"]["name"].clone();
+    let message = failed("failed to create manager for existing fields: failed to convert live object", "");
+    let apply = format!("{path}?fieldManager=x");
+    widgets.http.patch(&apply, APPLY_PATCH, &other).await?.refused(500, "", &message)?;
 
     let deployments = format!("/apis/apps/v1/namespaces/{}/deployments", cluster.namespace());
     let template =

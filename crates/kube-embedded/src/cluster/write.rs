@@ -432,8 +432,11 @@ impl Cluster {
     /// Records the writer as the manager of the fields that it changes.
     fn track(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, old, .. } = attempt;
-        if write.subresource == "scale" && write.resource.custom.is_some() {
-            // kube-apiserver cannot convert a Scale to the custom resource, so that nobody becomes the owner.
+        if write.subresource == "scale"
+            && let (Some(scale), Some(old)) = (write.resource.scale(), old.as_ref())
+            && !scale.has_owner(&old.value)
+        {
+            // kube-apiserver tracks no part of an object whose owners it does not know before an apply.
             return;
         }
         let old = old.as_ref().map(|old| &old.value);

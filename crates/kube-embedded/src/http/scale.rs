@@ -65,6 +65,9 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         let typed = kube_builtin::decode(API_VERSION, KIND, &wanted.map_err(write::refused)?)
             .ok_or_else(|| Status::internal("there is no Scale"))?;
         let typed = typed.map_err(|error| refuse(&error.to_string()))?;
+        if media_type == write::APPLY && resource.custom.is_some() {
+            applies(scale, old, &typed.object)?;
+        }
         let warnings = options.validation.warnings(&[], &typed.unknown, refuse)?;
         Ok(Decoded { object: scaled(resource, scale, old, &typed.object)?, warnings })
     };
@@ -75,19 +78,37 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     Ok(response)
 }
 
-/// The configuration of an apply. kube-apiserver has no managed fields for the scale of a custom resource.
+/// The configuration of an apply.
 fn applied(request: &Request<'_>) -> Result<Value, Status> {
     let applied = decode::parse_yaml(request.body)
         .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
     if applied["apiVersion"] != API_VERSION || applied["kind"] != KIND {
         return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
     }
-    match request.resource.custom {
-        None => Ok(applied),
-        Some(_) => Err(Status::internal(
-            "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, \
-             Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
-        )),
+    Ok(applied)
+}
+
+/// Refuses an apply that changes the replicas of a custom resource, or of which nobody is the owner: kube-apiserver cannot
+/// convert a Scale to a custom resource.
+fn applies(scale: &Scale, old: &Value, wanted: &Value) -> Result<(), Status> {
+    let failed = |what: &str, name: &str| {
+        Status::internal(format!(
+            "{what} (/{name}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid \
+             group/version: autoscaling/v1"
+        ))
+    };
+    if !scale.has_owner(old) {
+        return Err(failed(
+            "failed to create manager for existing fields: failed to convert live object",
+            "",
+        ));
+    }
+    match scale.spec_replicas(old) {
+        Ok(replicas) if replicas == wanted["spec"]["replicas"].as_i64() => Ok(()),
+        _ => {
+            let name = old["metadata"]["name"].as_str().unwrap_or_default();
+            Err(failed("failed to convert new object", name))
+        }
     }
 }
 

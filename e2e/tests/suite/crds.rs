@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Cluster, eventually};
+use e2e::{Cluster, eventually, http::JSON_PATCH};
 use serde_json::{Value, json};
 
 use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, widgets_of_group};
@@ -12,7 +12,7 @@ e2e::on_each_cluster! {
     established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
     no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules,
     kinds_of_any_name, the_last_of_many_updates_is_served, names_of_an_unserved_definition_stay_taken,
-    names_are_passed_on, removal_without_a_served_version
+    names_are_passed_on, removal_without_a_served_version, warnings
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -262,6 +262,30 @@ async fn expensive_rules(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
+async fn warnings(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let mut crd = crd(&group);
+    let path = format!("{CRDS}/widgets.{group}");
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    crd.pointer_mut(spec).context("properties")?["odd"] = json!({"type": "string", "format": "odd"});
+    let created = cluster.admin().post(CRDS, &crd).await?;
+    assert_eq!(created.warnings(), [r#"unrecognized format "odd""#]);
+    created.code(201)?;
+    let set = json!([{"op": "add", "path": format!("{spec}/set"), "value": {
+        "type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object", "x-kubernetes-map-type": "atomic"},
+    }}]);
+    // The format was warned about before.
+    let patched = cluster.admin().patch(&path, JSON_PATCH, &set).await?;
+    assert_eq!(
+        patched.warnings(),
+        [
+            r#"x-kubernetes-list-type: set for items of type "object" is not supported by server-side apply or CEL validation rules"#
+        ]
+    );
+    patched.code(200)?;
+    Ok(())
+}
+
 async fn no_status_subresource(cluster: Cluster) -> Result<()> {
     let group = cluster.unique();
     let mut crd = crd(&group);
@@ -287,7 +311,7 @@ async fn columns_change(cluster: Cluster) -> Result<()> {
     let patch =
         json!([{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns", "value": columns}]);
     let path = format!("{CRDS}/widgets.{group}");
-    let patched = widgets.http.patch(&path, e2e::http::JSON_PATCH, &patch).await?.code(200)?;
+    let patched = widgets.http.patch(&path, JSON_PATCH, &patch).await?.code(200)?;
     assert_eq!(patched["metadata"]["generation"], 2);
     eventually(PATIENCE, || async {
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -382,7 +406,7 @@ async fn the_last_of_many_updates_is_served(cluster: Cluster) -> Result<()> {
             let (http, path) = (widgets.http.clone(), path.clone());
             let columns = json!([{"name": format!("c{round}-{writer}"), "type": "string", "jsonPath": ".spec.size"}]);
             let patch = json!([{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns", "value": columns}]);
-            tokio::spawn(async move { http.patch(&path, e2e::http::JSON_PATCH, &patch).await?.code(200) })
+            tokio::spawn(async move { http.patch(&path, JSON_PATCH, &patch).await?.code(200) })
         });
         for patched in patches.collect::<Vec<_>>() {
             patched.await??;
@@ -433,7 +457,7 @@ async fn names_of_an_unserved_definition_stay_taken(cluster: Cluster) -> Result<
     let foos = define(&cluster, &group, "foos", "Foo", "f").await?;
     names_accepted(&cluster, &foos, "NoConflicts", "no conflicts found").await?;
     let unserved = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]);
-    admin.patch(&foos, e2e::http::JSON_PATCH, &unserved).await?.code(200)?;
+    admin.patch(&foos, JSON_PATCH, &unserved).await?.code(200)?;
 
     let bars = define(&cluster, &group, "bars", "Foo", "b").await?;
     // The last conflict is reported, and the other names are accepted.
@@ -480,7 +504,7 @@ async fn removal_without_a_served_version(cluster: Cluster) -> Result<()> {
     widgets.create("one").await?;
     let path = format!("{CRDS}/widgets.{group}");
     let unserved = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]);
-    widgets.http.patch(&path, e2e::http::JSON_PATCH, &unserved).await?.code(200)?;
+    widgets.http.patch(&path, JSON_PATCH, &unserved).await?.code(200)?;
     eventually(PATIENCE, || async { widgets.http.get(&widgets.path).await?.code(404) }).await?;
     widgets.http.delete(&path).await?.code(200)?;
     eventually(PATIENCE, || async { widgets.http.get(&path).await?.code(404) }).await?;

@@ -280,3 +280,43 @@ fn functions_can_be_declared_for_the_checker() {
     assert_eq!(run(&environment, "f(1)", &[]), Err("no such overload: f".to_owned()));
     assert!(Environment::specification().with_function("f", &[("f", "int")]).is_none());
 }
+
+#[test]
+fn searches_with_patterns_are_work() {
+    let environment = Environment::kubernetes(37, crate::Origin::Stored);
+    let environment = environment.with_typed_variable("s", "string").unwrap();
+    let is_over_limit = |text: &str, length: usize| {
+        let program = Program::compile(text, &environment).unwrap();
+        let value = Value::from_typed_json(&json!({"string": "a".repeat(length)})).unwrap();
+        let evaluation = program.evaluate(&Variables::new().with_value("s", value), crate::COST_LIMIT);
+        evaluation.result.is_err_and(|error| error.is_over_limit())
+    };
+    let label = "s.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')";
+    for (text, length, expected) in [
+        (r"s.matches('\\pL{300}b')", 1_000_000, true),
+        (r"s.matches('\\pL{300}b')", 10_000, false),
+        (label, 700_000, false),
+        ("s.findAll('.*b|a').size() == 0", 100_000, true),
+        ("s.findAll('.*b|a').size() == 0", 2_000, false),
+        ("s.findAll('[a-z]{1,30}').size() == 0", 100_000, false),
+        ("s.find('a+b') == ''", 1_000_000, false),
+    ] {
+        assert_eq!(is_over_limit(text, length), expected, "{text} {length}");
+    }
+}
+
+#[test]
+fn the_patterns_of_a_program_share_a_limit() {
+    let environment = Environment::kubernetes(37, crate::Origin::Stored);
+    let terms = |count: usize| {
+        let terms = (0..count).map(|index| format!(r"'a'.matches('\\pL{{{}}}')", index + 60));
+        terms.collect::<Vec<_>>().join(" || ")
+    };
+    assert_eq!(run(&environment, &terms(1), &[]), Ok(json!({"bool": false})));
+    assert_eq!(
+        run(&environment, &terms(6), &[]),
+        Err(r"error parsing regexp: expression too large: `\pL{64}`".to_owned())
+    );
+    let small = vec!["'a'.matches('^[a-z0-9.-]+b$')"; 300].join(" || ");
+    assert_eq!(run(&environment, &small, &[]), Ok(json!({"bool": false})));
+}

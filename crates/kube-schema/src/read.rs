@@ -115,7 +115,7 @@ impl Reader {
     fn pattern(&mut self, map: &Map<String, Value>, path: &FieldPath<'_>) -> Option<Pattern> {
         let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
         // A pattern that does not compile is refused by the rules.
-        let regex = go::regex::compile(&source).ok()?;
+        let regex = go::regex::Pattern::new(&source).ok()?;
         Some(Pattern { source, regex })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube_validation::go;
 use serde_json::Value;
 
 /// A structural schema, parsed from `spec.versions[*].schema.openAPIV3Schema`.
@@ -109,7 +110,7 @@ pub(crate) struct Checks {
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     pub(crate) source: String,
-    pub(crate) regex: regex::Regex,
+    pub(crate) regex: go::regex::Pattern,
 }
 
 /// A rule as the schema defines it.

@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
 use crate::{
     functions::{self, Implementation},
-    go,
+    go::Pattern,
     types::{Overload, Type},
     value::{Error, Evaluated, Target, Value, work},
 };
@@ -18,9 +16,7 @@ pub(super) struct Candidate {
     pub(super) run: Implementation,
 }
 
-/// A pattern that is compiled with the plan.
-pub(super) type Pattern = Option<Regex>;
-
+/// Patterns are compiled with the plan if they are constants.
 #[derive(Debug)]
 pub(super) enum Operator {
     Add,
@@ -39,9 +35,9 @@ pub(super) enum Operator {
     Type,
     Dyn,
     NotStrictlyFalse,
-    Matches(Pattern),
-    Find(Pattern),
-    FindAll(Pattern),
+    Matches(Option<Pattern>),
+    Find(Option<Pattern>),
+    FindAll(Option<Pattern>),
     Contains,
     StartsWith,
     EndsWith,
@@ -53,6 +49,9 @@ pub(super) enum Operator {
     /// All overloads with the number of arguments; the arguments decide.
     Many(Vec<Candidate>),
 }
+
+/// The work of compiling a byte of a pattern, before or after.
+const PATTERN_BYTE: usize = 20;
 
 impl Operator {
     /// The operator that a function is, if values implement it by themselves.
@@ -111,7 +110,7 @@ impl Operator {
                     return Err(no_overload(function, &[text.clone(), source.clone()]));
                 }
                 let (text, pattern) = matcher(text, source, pattern.as_ref())?;
-                Ok(functions::find(text, &pattern))
+                functions::find(text, &pattern)
             }
             (Self::FindAll(pattern), args @ [_, _, ..]) => {
                 let (text, source, rest) = (&args[0], &args[1], &args[2..]);
@@ -127,7 +126,7 @@ impl Operator {
                 }
                 let limit = limit.ok_or_else(Error::no_such_overload)?;
                 let (text, pattern) = matcher(text, source, pattern.as_ref())?;
-                Ok(functions::find_all(text, &pattern, limit))
+                functions::find_all(text, &pattern, limit)
             }
             (_, [arg]) => self.unary(function, std::mem::replace(arg, Value::Null)),
             (_, [left, right]) => {
@@ -228,8 +227,8 @@ impl Operator {
             },
             Self::Matches(pattern) => match (&left, &right) {
                 (Value::String(text), Value::String(source)) => match pattern {
-                    Some(pattern) => Ok(Value::Bool(pattern.is_match(text))),
-                    None => Ok(Value::Bool(compile(source, Error::new)?.is_match(text))),
+                    Some(pattern) => functions::matches(text, pattern),
+                    None => functions::matches(text, &compile(source, Error::new)?),
                 },
                 (Value::String(_), _) => Err(Error::no_such_overload()),
                 _ => Err(Error::new(format!("no such overload: {function}"))),
@@ -246,8 +245,8 @@ impl Operator {
 fn matcher<'b>(
     text: &'b Value<'_>,
     source: &Value<'_>,
-    pattern: Option<&'b Regex>,
-) -> Result<(&'b str, Cow<'b, Regex>), Error> {
+    pattern: Option<&'b Pattern>,
+) -> Result<(&'b str, Cow<'b, Pattern>), Error> {
     let (Some(text), Some(source)) = (text.as_str(), source.as_str()) else {
         return Err(Error::no_such_overload());
     };
@@ -261,9 +260,12 @@ fn matcher<'b>(
 }
 
 /// Compiles a pattern during an evaluation. Its cost is that of its text.
-fn compile(source: &str, failed: impl Fn(String) -> Error) -> Result<Regex, Error> {
-    work(go::regex_work(source))?;
-    go::regex(source).map_err(failed)
+fn compile(source: &str, failed: impl Fn(String) -> Error) -> Result<Pattern, Error> {
+    work(source.len().saturating_mul(PATTERN_BYTE))?;
+    let mut memory = Pattern::MEMORY;
+    let pattern = Pattern::compile(source, &mut memory);
+    work((Pattern::MEMORY - memory).saturating_mul(PATTERN_BYTE))?;
+    pattern.map_err(failed)
 }
 
 fn texts<'a>(left: &Value<'a>, right: &Value<'a>, test: impl Fn(&str, &str) -> bool) -> Evaluated<'a> {

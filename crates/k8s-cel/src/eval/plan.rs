@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     check::{Checked, Environment, Reference},
-    functions, go, policy,
+    functions,
+    go::Pattern,
+    policy,
     syntax::{Comprehension, Entry, Expr, Id, Kind, Literal},
     types::Type,
     value::{self, Error, Octets, Text, Value},
@@ -30,6 +32,7 @@ pub(crate) fn plan(checked: &Checked, environment: &Environment, dialect: Dialec
         scopes: Vec::new(),
         depth: 0,
         slots: 0,
+        pattern_memory: Pattern::MEMORY,
     };
     let root = planner.node(&checked.ast.root)?;
     Ok(Program { root, variables: planner.variables, slots: planner.slots, dialect })
@@ -45,6 +48,8 @@ struct Planner<'p> {
     /// How many slots are in use, and were at most.
     depth: usize,
     slots: usize,
+    /// What is left for patterns.
+    pattern_memory: usize,
 }
 
 impl Planner<'_> {
@@ -271,7 +276,7 @@ impl Planner<'_> {
     }
 
     fn operator(
-        &self,
+        &mut self,
         function: &str,
         overload: &str,
         member: bool,
@@ -281,7 +286,8 @@ impl Planner<'_> {
             Some(Node::Constant(Value::String(pattern)))
                 if matches!(function, "matches" | "find" | "findAll") =>
             {
-                self.early(go::regex(pattern).map_err(Error::new))?
+                let pattern = Pattern::compile(pattern, &mut self.pattern_memory);
+                self.early(pattern.map_err(Error::new))?
             }
             _ => None,
         };

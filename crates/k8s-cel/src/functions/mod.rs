@@ -25,7 +25,7 @@ pub(crate) use authz::{authorizer, resource_check};
 pub(crate) use construct::construct;
 pub(crate) use encoders::json;
 pub(crate) use native::{Numbers, native};
-pub(crate) use strings::{find, find_all};
+pub(crate) use strings::{find, find_all, matches};
 
 static IMPLEMENTATIONS: LazyLock<HashMap<&str, Implementation>> = LazyLock::new(|| {
     let tables = [

@@ -1,11 +1,9 @@
 //! Strings: cel-go's `ext/strings.go`, and apiserver's regular expressions. Positions count code points.
 
-use regex::Regex;
-
 use super::arguments::{Table, int, list, string_list, text};
 use crate::{
-    go,
-    value::{Error, Evaluated, Value, work},
+    go::Pattern,
+    value::{Error, Evaluated, VISIT, Value, work},
 };
 
 pub(super) const TABLE: Table = &[
@@ -198,12 +196,34 @@ fn join<'a>(args: &[Value<'a>], separator: &str) -> Evaluated<'a> {
     Ok(Value::string(joined))
 }
 
+/// The work of a step of a search. A pattern with few states takes less, but one can be made that takes this.
+const STEP: usize = 8;
+
+/// `text.matches(pattern)`.
+pub(crate) fn matches<'a>(text: &str, pattern: &Pattern) -> Evaluated<'a> {
+    search_work(pattern.steps(text.len()))?;
+    Ok(Value::Bool(pattern.is_match(text)))
+}
+
 /// `text.find(pattern)`: the first match, else an empty string.
-pub(crate) fn find<'a>(text: &str, pattern: &Regex) -> Value<'a> {
-    Value::string(pattern.find(text).map_or("", |found| found.as_str()).to_owned())
+pub(crate) fn find<'a>(text: &str, pattern: &Pattern) -> Evaluated<'a> {
+    search_work(pattern.steps(text.len()))?;
+    Ok(Value::string(pattern.find(text).unwrap_or_default().to_owned()))
 }
 
 /// `text.findAll(pattern, limit)`; a negative limit is none.
-pub(crate) fn find_all<'a>(text: &str, pattern: &Regex, limit: i64) -> Value<'a> {
-    string_list(go::find_all(pattern, text, limit).into_iter().map(str::to_owned))
+pub(crate) fn find_all<'a>(text: &str, pattern: &Pattern, limit: i64) -> Evaluated<'a> {
+    search_work(pattern.steps(text.len()))?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut matches = Vec::new();
+    for (found, steps) in pattern.find_all(text).take(limit) {
+        search_work(steps)?;
+        work(VISIT)?;
+        matches.push(Value::string(found.to_owned()));
+    }
+    Ok(Value::list(matches))
+}
+
+fn search_work(steps: usize) -> Result<(), Error> {
+    work(steps.saturating_mul(STEP))
 }

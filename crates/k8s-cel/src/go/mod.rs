@@ -17,4 +17,4 @@ pub(crate) use self::time::{
     Civil, Timestamp, format_rfc3339, is_strfmt_date_time, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };
 pub(crate) use self::url::Url;
-pub(crate) use kube_validation::go::regex::{compile as regex, find_all, work as regex_work};
+pub(crate) use kube_validation::go::regex::Pattern;

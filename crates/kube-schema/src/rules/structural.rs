@@ -170,7 +170,7 @@ fn values(schema: &Json, int_or_string: bool, path: &FieldPath<'_>, errors: &mut
         nested(not, false, &path.child("not"), errors);
     }
     let source = text(schema, "pattern");
-    if let Err(error) = go::regex::compile(source) {
+    if let Err(error) = go::regex::Pattern::new(source) {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
     }

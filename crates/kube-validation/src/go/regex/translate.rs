@@ -8,8 +8,10 @@ pub(super) struct Translated {
     pub(super) pattern: String,
     /// How deep groups and repetitions are nested.
     pub(super) depth: u32,
-    /// The largest product of nested counts.
-    pub(super) count: u32,
+    /// How many characters it has with all repetitions written out, without those that have no end.
+    pub(super) characters: usize,
+    /// Whether a match cannot have more characters than that.
+    pub(super) has_end: bool,
 }
 
 /// The deepest nesting; that of Go is counted in another way.
@@ -47,8 +49,8 @@ pub(super) fn translate(source: &str) -> Result<Translated, String> {
         return Err(failed("missing closing )", source));
     }
     translator.current.finish_item();
-    let Group { depth, count, .. } = translator.current;
-    Ok(Translated { pattern: translator.out, depth, count })
+    let Group { depth, characters, has_no_end, .. } = translator.current;
+    Ok(Translated { pattern: translator.out, depth, characters, has_end: !has_no_end })
 }
 
 struct Translator<'a> {
@@ -81,6 +83,9 @@ struct Group {
     /// The largest of all items before it.
     depth: u32,
     count: u32,
+    /// The sum of all items before it.
+    characters: usize,
+    has_no_end: bool,
 }
 
 /// An expression that can be repeated.
@@ -90,6 +95,10 @@ struct Item {
     depth: u32,
     /// The product of nested repetitions.
     count: u32,
+    /// With repetitions written out.
+    characters: usize,
+    /// Whether something in it can be repeated without end.
+    has_no_end: bool,
     is_repetition: bool,
 }
 
@@ -98,6 +107,8 @@ impl Group {
         if let Some(item) = self.item.take() {
             self.depth = self.depth.max(item.depth);
             self.count = self.count.max(item.count);
+            self.characters = self.characters.saturating_add(item.characters);
+            self.has_no_end |= item.has_no_end;
         }
     }
 
@@ -139,7 +150,14 @@ impl<'a> Translator<'a> {
     }
 
     fn push(&mut self, text: &str) {
-        self.current.push(Item { start: self.out.len(), depth: 1, count: 1, is_repetition: false });
+        self.current.push(Item {
+            start: self.out.len(),
+            depth: 1,
+            count: 1,
+            characters: 1,
+            has_no_end: false,
+            is_repetition: false,
+        });
         self.out.push_str(text);
     }
 
@@ -178,6 +196,8 @@ impl<'a> Translator<'a> {
             start: group.start,
             depth,
             count: group.count.max(1),
+            characters: group.characters,
+            has_no_end: group.has_no_end,
             is_repetition: false,
         });
         self.check_depth(depth)
@@ -240,6 +260,8 @@ impl<'a> Translator<'a> {
         item.depth += 1;
         item.is_repetition = true;
         item.count = if count == 0 { 1 } else { item.count.saturating_mul(count) };
+        item.characters = item.characters.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+        item.has_no_end |= matches!(operator, "*" | "+") || operator.ends_with(",}");
         self.current.push(item);
         self.check_depth(item.depth)?;
         if operator.starts_with('{') && count >= 2 && item.count > MAX_COUNT {

@@ -320,3 +320,18 @@ fn the_patterns_of_a_program_share_a_limit() {
     let small = vec!["'a'.matches('^[a-z0-9.-]+b$')"; 300].join(" || ");
     assert_eq!(run(&environment, &small, &[]), Ok(json!({"bool": false})));
 }
+
+#[test]
+fn ranges_have_the_limit_of_cel_go() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::Stored);
+    let size = |count: &str| run(&kubernetes, &format!("lists.range({count}).size()"), &[]);
+    assert_eq!(size("1000000"), Ok(json!({"int": "1000000"})));
+    assert_eq!(
+        size("1000001"),
+        Err("lists.range: size 1000001 exceeds maximum allowed (1000000)".to_owned())
+    );
+    let program = Program::compile("lists.range(2000000).size()", &kubernetes).unwrap();
+    let evaluation = program.evaluate(&Variables::new(), crate::COST_LIMIT);
+    assert!(!evaluation.result.unwrap_err().is_over_limit());
+    assert_eq!(evaluation.cost, 13);
+}

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::arguments::{Implementation, Table, int, list, mismatch};
 use crate::value::{ELEMENT, Error, Evaluated, List, Value, work};
 
-/// cel-go's lists have no limit for `lists.range` in the version that Kubernetes has; the cost limits it there, too late.
+/// cel-go's limit for `lists.range`.
 const RANGE_MAX: i64 = 1_000_000;
 
 const MAX: Implementation = |args| extreme(args, "max", Ordering::Less);
@@ -90,7 +90,8 @@ pub(super) const TABLE: Table = &[
             return Err(Error::new(format!("lists.range: size must be non-negative, got {size}")));
         }
         if size > RANGE_MAX {
-            return Err(Error::Cancelled);
+            let limit = format!("exceeds maximum allowed ({RANGE_MAX})");
+            return Err(Error::new(format!("lists.range: size {size} {limit}")));
         }
         Ok(Value::list((0..size).map(Value::Int).collect()))
     }),

@@ -335,3 +335,27 @@ fn ranges_have_the_limit_of_cel_go() {
     assert!(!evaluation.result.unwrap_err().is_over_limit());
     assert_eq!(evaluation.cost, 13);
 }
+
+#[test]
+fn functions_name_what_they_do_not_take_as_in_cel_go() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::Stored);
+    for (text, expected) in [
+        ("dyn(1).matches('a')", "no such overload"),
+        ("dyn(1).matches(string(dyn('a') + 'b'))", "no such overload: matches"),
+        ("dyn(timestamp(0)).matches(string(dyn('a') + 'b'))", "no such overload"),
+        ("dyn(1).find('a')", "no such overload"),
+        (
+            "dyn([]).flatten(dyn('a'))",
+            "internal error: interface conversion: ref.Val is types.String, not types.Int",
+        ),
+        ("dyn(1).flatten()", "no such overload: int.flatten()"),
+        ("dyn({}).flatten(1)", "no such overload: map(dyn, dyn).flatten(int)"),
+        ("dyn(1).sort()", "no such overload: sort"),
+        ("dyn('a').sort()", "no such overload"),
+    ] {
+        assert_eq!(run(&kubernetes, text, &[]), Err(expected.to_owned()), "{text}");
+    }
+    // The name of a type is a string in Go.
+    assert_eq!(run(&kubernetes, "dyn(int).matches('^int$')", &[]), Ok(json!({"bool": true})));
+    assert_eq!(run(&kubernetes, "dyn(int).find('n')", &[]), string("n").map_err(str::to_owned));
+}

@@ -44,7 +44,7 @@ pub(super) enum Operator {
     Convert(Target),
     /// The only overload that the checker left.
     One(Candidate),
-    /// A function with one piece of code for all its overloads, which looks at the arguments itself.
+    /// A function of lists with one piece of code for all its overloads.
     Any(Implementation),
     /// All overloads with the number of arguments; the arguments decide.
     Many(Vec<Candidate>),
@@ -98,7 +98,8 @@ impl Operator {
                     Err(no_overload(function, args))
                 }
             }
-            (Self::Any(run), args) => run(args),
+            (Self::Any(run), args @ [Value::List(_), ..]) => run(args),
+            (Self::Any(_), [first, ..]) => Err(not_implemented(function, first)),
             (Self::Many(candidates), args) => match candidates.iter().find(|candidate| candidate.takes(args))
             {
                 Some(candidate) => (candidate.run)(args),
@@ -161,10 +162,7 @@ impl Operator {
                 }
                 match arg.size() {
                     Some(size) => Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
-                    None if matches!(arg, Value::Duration(_) | Value::Timestamp(_)) => {
-                        Err(Error::no_such_overload())
-                    }
-                    None => Err(Error::new(format!("no such overload: {function}"))),
+                    None => Err(not_implemented(function, &arg)),
                 }
             }
             // As in kube-apiserver, which has a mistake there.
@@ -230,8 +228,10 @@ impl Operator {
                     Some(pattern) => functions::matches(text, pattern),
                     None => functions::matches(text, &compile(source, Error::new)?),
                 },
-                (Value::String(_), _) => Err(Error::no_such_overload()),
-                _ => Err(Error::new(format!("no such overload: {function}"))),
+                (left, _) => match pattern {
+                    Some(pattern) => functions::matches(searched(left)?, pattern),
+                    None => Err(not_implemented(function, left)),
+                },
             },
             Self::Contains => texts(&left, &right, |text, part| text.contains(part)),
             Self::StartsWith => texts(&left, &right, |text, part| text.starts_with(part)),
@@ -247,15 +247,33 @@ fn matcher<'b>(
     source: &Value<'_>,
     pattern: Option<&'b Pattern>,
 ) -> Result<(&'b str, Cow<'b, Pattern>), Error> {
-    let (Some(text), Some(source)) = (text.as_str(), source.as_str()) else {
-        return Err(Error::no_such_overload());
-    };
-    match pattern {
-        Some(pattern) => Ok((text, Cow::Borrowed(pattern))),
-        None => {
+    if let Some(pattern) = pattern {
+        return Ok((searched(text)?, Cow::Borrowed(pattern)));
+    }
+    match (text.as_str(), source.as_str()) {
+        (Some(text), Some(source)) => {
             let pattern = compile(source, |error| Error::new(format!("Illegal regex: {error}")))?;
             Ok((text, Cow::Owned(pattern)))
         }
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+/// The text that a compiled pattern searches: in cel-go all that Go has as a string, also the name of a type.
+fn searched<'b>(value: &'b Value<'_>) -> Result<&'b str, Error> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Type(named) => Ok(named.name()),
+        _ => Err(Error::no_such_overload()),
+    }
+}
+
+/// The error of a function that values implement, for one that does not. Those that have methods of their own do not tell which
+/// one is missing.
+fn not_implemented(function: &str, value: &Value<'_>) -> Error {
+    match value {
+        Value::String(_) | Value::Duration(_) | Value::Timestamp(_) => Error::no_such_overload(),
+        _ => Error::new(format!("no such overload: {function}")),
     }
 }
 
@@ -316,9 +334,17 @@ fn no_overload(function: &str, args: &[Value<'_>]) -> Error {
 
 impl Candidate {
     fn takes(&self, args: &[Value<'_>]) -> bool {
-        self.overload.args.len() == args.len()
-            && self.overload.args.iter().zip(args).all(|(declared, arg)| is_assignable(declared, arg))
+        self.overload.args.len() == args.len() && (is_unguarded(&self.overload) || self.accepts(args))
     }
+
+    fn accepts(&self, args: &[Value<'_>]) -> bool {
+        self.overload.args.iter().zip(args).all(|(declared, arg)| is_assignable(declared, arg))
+    }
+}
+
+/// Whether cel-go leaves it to the code of an overload to look at its arguments, beside the functions that are operators here.
+fn is_unguarded(overload: &Overload) -> bool {
+    matches!(&*overload.id, "list_flatten" | "list_flatten_int")
 }
 
 /// Whether a value has a declared type; of lists and maps the first entry decides. cel-go's `IsAssignableRuntimeType`.

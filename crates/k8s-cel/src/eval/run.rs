@@ -237,12 +237,11 @@ impl<'a> Run<'a, '_> {
         match call.cost {
             // cel-go's tracker takes these arguments for lists and numbers, and panics where they failed.
             CallCost::Pairs(index) if !matches!(args.get(index), Some(Ok(Value::List(_)))) => {
-                let found =
-                    args.get(index).map_or("*types.Err", |arg| arg.as_ref().map_or("*types.Err", go_type));
-                Err(Error::Internal(not_a_list(found)))
+                Err(Error::Internal(not_a_list(go_type_of(args.get(index)))))
             }
-            CallCost::Flatten if matches!(args.get(1), Some(Err(_))) => {
-                Err(Error::Internal("interface conversion: ref.Val is *types.Err, not types.Int".to_owned()))
+            CallCost::Flatten if !matches!(args.get(1), None | Some(Ok(Value::Int(_)))) => {
+                let found = go_type_of(args.get(1));
+                Err(Error::Internal(format!("interface conversion: ref.Val is {found}, not types.Int")))
             }
             CallCost::Join | CallCost::Output => {
                 if args.iter().any(Result::is_err) {
@@ -547,6 +546,14 @@ fn weigh(value: &Value<'_>, is_whole: bool) -> Result<(), Error> {
         Value::String(text) => work(text.len() / 8),
         Value::Bytes(bytes) => work(bytes.len()),
         _ => work(0),
+    }
+}
+
+/// What Go prints for the type of an argument with `%T`.
+fn go_type_of(arg: Option<&Evaluated<'_>>) -> &'static str {
+    match arg {
+        Some(Ok(value)) => go_type(value),
+        _ => "*types.Err",
     }
 }
 

@@ -66,8 +66,14 @@ pub(super) const TABLE: Table = &[
             _ => cannot(&format!("list is length {}", list.len())),
         }
     }),
-    ("list_flatten", |args| flatten(list(args)?, 1)),
-    ("list_flatten_int", |args| flatten(list(args)?, int(args, 1)?)),
+    ("list_flatten", |args| match args {
+        [Value::List(list)] => flatten(list, 1),
+        _ => cannot_flatten(args),
+    }),
+    ("list_flatten_int", |args| match args {
+        [Value::List(list), Value::Int(depth)] => flatten(list, *depth),
+        _ => cannot_flatten(args),
+    }),
     ("list_reverse", |args| {
         let mut values = list(args)?.values()?;
         values.reverse();
@@ -187,6 +193,13 @@ fn flatten<'a>(list: &List<'a>, depth: i64) -> Evaluated<'a> {
     let mut flat = Vec::new();
     collect(list, depth, &mut flat)?;
     Ok(Value::list(flat))
+}
+
+fn cannot_flatten<'a>(args: &[Value<'_>]) -> Evaluated<'a> {
+    let mut types = args.iter().map(|arg| arg.type_of().runtime());
+    let target = types.next().unwrap_or_default();
+    let rest: Vec<_> = types.collect();
+    Err(Error::new(format!("no such overload: {target}.flatten({})", rest.join(", "))))
 }
 
 fn sort<'a>(args: &[Value<'a>]) -> Evaluated<'a> {

@@ -359,3 +359,38 @@ fn functions_name_what_they_do_not_take_as_in_cel_go() {
     assert_eq!(run(&kubernetes, "dyn(int).matches('^int$')", &[]), Ok(json!({"bool": true})));
     assert_eq!(run(&kubernetes, "dyn(int).find('n')", &[]), string("n").map_err(str::to_owned));
 }
+
+#[test]
+fn values_of_libraries_have_the_texts_of_go() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::Stored);
+    for (text, expected) in [
+        ("quantity('1.5Gi')", "1536Mi"),
+        ("quantity('-0')", "0"),
+        ("quantity('1e3')", "1e3"),
+        ("quantity('1E3')", "1E3"),
+        ("quantity('1000000')", "1M"),
+        ("quantity('0.5m')", "500u"),
+        ("quantity('0.1n')", "1n"),
+        ("quantity('1.23Ki')", "1259520m"),
+        ("quantity('0.001Ki')", "1024m"),
+        ("quantity('2048Ki')", "2Mi"),
+        ("quantity('1023Ki').sub(quantity('1022Ki'))", "1Ki"),
+        ("quantity('1Ki').sub(quantity('1'))", "1023"),
+        ("quantity('1Ki').add(1024)", "2Ki"),
+        ("quantity('0').add(1500)", "1500"),
+        ("quantity('0').add(1000)", "1e3"),
+        ("quantity('10E').add(quantity('990E'))", "1"),
+        ("semver('1.2.3-alpha.1+b.2')", "1.2.3-alpha.1+b.2"),
+        ("semver('v1.02', true)", "1.2.0"),
+        ("url('https://a.example/?b')", "https://a.example/?b"),
+        ("ip('::1')", "::1"),
+        ("cidr('10.0.0.0/8')", "10.0.0.0/8"),
+        // Go shows the inside of a struct with an address.
+        ("format.uri()", "uri"),
+    ] {
+        let program = Program::compile(text, &kubernetes).unwrap();
+        let value = program.evaluate(&Variables::new(), crate::COST_LIMIT).result.unwrap();
+        assert_eq!(value.to_string(), expected, "{text}");
+        assert_eq!(value.to_typed_json()["string"], expected, "{text}");
+    }
+}

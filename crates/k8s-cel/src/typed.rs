@@ -64,7 +64,7 @@ fn encode(value: &value::Value<'_>) -> Json {
             json!({"opaque": &*object.type_name, "string": value.to_string()})
         }
         Opaque(opaque) => {
-            json!({"opaque": value.type_name(), "string": opaque.text().unwrap_or_else(|| opaque.display())})
+            json!({"opaque": value.type_name(), "string": opaque.display()})
         }
     }
 }

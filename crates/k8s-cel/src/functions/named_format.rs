@@ -146,6 +146,10 @@ impl Opaque for Format {
         Ok(self.name == other.name)
     }
 
+    fn display(&self) -> String {
+        self.name.to_owned()
+    }
+
     fn regex_size(&self) -> u64 {
         self.size
     }

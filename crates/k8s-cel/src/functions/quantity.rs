@@ -9,8 +9,8 @@ use crate::{
 };
 
 pub(super) const TABLE: Table = &[
-    ("string_to_quantity", |args| Amount::parse(text(args, 0)?).map(Value::opaque)),
-    ("is_quantity_string", |args| Ok(Value::Bool(Amount::parse(text(args, 0)?).is_ok()))),
+    ("string_to_quantity", |args| Quantity::parse(text(args, 0)?).map(Value::opaque)),
+    ("is_quantity_string", |args| Ok(Value::Bool(Quantity::parse(text(args, 0)?).is_ok()))),
     ("quantity_sign", |args| {
         one(args, |amount| Value::Int(i64::try_from(amount.digits.signum()).unwrap_or(0)))
     }),
@@ -19,9 +19,10 @@ pub(super) const TABLE: Table = &[
     ("quantity_compare_to", |args| two(args, |left, right| Value::Int(left.order(right) as i64))),
     ("quantity_get_float", |args| one(args, |amount| Value::Double(amount.approximate()))),
     ("quantity_get_int", |args| match args {
-        [value] => match value.downcast::<Amount>() {
-            Some(amount) => {
-                amount.integer().map(Value::Int).ok_or_else(|| Error::new("cannot convert value to integer"))
+        [value] => match value.downcast::<Quantity>() {
+            Some(quantity) => {
+                let integer = quantity.amount.integer().map(Value::Int);
+                integer.ok_or_else(|| Error::new("cannot convert value to integer"))
             }
             None => mismatch(),
         },
@@ -40,6 +41,23 @@ const MALFORMED: &str =
 /// The exponent of nano: finer amounts are rounded up.
 const NANO: i32 = -9;
 
+/// An amount, and how it is written.
+#[derive(Debug)]
+struct Quantity {
+    amount: Amount,
+    format: Format,
+    /// The text that it was read from, if that is its form already.
+    text: Option<String>,
+}
+
+/// Go's `resource.Format`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    DecimalExponent,
+    DecimalSi,
+    BinarySi,
+}
+
 /// `digits * 10^exponent`.
 #[derive(Clone, Copy, Debug)]
 struct Amount {
@@ -51,7 +69,7 @@ struct Amount {
     sum: bool,
 }
 
-impl Amount {
+impl Quantity {
     fn parse(text: &str) -> Result<Self, Error> {
         let malformed = || Error::new(MALFORMED);
         let unable = || Error::new("unable to parse quantity's suffix");
@@ -76,18 +94,16 @@ impl Amount {
         if !exponent_digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(malformed());
         }
-        let (base, scale) = suffix_of(suffix).ok_or_else(unable)?;
+        let (mut format, scale) = suffix_of(suffix).ok_or_else(unable)?;
         let length = i64::try_from(whole.len().max(1) + fraction.len()).unwrap_or(i64::MAX);
         let places = i32::try_from(fraction.len()).map_err(|_| malformed())?;
         let negative = text.starts_with('-');
-        let value: Option<i128> = match (whole, fraction) {
-            ("", "") => Some(0),
-            _ => format!("{whole}{fraction}").parse().ok(),
-        };
-        let value = value.ok_or_else(|| Error::new("unable to parse numeric part of quantity"))?;
-        let (factor, exponent, is_fast) = match base {
-            Base::Ten => (1, scale, length <= 18),
-            Base::Two => {
+        let shifted = format!("{}{fraction}", if whole.is_empty() { "0" } else { whole });
+        let value: Result<i128, _> = shifted.parse();
+        let value = value.map_err(|_| Error::new("unable to parse numeric part of quantity"))?;
+        let (factor, exponent, is_fast) = match format {
+            Format::DecimalExponent | Format::DecimalSi => (1, scale, length <= 18),
+            Format::BinarySi => {
                 let decimals = scale * 3 / 10;
                 (1_i128 << scale, 0, places == 0 && length + i64::from(decimals) < 15)
             }
@@ -96,22 +112,75 @@ impl Amount {
         let digits = value.checked_mul(factor).ok_or_else(malformed)?;
         let digits = if negative { -digits } else { digits };
         if is_fast && exponent >= NANO && i64::try_from(digits).is_ok() {
-            return Ok(Self { digits, exponent, small: true, sum: false });
+            let is_canonical = match format {
+                Format::BinarySi => value & 7 != 0,
+                _ => exponent % 3 == 0 && !shifted.ends_with("000") && !shifted.starts_with('0'),
+            };
+            let amount = Amount { digits, exponent, small: true, sum: false };
+            return Ok(Self { amount, format, text: is_canonical.then(|| text.to_owned()) });
         }
-        let mut amount = Self { digits, exponent, small: false, sum: false };
+        let mut amount = Amount { digits, exponent, small: false, sum: false };
         if amount.digits != 0 {
             amount.round_to_nano();
         }
-        if base == Base::Two {
-            let max = Self { digits: i128::from(i64::MAX), exponent: 0, small: false, sum: false };
-            let magnitude = Self { digits: amount.digits.abs(), ..amount };
+        if format == Format::BinarySi {
+            let integer = |digits| Amount { digits, exponent: 0, small: false, sum: false };
+            let max = integer(i128::from(i64::MAX));
+            let magnitude = Amount { digits: amount.digits.abs(), ..amount };
             if magnitude.order(&max).is_gt() {
-                amount = Self { digits: if negative { -max.digits } else { max.digits }, ..max };
+                amount = Amount { digits: if negative { -max.digits } else { max.digits }, ..max };
+            } else if amount.digits != 0 && magnitude.order(&integer(1)).is_lt() {
+                format = Format::DecimalSi;
             }
         }
-        Ok(amount)
+        Ok(Self { amount, format, text: None })
     }
 
+    fn plus(&self, other: &Self) -> Option<Self> {
+        let format = if self.amount.digits == 0 { other.format } else { self.format };
+        Some(Self { amount: self.amount.plus(&other.amount)?, format, text: None })
+    }
+
+    /// Go's `CanonicalizeBytes`. As there, an exponent that has no suffix is left out.
+    fn canonical(&self) -> String {
+        let format = match self.format {
+            Format::BinarySi => match self.amount.rounded() {
+                Some(integer) if integer.unsigned_abs() >= 1_024 => return binary(integer),
+                _ => Format::DecimalSi,
+            },
+            format => format,
+        };
+        let Amount { mut digits, mut exponent, .. } = self.amount;
+        if digits == 0 {
+            return "0".to_owned();
+        }
+        while digits % 10 == 0 {
+            digits /= 10;
+            exponent += 1;
+        }
+        let zeros = exponent.rem_euclid(3);
+        let exponent = exponent - zeros;
+        let zeros = usize::try_from(zeros).unwrap_or(0);
+        let suffix = match (format, exponent) {
+            (_, 0) => String::new(),
+            (Format::DecimalExponent, exponent) => format!("e{exponent}"),
+            (_, exponent) => suffix(Format::DecimalSi, exponent).to_owned(),
+        };
+        format!("{digits}{}{suffix}", "0".repeat(zeros))
+    }
+}
+
+/// An integer with a power of 1024.
+fn binary(mut integer: i128) -> String {
+    let mut exponent = 0;
+    while integer % 1_024 == 0 {
+        integer /= 1_024;
+        exponent += 10;
+    }
+    format!("{integer}{}", suffix(Format::BinarySi, exponent))
+}
+
+impl Amount {
     /// Expresses the amount in nanos, and rounds away from zero.
     fn round_to_nano(&mut self) {
         let by = (self.exponent - NANO).unsigned_abs();
@@ -131,6 +200,18 @@ impl Amount {
         *self = Self { digits, exponent: NANO, ..*self };
     }
 
+    /// The amount, if it is an integer.
+    fn rounded(&self) -> Option<i128> {
+        let power = 10_i128.checked_pow(self.exponent.unsigned_abs());
+        match power {
+            _ if self.digits == 0 => Some(0),
+            Some(power) if self.exponent >= 0 => self.digits.checked_mul(power),
+            Some(power) => (self.digits % power == 0).then_some(self.digits / power),
+            None => None,
+        }
+    }
+
+    /// The amount, if Go tells that it is an integer.
     fn integer(&self) -> Option<i64> {
         let power = 10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?;
         i64::try_from(self.digits.checked_mul(power)?).ok().filter(|_| self.small)
@@ -192,60 +273,71 @@ impl Amount {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Base {
-    Ten,
-    Two,
+const SUFFIXES: [(&str, Format, i32); 15] = [
+    ("n", Format::DecimalSi, -9),
+    ("u", Format::DecimalSi, -6),
+    ("m", Format::DecimalSi, -3),
+    ("k", Format::DecimalSi, 3),
+    ("M", Format::DecimalSi, 6),
+    ("G", Format::DecimalSi, 9),
+    ("T", Format::DecimalSi, 12),
+    ("P", Format::DecimalSi, 15),
+    ("E", Format::DecimalSi, 18),
+    ("Ki", Format::BinarySi, 10),
+    ("Mi", Format::BinarySi, 20),
+    ("Gi", Format::BinarySi, 30),
+    ("Ti", Format::BinarySi, 40),
+    ("Pi", Format::BinarySi, 50),
+    ("Ei", Format::BinarySi, 60),
+];
+
+/// The suffix of a power, of 10 or of 2. Empty if there is none.
+fn suffix(format: Format, exponent: i32) -> &'static str {
+    let mut suffixes = SUFFIXES.iter().filter(|(_, known, power)| *known == format && *power == exponent);
+    suffixes.next().map_or("", |(text, ..)| text)
 }
 
-fn suffix_of(suffix: &str) -> Option<(Base, i32)> {
-    Some(match suffix {
-        "" => (Base::Ten, 0),
-        "n" => (Base::Ten, -9),
-        "u" => (Base::Ten, -6),
-        "m" => (Base::Ten, -3),
-        "k" => (Base::Ten, 3),
-        "M" => (Base::Ten, 6),
-        "G" => (Base::Ten, 9),
-        "T" => (Base::Ten, 12),
-        "P" => (Base::Ten, 15),
-        "E" => (Base::Ten, 18),
-        "Ki" => (Base::Two, 10),
-        "Mi" => (Base::Two, 20),
-        "Gi" => (Base::Two, 30),
-        "Ti" => (Base::Two, 40),
-        "Pi" => (Base::Two, 50),
-        "Ei" => (Base::Two, 60),
-        other => {
-            let exponent = other.strip_prefix(['e', 'E'])?;
-            (Base::Ten, exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() < 10_000)?)
-        }
-    })
+fn suffix_of(suffix: &str) -> Option<(Format, i32)> {
+    if suffix.is_empty() {
+        return Some((Format::DecimalSi, 0));
+    }
+    if let Some((_, format, exponent)) = SUFFIXES.iter().find(|(text, ..)| *text == suffix) {
+        return Some((*format, *exponent));
+    }
+    let exponent = suffix.strip_prefix(['e', 'E'])?;
+    let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() < 10_000)?;
+    Some((Format::DecimalExponent, exponent))
 }
 
-impl Opaque for Amount {
+impl Opaque for Quantity {
     fn type_of(&self) -> Type {
         Type::object("kubernetes.Quantity")
     }
 
     fn equal(&self, other: &Value<'_>) -> Result<bool, Error> {
         let other =
-            other.downcast::<Self>().filter(|other| !other.sum).ok_or_else(Error::no_such_overload)?;
-        Ok(self.order(other).is_eq())
+            other.downcast::<Self>().filter(|other| !other.amount.sum).ok_or_else(Error::no_such_overload)?;
+        Ok(self.amount.order(&other.amount).is_eq())
+    }
+
+    fn display(&self) -> String {
+        self.text.clone().unwrap_or_else(|| self.canonical())
     }
 }
 
 fn one<'a>(args: &[Value<'a>], compute: impl Fn(&Amount) -> Value<'a>) -> Evaluated<'a> {
     match args {
-        [value] => value.downcast().map_or_else(mismatch, |amount| Ok(compute(amount))),
+        [value] => {
+            value.downcast::<Quantity>().map_or_else(mismatch, |quantity| Ok(compute(&quantity.amount)))
+        }
         _ => mismatch(),
     }
 }
 
 fn two<'a>(args: &[Value<'a>], compute: impl Fn(&Amount, &Amount) -> Value<'a>) -> Evaluated<'a> {
     match args {
-        [left, right] => match (left.downcast(), right.downcast()) {
-            (Some(left), Some(right)) => Ok(compute(left, right)),
+        [left, right] => match (left.downcast::<Quantity>(), right.downcast::<Quantity>()) {
+            (Some(left), Some(right)) => Ok(compute(&left.amount, &right.amount)),
             _ => mismatch(),
         },
         _ => mismatch(),
@@ -257,28 +349,31 @@ fn sum<'a>(args: &[Value<'a>], sign: i128) -> Evaluated<'a> {
     let integer;
     let right = match right {
         Value::Int(value) => {
-            integer = Amount { digits: i128::from(*value), exponent: 0, small: true, sum: false };
+            let amount = Amount { digits: i128::from(*value), exponent: 0, small: true, sum: false };
+            integer = Quantity { amount, format: Format::DecimalExponent, text: None };
             Some(&integer)
         }
         other => other.downcast(),
     };
-    let (Some(left), Some(right)) = (left.downcast::<Amount>(), right) else { return mismatch() };
+    let (Some(left), Some(right)) = (left.downcast::<Quantity>(), right) else { return mismatch() };
+    let Amount { digits, small, .. } = right.amount;
     // As in Go, the least number of 64 bits stays as it is when it is negated, as long as 64 bits suffice.
-    let is_least = sign < 0 && right.small && right.digits == i128::from(i64::MIN);
-    if is_least && let Some(sum) = left.plus(right).filter(|sum| sum.small) {
+    let is_least = sign < 0 && small && digits == i128::from(i64::MIN);
+    if is_least && let Some(sum) = left.plus(right).filter(|sum| sum.amount.small) {
         return Ok(Value::opaque(sum));
     }
-    let right = Amount { digits: right.digits * sign, small: right.small && !is_least, ..*right };
-    left.plus(&right).map(Value::opaque).ok_or_else(|| Error::new("quantity overflow"))
+    let amount = Amount { digits: digits * sign, small: small && !is_least, ..right.amount };
+    let sum = left.plus(&Quantity { amount, format: right.format, text: None });
+    sum.map(Value::opaque).ok_or_else(|| Error::new("quantity overflow"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Amount;
+    use super::Quantity;
 
     #[test]
     fn an_amount_is_an_integer_only_if_go_keeps_it_as_one() {
-        let integer = |text: &str| Amount::parse(text).unwrap().integer();
+        let integer = |text: &str| Quantity::parse(text).unwrap().amount.integer();
         assert_eq!(integer("50k"), Some(50_000));
         assert_eq!(integer("1Ki"), Some(1_024));
         assert_eq!(integer("1000m"), None);
@@ -289,8 +384,8 @@ mod tests {
 
     #[test]
     fn amounts_in_different_units_are_compared_by_value() {
-        let order =
-            |left: &str, right: &str| Amount::parse(left).unwrap().order(&Amount::parse(right).unwrap());
+        let amount = |text: &str| Quantity::parse(text).unwrap().amount;
+        let order = |left: &str, right: &str| amount(left).order(&amount(right));
         assert!(order("1000m", "1").is_eq());
         assert!(order("1Ki", "1k").is_gt());
         assert!(order("-1Ei", "0.1n").is_lt());
@@ -300,7 +395,7 @@ mod tests {
     #[test]
     fn what_is_not_a_quantity_is_refused() {
         for text in ["", "x", "1x", "1.2.3", "Mi", "1 Mi", "0x10", "1Kii", "--1", "1ee3"] {
-            assert!(Amount::parse(text).is_err() || text == "Mi", "{text}");
+            assert!(Quantity::parse(text).is_err() || text == "Mi", "{text}");
         }
     }
 }

@@ -26,6 +26,8 @@ struct Version {
     /// Major, minor, patch.
     numbers: [u64; 3],
     prerelease: Vec<Identifier>,
+    /// Build metadata, which has no part in the order.
+    build: Option<String>,
 }
 
 /// Numbers come before words.
@@ -82,7 +84,7 @@ impl Version {
             .flat_map(|text| text.split('.'))
             .map(identifier)
             .collect::<Result<_, _>>()?;
-        for part in build.into_iter().flat_map(|build| build.split('.')) {
+        for part in build.iter().flat_map(|build| build.split('.')) {
             if part.is_empty() {
                 return Err(Error::new("Build meta data is empty"));
             }
@@ -90,7 +92,8 @@ impl Version {
                 return Err(invalid("build meta data", part));
             }
         }
-        Ok(Self { numbers: [major, minor, patch], prerelease })
+        let build = build.map(str::to_owned);
+        Ok(Self { numbers: [major, minor, patch], prerelease, build })
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -158,6 +161,20 @@ impl Opaque for Version {
     fn equal(&self, other: &Value<'_>) -> Result<bool, Error> {
         let other = other.downcast::<Self>().ok_or_else(Error::no_such_overload)?;
         Ok(self.order(other).is_eq())
+    }
+
+    fn display(&self) -> String {
+        let [major, minor, patch] = self.numbers;
+        let prerelease = self.prerelease.iter().enumerate().map(|(index, identifier)| {
+            let before = if index == 0 { '-' } else { '.' };
+            match identifier {
+                Identifier::Number(number) => format!("{before}{number}"),
+                Identifier::Word(word) => format!("{before}{word}"),
+            }
+        });
+        let prerelease: String = prerelease.collect();
+        let build = self.build.as_ref().map(|build| format!("+{build}")).unwrap_or_default();
+        format!("{major}.{minor}.{patch}{prerelease}{build}")
     }
 }
 

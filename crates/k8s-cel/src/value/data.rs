@@ -79,9 +79,9 @@ pub(crate) trait Opaque: fmt::Debug + Any + Send + Sync {
     /// Whether this value equals another one of any type.
     fn equal(&self, other: &Value<'_>) -> Result<bool, Error>;
 
-    /// As Go prints it with `%v`.
+    /// As Go prints it with `%v`, or with its `String` method where that would show the inside of a value.
     fn display(&self) -> String {
-        format!("{self:?}")
+        self.text().unwrap_or_else(|| self.type_of().runtime())
     }
 
     /// How much an operation over the whole value costs: cel-go's `Sizer`. 1 for values without a size.

@@ -192,6 +192,10 @@ impl Opaque for Preserved {
     fn equal(&self, other: &Value<'_>) -> Result<bool, Error> {
         Ok(other.downcast::<Self>().is_some_and(|other| self.0 == other.0))
     }
+
+    fn display(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 impl Declaration {

@@ -47,8 +47,8 @@ impl Environment {
         Self::new(Libraries::Kubernetes(level(minor, origin)), Dialect::Kubernetes)
     }
 
-    /// The environment of cel-spec and all of cel-go's libraries, among them `math` and `base64`, which Kubernetes does not
-    /// have: for programs that use CEL for themselves.
+    /// The environment of cel-spec and cel-go's libraries, among them `math` and `base64`, which Kubernetes does not have: for
+    /// programs that use CEL for their own purposes. Constant parts are computed by the compiler and cost nothing.
     #[must_use]
     pub fn specification() -> Self {
         Self::new(Libraries::Conformance, Dialect::Specification)

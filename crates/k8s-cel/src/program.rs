@@ -89,8 +89,8 @@ impl Program {
         Ok(Self { plan, result, estimate, names: names.collect(), depth })
     }
 
-    /// The most that an evaluation can cost, for any object that fits the declaration of the first variable: what
-    /// kube-apiserver estimates when a CRD is created. `u64::MAX` if nothing bounds it.
+    /// The estimate of what an evaluation costs at most, for any object that fits the declaration of the first variable: what
+    /// kube-apiserver computes when a CRD is created. `u64::MAX` if nothing bounds it.
     #[must_use]
     pub fn max_cost(&self) -> u64 {
         self.estimate.max

@@ -1,26 +1,16 @@
 //! Base64 and JSON: cel-go's `ext/encoders.go`.
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    prelude::BASE64_STANDARD,
-};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value as Json};
 
 use super::{
     arguments::{Table, mismatch, text},
     native::{Numbers, native, number},
 };
-use crate::value::{Error, Target, VISIT, Value, work};
-
-/// Bits that belong to no byte may be set, as in Go.
-const DECODER: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
-);
+use crate::{
+    go::Base64,
+    value::{Error, Target, VISIT, Value, work},
+};
 
 pub(super) const TABLE: Table = &[
     ("base64_encode_bytes", |args| match args {
@@ -37,20 +27,9 @@ pub(super) const TABLE: Table = &[
     }),
 ];
 
-/// Decodes text with or without padding; line breaks do not count. Fails with the place of what is wrong, which is the one
-/// that Go reports for text without padding.
+/// Decodes text with or without padding. Fails with the place of what is wrong in a text without padding.
 fn decode(text: &str) -> Result<Vec<u8>, usize> {
-    let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
-    let mut digits: Vec<u8> = text.bytes().filter(|byte| !is_break(*byte)).collect();
-    if digits.len().is_multiple_of(4) {
-        let padding = digits.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
-        digits.truncate(digits.len() - padding);
-    }
-    DECODER.decode(&digits).map_err(|_| {
-        let is_digit =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/') || is_break(byte);
-        text.bytes().position(|byte| !is_digit(byte)).unwrap_or(text.len().saturating_sub(1))
-    })
+    Base64::Standard.decode(text).or_else(|_| Base64::RawStandard.decode(text))
 }
 
 /// The JSON of a value, as protobuf maps it.

@@ -1,5 +1,6 @@
 //! Texts as Go's standard library reads and writes them.
 
+mod base64;
 mod duration;
 mod ip;
 mod number;
@@ -7,6 +8,7 @@ mod quote;
 mod time;
 mod url;
 
+pub(crate) use self::base64::Base64;
 pub(crate) use self::duration::{format_duration, format_seconds, parse_duration, parse_strfmt_duration};
 pub(crate) use self::ip::{
     Cidr, is_global_unicast, is_link_local_multicast, is_link_local_unicast, parse_ip,

@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use base64::{DecodeError, Engine, prelude::BASE64_URL_SAFE};
 use serde_json::Value as Json;
 
 use super::{Error, Evaluated, List, Map, Opaque, Text, VISIT, Value, work};
@@ -90,14 +89,9 @@ fn nodes(json: &Json) -> usize {
 fn read_string<'a>(text: &'a str, shape: &Shape) -> Evaluated<'a> {
     match shape {
         // The alphabet for URLs, although the format is checked with the other one: that is so in `strfmt`.
-        Shape::Bytes => match BASE64_URL_SAFE.decode(text) {
+        Shape::Bytes => match go::Base64::Url.decode(text) {
             Ok(bytes) => Ok(Value::Bytes(bytes.into())),
-            Err(error) => {
-                let at = match error {
-                    DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
-                    DecodeError::InvalidLength(at) => at,
-                    DecodeError::InvalidPadding => text.len(),
-                };
+            Err(at) => {
                 let error = format!("illegal base64 data at input byte {at}");
                 Err(Error::new(format!("Invalid byte formatted string {text}: {error}")))
             }

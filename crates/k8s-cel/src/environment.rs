@@ -40,8 +40,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of kube-apiserver 1.`minor`, for CRDs' validation rules and for policies. Versions before 1.32 get the
-    /// functions of 1.32, versions after 1.37 those of 1.37.
+    /// The environment of kube-apiserver 1.`minor`, for CRDs' validation rules and for policies. Versions before 1.31 get the
+    /// functions of 1.31, versions after 1.37 those of 1.37.
     #[must_use]
     pub fn kubernetes(minor: u32, origin: Origin) -> Self {
         Self::new(Libraries::Kubernetes(level(minor, origin)), Dialect::Kubernetes)

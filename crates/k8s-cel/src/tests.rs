@@ -394,3 +394,14 @@ fn values_of_libraries_have_the_texts_of_go() {
         assert_eq!(value.to_typed_json()["string"], expected, "{text}");
     }
 }
+
+#[test]
+fn macros_of_two_variables_are_new_in_1_32() {
+    use crate::Origin::{New, Stored};
+    let at = |minor, origin| {
+        let environment = Environment::kubernetes(minor, origin);
+        Program::compile("{'a': 1}.all(k, v, k == 'a')", &environment).is_ok()
+    };
+    assert!(!at(32, New) && !at(31, Stored));
+    assert!(at(32, Stored) && at(33, New));
+}

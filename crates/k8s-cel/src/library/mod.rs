@@ -51,7 +51,7 @@ pub(crate) struct Level(u32);
 
 impl Level {
     /// The oldest and the newest level that differ.
-    const RANGE: (u32, u32) = (32, 37);
+    const RANGE: (u32, u32) = (31, 37);
 
     /// Every library that the newest kube-apiserver has.
     #[cfg(test)]
@@ -87,7 +87,10 @@ impl Level {
             strings::V1,
             sets::TABLE,
         ]);
-        tables.extend([ip::TABLE, cidr::TABLE, format::TABLE, authz::SELECTORS, comprehensions::TABLE]);
+        tables.extend([ip::TABLE, cidr::TABLE, format::TABLE, authz::SELECTORS]);
+        if self.0 >= 32 {
+            tables.push(comprehensions::TABLE);
+        }
         if self.0 >= 33 {
             tables.extend([semver::V0, semver::V1]);
         }
@@ -104,14 +107,20 @@ impl Level {
 impl Libraries {
     /// The syntax and macros that the libraries bring.
     pub(crate) fn syntax(self) -> Options {
-        let options = Options::STANDARD.with(Extension::OptionalTypes).with(Extension::TwoVariables);
-        match self {
-            Self::Kubernetes(Level(..34)) | Self::Mutation(Level(..34)) => options,
-            Self::Kubernetes(_) | Self::Mutation(_) => options.with(Extension::SortBy),
-            Self::Conformance => [Extension::SortBy, Extension::Bind, Extension::Math, Extension::Block]
-                .into_iter()
-                .fold(options, Options::with),
-        }
+        let extensions: &[Extension] = match self {
+            Self::Kubernetes(Level(..32)) | Self::Mutation(Level(..32)) => &[],
+            Self::Kubernetes(Level(..34)) | Self::Mutation(Level(..34)) => &[Extension::TwoVariables],
+            Self::Kubernetes(_) | Self::Mutation(_) => &[Extension::TwoVariables, Extension::SortBy],
+            Self::Conformance => &[
+                Extension::TwoVariables,
+                Extension::SortBy,
+                Extension::Bind,
+                Extension::Math,
+                Extension::Block,
+            ],
+        };
+        let options = Options::STANDARD.with(Extension::OptionalTypes);
+        extensions.iter().copied().fold(options, Options::with)
     }
 
     fn tables(self) -> Vec<&'static [Row]> {
@@ -195,8 +204,8 @@ mod tests {
             functions(Libraries::Kubernetes(level)).values().map(|f| f.overloads.len()).sum::<usize>()
         };
         assert_eq!(
-            [33, 34, 35, 36, 37].map(|minor| count(Level::of_new_expressions(minor))),
-            [307, 317, 339, 339, 339]
+            [32, 33, 34, 35, 36, 37].map(|minor| count(Level::of_new_expressions(minor))),
+            [305, 307, 317, 339, 339, 339]
         );
         assert_eq!(
             [33, 34, 35, 36, 37].map(|minor| count(Level::of_stored_expressions(minor))),

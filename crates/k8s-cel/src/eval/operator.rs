@@ -195,16 +195,7 @@ impl Operator {
             Self::Divide => left.divide(&right, function),
             Self::Modulo => left.modulo(&right, function),
             Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual => {
-                if matches!(
-                    left,
-                    Value::Null
-                        | Value::List(_)
-                        | Value::Map(_)
-                        | Value::Optional(_)
-                        | Value::Type(_)
-                        | Value::Object(_)
-                        | Value::Opaque(_)
-                ) {
+                if !left.has_order() {
                     return Err(Error::new(format!("no such overload: {function}")));
                 }
                 let order = left.compare(&right)?;

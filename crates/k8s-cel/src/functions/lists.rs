@@ -223,16 +223,7 @@ fn sort_by<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
 
 fn sorted<'a>(values: Vec<Value<'a>>, keys: Vec<Value<'a>>) -> Evaluated<'a> {
     let Some(first) = keys.first() else { return Ok(Value::list(values)) };
-    if matches!(
-        first,
-        Value::Null
-            | Value::List(_)
-            | Value::Map(_)
-            | Value::Optional(_)
-            | Value::Type(_)
-            | Value::Object(_)
-            | Value::Opaque(_)
-    ) {
+    if !first.has_order() {
         return Err(Error::new("list elements must be comparable"));
     }
     let kind = std::mem::discriminant(first);

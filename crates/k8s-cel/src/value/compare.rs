@@ -47,6 +47,20 @@ impl Value<'_> {
         })
     }
 
+    /// Whether values of this type are in an order: whether cel-go gives them the trait `ComparerType`.
+    pub(crate) fn has_order(&self) -> bool {
+        !matches!(
+            self,
+            Self::Null
+                | Self::List(_)
+                | Self::Map(_)
+                | Self::Optional(_)
+                | Self::Type(_)
+                | Self::Object(_)
+                | Self::Opaque(_)
+        )
+    }
+
     /// The order of two values, for `<` and its siblings.
     pub(crate) fn compare(&self, other: &Self) -> Result<Ordering, Error> {
         if let Some(order) = number_order(self, other) {

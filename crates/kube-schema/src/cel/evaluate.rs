@@ -17,23 +17,28 @@ const MESSAGE_MAX: usize = 5 * 1024;
 
 /// Evaluates the rules of a schema and of the schemas inside it for `new` at `path`.
 pub(crate) fn validate(schema: &Schema, new: &Value, old: Option<&Value>, path: &FieldPath<'_>) -> Found {
-    let mut run = Run { budget: BUDGET, found: Found::default() };
     let correlated = old.map(|old| Correlated { schema, new, old });
-    // If the budget was spent, `found` has an error for it.
-    let _ = run.node(schema, new, old, correlated, false, path);
-    run.found
+    run(schema, new, old, correlated, path)
 }
 
 /// Returns the errors of a default at `path`, as an old and as a new value. No error is accepted because nothing changes.
 pub(crate) fn validate_default(schema: &Schema, default: &Value, path: &FieldPath<'_>) -> Vec<FieldError> {
-    let errors = |old| {
-        let mut run = Run { budget: BUDGET, found: Found::default() };
-        // If the budget was spent, `found` has an error for it.
-        let _ = run.node(schema, default, old, None, false, path);
-        run.found.errors
-    };
+    let errors = |old| run(schema, default, old, None, path).errors;
     let with_old = errors(Some(default));
     if with_old.is_empty() { errors(None) } else { with_old }
+}
+
+fn run(
+    schema: &Schema,
+    new: &Value,
+    old: Option<&Value>,
+    correlated: Option<Correlated<'_>>,
+    path: &FieldPath<'_>,
+) -> Found {
+    let mut run = Run { budget: BUDGET, found: Found::default() };
+    // If the budget was spent, `found` has an error for it.
+    let _ = run.node(schema, new, old, correlated, false, path);
+    run.found
 }
 
 /// The errors found by rules.

@@ -14,9 +14,14 @@ use crate::{
 /// Returns the warnings about an accepted CustomResourceDefinition, in a stable order: formats that are not checked, and
 /// lists of type `set` whose items are not scalars. `old` is the definition that it replaces, whose warnings are not repeated.
 pub fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let known = old.map(of).unwrap_or_default();
+    let mut warnings = of(new);
+    // Most definitions have none, so that the old one does not matter.
+    if let (Some(old), false) = (old, warnings.is_empty()) {
+        let known = of(old);
+        warnings.retain(|warning| !known.contains(warning));
+    }
     // The prefixes are in the order in which kube-apiserver sends the warnings.
-    of(new).into_iter().filter(|warning| !known.contains(warning)).collect()
+    warnings.into_iter().collect()
 }
 
 fn of(definition: &Value) -> BTreeSet<String> {

@@ -45,7 +45,7 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options(options)?;
     let media_type = decode::media_type(request.headers).unwrap_or_default();
     let change = match patching {
-        true if media_type == write::APPLY => applied(&request)?,
+        true if media_type == write::APPLY => write::applied(&request, API_VERSION, KIND)?,
         true => write::change(&request, &options)?,
         false => decode::subresource(&request, API_VERSION, KIND)?,
     };
@@ -76,16 +76,6 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     let mut response = show(response);
     render::warn_all(response.headers_mut(), written.warnings.iter().map(String::as_str));
     Ok(response)
-}
-
-/// The configuration of an apply.
-fn applied(request: &Request<'_>) -> Result<Value, Status> {
-    let applied = decode::parse_yaml(request.body)
-        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
-    if applied["apiVersion"] != API_VERSION || applied["kind"] != KIND {
-        return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
-    }
-    Ok(applied)
 }
 
 /// Refuses an apply that changes the replicas of a custom resource, or of which nobody is the owner: kube-apiserver cannot

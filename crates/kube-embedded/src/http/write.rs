@@ -91,6 +91,19 @@ fn decode_patched(
     Ok(Decoded { object, warnings })
 }
 
+/// The configuration of an apply, which must be an object of a type.
+pub(super) fn applied(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
+    let applied = decode::parse_yaml(request.body)
+        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
+    if !applied.is_object() {
+        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+    }
+    if applied["apiVersion"] != api_version || applied["kind"] != kind {
+        return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
+    }
+    Ok(applied)
+}
+
 /// Server-side apply.
 async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response, Status> {
     if options.manager.is_empty() {
@@ -98,14 +111,7 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
         return Err(invalid_options("PatchOptions", vec![error]));
     }
     let (info, resource) = (request.info, request.resource);
-    let mut applied = decode::parse_yaml(request.body)
-        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
-    if !applied.is_object() {
-        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
-    }
-    if applied["apiVersion"] != resource.api_version() || applied["kind"] != resource.kind {
-        return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
-    }
+    let mut applied = applied(&request, &resource.api_version(), &resource.kind)?;
     let named = applied["metadata"]["name"].as_str().unwrap_or_default();
     if !named.is_empty() && named != info.name {
         return Err(Status::bad_request(format!(

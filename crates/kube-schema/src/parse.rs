@@ -12,7 +12,8 @@ pub(super) fn schema(
     previous: Option<&Schema>,
 ) -> Result<Schema, Vec<FieldError>> {
     let path = FieldPath::Root(path);
-    let (mut schema, wrong_types) = read::schema(openapi, &path);
+    let mut patterns = read::Patterns::default();
+    let (mut schema, wrong_types) = read::schema(openapi, &path, &mut patterns);
     let (Value::Object(json), true) = (openapi, wrong_types.is_empty()) else { return Err(wrong_types) };
 
     let mut errors = Vec::new();
@@ -24,7 +25,7 @@ pub(super) fn schema(
     // Each check assumes what the one before found; the rules, that the defaults are valid.
     let mut uncompiled = Vec::new();
     if unconvertible.is_none() {
-        let mut invalid = rules::check_structure(json, &path);
+        let mut invalid = rules::check_structure(json, &path, &mut patterns);
         if invalid.is_empty() {
             uncompiled = cel::compile(&mut schema, openapi, previous, &path, &unsupported.places);
             rules::check_defaults(&schema, &path, &mut invalid);

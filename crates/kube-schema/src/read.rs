@@ -10,24 +10,43 @@ use crate::schema::{AdditionalProperties, Checks, ListType, Pattern, RuleDefinit
 /// The maximum nesting depth of schemas: far more than any CRD has, far less than the stack can hold.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// Reads the schema at `path`. Values of the wrong type count as absent; returns their errors.
-pub(crate) fn schema(openapi: &Value, path: &FieldPath<'_>) -> (Schema, Vec<FieldError>) {
-    let mut reader = Reader { errors: Vec::new() };
+/// Reads the schema at `path`, and compiles its patterns. Values of the wrong type count as absent; returns their errors.
+pub(crate) fn schema(
+    openapi: &Value,
+    path: &FieldPath<'_>,
+    patterns: &mut Patterns,
+) -> (Schema, Vec<FieldError>) {
+    let mut reader = Reader { errors: Vec::new(), patterns: Some(patterns) };
     let schema = reader.schema(openapi, path, 0);
     (schema, reader.errors)
 }
 
-/// Reads a schema whose errors are reported elsewhere.
+/// Reads a schema whose errors are reported elsewhere, without its patterns.
 pub(crate) fn lenient(openapi: &Map<String, Value>) -> Schema {
-    Reader { errors: Vec::new() }.object(openapi, &FieldPath::Root(""), 0)
+    Reader { errors: Vec::new(), patterns: None }.object(openapi, &FieldPath::Root(""), 0)
+}
+
+/// The patterns of a schema, by their texts: each is compiled once, and many fields have the same one.
+#[derive(Default)]
+pub(crate) struct Patterns(BTreeMap<String, Result<go::regex::Pattern, String>>);
+
+impl Patterns {
+    /// Compiles a pattern, unless that was done before.
+    pub(crate) fn compile(&mut self, source: &str) -> Result<&go::regex::Pattern, &str> {
+        if !self.0.contains_key(source) {
+            self.0.insert(source.to_owned(), go::regex::Pattern::new(source));
+        }
+        self.0[source].as_ref().map_err(String::as_str)
+    }
 }
 
 /// Reads JSON leniently: a value of the wrong type is an error and counts as absent.
-struct Reader {
+struct Reader<'a> {
     errors: Vec<FieldError>,
+    patterns: Option<&'a mut Patterns>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn schema(&mut self, openapi: &Value, path: &FieldPath<'_>, depth: usize) -> Schema {
         if depth > MAX_DEPTH {
             self.errors.push(FieldError::forbidden(path, "schemas are nested too deeply"));
@@ -115,7 +134,7 @@ impl Reader {
     fn pattern(&mut self, map: &Map<String, Value>, path: &FieldPath<'_>) -> Option<Pattern> {
         let source = self.string(map, "pattern", path).filter(|pattern| !pattern.is_empty())?;
         // A pattern that does not compile is refused by the rules.
-        let regex = go::regex::Pattern::new(&source).ok()?;
+        let regex = self.patterns.as_mut()?.compile(&source).ok()?.clone();
         Some(Pattern { source, regex })
     }
 

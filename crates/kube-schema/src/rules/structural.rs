@@ -1,9 +1,12 @@
 //! Structural schemas: each value has a type, and the schemas under `allOf`, `anyOf`, `oneOf` and `not` only validate.
 
-use kube_validation::{FieldError, FieldPath, go};
+use kube_validation::{FieldError, FieldPath};
 use serde_json::{Value, json};
 
-use crate::json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text};
+use crate::{
+    json::{Json, flag, is_empty, is_set, list, object, properties, schemas, text},
+    read::Patterns,
+};
 
 /// Returns the reason why a schema cannot be converted to a structural one, if there is one: it has fields that structural
 /// schemas do not have. Then kube-apiserver does not check whether it is structural.
@@ -48,32 +51,38 @@ enum Level {
 }
 
 /// Returns the errors of a schema that is not structural, sorted by message.
-pub(crate) fn check(schema: &Json, path: &FieldPath<'_>) -> Vec<FieldError> {
+pub(crate) fn check(schema: &Json, path: &FieldPath<'_>, patterns: &mut Patterns) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    invariants(schema, Level::Root, path, &mut errors);
+    invariants(schema, Level::Root, path, patterns, &mut errors);
     junctors_complete(schema, schema, path, path, &mut errors);
     errors.sort_by_cached_key(ToString::to_string);
     errors
 }
 
-fn invariants(schema: &Json, level: Level, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+fn invariants(
+    schema: &Json,
+    level: Level,
+    path: &FieldPath<'_>,
+    patterns: &mut Patterns,
+    errors: &mut Vec<FieldError>,
+) {
     let kind = text(schema, "type");
     if kind == "array" && !is_set(schema, "items") {
         errors.push(FieldError::required(path.child("items"), "must be specified"));
     }
     if let Some(items) = object(schema, "items") {
-        invariants(items, Level::Item, &path.child("items"), errors);
+        invariants(items, Level::Item, &path.child("items"), patterns, errors);
     }
     let below = path.child("properties");
     for (name, property) in properties(schema) {
-        invariants(property, Level::Field, &below.key(name), errors);
+        invariants(property, Level::Field, &below.key(name), patterns, errors);
     }
     let additional = path.child("additionalProperties");
     if is_set(schema, "additionalProperties") && level == Level::Root {
         errors.push(FieldError::forbidden(additional, "must not be used at the root"));
     }
     if let Some(schema) = object(schema, "additionalProperties") {
-        invariants(schema, Level::Field, &additional, errors);
+        invariants(schema, Level::Field, &additional, patterns, errors);
     }
     let embedded = flag(schema, "x-kubernetes-embedded-resource");
     let preserves = flag(schema, "x-kubernetes-preserve-unknown-fields");
@@ -86,7 +95,7 @@ fn invariants(schema: &Json, level: Level, path: &FieldPath<'_>, errors: &mut Ve
             errors.push(FieldError::invalid(path.child(name), &true.into(), detail));
         }
     }
-    values(schema, int_or_string_in(schema, "anyOf"), path, errors);
+    values(schema, int_or_string_in(schema, "anyOf"), path, patterns, errors);
 
     let at_type = path.child("type");
     if embedded && kind != "object" {
@@ -156,34 +165,48 @@ fn metadata(
 }
 
 /// Checks the junctors and the pattern of a schema. `int_or_string` permits `anyOf: [{type: integer}, {type: string}]`.
-fn values(schema: &Json, int_or_string: bool, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+fn values(
+    schema: &Json,
+    int_or_string: bool,
+    path: &FieldPath<'_>,
+    patterns: &mut Patterns,
+    errors: &mut Vec<FieldError>,
+) {
     for junctor in ["anyOf", "allOf", "oneOf"] {
         let below = path.child(junctor);
         for (index, part) in schemas(schema, junctor) {
             let skip_any_of = junctor == "allOf" && index == 0 && int_or_string_in(part, "anyOf");
             if !(junctor == "anyOf" && int_or_string) {
-                nested(part, skip_any_of, &below.index(index), errors);
+                nested(part, skip_any_of, &below.index(index), patterns, errors);
             }
         }
     }
     if let Some(not) = object(schema, "not") {
-        nested(not, false, &path.child("not"), errors);
+        nested(not, false, &path.child("not"), patterns, errors);
     }
     let source = text(schema, "pattern");
-    if let Err(error) = go::regex::Pattern::new(source) {
+    if !source.is_empty()
+        && let Err(error) = patterns.compile(source)
+    {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(path.child("pattern"), &source.into(), &detail));
     }
 }
 
-fn nested(schema: &Json, int_or_string: bool, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
-    values(schema, int_or_string, path, errors);
+fn nested(
+    schema: &Json,
+    int_or_string: bool,
+    path: &FieldPath<'_>,
+    patterns: &mut Patterns,
+    errors: &mut Vec<FieldError>,
+) {
+    values(schema, int_or_string, path, patterns, errors);
     if let Some(items) = object(schema, "items") {
-        nested(items, false, &path.child("items"), errors);
+        nested(items, false, &path.child("items"), patterns, errors);
     }
     let below = path.child("properties");
     for (name, property) in properties(schema) {
-        nested(property, false, &below.key(name), errors);
+        nested(property, false, &below.key(name), patterns, errors);
     }
     let empty = "must be empty to be structural";
     let undefined = "must be undefined to be structural";

@@ -49,8 +49,7 @@ impl Pattern {
     /// # Errors
     /// Fails with Go's text.
     pub fn new(source: &str) -> Result<Self, String> {
-        let mut memory = Self::MEMORY;
-        Self::compile(source, &mut memory)
+        Self::with(source, |pattern| build(pattern, Self::MEMORY))
     }
 
     /// `regexp.Compile`. Takes from the memory what the pattern needs, rounded up; nothing is left once a pattern is too large.
@@ -58,9 +57,29 @@ impl Pattern {
     /// # Errors
     /// Fails with Go's text.
     pub fn compile(source: &str, memory: &mut usize) -> Result<Self, String> {
+        Self::with(source, |pattern| {
+            // The crate does not tell the size of the result.
+            let mut size = FIRST_SIZE.min(*memory);
+            let built = loop {
+                let built = build(pattern, size);
+                if size == *memory || !matches!(built, Err(regex::Error::CompiledTooBig(_))) {
+                    break built;
+                }
+                size = size.saturating_mul(NEXT_SIZE).min(*memory);
+            };
+            *memory = memory.saturating_sub(size);
+            built
+        })
+    }
+
+    /// Compiles a pattern with a function that compiles what it is in the crate's syntax.
+    fn with(
+        source: &str,
+        build: impl FnOnce(&str) -> Result<Regex, regex::Error> + Send,
+    ) -> Result<Self, String> {
         let translated = translate(source)?;
-        let build = || build(&translated.pattern, *memory);
-        let (built, size) = if translated.depth <= SHALLOW {
+        let build = || build(&translated.pattern);
+        let built = if translated.depth <= SHALLOW {
             build()
         } else {
             // The crate's compiler is recursive.
@@ -72,7 +91,6 @@ impl Pattern {
             })
             .ok_or_else(|| escape::failed("expression nests too deeply", source))?
         };
-        *memory = memory.saturating_sub(size);
         let regex = built.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => escape::failed("expression too large", source),
             _ => escape::failed("regexp/syntax: internal error", source),
@@ -112,16 +130,9 @@ impl Pattern {
     }
 }
 
-/// Compiles a pattern of the crate's syntax. Returns the size of the result, too, rounded up: the crate does not tell it.
-fn build(pattern: &str, memory: usize) -> (Result<Regex, regex::Error>, usize) {
-    let mut size = FIRST_SIZE.min(memory);
-    loop {
-        let built = RegexBuilder::new(pattern).size_limit(size).nest_limit(u32::MAX).build();
-        if size == memory || !matches!(built, Err(regex::Error::CompiledTooBig(_))) {
-            return (built, size);
-        }
-        size = size.saturating_mul(NEXT_SIZE).min(memory);
-    }
+/// Compiles a pattern of the crate's syntax, unless it needs more memory.
+fn build(pattern: &str, memory: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(memory).nest_limit(u32::MAX).build()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
     json::{flag, list, object, text},
     metadata as object_meta, read,
     schema::{Schema, SchemaType},
+    webhook,
 };
 
 pub use crate::warnings::warnings;
@@ -48,7 +49,7 @@ const AT_ROOT: [&str; 22] = [
     "x-kubernetes-validations",
 ];
 
-/// Fills in `names.singular`, `names.listKind` and `conversion`.
+/// Fills in `names.singular`, `names.listKind`, `conversion` and the port of its webhook.
 pub fn apply_defaults(crd: &mut Value) {
     let Some(spec) = crd.get_mut("spec").and_then(Value::as_object_mut) else { return };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
@@ -62,6 +63,13 @@ pub fn apply_defaults(crd: &mut Value) {
     }
     if spec.get("conversion").is_none_or(Value::is_null) {
         spec.insert("conversion".to_owned(), json!({"strategy": "None"}));
+    }
+    let service =
+        crd.pointer_mut("/spec/conversion/webhook/clientConfig/service").and_then(Value::as_object_mut);
+    if let Some(service) = service
+        && service.get("port").is_none_or(Value::is_null)
+    {
+        service.insert("port".to_owned(), 443.into());
     }
 }
 
@@ -84,6 +92,10 @@ pub fn validate(crd: &Value) -> Vec<FieldError> {
 /// It is called with the name of a version, the version's `openAPIV3Schema`, and the path of errors; once for all versions if
 /// they have the same schema.
 pub fn validate_with(crd: &Value, parse: ParseSchema<'_>) -> Vec<FieldError> {
+    validate_whole(crd, true, parse)
+}
+
+fn validate_whole(crd: &Value, needs_known_review: bool, parse: ParseSchema<'_>) -> Vec<FieldError> {
     let root = FieldPath::Root("");
     let empty = Json::new();
     let metadata = crd.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
@@ -103,7 +115,7 @@ pub fn validate_with(crd: &Value, parse: ParseSchema<'_>) -> Vec<FieldError> {
             known += 1;
         }
     }
-    validate_spec(spec, &root.child("spec"), parse, &mut errors);
+    validate_spec(spec, needs_known_review, &root.child("spec"), parse, &mut errors);
     validate_stored_versions(crd, spec, &mut errors);
     validate_approval(metadata, text(spec, "group"), &mut errors);
     if spec.get("preserveUnknownFields") == Some(&json!(true)) {
@@ -126,8 +138,12 @@ pub fn validate_update_with(
     parse: ParseSchema<'_>,
 ) -> Vec<FieldError> {
     let mut errors = object_meta::validate_update(new, old);
-    errors
-        .extend(validate_with(new, parse).into_iter().filter(|error| !error.field.starts_with("metadata.")));
+    // A definition whose webhook is already asked in unknown versions only may keep them.
+    let reviews = &old["spec"]["conversion"]["webhook"]["conversionReviewVersions"];
+    let reviews = reviews.as_array().map(Vec::as_slice).unwrap_or_default();
+    let needs_known_review = reviews.is_empty() || webhook::has_known_review(reviews);
+    let whole = validate_whole(new, needs_known_review, parse);
+    errors.extend(whole.into_iter().filter(|error| !error.field.starts_with("metadata.")));
     let fields: &[(&str, &str)] = if established {
         &[
             ("/spec/scope", "spec.scope"),
@@ -147,7 +163,13 @@ pub fn validate_update_with(
     errors
 }
 
-fn validate_spec(spec: &Json, path: &FieldPath<'_>, parse: ParseSchema<'_>, errors: &mut Vec<FieldError>) {
+fn validate_spec(
+    spec: &Json,
+    needs_known_review: bool,
+    path: &FieldPath<'_>,
+    parse: ParseSchema<'_>,
+    errors: &mut Vec<FieldError>,
+) {
     let group = text(spec, "group");
     let wrong = names::dns1123_subdomain(group);
     if group.is_empty() {
@@ -222,7 +244,7 @@ fn validate_spec(spec: &Json, path: &FieldPath<'_>, parse: ParseSchema<'_>, erro
             selectable_fields(version, path, errors);
         }
     }
-    conversion(spec, &path.child("conversion"), errors);
+    conversion(spec, needs_known_review, &path.child("conversion"), errors);
 }
 
 /// The fields that are equal in all versions.
@@ -458,34 +480,34 @@ fn validate_names(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError
     }
 }
 
-fn conversion(spec: &Json, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
+fn conversion(spec: &Json, needs_known_review: bool, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     let Some(conversion) = object(spec, "conversion") else { return };
     let strategy = text(conversion, "strategy");
-    one_of(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
-    let webhook = object(conversion, "webhook");
-    let client = webhook.and_then(|webhook| object(webhook, "clientConfig"));
-    let reviews = webhook.map(|webhook| list(webhook, "conversionReviewVersions")).unwrap_or_default();
+    let at_strategy = path.child("strategy");
+    if strategy != "None" && flag(spec, "preserveUnknownFields") {
+        let detail = "must be None if spec.preserveUnknownFields is true";
+        errors.push(FieldError::invalid(at_strategy, &strategy.into(), detail));
+    }
+    one_of(strategy, &["None", "Webhook"], &at_strategy, errors);
+    let empty = Json::new();
+    let webhook = object(conversion, "webhook").unwrap_or(&empty);
+    let client = object(webhook, "clientConfig");
     let (at_client, at_reviews) = (path.child("webhookClientConfig"), path.child("conversionReviewVersions"));
     if strategy != "Webhook" {
         let detail = "should not be set when strategy is not set to Webhook";
         if client.is_some() {
             errors.push(FieldError::forbidden(at_client, detail));
         }
-        if !reviews.is_empty() {
+        if !list(webhook, "conversionReviewVersions").is_empty() {
             errors.push(FieldError::forbidden(at_reviews, detail));
         }
         return;
     }
     match client {
         None => errors.push(FieldError::required(at_client, "required when strategy is set to Webhook")),
-        Some(client) if client.contains_key("url") == client.contains_key("service") => {
-            errors.push(FieldError::required(at_client, "exactly one of url or service is required"));
-        }
-        Some(_) => {}
+        Some(client) => webhook::client(client, &at_client, errors),
     }
-    if reviews.is_empty() {
-        errors.push(FieldError::required(at_reviews, ""));
-    }
+    webhook::reviews(webhook, needs_known_review, &at_reviews, errors);
 }
 
 /// Checks the versions in which objects may be stored. Without a status, this is the storage version of `spec`.

@@ -23,6 +23,7 @@ mod scale;
 mod schema;
 mod validate;
 mod warnings;
+mod webhook;
 
 use kube_validation::{FieldError, FieldErrors, FieldPath, Reason};
 use serde_json::Value;

@@ -1,37 +1,17 @@
 //! Formats values as Go does in the messages of Kubernetes.
 
+pub mod ip;
+mod quote;
 #[cfg(feature = "regex")]
 pub mod regex;
+pub mod url;
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
 
-/// Formats a string as Go's `%q` does: in double quotes, with control characters escaped.
-pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            // Writing to a String cannot fail.
-            c if c < ' ' || c == '\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
-            c if c.is_control() => _ = write!(out, "\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
+pub use self::quote::{quote, quote_bytes};
 
 /// Formats a slice of strings as Go's `%q` does: `["a" "b"]`.
 pub fn quote_all<T: AsRef<str>>(texts: &[T]) -> String {
@@ -258,8 +238,4 @@ mod tests {
         assert_eq!(json_indented(&json!({"b": [], "a": [1]})), indented);
     }
 
-    #[test]
-    fn strings_are_quoted_as_by_go() {
-        assert_eq!(quote("a\"\n\u{1}\u{85}ä"), r#""a\"\n\x01\u0085ä""#);
-    }
 }

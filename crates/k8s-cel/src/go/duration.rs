@@ -1,7 +1,7 @@
 //! Durations in nanoseconds: Go's `time.Duration`.
 
 use super::number::{FloatFormat, atoi, format_float};
-use super::quote::quote_bytes;
+use kube_validation::go::quote_bytes;
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;

@@ -2,21 +2,18 @@
 
 mod base64;
 mod duration;
-mod ip;
 mod number;
-mod quote;
 mod time;
-mod url;
 
 pub(crate) use self::base64::Base64;
 pub(crate) use self::duration::{format_duration, format_seconds, parse_duration, parse_strfmt_duration};
-pub(crate) use self::ip::{
-    Cidr, is_global_unicast, is_link_local_multicast, is_link_local_unicast, parse_ip,
-};
 pub(crate) use self::number::{format_general, parse_bool, parse_float, parse_int, parse_uint};
-pub(crate) use self::quote::quote;
 pub(crate) use self::time::{
     Civil, Timestamp, format_rfc3339, is_strfmt_date_time, parse_date, parse_rfc3339, parse_strfmt_date_time,
 };
-pub(crate) use self::url::Url;
-pub(crate) use kube_validation::go::regex::Pattern;
+pub(crate) use kube_validation::go::{
+    ip::{Cidr, is_global_unicast, is_link_local_multicast, is_link_local_unicast, parse_ip},
+    quote,
+    regex::Pattern,
+    url::Url,
+};

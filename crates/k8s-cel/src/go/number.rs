@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::quote::quote;
+use kube_validation::go::quote;
 
 /// A verb of `strconv.FormatFloat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

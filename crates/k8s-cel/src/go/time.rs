@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::duration::seconds;
 use super::number::atoi;
-use super::quote::quote_bytes;
+use kube_validation::go::quote_bytes;
 
 /// A moment, with the offset from UTC in which it is printed.
 #[derive(Clone, Copy, Debug)]

@@ -131,6 +131,20 @@ fn crds_are_refused_as_kube_apiserver_does() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+#[test]
+fn a_webhook_has_a_port_and_keeps_its_review_versions() {
+    let mut crd = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "clientConfig": {"service": {"name": "a", "namespace": "b"}}, "conversionReviewVersions": ["v2"],
+    }}}});
+    crd::apply_defaults(&mut crd);
+    assert_eq!(crd["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["port"], 443);
+    let refused = |errors: Vec<FieldError>| {
+        errors.iter().any(|error| error.field == "spec.conversion.conversionReviewVersions")
+    };
+    assert!(refused(crd::validate(&crd)));
+    assert!(!refused(crd::validate_update(&crd, &crd, true)));
+}
+
 /// Whole CustomResourceDefinitions with several versions, which are accepted.
 #[test]
 fn crds_are_warned_about_as_by_kube_apiserver() {

@@ -10,7 +10,7 @@ use super::quote::quote;
 ///
 /// # Errors
 /// Fails with Kubernetes' text.
-pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
+pub fn parse_ip(text: &str) -> Result<IpAddr, String> {
     let quoted = quote(text);
     let (address, zone) = parse_address(text)
         .map_err(|error| format!("IP Address {quoted} parse error during conversion from string: {error}"))?;
@@ -30,7 +30,7 @@ fn not_mapped(address: IpAddr, text: &str) -> Result<IpAddr, String> {
 }
 
 /// `netip.Addr.IsLinkLocalMulticast`.
-pub(crate) fn is_link_local_multicast(address: IpAddr) -> bool {
+pub fn is_link_local_multicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => matches!(v4.octets(), [224, 0, 0, _]),
         IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
@@ -38,7 +38,7 @@ pub(crate) fn is_link_local_multicast(address: IpAddr) -> bool {
 }
 
 /// `netip.Addr.IsLinkLocalUnicast`.
-pub(crate) fn is_link_local_unicast(address: IpAddr) -> bool {
+pub fn is_link_local_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -46,7 +46,7 @@ pub(crate) fn is_link_local_unicast(address: IpAddr) -> bool {
 }
 
 /// `netip.Addr.IsGlobalUnicast`, which private networks are, too.
-pub(crate) fn is_global_unicast(address: IpAddr) -> bool {
+pub fn is_global_unicast(address: IpAddr) -> bool {
     address != IpAddr::V4(Ipv4Addr::BROADCAST)
         && !address.is_unspecified()
         && !address.is_loopback()
@@ -56,9 +56,11 @@ pub(crate) fn is_global_unicast(address: IpAddr) -> bool {
 
 /// `netip.Prefix`: a network, which keeps the bits of its address beyond the length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cidr {
-    pub(crate) address: IpAddr,
-    pub(crate) length: u8,
+pub struct Cidr {
+    /// An address of the network.
+    pub address: IpAddr,
+    /// The number of bits that all addresses of the network share.
+    pub length: u8,
 }
 
 impl Cidr {
@@ -66,7 +68,7 @@ impl Cidr {
     ///
     /// # Errors
     /// Fails with Kubernetes' text.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let cidr = Self::parse_prefix(text).map_err(|problem| {
             let quoted = quote(text);
             format!("network address parse error during conversion from string: netip.ParsePrefix({quoted}): {problem}")
@@ -94,7 +96,7 @@ impl Cidr {
     }
 
     /// The network without the bits of the address beyond its length.
-    pub(crate) fn masked(self) -> Self {
+    pub fn masked(self) -> Self {
         let address = match self.address {
             IpAddr::V4(v4) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0);
@@ -109,12 +111,12 @@ impl Cidr {
     }
 
     /// `containsIP`.
-    pub(crate) fn contains(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         width(address) == width(self.address) && Self { address, ..self }.masked() == self.masked()
     }
 
     /// `containsCIDR`.
-    pub(crate) fn contains_cidr(self, other: Self) -> bool {
+    pub fn contains_cidr(self, other: Self) -> bool {
         self.length <= other.length && self.contains(other.address)
     }
 }

@@ -5,7 +5,7 @@ use super::quote::quote;
 
 /// A parsed URL. Its parts are bytes where %-escapes have been decoded, because these need not be UTF-8.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Url {
+pub struct Url {
     scheme: String,
     /// What follows the scheme, if that is no slash.
     opaque: String,
@@ -55,13 +55,13 @@ impl Url {
     ///
     /// # Errors
     /// Fails with Go's text.
-    pub(crate) fn new(text: &str) -> Result<Self, String> {
+    pub fn new(text: &str) -> Result<Self, String> {
         parse_absolute(text)?;
         Self::parse(text)
     }
 
     /// `isURL`.
-    pub(crate) fn is_url(text: &str) -> bool {
+    pub fn is_url(text: &str) -> bool {
         parse_absolute(text).is_ok()
     }
 
@@ -69,7 +69,7 @@ impl Url {
     ///
     /// # Errors
     /// Fails with Go's text.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let mut parsed = parse(url, false).map_err(|problem| failed(url, &problem))?;
         parsed.fragment = Decoded::new(fragment, Part::Fragment).map_err(|problem| failed(text, &problem))?;
@@ -77,23 +77,45 @@ impl Url {
     }
 
     /// In lower case.
-    pub(crate) fn scheme(&self) -> &str {
+    pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
     /// With the port. Bytes that are not UTF-8 are replaced.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         lossy(&self.host)
     }
 
+    /// The user and the password, encoded.
+    pub fn userinfo(&self) -> Option<String> {
+        let user = self.user.as_ref()?;
+        let mut text = encode(&user.name, Part::User);
+        if let Some(password) = &user.password {
+            text.push(':');
+            text.push_str(&encode(password, Part::User));
+        }
+        Some(text)
+    }
+
+    /// Without %-escapes. Bytes that are not UTF-8 are replaced.
+    pub fn fragment(&self) -> String {
+        lossy(&self.fragment.text)
+    }
+
+    /// As it was written.
+    pub fn raw_query(&self) -> &str {
+        &self.query
+    }
+
     /// Without the port and the brackets of an IPv6 address.
-    pub(crate) fn hostname(&self) -> String {
+    pub fn hostname(&self) -> String {
         let (name, _) = self.split_host();
         let name = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(name);
         lossy(name)
     }
 
-    pub(crate) fn port(&self) -> String {
+    /// Empty if there is none.
+    pub fn port(&self) -> String {
         let (_, port) = self.split_host();
         lossy(port)
     }
@@ -107,12 +129,13 @@ impl Url {
         }
     }
 
-    pub(crate) fn escaped_path(&self) -> String {
+    /// With %-escapes.
+    pub fn escaped_path(&self) -> String {
         self.path.encoded(Part::Path)
     }
 
     /// The names and their values in the order of the query, without what is not well formed.
-    pub(crate) fn query(&self) -> Vec<(String, Vec<String>)> {
+    pub fn query(&self) -> Vec<(String, Vec<String>)> {
         /// Go refuses queries with more parameters, and then has none.
         const MOST_PARAMETERS: usize = 10_000;
         if self.query.bytes().filter(|byte| *byte == b'&').count() >= MOST_PARAMETERS {
@@ -166,12 +189,8 @@ impl Url {
         if has_authority || (is_absolute && !path.is_empty()) {
             f.write_str("//")?;
         }
-        if let Some(user) = &self.user {
-            f.write_str(&encode(&user.name, Part::User))?;
-            if let Some(password) = &user.password {
-                write!(f, ":{}", encode(password, Part::User))?;
-            }
-            f.write_str("@")?;
+        if let Some(user) = self.userinfo() {
+            write!(f, "{user}@")?;
         }
         f.write_str(&encode(&self.host, Part::Host))?;
         let is_empty = self.scheme.is_empty() && !has_authority;

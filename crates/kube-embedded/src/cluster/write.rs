@@ -530,7 +530,11 @@ pub(super) fn set_identity(resource: &Resource, object: &mut Value, identity: &I
     for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         metadata.remove(unset);
     }
-    metadata.insert("name".to_owned(), identity.name.into());
+    // An empty name is none: a schema does not see it.
+    match identity.name {
+        "" => _ = metadata.remove("name"),
+        name => _ = metadata.insert("name".to_owned(), name.into()),
+    }
     if resource.namespaced {
         metadata.insert("namespace".to_owned(), identity.namespace.into());
     }
@@ -653,4 +657,24 @@ fn apply_conflict(conflicts: Vec<kube_patch::Conflict>) -> Status {
     });
     let causes = causes.collect();
     Status::apply_conflict(kube_patch::ApplyError::Conflict(conflicts).to_string(), causes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::Scheme;
+
+    #[test]
+    fn an_object_without_a_name_has_no_empty_one() {
+        let scheme = Scheme::new();
+        let resource = scheme.by_kind("v1", "ConfigMap").unwrap();
+        let identity = |name| Identity { namespace: "default", name, uid: Uuid::nil(), created: "" };
+        for given in [json!({}), json!({"metadata": {"name": ""}})] {
+            let mut object = given;
+            set_identity(resource, &mut object, &identity(""));
+            assert_eq!(object["metadata"].get("name"), None);
+            set_identity(resource, &mut object, &identity("a"));
+            assert_eq!(object["metadata"]["name"], "a");
+        }
+    }
 }

@@ -405,3 +405,54 @@ fn macros_of_two_variables_are_new_in_1_32() {
     assert!(!at(32, New) && !at(31, Stored));
     assert!(at(32, Stored) && at(33, New));
 }
+
+#[test]
+fn messages_of_protobuf_become_the_values_that_they_stand_for() {
+    let kubernetes = Environment::kubernetes(37, crate::Origin::Stored);
+    let conversion = |field: &str, error: &str| {
+        Err(format!("field type conversion error for google.protobuf.{field} value type: {error}"))
+    };
+    for (text, expected) in [
+        ("Value{}", Ok(json!({"null": null}))),
+        ("Value{null_value: 0}", Ok(json!({"null": null}))),
+        ("Value{number_value: 1.5}", Ok(json!({"double": "1.5"}))),
+        ("Value{string_value: dyn(ip('::1'))}", Ok(json!({"string": "::1"}))),
+        ("Value{?string_value: optional.none()}", Ok(json!({"null": null}))),
+        ("Value{list_value: [b'a', b'b']}", Ok(json!({"list": [{"string": "YQ=="}, {"string": "Yg=="}]}))),
+        ("ListValue{}", Ok(json!({"list": []}))),
+        ("ListValue{values: [1]}", Ok(json!({"list": [{"double": "1"}]}))),
+        (
+            "ListValue{values: dyn({})}",
+            Err("unsupported field type for google.protobuf.ListValue.values: map(dyn, dyn)".to_owned()),
+        ),
+        (
+            "Struct{fields: {'a': google.protobuf.Value{bool_value: true}}}",
+            Ok(json!({"map": [[{"string": "a"}, {"bool": true}]]})),
+        ),
+        // Too large for a double.
+        (
+            "Struct{fields: {'a': 9007199254740993}}",
+            Ok(json!({"map": [[{"string": "a"}, {"string": "9007199254740993"}]]})),
+        ),
+        (
+            "Struct{fields: {'a': quantity('1')}}",
+            conversion("Struct.fields", "type conversion error from 'Quantity' to '*structpb.Value'"),
+        ),
+        ("Int32Value{value: 5000000000}", conversion("Int32Value.value", "integer overflow")),
+        ("Duration{nanos: 5000000000}", conversion("Duration.nanos", "integer overflow")),
+        (
+            "Int64Value{value: dyn(1u)}",
+            conversion("Int64Value.value", "unsupported type conversion from 'uint' to int64"),
+        ),
+        (
+            "BytesValue{value: dyn('a')}",
+            conversion("BytesValue.value", "unsupported native conversion from string to '[]uint8'"),
+        ),
+        (
+            "StringValue{value: dyn(null)}",
+            conversion("StringValue.value", "type conversion error from 'null_type' to 'string'"),
+        ),
+    ] {
+        assert_eq!(run(&kubernetes, &format!("google.protobuf.{text}"), &[]), expected, "{text}");
+    }
+}

@@ -57,32 +57,46 @@ pub(crate) fn json(value: &Value<'_>) -> Result<Json, Error> {
         Value::Map(map) => {
             let mut object = Map::new();
             for (key, value) in map.entries() {
-                let Value::String(key) = key else {
-                    return Err(Error::new(match key {
-                        Value::Bool(_) => "type conversion error from bool to 'string'".to_owned(),
-                        Value::Double(_) => "type conversion error from Double to 'string'".to_owned(),
-                        key => format!("unsupported type conversion from '{}' to string", key.type_name()),
-                    }));
-                };
+                let Value::String(key) = key else { return Err(not_native(&key, "string")) };
                 object.insert(key.to_string(), json(&value?)?);
             }
             Json::Object(object)
         }
         Value::Optional(Some(value)) => json(value)?,
-        Value::Optional(None) => return Err(Error::new("optional.none() dereference")),
         Value::Object(object) if object.is_patch() => {
             return Err(Error::new("cannot convert to native type: *structpb.Value"));
         }
         Value::Object(object) => native(object, Numbers::Doubles)?,
-        Value::Type(_) => return Err(Error::new("type conversion not supported for 'type'")),
-        Value::Opaque(_) => {
-            let name = value.type_name();
+        Value::Optional(None) | Value::Type(_) | Value::Opaque(_) => {
+            return Err(not_native(value, "*structpb.Value"));
+        }
+    })
+}
+
+/// The error of a value that does not have a type of Go.
+pub(super) fn not_native(value: &Value<'_>, go_type: &str) -> Error {
+    let name = value.type_name();
+    Error::new(match value {
+        Value::Null => format!("type conversion error from 'null_type' to '{go_type}'"),
+        Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+            format!("type conversion error from {name} to '{go_type}'")
+        }
+        Value::Double(_) => format!("type conversion error from Double to '{go_type}'"),
+        Value::Bytes(_) => format!("type conversion error from Bytes to '{go_type}'"),
+        Value::Int(_) | Value::Uint(_) => format!("unsupported type conversion from '{name}' to {go_type}"),
+        Value::String(_) => format!("unsupported native conversion from string to '{go_type}'"),
+        Value::Duration(_) => format!("type conversion error from 'Duration' to '{go_type}'"),
+        Value::Timestamp(_) => format!("type conversion error from 'Timestamp' to '{go_type}'"),
+        Value::Optional(Some(value)) => return not_native(value, go_type),
+        Value::Optional(None) => "optional.none() dereference".to_owned(),
+        Value::Type(_) => "type conversion not supported for 'type'".to_owned(),
+        Value::Object(_) | Value::Opaque(_) => {
             // The types of authorization have their full names there.
             let short = match name.split_once('.') {
                 Some((_, short)) if !short.contains('.') => short,
                 _ => &name,
             };
-            return Err(Error::new(format!("type conversion error from '{short}' to '*structpb.Value'")));
+            format!("type conversion error from '{short}' to '{go_type}'")
         }
     })
 }

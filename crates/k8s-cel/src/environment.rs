@@ -9,8 +9,8 @@ use crate::{
     library::{self, Level, Libraries},
     policy::{self, PolicyTypes},
     schema::{Declaration, SelfTypes},
-    syntax::{Extension, Options},
-    types::{Function, Overload, Provider, Type},
+    syntax::{Extension, Options, RESERVED},
+    types::{Function, Overload, Provider, Type, is_name},
 };
 
 /// Whether an expression is new in a request, or already stored.
@@ -164,22 +164,50 @@ impl Environment {
 
     /// Declares a variable by the text of its type, as errors print it: `int`, `map(string, list(dyn))`.
     ///
-    /// Returns `None` if the text is not a type.
+    /// Returns `None` if the text is not a type that the environment has, or if no expression can use such a name. A name may
+    /// have dots, as `request.user` does.
     #[must_use]
     pub fn with_typed_variable(mut self, name: &str, declared: &str) -> Option<Self> {
-        self.checker.variables.insert(name.into(), Type::parse(declared)?);
+        let declared = self.parse_type(declared)?;
+        if !can_be_named(name) {
+            return None;
+        }
+        self.checker.variables.insert(name.into(), declared);
         Some(self)
+    }
+
+    /// Reads a type all of whose parts are known.
+    fn parse_type(&self, text: &str) -> Option<Type> {
+        let declared = Type::parse(text)?;
+        let is_unknown = |part: &Type| match part {
+            Type::Param(_) => true,
+            Type::Object(name) => self.checker.type_named(name).is_none() && !self.has_signature_with(part),
+            Type::Opaque(..) => !self.has_signature_with(part),
+            _ => false,
+        };
+        (!declared.any(&is_unknown)).then_some(declared)
+    }
+
+    /// Whether a function takes or returns values of a library's type.
+    fn has_signature_with(&self, library: &Type) -> bool {
+        let is_same = |part: &Type| {
+            part.name() == library.name()
+                && std::mem::discriminant(part) == std::mem::discriminant(library)
+                && part.parameters().len() == library.parameters().len()
+        };
+        let mut overloads = self.checker.functions.values().flat_map(|function| &function.overloads);
+        overloads.any(|overload| overload.args.iter().chain([&overload.result]).any(|arg| arg.any(&is_same)))
     }
 
     /// Declares a function by the names and the signatures of its overloads, as errors print them: `(int, int) -> bool`,
     /// `string.() -> list(T)`. It has no code: an expression that calls it can be checked, but its evaluation fails.
     ///
-    /// Returns `None` if a text is not a signature.
+    /// Returns `None` if a text is not a signature, or if no expression can use such a name.
     #[must_use]
     pub fn with_function(mut self, name: &str, overloads: &[(&str, &str)]) -> Option<Self> {
         let overloads = overloads.iter().map(|(id, signature)| Overload::parse(id, signature));
         let overloads = overloads.collect::<Option<Vec<_>>>()?;
-        let name: Arc<str> = name.into();
+        let name: Arc<str> = Some(name).filter(|name| can_be_named(name))?.into();
         Arc::make_mut(&mut self.checker.functions)
             .entry(Arc::clone(&name))
             .or_insert_with(|| Function { name, overloads: Vec::new() })
@@ -190,10 +218,10 @@ impl Environment {
 
     /// The type that an expression must have, as errors print it: `bool` for a rule, `string` for a message.
     ///
-    /// Returns `None` if the text is not a type.
+    /// Returns `None` if the text is not a type that the environment has.
     #[must_use]
     pub fn with_result(mut self, expected: &str) -> Option<Self> {
-        self.result = Some(Type::parse(expected)?);
+        self.result = Some(self.parse_type(expected)?);
         Some(self)
     }
 
@@ -249,6 +277,12 @@ fn level(minor: u32, origin: Origin) -> Level {
         Origin::New => Level::of_new_expressions(minor),
         Origin::Stored => Level::of_stored_expressions(minor),
     }
+}
+
+/// Whether an expression can use a name. cel-spec declares variables with the names of literals.
+fn can_be_named(name: &str) -> bool {
+    let is_literal = |part: &str| matches!(part, "true" | "false" | "null");
+    is_name(name) && name.split('.').all(|part| is_literal(part) || !RESERVED.contains(&part))
 }
 
 /// Nothing is known about sizes.

@@ -456,3 +456,41 @@ fn messages_of_protobuf_become_the_values_that_they_stand_for() {
         assert_eq!(run(&kubernetes, &format!("google.protobuf.{text}"), &[]), expected, "{text}");
     }
 }
+
+#[test]
+fn variables_have_types_and_names_that_expressions_can_have() {
+    let specification = Environment::specification();
+    for declared in [
+        "int",
+        "map(string, list(dyn))",
+        "optional_type(int)",
+        "type(int)",
+        "wrapper(int)",
+        "google.protobuf.Struct",
+    ] {
+        assert!(specification.clone().with_typed_variable("x", declared).is_some(), "{declared}");
+    }
+    for declared in [
+        "Map(string,int)",
+        "bool | int",
+        "int, int",
+        "list(",
+        "list",
+        "list(foo)",
+        "map(int)",
+        "foo",
+        "T",
+        "a.b",
+        "kubernetes.Quantity",
+    ] {
+        assert!(specification.clone().with_typed_variable("x", declared).is_none(), "{declared}");
+        assert!(specification.clone().with_result(declared).is_none(), "{declared}");
+    }
+    for name in ["", "in", "a b", "1a", "a.", "a.if", "é", "a-b"] {
+        assert!(specification.clone().with_typed_variable(name, "int").is_none(), "{name}");
+        assert!(specification.clone().with_function(name, &[("x", "() -> int")]).is_none(), "{name}");
+    }
+    assert!(specification.with_typed_variable("_a.b1", "int").is_some());
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    assert!(kubernetes.with_typed_variable("x", "list(kubernetes.Quantity)").is_some());
+}

@@ -164,7 +164,7 @@ impl Overload {
             Some((target, args)) if !target.starts_with('(') => (Some(target), args),
             _ => (None, args.strip_prefix('(')?.strip_suffix(')')?),
         };
-        let args = target.into_iter().chain(split(args)).map(Type::parse).collect::<Option<_>>()?;
+        let args = target.into_iter().chain(split(args)?).map(Type::parse).collect::<Option<_>>()?;
         Some(Self { id: id.into(), member: target.is_some(), args, result })
     }
 }
@@ -176,11 +176,11 @@ impl Type {
         let (name, parameters) = match text.strip_suffix(')') {
             Some(text) => {
                 let (name, parameters) = text.split_once('(')?;
-                (name, split(parameters).into_iter().map(Self::parse).collect::<Option<Vec<_>>>()?)
+                (name, split(parameters)?.into_iter().map(Self::parse).collect::<Option<Vec<_>>>()?)
             }
             None => (text, Vec::new()),
         };
-        Some(match (name, parameters.as_slice()) {
+        let parsed = match (name, parameters.as_slice()) {
             ("dyn", []) => Self::Dyn,
             ("any", []) => Self::Any,
             ("null", []) => Self::Null,
@@ -200,24 +200,47 @@ impl Type {
             (name, []) if name.len() == 1 && name.chars().all(char::is_uppercase) => Self::param(name),
             ("Object" | "JSONPatch", []) => Self::object(name),
             (name, []) if name.contains('.') && !name.starts_with("net.") => Self::object(name),
-            (name, parameters) if !name.is_empty() => Self::Opaque(name.into(), parameters.into()),
-            _ => return None,
-        })
+            (name, parameters) => Self::Opaque(name.into(), parameters.into()),
+        };
+        is_name(name).then_some(parsed)
+    }
+
+    /// Whether this holds for the type or for a part of it.
+    pub(crate) fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
+        let parts = match self {
+            Self::Nullable(inner) => vec![&**inner],
+            _ => self.parameters(),
+        };
+        test(self) || parts.into_iter().any(|part| part.any(test))
     }
 }
 
-/// Splits at the commas outside of parentheses.
-fn split(list: &str) -> Vec<&str> {
+/// Whether a text is an identifier, or several with dots between them.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.split('.').all(|part| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+/// Splits at the commas outside of parentheses. `None` if a part is empty, or a parenthesis has no counterpart.
+fn split(list: &str) -> Option<Vec<&str>> {
+    if list.trim().is_empty() {
+        return Some(Vec::new());
+    }
     let mut depth = 0;
+    let mut is_balanced = true;
     let parts = list.split(|c| {
         depth += match c {
             '(' => 1,
             ')' => -1,
             _ => 0,
         };
+        is_balanced &= depth >= 0;
         c == ',' && depth == 0
     });
-    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+    let parts: Vec<_> = parts.map(str::trim).collect();
+    (is_balanced && depth == 0 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
 #[cfg(test)]
@@ -238,5 +261,23 @@ mod tests {
         assert_eq!(function.result, Type::object("kubernetes.URL"));
         assert!(Overload::parse("x", "() -> bool").unwrap().args.is_empty());
         assert!(Overload::parse("x", "string").is_none());
+    }
+
+    #[test]
+    fn what_is_no_type_is_not_read() {
+        for text in [
+            "",
+            "list(",
+            "list(int",
+            "list)",
+            "int, int",
+            "bool | int",
+            "map(int,)",
+            "map(,int)",
+            "list(int))",
+            "a..b",
+        ] {
+            assert_eq!(Type::parse(text), None, "{text}");
+        }
     }
 }

@@ -216,10 +216,7 @@ pub struct Evaluation<'a> {
 impl<'a> Evaluation<'a> {
     pub(crate) fn of(outcome: eval::Outcome<'a>) -> Self {
         let eval::Outcome { value, cost } = outcome;
-        let result = value.map(Value).map_err(|error| EvaluationError {
-            is_over_limit: error == value::Error::Cancelled,
-            text: error.to_string(),
-        });
+        let result = value.map(Value).map_err(EvaluationError::from);
         Self { result, cost }
     }
 }
@@ -229,6 +226,12 @@ impl<'a> Evaluation<'a> {
 pub struct EvaluationError {
     text: String,
     is_over_limit: bool,
+}
+
+impl From<value::Error> for EvaluationError {
+    fn from(error: value::Error) -> Self {
+        Self { is_over_limit: error == value::Error::Cancelled, text: error.to_string() }
+    }
 }
 
 impl EvaluationError {
@@ -267,10 +270,47 @@ impl Value<'_> {
         self.0.as_str()
     }
 
+    /// The value, if it is an int. Other numbers are not converted.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i64> {
+        match self.0 {
+            value::Value::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a double. Other numbers are not converted.
+    #[must_use]
+    pub fn as_double(&self) -> Option<f64> {
+        match self.0 {
+            value::Value::Double(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value as plain JSON, as protobuf maps it: integers of more than 53 bits, bytes (base64), durations and timestamps
+    /// are strings.
+    ///
+    /// # Errors
+    /// Fails for what JSON does not have, such as a map with keys that are no strings, a type, or a quantity.
+    pub fn to_json(&self) -> Result<Json, EvaluationError> {
+        functions::json(&self.0).map_err(EvaluationError::from)
+    }
+
     /// The name of the type, as `type(x)` gives it.
     #[must_use]
     pub fn type_name(&self) -> String {
         self.0.type_name()
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Reads plain JSON: numbers without decimals that fit into 64 bits are ints, other numbers are doubles. The cost does
+    /// not depend on the size of the JSON.
+    #[must_use]
+    pub fn from_json(json: &'a Json) -> Self {
+        // Data without a schema can have any form.
+        Self(value::read(json, value::dynamic()).unwrap_or(value::Value::Null))
     }
 }
 

@@ -494,3 +494,28 @@ fn variables_have_types_and_names_that_expressions_can_have() {
     let kubernetes = Environment::kubernetes(37, crate::Origin::New);
     assert!(kubernetes.with_typed_variable("x", "list(kubernetes.Quantity)").is_some());
 }
+
+#[test]
+fn values_are_made_of_rust_values_and_json() {
+    let environment = Environment::specification();
+    let environment = environment.with_typed_variable("x", "dyn").unwrap();
+    let evaluate = |text: &str, value: Value<'_>| {
+        let program = Program::compile(text, &environment).unwrap();
+        let value = program.evaluate(&Variables::new().with_value("x", value), 1_000).result.unwrap();
+        value.to_json().map_err(|error| error.to_string())
+    };
+    let data = json!({"a": [1, 2.5, "b", null, true], "n": 9_007_199_254_740_993_i64});
+    assert_eq!(evaluate("x.a", Value::from_json(&data)), Ok(data["a"].clone()));
+    assert_eq!(evaluate("type(x.a[0]) == int && x.n + 1 > x.a[1]", Value::from_json(&data)), Ok(json!(true)));
+    assert_eq!(evaluate("x.n", Value::from_json(&data)), Ok(json!("9007199254740993")));
+    assert_eq!(evaluate("[x, b'a']", 5_u64.into()), Ok(json!([5, "YQ=="])));
+    assert_eq!(evaluate("x + 'b'", "a".into()), Ok(json!("ab")));
+    assert_eq!(evaluate("x + 'b'", "a".to_owned().into()), Ok(json!("ab")));
+    assert_eq!(evaluate("!x", true.into()), Ok(json!(false)));
+    assert_eq!(
+        evaluate("{x: 1}", 1_i64.into()),
+        Err("unsupported type conversion from 'int' to string".to_owned())
+    );
+    assert_eq!((Value::from(3_i64).as_int(), Value::from(0.5).as_double()), (Some(3), Some(0.5)));
+    assert_eq!((Value::from(3_i64).as_double(), Value::from(0.5).as_int()), (None, None));
+}

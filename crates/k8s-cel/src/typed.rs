@@ -32,6 +32,35 @@ impl Value<'static> {
     }
 }
 
+macro_rules! plain {
+    ($($from:ty => $variant:ident;)*) => {$(
+        impl From<$from> for Value<'_> {
+            fn from(value: $from) -> Self {
+                Self(value::Value::$variant(value))
+            }
+        }
+    )*};
+}
+
+plain! {
+    bool => Bool;
+    i64 => Int;
+    u64 => Uint;
+    f64 => Double;
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(value::Value::string(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self(value::Value::string(text))
+    }
+}
+
 fn encode(value: &value::Value<'_>) -> Json {
     use value::Value::{
         Bool, Bytes, Double, Duration, Int, List, Map, Null, Object, Opaque, Optional, String, Timestamp,

@@ -156,7 +156,7 @@ pub(super) fn key<'a>(name: &'a str, declaration: &'a Declaration) -> Option<Tex
 }
 
 /// The declaration of data without a schema.
-pub(super) fn dynamic() -> &'static Declaration {
+pub(crate) fn dynamic() -> &'static Declaration {
     static DYNAMIC: LazyLock<Declaration> = LazyLock::new(Declaration::dynamic);
     &DYNAMIC
 }

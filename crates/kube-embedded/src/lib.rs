@@ -19,6 +19,7 @@ mod status;
 mod store;
 mod strategy;
 mod user;
+mod warnings;
 
 pub use clock::ManualClock;
 #[cfg(feature = "listen")]

@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
 
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
-    field_validation, strict_patches, many_warnings
+    field_validation, strict_patches, many_warnings, errors_keep_warnings
 }
 
 /// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
@@ -259,5 +259,26 @@ async fn many_warnings(cluster: Cluster) -> Result<()> {
     let reply = widgets.http.post(&widgets.path, &widget).await?;
     assert_eq!(reply.warnings().len(), 16);
     assert!(reply.warnings().iter().all(|it| it.chars().count() == 256));
+    Ok(())
+}
+
+/// An answer has the warnings of the steps before the one that failed.
+async fn errors_keep_warnings(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    for (name, spec, code) in [
+        ("two", json!({"size": 5, "unknown": 1}), 422),
+        ("one", json!({"size": "small", "unknown": 1}), 409),
+    ] {
+        let reply = widgets.post(name, &spec).await?;
+        assert_eq!(reply.warnings(), ["unknown field \"spec.unknown\""]);
+        reply.code(code)?;
+    }
+    let reply = widgets.merge("one", &json!({"spec": {"size": 5, "unknown": 1}})).await?;
+    assert_eq!(reply.warnings(), ["unknown field \"spec.unknown\""]);
+    reply.code(422)?;
+    let job = format!("/apis/batch/v1/namespaces/{}/jobs/none", cluster.namespace());
+    let reply = cluster.admin().delete(&job).await?;
+    assert_eq!((reply.code, reply.warnings().len()), (404, 1));
     Ok(())
 }

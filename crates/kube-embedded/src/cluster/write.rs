@@ -22,6 +22,7 @@ use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
 use crate::user::User;
+use crate::warnings::Warnings;
 
 /// How often a PUT or an apply is retried if other clients keep creating and deleting its object.
 const ATTEMPTS: usize = 5;
@@ -46,6 +47,7 @@ pub(crate) struct Write<'a> {
     /// The field manager.
     pub(crate) manager: &'a str,
     pub(crate) dry_run: bool,
+    pub(crate) warnings: &'a Warnings,
 }
 
 /// The kind of a client's write.
@@ -61,22 +63,14 @@ pub(crate) enum WriteMethod {
     Apply,
 }
 
-/// The object that a client wants.
-#[derive(Debug)]
-pub(crate) struct Decoded {
-    pub(crate) object: Value,
-    pub(crate) warnings: Vec<String>,
-}
-
 /// Makes the object that a client wants from the current one: the decode step of a write to an existing object.
-pub(crate) type Decode<'a> = &'a (dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync);
+pub(crate) type Decode<'a> = &'a (dyn Fn(&Value) -> Result<Value, Status> + Send + Sync);
 
 /// The result of a write.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) bytes: Bytes,
     pub(crate) created: bool,
-    pub(crate) warnings: Vec<String>,
 }
 
 /// One attempt at a write, passed from step to step.
@@ -89,7 +83,6 @@ struct Attempt<'a> {
     new: Value,
     /// The object that it replaces. `None` for a create.
     old: Option<Current>,
-    warnings: Vec<String>,
     /// The request would create an object that has a resourceVersion.
     versioned: bool,
 }
@@ -143,7 +136,6 @@ impl Cluster {
                 // The last attempt needs no copy.
                 new: if others == 0 { std::mem::take(&mut object) } else { object.clone() },
                 old: None,
-                warnings: Vec::new(),
                 versioned,
             };
             match self.run(attempt).await? {
@@ -163,7 +155,7 @@ impl Cluster {
             let stored = self.object(resource, namespace, name)?;
             let mut old = resource.value(&stored);
             resource.set_type(&mut old);
-            let Decoded { object: mut new, warnings } = decode(&old)?;
+            let mut new = decode(&old)?;
             check_labels(resource, &new)?;
             check_target(write, &mut new)?;
             match &resource.custom {
@@ -179,7 +171,6 @@ impl Cluster {
                 given: name,
                 new,
                 old: Some(Current { stored, value: old }),
-                warnings,
                 versioned: false,
             };
             match self.run(attempt).await? {
@@ -193,7 +184,7 @@ impl Cluster {
     /// Stores the next state of an object, or creates it if it does not exist and the resource lets a PUT create
     /// objects.
     pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
-        let decode = |_: &Value| Ok(Decoded { object: object.clone(), warnings: Vec::new() });
+        let decode = |_: &Value| Ok(object.clone());
         match strategy::allows_create_on_update(write.resource) {
             true => self.update_else_create(write, &decode, &|| Ok(object.clone())).await,
             false => self.update(write, &decode).await,
@@ -247,12 +238,12 @@ impl Cluster {
                     write.name
                 ))
             })?;
-            Ok(Decoded { object, warnings: Vec::new() })
+            Ok(object)
         };
         let new = || {
             let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
             if uid.is_empty() {
-                return Ok(merge(None)?.object);
+                return merge(None);
             }
             let why = format!(
                 "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
@@ -275,7 +266,7 @@ impl Cluster {
             self.confirm_grant(write.user, Target { name: given, ..*target }, write.name, new, None)?;
         }
         self.prepare(&mut attempt);
-        self.validate(&mut attempt)?;
+        self.validate(&attempt)?;
         self.admit(&attempt).await?;
         let reserved = self.allocate(&mut attempt)?;
         self.store(attempt, reserved)
@@ -308,8 +299,8 @@ impl Cluster {
         }
     }
 
-    /// Validate: collects the strategy's errors and warnings.
-    fn validate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
+    /// Validate: collects the strategy's errors, and records its warnings.
+    fn validate(&self, attempt: &Attempt<'_>) -> Result<(), Status> {
         let Attempt { write, target, new, .. } = attempt;
         let definition = new["metadata"]["name"].as_str().unwrap_or_default();
         let mut parse = |version: &str, openapi: &Value, path: &str| {
@@ -323,11 +314,11 @@ impl Cluster {
                 strategy::validate_update(write.resource, write.subresource, new, &old.value, &mut parse)
             }
         };
+        write.warnings.extend(found.warnings);
         if !found.errors.is_empty() {
             let Target { resource, name, .. } = *target;
             return Err(Status::invalid(&resource.group, &resource.kind, name, found.errors));
         }
-        attempt.warnings.extend(found.warnings);
         Ok(())
     }
 
@@ -369,10 +360,10 @@ impl Cluster {
 
     /// Store: writes the object and runs the hooks, unless it is a dry run or changes nothing.
     fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
-        let Attempt { write, target, new, old, warnings, versioned, .. } = attempt;
+        let Attempt { write, target, new, old, versioned, .. } = attempt;
         let resource = write.resource;
         let shown = |object: &Value| to_json(&resource.decode(resource.encode(object).into_owned()));
-        let written = |bytes, created| Outcome::Written(Written { bytes, created, warnings });
+        let written = |bytes, created| Outcome::Written(Written { bytes, created });
         let Some(Current { stored, value: old }) = old else {
             let taken = |other: Option<Arc<Object>>| match other.is_some_and(|other| other.deleted) {
                 true => Outcome::Taken(Status::being_deleted(resource, target.name)),

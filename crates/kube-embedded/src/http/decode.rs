@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::query::FieldValidation;
 use super::request::Request;
-use crate::cluster::{Decoded, check_labels, check_type};
+use crate::cluster::{check_labels, check_type};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -28,8 +28,8 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// Decodes the object of a create or a PUT, with its `apiVersion` and `kind`, and collects warnings.
-pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
+/// Decodes the object of a create or a PUT, with its `apiVersion` and `kind`, and records warnings.
+pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Result<Value, Status> {
     let encoding = encoding(request)?;
     let resource = request.resource;
     if matches!(encoding, Encoding::Protobuf) && resource.custom.is_some() {
@@ -55,8 +55,8 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     check_labels(resource, &object)?;
     let refuse = |why: &str| undecodable(&resource.version, &resource.kind, why);
     let unknown = strategy::normalize(resource, &mut object).map_err(|why| refuse(&why))?;
-    let warnings = validation.warnings(&duplicates, &unknown, refuse)?;
-    Ok(Decoded { object, warnings })
+    request.warnings.extend(validation.warnings(&duplicates, &unknown, refuse)?);
+    Ok(object)
 }
 
 /// Decodes the object in a protobuf body. It has the given type if the body does not name one.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::delete_options::delete_options;
 use super::read::page;
-use super::render::{self, Response, warn};
+use super::render::{self, Response};
 use super::request::Request;
 use crate::cluster::{DeleteOptions, Deleted, Propagation, Selection, Target, orphans_by_default};
 use crate::resource::Resource;
@@ -16,7 +16,8 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
     let options = delete_options(&request)?;
     let (info, resource) = (request.info, request.resource);
     let view = request.view()?;
-    let mut response = match request.cluster.delete(request.target(), &options).await? {
+    warn_of_orphans(request, &options);
+    let response = match request.cluster.delete(request.target(), &options).await? {
         Deleted::Marked(object) => view.response(StatusCode::OK, &object),
         Deleted::Gone(last) if returns_object(resource) => view.response(StatusCode::OK, &last),
         Deleted::Gone(last) => {
@@ -32,7 +33,6 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
             render::value_response(StatusCode::OK, request.accept.encoding, &status)
         }
     };
-    warn_of_orphans(resource, &options, &mut response);
     Ok(response)
 }
 
@@ -42,6 +42,7 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
     let list = request.query.list_options()?;
     let (cluster, resource, view) = (request.cluster, request.resource, request.view()?);
     let selection = Selection::parse(resource, &list.labels, &list.fields)?;
+    warn_of_orphans(request, &options);
     let (page, metadata) = page(request, &list, &selection).await?;
     let mut items = Vec::new();
     for object in &page.objects {
@@ -53,17 +54,16 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
         }
     }
     let list = view.list(items, metadata);
-    let mut response = render::value_response(StatusCode::OK, request.accept.encoding, &list);
-    warn_of_orphans(resource, &options, &mut response);
-    Ok(response)
+    Ok(render::value_response(StatusCode::OK, request.accept.encoding, &list))
 }
 
 /// Warns a client that deletes a Job without a propagation policy that its Pods are kept.
-fn warn_of_orphans(resource: &Resource, options: &DeleteOptions, response: &mut Response) {
+fn warn_of_orphans(request: Request<'_>, options: &DeleteOptions) {
+    let resource = request.resource;
     if options.propagation == Propagation::Unset && resource.kind == "Job" && orphans_by_default(resource) {
         let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
                        remove them or set propagationPolicy=Orphan to suppress this warning";
-        warn(response.headers_mut(), warning);
+        request.warnings.extend([warning.to_owned()]);
     }
 }
 

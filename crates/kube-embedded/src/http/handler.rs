@@ -13,7 +13,7 @@ use super::impersonate::impersonation;
 use super::injection::{self, Injections};
 use super::negotiate::Accept;
 use super::query::Query;
-use super::render::{self, Response, plain_text, warn_first};
+use super::render::{self, Response, plain_text, warn_all};
 use super::request::Request;
 use super::request_info::request_info;
 use super::{components, delete, discovery, faulty, openapi, pods, read, review, scale, token, watch, write};
@@ -22,6 +22,7 @@ use crate::resource::Resource;
 use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::user::User;
+use crate::warnings::Warnings;
 
 /// Answers the requests of a server.
 #[derive(Debug)]
@@ -92,6 +93,12 @@ impl Handler {
             scheme = current;
             resource = find(&scheme, &info)?;
         }
+        let deprecation = match &resource.custom {
+            Some(custom) => custom.deprecation.as_deref(),
+            None => kube_builtin::resources::deprecation_warning(&resource.group, &resource.kind),
+        };
+        let warnings = Warnings::default();
+        warnings.extend(deprecation.map(str::to_owned));
         let request = Request {
             cluster,
             user,
@@ -103,19 +110,14 @@ impl Handler {
             resource,
             accept: &accept,
             holds: self.faults.holds(),
+            warnings: &warnings,
         };
         let answer = match info.subresource.as_str() {
             "" => answer_resource(request).await,
             _ => answer_subresource(request).await,
         };
         let mut response = answer.unwrap_or_else(|error| render::status(&error));
-        let deprecation = match &resource.custom {
-            Some(custom) => custom.deprecation.as_deref(),
-            None => kube_builtin::resources::deprecation_warning(&resource.group, &resource.kind),
-        };
-        if let Some(warning) = deprecation {
-            warn_first(response.headers_mut(), warning);
-        }
+        warn_all(response.headers_mut(), &warnings.into_vec());
         Ok(response)
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn plain_text(code: StatusCode, text: &'static str) -> Response {
 }
 
 /// Adds a warning that clients show to their users (RFC 7234, code 299).
-pub(super) fn warn(headers: &mut HeaderMap, text: &str) {
+fn warn(headers: &mut HeaderMap, text: &str) {
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
         headers.append(header::WARNING, value);
@@ -150,11 +150,11 @@ pub(super) fn warn(headers: &mut HeaderMap, text: &str) {
 
 /// Adds warnings, each once. If they are long, each is cut, and then the rest left out, at kube-apiserver's limits: clients
 /// refuse responses with too many headers.
-pub(super) fn warn_all<'a>(headers: &mut HeaderMap, texts: impl Iterator<Item = &'a str>) {
+pub(super) fn warn_all(headers: &mut HeaderMap, texts: &[String]) {
     const ALL: usize = 4096;
     const EACH: usize = 256;
     let mut seen = HashSet::new();
-    let texts: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| seen.insert(*text)).collect();
     let cuts = texts.iter().map(|text| text.chars().count()).sum::<usize>() > ALL;
     let mut written = 0;
     for text in texts {
@@ -164,18 +164,6 @@ pub(super) fn warn_all<'a>(headers: &mut HeaderMap, texts: impl Iterator<Item = 
         if written >= ALL {
             break;
         }
-    }
-}
-
-/// Adds a warning before the existing ones.
-pub(super) fn warn_first(headers: &mut HeaderMap, text: &str) {
-    let others: Vec<HeaderValue> = match headers.entry(header::WARNING) {
-        header::Entry::Occupied(warnings) => warnings.remove_entry_mult().1.collect(),
-        header::Entry::Vacant(_) => Vec::new(),
-    };
-    warn(headers, text);
-    for other in others {
-        headers.append(header::WARNING, other);
     }
 }
 
@@ -212,7 +200,7 @@ mod tests {
         let warnings = |count: usize, text: &dyn Fn(usize) -> String| {
             let texts: Vec<String> = (0..count).map(text).collect();
             let mut headers = HeaderMap::new();
-            warn_all(&mut headers, texts.iter().map(String::as_str));
+            warn_all(&mut headers, &texts);
             headers.get_all(header::WARNING).iter().map(HeaderValue::len).collect::<Vec<_>>()
         };
         let short = |number| format!("unknown field 'unknown{number:03}'");

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, RequestInfo, Target, Write, WriteMethod};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::user::User;
+use crate::warnings::Warnings;
 
 /// A request for a served resource, by a user who is authorized to make it.
 #[derive(Clone, Copy)]
@@ -28,6 +29,8 @@ pub(super) struct Request<'a> {
     pub(super) resource: &'a Arc<Resource>,
     pub(super) accept: &'a Accept,
     pub(super) holds: &'a Holds,
+    /// The warnings of its answer.
+    pub(super) warnings: &'a Warnings,
 }
 
 impl<'a> Request<'a> {
@@ -58,6 +61,7 @@ impl<'a> Request<'a> {
             subresource: &self.info.subresource,
             manager: self.manager(&options.manager),
             dry_run: options.dry_run,
+            warnings: self.warnings,
         }
     }
 

@@ -8,7 +8,7 @@ use super::decode;
 use super::query::FieldValidation;
 use super::render::{self, Response};
 use super::request::Request;
-use crate::cluster::{Attributes, Cluster, Decoded, set_namespace};
+use crate::cluster::{Attributes, Cluster, set_namespace};
 use crate::status::Status;
 use crate::strategy;
 use crate::user::User;
@@ -16,7 +16,7 @@ use crate::user::User;
 /// POST of a review.
 pub(super) fn create(request: Request<'_>) -> Result<Response, Status> {
     let Request { cluster, user, .. } = request;
-    let Decoded { object: mut review, .. } = decode::object(&request, FieldValidation::Ignore)?;
+    let mut review = decode::object(&request, FieldValidation::Ignore)?;
     let kind = request.resource.kind.as_str();
     if kind == "LocalSubjectAccessReview" {
         set_namespace(&mut review, &request.info.namespace)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::render::{self, Response};
 use super::request::Request;
 use super::{decode, write};
-use crate::cluster::{Decoded, WriteMethod};
+use crate::cluster::WriteMethod;
 use crate::resource::Resource;
 use crate::status::Status;
 
@@ -68,14 +68,12 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         if media_type == write::APPLY && resource.custom.is_some() {
             applies(scale, old, &typed.object)?;
         }
-        let warnings = options.validation.warnings(&[], &typed.unknown, refuse)?;
-        Ok(Decoded { object: scaled(resource, scale, old, &typed.object)?, warnings })
+        request.warnings.extend(options.validation.warnings(&[], &typed.unknown, refuse)?);
+        scaled(resource, scale, old, &typed.object)
     };
     let written = cluster.update(&request.write(method, &options), &decode).await?;
     let response = shown(resource, scale, &render::parse(&written.bytes)).map_err(Status::bad_request)?;
-    let mut response = show(response);
-    render::warn_all(response.headers_mut(), written.warnings.iter().map(String::as_str));
-    Ok(response)
+    Ok(show(response))
 }
 
 /// Refuses an apply that changes the replicas of a custom resource, or of which nobody is the owner: kube-apiserver cannot

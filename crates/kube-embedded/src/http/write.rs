@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::decode;
 use super::query::{FieldValidation, WriteOptions, invalid_options};
-use super::render::{Response, warn_all};
+use super::render::Response;
 use super::request::Request;
-use crate::cluster::{Decoded, WriteMethod, Written};
+use crate::cluster::{WriteMethod, Written};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -20,15 +20,15 @@ pub(super) const APPLY: &str = "application/apply-patch+yaml";
 /// POST to a collection.
 pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
-    let Decoded { object, warnings } = decode::object(&request, options.validation)?;
+    let object = decode::object(&request, options.validation)?;
     let write = request.write(WriteMethod::Create, &options);
-    answer(request, &warnings, &request.cluster.create(&write, object).await?)
+    answer(request, &request.cluster.create(&write, object).await?)
 }
 
 /// PUT of an object or a subresource.
 pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("UpdateOptions")?;
-    let Decoded { object, warnings } = decode::object(&request, options.validation)?;
+    let object = decode::object(&request, options.validation)?;
     if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
         return Err(Status::bad_request(format!(
             "the name of the object ({} based on URL) was undeterminable: name must be provided",
@@ -36,7 +36,7 @@ pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
         )));
     }
     let write = request.write(WriteMethod::Update, &options);
-    answer(request, &warnings, &request.cluster.update_or_create(&write, object).await?)
+    answer(request, &request.cluster.update_or_create(&write, object).await?)
 }
 
 /// PATCH of an object or a subresource.
@@ -57,7 +57,7 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
         patched.map_err(refused).and_then(|patched| decode_patched(&request, options.validation, patched))
     };
     let write = request.write(WriteMethod::Patch, &options);
-    answer(request, &[], &request.cluster.update(&write, &decode).await?)
+    answer(request, &request.cluster.update(&write, &decode).await?)
 }
 
 /// The patch in a body, which is not for apply.
@@ -76,19 +76,19 @@ pub(super) fn change(request: &Request<'_>, options: &WriteOptions) -> Result<Va
     decode::parse_json(request.body, &mut Vec::new()).map_err(|_| Status::bad_request("invalid JSON patch"))
 }
 
-/// Decodes a patched object into the form in which it is stored.
+/// Decodes a patched object into the form in which it is stored, and records warnings.
 fn decode_patched(
     request: &Request<'_>,
     validation: FieldValidation,
     mut object: Value,
-) -> Result<Decoded, Status> {
+) -> Result<Value, Status> {
     if !object.is_object() {
         return Err(Status::unprocessable("the patched object is not an object"));
     }
     let refuse = |why: &str| refused_object(request, why);
     let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
-    let warnings = validation.warnings(&[], &unknown, refuse)?;
-    Ok(Decoded { object, warnings })
+    request.warnings.extend(validation.warnings(&[], &unknown, refuse)?);
+    Ok(object)
 }
 
 /// The configuration of an apply, which must be an object of a type.
@@ -125,7 +125,7 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
         metadata.insert("namespace".to_owned(), info.namespace.clone().into());
     }
     let write = request.write(WriteMethod::Apply, options);
-    answer(request, &[], &request.cluster.apply(&write, &applied, options.force).await?)
+    answer(request, &request.cluster.apply(&write, &applied, options.force).await?)
 }
 
 /// The error for a patch whose result was refused.
@@ -154,10 +154,7 @@ fn patch_types(resource: &Resource) -> &'static [&'static str] {
     if resource.custom.is_some() { &all[..3] } else { all }
 }
 
-fn answer(request: Request<'_>, warnings: &[String], written: &Written) -> Result<Response, Status> {
+fn answer(request: Request<'_>, written: &Written) -> Result<Response, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = request.view()?.response(code, &written.bytes);
-    let warnings = warnings.iter().chain(&written.warnings).map(String::as_str);
-    warn_all(response.headers_mut(), warnings);
-    Ok(response)
+    Ok(request.view()?.response(code, &written.bytes))
 }

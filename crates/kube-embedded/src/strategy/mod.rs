@@ -152,10 +152,13 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
     }
     if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION {
         errors.extend(kube_schema::crd::validate_with(object, parse));
-        warnings.extend(kube_schema::crd::warnings(object, None));
     }
     if resource.custom.is_none() {
         errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
+    }
+    // kube-apiserver looks for them after the validation.
+    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && errors.is_empty() {
+        warnings.extend(kube_schema::crd::warnings(object, None));
     }
     Validation { errors, warnings }
 }
@@ -184,7 +187,7 @@ pub(crate) fn validate_update(
         errors.extend(pod::validate_ephemeral_containers(new, old));
     }
     let mut warnings = Vec::new();
-    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && subresource.is_empty() {
+    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && subresource.is_empty() && errors.is_empty() {
         warnings.extend(kube_schema::crd::warnings(new, Some(old)));
     }
     if let Some(schema) = resource.schema() {

@@ -13,6 +13,7 @@ e2e::on_each_cluster! {
     needs_a_version, conflicts, unconditional_for_config_maps, never_creates, generation, status, scale,
     no_change_no_version, wrong_targets, zero_and_malformed_versions, scale_contains_the_selector,
     scale_is_validated, scale_of_no_replicas, scale_of_wrong_types,
+    status_with_a_default,
     status_of_workloads [NoControllers]
 }
 
@@ -119,6 +120,31 @@ async fn status(cluster: Cluster) -> Result<()> {
     assert_eq!((&kept["status"], &kept["spec"]["size"]), (&json!({"phase": "Gone"}), &json!("medium")));
     assert_eq!(widgets.http.get(&path).await?.code(200)?, kept);
     widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": 5}})).await?.code(422)?;
+    Ok(())
+}
+
+/// A create leaves the status out, and reads fill in its default, which nobody has set.
+async fn status_with_a_default(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let mut definition = crd(&group);
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"] =
+        json!({"phase": "New"});
+    cluster.admin().post(CRDS, &definition).await?.code(201)?;
+    let widgets = widgets_of_existing(&cluster, &group).await?;
+    let status = json!({"phase": "New"});
+    assert_eq!(widgets.create("one").await?["status"], status);
+    assert_eq!(widgets.get("one").await?.code(200)?["status"], status);
+    let list = widgets.http.get(&widgets.path).await?.code(200)?;
+    assert_eq!(list["items"][0]["status"], status);
+    let one = widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
+    assert_eq!((&one["status"], &one["metadata"]["generation"]), (&status, &json!(2)));
+    widgets.create("two").await?;
+    let path = format!("{}/status", widgets.at("two"));
+    let two = widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": "Old"}})).await?.code(200)?;
+    let fields = two["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let fields: Vec<_> = fields.filter(|it| it["subresource"] == "status").map(|it| &it["fieldsV1"]).collect();
+    assert_eq!(fields, [&json!({"f:status": {"f:phase": {}}})]);
+    cluster.admin().delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl Cluster {
         let of_definition = definition.map(|name| (CUSTOM_RESOURCE_DEFINITIONS.collection(), name));
         let live: Vec<_> =
             resource.namespaced.then_some(of_namespace).into_iter().chain(of_definition).collect();
-        let content = Content { value: &resource.encode(object), mark: resource.mark() };
+        let content = Content { value: &resource.encode(object), mark: resource.mark(object) };
         let stored = self.store.create(&resource.collection, &target.key(), content, &live)?;
         self.after_write(target, None, object);
         Ok(stored)
@@ -75,7 +75,7 @@ impl Cluster {
         if is_finished(resource, new) {
             return self.commit_delete(target, seen, old).map(Committed::Removed);
         }
-        let content = Content { value: &resource.encode(new), mark: resource.mark() };
+        let content = Content { value: &resource.encode(new), mark: resource.mark(new) };
         let stored = self.store.update(&resource.collection, &target.key(), seen, content)?;
         self.after_write(target, Some(old), new);
         Ok(Committed::Stored(stored))
@@ -102,7 +102,7 @@ impl Cluster {
         marked: &Value,
     ) -> Result<Arc<Event>, Error> {
         let resource = target.resource;
-        let content = Content { value: &resource.encode(marked), mark: resource.mark() };
+        let content = Content { value: &resource.encode(marked), mark: resource.mark(marked) };
         let stopped = self.store.update(&resource.collection, &target.key(), seen, content)?;
         self.commit_delete(target, stopped.revision, old)
     }
@@ -217,7 +217,7 @@ impl Cluster {
             let served = self.serve_definition(resource, name);
             names_changed |= served.names_changed;
             let Served { status: Some((seen, new)), .. } = served else { return names_changed };
-            let content = Content { value: &new, mark: resource.mark() };
+            let content = Content { value: &new, mark: resource.mark(&new) };
             let stored = self.store.update(&resource.collection, name, seen.revision, content);
             // If it has changed in the meantime, it is served again.
             if matches!(stored, Err(Error::TooLarge)) {

@@ -12,12 +12,12 @@ impl Resource {
     /// Whether a stored object is what this version's clients get, except for its `apiVersion`.
     pub(crate) fn is_plain(&self, object: &Object) -> bool {
         let versions = self.custom.as_ref().map(|custom| &custom.versions);
-        versions.is_none_or(|versions| versions.plain == Some(object.mark))
+        versions.is_none_or(|versions| versions.is_plain(object.mark))
     }
 
-    /// The mark of objects that are written through this resource.
-    pub(crate) fn mark(&self) -> u32 {
-        self.custom.as_ref().and_then(|custom| custom.versions.plain).unwrap_or(0)
+    /// The mark of an object that is written through this resource.
+    pub(crate) fn mark(&self, object: &Value) -> u32 {
+        self.custom.as_ref().and_then(|custom| custom.versions.mark(object)).unwrap_or(0)
     }
 
     /// A stored object as this version's clients get it, except that its `apiVersion` may differ.

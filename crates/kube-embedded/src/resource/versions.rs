@@ -28,7 +28,9 @@ pub(crate) struct Versions {
     types: BTreeMap<String, Type>,
     /// The mark of objects that were written through these versions, and are therefore stored in the form that any
     /// version has. `None` if schemas differ, so that no object is.
-    pub(super) plain: Option<u32>,
+    plain: Option<u32>,
+    /// Whether a read may add a status, which a create leaves out: the schema has a default for it.
+    defaults_status: bool,
 }
 
 /// The type of one version.
@@ -60,12 +62,16 @@ impl Versions {
         for it in types.values() {
             schemas.forget(&it.schema);
         }
+        let defaults_status = versions
+            .iter()
+            .any(|version| version.pointer("/schema/openAPIV3Schema/properties/status/default").is_some());
         let alike = versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
         Self {
             source: json!(source(definition)),
             storage: versions.iter().find(|version| version["storage"] == true).map(name).unwrap_or_default(),
             types,
             plain: alike.then(|| MARKS.fetch_add(1, Ordering::Relaxed)),
+            defaults_status,
         }
     }
 
@@ -105,6 +111,16 @@ impl Versions {
     /// How objects of a version are merged.
     pub(super) fn merge_type(&self, api_version: &str) -> Option<ObjectType<'_>> {
         Some(self.types.get(api_version)?.merge.object())
+    }
+
+    /// The mark of an object that is written. `None` if it is not stored in the form that any version has.
+    pub(super) fn mark(&self, object: &Value) -> Option<u32> {
+        self.plain.filter(|_| !self.defaults_status || object.get("status").is_some())
+    }
+
+    /// Whether a stored object with this mark is what clients of any version get.
+    pub(super) fn is_plain(&self, mark: u32) -> bool {
+        self.plain == Some(mark)
     }
 
     /// Converts a client's object to the form in which it is stored.

@@ -16,10 +16,10 @@ pub fn schema(input: &[u8]) {
     assert_eq!(schema.prune(&mut again), [] as [String; 0]);
     schema.apply_defaults(&mut again);
     assert_eq!(again, object);
-    let alone = schema.validate(&object, None, None);
+    let alone = schema.validate(&object, None, None, Vec::new());
     // A valid object stays valid if it does not change.
     if alone.errors.is_empty() {
-        assert_eq!(schema.validate(&object, Some(&object), None).errors, []);
+        assert_eq!(schema.validate(&object, Some(&object), None, Vec::new()).errors, []);
     }
 }
 

@@ -78,10 +78,18 @@ impl Schema {
     /// unchanged values are accepted (KEP-4008). `scale` is where the object's replicas are, which must be between 0 and
     /// 2,147,483,647.
     ///
-    /// [`metadata::validate`] and [`metadata::validate_update`] validate the object's `metadata`.
-    pub fn validate(&self, new: &Value, old: Option<&Value>, scale: Option<&Scale>) -> Validation {
+    /// `metadata` are the errors of [`metadata::validate`] or [`metadata::validate_update`], which come first. Some of them
+    /// keep rules from running, too.
+    pub fn validate(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        scale: Option<&Scale>,
+        metadata: Vec<FieldError>,
+    ) -> Validation {
         let path = FieldPath::Root("");
-        let mut errors = validate::value(self, new, old, &path);
+        let mut errors = metadata;
+        errors.extend(validate::value(self, new, old, &path));
         if let Some(scale) = scale {
             scale.validate_spec(new, &mut errors);
             scale.validate_status(new, &mut errors);
@@ -90,8 +98,14 @@ impl Schema {
         self.lists_and_rules(new, old, errors)
     }
 
-    /// Validates a whole object when a request writes only its `status`.
-    pub fn validate_status(&self, new: &Value, old: &Value, scale: Option<&Scale>) -> Validation {
+    /// Validates a whole object when a request writes only its `status`. `metadata` is as for [`Schema::validate`].
+    pub fn validate_status(
+        &self,
+        new: &Value,
+        old: &Value,
+        scale: Option<&Scale>,
+        metadata: Vec<FieldError>,
+    ) -> Validation {
         let errors = match (self.properties.get("status"), new.get("status")) {
             (Some(schema), Some(status)) => {
                 validate::value(schema, status, old.get("status"), &FieldPath::Root(""))
@@ -99,7 +113,7 @@ impl Schema {
             _ => Vec::new(),
         };
         let moved = |error| validate::moved(error, &FieldPath::Root("status"));
-        let mut errors: Vec<_> = errors.into_iter().map(moved).collect();
+        let mut errors: Vec<_> = metadata.into_iter().chain(errors.into_iter().map(moved)).collect();
         if let Some(scale) = scale {
             scale.validate_status(new, &mut errors);
         }

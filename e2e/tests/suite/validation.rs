@@ -8,7 +8,7 @@ use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
 
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
-    field_validation, strict_patches, many_warnings, errors_keep_warnings
+    field_validation, strict_patches, many_warnings, errors_keep_warnings, blocked_by_metadata
 }
 
 /// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
@@ -280,5 +280,21 @@ async fn errors_keep_warnings(cluster: Cluster) -> Result<()> {
     let job = format!("/apis/batch/v1/namespaces/{}/jobs/none", cluster.namespace());
     let reply = cluster.admin().delete(&job).await?;
     assert_eq!((reply.code, reply.warnings().len()), (404, 1));
+    Ok(())
+}
+
+/// Rules do not run if the metadata lacks something.
+async fn blocked_by_metadata(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut widget = widgets.draft("one", &json!({"size": "huge"}));
+    widget["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "A", "name": "b"}]);
+    let message = format!(
+        "Widget.{GROUP} \"one\" is invalid: [metadata.ownerReferences[0].uid: Required value: must not be empty, {NOT_ALL_CHECKED}]"
+    );
+    widgets.http.post(&widgets.path, &widget).await?.refused(422, "Invalid", &message)?;
+    widgets.create("one").await?;
+    let owners = &widget["metadata"]["ownerReferences"];
+    let patch = json!({"metadata": {"ownerReferences": owners}, "spec": {"size": "huge"}});
+    widgets.merge("one", &patch).await?.refused(422, "Invalid", &message)?;
     Ok(())
 }

@@ -146,9 +146,8 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
     }
     let mut warnings = Vec::new();
     if let Some(schema) = resource.schema() {
-        let found = schema.validate(object, None, resource.scale());
-        errors.extend(found.errors);
-        warnings = found.warnings;
+        let found = schema.validate(object, None, resource.scale(), errors);
+        (errors, warnings) = (found.errors, found.warnings);
     }
     if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION {
         errors.extend(kube_schema::crd::validate_with(object, parse));
@@ -192,11 +191,10 @@ pub(crate) fn validate_update(
     }
     if let Some(schema) = resource.schema() {
         let found = match subresource {
-            "status" => schema.validate_status(new, old, resource.scale()),
-            _ => schema.validate(new, Some(old), resource.scale()),
+            "status" => schema.validate_status(new, old, resource.scale(), errors),
+            _ => schema.validate(new, Some(old), resource.scale(), errors),
         };
-        errors.extend(found.errors);
-        warnings = found.warnings;
+        (errors, warnings) = (found.errors, found.warnings);
     }
     Validation { errors, warnings }
 }

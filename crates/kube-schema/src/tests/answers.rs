@@ -72,7 +72,7 @@ fn statuses_answer_as_kube_apiserver_does() {
         let mut new = object(Some(case.new));
         schema.prune(&mut new);
         schema.apply_defaults(&mut new);
-        let found = schema.validate_status(&new, &object(case.old), None).errors;
+        let found = schema.validate_status(&new, &object(case.old), None, Vec::new()).errors;
         let mut errors: Vec<Cause> = found.into_iter().map(Cause::from).collect();
         errors.sort();
         case.errors.sort();
@@ -184,7 +184,7 @@ fn check(recorded: &str) {
             schema.prune(&mut new).iter().map(|path| format!("unknown field {}", json!(path))).collect();
         schema.apply_defaults(&mut new);
         let crate::Validation { errors, warnings: ratcheted } =
-            schema.validate(&new, case.old.map(object).as_ref(), None);
+            schema.validate(&new, case.old.map(object).as_ref(), None, Vec::new());
         let mut errors: Vec<Cause> = errors.into_iter().map(Cause::from).collect();
         warnings.extend(ratcheted);
         let mut expected = case.errors.unwrap_or_default();

@@ -71,7 +71,7 @@ fn fields(schema: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
 }
 
 fn errors_of(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    schema.validate(new, old, None).errors
+    schema.validate(new, old, None, Vec::new()).errors
 }
 
 fn object(spec: impl Into<Value>) -> Value {

@@ -65,6 +65,15 @@ pub fn validate(object: &Value, namespaced: bool) -> Vec<FieldError> {
     errors
 }
 
+/// Returns those errors of an object's metadata when it replaces another one that do not depend on the other one. Its name
+/// may be any that a path can have.
+pub fn validate_replacing(object: &Value, namespaced: bool) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let path = FieldPath::Child(&FieldPath::Root(""), "metadata");
+    create(object_meta(object), namespaced, names::path_segment, &path, &mut errors);
+    errors
+}
+
 /// Returns the errors of an object's metadata when it is replaced; `old` is the stored object.
 pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let root = FieldPath::Root("");

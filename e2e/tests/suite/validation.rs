@@ -1,14 +1,18 @@
 //! Schemas: validation with its exact messages, defaults, and pruning.
 
-use anyhow::{Result, ensure};
-use e2e::Cluster;
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Cluster,
+    http::{MERGE_PATCH, Reply},
+};
 use serde_json::{Value, json};
 
-use crate::widgets::{GROUP, NOT_ALL_CHECKED, Widgets, widgets};
+use crate::widgets::{CRDS, GROUP, NOT_ALL_CHECKED, Widgets, crd, widgets};
 
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
-    field_validation, strict_patches, many_warnings, errors_keep_warnings, blocked_by_metadata
+    field_validation, strict_patches, many_warnings, errors_keep_warnings, blocked_by_metadata,
+    causes_of_metadata
 }
 
 /// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
@@ -296,5 +300,29 @@ async fn blocked_by_metadata(cluster: Cluster) -> Result<()> {
     let owners = &widget["metadata"]["ownerReferences"];
     let patch = json!({"metadata": {"ownerReferences": owners}, "spec": {"size": "huge"}});
     widgets.merge("one", &patch).await?.refused(422, "Invalid", &message)?;
+    Ok(())
+}
+
+/// The metadata of some kinds is checked more than once, and the errors are repeated.
+async fn causes_of_metadata(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let admin = cluster.admin();
+    let causes = |reply: Reply| -> Result<Vec<Value>> {
+        let status = reply.code(422)?;
+        let causes = status["details"]["causes"].as_array().context("causes")?;
+        Ok(causes.iter().map(|cause| cause["field"].clone()).collect())
+    };
+    let wrong = json!({"metadata": {"labels": {"a": "b c"}}});
+    let mut definition = crd(&cluster.unique());
+    definition["metadata"]["labels"] = wrong["metadata"]["labels"].clone();
+    assert_eq!(causes(admin.post(CRDS, &definition).await?)?, ["metadata.labels"]);
+    widgets.create("one").await?;
+    assert_eq!(causes(widgets.merge("one", &wrong).await?)?, ["metadata.labels"; 3]);
+    let path = format!("{CRDS}/widgets.{GROUP}");
+    assert_eq!(causes(admin.patch(&path, MERGE_PATCH, &wrong).await?)?, ["metadata.labels"; 3]);
+    let path = format!("/api/v1/namespaces/{}", cluster.namespace());
+    assert_eq!(causes(admin.patch(&path, MERGE_PATCH, &wrong).await?)?, ["metadata.labels"]);
+    let wrong = json!({"metadata": {"finalizers": ["a b"]}});
+    assert_eq!(causes(widgets.merge("one", &wrong).await?)?, ["metadata.finalizers"]);
     Ok(())
 }

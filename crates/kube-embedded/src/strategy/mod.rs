@@ -139,7 +139,11 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
 
 /// Validates a new object. Returns errors and warnings. `parse` parses the schemas of a definition.
 pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseSchema<'_>) -> Validation {
-    let mut errors = kube_schema::metadata::validate(object, resource.namespaced);
+    let mut errors = match resource.group_kind() {
+        // This includes its metadata.
+        CUSTOM_RESOURCE_DEFINITION => kube_schema::crd::validate_with(object, parse),
+        _ => kube_schema::metadata::validate(object, resource.namespaced),
+    };
     if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
         errors.retain(|error| error.field != "metadata.name");
         errors.splice(0..0, wrong);
@@ -148,9 +152,6 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
     if let Some(schema) = resource.schema() {
         let found = schema.validate(object, None, resource.scale(), errors);
         (errors, warnings) = (found.errors, found.warnings);
-    }
-    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION {
-        errors.extend(kube_schema::crd::validate_with(object, parse));
     }
     if resource.custom.is_none() {
         errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
@@ -170,12 +171,21 @@ pub(crate) fn validate_update(
     old: &Value,
     parse: ParseSchema<'_>,
 ) -> Validation {
-    let mut errors = match resource.group_kind() {
-        CUSTOM_RESOURCE_DEFINITION if subresource.is_empty() => {
-            kube_schema::crd::validate_update_with(new, old, definition::is_established(old), parse)
-        }
-        _ => kube_schema::metadata::validate_update(new, old),
-    };
+    // kube-apiserver checks the metadata of all kinds, and then each kind checks its own again. Definitions and custom
+    // resources repeat the errors.
+    let mut errors = kube_schema::metadata::validate_replacing(new, resource.namespaced);
+    let of_update = kube_schema::metadata::validate_update(new, old);
+    let is_definition = resource.group_kind() == CUSTOM_RESOURCE_DEFINITION;
+    if is_definition || resource.custom.is_some() {
+        errors.extend(of_update.iter().cloned());
+        errors.extend(match is_definition && subresource.is_empty() {
+            true => kube_schema::crd::validate_update_with(new, old, definition::is_established(old), parse),
+            false => of_update,
+        });
+    } else {
+        let others: Vec<_> = of_update.into_iter().filter(|error| !errors.contains(error)).collect();
+        errors.extend(others);
+    }
     if resource.custom.is_none() && matches!(subresource, "" | "scale") {
         errors.extend(kube_builtin::validate::update(&resource.group, &resource.kind, new, old));
     }
@@ -186,7 +196,7 @@ pub(crate) fn validate_update(
         errors.extend(pod::validate_ephemeral_containers(new, old));
     }
     let mut warnings = Vec::new();
-    if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && subresource.is_empty() && errors.is_empty() {
+    if is_definition && subresource.is_empty() && errors.is_empty() {
         warnings.extend(kube_schema::crd::warnings(new, Some(old)));
     }
     if let Some(schema) = resource.schema() {

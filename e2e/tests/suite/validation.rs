@@ -12,7 +12,7 @@ use crate::widgets::{CRDS, GROUP, NOT_ALL_CHECKED, Widgets, crd, widgets};
 e2e::on_each_cluster! {
     one_field, types, several_fields, lists, rules, transition_rules, causes, defaults, pruning,
     field_validation, strict_patches, many_warnings, errors_keep_warnings, blocked_by_metadata,
-    causes_of_metadata
+    causes_of_metadata, special_paths, finalizers
 }
 
 /// Checks that each spec is refused with these problems. `*` stands for the remark that some rules were not checked.
@@ -324,5 +324,53 @@ async fn causes_of_metadata(cluster: Cluster) -> Result<()> {
     assert_eq!(causes(admin.patch(&path, MERGE_PATCH, &wrong).await?)?, ["metadata.labels"]);
     let wrong = json!({"metadata": {"finalizers": ["a b"]}});
     assert_eq!(causes(widgets.merge("one", &wrong).await?)?, ["metadata.finalizers"]);
+    Ok(())
+}
+
+/// The paths of custom resources are not escaped, so that some cannot be in a header.
+async fn special_paths(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let config_maps = format!("/api/v1/namespaces/{}/configmaps?dryRun=All", cluster.namespace());
+    for (name, custom, builtin) in [
+        ("a\"b", Some("a\"b"), "\"a\\\"b\""),
+        ("a\nb", None, "\"a\\nb\""),
+        ("a\u{85}b", None, "\"a\\u0085b\""),
+    ] {
+        // Warnings are quoted in a header.
+        let header = |path: &str| format!("unknown field {}", path.replace('\\', "\\\\"));
+        let mut widget = widgets.draft("one", &json!({"size": "small"}));
+        widget["spec"][name] = json!(1);
+        let reply = widgets.http.post(&format!("{}?dryRun=All", widgets.path), &widget).await?;
+        assert_eq!(
+            reply.warnings(),
+            Vec::from_iter(custom.map(|path| header(&format!("\"spec.{path}\""))))
+        );
+        reply.code(201)?;
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
+        map[name] = json!(1);
+        assert_eq!(cluster.admin().post(&config_maps, &map).await?.warnings(), [header(builtin)]);
+    }
+    Ok(())
+}
+
+/// New finalizers should have a domain and a path.
+async fn finalizers(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let warning = |name: &str, path: &str| {
+        format!(
+            "metadata.finalizers: \"{name}\": prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        )
+    };
+    let (a, b) = (warning("a", ""), warning("b.c", " including a path (/)"));
+    for (finalizers, warnings) in [
+        (json!(["b.c", "a", "x.y/z", "orphan"]), vec![a, b]),
+        (json!(["a", "b.c", "d"]), vec![warning("d", "")]),
+        (json!([]), vec![]),
+    ] {
+        let reply = widgets.merge("one", &json!({"metadata": {"finalizers": finalizers}})).await?;
+        assert_eq!(reply.warnings(), warnings);
+        reply.code(200)?;
+    }
     Ok(())
 }

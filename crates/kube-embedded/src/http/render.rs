@@ -140,8 +140,11 @@ pub(crate) fn plain_text(code: StatusCode, text: &'static str) -> Response {
     response
 }
 
-/// Adds a warning that clients show to their users (RFC 7234, code 299).
+/// Adds a warning that clients show to their users (RFC 7234, code 299), unless it has characters that a header cannot have.
 fn warn(headers: &mut HeaderMap, text: &str) {
+    if text.contains(char::is_control) {
+        return;
+    }
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
         headers.append(header::WARNING, value);

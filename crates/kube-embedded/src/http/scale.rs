@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use kube_schema::Scale;
 use kube_selectors::LabelSelector;
 use kube_validation::FieldError;
+use kube_validation::go::quote;
 use serde_json::{Value, json};
 
 use super::render::{self, Response};
@@ -68,7 +69,8 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         if media_type == write::APPLY && resource.custom.is_some() {
             applies(scale, old, &typed.object)?;
         }
-        request.warnings.extend(options.validation.warnings(&[], &typed.unknown, refuse)?);
+        let unknown: Vec<_> = typed.unknown.iter().map(|path| quote(path)).collect();
+        request.warnings.extend(options.validation.warnings(&[], &unknown, refuse)?);
         scaled(resource, scale, old, &typed.object)
     };
     let written = cluster.update(&request.write(method, &options), &decode).await?;

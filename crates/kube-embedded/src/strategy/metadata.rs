@@ -1,8 +1,14 @@
 //! The metadata of an object.
 
+use std::collections::BTreeSet;
+
+use kube_validation::go::quote;
 use serde_json::{Map, Value, json};
 
 use crate::resource::{NAMESPACE, Resource};
+
+/// The finalizers of Kubernetes itself, which have no domain.
+const KNOWN_FINALIZERS: [&str; 3] = ["foregroundDeletion", "kubernetes", "orphan"];
 
 /// Returns an object's metadata, which is created if there is none.
 pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
@@ -54,6 +60,24 @@ pub(crate) fn remove_finalizer(object: &mut Value, finalizer: &str) {
     if let Some(finalizers) = object.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut) {
         finalizers.retain(|it| it != finalizer);
     }
+}
+
+/// The warnings about finalizers that a custom resource has and its previous state has not: `validateKubeFinalizerName` of
+/// apiextensions-apiserver.
+pub(super) fn finalizer_warnings(new: &Value, old: &Value) -> Vec<String> {
+    let finalizers =
+        |object: &Value| texts(&object["metadata"]["finalizers"]).into_iter().collect::<BTreeSet<_>>();
+    let (new, old) = (finalizers(new), finalizers(old));
+    let is_local = |name: &&String| !name.contains('/') && !KNOWN_FINALIZERS.contains(&name.as_str());
+    let warning = |name: &String| {
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        format!(
+            "metadata.finalizers: {}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with \
+             other finalizer writers",
+            quote(name)
+        )
+    };
+    new.difference(&old).filter(is_local).map(warning).collect()
 }
 
 /// The owners that an object names.

@@ -13,10 +13,11 @@ mod service;
 
 use kube_schema::Validation;
 use kube_schema::crd::ParseSchema;
+use kube_validation::go::quote;
 use kube_validation::{FieldError, names};
 use serde_json::{Map, Value, json};
 
-use self::metadata::copy;
+use self::metadata::{copy, finalizer_warnings};
 pub(crate) use self::metadata::{
     has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer, texts,
 };
@@ -24,12 +25,13 @@ use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, POD, Resource};
 use crate::user::User;
 
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
-/// Returns the removed paths, or an error in Go's wording if a value has the wrong type.
+/// Returns the removed paths in quotes, or an error in Go's wording if a value has the wrong type.
 pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
     if let Some(schema) = resource.schema() {
         let removed = schema.prune(object);
         schema.apply_defaults(object);
-        return Ok(removed);
+        // kube-apiserver escapes nothing in the paths of custom resources.
+        return Ok(removed.iter().map(|path| format!("\"{path}\"")).collect());
     }
     let Some(decoded) = kube_builtin::decode(&resource.api_version(), &resource.kind, object) else {
         return Ok(Vec::new());
@@ -42,7 +44,7 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
         NAMESPACE if object["metadata"]["name"].is_string() => label_namespace(object),
         _ => {}
     }
-    Ok(unknown)
+    Ok(unknown.iter().map(|path| quote(path)).collect())
 }
 
 /// Prepares a new object, which a user creates.
@@ -152,6 +154,9 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
     if let Some(schema) = resource.schema() {
         let found = schema.validate(object, None, resource.scale(), errors);
         (errors, warnings) = (found.errors, found.warnings);
+        if errors.is_empty() {
+            warnings.extend(finalizer_warnings(object, &Value::Null));
+        }
     }
     if resource.custom.is_none() {
         errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
@@ -205,6 +210,9 @@ pub(crate) fn validate_update(
             _ => schema.validate(new, Some(old), resource.scale(), errors),
         };
         (errors, warnings) = (found.errors, found.warnings);
+        if subresource != "status" && errors.is_empty() {
+            warnings.extend(finalizer_warnings(new, old));
+        }
     }
     Validation { errors, warnings }
 }

@@ -117,7 +117,7 @@ fn validate_whole(crd: &Value, needs_known_review: bool, parse: ParseSchema<'_>)
     }
     validate_spec(spec, needs_known_review, &root.child("spec"), parse, &mut errors);
     validate_stored_versions(crd, spec, &mut errors);
-    validate_approval(metadata, text(spec, "group"), &mut errors);
+    validate_approval(crd, metadata, &mut errors);
     if spec.get("preserveUnknownFields") == Some(&json!(true)) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(FieldError::invalid("spec.preserveUnknownFields", &true.into(), detail));
@@ -142,8 +142,14 @@ pub fn validate_update_with(
     let reviews = &old["spec"]["conversion"]["webhook"]["conversionReviewVersions"];
     let reviews = reviews.as_array().map(Vec::as_slice).unwrap_or_default();
     let needs_known_review = reviews.is_empty() || webhook::has_known_review(reviews);
-    let whole = validate_whole(new, needs_known_review, parse);
-    errors.extend(whole.into_iter().filter(|error| !error.field.starts_with("metadata.")));
+    let state = |crd: &Value| approval(crd).map(|(approval, _)| approval);
+    let approval_changed = state(new) != state(old);
+    let is_new = |error: &FieldError| match error.field.strip_prefix("metadata.") {
+        None => true,
+        // A definition that was accepted without an approval needs none later.
+        Some(field) => field.starts_with("annotations[") && approval_changed,
+    };
+    errors.extend(validate_whole(new, needs_known_review, parse).into_iter().filter(is_new));
     let fields: &[(&str, &str)] = if established {
         &[
             ("/spec/scope", "spec.scope"),
@@ -540,33 +546,58 @@ fn validate_stored_versions(crd: &Value, spec: &Json, errors: &mut Vec<FieldErro
     }
 }
 
-/// Checks the approval annotation, which Kubernetes' own groups require.
-fn validate_approval(metadata: &Json, group: &str, errors: &mut Vec<FieldError>) {
+/// The approval of a CRD in one of Kubernetes' own groups, which its annotation states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// By the URL of the approval.
+    Approved,
+    /// The annotation says that there is none, and why.
+    Unapproved,
+    /// There is no annotation.
+    Missing,
+    /// The annotation is neither a URL nor a reason.
+    Invalid,
+}
+
+/// Returns the approval of a CRD, with kube-apiserver's words for it. `None` if its group needs none.
+pub fn approval(crd: &Value) -> Option<(Approval, String)> {
+    let group = crd["spec"]["group"].as_str().unwrap_or_default();
     let is_protected = ["k8s.io", "kubernetes.io"]
         .iter()
         .any(|own| group.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
     if !is_protected {
-        return;
+        return None;
     }
-    let approval =
-        object(metadata, "annotations").map(|annotations| text(annotations, APPROVED)).unwrap_or_default();
-    let field = format!("metadata.annotations[{APPROVED}]");
+    let given = crd["metadata"]["annotations"][APPROVED].as_str().unwrap_or_default();
+    let required = format!("protected groups must have approval annotation \"{APPROVED}\"");
     let see = "see https://github.com/kubernetes/enhancements/pull/1111";
-    let is_url = approval.split_once("://").is_some_and(|(scheme, rest)| {
+    let is_url = given.split_once("://").is_some_and(|(scheme, rest)| {
         !scheme.is_empty()
             && !rest.is_empty()
             && !rest.starts_with('/')
-            && !approval.contains(char::is_whitespace)
+            && !given.contains(char::is_whitespace)
     });
-    if approval.is_empty() {
-        let detail = format!("protected groups must have approval annotation \"{APPROVED}\", {see}");
-        errors.push(FieldError::required(field, &detail));
-    } else if !approval.starts_with("unapproved") && !is_url {
-        let detail = format!(
-            "protected groups must have approval annotation \"{APPROVED}\" with either a URL or a reason starting with \
-             \"unapproved\", {see}"
-        );
-        errors.push(FieldError::invalid(field, &approval.into(), &detail));
+    Some(if given.is_empty() {
+        (Approval::Missing, format!("{required}, {see}"))
+    } else if given.starts_with("unapproved") {
+        (Approval::Unapproved, format!("not approved: {}", go::quote(given)))
+    } else if is_url {
+        (Approval::Approved, format!("approved in {given}"))
+    } else {
+        let either = "with either a URL or a reason starting with \"unapproved\"";
+        (Approval::Invalid, format!("{required} {either}, {see}"))
+    })
+}
+
+fn validate_approval(crd: &Value, metadata: &Json, errors: &mut Vec<FieldError>) {
+    let field = format!("metadata.annotations[{APPROVED}]");
+    match approval(crd) {
+        Some((Approval::Missing, detail)) => errors.push(FieldError::required(field, &detail)),
+        Some((Approval::Invalid, detail)) => {
+            let given = object(metadata, "annotations").map(|it| text(it, APPROVED)).unwrap_or_default();
+            errors.push(FieldError::invalid(field, &given.into(), &detail));
+        }
+        Some((Approval::Approved | Approval::Unapproved, _)) | None => {}
     }
 }
 

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Cluster, eventually, http::JSON_PATCH};
+use e2e::{
+    Cluster, eventually,
+    http::{JSON_PATCH, MERGE_PATCH},
+};
 use serde_json::{Value, json};
 
 use crate::widgets::{CRDS, condition, crd, names, version, widgets_of_existing, widgets_of_group};
 
 e2e::on_each_cluster! {
     established, name_conflict, removal, removal_waits_for_finalizers, comes_back, invalid,
-    no_status_subresource, columns_change, protected_group, cluster_scope, expensive_rules,
+    no_status_subresource, columns_change, protected_group, approval, cluster_scope, expensive_rules,
     kinds_of_any_name, the_last_of_many_updates_is_served, names_of_an_unserved_definition_stay_taken,
     names_are_passed_on, removal_without_a_served_version, warnings
 }
@@ -330,6 +333,42 @@ async fn protected_group(cluster: Cluster) -> Result<()> {
         "CustomResourceDefinition.apiextensions.k8s.io \"widgets.{group}\" is invalid: metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"
     );
     cluster.admin().post(CRDS, &crd(&group)).await?.refused(422, "Invalid", &message)?;
+    Ok(())
+}
+
+/// A condition tells whether a definition in one of Kubernetes' own groups was approved.
+async fn approval(cluster: Cluster) -> Result<()> {
+    let group = format!("{}.k8s.io", cluster.namespace());
+    let annotation = |value: Value| json!({"annotations": {"api-approved.kubernetes.io": value}});
+    let mut definition = crd(&group);
+    definition["metadata"]["annotations"] = annotation(json!("https://example.com/1"))["annotations"].take();
+    let admin = cluster.admin();
+    admin.post(CRDS, &definition).await?.code(201)?;
+    let path = format!("{CRDS}/widgets.{group}");
+    let reported = async |expected: [&str; 3]| {
+        eventually(PATIENCE, || async {
+            let definition = admin.get(&path).await?.code(200)?;
+            let conditions = definition["status"]["conditions"].as_array().context("conditions")?;
+            let found = conditions.iter().find(|it| it["type"] == "KubernetesAPIApprovalPolicyConformant");
+            let found = found.context("no condition yet")?;
+            ensure!(["status", "reason", "message"].map(|field| found[field].clone()) == expected, "{found}");
+            Ok(())
+        })
+        .await
+    };
+    reported(["True", "ApprovedAnnotation", "approved in https://example.com/1"]).await?;
+    let patch = json!({"metadata": annotation(json!("unapproved, \"yet\""))});
+    admin.patch(&path, MERGE_PATCH, &patch).await?.code(200)?;
+    reported(["False", "UnapprovedAnnotation", "not approved: \"unapproved, \\\"yet\\\"\""]).await?;
+    let removal = json!({"metadata": annotation(Value::Null)});
+    let removed = admin.patch(&path, MERGE_PATCH, &removal).await?;
+    ensure!(
+        removed.message().contains("Required value: protected groups must have"),
+        "{}",
+        removed.message()
+    );
+    removed.code(422)?;
+    admin.delete(&path).await?.code(200)?;
     Ok(())
 }
 

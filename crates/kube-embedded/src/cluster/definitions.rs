@@ -37,6 +37,7 @@ impl Cluster {
         let others = names.iter().filter(|(other, _)| *other != name && group_of(other) == group_of(name));
         let others: Vec<_> = others.map(|(_, names)| names).collect();
         definition::accept_names(&mut new, &others, &self.clock.seconds());
+        definition::report_approval(&mut new, &self.clock.seconds());
         let accepted = new["status"]["acceptedNames"].clone();
         let names_changed = names.insert(name.to_owned(), accepted.clone()) != Some(accepted);
         let scheme = self.scheme();

@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions: their status and conditions.
 
+use kube_schema::crd::{Approval, approval};
 use kube_validation::go::aggregate;
 use serde_json::{Value, json};
 
@@ -95,6 +96,20 @@ pub(crate) fn accept_names(definition: &mut Value, others: &[&Value], now: &str)
             }
         }
     }
+}
+
+/// Sets the condition of a definition in one of Kubernetes' own groups that says whether it was approved.
+///
+/// The rules are those of `pkg/controller/apiapproval` of apiextensions-apiserver.
+pub(crate) fn report_approval(definition: &mut Value, now: &str) {
+    let Some((approval, message)) = approval(definition) else { return };
+    let (is, reason) = match approval {
+        Approval::Approved => (true, "ApprovedAnnotation"),
+        Approval::Unapproved => (false, "UnapprovedAnnotation"),
+        Approval::Missing => (false, "MissingAnnotation"),
+        Approval::Invalid => (false, "InvalidAnnotation"),
+    };
+    set(definition, "KubernetesAPIApprovalPolicyConformant", is, reason, &message, now);
 }
 
 /// Accepts all short names, or none. Returns the message of the conflict.

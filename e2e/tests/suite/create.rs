@@ -5,11 +5,11 @@ use e2e::Cluster;
 use http::Method;
 use serde_json::json;
 
-use crate::widgets::{GROUP, widgets};
+use crate::widgets::{CRDS, GROUP, crd, widgets};
 
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
-    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large
+    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large, cluster_scope_has_no_namespace
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -285,5 +285,21 @@ async fn too_large(cluster: Cluster) -> Result<()> {
     let reply = widgets.http.post(&widgets.path, &large).await?;
     assert_eq!((reply.code, reply.message()), (500, "etcdserver: request is too large"));
     assert!(reply.body.get("reason").is_none(), "{}", reply.body);
+    Ok(())
+}
+
+/// The namespace of an object of the whole cluster is ignored.
+async fn cluster_scope_has_no_namespace(cluster: Cluster) -> Result<()> {
+    let admin = cluster.admin();
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": cluster.unique(), "namespace": "default"},
+    });
+    let mut definition = crd(&cluster.unique());
+    definition["metadata"]["namespace"] = json!("default");
+    for (path, object) in [("/apis/rbac.authorization.k8s.io/v1/clusterroles", role), (CRDS, definition)] {
+        let object = admin.post(&format!("{path}?dryRun=All"), &object).await?.code(201)?;
+        assert!(object["metadata"].get("namespace").is_none(), "{object}");
+    }
     Ok(())
 }

@@ -140,9 +140,11 @@ async fn status_with_a_default(cluster: Cluster) -> Result<()> {
     assert_eq!((&one["status"], &one["metadata"]["generation"]), (&status, &json!(2)));
     widgets.create("two").await?;
     let path = format!("{}/status", widgets.at("two"));
-    let two = widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": "Old"}})).await?.code(200)?;
+    let two =
+        widgets.http.patch(&path, MERGE_PATCH, &json!({"status": {"phase": "Old"}})).await?.code(200)?;
     let fields = two["metadata"]["managedFields"].as_array().into_iter().flatten();
-    let fields: Vec<_> = fields.filter(|it| it["subresource"] == "status").map(|it| &it["fieldsV1"]).collect();
+    let fields: Vec<_> =
+        fields.filter(|it| it["subresource"] == "status").map(|it| &it["fieldsV1"]).collect();
     assert_eq!(fields, [&json!({"f:status": {"f:phase": {}}})]);
     cluster.admin().delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
     Ok(())

@@ -270,10 +270,9 @@ async fn many_warnings(cluster: Cluster) -> Result<()> {
 async fn errors_keep_warnings(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     widgets.create("one").await?;
-    for (name, spec, code) in [
-        ("two", json!({"size": 5, "unknown": 1}), 422),
-        ("one", json!({"size": "small", "unknown": 1}), 409),
-    ] {
+    for (name, spec, code) in
+        [("two", json!({"size": 5, "unknown": 1}), 422), ("one", json!({"size": "small", "unknown": 1}), 409)]
+    {
         let reply = widgets.post(name, &spec).await?;
         assert_eq!(reply.warnings(), ["unknown field \"spec.unknown\""]);
         reply.code(code)?;
@@ -341,10 +340,7 @@ async fn special_paths(cluster: Cluster) -> Result<()> {
         let mut widget = widgets.draft("one", &json!({"size": "small"}));
         widget["spec"][name] = json!(1);
         let reply = widgets.http.post(&format!("{}?dryRun=All", widgets.path), &widget).await?;
-        assert_eq!(
-            reply.warnings(),
-            Vec::from_iter(custom.map(|path| header(&format!("\"spec.{path}\""))))
-        );
+        assert_eq!(reply.warnings(), Vec::from_iter(custom.map(|path| header(&format!("\"spec.{path}\"")))));
         reply.code(201)?;
         let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
         map[name] = json!(1);

@@ -583,10 +583,13 @@ fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
     set_namespace(new, write.namespace)
 }
 
-/// Gives an object the namespace of its path, or refuses an object of another one.
+/// Gives an object the namespace of its path, or refuses an object of another one. An object of the whole cluster loses
+/// its namespace.
 pub(crate) fn set_namespace(object: &mut Value, namespace: &str) -> Result<(), Status> {
     let given = object["metadata"]["namespace"].as_str().unwrap_or_default();
-    if given.is_empty() && !namespace.is_empty() {
+    if namespace.is_empty() {
+        strategy::metadata(object).remove("namespace");
+    } else if given.is_empty() {
         strategy::metadata(object).insert("namespace".to_owned(), namespace.into());
     } else if given != namespace {
         return Err(Status::bad_request(

@@ -36,7 +36,23 @@ pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<De
     let messages = Messages::get();
     let message = messages.find(api_version, kind)?;
     let mut decoder = Decoder { messages, unknown: Vec::new(), mismatch: None };
-    Some(decoder.whole(message, object).map_err(TypeMismatch))
+    Some(decoder.whole(message, object, &["apiVersion", "kind"]).map_err(TypeMismatch))
+}
+
+/// Reads the metadata of any object into `ObjectMeta` and writes it again, as [`decode`] does for an object.
+///
+/// # Errors
+/// Fails if a value has the wrong type, with the message of `encoding/json`.
+pub fn decode_metadata(metadata: &Value) -> Result<Decoded, TypeMismatch> {
+    let messages = Messages::get();
+    let mut decoder = Decoder { messages, unknown: Vec::new(), mismatch: None };
+    let decoded = match (messages.find("meta.k8s.io/v1", "ObjectMeta"), metadata) {
+        // Go leaves the struct as it is.
+        (Some(message), Value::Null) => decoder.whole(message, &Value::Object(Map::new()), &[]),
+        (Some(message), metadata) => decoder.whole(message, metadata, &[]),
+        (None, metadata) => Ok(Decoded { object: metadata.clone(), unknown: Vec::new() }),
+    };
+    decoded.map_err(TypeMismatch)
 }
 
 /// Returns the status of a kind before anything is written to it: null, or the fields that Go never omits.
@@ -63,7 +79,8 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn whole(&mut self, message: &Message, object: &Value) -> Result<Decoded, String> {
+    /// Decodes a whole value. Members in `kept` are not fields of the type, and stay.
+    fn whole(&mut self, message: &Message, object: &Value, kept: &[&str]) -> Result<Decoded, String> {
         let Value::Object(members) = object else {
             return Err(format!(
                 "json: cannot unmarshal {} into Go value of type {}",
@@ -73,15 +90,15 @@ impl Decoder {
         };
         let mut out = Map::new();
         let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
-        rest.retain(|key| !matches!(*key, "apiVersion" | "kind"));
+        rest.retain(|key| !kept.contains(key));
         self.structure(message, members, Place { structure: "", fields: "", path: "" }, &mut rest, &mut out)?;
         self.unknown.extend(rest.into_iter().map(str::to_owned));
         if let Some(mismatch) = self.mismatch.take() {
             return Err(mismatch);
         }
-        for kept in ["apiVersion", "kind"] {
-            if let Some(value) = members.get(kept) {
-                out.insert(kept.to_owned(), value.clone());
+        for name in kept {
+            if let Some(value) = members.get(*name) {
+                out.insert((*name).to_owned(), value.clone());
             }
         }
         let mut unknown = std::mem::take(&mut self.unknown);
@@ -377,6 +394,23 @@ mod tests {
             ),
         ] {
             assert_eq!(pod(&spec), Err(TypeMismatch(format!("json: cannot unmarshal {words}"))));
+        }
+    }
+
+    #[test]
+    fn metadata_is_decoded_without_its_object() {
+        let metadata =
+            json!({"labels": null, "finalizers": [], "annotations": {"a": null}, "kind": "x", "foo": 1});
+        let decoded = decode_metadata(&metadata).unwrap();
+        assert_eq!(decoded.object, json!({"annotations": {"a": ""}}));
+        assert_eq!(decoded.unknown, ["foo", "kind"]);
+        assert_eq!(decode_metadata(&Value::Null).unwrap().object, json!({}));
+        for (metadata, words) in [
+            (json!("x"), "string into Go value of type v1.ObjectMeta"),
+            (json!({"labels": []}), "array into Go struct field ObjectMeta.labels of type map[string]string"),
+        ] {
+            let message = format!("json: cannot unmarshal {words}");
+            assert_eq!(decode_metadata(&metadata), Err(TypeMismatch(message)));
         }
     }
 

@@ -18,5 +18,5 @@ pub mod validate;
 mod wire;
 
 pub use convert::{convert, storage_group};
-pub use decode::{Decoded, TypeMismatch, decode, zero_status};
+pub use decode::{Decoded, TypeMismatch, decode, decode_metadata, zero_status};
 pub use defaults::apply_defaults;

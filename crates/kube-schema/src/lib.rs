@@ -7,6 +7,7 @@ mod cel;
 mod cel;
 pub mod crd;
 mod default;
+mod embedded;
 mod field_path;
 mod formats;
 #[cfg(any(test, fuzzing))]
@@ -67,6 +68,18 @@ impl Schema {
     /// Returns the removed paths, sorted: kube-apiserver warns about them or refuses them, depending on `fieldValidation`.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         prune::root(object, self)
+    }
+
+    /// Decodes the `metadata` of embedded resources. `decode_metadata` reads one into Go's `ObjectMeta` and writes it again.
+    ///
+    /// # Errors
+    /// Fails if the type of a resource is not text, or with the error of `decode_metadata`.
+    pub fn decode_embedded(
+        &self,
+        object: &mut Value,
+        decode_metadata: &dyn Fn(&Value) -> Result<Value, String>,
+    ) -> Result<(), FieldError> {
+        embedded::decode(object, self, &FieldPath::Root(""), decode_metadata)
     }
 
     /// Fills in defaults, and removes each `null` that the schema does not allow. Prune the object first.

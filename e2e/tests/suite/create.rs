@@ -3,13 +3,14 @@
 use anyhow::{Result, ensure};
 use e2e::Cluster;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::widgets::{CRDS, GROUP, crd, widgets};
+use crate::widgets::{CRDS, GROUP, crd, widgets, widgets_of_existing};
 
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
-    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large, cluster_scope_has_no_namespace
+    wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large, cluster_scope_has_no_namespace,
+    metadata_is_decoded, patched_metadata_is_decoded, embedded_metadata_is_decoded
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -301,5 +302,102 @@ async fn cluster_scope_has_no_namespace(cluster: Cluster) -> Result<()> {
         let object = admin.post(&format!("{path}?dryRun=All"), &object).await?.code(201)?;
         assert!(object["metadata"].get("namespace").is_none(), "{object}");
     }
+    Ok(())
+}
+
+/// The metadata of a custom resource is read into Go's type and written again.
+async fn metadata_is_decoded(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let path = format!("{}?dryRun=All", widgets.path);
+    let post = async |field: &str, value: &Value| {
+        let mut widget = widgets.draft("one", &json!({"size": "small"}));
+        match field {
+            "" => widget["metadata"] = value.clone(),
+            field => widget["metadata"][field] = value.clone(),
+        }
+        widgets.http.post(&path, &widget).await
+    };
+    let field =
+        |what: &str| format!("json: cannot unmarshal {what}").replace("FIELD", "Go struct field ObjectMeta");
+    let time = "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"";
+    for (name, value, why) in [
+        ("", json!("x"), field("string into Go value of type v1.ObjectMeta")),
+        ("name", json!({}), field("object into FIELD.name of type string")),
+        ("labels", json!([]), field("array into FIELD.labels of type map[string]string")),
+        ("generation", json!("x"), field("string into FIELD.generation of type int64")),
+        ("finalizers", json!("x"), field("string into FIELD.finalizers of type []string")),
+        ("creationTimestamp", json!("x"), time.to_owned()),
+    ] {
+        let message = format!("Widget in version \"v1\" cannot be handled as a Widget: {why}");
+        post(name, &value).await?.refused(400, "BadRequest", &message)?;
+    }
+    for (field, value) in [
+        ("labels", json!(null)),
+        ("labels", json!({})),
+        ("annotations", json!(null)),
+        ("finalizers", json!([])),
+        ("ownerReferences", json!(null)),
+    ] {
+        let one = post(field, &value).await?.code(201)?;
+        assert!(one["metadata"].get(field).is_none(), "{one}");
+    }
+    let one = post("annotations", &json!({"a": null})).await?.code(201)?;
+    assert_eq!(one["metadata"]["annotations"], json!({"a": ""}));
+    let reply = post("foo", &json!(1)).await?;
+    assert_eq!(reply.warnings(), ["unknown field \"metadata.foo\""]);
+    assert!(reply.code(201)?["metadata"].get("foo").is_none());
+    Ok(())
+}
+
+/// The error of a patch whose result cannot be decoded shows the result.
+async fn patched_metadata_is_decoded(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let reply = widgets.merge("one", &json!({"metadata": {"labels": {"a": 5}}})).await?;
+    let message = reply.message();
+    ensure!(message.starts_with(" \"\" is invalid: patch: Invalid value: \"{\\\"apiVersion"), "{message}");
+    ensure!(
+        message
+            .ends_with("json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"),
+        "{message}"
+    );
+    reply.code(422)?;
+    let removal = json!([{"op": "replace", "path": "/metadata", "value": {}}]);
+    let message = "the name of the object (one based on URL) was undeterminable: name must be provided";
+    widgets.json_patch("one", &removal).await?.refused(400, "BadRequest", message)?;
+    Ok(())
+}
+
+async fn embedded_metadata_is_decoded(cluster: Cluster) -> Result<()> {
+    let group = cluster.unique();
+    let mut definition = crd(&group);
+    let spec = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["properties"]["embedded"] = json!({
+        "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true,
+    });
+    cluster.admin().post(CRDS, &definition).await?.code(201)?;
+    let widgets = widgets_of_existing(&cluster, &group).await?;
+    let embedded = |field: &str, value: &Value| {
+        let mut embedded = json!({"apiVersion": "v1", "kind": "Pod"});
+        embedded[field] = value.clone();
+        json!({"size": "small", "embedded": embedded})
+    };
+    for (field, value, why) in [
+        ("apiVersion", json!(1), "1: must be a string"),
+        ("metadata", json!("x"), "\"x\": json: cannot unmarshal string into Go value of type v1.ObjectMeta"),
+        (
+            "metadata",
+            json!({"labels": []}),
+            "{\"labels\":[]}: json: cannot unmarshal array into Go struct field ObjectMeta.labels of type map[string]string",
+        ),
+    ] {
+        let message = format!(
+            "Widget in version \"v1\" cannot be handled as a Widget: spec.embedded.{field}: Invalid value: {why}"
+        );
+        widgets.post("one", &embedded(field, &value)).await?.refused(400, "BadRequest", &message)?;
+    }
+    let one = widgets.post("one", &embedded("metadata", &json!({"labels": null}))).await?.code(201)?;
+    assert_eq!(one["spec"]["embedded"]["metadata"], json!({}));
+    cluster.admin().delete(&format!("{CRDS}/widgets.{group}")).await?.code(200)?;
     Ok(())
 }

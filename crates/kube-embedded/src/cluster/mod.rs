@@ -41,4 +41,4 @@ pub(crate) use self::selection::Selection;
 pub(crate) use self::service_account::{ALGORITHM, ISSUER};
 pub(crate) use self::state::Cluster;
 pub(crate) use self::work::{Gone, Work};
-pub(crate) use self::write::{Write, WriteMethod, Written, check_labels, check_type, set_namespace};
+pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

@@ -156,7 +156,6 @@ impl Cluster {
             let mut old = resource.value(&stored);
             resource.set_type(&mut old);
             let mut new = decode(&old)?;
-            check_labels(resource, &new)?;
             check_target(write, &mut new)?;
             match &resource.custom {
                 Some(_) => check_type(resource, &new)?,
@@ -533,25 +532,6 @@ pub(super) fn set_identity(resource: &Resource, object: &mut Value, identity: &I
     metadata.insert("creationTimestamp".to_owned(), identity.created.into());
 }
 
-/// Refuses labels and annotations of custom resources that are not strings. Built-in objects are checked as a whole.
-pub(crate) fn check_labels(resource: &Resource, object: &Value) -> Result<(), Status> {
-    if resource.custom.is_none() {
-        return Ok(());
-    }
-    for field in ["labels", "annotations"] {
-        let mut values = object["metadata"][field].as_object().into_iter().flatten().map(|(_, value)| value);
-        if let Some(wrong) = values.find(|value| !value.is_string() && !value.is_null()) {
-            let found = kube_validation::go::json_type(wrong);
-            return Err(Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {found} into Go struct field \
-                 ObjectMeta.{field} of type string",
-                resource.kind, resource.version, resource.kind
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// Refuses a custom resource whose type was changed, which a patch can do.
 pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
     let text = |field: &str| object[field].as_str().unwrap_or_default();
@@ -574,6 +554,12 @@ pub(crate) fn check_type(resource: &Resource, object: &Value) -> Result<(), Stat
 /// Refuses an object whose name or namespace differs from its path. It may leave out the namespace.
 fn check_target(write: &Write<'_>, new: &mut Value) -> Result<(), Status> {
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            write.name
+        )));
+    }
     if name != write.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::query::FieldValidation;
 use super::request::Request;
-use crate::cluster::{check_labels, check_type};
+use crate::cluster::check_type;
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -52,7 +52,6 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
         return Err(unrecognized(why.to_owned()));
     }
     check_body_type(resource, &mut object, &unrecognized)?;
-    check_labels(resource, &object)?;
     let refuse = |why: &str| undecodable(&resource.version, &resource.kind, why);
     let unknown = strategy::normalize(resource, &mut object).map_err(|why| refuse(&why))?;
     request.warnings.extend(validation.warnings(&duplicates, &unknown, refuse)?);

@@ -51,7 +51,7 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         false => decode::subresource(&request, API_VERSION, KIND)?,
     };
     let refuse = |why: &str| match (patching, &resource.custom) {
-        (true, _) => write::refused_object(&request, why),
+        (true, _) => write::refused_object(&String::from_utf8_lossy(request.body), why),
         (false, None) => decode::undecodable("v1", KIND, why),
         // The codec of custom resources does not know the type, so that it cannot name it.
         (false, Some(_)) => Status::bad_request(UNREGISTERED),

@@ -48,13 +48,23 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
     }
     let change = change(&request, &options)?;
     let resource = request.resource;
-    let decode = |old: &Value| {
+    let patched = |old: &Value| {
         let patched = match media_type {
             "application/json-patch+json" => kube_patch::json_patch(old, &change),
             "application/merge-patch+json" => kube_patch::merge_patch(old, &change),
             _ => kube_patch::strategic_merge_patch(old, &change, resource.merge_type()),
         };
-        patched.map_err(refused).and_then(|patched| decode_patched(&request, options.validation, patched))
+        patched.map_err(refused)
+    };
+    let decode = |old: &Value| {
+        let refuse = |why: &str| match media_type {
+            // The object is patched once more, so that others need no copy.
+            "application/json-patch+json" | "application/merge-patch+json" => {
+                patched(old).map_or_else(|error| error, |object| refused_object(&object.to_string(), why))
+            }
+            _ => refused_object(&String::from_utf8_lossy(request.body), why),
+        };
+        decode_patched(&request, options.validation, patched(old)?, refuse)
     };
     let write = request.write(WriteMethod::Patch, &options);
     answer(request, &request.cluster.update(&write, &decode).await?)
@@ -81,11 +91,11 @@ fn decode_patched(
     request: &Request<'_>,
     validation: FieldValidation,
     mut object: Value,
+    refuse: impl Fn(&str) -> Status,
 ) -> Result<Value, Status> {
     if !object.is_object() {
         return Err(Status::unprocessable("the patched object is not an object"));
     }
-    let refuse = |why: &str| refused_object(request, why);
     let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
     request.warnings.extend(validation.warnings(&[], &unknown, refuse)?);
     Ok(object)
@@ -124,14 +134,17 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
     if resource.namespaced {
         metadata.insert("namespace".to_owned(), info.namespace.clone().into());
     }
+    if resource.custom.is_some() {
+        // The server's, whatever is applied: kube-apiserver does not even look at its type.
+        metadata.remove("creationTimestamp");
+    }
     let write = request.write(WriteMethod::Apply, options);
     answer(request, &request.cluster.apply(&write, &applied, options.force).await?)
 }
 
-/// The error for a patch whose result was refused.
-pub(super) fn refused_object(request: &Request<'_>, why: &str) -> Status {
-    let shown = String::from_utf8_lossy(request.body);
-    Status::invalid("", "", "", vec![FieldError::invalid("patch", &shown.as_ref().into(), why)])
+/// The error for a patch whose result, which is shown, was refused.
+pub(super) fn refused_object(shown: &str, why: &str) -> Status {
+    Status::invalid("", "", "", vec![FieldError::invalid("patch", &shown.into(), why)])
 }
 
 /// The error for a patch that was refused.

@@ -28,7 +28,19 @@ use crate::user::User;
 /// Returns the removed paths in quotes, or an error in Go's wording if a value has the wrong type.
 pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
     if let Some(schema) = resource.schema() {
-        let removed = schema.prune(object);
+        let mut removed = Vec::new();
+        if let Some(metadata) = object.get_mut("metadata") {
+            let decoded = kube_builtin::decode_metadata(metadata).map_err(|error| error.to_string())?;
+            *metadata = decoded.object;
+            removed.extend(decoded.unknown.iter().map(|path| format!("metadata.{path}")));
+        }
+        removed.extend(schema.prune(object));
+        // Pruning has removed and reported what their metadata does not have.
+        let decode_metadata = |metadata: &Value| match kube_builtin::decode_metadata(metadata) {
+            Ok(decoded) => Ok(decoded.object),
+            Err(error) => Err(error.to_string()),
+        };
+        schema.decode_embedded(object, &decode_metadata).map_err(|error| error.to_string())?;
         schema.apply_defaults(object);
         // kube-apiserver escapes nothing in the paths of custom resources.
         return Ok(removed.iter().map(|path| format!("\"{path}\"")).collect());

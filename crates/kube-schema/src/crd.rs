@@ -5,7 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use kube_validation::{FieldError, FieldErrors, FieldPath, go, names};
+use kube_validation::{
+    FieldError, FieldErrors, FieldPath,
+    go::{self, url::Url},
+    names,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -571,12 +575,7 @@ pub fn approval(crd: &Value) -> Option<(Approval, String)> {
     let given = crd["metadata"]["annotations"][APPROVED].as_str().unwrap_or_default();
     let required = format!("protected groups must have approval annotation \"{APPROVED}\"");
     let see = "see https://github.com/kubernetes/enhancements/pull/1111";
-    let is_url = given.split_once("://").is_some_and(|(scheme, rest)| {
-        !scheme.is_empty()
-            && !rest.is_empty()
-            && !rest.starts_with('/')
-            && !given.contains(char::is_whitespace)
-    });
+    let is_url = Url::parse(given).is_ok_and(|url| !url.scheme().is_empty() && !url.host().is_empty());
     Some(if given.is_empty() {
         (Approval::Missing, format!("{required}, {see}"))
     } else if given.starts_with("unapproved") {

@@ -534,7 +534,7 @@ fn wrong_type(path: &FieldPath<'_>, wanted: &str, found: &str) -> FieldError {
 
 /// Creates an error that Go's validator reports at `<nil>`, with the path inside the message.
 fn composite(path: &FieldPath<'_>, what: &str) -> FieldError {
-    unplaced(&format!("{} {what}", quote(&path.to_string())))
+    unplaced(&format!("{} {what}", quote(path.to_string())))
 }
 
 fn unplaced(detail: &str) -> FieldError {

@@ -116,7 +116,7 @@ impl FieldError {
 
     /// Like [`FieldError::not_supported`], with the value already formatted.
     pub fn not_supported_shown(field: impl fmt::Display, shown: &str, supported: &[&str]) -> Self {
-        let supported: Vec<_> = supported.iter().map(|value| quote(value)).collect();
+        let supported: Vec<_> = supported.iter().map(quote).collect();
         let detail = format!("supported values: {}", supported.join(", "));
         Self::bare(Reason::NotSupported, &format!("Unsupported value: {shown}"), field, &detail)
     }

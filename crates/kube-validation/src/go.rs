@@ -237,5 +237,4 @@ mod tests {
         let indented = "{\n    \"a\": [\n        1\n    ],\n    \"b\": []\n}";
         assert_eq!(json_indented(&json!({"b": [], "a": [1]})), indented);
     }
-
 }

@@ -94,7 +94,7 @@ impl Impersonation {
     fn go(&self) -> String {
         use kube_validation::go::quote;
         let texts = |texts: &[String]| {
-            let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+            let quoted: Vec<String> = texts.iter().map(quote).collect();
             format!("[]string{{{}}}", quoted.join(", "))
         };
         let groups = if self.groups.is_empty() { "[]string(nil)".to_owned() } else { texts(&self.groups) };

@@ -69,7 +69,7 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         if media_type == write::APPLY && resource.custom.is_some() {
             applies(scale, old, &typed.object)?;
         }
-        let unknown: Vec<_> = typed.unknown.iter().map(|path| quote(path)).collect();
+        let unknown: Vec<_> = typed.unknown.iter().map(quote).collect();
         request.warnings.extend(options.validation.warnings(&[], &unknown, refuse)?);
         scaled(resource, scale, old, &typed.object)
     };

@@ -56,7 +56,7 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
         NAMESPACE if object["metadata"]["name"].is_string() => label_namespace(object),
         _ => {}
     }
-    Ok(unknown.iter().map(|path| quote(path)).collect())
+    Ok(unknown.iter().map(quote).collect())
 }
 
 /// Prepares a new object, which a user creates.

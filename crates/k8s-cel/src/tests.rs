@@ -273,6 +273,23 @@ fn only_simple_values_are_between_brackets() {
 }
 
 #[test]
+fn durations_and_timestamps_are_keys_as_of_gos_maps() {
+    let midnight = "timestamp('2020-01-01T00:00:00Z')";
+    let kubernetes = Environment::kubernetes(37, crate::Origin::New);
+    for (text, value) in [
+        ("{duration('1h'): 1, duration('60m'): 2}.size() == 1".to_owned(), true),
+        // One moment in two zones is two keys.
+        (format!("{{{midnight}: 1, timestamp('2020-01-01T02:00:00+02:00'): 2}}.size() == 2"), true),
+        ("{duration('1h'): 1} == {duration('60m'): 1}".to_owned(), true),
+        ("duration('1h') in {duration('60m'): 1}".to_owned(), true),
+        (format!("{{{midnight}: 1}}.all(at, at == {midnight})"), true),
+        (format!("dyn({midnight}) in {{duration('1h'): 1}}"), false),
+    ] {
+        assert_eq!(run(&kubernetes, &text, &[]), Ok(json!({ "bool": value })), "{text}");
+    }
+}
+
+#[test]
 fn functions_can_be_declared_for_the_checker() {
     let declared = Environment::specification().with_function("f", &[("f_int", "(int) -> list(string)")]);
     let environment = declared.unwrap();

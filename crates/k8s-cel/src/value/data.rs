@@ -41,6 +41,8 @@ pub(crate) enum Key<'a> {
     Uint(u64),
     Double(f64),
     String(Text<'a>),
+    Duration(i64),
+    Timestamp(Timestamp),
 }
 
 /// An object that an expression of a mutating policy makes.

@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{Error, Evaluated, Key, Map, VISIT, Value, json, work};
+use crate::go::Timestamp;
 
 impl Key<'_> {
     fn rank(&self) -> u8 {
@@ -13,6 +14,8 @@ impl Key<'_> {
             Self::Uint(_) => 3,
             Self::Double(_) => 4,
             Self::String(_) => 5,
+            Self::Duration(_) => 6,
+            Self::Timestamp(_) => 7,
         }
     }
 }
@@ -25,6 +28,12 @@ impl Ord for Key<'_> {
             (Self::Uint(left), Self::Uint(right)) => left.cmp(right),
             (Self::Double(left), Self::Double(right)) => left.total_cmp(right),
             (Self::String(left), Self::String(right)) => left.cmp(right),
+            (Self::Duration(left), Self::Duration(right)) => left.cmp(right),
+            (Self::Timestamp(left), Self::Timestamp(right)) => {
+                // As keys of Go's maps: one moment in two zones is two keys.
+                let parts = |it: &Timestamp| (it.seconds, it.nanos, it.offset);
+                parts(left).cmp(&parts(right))
+            }
             (left, right) => left.rank().cmp(&right.rank()),
         }
     }
@@ -53,6 +62,8 @@ impl<'a> Key<'a> {
             Value::Uint(value) => Self::Uint(value),
             Value::Double(value) => Self::Double(value),
             Value::String(text) => Self::String(text),
+            Value::Duration(value) => Self::Duration(value),
+            Value::Timestamp(value) => Self::Timestamp(value),
             other => return Err(Error::new(format!("unsupported key type: {}", other.type_name()))),
         })
     }
@@ -65,6 +76,8 @@ impl<'a> Key<'a> {
             Self::Uint(value) => Value::Uint(*value),
             Self::Double(value) => Value::Double(*value),
             Self::String(text) => Value::String(text.clone()),
+            Self::Duration(value) => Value::Duration(*value),
+            Self::Timestamp(value) => Value::Timestamp(*value),
         }
     }
 }

@@ -124,7 +124,8 @@ impl Comparison<'_> {
     fn rule(&mut self, place: &Place<'_>, index: u64, rule: &Value, values: &[&At<'_>]) {
         let path = format!("{}.x-kubernetes-validations[{index}].rule", place.path);
         let Some(expected) = self.rules.get(&path).copied() else { return };
-        let text = rule["rule"].as_str().unwrap_or_default();
+        // Rules without text are skipped, as by kube-apiserver.
+        let Some(text) = rule["rule"].as_str().filter(|text| !text.trim().is_empty()) else { return };
         let program = self.compile("rule", text, rule, place, &expected["error"], &expected["max_cost"]);
         let message = rule["messageExpression"].as_str().filter(|text| !text.is_empty() && program.is_some());
         let message = message.and_then(|text| {

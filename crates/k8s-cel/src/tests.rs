@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::{Environment, Program, Value, Variables};
+use crate::{Declaration, Environment, Program, Value, Variables};
 
 /// The value as typed JSON, or the text of the error.
 fn run(environment: &Environment, text: &str, values: &[(&str, Json)]) -> Result<Json, String> {
@@ -535,4 +535,45 @@ fn values_are_made_of_rust_values_and_json() {
     );
     assert_eq!((Value::from(3_i64).as_int(), Value::from(0.5).as_double()), (Some(3), Some(0.5)));
     assert_eq!((Value::from(3_i64).as_double(), Value::from(0.5).as_int()), (None, None));
+}
+
+#[test]
+fn fields_that_are_null_or_not_declared_are_visited_as_by_kube_apiserver() {
+    let schema = json!({"type": "object", "properties": {
+        "a": {"type": "string", "nullable": true}, "list": {"type": "array", "items": {"type": "string", "nullable": true}},
+    }});
+    let declaration = Declaration::from_openapi(&schema, false);
+    let environment = Environment::kubernetes(37, crate::Origin::New).with_variable("self", &declaration);
+    let evaluate = |text: &str, object: &Json| {
+        let program = Program::compile(text, &environment).unwrap();
+        let evaluation = program.evaluate(&Variables::new().with("self", object, &declaration), 1_000_000);
+        let result = evaluation.result.map(|value| value.to_typed_json()).map_err(|error| error.to_string());
+        (result, evaluation.cost)
+    };
+    let plain = json!({"list": []});
+    let (_, cost) = evaluate("[self].indexOf(self)", &plain);
+    for (object, more) in
+        [(json!({"list": [], "other": 1, "more": 2}), 4), (json!({"list": [], "a": null}), 1)]
+    {
+        assert_eq!(
+            evaluate("[self].indexOf(self)", &object),
+            (Ok(json!({"int": "0"})), cost + more),
+            "{object}"
+        );
+    }
+    let (panicked, _) = evaluate("'%s'.format([dyn(self)]) != '' || true", &json!({"other": 1}));
+    let panic = "internal error: runtime error: invalid memory address or nil pointer dereference";
+    assert_eq!(panicked, Err(panic.to_owned()));
+    let (missing, _) = evaluate("'%s'.format([dyn(self)])", &json!({"a": null}));
+    assert_eq!(missing, Err("error during formatting: could not find key: \"a\"".to_owned()));
+    let nulls = json!({"list": ["a", null]});
+    for (text, object, expected) in [
+        ("self.list.min()", &nulls, Err("no such overload")),
+        ("self.list.join()", &nulls, Err("join: invalid input: 0")),
+        // An empty list stays the one of the schema, which only equals lists.
+        ("dyn(self.list.sort()) == 5", &plain, Err("no such overload")),
+        ("dyn(self.list.filter(x, false).sort()) == 5", &plain, Ok(json!({"bool": false}))),
+    ] {
+        assert_eq!(evaluate(text, object).0, expected.map_err(str::to_owned), "{text}");
+    }
 }

@@ -201,10 +201,16 @@ fn traversal(value: &Value<'_>) -> u64 {
             elements.fold(0, u64::saturating_add)
         }
         Value::Map(map) => {
-            let entries = map
-                .entries()
-                .map(|(key, value)| traversal(&key).saturating_add(value.as_ref().map_or(1, traversal)));
-            entries.fold(0, u64::saturating_add)
+            let (mut cost, mut visited) = (0_u64, 0);
+            for key in map.keys() {
+                // A field that is null has a key, but no value.
+                let value = map.find(&key).ok().flatten().and_then(Result::ok);
+                cost =
+                    cost.saturating_add(traversal(&key)).saturating_add(value.as_ref().map_or(1, traversal));
+                visited += 1;
+            }
+            // kube-apiserver visits a nil for each field that the schema does not declare, and finds no value for it.
+            cost.saturating_add(2 * map.len().saturating_sub(visited) as u64)
         }
         _ => 1,
     }

@@ -23,11 +23,30 @@ fn format<'a>(args: &[Value<'a>], form: Form) -> Evaluated<'a> {
     match args {
         [_, Value::List(values)] => {
             let formatted = formatted(text(args, 0)?, values, form).map(Value::string);
+            let panics =
+                formatted.is_ok() && values.iter().any(|value| value.is_ok_and(|it| hides_field(&it)));
             // Errors here are texts; that of the work is the same again.
             work(0)?;
+            if panics {
+                let message = "runtime error: invalid memory address or nil pointer dereference";
+                return Err(Error::Internal(message.to_owned()));
+            }
             formatted.map_err(Error::new)
         }
         _ => Err(Error::no_such_overload()),
+    }
+}
+
+/// Whether an object inside a value has a field that its schema does not declare. kube-apiserver panics when it prints one.
+fn hides_field(value: &Value<'_>) -> bool {
+    if work(VISIT).is_err() {
+        return false;
+    }
+    let inside = |value: Evaluated<'_>| value.is_ok_and(|value| hides_field(&value));
+    match value {
+        Value::List(list) => list.iter().any(inside),
+        Value::Map(map) => map.len() > map.keys().count() || map.entries().any(|(_, value)| inside(value)),
+        _ => false,
     }
 }
 
@@ -286,11 +305,15 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         }
         Value::Map(map) => {
             let mut pairs = Vec::with_capacity(map.len());
-            for (key, value) in map.entries() {
+            for key in map.keys() {
                 if !matches!(key, Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
                     return Err(format!("no formatting function for map key of type {}", key.type_name()));
                 }
-                pairs.push((inner(&key)?, inner(&value.map_err(|error| error.to_string())?)?));
+                let name = inner(&key)?;
+                // A field that is null has a key, but no value.
+                let value =
+                    map.find(&key).ok().flatten().ok_or_else(|| format!("could not find key: {name}"))?;
+                pairs.push((name, inner(&value.map_err(|error| error.to_string())?)?));
             }
             pairs.sort();
             let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();

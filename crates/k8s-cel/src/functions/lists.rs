@@ -168,6 +168,9 @@ fn extreme<'a>(args: &[Value<'a>], name: &str, worse: Ordering) -> Evaluated<'a>
     let mut found: Option<Value<'a>> = None;
     for element in list(args)?.iter() {
         let element = element?;
+        if !element.has_order() {
+            return Err(Error::no_such_overload());
+        }
         found = Some(match found {
             Some(found) if !matches!(found.compare(&element), Ok(order) if order == worse) => found,
             _ => element,
@@ -203,9 +206,7 @@ fn cannot_flatten<'a>(args: &[Value<'_>]) -> Evaluated<'a> {
 }
 
 fn sort<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
-    let values = list(args)?.values()?;
-    let keys = values.clone();
-    sorted(values, keys)
+    sorted(list(args)?, list(args)?)
 }
 
 fn sort_by<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
@@ -218,11 +219,13 @@ fn sort_by<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
             keys.len()
         )));
     }
-    sorted(list.values()?, keys.values()?)
+    sorted(list, keys)
 }
 
-fn sorted<'a>(values: Vec<Value<'a>>, keys: Vec<Value<'a>>) -> Evaluated<'a> {
-    let Some(first) = keys.first() else { return Ok(Value::list(values)) };
+fn sorted<'a>(list: &List<'a>, keys: &List<'a>) -> Evaluated<'a> {
+    let (values, keys) = (list.values()?, keys.values()?);
+    // An empty list stays as it is, with the type that a schema gave to it.
+    let Some(first) = keys.first() else { return Ok(Value::List(list.clone())) };
     if !first.has_order() {
         return Err(Error::new("list elements must be comparable"));
     }

@@ -189,6 +189,8 @@ fn join<'a>(args: &[Value<'a>], separator: &str) -> Evaluated<'a> {
                 work((text.len() + separator.len()).saturating_mul(4))?;
                 joined.push_str(&text);
             }
+            // Go prints the number that stands for it.
+            Ok(Value::Null) => return Err(Error::new("join: invalid input: 0")),
             Ok(other) => return Err(Error::new(format!("join: invalid input: {other}"))),
             Err(error) => return Err(Error::new(format!("join: invalid input: {error}"))),
         }

@@ -39,6 +39,18 @@ pub enum Error {
     #[cfg(feature = "listen")]
     #[error("cannot set up TLS")]
     Tls(#[source] Source),
+    /// A file in PEM has none of what it should have, or something of an unknown kind.
+    #[cfg(feature = "listen")]
+    #[error("no {0} in PEM")]
+    Pem(&'static str),
+    /// The range of the addresses of Services cannot be used.
+    #[error("{range:?} cannot be the addresses of Services: {why}")]
+    ServiceRange {
+        /// The range as it was given.
+        range: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The data folder is in use by another server, in this or another process.
     #[cfg(feature = "disk")]
     #[error("the data folder {} is in use by another server", path.display())]

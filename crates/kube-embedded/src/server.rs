@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, ManualClock};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Options, ServiceRange};
+#[cfg(feature = "listen")]
+use crate::cluster::{PublicKey, SigningKey};
 use crate::controllers;
 #[cfg(feature = "listen")]
-use crate::endpoint::{Authority, Endpoint};
+use crate::endpoint::{Authority, Endpoint, Pem, Tls};
 use crate::error::Error;
 use crate::http::faults::Faults;
 use crate::http::{Handler, Injections, Service};
@@ -35,6 +37,8 @@ pub struct Server {
     /// Created when the server first listens.
     #[cfg(feature = "listen")]
     authority: Mutex<Option<Arc<Authority>>>,
+    #[cfg(feature = "listen")]
+    tls: Tls,
 }
 
 /// Builds a [`Server`] with non-default options.
@@ -46,6 +50,9 @@ pub struct ServerBuilder {
     #[cfg(feature = "disk")]
     data_dir: Option<PathBuf>,
     faults_over_http: bool,
+    options: Options,
+    #[cfg(feature = "listen")]
+    tls: Tls,
 }
 
 impl ServerBuilder {
@@ -107,6 +114,106 @@ impl ServerBuilder {
         self
     }
 
+    /// Runs no controllers but those of kube-apiserver itself: there is no garbage collection, namespaces that are deleted
+    /// keep their contents and stay, and get no `default` ServiceAccount, as with kube-apiserver alone. Definitions still
+    /// end with their instances, and Events still expire.
+    pub fn without_controllers(mut self) -> Self {
+        self.options.no_controllers = true;
+        self
+    }
+
+    /// Lets all users do everything, as kube-apiserver's authorization mode `AlwaysAllow` does, instead of what RBAC grants
+    /// them.
+    pub fn always_allow(mut self) -> Self {
+        self.options.always_allow = true;
+        self
+    }
+
+    /// Sets the range of addresses that Services get, such as `10.0.0.0/24`. The default is `10.96.0.0/16`.
+    ///
+    /// # Errors
+    /// Fails unless it is a range of 8 to 1,048,576 IPv4 addresses.
+    pub fn service_addresses(mut self, range: &str) -> Result<Self, Error> {
+        self.options.services =
+            ServiceRange::parse(range).map_err(|why| Error::ServiceRange { range: range.to_owned(), why })?;
+        Ok(self)
+    }
+
+    /// Refuses requests without credentials with 401. By default, their user is `system:anonymous`, whom RBAC allows to read
+    /// the server's health and version.
+    #[cfg(feature = "listen")]
+    pub fn without_anonymous(mut self) -> Self {
+        self.options.no_anonymous = true;
+        self
+    }
+
+    /// Serves with a certificate and its private key, both in PEM, instead of one of the server's own authority. The
+    /// certificate may be followed by those of its issuers. Kubeconfigs of an [`Endpoint`] do not name its authority, only the
+    /// server's own.
+    ///
+    /// # Errors
+    /// Fails if there is no certificate or no key, or if they do not belong together.
+    #[cfg(feature = "listen")]
+    pub fn serving_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
+        self.tls = self.tls.with_certificate(chain, key)?;
+        Ok(self)
+    }
+
+    /// Accepts client certificates that these authorities, in PEM, have issued. A certificate's user is its common name (`CN`), the
+    /// user's groups are its organizations (`O`), as with kube-apiserver's `--client-ca-file`.
+    ///
+    /// # Errors
+    /// Fails if there is no certificate.
+    #[cfg(feature = "listen")]
+    pub fn client_authority(mut self, bundle: &[u8]) -> Result<Self, Error> {
+        self.tls = self.tls.with_client_authority(bundle)?;
+        Ok(self)
+    }
+
+    /// Signs the tokens of ServiceAccounts with a private key in PEM: RSA (RS256), or ECDSA with P-256, P-384 or P-521 (ES256,
+    /// ES384, ES512). The default is a key of the server's own for ES256.
+    ///
+    /// # Errors
+    /// Fails if there is no such key.
+    #[cfg(feature = "listen")]
+    pub fn token_signing_key(mut self, pem: &[u8]) -> Result<Self, Error> {
+        let der = Pem::parse(pem).private_key().ok_or(Error::Pem("private key"))?;
+        let key = SigningKey::from_der(&der).ok_or(Error::Pem("RSA or ECDSA private key"))?;
+        self.options.tokens.signing_key = Some(Arc::new(key));
+        Ok(self)
+    }
+
+    /// Accepts tokens of ServiceAccounts that were signed with other keys, too: the PEM has public keys, private keys or
+    /// certificates.
+    ///
+    /// # Errors
+    /// Fails if there is no such key.
+    #[cfg(feature = "listen")]
+    pub fn token_keys(mut self, pem: &[u8]) -> Result<Self, Error> {
+        let pem = Pem::parse(pem);
+        let mut keys: Vec<_> = pem.public_keys().iter().filter_map(|key| PublicKey::from_der(key)).collect();
+        let private = pem.private_key().and_then(|der| SigningKey::from_der(&der));
+        keys.extend(private.map(|key| key.public().clone()));
+        if keys.is_empty() {
+            return Err(Error::Pem("RSA or ECDSA key"));
+        }
+        self.options.tokens.keys.append(&mut keys);
+        Ok(self)
+    }
+
+    /// Sets the issuers of tokens of ServiceAccounts. The first one issues new tokens; those of all are accepted. The default
+    /// is `https://kubernetes.default.svc`.
+    pub fn token_issuers<T: Into<String>>(mut self, issuers: impl IntoIterator<Item = T>) -> Self {
+        self.options.tokens.issuers = issuers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the audiences of tokens for this server: a token must name one of them. The default is the issuers.
+    pub fn token_audiences<T: Into<String>>(mut self, audiences: impl IntoIterator<Item = T>) -> Self {
+        self.options.tokens.audiences = audiences.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Starts the server. With a data folder it reads and checks everything in it, which blocks.
     ///
     /// # Errors
@@ -119,9 +226,9 @@ impl ServerBuilder {
         let clock = self.clock.clone().starting_now();
         let store = self.store(&clock)?;
         let random = self.random(&store);
-        let cluster = Cluster::new(store, clock, random);
+        let cluster = Cluster::new(store, clock, random, self.options.clone());
         cluster.start();
-        Ok(Server::run(cluster, self.injections()))
+        Ok(self.run(cluster))
     }
 
     /// Starts a server in memory that has what another has now: its objects, its resources, and its users with their
@@ -139,7 +246,8 @@ impl ServerBuilder {
         let clock = self.clock.clone().starting_now();
         let other = &other.handler.cluster;
         let random = self.random(&other.store);
-        Server::run(other.copy(clock, random), self.injections())
+        let copy = other.copy(clock, random, self.options.clone());
+        self.run(copy)
     }
 
     /// The numbers of a server that starts with a store: one with data must not use the same uids again.
@@ -148,8 +256,19 @@ impl ServerBuilder {
         seed.map_or_else(Random::default, Random::seeded)
     }
 
-    fn injections(&self) -> Option<Injections> {
-        self.faults_over_http.then(Injections::default)
+    fn run(self, cluster: Cluster) -> Server {
+        let cluster = Arc::new(cluster);
+        let injections = self.faults_over_http.then(Injections::default);
+        Server {
+            #[cfg(feature = "listen")]
+            admin_token: cluster.authentication.issue(&cluster.store, User::admin()),
+            #[cfg(feature = "listen")]
+            authority: Mutex::default(),
+            #[cfg(feature = "listen")]
+            tls: self.tls,
+            controllers: tokio::spawn(controllers::run(Arc::clone(&cluster))),
+            handler: Arc::new(Handler { cluster, faults: Faults::default(), injections }),
+        }
     }
 
     fn store(&self, clock: &Clock) -> Result<Store, Error> {
@@ -170,9 +289,9 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         let clock = Clock::default();
-        let cluster = Cluster::new(Store::new(clock.clone()), clock, Random::default());
+        let cluster = Cluster::new(Store::new(clock.clone()), clock, Random::default(), Options::default());
         cluster.start();
-        Self::run(cluster, None)
+        ServerBuilder::default().run(cluster)
     }
 
     /// Returns a builder for a server with non-default options.
@@ -201,6 +320,15 @@ impl Server {
         cluster.authentication.issue(&cluster.store, User::new(name, groups))
     }
 
+    /// Adds a user with a token of the caller's choice, as kube-apiserver's `--token-auth-file` does. The user has no rights
+    /// until RoleBindings or ClusterRoleBindings grant them, unless a group has some.
+    #[cfg(feature = "listen")]
+    pub fn add_token(&self, token: &str, name: &str, uid: &str, groups: &[&str]) {
+        let cluster = &self.handler.cluster;
+        let user = User { uid: uid.to_owned(), ..User::new(name, groups) };
+        cluster.authentication.accept(&cluster.store, token, user);
+    }
+
     /// Serves HTTPS at an address such as `127.0.0.1:0`, where port 0 is any free port.
     ///
     /// Each request is authenticated by its client certificate or its bearer token. A server that listens again keeps its certificate
@@ -211,7 +339,7 @@ impl Server {
     #[cfg(feature = "listen")]
     pub async fn listen(&self, address: &str) -> Result<Endpoint, Error> {
         let (handler, authority) = (Arc::clone(&self.handler), self.authority()?);
-        Endpoint::open(handler, authority, self.admin_token.clone(), address).await
+        Endpoint::open(handler, authority, &self.tls, self.admin_token.clone(), address).await
     }
 
     /// Returns the server's faults. There are none at first.
@@ -224,18 +352,6 @@ impl Server {
     /// resourceVersions are answered with 410 `Expired`.
     pub fn compact(&self) {
         self.handler.cluster.store.compact();
-    }
-
-    fn run(cluster: Cluster, injections: Option<Injections>) -> Self {
-        let cluster = Arc::new(cluster);
-        Self {
-            #[cfg(feature = "listen")]
-            admin_token: cluster.authentication.issue(&cluster.store, User::admin()),
-            #[cfg(feature = "listen")]
-            authority: Mutex::default(),
-            controllers: tokio::spawn(controllers::run(Arc::clone(&cluster))),
-            handler: Arc::new(Handler { cluster, faults: Faults::default(), injections }),
-        }
     }
 
     #[cfg(feature = "listen")]

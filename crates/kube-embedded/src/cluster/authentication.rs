@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use base64::Engine;
 use jiff::Timestamp;
 
-use super::service_account::{Claims, Error, ISSUER, Signer};
+use super::service_account::{Claims, Error, Signer, TokenOptions};
+use super::signing::PublicKey;
 use crate::random::Random;
 use crate::store::Store;
 use crate::user::User;
@@ -19,6 +20,8 @@ const KEPT: &str = "token/";
 pub(crate) struct Authentication {
     tokens: Mutex<Tokens>,
     signer: OnceLock<Option<Signer>>,
+    /// How tokens of ServiceAccounts are issued.
+    options: TokenOptions,
     random: Random,
 }
 
@@ -42,16 +45,30 @@ impl Tokens {
         random.extend_from_slice(numbers.uuid().as_bytes());
         random.extend_from_slice(numbers.uuid().as_bytes());
         let token = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(random);
-        store.keep(&format!("{KEPT}{token}"), serde_json::to_vec(&user).unwrap_or_default());
-        self.0.insert(token.clone(), user);
+        self.keep(store, token.clone(), user);
         token
+    }
+
+    fn keep(&mut self, store: &Store, token: String, user: User) {
+        store.keep(&format!("{KEPT}{token}"), serde_json::to_vec(&user).unwrap_or_default());
+        self.0.insert(token, user);
     }
 }
 
 impl Authentication {
     /// Loads the users of a store.
-    pub(crate) fn new(store: &Store, random: Random) -> Self {
-        Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new(), random }
+    pub(crate) fn new(store: &Store, random: Random, options: TokenOptions) -> Self {
+        Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new(), options, random }
+    }
+
+    /// The issuer of new tokens of ServiceAccounts.
+    pub(crate) fn issuer(&self) -> &str {
+        self.options.issuer()
+    }
+
+    /// What tokens for this server name as their audience.
+    pub(crate) fn audiences(&self) -> Vec<String> {
+        self.options.audiences()
     }
 
     /// Returns the token of a user, and issues one to a new user.
@@ -59,14 +76,20 @@ impl Authentication {
         self.lock().issue(store, &self.random, user)
     }
 
+    /// Accepts a token as a user's.
+    #[cfg(feature = "listen")]
+    pub(crate) fn accept(&self, store: &Store, token: &str, user: User) {
+        self.lock().keep(store, token.to_owned(), user);
+    }
+
     /// Issues a token for a ServiceAccount. `None` if the system has no random numbers.
     pub(crate) fn sign(&self, store: &Store, claims: &Claims<'_>) -> Option<String> {
         self.signer(store)?.sign(claims, self.random.uuid())
     }
 
-    /// The key with which others verify the tokens of ServiceAccounts. `None` if the system has no random numbers.
-    pub(crate) fn public_key(&self, store: &Store) -> Option<serde_json::Value> {
-        Some(self.signer(store)?.public_key())
+    /// The keys with which others verify the tokens of ServiceAccounts. `None` if the system has no random numbers.
+    pub(crate) fn public_keys(&self, store: &Store) -> Option<Vec<&PublicKey>> {
+        Some(self.signer(store)?.public_keys())
     }
 
     /// Returns the user of a token, and the requested audiences for which it is valid.
@@ -81,14 +104,17 @@ impl Authentication {
         let known = self.lock().0.get(token).cloned();
         match known {
             // Such a token is valid for this server only, whatever else is requested.
-            Some(user) if asked.iter().any(|it| it == ISSUER) => Ok((user, vec![ISSUER.to_owned()])),
-            Some(_) => Err(Error::Unknown),
+            Some(user) => {
+                let mut audiences = self.audiences();
+                audiences.retain(|audience| asked.contains(audience));
+                if audiences.is_empty() { Err(Error::Unknown) } else { Ok((user, audiences)) }
+            }
             None => self.signer(store).ok_or(Error::Unknown)?.authenticate(store, now, token, asked),
         }
     }
 
     fn signer(&self, store: &Store) -> Option<&Signer> {
-        self.signer.get_or_init(|| Signer::of(store)).as_ref()
+        self.signer.get_or_init(|| Signer::of(store, self.options.clone())).as_ref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Tokens> {
@@ -104,13 +130,13 @@ mod tests {
     #[test]
     fn a_token_is_its_users() {
         let store = Store::new(Clock::default());
-        let users = Authentication::new(&store, Random::default());
+        let users = Authentication::new(&store, Random::default(), TokenOptions::default());
         let token = users.issue(&store, User::new("jane", &["devs"]));
         assert_eq!(users.issue(&store, User::new("jane", &["devs"])), token);
         assert_ne!(users.issue(&store, User::new("jane", &[])), token);
         // The store has kept it.
-        let users = Authentication::new(&store, Random::default());
-        let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, &[ISSUER.to_owned()]);
+        let users = Authentication::new(&store, Random::default(), TokenOptions::default());
+        let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, &users.audiences());
         assert_eq!(whose(&token).unwrap().0, User::new("jane", &["devs"]));
         for wrong in ["wrong", "a.b.c", ""] {
             assert_eq!(whose(wrong), Err(Error::Unknown), "{wrong}");

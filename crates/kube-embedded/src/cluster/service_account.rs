@@ -1,13 +1,9 @@
-//! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519) that the server signs with its own key (ES256). It accepts
-//! them until they expire or an object that they are bound to is deleted.
+//! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519) that the server signs. It accepts them until they expire or an
+//! object that they are bound to is deleted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
-};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -15,30 +11,35 @@ use kube_validation::go::quote_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::signing::{PublicKey, SigningKey};
 use crate::resource::{GroupResource, NODES, PODS, SECRETS, SERVICE_ACCOUNTS};
 use crate::store::Store;
 use crate::strategy;
 use crate::user::User;
 
-/// The issuer, and the audience of tokens for this server: kube-apiserver's default.
-pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
-/// ECDSA with P-256 and SHA-256 (RFC 7518).
-pub(crate) const ALGORITHM: &str = "ES256";
-/// The size in bytes of each of a point's two coordinates.
-const COORDINATE: usize = 32;
-/// The bytes before the point in a `SubjectPublicKeyInfo` (RFC 5480).
-const P256_KEY_INFO: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
+/// The default issuer, and the default audience of tokens for this server: kube-apiserver's.
+const ISSUER: &str = "https://kubernetes.default.svc";
 /// The name under which the store keeps the key.
 const KEPT: &str = "service-account/key";
 
-/// Signs tokens, and verifies those that it has signed.
+/// How tokens are issued, and which are accepted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenOptions {
+    /// The first one is that of new tokens; tokens of all are accepted. Empty: the default.
+    pub(crate) issuers: Vec<String>,
+    /// What tokens for this server may name as their audience. Empty: the issuers.
+    pub(crate) audiences: Vec<String>,
+    /// Signs new tokens. By default, a key that the store keeps.
+    pub(crate) signing_key: Option<Arc<SigningKey>>,
+    /// Verify tokens that others have signed.
+    pub(crate) keys: Vec<PublicKey>,
+}
+
+/// Signs tokens, and verifies those that it or another one with its keys has signed.
 #[derive(Debug)]
 pub(crate) struct Signer {
-    key: EcdsaKeyPair,
-    random: SystemRandom,
+    key: Arc<SigningKey>,
+    options: TokenOptions,
 }
 
 /// An object, in addition to its ServiceAccount, that a token is bound to: the token is invalid once it is deleted.
@@ -81,22 +82,44 @@ pub(crate) enum Error {
     Gone,
 }
 
+impl TokenOptions {
+    fn issuers(&self) -> Vec<&str> {
+        match &*self.issuers {
+            [] => vec![ISSUER],
+            issuers => issuers.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The issuer of new tokens.
+    pub(crate) fn issuer(&self) -> &str {
+        self.issuers.first().map_or(ISSUER, String::as_str)
+    }
+
+    /// What tokens for this server name as their audience.
+    pub(crate) fn audiences(&self) -> Vec<String> {
+        match &*self.audiences {
+            [] => self.issuers().into_iter().map(str::to_owned).collect(),
+            audiences => audiences.to_vec(),
+        }
+    }
+}
+
 impl Signer {
-    /// The signer with the key that a store keeps; a new key is created if there is none. `None` if the system has no
-    /// random numbers.
-    pub(crate) fn of(store: &Store) -> Option<Self> {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    /// Returns the signer with the key of its options or else the one that a store keeps; a new key is created if there is
+    /// none. `None` if the system has no random numbers.
+    pub(crate) fn of(store: &Store, options: TokenOptions) -> Option<Self> {
+        if let Some(key) = &options.signing_key {
+            return Some(Self { key: Arc::clone(key), options });
+        }
         let document = match store.kept(KEPT) {
             Some(kept) => kept,
             None => {
-                let made = EcdsaKeyPair::generate_pkcs8(algorithm, &random).ok()?.as_ref().to_vec();
+                let made = SigningKey::generate()?;
                 store.keep(KEPT, made.clone());
                 made
             }
         };
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, &document).ok()?;
-        Some(Self { key, random })
+        Some(Self { key: Arc::new(SigningKey::from_der(&document)?), options })
     }
 
     /// Signs a token with an id.
@@ -113,47 +136,42 @@ impl Signer {
             "aud": claims.audiences,
             "exp": issued.saturating_add(claims.seconds),
             "iat": issued,
-            "iss": ISSUER,
+            "iss": self.options.issuer(),
             "jti": id.to_string(),
             "kubernetes.io": private,
             "nbf": issued,
             "sub": User::service_account(claims.namespace, claims.name).name,
         });
         let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
-        let header = json!({"alg": ALGORITHM, "kid": self.key_id()}).to_string();
+        let public = self.key.public();
+        let header = json!({"alg": public.algorithm(), "kid": public.id()}).to_string();
         let signed = format!("{}.{}", encode(header.as_bytes()), encode(payload.to_string().as_bytes()));
-        let signature = self.key.sign(&self.random, signed.as_bytes()).ok()?;
-        Some(format!("{signed}.{}", encode(signature.as_ref())))
+        let signature = self.key.sign(signed.as_bytes())?;
+        Some(format!("{signed}.{}", encode(&signature)))
     }
 
-    /// The public key with which others verify tokens, as a JSON Web Key (RFC 7517).
-    pub(crate) fn public_key(&self) -> Value {
-        let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
-        // An uncompressed point: a byte that marks it as such, and two coordinates.
-        let point = self.key.public_key().as_ref();
-        let number = |from: usize| point.get(from..from + COORDINATE).unwrap_or_default();
-        json!({
-            "use": "sig", "kty": "EC", "kid": self.key_id(), "crv": "P-256", "alg": ALGORITHM,
-            "x": encode(number(1)), "y": encode(number(1 + COORDINATE)),
-        })
+    /// The keys with which others verify tokens: its own, and those of other signers.
+    pub(crate) fn public_keys(&self) -> Vec<&PublicKey> {
+        let mut keys = vec![self.key.public()];
+        for key in &self.options.keys {
+            if keys.iter().all(|other| other.id() != key.id()) {
+                keys.push(key);
+            }
+        }
+        keys
     }
 
-    /// The key's id as kube-apiserver derives it: the digest of the public key's DER.
-    fn key_id(&self) -> String {
-        let key = [P256_KEY_INFO, self.key.public_key().as_ref()].concat();
-        BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &key))
-    }
-
-    /// The content of a token that this server has signed.
+    /// The content of a token that one of the keys has signed.
     fn read(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        // The signature covers the header, so a verified header is ours: the token does not choose the algorithm.
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref())
-            .verify(signed.as_bytes(), &signature)
-            .ok()?;
+        // The signature covers the header, so a verified header is its signer's: the token does not choose the algorithm.
+        let mut keys = self.public_keys().into_iter();
+        keys.find(|key| key.verifies(signed.as_bytes(), &signature))?;
         let (_, payload) = signed.split_once('.')?;
-        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+        let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let issuer = claims["iss"].as_str()?;
+        self.options.issuers().contains(&issuer).then_some(claims)
     }
 
     /// Returns the user of a token that is valid now for one of these audiences, and the audiences for which it is.
@@ -237,7 +255,7 @@ mod tests {
     #[test]
     fn a_token_is_its_accounts_until_it_expires() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store).unwrap();
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let at = |second: i64, signer: &Signer| {
             signer.authenticate(&store, Timestamp::from_second(second).unwrap(), &token, &audiences)
@@ -250,15 +268,15 @@ mod tests {
         );
         assert_eq!(at(1600, &signer), Err(Error::Expired));
         // The store has kept the key.
-        at(1599, &Signer::of(&store).unwrap()).unwrap();
-        let other = Signer::of(&Store::new(Clock::default())).unwrap();
+        at(1599, &Signer::of(&store, TokenOptions::default()).unwrap()).unwrap();
+        let other = Signer::of(&Store::new(Clock::default()), TokenOptions::default()).unwrap();
         assert_eq!(at(1599, &other), Err(Error::Unknown));
     }
 
     #[test]
     fn what_was_changed_is_nobodys() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store).unwrap();
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         for at in 0..token.len() {
             let mut other = token.clone().into_bytes();
@@ -273,7 +291,7 @@ mod tests {
     #[test]
     fn a_token_ends_with_what_it_is_bound_to() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store).unwrap();
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let bound = Bound { claim: "pod", name: "p".to_owned(), uid: "p1".to_owned() };
         let token = signer.sign(&Claims { bound: Some(&bound), ..claims(&audiences) }, Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
@@ -291,7 +309,7 @@ mod tests {
     #[test]
     fn a_token_ends_with_its_account() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store).unwrap();
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user.name);
@@ -306,26 +324,45 @@ mod tests {
     }
 
     #[test]
-    fn others_verify_tokens_by_the_public_key() {
+    fn tokens_of_other_signers_are_verified_by_their_keys() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store).unwrap();
+        let other = Arc::new(SigningKey::from_der(&SigningKey::generate().unwrap()).unwrap());
+        let options = TokenOptions { signing_key: Some(Arc::clone(&other)), ..TokenOptions::default() };
+        let token = Signer::of(&store, options).unwrap().sign(&claims(&audiences), Uuid::nil()).unwrap();
+        let now = Timestamp::from_second(1001).unwrap();
+        let user = |options: TokenOptions| {
+            Signer::of(&store, options)
+                .unwrap()
+                .authenticate(&store, now, &token, &audiences)
+                .map(|it| it.0.name)
+        };
+        assert_eq!(user(TokenOptions::default()), Err(Error::Unknown));
+        let keys = TokenOptions { keys: vec![other.public().clone()], ..TokenOptions::default() };
+        user(keys.clone()).unwrap();
+        // It is an issuer's, not only a key's.
+        assert_eq!(
+            user(TokenOptions { issuers: vec!["https://a".to_owned()], ..keys.clone() }),
+            Err(Error::Unknown)
+        );
+        user(TokenOptions { issuers: vec!["https://a".to_owned(), ISSUER.to_owned()], ..keys }).unwrap();
+    }
+
+    #[test]
+    fn others_find_the_key_of_a_token_by_its_id() {
+        let (store, audiences) = (store(), [ISSUER.to_owned()]);
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
-        let key = signer.public_key();
-        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
-        let (signed, signature) = token.rsplit_once('.').unwrap();
-        let header: Value = serde_json::from_slice(&part(signed.split_once('.').unwrap().0)).unwrap();
-        assert_eq!(header, json!({"alg": "ES256", "kid": key["kid"]}));
-        let [x, y] = ["x", "y"].map(|name| part(key[name].as_str().unwrap()));
-        let point = [vec![4], x, y].concat();
-        let verified = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-            .verify(signed.as_bytes(), &part(signature));
-        assert!(verified.is_ok());
+        let keys = signer.public_keys();
+        let header = BASE64_URL_SAFE_NO_PAD.decode(token.split_once('.').unwrap().0).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header, json!({"alg": "ES256", "kid": keys[0].jwk()["kid"]}));
+        assert_eq!(keys.len(), 1);
     }
 
     #[test]
     fn audiences_are_kept_apart() {
         let store = store();
-        let signer = Signer::of(&store).unwrap();
+        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
         let [vault, other] = ["vault", "other"].map(|name| vec![name.to_owned()]);
         let token = signer.sign(&claims(&vault), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();

@@ -8,16 +8,17 @@ use std::net::Ipv4Addr;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
 
-/// `10.96.0.0/16`. The first address belongs to the Service `kubernetes`.
-const RANGE: [u32; 2] = [0x0a60_0000, 0x0a60_ffff];
+use super::options::ServiceRange;
+
 const NODE_PORTS: [u16; 2] = [30000, 32767];
-/// The beginning of both ranges is reserved for Services that request a specific value: KEP-3070.
-const RESERVED_ADDRESSES: u32 = 256;
+/// The beginning of this range, and of that of addresses, is reserved for Services that request a specific value:
+/// KEP-3070.
 const RESERVED_PORTS: u16 = 86;
 
 /// The addresses and ports in use, including those of Services that are about to be stored.
 #[derive(Debug, Default)]
 pub(crate) struct Allocations {
+    range: ServiceRange,
     used: Claims,
     /// Where the search for the next one begins.
     next_address: u32,
@@ -65,6 +66,10 @@ impl Claims {
 }
 
 impl Allocations {
+    pub(crate) fn new(range: ServiceRange) -> Self {
+        Self { range, ..Self::default() }
+    }
+
     /// Marks the addresses and ports of a stored Service as used.
     pub(crate) fn note(&mut self, service: &Value) {
         self.add(Claims::of(service));
@@ -154,9 +159,11 @@ impl Allocations {
             Err(FieldError::invalid("spec.clusterIPs", &json!([asked]), &detail))
         };
         let Ok(address) = asked.parse::<Ipv4Addr>().map(u32::from) else { return Ok(()) };
-        if !(RANGE[0] + 1..RANGE[1]).contains(&address) {
+        let range = self.range;
+        // The first address belongs to the Service `kubernetes`.
+        if !(range.network + 1..range.broadcast).contains(&address) {
             return refuse(&format!(
-                "the provided IP ({asked}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+                "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {range}"
             ));
         }
         if self.used.addresses.contains(&address) && !held.addresses.contains(&address) {
@@ -166,11 +173,12 @@ impl Allocations {
     }
 
     fn next_address(&mut self) -> Option<String> {
-        let count = RANGE[1] - RANGE[0] - RESERVED_ADDRESSES;
-        let (start, first) = (self.next_address, RANGE[0] + RESERVED_ADDRESSES);
+        let range = self.range;
+        let (start, first) = (self.next_address, range.network + range.reserved().max(1));
+        let count = range.broadcast - first;
         let upper = (0..count).map(|offset| first + start.wrapping_add(offset) % count);
         // The reserved ones come last.
-        let mut all = upper.chain(RANGE[0] + 1..first);
+        let mut all = upper.chain(range.network + 1..first);
         let free = all.find(|address| !self.used.addresses.contains(address))?;
         self.next_address = free.wrapping_sub(first).wrapping_add(1) % count;
         Some(Ipv4Addr::from(free).to_string())

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::authentication::Authentication;
+use super::options::Options;
 use super::rbac::Rbac;
 use super::services::Allocations;
 use super::work::WorkQueue;
@@ -42,24 +43,25 @@ pub(crate) struct Cluster {
     pub(super) schemas: Schemas,
     /// The addresses and ports of Services, read from the store on first use.
     services: OnceLock<Mutex<Allocations>>,
+    pub(crate) options: Options,
     /// Why the server has failed.
     failure: OnceLock<&'static str>,
 }
 
 impl Cluster {
     /// Creates a server with the objects of a store.
-    pub(crate) fn new(store: Store, clock: Clock, random: Random) -> Self {
-        Self::serving(Arc::new(Scheme::new()), store, clock, random)
+    pub(crate) fn new(store: Store, clock: Clock, random: Random, options: Options) -> Self {
+        Self::serving(Arc::new(Scheme::new()), store, clock, random, options)
     }
 
-    fn serving(scheme: Arc<Scheme>, store: Store, clock: Clock, random: Random) -> Self {
+    fn serving(scheme: Arc<Scheme>, store: Store, clock: Clock, random: Random, options: Options) -> Self {
         let ended = CancellationToken::new();
         Self {
-            authentication: Authentication::new(&store, random.clone()),
+            authentication: Authentication::new(&store, random.clone(), options.tokens.clone()),
             store: Arc::new(store),
             clock,
             random,
-            rbac: Rbac::default(),
+            rbac: Rbac::new(options.always_allow),
             work: WorkQueue::default(),
             watches: ended.child_token(),
             ended,
@@ -67,16 +69,17 @@ impl Cluster {
             definitions: Mutex::default(),
             schemas: Schemas::default(),
             services: OnceLock::new(),
+            options,
             failure: OnceLock::new(),
         }
     }
 
     /// Creates a server with the objects of this one, that serves the same resources. Nothing is left to do for its
     /// controllers.
-    pub(crate) fn copy(&self, clock: Clock, random: Random) -> Self {
+    pub(crate) fn copy(&self, clock: Clock, random: Random, options: Options) -> Self {
         // Locked first, as where a definition is brought into the scheme.
         let names = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = Self::serving(self.scheme(), self.store.copy(clock.clone()), clock, random);
+        let copy = Self::serving(self.scheme(), self.store.copy(clock.clone()), clock, random, options);
         Self { definitions: Mutex::new(names.clone()), ..copy }
     }
 
@@ -93,7 +96,7 @@ impl Cluster {
     /// The addresses and ports of Services. Do not await while holding the guard.
     pub(super) fn allocations(&self) -> MutexGuard<'_, Allocations> {
         let all = self.services.get_or_init(|| {
-            let mut all = Allocations::default();
+            let mut all = Allocations::new(self.options.services);
             let stored = self.store.list(SERVICES.collection(), Range::default(), None).unwrap_or_default();
             stored.objects.iter().for_each(|service| all.note(&service.value()));
             Mutex::new(all)

@@ -5,11 +5,12 @@ use jiff::SignedDuration;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
 
-use super::service_account::{Bound, Claims, ISSUER};
+use super::service_account::{Bound, Claims};
 use super::state::Cluster;
 use crate::clock;
 use crate::resource::Resource;
 use crate::status::Status;
+use crate::strategy;
 
 const GROUP: &str = "authentication.k8s.io";
 /// The lifetime in seconds of a token whose request does not set one.
@@ -45,7 +46,7 @@ impl Cluster {
             let error = FieldError::invalid("spec.expirationSeconds", &seconds.into(), why);
             return Err(Status::invalid(GROUP, "TokenRequest", "", vec![error]));
         }
-        let audiences = audiences(&spec["audiences"]);
+        let audiences = self.audiences(&spec["audiences"]);
         let bound = self.bound(namespace, name, &spec["boundObjectRef"])?;
         let issued = self.clock.now();
         let claims =
@@ -76,13 +77,19 @@ impl Cluster {
         let Some(token) = spec["token"].as_str().filter(|token| !token.is_empty()) else {
             return Err(Status::bad_request("token is required for TokenReview in authentication"));
         };
-        let asked = audiences(&spec["audiences"]);
+        let asked = self.audiences(&spec["audiences"]);
         Ok(match self.authentication.whose(&self.store, self.clock.now(), token, &asked) {
             Ok((user, audiences)) => {
                 json!({"authenticated": true, "user": user.info(), "audiences": audiences})
             }
             Err(error) => json!({"user": {}, "error": error.to_string()}),
         })
+    }
+
+    /// The requested audiences, or this server.
+    fn audiences(&self, asked: &Value) -> Vec<String> {
+        let given = strategy::texts(asked);
+        if given.is_empty() { self.authentication.audiences() } else { given }
     }
 
     /// The object that a token is to be bound to.
@@ -122,24 +129,5 @@ impl Cluster {
             return Err(Status::conflict_on(kind, name, &why));
         }
         Ok(Some(Bound { claim, name: name.to_owned(), uid: uid.to_owned() }))
-    }
-}
-
-/// The requested audiences, or this server.
-fn audiences(asked: &Value) -> Vec<String> {
-    let given = asked.as_array().map_or(&[][..], Vec::as_slice);
-    let given: Vec<String> = given.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    if given.is_empty() { vec![ISSUER.to_owned()] } else { given }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_without_audiences_is_for_this_server() {
-        assert_eq!(audiences(&Value::Null), [ISSUER]);
-        assert_eq!(audiences(&json!([])), [ISSUER]);
-        assert_eq!(audiences(&json!(["vault"])), ["vault"]);
     }
 }

@@ -43,16 +43,18 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
 
 async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) {
     match work {
+        // This controller and the expiry of Events are kube-apiserver's own, the others kube-controller-manager's.
+        Work::Definition(name) => definition::finalize(cluster, &name).await,
+        #[cfg(test)]
+        Work::Panic => panic!("as a test wants it"),
+        _ if cluster.options.no_controllers => {}
         Work::Namespace(name) => namespace::finalize(cluster, &name).await,
         Work::ServiceAccount(name) => namespace::service_account(cluster, &name),
-        Work::Definition(name) => definition::finalize(cluster, &name).await,
         Work::Collect(location) => garbage.collect(cluster, &location).await,
         Work::Finalize(location) => garbage.finalize(cluster, &location).await,
         Work::OwnerGone(gone) => garbage.owner_gone(cluster, gone).await,
         Work::Disowned(uid) => garbage.disowned(cluster, &uid),
         Work::SchemeChanged => garbage.scheme_changed(cluster),
-        #[cfg(test)]
-        Work::Panic => panic!("as a test wants it"),
     }
 }
 
@@ -71,13 +73,18 @@ impl Drop for Guard<'_> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::cluster::Options;
     use crate::random::Random;
     use crate::store::Store;
 
     #[tokio::test]
     async fn a_panic_fails_the_server() {
-        let cluster =
-            Arc::new(Cluster::new(Store::new(Clock::default()), Clock::default(), Random::default()));
+        let cluster = Arc::new(Cluster::new(
+            Store::new(Clock::default()),
+            Clock::default(),
+            Random::default(),
+            Options::default(),
+        ));
         assert_eq!(cluster.settled().await, Ok(()));
         cluster.work.push(Work::Panic);
         assert!(tokio::spawn(run(Arc::clone(&cluster))).await.is_err());

@@ -1,17 +1,12 @@
 //! The server's certificate authority, which issues the server's own certificate and those of clients.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
-use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
 use crate::store::Store;
@@ -79,8 +74,11 @@ impl Authority {
         })
     }
 
-    /// TLS for a local address. Client certificates are optional, but must be issued by this authority.
-    pub(crate) fn acceptor(&self, address: SocketAddr) -> Result<TlsAcceptor, Error> {
+    /// Issues a certificate for a local address.
+    pub(super) fn serving(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         if !address.ip().is_unspecified() && !address.ip().is_loopback() {
             names.push(address.ip().to_string());
@@ -91,32 +89,12 @@ impl Authority {
         let key = KeyPair::generate().map_err(certificate_error)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(certificate_error)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(tls_error)?;
-        roots.add(root).map_err(tls_error)?;
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(tls_error)?;
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                let chain = vec![certificate.der().clone()];
-                builder.with_client_cert_verifier(clients).with_single_cert(chain, key)
-            })
-            .map_err(tls_error)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok((certificate.der().clone(), key))
     }
 }
 
 fn certificate_error(error: rcgen::Error) -> Error {
     Error::Certificate(error.into())
-}
-
-fn tls_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Tls(error.into())
 }
 
 impl std::fmt::Debug for Authority {

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
+use super::tls;
 use crate::cluster::certificate_holder;
 use crate::http::{Body, Handler, IsLost, IsWatch, Response, authenticate, plain_text, status};
 use crate::status::Status;
@@ -68,7 +69,11 @@ pub(super) async fn serve(
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let holder = certificates.and_then(|chain| certificate_holder(&handler.cluster.store, chain.first()?));
+    let holder = certificates.and_then(|chain| {
+        let certificate = chain.first()?;
+        // The groups of a certificate of the server's own do not all fit into it.
+        certificate_holder(&handler.cluster.store, certificate).or_else(|| tls::user(certificate))
+    });
     let pending = Arc::new(watch::Sender::new(0));
     let mut unused = pending.subscribe();
     let stopped = stop.clone();

@@ -4,6 +4,8 @@
 
 mod authority;
 mod connection;
+mod pem;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authority::Authority;
+pub(crate) use self::pem::Pem;
+pub(crate) use self::tls::Tls;
 use crate::cluster::hold_certificate;
 use crate::error::Error;
 use crate::http::Handler;
@@ -41,6 +45,7 @@ impl Endpoint {
     pub(crate) async fn open(
         handler: Arc<Handler>,
         authority: Arc<Authority>,
+        tls: &Tls,
         admin_token: String,
         address: &str,
     ) -> Result<Self, Error> {
@@ -53,7 +58,7 @@ impl Endpoint {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let acceptor = authority.acceptor(local)?;
+        let acceptor = tls.acceptor(&authority, local)?;
         let stop = handler.cluster.ended.child_token();
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&handler), stop.clone()));
         tracing::debug!(address = %local, "listening");

@@ -2,17 +2,19 @@
 
 use http::{HeaderMap, header};
 
-use crate::cluster::{Cluster, ISSUER};
+use crate::cluster::Cluster;
 use crate::user::User;
 
 /// Returns the user of a request, who is anonymous without credentials. `None`: the credentials are not valid.
 pub(crate) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Option<User> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Some(User::anonymous()) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return (!cluster.options.no_anonymous).then(User::anonymous);
+    };
     let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let audiences = [ISSUER.to_owned()];
+    let audiences = cluster.authentication.audiences();
     let whose = cluster.authentication.whose(&cluster.store, cluster.clock.now(), token.trim(), &audiences);
     whose.ok().map(|(user, _)| user)
 }
@@ -21,12 +23,18 @@ pub(crate) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Option<Use
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::cluster::Options;
     use crate::random::Random;
     use crate::store::Store;
 
     #[test]
     fn a_request_is_its_tokens_users() {
-        let cluster = Cluster::new(Store::new(Clock::default()), Clock::default(), Random::default());
+        let cluster = Cluster::new(
+            Store::new(Clock::default()),
+            Clock::default(),
+            Random::default(),
+            Options::default(),
+        );
         let token = cluster.authentication.issue(&cluster.store, User::new("jane", &["devs"]));
         let user = |value: &str| {
             let mut headers = HeaderMap::new();

@@ -1,5 +1,7 @@
 //! POST of a `TokenRequest`, and the documents with which others verify tokens.
 
+use std::collections::BTreeSet;
+
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 
@@ -7,7 +9,7 @@ use super::decode;
 use super::negotiate::Encoding;
 use super::render::{self, Response};
 use super::request::Request;
-use crate::cluster::{ALGORITHM, Cluster, ISSUER};
+use crate::cluster::Cluster;
 use crate::status::Status;
 
 /// The path of the public keys.
@@ -21,18 +23,21 @@ pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &Head
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
             let host = uri.authority().map(http::uri::Authority::as_str).or(host);
             let keys = format!("https://{}{KEYS}", host.unwrap_or("kubernetes.default.svc"));
+            let keys_of_tokens = cluster.authentication.public_keys(&cluster.store)?;
+            let algorithms: BTreeSet<_> = keys_of_tokens.iter().map(|key| key.algorithm()).collect();
             let value = json!({
-                "issuer": ISSUER,
+                "issuer": cluster.authentication.issuer(),
                 "jwks_uri": keys,
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": [ALGORITHM],
+                "id_token_signing_alg_values_supported": algorithms,
             });
             ("application/json", value)
         }
         KEYS => {
-            let key = cluster.authentication.public_key(&cluster.store)?;
-            ("application/jwk-set+json", json!({"keys": [key]}))
+            let keys = cluster.authentication.public_keys(&cluster.store)?;
+            let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
+            ("application/jwk-set+json", json!({ "keys": keys }))
         }
         _ => return None,
     };

@@ -12,6 +12,8 @@ mod faults_over_http;
 mod garbage;
 mod holds;
 mod hostile;
+#[cfg(feature = "listen")]
+mod options;
 mod protobuf;
 mod repeatable;
 mod server;

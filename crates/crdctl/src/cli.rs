@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Start an embedded API server and run it until Ctrl-C; with --data-dir, its objects survive a restart
     #[cfg(feature = "server")]
     Serve(ServeArgs),
+    /// Make a folder with `kube-apiserver` and `etcd` for test environments, such as envtest, and print it
+    #[cfg(feature = "server")]
+    Envtest(EnvtestArgs),
     /// Print, install or check the Blog CustomResourceDefinition
     Crd {
         #[command(subcommand)]
@@ -253,6 +256,32 @@ pub(crate) struct DemoArgs {
     pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[cfg(feature = "server")]
+#[derive(Args)]
+pub(crate) struct EnvtestArgs {
+    /// The folder, which is created if it does not exist (default: in the user's folder for data of programs)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// Run the controllers of kube-controller-manager that the server has, such as the garbage collector. Without it there are
+    /// none, as in envtest; KUBE_EMBEDDED_CONTROLLERS=1 runs them in any folder
+    #[arg(long)]
+    pub(crate) controllers: bool,
+    /// What to print: the folder, or a line for a shell that sets KUBEBUILDER_ASSETS to it
+    #[arg(short, long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) print: EnvtestOutput,
+}
+
+/// What `crdctl envtest` prints.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum EnvtestOutput {
+    /// The folder
+    #[default]
+    Path,
+    /// A line that sets KUBEBUILDER_ASSETS
+    Env,
 }
 
 #[cfg(feature = "server")]

@@ -1,36 +1,21 @@
 //! `--health-addr`: endpoints of `crdctl watch` for the kubelet and Prometheus, over plain HTTP.
 //!
 //! `/healthz` is 200 while the process responds, `/readyz` only while the cache can be trusted, and `/metrics` returns the
-//! informer's metrics. None of them reveals anything about an object. Connections are few, short and closed after one
-//! answer, and a new one is always accepted, so that no client can block another one, such as the kubelet.
+//! informer's metrics. None of them reveals anything about an object.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use http::{Method, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, StatusCode};
 use kube_informer::{Informers, Phase, Status, StatusWatch};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
-};
-use tracing::warn;
+use tokio::net::TcpListener;
 
-/// The maximum number of open connections. A further one closes the oldest.
-const CONNECTIONS: usize = 16;
-/// How long a connection may stay open.
-const CONNECTION: Duration = Duration::from_secs(2);
-/// The maximum size of a request's head.
-const REQUEST: usize = 8 * 1024;
+use crate::pages::{self, Page, TEXT};
 
 /// The listening socket, and the informers that the answers describe.
 pub(crate) struct Health {
@@ -62,51 +47,15 @@ impl Health {
 
     /// Answers requests for as long as it is polled.
     pub(crate) async fn serve(&self) -> Infallible {
-        let mut connections = JoinSet::new();
-        let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    while connections.try_join_next().is_some() {}
-                    by_age.retain(|connection| !connection.is_finished());
-                    if by_age.len() >= CONNECTIONS
-                        && let Some(oldest) = by_age.pop_front()
-                    {
-                        oldest.abort();
-                    }
-                    let answer = timeout(CONNECTION, serve(stream, Arc::clone(&self.followed)));
-                    by_age.push_back(connections.spawn(answer));
-                }
-                // For example, there are no more file descriptors. It is retried a little later.
-                Err(error) => {
-                    warn!(%error, "a connection to --health-addr cannot be accepted");
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let followed = Arc::clone(&self.followed);
+        pages::serve(&self.listener, move |method, path| answer(method, path, followed.get())).await
     }
 }
 
-async fn serve(stream: TcpStream, followed: Arc<OnceLock<Followed>>) {
-    let answer = service_fn(async |request: Request<Incoming>| {
-        let (code, kind, text) = answer(request.method(), request.uri().path(), followed.get());
-        Response::builder().status(code).header(header::CONTENT_TYPE, kind).body(text)
-    });
-    let mut connection = http1::Builder::new();
-    connection
-        .timer(TokioTimer::new())
-        .header_read_timeout(CONNECTION)
-        .max_buf_size(REQUEST)
-        .keep_alive(false);
-    // On an error the client has disconnected, or its request was malformed.
-    let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
-}
-
-const TEXT: &str = "text/plain; charset=utf-8";
 /// The format that prometheus-client writes.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> (StatusCode, &'static str, String) {
+fn answer(method: &Method, path: &str, followed: Option<&Followed>) -> Page {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are allowed\n".to_owned());
     }
@@ -147,11 +96,18 @@ fn untrusted(status: &Status) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
     use kube::{Api, api::PostParams};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::timeout,
+    };
 
     use super::*;
+    use crate::pages::{CONNECTION, CONNECTIONS, REQUEST};
 
     async fn ask(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();

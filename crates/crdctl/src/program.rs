@@ -56,7 +56,7 @@ fn with_name(mut command: clap::Command) -> clap::Command {
 }
 
 /// Returns the name of the file by which the program was called.
-fn called() -> String {
+pub(crate) fn called() -> String {
     let path = env::args_os().next().unwrap_or_default();
     Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -36,6 +36,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "KUBECONFIG=./cluster/kubeconfig crdctl crd install",
         ],
     ),
+    (
+        "envtest",
+        &[
+            "KUBEBUILDER_ASSETS=$(crdctl envtest) go test ./...",
+            "eval \"$(crdctl envtest --controllers -p env)\"",
+        ],
+    ),
     ("crd", &["crdctl crd print", "crdctl crd install && crdctl crd check"]),
     ("crd print", &["crdctl crd print > blogs.yaml", "crdctl crd print | kubectl diff --server-side -f -"]),
     (

@@ -12,7 +12,9 @@ const CLUSTER: &str = "Cluster";
 fn uses(command: &str, option: &Arg) -> bool {
     let (id, of_cluster) = (option.get_id().as_str(), option.get_help_heading() == Some(CLUSTER));
     match command {
-        "completion" | "manual" | "crd print" => !of_cluster && !["log_format", "verbosity"].contains(&id),
+        "completion" | "manual" | "crd print" | "envtest" => {
+            !of_cluster && !["log_format", "verbosity"].contains(&id)
+        }
         // They make a cluster of their own.
         "demo" | "serve" => !of_cluster,
         // It asks an operator, not a cluster.

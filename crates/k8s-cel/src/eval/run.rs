@@ -105,6 +105,9 @@ impl<'a> Run<'a, '_> {
             Node::Call(call) => self.call(call),
             Node::Member(member) => {
                 let needle = self.node(&member.needle)?;
+                if matches!(needle, Value::Bytes(_)) {
+                    return Err(value::unhashable_bytes());
+                }
                 // The cost is the same for any number of constants.
                 work(member.set.len().saturating_mul(MEMBER))?;
                 let found = member.set.iter().any(|value| {
@@ -177,12 +180,15 @@ impl<'a> Run<'a, '_> {
         match call.args.as_slice() {
             [arg] => {
                 let arg = self.strict(arg)?;
+                let before = self.cost;
                 self.charge_call(call, std::slice::from_ref(&arg))?;
                 if matches!(call.operator, Operator::NotStrictlyFalse) {
                     return Ok(Value::Bool(!matches!(arg, Ok(Value::Bool(false)))));
                 }
                 match &call.operator {
-                    Operator::One(_) | Operator::Many(_) | Operator::Any(_) => self.apply(call, vec![arg?]),
+                    Operator::One(_) | Operator::Many(_) | Operator::Any(_) => {
+                        self.apply(call, vec![arg?], before)
+                    }
                     operator => operator.unary(&call.function, arg?),
                 }
             }
@@ -197,6 +203,7 @@ impl<'a> Run<'a, '_> {
                 };
                 let right = self.strict(right)?;
                 let args = [left, right];
+                let before = self.cost;
                 self.charge_call(call, &args)?;
                 let [left, right] = args;
                 match &call.operator {
@@ -204,7 +211,7 @@ impl<'a> Run<'a, '_> {
                     | Operator::Many(_)
                     | Operator::Any(_)
                     | Operator::Find(_)
-                    | Operator::FindAll(_) => self.apply(call, vec![left?, right?]),
+                    | Operator::FindAll(_) => self.apply(call, vec![left?, right?], before),
                     operator => operator.binary(&call.function, left?, right?),
                 }
             }
@@ -225,9 +232,10 @@ impl<'a> Run<'a, '_> {
                     }
                     values.push(value);
                 }
+                let before = self.cost;
                 self.charge_call(call, &values)?;
                 let values = values.into_iter().collect::<Result<_, _>>()?;
-                self.apply(call, values)
+                self.apply(call, values, before)
             }
         }
     }
@@ -253,8 +261,13 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    fn apply(&mut self, call: &'a Call, mut args: Vec<Value<'a>>) -> Evaluated<'a> {
+    /// `before` is what everything before the call has cost, to which it adds nothing if it panics.
+    fn apply(&mut self, call: &'a Call, mut args: Vec<Value<'a>>, before: u64) -> Evaluated<'a> {
         let result = call.operator.apply(&call.function, &mut args);
+        if matches!(result, Err(Error::Internal(_))) {
+            self.cost = before;
+            return result;
+        }
         if matches!(call.cost, CallCost::Join | CallCost::Output) {
             self.charge(call.cost.charge(&[], Some(&result)))?;
         }

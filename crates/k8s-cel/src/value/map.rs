@@ -64,6 +64,7 @@ impl<'a> Key<'a> {
             Value::String(text) => Self::String(text),
             Value::Duration(value) => Self::Duration(value),
             Value::Timestamp(value) => Self::Timestamp(value),
+            Value::Bytes(_) => return Err(unhashable_bytes()),
             other => return Err(Error::new(format!("unsupported key type: {}", other.type_name()))),
         })
     }
@@ -80,6 +81,11 @@ impl<'a> Key<'a> {
             Self::Timestamp(value) => Value::Timestamp(*value),
         }
     }
+}
+
+/// kube-apiserver panics when it looks up bytes, which are a slice, in a map of Go.
+pub(crate) fn unhashable_bytes() -> Error {
+    Error::Internal("runtime error: hash of unhashable type types.Bytes".to_owned())
 }
 
 impl<'a> From<BTreeMap<Key<'a>, Value<'a>>> for Map<'a> {

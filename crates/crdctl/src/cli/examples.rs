@@ -138,9 +138,9 @@ mod tests {
             // Manual pages fill longer lines.
             assert!(lines.iter().all(|line| line.len() <= 71), "{lines:?}");
             assert!((1..=4).contains(&lines.len()), "{}: {lines:?}", found.get_name());
-            for call in lines.iter().flat_map(|line| line.split(['#', '|', '&', '>', '('])) {
+            for call in lines.iter().flat_map(|line| line.split(['#', '|', '&', '>', '(', ')'])) {
                 let Some((_, call)) = call.split_once("crdctl ") else { continue };
-                let words = call.split_whitespace().map(|word| word.trim_end_matches(')'));
+                let words = call.split_whitespace();
                 let parsed = command().try_get_matches_from(std::iter::once("crdctl").chain(words));
                 let help = |error: &clap::Error| error.kind() == clap::error::ErrorKind::DisplayHelp;
                 assert!(parsed.as_ref().map_or_else(help, |_| true), "{call}: {:?}", parsed.err());

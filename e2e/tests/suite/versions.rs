@@ -14,7 +14,8 @@ use crate::widgets::{CRDS, names, version};
 
 e2e::on_each_cluster! {
     discovered_in_order, written_in_one_and_read_in_another, watched, applied, deprecated, storage_version_moves,
-    stored_versions_stay, a_new_schema_shows_in_stored_objects, a_change_ends_watches, unserved_and_served_again
+    stored_versions_stay, a_new_schema_shows_in_stored_objects, a_change_ends_watches, unserved_and_served_again,
+    managers_of_a_version_that_is_gone
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -350,5 +351,49 @@ async fn unserved_and_served_again(cluster: Cluster) -> Result<()> {
     gadgets.redefine(serve(true)).await?.code(200)?;
     gadgets.served("v1beta1").await?;
     assert_eq!(gadgets.spec("v1beta1", "one").await?["old"], "o");
+    Ok(())
+}
+
+async fn managers_of_a_version_that_is_gone(cluster: Cluster) -> Result<()> {
+    let gadgets = gadgets(&cluster).await?;
+    gadgets.apply("v1", "early", &json!({"both": "x"})).await?.code(201)?;
+    let without_v1 = |definition: &mut Value| {
+        if let Some(versions) = definition["spec"]["versions"].as_array_mut() {
+            versions.retain(|version| version["name"] != "v1");
+        }
+    };
+    gadgets.redefine(without_v1).await?.code(200)?;
+    let gone = format!("request to convert CR to an invalid group/version: {}/v1", gadgets.group);
+    for manager in ["late", "early"] {
+        // kube-apiserver may know the version for a moment longer.
+        eventually(PATIENCE, || async {
+            let refused = gadgets.apply("v1beta1", manager, &json!({"old": "o"})).await?;
+            ensure!((refused.code, &refused.body["message"]) == (500, &json!(gone)), "{}", refused.body);
+            ensure!(refused.body.get("reason").is_none(), "{}", refused.body);
+            Ok(())
+        })
+        .await?;
+    }
+    // Other writes are not tracked.
+    let at = gadgets.at("v1beta1", "one");
+    let managers = |object: &Value| object["metadata"]["managedFields"].clone();
+    let before = gadgets.http.get(&at).await?.code(200)?;
+    let patched = gadgets.http.patch(&at, MERGE_PATCH, &json!({"spec": {"old": "o"}})).await?.code(200)?;
+    assert_eq!(managers(&patched), managers(&before));
+    let mut next = patched;
+    next["spec"]["old"] = "p".into();
+    next["metadata"]["managedFields"] = Value::Null;
+    let replaced = gadgets.http.put(&at, &next).await?.code(200)?;
+    assert_eq!((managers(&replaced), &replaced["spec"]["old"]), (managers(&before), &json!("p")));
+    let mut last = replaced;
+    last["metadata"]["managedFields"] = json!([{}]);
+    let emptied = gadgets.http.put(&at, &last).await?.code(200)?;
+    assert_eq!(managers(&emptied), Value::Null);
+    gadgets.apply("v1beta1", "late", &json!({"old": "o"})).await?.code(409)?;
+    // A new object has no managers if one is of another version.
+    let mut two = gadgets.draft("v1beta1", "two", &json!({"both": "x"}));
+    two["metadata"]["managedFields"] = managers(&before);
+    let two = gadgets.http.post(&gadgets.path("v1beta1"), &two).await?.code(201)?;
+    assert_eq!(managers(&two), Value::Null);
     Ok(())
 }

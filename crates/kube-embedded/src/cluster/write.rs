@@ -221,6 +221,10 @@ impl Cluster {
     ) -> Result<Written, Status> {
         let resource = write.resource;
         let merge = |old: Option<&Value>| {
+            if let Some(version) = old.and_then(|old| resource.gone_version(old)) {
+                let why = format!("request to convert CR to an invalid group/version: {version}");
+                return Err(Status::internal(why));
+            }
             let writer = self.writer(write, &resource.api_version(), |writer| {
                 kube_patch::apply(resource.merge_type(), old, applied, writer, force)
             });
@@ -430,6 +434,10 @@ impl Cluster {
             return;
         }
         let old = old.as_ref().map(|old| &old.value);
+        if write.resource.gone_version(old.unwrap_or(new)).is_some() {
+            keep_managers(new, old);
+            return;
+        }
         self.writer(write, &write.resource.api_version(), |writer| {
             kube_patch::track(write.resource.merge_type(), old, new, writer);
         });
@@ -443,6 +451,20 @@ impl Cluster {
         };
         let Write { manager, subresource, .. } = *write;
         with(&Writer { manager, subresource, api_version, time: self.clock.now(), reset })
+    }
+}
+
+/// Leaves the managers of an object as they are: kube-apiserver tracks nothing if it cannot convert the object to the version of one.
+/// A client may still remove all of them.
+fn keep_managers(new: &mut Value, old: Option<&Value>) {
+    const FIELD: &str = "managedFields";
+    let managers = &new["metadata"][FIELD];
+    let removes_all = *managers == json!([]) || *managers == json!([{}]);
+    let kept = old.filter(|_| !removes_all).map(|old| old["metadata"][FIELD].clone());
+    let metadata = strategy::metadata(new);
+    match kept {
+        Some(kept) => _ = metadata.insert(FIELD.to_owned(), kept),
+        None => _ = metadata.remove(FIELD),
     }
 }
 

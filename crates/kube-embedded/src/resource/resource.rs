@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use kube_patch::{Definitions, ObjectType};
 use kube_schema::{Scale, Schema};
 use kube_tables::Columns;
+use serde_json::Value;
 
 use super::names::{GroupKind, GroupResource, api_version, qualified};
 use super::versions::Versions;
@@ -112,6 +113,12 @@ impl Resource {
             Some(known) => known,
             None => ObjectType::deduced(),
         }
+    }
+
+    /// A version in which a manager of a custom resource wrote, and which its definition does not have any more. kube-apiserver
+    /// can then not convert the object to compare what the manager owns.
+    pub(crate) fn gone_version<'a>(&self, object: &'a Value) -> Option<&'a str> {
+        self.custom.as_ref()?.versions.gone_version(object)
     }
 
     /// Whether the other is of the same definition, with the same versions; always for built-in resources.

@@ -113,6 +113,13 @@ impl Versions {
         Some(self.types.get(api_version)?.merge.object())
     }
 
+    /// The first version in the managed fields of an object that the definition does not have.
+    pub(super) fn gone_version<'a>(&self, object: &'a Value) -> Option<&'a str> {
+        let managers = object["metadata"]["managedFields"].as_array()?;
+        let mut versions = managers.iter().filter_map(|manager| manager["apiVersion"].as_str());
+        versions.find(|version| !self.types.contains_key(*version))
+    }
+
     /// The mark of an object that is written. `None` if it is not stored in the form that any version has.
     pub(super) fn mark(&self, object: &Value) -> Option<u32> {
         self.plain.filter(|_| !self.defaults_status || object.get("status").is_some())

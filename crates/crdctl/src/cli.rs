@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Make a folder with `kube-apiserver` and `etcd` for test environments, such as envtest, and print it
     #[cfg(feature = "server")]
     Envtest(EnvtestArgs),
-    /// Print, install or check the Blog CustomResourceDefinition
+    /// Print, install or check the Blog CustomResourceDefinition, or validate any others in files
     Crd {
         #[command(subcommand)]
         command: CrdCommand,
@@ -313,6 +313,14 @@ pub(crate) enum CrdCommand {
     },
     /// Compare the cluster's CRD with crdctl's; if they differ, print a diff and exit with code 1
     Check,
+    /// Validate the CRDs in files as kube-apiserver would, without a cluster: names, schemas, defaults, CEL rules and what
+    /// they may cost. Prints each error and warning, and exits with code 1 if there is an error
+    #[cfg(feature = "server")]
+    Validate {
+        /// Files in YAML or JSON, with one or more documents; - is standard input. Objects of other kinds are skipped
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Args)]

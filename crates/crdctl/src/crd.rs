@@ -14,6 +14,8 @@ use kube::{
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+#[cfg(feature = "server")]
+use crate::validate;
 use crate::{
     cli::{Cluster, CrdCommand},
     connection::Connection,
@@ -42,6 +44,8 @@ pub(crate) async fn run(cluster: &Cluster, command: CrdCommand) -> Result<ExitCo
             ))
         }
         CrdCommand::Check => check(&Connection::new(cluster)?).await,
+        #[cfg(feature = "server")]
+        CrdCommand::Validate { files } => validate::run(&files).await,
     }
 }
 

@@ -36,6 +36,8 @@ mod serve;
 mod shutdown;
 mod stdio;
 mod terminal;
+#[cfg(feature = "server")]
+mod validate;
 mod version;
 mod wait;
 mod watch;

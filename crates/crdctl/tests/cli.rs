@@ -179,3 +179,43 @@ fn a_signal_ends_a_command_that_waits_for_its_kubeconfig() {
         drop(writer);
     }
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn definitions_in_files_are_judged_without_a_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let definition = |name: &str, rule: &str| {
+        format!(
+            "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {name}.example.com}}\n\
+             spec: {{group: example.com, scope: Cluster, names: {{plural: {name}, kind: {name}}}, versions: [{{name: v1, served: true, \
+             storage: true, schema: {{openAPIV3Schema: {{type: object, properties: {{n: {{type: integer}}}}, \
+             x-kubernetes-validations: [{{rule: {rule:?}}}]}}}}}}]}}\n"
+        )
+    };
+    let good = folder.path().join("good.yaml");
+    fs::write(&good, definition("goods", "!has(self.n) || self.n > 0")).expect("a file");
+    let good = good.display().to_string();
+    let output = crdctl(&["crd", "validate", &good]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "goods.example.com: valid\n");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let bad = folder.path().join("bad.yaml");
+    fs::write(&bad, definition("others", "self.n > 0") + &definition("bads", "self.n > 'a'"))
+        .expect("a file");
+    let output = crdctl(&["crd", "validate", &good, &bad.display().to_string()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(said.contains("\n     | self.n > 'a'\n     | .......^"), "{said}");
+    assert!(
+        lines[2].starts_with(
+            "bads.example.com: spec.validation.openAPIV3Schema.x-kubernetes-validations[0].rule: "
+        ),
+        "{said}"
+    );
+    assert!(lines[2].contains("found no matching overload for '_>_' applied to '(int, string)'"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = crdctl(&["crd", "validate", &folder.path().join("none").display().to_string()]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+}

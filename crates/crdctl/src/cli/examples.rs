@@ -51,6 +51,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("crd check", &["crdctl crd check", "crdctl crd check || crdctl crd install"]),
     (
+        "crd validate",
+        &[
+            "crdctl crd validate config/crd/bases/*.yaml",
+            "kustomize build config/crd | crdctl crd validate -",
+        ],
+    ),
+    (
         "config",
         &[
             "crdctl config",

@@ -12,7 +12,7 @@ const CLUSTER: &str = "Cluster";
 fn uses(command: &str, option: &Arg) -> bool {
     let (id, of_cluster) = (option.get_id().as_str(), option.get_help_heading() == Some(CLUSTER));
     match command {
-        "completion" | "manual" | "crd print" | "envtest" => {
+        "completion" | "manual" | "crd print" | "crd validate" | "envtest" => {
             !of_cluster && !["log_format", "verbosity"].contains(&id)
         }
         // They make a cluster of their own.

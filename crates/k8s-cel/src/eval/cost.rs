@@ -30,6 +30,8 @@ pub(super) enum CallCost {
     /// Of visiting everything inside the first argument.
     Traversal,
     Join,
+    /// Of reading the pattern, unless kube-apiserver panics.
+    Format,
     Selector,
     ContainsIp {
         parses: bool,
@@ -89,8 +91,8 @@ impl CallCost {
         }
         match overload {
             "starts_with_string" | "ends_with_string" => Self::Scan(1),
-            "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format"
-            | "string_format_v4" => Self::Scan(0),
+            "string_format" | "string_format_v4" => Self::Format,
+            "string_to_bytes" | "bytes_to_string" | "strings_quote" => Self::Scan(0),
             "in_list" => Self::Elements,
             "less_string"
             | "greater_string"
@@ -113,6 +115,7 @@ impl CallCost {
         match self {
             Self::Fixed(cost) => cost,
             Self::Scan(index) => scaled(size(index), 0.1),
+            Self::Format => scaled(size(0), 0.1),
             Self::ScanTwice => ceil(float(size(0)) * 2.0 * 0.1),
             Self::Shorter => scaled(size(0).min(size(1)), 0.1),
             Self::Equal => match args.first() {

@@ -180,15 +180,12 @@ impl<'a> Run<'a, '_> {
         match call.args.as_slice() {
             [arg] => {
                 let arg = self.strict(arg)?;
-                let before = self.cost;
                 self.charge_call(call, std::slice::from_ref(&arg))?;
                 if matches!(call.operator, Operator::NotStrictlyFalse) {
                     return Ok(Value::Bool(!matches!(arg, Ok(Value::Bool(false)))));
                 }
                 match &call.operator {
-                    Operator::One(_) | Operator::Many(_) | Operator::Any(_) => {
-                        self.apply(call, vec![arg?], before)
-                    }
+                    Operator::One(_) | Operator::Many(_) | Operator::Any(_) => self.apply(call, vec![arg?]),
                     operator => operator.unary(&call.function, arg?),
                 }
             }
@@ -203,7 +200,6 @@ impl<'a> Run<'a, '_> {
                 };
                 let right = self.strict(right)?;
                 let args = [left, right];
-                let before = self.cost;
                 self.charge_call(call, &args)?;
                 let [left, right] = args;
                 match &call.operator {
@@ -211,7 +207,7 @@ impl<'a> Run<'a, '_> {
                     | Operator::Many(_)
                     | Operator::Any(_)
                     | Operator::Find(_)
-                    | Operator::FindAll(_) => self.apply(call, vec![left?, right?], before),
+                    | Operator::FindAll(_) => self.apply(call, vec![left?, right?]),
                     operator => operator.binary(&call.function, left?, right?),
                 }
             }
@@ -232,15 +228,14 @@ impl<'a> Run<'a, '_> {
                     }
                     values.push(value);
                 }
-                let before = self.cost;
                 self.charge_call(call, &values)?;
                 let values = values.into_iter().collect::<Result<_, _>>()?;
-                self.apply(call, values, before)
+                self.apply(call, values)
             }
         }
     }
 
-    /// Charges a call, unless its cost depends on its result.
+    /// Charges a call, unless its cost depends on its result: on the value, or on whether there is one.
     fn charge_call(&mut self, call: &Call, args: &[Evaluated<'a>]) -> Result<(), Error> {
         match call.cost {
             // cel-go's tracker takes these arguments for lists and numbers, and panics where they failed.
@@ -251,7 +246,7 @@ impl<'a> Run<'a, '_> {
                 let found = go_type_of(args.get(1));
                 Err(Error::Internal(format!("interface conversion: ref.Val is {found}, not types.Int")))
             }
-            CallCost::Join | CallCost::Output => {
+            CallCost::Join | CallCost::Output | CallCost::Format => {
                 if args.iter().any(Result::is_err) {
                     return self.charge(call.cost.charge(args, None));
                 }
@@ -261,12 +256,14 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// `before` is what everything before the call has cost, to which it adds nothing if it panics.
-    fn apply(&mut self, call: &'a Call, mut args: Vec<Value<'a>>, before: u64) -> Evaluated<'a> {
+    fn apply(&mut self, call: &'a Call, mut args: Vec<Value<'a>>) -> Evaluated<'a> {
+        let pattern = match (call.cost, args.first()) {
+            (CallCost::Format, Some(pattern)) => Some(Ok(pattern.clone())),
+            _ => None,
+        };
         let result = call.operator.apply(&call.function, &mut args);
-        if matches!(result, Err(Error::Internal(_))) {
-            self.cost = before;
-            return result;
+        if let Some(pattern) = pattern {
+            return self.charged(result, call.cost.charge(&[pattern], None));
         }
         if matches!(call.cost, CallCost::Join | CallCost::Output) {
             self.charge(call.cost.charge(&[], Some(&result)))?;

@@ -22,12 +22,11 @@ pub(super) const TABLE: Table = &[
 fn format<'a>(args: &[Value<'a>], form: Form) -> Evaluated<'a> {
     match args {
         [_, Value::List(values)] => {
-            let formatted = formatted(text(args, 0)?, values, form).map(Value::string);
-            let panics =
-                formatted.is_ok() && values.iter().any(|value| value.is_ok_and(|it| hides_field(&it)));
+            let mut panics = false;
+            let formatted = formatted(text(args, 0)?, values, form, &mut panics).map(Value::string);
             // Errors here are texts; that of the work is the same again.
             work(0)?;
-            if panics {
+            if panics && formatted.is_ok() {
                 let message = "runtime error: invalid memory address or nil pointer dereference";
                 return Err(Error::Internal(message.to_owned()));
             }
@@ -50,7 +49,8 @@ fn hides_field(value: &Value<'_>) -> bool {
     }
 }
 
-fn formatted(pattern: &str, values: &List<'_>, form: Form) -> Result<String, String> {
+/// `panics` is set if kube-apiserver panics when it prints one of the values.
+fn formatted(pattern: &str, values: &List<'_>, form: Form, panics: &mut bool) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
     let mut next = 0;
@@ -72,6 +72,7 @@ fn formatted(pattern: &str, values: &List<'_>, form: Form) -> Result<String, Str
             Form::American => american(parsed, &value),
             Form::Specification => specified(parsed, &value),
         };
+        *panics |= hides_field(&value);
         let text = text.map_err(|error| format!("error during formatting: {error}"))?;
         // The cost is that of the pattern.
         spend(text.len().saturating_mul(4))?;

@@ -219,6 +219,10 @@ fn sort_by<'a>(args: &[Value<'a>]) -> Evaluated<'a> {
             keys.len()
         )));
     }
+    // Even an empty list becomes another one, unlike in `sort`.
+    if list.len() == 0 {
+        return Ok(Value::list(Vec::new()));
+    }
     sorted(list, keys)
 }
 

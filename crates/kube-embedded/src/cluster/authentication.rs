@@ -58,7 +58,12 @@ impl Tokens {
 impl Authentication {
     /// Loads the users of a store.
     pub(crate) fn new(store: &Store, random: Random, options: TokenOptions) -> Self {
-        Self { tokens: Mutex::new(Tokens::load(store)), signer: OnceLock::new(), options, random }
+        Self {
+            tokens: Mutex::new(Tokens::load(store)),
+            signer: OnceLock::new(),
+            options: options.complete(),
+            random,
+        }
     }
 
     /// The issuer of new tokens of ServiceAccounts.
@@ -67,8 +72,8 @@ impl Authentication {
     }
 
     /// What tokens for this server name as their audience.
-    pub(crate) fn audiences(&self) -> Vec<String> {
-        self.options.audiences()
+    pub(crate) fn audiences(&self) -> &[String] {
+        &self.options.audiences
     }
 
     /// Returns the token of a user, and issues one to a new user.
@@ -88,7 +93,7 @@ impl Authentication {
     }
 
     /// The keys with which others verify the tokens of ServiceAccounts. `None` if the system has no random numbers.
-    pub(crate) fn public_keys(&self, store: &Store) -> Option<Vec<&PublicKey>> {
+    pub(crate) fn public_keys(&self, store: &Store) -> Option<&[PublicKey]> {
         Some(self.signer(store)?.public_keys())
     }
 
@@ -105,8 +110,8 @@ impl Authentication {
         match known {
             // Such a token is valid for this server only, whatever else is requested.
             Some(user) => {
-                let mut audiences = self.audiences();
-                audiences.retain(|audience| asked.contains(audience));
+                let audiences = self.audiences().iter().filter(|audience| asked.contains(audience));
+                let audiences: Vec<_> = audiences.cloned().collect();
                 if audiences.is_empty() { Err(Error::Unknown) } else { Ok((user, audiences)) }
             }
             None => self.signer(store).ok_or(Error::Unknown)?.authenticate(store, now, token, asked),
@@ -114,7 +119,7 @@ impl Authentication {
     }
 
     fn signer(&self, store: &Store) -> Option<&Signer> {
-        self.signer.get_or_init(|| Signer::of(store, self.options.clone())).as_ref()
+        self.signer.get_or_init(|| Signer::of(store, &self.options)).as_ref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Tokens> {
@@ -136,7 +141,7 @@ mod tests {
         assert_ne!(users.issue(&store, User::new("jane", &[])), token);
         // The store has kept it.
         let users = Authentication::new(&store, Random::default(), TokenOptions::default());
-        let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, &users.audiences());
+        let whose = |token: &str| users.whose(&store, Timestamp::UNIX_EPOCH, token, users.audiences());
         assert_eq!(whose(&token).unwrap().0, User::new("jane", &["devs"]));
         for wrong in ["wrong", "a.b.c", ""] {
             assert_eq!(whose(wrong), Err(Error::Unknown), "{wrong}");

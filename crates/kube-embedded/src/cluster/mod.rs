@@ -41,8 +41,9 @@ pub(crate) use self::rbac::refusal;
 pub(crate) use self::request_info::RequestInfo;
 pub(crate) use self::rule::Attributes;
 pub(crate) use self::selection::Selection;
+pub(crate) use self::signing::PublicKey;
 #[cfg(feature = "listen")]
-pub(crate) use self::signing::{PublicKey, SigningKey};
+pub(crate) use self::signing::SigningKey;
 pub(crate) use self::state::Cluster;
 pub(crate) use self::work::{Gone, Work};
 pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

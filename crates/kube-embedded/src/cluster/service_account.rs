@@ -25,7 +25,7 @@ const KEPT: &str = "service-account/key";
 /// How tokens are issued, and which are accepted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenOptions {
-    /// The first one is that of new tokens; tokens of all are accepted. Empty: the default.
+    /// The first one is that of new tokens; tokens of all are accepted. Empty: kube-apiserver's default.
     pub(crate) issuers: Vec<String>,
     /// What tokens for this server may name as their audience. Empty: the issuers.
     pub(crate) audiences: Vec<String>,
@@ -39,7 +39,9 @@ pub(crate) struct TokenOptions {
 #[derive(Debug)]
 pub(crate) struct Signer {
     key: Arc<SigningKey>,
-    options: TokenOptions,
+    /// Its public key, and those of other signers.
+    public_keys: Vec<PublicKey>,
+    issuers: Vec<String>,
 }
 
 /// An object, in addition to its ServiceAccount, that a token is bound to: the token is invalid once it is deleted.
@@ -83,43 +85,38 @@ pub(crate) enum Error {
 }
 
 impl TokenOptions {
-    fn issuers(&self) -> Vec<&str> {
-        match &*self.issuers {
-            [] => vec![ISSUER],
-            issuers => issuers.iter().map(String::as_str).collect(),
+    /// Fills in the defaults.
+    pub(super) fn complete(mut self) -> Self {
+        if self.issuers.is_empty() {
+            self.issuers.push(ISSUER.to_owned());
         }
+        if self.audiences.is_empty() {
+            self.audiences.clone_from(&self.issuers);
+        }
+        self
     }
 
     /// The issuer of new tokens.
-    pub(crate) fn issuer(&self) -> &str {
+    pub(super) fn issuer(&self) -> &str {
         self.issuers.first().map_or(ISSUER, String::as_str)
-    }
-
-    /// What tokens for this server name as their audience.
-    pub(crate) fn audiences(&self) -> Vec<String> {
-        match &*self.audiences {
-            [] => self.issuers().into_iter().map(str::to_owned).collect(),
-            audiences => audiences.to_vec(),
-        }
     }
 }
 
 impl Signer {
     /// Returns the signer with the key of its options or else the one that a store keeps; a new key is created if there is
     /// none. `None` if the system has no random numbers.
-    pub(crate) fn of(store: &Store, options: TokenOptions) -> Option<Self> {
-        if let Some(key) = &options.signing_key {
-            return Some(Self { key: Arc::clone(key), options });
-        }
-        let document = match store.kept(KEPT) {
-            Some(kept) => kept,
-            None => {
-                let made = SigningKey::generate()?;
-                store.keep(KEPT, made.clone());
-                made
-            }
+    pub(crate) fn of(store: &Store, options: &TokenOptions) -> Option<Self> {
+        let key = match &options.signing_key {
+            Some(key) => Arc::clone(key),
+            None => Arc::new(SigningKey::from_der(&kept_key(store)?)?),
         };
-        Some(Self { key: Arc::new(SigningKey::from_der(&document)?), options })
+        let mut public_keys = vec![key.public().clone()];
+        for other in &options.keys {
+            if public_keys.iter().all(|known| known.id() != other.id()) {
+                public_keys.push(other.clone());
+            }
+        }
+        Some(Self { key, public_keys, issuers: options.issuers.clone() })
     }
 
     /// Signs a token with an id.
@@ -136,7 +133,7 @@ impl Signer {
             "aud": claims.audiences,
             "exp": issued.saturating_add(claims.seconds),
             "iat": issued,
-            "iss": self.options.issuer(),
+            "iss": self.issuers.first(),
             "jti": id.to_string(),
             "kubernetes.io": private,
             "nbf": issued,
@@ -151,14 +148,8 @@ impl Signer {
     }
 
     /// The keys with which others verify tokens: its own, and those of other signers.
-    pub(crate) fn public_keys(&self) -> Vec<&PublicKey> {
-        let mut keys = vec![self.key.public()];
-        for key in &self.options.keys {
-            if keys.iter().all(|other| other.id() != key.id()) {
-                keys.push(key);
-            }
-        }
-        keys
+    pub(crate) fn public_keys(&self) -> &[PublicKey] {
+        &self.public_keys
     }
 
     /// The content of a token that one of the keys has signed.
@@ -166,12 +157,11 @@ impl Signer {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
         // The signature covers the header, so a verified header is its signer's: the token does not choose the algorithm.
-        let mut keys = self.public_keys().into_iter();
-        keys.find(|key| key.verifies(signed.as_bytes(), &signature))?;
+        self.public_keys.iter().find(|key| key.verifies(signed.as_bytes(), &signature))?;
         let (_, payload) = signed.split_once('.')?;
         let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
         let issuer = claims["iss"].as_str()?;
-        self.options.issuers().contains(&issuer).then_some(claims)
+        self.issuers.iter().any(|accepted| accepted == issuer).then_some(claims)
     }
 
     /// Returns the user of a token that is valid now for one of these audiences, and the audiences for which it is.
@@ -228,6 +218,16 @@ impl Signer {
     }
 }
 
+/// The key that a store keeps, which is created if there is none.
+fn kept_key(store: &Store) -> Option<Vec<u8>> {
+    if let Some(kept) = store.kept(KEPT) {
+        return Some(kept);
+    }
+    let made = SigningKey::generate()?;
+    store.keep(KEPT, made.clone());
+    Some(made)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_token_is_its_accounts_until_it_expires() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let at = |second: i64, signer: &Signer| {
             signer.authenticate(&store, Timestamp::from_second(second).unwrap(), &token, &audiences)
@@ -268,15 +268,15 @@ mod tests {
         );
         assert_eq!(at(1600, &signer), Err(Error::Expired));
         // The store has kept the key.
-        at(1599, &Signer::of(&store, TokenOptions::default()).unwrap()).unwrap();
-        let other = Signer::of(&Store::new(Clock::default()), TokenOptions::default()).unwrap();
+        at(1599, &Signer::of(&store, &TokenOptions::default().complete()).unwrap()).unwrap();
+        let other = Signer::of(&Store::new(Clock::default()), &TokenOptions::default().complete()).unwrap();
         assert_eq!(at(1599, &other), Err(Error::Unknown));
     }
 
     #[test]
     fn what_was_changed_is_nobodys() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         for at in 0..token.len() {
             let mut other = token.clone().into_bytes();
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_token_ends_with_what_it_is_bound_to() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let bound = Bound { claim: "pod", name: "p".to_owned(), uid: "p1".to_owned() };
         let token = signer.sign(&Claims { bound: Some(&bound), ..claims(&audiences) }, Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_token_ends_with_its_account() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let user = || signer.authenticate(&store, now, &token, &audiences).map(|(user, _)| user.name);
@@ -328,10 +328,11 @@ mod tests {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
         let other = Arc::new(SigningKey::from_der(&SigningKey::generate().unwrap()).unwrap());
         let options = TokenOptions { signing_key: Some(Arc::clone(&other)), ..TokenOptions::default() };
-        let token = Signer::of(&store, options).unwrap().sign(&claims(&audiences), Uuid::nil()).unwrap();
+        let token =
+            Signer::of(&store, &options.complete()).unwrap().sign(&claims(&audiences), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();
         let user = |options: TokenOptions| {
-            Signer::of(&store, options)
+            Signer::of(&store, &options.complete())
                 .unwrap()
                 .authenticate(&store, now, &token, &audiences)
                 .map(|it| it.0.name)
@@ -350,7 +351,7 @@ mod tests {
     #[test]
     fn others_find_the_key_of_a_token_by_its_id() {
         let (store, audiences) = (store(), [ISSUER.to_owned()]);
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let token = signer.sign(&claims(&audiences), Uuid::nil()).unwrap();
         let keys = signer.public_keys();
         let header = BASE64_URL_SAFE_NO_PAD.decode(token.split_once('.').unwrap().0).unwrap();
@@ -362,7 +363,7 @@ mod tests {
     #[test]
     fn audiences_are_kept_apart() {
         let store = store();
-        let signer = Signer::of(&store, TokenOptions::default()).unwrap();
+        let signer = Signer::of(&store, &TokenOptions::default().complete()).unwrap();
         let [vault, other] = ["vault", "other"].map(|name| vec![name.to_owned()]);
         let token = signer.sign(&claims(&vault), Uuid::nil()).unwrap();
         let now = Timestamp::from_second(1001).unwrap();

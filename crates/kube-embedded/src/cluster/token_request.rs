@@ -89,7 +89,7 @@ impl Cluster {
     /// The requested audiences, or this server.
     fn audiences(&self, asked: &Value) -> Vec<String> {
         let given = strategy::texts(asked);
-        if given.is_empty() { self.authentication.audiences() } else { given }
+        if given.is_empty() { self.authentication.audiences().to_vec() } else { given }
     }
 
     /// The object that a token is to be bound to.

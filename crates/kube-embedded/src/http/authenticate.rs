@@ -15,7 +15,7 @@ pub(crate) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Option<Use
         return None;
     }
     let audiences = cluster.authentication.audiences();
-    let whose = cluster.authentication.whose(&cluster.store, cluster.clock.now(), token.trim(), &audiences);
+    let whose = cluster.authentication.whose(&cluster.store, cluster.clock.now(), token.trim(), audiences);
     whose.ok().map(|(user, _)| user)
 }
 

@@ -9,7 +9,7 @@ use super::decode;
 use super::negotiate::Encoding;
 use super::render::{self, Response};
 use super::request::Request;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PublicKey};
 use crate::status::Status;
 
 /// The path of the public keys.
@@ -24,7 +24,7 @@ pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &Head
             let host = uri.authority().map(http::uri::Authority::as_str).or(host);
             let keys = format!("https://{}{KEYS}", host.unwrap_or("kubernetes.default.svc"));
             let keys_of_tokens = cluster.authentication.public_keys(&cluster.store)?;
-            let algorithms: BTreeSet<_> = keys_of_tokens.iter().map(|key| key.algorithm()).collect();
+            let algorithms: BTreeSet<_> = keys_of_tokens.iter().map(PublicKey::algorithm).collect();
             let value = json!({
                 "issuer": cluster.authentication.issuer(),
                 "jwks_uri": keys,
@@ -36,7 +36,7 @@ pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &Head
         }
         KEYS => {
             let keys = cluster.authentication.public_keys(&cluster.store)?;
-            let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
+            let keys: Vec<_> = keys.iter().map(PublicKey::jwk).collect();
             ("application/jwk-set+json", json!({ "keys": keys }))
         }
         _ => return None,

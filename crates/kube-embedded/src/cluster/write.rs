@@ -225,7 +225,7 @@ impl Cluster {
                 let why = format!("request to convert CR to an invalid group/version: {version}");
                 return Err(Status::internal(why));
             }
-            let writer = self.writer(write, &resource.api_version(), |writer| {
+            let writer = self.writer(write, true, |writer| {
                 kube_patch::apply(resource.merge_type(), old, applied, writer, force)
             });
             let mut object = writer.map_err(|error| match error {
@@ -434,37 +434,21 @@ impl Cluster {
             return;
         }
         let old = old.as_ref().map(|old| &old.value);
-        if write.resource.gone_version(old.unwrap_or(new)).is_some() {
-            keep_managers(new, old);
-            return;
-        }
-        self.writer(write, &write.resource.api_version(), |writer| {
+        let is_convertible = write.resource.gone_version(old.unwrap_or(new)).is_none();
+        self.writer(write, is_convertible, |writer| {
             kube_patch::track(write.resource.merge_type(), old, new, writer);
         });
     }
 
-    fn writer<T>(&self, write: &Write<'_>, api_version: &str, with: impl FnOnce(&Writer<'_>) -> T) -> T {
+    fn writer<T>(&self, write: &Write<'_>, is_convertible: bool, with: impl FnOnce(&Writer<'_>) -> T) -> T {
         const STATUS: &[&[&str]] = &[&["status"]];
         let reset = match write.subresource {
             "" if write.resource.has_status() => STATUS,
             _ => &[],
         };
         let Write { manager, subresource, .. } = *write;
-        with(&Writer { manager, subresource, api_version, time: self.clock.now(), reset })
-    }
-}
-
-/// Leaves the managers of an object as they are: kube-apiserver tracks nothing if it cannot convert the object to the version of one.
-/// A client may still remove all of them.
-fn keep_managers(new: &mut Value, old: Option<&Value>) {
-    const FIELD: &str = "managedFields";
-    let managers = &new["metadata"][FIELD];
-    let removes_all = *managers == json!([]) || *managers == json!([{}]);
-    let kept = old.filter(|_| !removes_all).map(|old| old["metadata"][FIELD].clone());
-    let metadata = strategy::metadata(new);
-    match kept {
-        Some(kept) => _ = metadata.insert(FIELD.to_owned(), kept),
-        None => _ = metadata.remove(FIELD),
+        let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
+        with(&Writer { manager, subresource, api_version, time, reset, is_convertible })
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Writer<'a> {
     /// Paths that this endpoint ignores in requests (such as `status` for the main one), and which the writer therefore never
     /// owns.
     pub reset: &'a [&'a [&'a str]],
+    /// Whether the object can be converted to the version of each of its managers. If not, [`track`] changes no entry.
+    pub is_convertible: bool,
 }
 
 /// A field that another manager owns and that the applied configuration would change.
@@ -172,7 +174,7 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     if !managed.0.is_empty() || is_create {
         let kind = types.root;
         let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
-        if fits(new) && fits(&live) {
+        if writer.is_convertible && fits(new) && fits(&live) {
             let (before, after) = match types.source {
                 Source::OpenApi => (Cow::Owned(kind.decoded(&live)), Cow::Owned(kind.decoded(new))),
                 Source::Structural | Source::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),

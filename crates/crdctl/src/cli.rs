@@ -619,7 +619,7 @@ fn request_timeout(text: &str) -> Result<RequestTimeout, String> {
 }
 
 /// Parses a truth value as kubectl does. Source: Go `strconv.ParseBool`.
-fn go_bool(text: &str) -> Result<bool, String> {
+pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

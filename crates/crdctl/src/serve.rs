@@ -10,7 +10,7 @@ use crate::{
     cli::ServeArgs,
     kubeconfig_out::{KubeconfigFile, Lifetime},
     shutdown,
-    stdio::say,
+    stdio::{in_quotes, say},
 };
 
 /// Runs `crdctl serve`.
@@ -59,7 +59,7 @@ pub(crate) fn welcome(server: &str, kubeconfig: &Path, command: &str) {
 /// Quotes a word for a POSIX shell, if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.chars().all(plain) { word.to_owned() } else { in_quotes(word) }
 }
 
 #[cfg(test)]

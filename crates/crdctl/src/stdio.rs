@@ -38,6 +38,12 @@ pub(crate) fn one_line(text: &str) -> String {
     printable(line) + cut
 }
 
+/// Quotes a text for a POSIX shell.
+#[cfg(feature = "server")]
+pub(crate) fn in_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Escapes the control characters of a text.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,6 +1,11 @@
 //! `kube-apiserver` of the pair: the embedded server, with kube-apiserver's command line.
 
-use std::{fs, net::IpAddr, path::Path, process::ExitCode};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kube_embedded::{Server, ServerBuilder};
@@ -143,7 +148,7 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
         },
     };
     let mut builder = with_tokens(with_tls(with_authorization(Server::builder(), &given)?, &given)?, &given)?;
-    let range = flags::last(&given, "service-cluster-ip-range").filter(|range| !range.is_empty());
+    let range = flags::set(&given, "service-cluster-ip-range");
     builder =
         builder.service_addresses(range.unwrap_or("10.0.0.0/24")).context("--service-cluster-ip-range")?;
     if let Some(folder) = flags::last(&given, "data-dir") {
@@ -153,7 +158,7 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
         builder = builder.without_controllers();
     }
     let server = builder.start()?;
-    if let Some(path) = flags::last(&given, "token-auth-file").filter(|path| !path.is_empty()) {
+    if let Some(path) = flags::set(&given, "token-auth-file") {
         for user in tokens::parse(&text(path, "token-auth-file")?)
             .with_context(|| format!("--token-auth-file {path}"))?
         {
@@ -161,7 +166,7 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
             server.add_token(&user.token, &user.name, &user.uid, &groups);
         }
     }
-    let endpoint = server.listen(&format!("{}", std::net::SocketAddr::new(bind, port))).await?;
+    let endpoint = server.listen(&SocketAddr::new(bind, port).to_string()).await?;
     info!("serving securely on {}", endpoint.addr());
     stop.cancelled().await;
     endpoint.stop().await;
@@ -171,7 +176,7 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
 fn with_authorization(mut builder: ServerBuilder, given: &[Given]) -> Result<ServerBuilder> {
     // Without it, everybody would be allowed to do everything.
     ensure!(
-        flags::last(given, "authorization-config").is_none_or(str::is_empty),
+        flags::set(given, "authorization-config").is_none(),
         "--authorization-config is not supported; use --authorization-mode"
     );
     let modes = flags::list(given, "authorization-mode");
@@ -199,7 +204,7 @@ fn with_authorization(mut builder: ServerBuilder, given: &[Given]) -> Result<Ser
 }
 
 fn with_tls(mut builder: ServerBuilder, given: &[Given]) -> Result<ServerBuilder> {
-    let set = |name| flags::last(given, name).filter(|path| !path.is_empty());
+    let set = |name| flags::set(given, name);
     let chosen = match (set("tls-cert-file"), set("tls-private-key-file")) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (None, None) => set("cert-dir").map(Path::new).and_then(|folder| {

@@ -1,6 +1,8 @@
 //! Command lines in the syntax of Go's `pflag` (kube-apiserver) and `flag` (etcd).
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+
+use crate::cli::go_bool;
 
 /// The flags of a program.
 pub(super) struct Flags {
@@ -86,6 +88,11 @@ pub(super) fn last<'a>(given: &'a [Given], name: &str) -> Option<&'a str> {
     given.iter().rev().find(|flag| flag.name == name).map(|flag| flag.value.as_str())
 }
 
+/// Returns the last value of a flag, unless it is empty: that counts as unset.
+pub(super) fn set<'a>(given: &'a [Given], name: &str) -> Option<&'a str> {
+    last(given, name).filter(|value| !value.is_empty())
+}
+
 /// Returns the values of a flag that may be repeated and whose values are lists, separated by commas.
 pub(super) fn list(given: &[Given], name: &str) -> Vec<String> {
     let values = given.iter().filter(|flag| flag.name == name);
@@ -98,14 +105,8 @@ pub(super) fn list(given: &[Given], name: &str) -> Vec<String> {
 /// # Errors
 /// Fails if its value is no boolean.
 pub(super) fn switch(given: &[Given], name: &str, default: bool) -> Result<bool> {
-    match last(given, name) {
-        None => Ok(default),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(other) => {
-            bail!("invalid argument {other:?} for \"--{name}\" flag: it is neither true nor false")
-        }
-    }
+    let Some(value) = last(given, name) else { return Ok(default) };
+    go_bool(value).map_err(|why| anyhow!("invalid argument {value:?} for \"--{name}\" flag: {why}"))
 }
 
 #[cfg(test)]

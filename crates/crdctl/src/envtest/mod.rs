@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     cli::{EnvtestArgs, EnvtestOutput},
     program,
-    stdio::print,
+    stdio::{in_quotes, print},
 };
 
 /// A file in a folder whose API server runs controllers.
@@ -75,9 +75,7 @@ pub(crate) fn run(args: &EnvtestArgs) -> Result<ExitCode> {
     let folder = folder.display();
     print(&match args.print {
         EnvtestOutput::Path => format!("{folder}\n"),
-        EnvtestOutput::Env => {
-            format!("export KUBEBUILDER_ASSETS='{}'\n", folder.to_string().replace('\'', r"'\''"))
-        }
+        EnvtestOutput::Env => format!("export KUBEBUILDER_ASSETS={}\n", in_quotes(&folder.to_string())),
     })
 }
 
@@ -115,15 +113,19 @@ fn absent(removed: io::Result<()>) -> io::Result<()> {
 /// path of the executable itself may not.
 fn own_path() -> Result<PathBuf> {
     let executable = env::current_exe().context("finding this program")?;
-    let called = PathBuf::from(env::args_os().next().unwrap_or_default());
-    let called = match called.components().count() {
-        1 => in_path(&called.to_string_lossy()),
-        _ => std::path::absolute(called).ok(),
-    };
     let same = |path: &PathBuf| {
         fs::canonicalize(path).is_ok_and(|real| Some(real) == fs::canonicalize(&executable).ok())
     };
-    Ok(called.filter(same).unwrap_or(executable))
+    Ok(called_path().filter(same).unwrap_or(executable))
+}
+
+/// Returns the path of the file, which may be a link, by which this program was called.
+fn called_path() -> Option<PathBuf> {
+    let called = PathBuf::from(env::args_os().next()?);
+    match called.components().count() {
+        1 => in_path(&called.to_string_lossy()),
+        _ => std::path::absolute(called).ok(),
+    }
 }
 
 /// Returns the file that a shell finds by a name.
@@ -137,10 +139,5 @@ fn wants_controllers() -> bool {
     if let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         return value != "0" && value != "false";
     }
-    let called = PathBuf::from(env::args_os().next().unwrap_or_default());
-    let called = match called.components().count() {
-        1 => in_path(&called.to_string_lossy()),
-        _ => Some(called),
-    };
-    called.and_then(|path| Some(path.parent()?.join(CONTROLLERS))).is_some_and(|mark| mark.exists())
+    called_path().and_then(|path| Some(path.parent()?.join(CONTROLLERS))).is_some_and(|mark| mark.exists())
 }

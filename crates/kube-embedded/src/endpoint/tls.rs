@@ -29,7 +29,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// Serves with a certificate chain and its key, in PEM.
     pub(crate) fn with_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let chain: Vec<_> = certificates(chain).collect();
+        let chain = certificates(chain);
         if chain.is_empty() {
             return Err(Error::Pem("certificate"));
         }
@@ -42,11 +42,11 @@ impl Tls {
 
     /// Accepts client certificates of these authorities, in PEM.
     pub(crate) fn with_client_authority(mut self, bundle: &[u8]) -> Result<Self, Error> {
-        let before = self.client_authorities.len();
-        self.client_authorities.extend(certificates(bundle));
-        if self.client_authorities.len() == before {
+        let mut authorities = certificates(bundle);
+        if authorities.is_empty() {
             return Err(Error::Pem("certificate"));
         }
+        self.client_authorities.append(&mut authorities);
         Ok(self)
     }
 
@@ -61,7 +61,7 @@ impl Tls {
             }
         };
         let mut roots = RootCertStore::empty();
-        for root in certificates(own.pem().as_bytes()).chain(self.client_authorities.iter().cloned()) {
+        for root in certificates(own.pem().as_bytes()).iter().chain(&self.client_authorities).cloned() {
             roots.add(root).map_err(tls_error)?;
         }
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
@@ -88,10 +88,8 @@ pub(super) fn user(certificate: &[u8]) -> Option<User> {
     Some(User::new(name, &groups))
 }
 
-fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    let pem = Pem::parse(pem);
-    let all: Vec<_> = pem.certificates().map(|der| CertificateDer::from(der.to_vec())).collect();
-    all.into_iter()
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    Pem::parse(pem).certificates().map(|der| CertificateDer::from(der.to_vec())).collect()
 }
 
 fn tls_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -115,7 +115,7 @@ impl CallCost {
         match self {
             Self::Fixed(cost) => cost,
             Self::Scan(index) => scaled(size(index), 0.1),
-            Self::Format => scaled(size(0), 0.1),
+            Self::Format => Self::Scan(0).charge(args, result),
             Self::ScanTwice => ceil(float(size(0)) * 2.0 * 0.1),
             Self::Shorter => scaled(size(0).min(size(1)), 0.1),
             Self::Equal => match args.first() {

@@ -39,8 +39,9 @@ fn push_quoted(c: char, out: &mut String) {
 /// printable here.
 fn is_printable(c: char) -> bool {
     // The standard library has the table only behind `escape_debug`, which also escapes a mark if it comes first.
-    let marked = ['a', c];
-    String::from_iter(marked).escape_debug().eq(marked)
+    let mut text = [b'a'; 5];
+    let length = c.encode_utf8(&mut text[1..]).len();
+    str::from_utf8(&text[..=length]).is_ok_and(|text| text.escape_debug().eq(['a', c]))
 }
 
 /// The quotes in errors of Go's `time`, which escape every byte that is not printable ASCII.

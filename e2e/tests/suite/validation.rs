@@ -366,7 +366,11 @@ async fn finalizers(cluster: Cluster) -> Result<()> {
     ] {
         let reply = widgets.merge("one", &json!({"metadata": {"finalizers": finalizers}})).await?;
         assert_eq!(reply.warnings(), warnings);
-        reply.code(200)?;
+        let patched = reply.code(200)?;
+        // kube-apiserver first tries a patch on the object in its cache. If that is outdated, it tries once more, and adds
+        // the warnings of both attempts. A read at a version waits for the cache.
+        let version = patched["metadata"]["resourceVersion"].as_str().context("a version")?;
+        widgets.http.get(&format!("{}?resourceVersion={version}", widgets.at("one"))).await?.code(200)?;
     }
     Ok(())
 }

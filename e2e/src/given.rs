@@ -72,6 +72,7 @@ impl Given {
                 Need::Restart | Need::Compaction => {
                     Some(format!("the server of a {} cluster is neither stopped nor compacted", self.name))
                 }
+                Need::Callbacks => Some("its server cannot reach servers of this machine".to_owned()),
                 Need::Alone if self.name == "existing" => {
                     Some("it would change objects that others on an existing cluster may use".to_owned())
                 }

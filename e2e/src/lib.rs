@@ -37,6 +37,7 @@ mod relay;
 mod runner;
 mod supervisor;
 pub mod terminal;
+pub mod webhook;
 
 pub use cluster::{Cluster, Provider};
 pub use eventually::eventually;

@@ -13,6 +13,8 @@ pub enum Need {
     NoControllers,
     /// Changes state that the tests share: the test needs the cluster to itself.
     Alone,
+    /// Runs servers that the API server has to reach on this machine.
+    Callbacks,
     /// Runs kubectl, in the version whose messages the tests expect.
     Kubectl,
     /// Runs the program in `e2e/go`.

@@ -10,8 +10,14 @@ pub(crate) fn canonical(text: &str) -> Result<String, String> {
         Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes)),
         // The same bits, except for trailing ones without a meaning.
         Err(base64::DecodeError::InvalidLastSymbol { .. }) => Ok(plain),
-        Err(_) => Err(format!("illegal base64 data at input byte {}", wrong_at(text.as_bytes()))),
+        Err(_) => Err(base64_error(text)),
     }
+}
+
+/// Go's error for a text that is not base64, with the position where its decoder stops.
+#[must_use]
+pub fn base64_error(text: &str) -> String {
+    format!("illegal base64 data at input byte {}", wrong_at(text.as_bytes()))
 }
 
 /// Returns where Go's decoder stops: at an invalid character, else at the start of an incomplete group of four.

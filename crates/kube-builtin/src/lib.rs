@@ -17,6 +17,7 @@ mod time;
 pub mod validate;
 mod wire;
 
+pub use base64::base64_error;
 pub use convert::{convert, storage_group};
 pub use decode::{Decoded, TypeMismatch, decode, decode_metadata, zero_status};
 pub use defaults::apply_defaults;

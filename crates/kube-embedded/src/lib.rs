@@ -20,6 +20,7 @@ mod store;
 mod strategy;
 mod user;
 mod warnings;
+mod webhook;
 
 pub use clock::ManualClock;
 #[cfg(feature = "listen")]

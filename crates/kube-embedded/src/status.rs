@@ -2,6 +2,7 @@
 
 use kube_validation::{FieldError, FieldErrors};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::resource::{Resource, qualified};
 
@@ -14,6 +15,8 @@ pub(crate) struct Status {
     reason: &'static str,
     pub(crate) message: String,
     details: Option<Box<Details>>,
+    /// The whole of it, if another server has made it.
+    given: Option<Box<Value>>,
     /// A continue token, in `metadata`.
     token: Option<Box<str>>,
 }
@@ -67,11 +70,14 @@ pub(crate) struct Cause {
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, token: None }
+        Self { code, reason, message: message.into(), details: None, given: None, token: None }
     }
 
     /// The `Status` as JSON.
     pub(crate) fn json(&self) -> Vec<u8> {
+        if let Some(given) = &self.given {
+            return serde_json::to_vec(given).unwrap_or_default();
+        }
         let wire = Wire {
             kind: "Status",
             api_version: "v1",
@@ -124,10 +130,28 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
-    /// 400 for a write that a webhook denies without a code of its own.
-    pub(crate) fn denied_by(webhook: &str, why: &str) -> Self {
-        let why = if why.is_empty() { " without explanation".to_owned() } else { format!(": {why}") };
-        Self::new(400, "", format!("admission webhook {webhook:?} denied the request{why}"))
+    /// The error for a write that a webhook denies, whose answer has this `status`: 400 unless it has a code of an error.
+    /// `ToStatusErr` of `k8s.io/apiserver/pkg/admission/plugin/webhook/errors`.
+    pub(crate) fn denied_by(webhook: &str, status: &Value) -> Self {
+        let text = |field: &str| status[field].as_str().unwrap_or_default();
+        let why = [text("message"), text("reason")].into_iter().find(|why| !why.is_empty());
+        let why = why.map_or_else(|| " without explanation".to_owned(), |why| format!(": {why}"));
+        let message = format!("admission webhook {webhook:?} denied the request{why}");
+        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        let code = code.filter(|code| (400..1000).contains(code)).unwrap_or(400);
+        let mut given = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code,
+        });
+        if !matches!(text("status"), "" | "Success") {
+            given["status"] = text("status").into();
+        }
+        for field in ["metadata", "reason", "details"] {
+            let value = &status[field];
+            if value.is_object() || value.as_str().is_some_and(|text| !text.is_empty()) {
+                given[field] = value.clone();
+            }
+        }
+        Self { given: Some(Box::new(given)), ..Self::new(code, "", message) }
     }
 
     /// 401

@@ -14,6 +14,10 @@ pub enum PatchError {
     /// 422 `Invalid`: it does not fit the object. kube-apiserver gives no further detail.
     #[error("the server rejected our request due to an error in our request")]
     Unprocessable,
+    /// 422 `Invalid`: an operation of a JSON patch does not fit the object. What does not fit, in the words of
+    /// evanphx/json-patch v4, is told to admission webhooks only.
+    #[error("the server rejected our request due to an error in our request")]
+    Inapplicable(String),
     /// 500 without a reason: a strategic merge patch does not fit the type.
     #[error("{0}")]
     Internal(String),

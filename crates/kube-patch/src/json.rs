@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// # Errors
 /// Fails with [`PatchError::BadRequest`] if the patch is malformed, [`PatchError::TooLarge`] if it has more than 10,000
-/// operations, and [`PatchError::Unprocessable`] if an operation does not fit the object or nests values more than 128 levels
+/// operations, and [`PatchError::Inapplicable`] if an operation does not fit the object or nests values more than 128 levels
 /// deep, or `copy` operations add more than 3 MiB.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = match patch {
@@ -45,7 +45,9 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let mut patched = object.clone();
     let mut copied = 0;
     for operation in operations {
-        apply(&mut patched, operation, &mut copied).ok_or(PatchError::Unprocessable)?;
+        if apply(&mut patched, operation, &mut copied).is_none() {
+            return Err(PatchError::Inapplicable(misfit(&patched, operation)));
+        }
     }
     Ok(patched)
 }
@@ -123,6 +125,67 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
     }
     let operation: PatchOperation = serde_json::from_value(Value::Object(operation)).ok()?;
     json_patch::patch_unsafe(object, &[operation]).ok()
+}
+
+/// Why an operation does not fit an object.
+fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
+    let text = |name: &str| operation.get(name).and_then(Value::as_str);
+    let op = text("op").unwrap_or_default();
+    if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
+        return format!("Unexpected kind: {op}");
+    }
+    let Some(path) = text("path") else {
+        return format!("{op} operation failed to decode path: missing value");
+    };
+    let has_parent = |path: &str| {
+        let parent = object.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent));
+        parent.is_some_and(|parent| parent.is_object() || parent.is_array())
+    };
+    let key = path.rsplit('/').next().unwrap_or_default();
+    let in_array =
+        path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent)).is_some_and(Value::is_array);
+    match op {
+        "add" if !has_parent(path) => {
+            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        "remove" if !has_parent(path) => {
+            format!("remove operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        "remove" if !in_array => {
+            format!(
+                "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+            )
+        }
+        "replace" if !has_parent(path) => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        "replace" => format!("replace operation does not apply: doc is missing key: {path}: missing value"),
+        "test" if !has_parent(path) => {
+            format!("test operation does not apply: is missing path: {path}: missing value")
+        }
+        "test" => format!("testing value {path} failed: test failed"),
+        "move" | "copy" => match text("from") {
+            None => format!("{op} operation failed to decode from: missing value"),
+            Some(from) if !has_parent(from) => {
+                format!("{op} operation does not apply: doc is missing from path: {from}: missing value")
+            }
+            Some(from) if object.pointer(from).is_none() => {
+                let key = from.rsplit('/').next().unwrap_or_default();
+                format!(
+                    "error in {op} for path: '{key}': Unable to remove nonexistent key: {key}: missing value"
+                )
+            }
+            Some(_) if !has_parent(path) => {
+                format!(
+                    "{op} operation does not apply: doc is missing destination path: {path}: missing value"
+                )
+            }
+            Some(_) => format!("{op} operation does not apply: the result would be too large: {path}"),
+        },
+        _ => format!(
+            "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+        ),
+    }
 }
 
 /// Whether a pointer is to a member of an object that does not have it.

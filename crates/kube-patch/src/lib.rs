@@ -10,7 +10,7 @@ mod merge;
 mod strategic;
 mod types;
 
-pub use apply::{ApplyError, Conflict, Writer, apply, keep_times, track, wrong_type};
+pub use apply::{ApplyError, Conflict, Writer, apply, check_managed_fields, keep_times, track, wrong_type};
 pub use error::PatchError;
 pub use json::json_patch;
 pub use merge::merge_patch;

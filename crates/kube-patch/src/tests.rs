@@ -57,6 +57,7 @@ fn json_patches_apply() {
 #[test]
 fn json_patches_are_refused() {
     let bad = |message: &str| PatchError::BadRequest(message.to_owned());
+    let misfit = |why: &str| PatchError::Inapplicable(why.to_owned());
     for (patch, error) in [
         (
             json!({}),
@@ -76,18 +77,47 @@ fn json_patches_are_refused() {
                 "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
             ),
         ),
-        (json!([{"op": "foo", "path": "/a"}]), PatchError::Unprocessable),
-        (json!([{"op": "test", "path": "/spec/url", "value": "no"}]), PatchError::Unprocessable),
-        (json!([{"op": "test", "path": "/spec/none", "value": 1}]), PatchError::Unprocessable),
-        (json!([{"op": "test", "path": "/spec/url", "value": null}]), PatchError::Unprocessable),
-        (json!([{"op": "test", "path": "/a/b/c", "value": null}]), PatchError::Unprocessable),
-        (json!([{"op": "remove", "path": "/spec/none"}]), PatchError::Unprocessable),
-        (json!([{"op": "replace", "path": "/spec/tags/5", "value": "z"}]), PatchError::Unprocessable),
-        (json!([{"op": "replace", "path": "/none/a", "value": "z"}]), PatchError::Unprocessable),
-        (json!([{"op": "move", "from": "/spec/none", "path": "/spec/title"}]), PatchError::Unprocessable),
-        (json!([{"op": "add", "path": "/x/y/z", "value": 1}]), PatchError::Unprocessable),
-        (json!([{"op": "add"}]), PatchError::Unprocessable),
-        (json!([{"path": "/spec"}]), PatchError::Unprocessable),
+        (json!([{"op": "foo", "path": "/a"}]), misfit("Unexpected kind: foo")),
+        (
+            json!([{"op": "test", "path": "/spec/url", "value": "no"}]),
+            misfit("testing value /spec/url failed: test failed"),
+        ),
+        (
+            json!([{"op": "test", "path": "/spec/none", "value": 1}]),
+            misfit("testing value /spec/none failed: test failed"),
+        ),
+        (
+            json!([{"op": "test", "path": "/spec/url", "value": null}]),
+            misfit("testing value /spec/url failed: test failed"),
+        ),
+        (
+            json!([{"op": "test", "path": "/a/b/c", "value": null}]),
+            misfit("test operation does not apply: is missing path: /a/b/c: missing value"),
+        ),
+        (
+            json!([{"op": "remove", "path": "/spec/none"}]),
+            misfit(
+                "error in remove for path: '/spec/none': Unable to remove nonexistent key: none: missing value",
+            ),
+        ),
+        (
+            json!([{"op": "replace", "path": "/spec/tags/5", "value": "z"}]),
+            misfit("replace operation does not apply: doc is missing key: /spec/tags/5: missing value"),
+        ),
+        (
+            json!([{"op": "replace", "path": "/none/a", "value": "z"}]),
+            misfit("replace operation does not apply: doc is missing path: /none/a: missing value"),
+        ),
+        (
+            json!([{"op": "move", "from": "/spec/none", "path": "/spec/title"}]),
+            misfit("error in move for path: 'none': Unable to remove nonexistent key: none: missing value"),
+        ),
+        (
+            json!([{"op": "add", "path": "/x/y/z", "value": 1}]),
+            misfit("add operation does not apply: doc is missing path: \"/x/y/z\": missing value"),
+        ),
+        (json!([{"op": "add"}]), misfit("add operation failed to decode path: missing value")),
+        (json!([{"path": "/spec"}]), misfit("Unexpected kind: ")),
     ] {
         assert_eq!(spec_after(&patch), Err(error), "{patch}");
     }
@@ -106,7 +136,7 @@ fn json_patches_are_bounded() {
     doubling.extend(
         (0..30).map(|n| json!({"op": "copy", "from": "/spec/free", "path": format!("/spec/free/b{n}")})),
     );
-    assert_eq!(json_patch(&blog(), &Value::from(doubling)), Err(PatchError::Unprocessable));
+    assert!(matches!(json_patch(&blog(), &Value::from(doubling)), Err(PatchError::Inapplicable(_))));
 
     // Each copy into the innermost member doubles the depth: 16 of them would exhaust the stack.
     let (mut deepening, mut depth) =
@@ -117,7 +147,7 @@ fn json_patches_are_bounded() {
         depth = 2 * depth + 1;
     }
     assert!(json_patch(&blog(), &Value::from(deepening[..6].to_vec())).is_ok());
-    assert_eq!(json_patch(&blog(), &Value::from(deepening)), Err(PatchError::Unprocessable));
+    assert!(matches!(json_patch(&blog(), &Value::from(deepening)), Err(PatchError::Inapplicable(_))));
     let nest = |depth| (1..depth).fold(json!(0), |inner, _| json!([inner]));
     for (depth, fits) in [(126, true), (127, false)] {
         for path in ["/spec/free", "/spec/tags"] {

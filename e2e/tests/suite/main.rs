@@ -37,4 +37,5 @@ mod versions;
 mod wait;
 mod watches;
 mod watching;
+mod webhooks;
 mod widgets;

@@ -1,7 +1,9 @@
 //! Deletes an object, for a client or a controller.
 
 use bytes::Bytes;
+use tokio::task::coop::consume_budget;
 
+use super::admission_request::AdmissionRequest;
 use super::commit::{Committed, Target};
 use super::deletion::{DeleteOptions, before_delete};
 use super::state::Cluster;
@@ -20,18 +22,24 @@ pub(crate) enum Deleted {
 }
 
 impl Cluster {
-    /// Deletes an object, or marks it as deleted if something has to be done first.
+    /// Deletes an object, or marks it as deleted if something has to be done first. `request`: what admission sees of it; `None`
+    /// if it was asked about another request of which this is a part.
     pub(crate) async fn delete(
         &self,
         target: Target<'_>,
         options: &DeleteOptions,
+        request: Option<&AdmissionRequest<'_>>,
     ) -> Result<Deleted, Status> {
-        self.admit_delete(target).await?;
+        self.protect(target)?;
+        consume_budget().await;
         let Target { resource, namespace, name } = target;
         loop {
             let stored = self.object(resource, namespace, name)?;
             let old = resource.value(&stored);
             options.check(resource, name, &old)?;
+            if let Some(request) = request {
+                self.admit_delete(request, &old).await?;
+            }
             let mut new = old.clone();
             before_delete(resource, &mut new, options, self.clock.now());
             let finished = is_finished(resource, &new);

@@ -5,6 +5,7 @@
 //! through [`commit`], which runs the hooks.
 
 mod admission;
+mod admission_request;
 mod authentication;
 mod bootstrap;
 #[cfg(feature = "listen")]
@@ -15,6 +16,8 @@ mod definitions;
 mod delete;
 mod deletion;
 mod escalation;
+#[cfg(feature = "cel")]
+mod expressions;
 mod impersonation;
 mod options;
 mod pods;
@@ -27,9 +30,11 @@ mod services;
 mod signing;
 mod state;
 mod token_request;
+mod webhooks;
 mod work;
 mod write;
 
+pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOptions};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::Target;

@@ -85,7 +85,7 @@ impl Cluster {
             // It was the version before the condition was set.
             options.resource_version = None;
         }
-        self.delete(Target { resource: &pods, namespace, name }, &options).await?;
+        self.delete(Target { resource: &pods, namespace, name }, &options, None).await?;
         Ok(())
     }
 

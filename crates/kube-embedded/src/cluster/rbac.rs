@@ -127,22 +127,15 @@ impl Rbac {
     /// # Errors
     /// Fails if no rule allows the action, with the end of the message: the roles that do not exist.
     fn decide(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), String> {
-        if self.always_allow || user.is_master() {
-            return Ok(());
+        match self.policy_for(store, user) {
+            None => Ok(()),
+            Some(policy) => policy.decide(user, wanted),
         }
-        let policy = self.policy(store);
-        if policy.rules(user, wanted.namespace).any(|rule| rule.allows(wanted)) {
-            return Ok(());
-        }
-        let missing = policy.missing(user, wanted.namespace);
-        let missing = missing
-            .iter()
-            .map(|MissingRole { kind, name }| format!("{kind}.rbac.authorization.k8s.io {name:?} not found"));
-        let missing: Vec<_> = missing.collect();
-        match missing.is_empty() {
-            true => Err(String::new()),
-            false => Err(format!(": rbac: RBAC: {}", aggregate(&missing))),
-        }
+    }
+
+    /// The policy that decides what a user may do. `None`: everything.
+    pub(super) fn policy_for(&self, store: &Store, user: &User) -> Option<Arc<Policy>> {
+        (!self.always_allow && !user.is_master()).then(|| self.policy(store))
     }
 
     /// The rules that apply to a user in a namespace, or in the whole cluster (`""`), as JSON.
@@ -232,6 +225,22 @@ impl Policy {
             bind(bindings, &binding, namespace, bound.as_ref());
         }
         policy
+    }
+
+    /// [`Rbac::decide`] by this policy.
+    pub(super) fn decide(&self, user: &User, wanted: &Attributes<'_>) -> Result<(), String> {
+        if user.is_master() || self.rules(user, wanted.namespace).any(|rule| rule.allows(wanted)) {
+            return Ok(());
+        }
+        let missing = self.missing(user, wanted.namespace);
+        let missing = missing
+            .iter()
+            .map(|MissingRole { kind, name }| format!("{kind}.rbac.authorization.k8s.io {name:?} not found"));
+        let missing: Vec<_> = missing.collect();
+        match missing.is_empty() {
+            true => Err(String::new()),
+            false => Err(format!(": rbac: RBAC: {}", aggregate(&missing))),
+        }
     }
 
     /// The rules of a ClusterRole.

@@ -10,6 +10,7 @@ use super::authentication::Authentication;
 use super::options::Options;
 use super::rbac::Rbac;
 use super::services::Allocations;
+use super::webhooks::Webhooks;
 use super::work::WorkQueue;
 use crate::clock::Clock;
 use crate::random::Random;
@@ -17,6 +18,7 @@ use crate::resource::{Resource, SERVICES, Schemas};
 use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::store::{Object, Range, Store};
+use crate::webhook;
 
 /// The accepted names of all definitions, by the definition's name.
 pub(super) type AcceptedNames = BTreeMap<String, Value>;
@@ -30,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<Store>,
     pub(crate) authentication: Authentication,
     pub(crate) rbac: Rbac,
+    pub(super) webhooks: Webhooks,
+    pub(super) webhook_client: webhook::Client,
     /// Work for the controllers.
     pub(crate) work: WorkQueue,
     /// Cancelled when the server is dropped.
@@ -62,6 +66,8 @@ impl Cluster {
             clock,
             random,
             rbac: Rbac::new(options.always_allow),
+            webhooks: Webhooks::default(),
+            webhook_client: webhook::Client::new(ended.clone()),
             work: WorkQueue::default(),
             watches: ended.child_token(),
             ended,

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use kube_patch::Writer;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::admission_request::{AdmissionRequest, Operation, RequestOptions};
 use super::commit::{Committed, Target};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
@@ -46,7 +48,11 @@ pub(crate) struct Write<'a> {
     pub(crate) subresource: &'a str,
     /// The field manager.
     pub(crate) manager: &'a str,
+    /// Its options, as the client gave them.
+    pub(crate) options: RequestOptions<'a>,
     pub(crate) dry_run: bool,
+    /// When the client's patience ends.
+    pub(crate) deadline: Instant,
     pub(crate) warnings: &'a Warnings,
 }
 
@@ -77,8 +83,6 @@ pub(crate) struct Written {
 struct Attempt<'a> {
     write: &'a Write<'a>,
     target: Target<'a>,
-    /// The name that the client gave. Empty: generated.
-    given: &'a str,
     /// The object so far.
     new: Value,
     /// The object that it replaces. `None` for a create.
@@ -118,7 +122,23 @@ impl Cluster {
         let versioned = write.method == WriteMethod::Create
             && text(&object, "resourceVersion").parse::<u64>().is_ok_and(|version| version != 0);
         set_namespace(&mut object, write.namespace)?;
+        check_depth(&object)?;
+        remove_identity(&mut object);
+        if write.method != WriteMethod::Apply {
+            self.track(write, &mut object, None);
+        }
+        let name = if write.name.is_empty() { text(&object, "name") } else { write.name.to_owned() };
+        self.mutate_create(&write.admission(Operation::Create, &name), &mut object).await?;
+        // Webhooks may have changed it.
+        set_namespace(&mut object, write.namespace)?;
         let (given, base) = (text(&object, "name"), text(&object, "generateName"));
+        self.confirm_grant(
+            write.user,
+            Target { resource, namespace: write.namespace, name: &given },
+            write.name,
+            &object,
+            None,
+        )?;
         let generates = given.is_empty() && !base.is_empty();
         for others in (0..if generates { NAMES } else { 1 }).rev() {
             let name = if generates { generate_name(&self.random, &base) } else { given.clone() };
@@ -132,7 +152,6 @@ impl Cluster {
             let attempt = Attempt {
                 write,
                 target: Target { resource, namespace: write.namespace, name: &name },
-                given: &given,
                 // The last attempt needs no copy.
                 new: if others == 0 { std::mem::take(&mut object) } else { object.clone() },
                 old: None,
@@ -161,17 +180,16 @@ impl Cluster {
                 Some(_) => check_type(resource, &new)?,
                 None => resource.set_type(&mut new),
             }
+            check_depth(&new)?;
             let target = Target { resource, namespace, name };
+            if tracks_early(write) {
+                self.track(write, &mut new, Some(&old));
+            }
+            self.mutate_update(&write.admission(Operation::Update, name), &mut new, &old).await?;
             self.confirm_grant(write.user, target, name, &new, Some(&old))?;
             check_version(write, &mut new, &old)?;
-            let attempt = Attempt {
-                write,
-                target,
-                given: name,
-                new,
-                old: Some(Current { stored, value: old }),
-                versioned: false,
-            };
+            let attempt =
+                Attempt { write, target, new, old: Some(Current { stored, value: old }), versioned: false };
             match self.run(attempt).await? {
                 Outcome::Written(written) => return Ok(written),
                 Outcome::Taken(taken) => return Err(taken),
@@ -256,35 +274,13 @@ impl Cluster {
         self.update_else_create(write, &|old: &Value| merge(Some(old)), &new).await
     }
 
-    /// Runs the steps after decoding.
+    /// Runs the steps after mutation.
     async fn run(&self, mut attempt: Attempt<'_>) -> Result<Outcome, Status> {
-        if is_too_deep(&attempt.new) {
-            return Err(Status::bad_request(format!(
-                "the object is nested more than {MAX_DEPTH} levels deep"
-            )));
-        }
-        self.mutate(&mut attempt).await?;
-        if attempt.old.is_none() {
-            let Attempt { write, target, given, new, .. } = &attempt;
-            self.confirm_grant(write.user, Target { name: given, ..*target }, write.name, new, None)?;
-        }
         self.prepare(&mut attempt);
         self.validate(&attempt)?;
         self.admit(&attempt).await?;
         let reserved = self.allocate(&mut attempt)?;
         self.store(attempt, reserved)
-    }
-
-    /// Mutate: updates managed fields before the server adds fields that nobody owns, and runs the plugins that change
-    /// objects.
-    async fn mutate(&self, attempt: &mut Attempt<'_>) -> Result<(), Status> {
-        if tracks_early(attempt.write, attempt.old.is_none()) {
-            self.track(attempt);
-        }
-        match &attempt.old {
-            None => self.mutate_create(attempt.target, &mut attempt.new).await,
-            Some(old) => self.mutate_update(attempt.target, &mut attempt.new, &old.value).await,
-        }
     }
 
     /// Prepare: resets the fields that the client may not write to their previous or initial values.
@@ -294,10 +290,10 @@ impl Cluster {
             None => strategy::prepare_create(write.resource, new, write.user),
             Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
         }
-        if !tracks_early(write, attempt.old.is_none()) && write.method != WriteMethod::Apply {
-            self.track(attempt);
-        }
         if let Some(old) = &attempt.old {
+            if !tracks_early(write) && write.method != WriteMethod::Apply {
+                self.track(write, &mut attempt.new, Some(&old.value));
+            }
             kube_patch::keep_times(&old.value, &mut attempt.new);
         }
     }
@@ -342,7 +338,8 @@ impl Cluster {
             };
             self.rbac.require(&self.store, write.user, &wanted)?;
         }
-        self.admit_write(write.user, *target, write.subresource, new, old).await
+        let operation = if old.is_none() { Operation::Create } else { Operation::Update };
+        self.admit_write(&write.admission(operation, target.name), new, old).await
     }
 
     /// Allocate: gives a Service its addresses and ports. Other objects need none.
@@ -424,16 +421,14 @@ impl Cluster {
     }
 
     /// Records the writer as the manager of the fields that it changes.
-    fn track(&self, attempt: &mut Attempt<'_>) {
-        let Attempt { write, new, old, .. } = attempt;
+    fn track(&self, write: &Write<'_>, new: &mut Value, old: Option<&Value>) {
         if write.subresource == "scale"
-            && let (Some(scale), Some(old)) = (write.resource.scale(), old.as_ref())
-            && !scale.has_owner(&old.value)
+            && let (Some(scale), Some(old)) = (write.resource.scale(), old)
+            && !scale.has_owner(old)
         {
             // kube-apiserver tracks no part of an object whose owners it does not know before an apply.
             return;
         }
-        let old = old.as_ref().map(|old| &old.value);
         let is_convertible = write.resource.gone_version(old.unwrap_or(new)).is_none();
         self.writer(write, is_convertible, |writer| {
             kube_patch::track(write.resource.merge_type(), old, new, writer);
@@ -449,6 +444,14 @@ impl Cluster {
         let Write { manager, subresource, .. } = *write;
         let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
         with(&Writer { manager, subresource, api_version, time, reset, is_convertible })
+    }
+}
+
+/// Refuses an object that the store could not read again.
+fn check_depth(object: &Value) -> Result<(), Status> {
+    match is_too_deep(object) {
+        true => Err(Status::bad_request(format!("the object is nested more than {MAX_DEPTH} levels deep"))),
+        false => Ok(()),
     }
 }
 
@@ -472,11 +475,31 @@ fn is_within(value: &Value, depth: usize) -> bool {
     }
 }
 
-/// Whether managed fields are updated before the strategy prepares the object rather than after. kube-apiserver does so
-/// for its own kinds, and for creates. An apply updates them itself.
-fn tracks_early(write: &Write<'_>, creates: bool) -> bool {
-    write.method != WriteMethod::Apply
-        && (creates || write.resource.custom.is_none() && write.subresource.is_empty())
+/// Whether an update tracks managed fields before the strategy prepares the object rather than after. kube-apiserver does so
+/// for its own kinds. An apply updates them itself.
+fn tracks_early(write: &Write<'_>) -> bool {
+    write.method != WriteMethod::Apply && write.resource.custom.is_none() && write.subresource.is_empty()
+}
+
+impl<'a> Write<'a> {
+    /// What admission sees of it.
+    fn admission<'b>(&self, operation: Operation, name: &'b str) -> AdmissionRequest<'b>
+    where
+        'a: 'b,
+    {
+        AdmissionRequest {
+            operation,
+            user: self.user,
+            resource: self.resource,
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name,
+            options: self.options,
+            dry_run: self.dry_run,
+            warnings: self.warnings,
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl Reserved<'_> {
@@ -520,12 +543,25 @@ fn generate_name(random: &Random, base: &str) -> String {
     base.chars().chain(letters).collect()
 }
 
-/// Sets the metadata that identifies a new object.
-pub(super) fn set_identity(resource: &Resource, object: &mut Value, identity: &Identity<'_>) {
+/// Removes the metadata of an object that only the server sets: `WipeObjectMetaSystemFields` of kube-apiserver.
+fn remove_identity(object: &mut Value) {
     let metadata = strategy::metadata(object);
-    for unset in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+    for unset in [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+        "uid",
+    ] {
         metadata.remove(unset);
     }
+}
+
+/// Sets the metadata that identifies a new object.
+pub(super) fn set_identity(resource: &Resource, object: &mut Value, identity: &Identity<'_>) {
+    remove_identity(object);
+    let metadata = strategy::metadata(object);
     // An empty name is none: a schema does not see it.
     match identity.name {
         "" => _ = metadata.remove("name"),

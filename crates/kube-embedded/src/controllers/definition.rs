@@ -17,7 +17,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
             cluster.store.list(&resource.collection, Range::default(), None).unwrap_or_default().objects
         {
             // An instance that no longer exists counts as deleted.
-            let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default()).await;
+            let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default(), None).await;
         }
         // Some instances wait for their finalizers. The definition is looked at again when they are removed.
         if cluster.store.count(&resource.collection, "") > 0 {

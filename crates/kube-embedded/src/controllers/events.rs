@@ -26,7 +26,7 @@ pub(super) async fn expire(cluster: &Cluster) {
                 resource_version: Some(object.revision.to_string()),
                 ..DeleteOptions::default()
             };
-            let _ = cluster.delete(Target::of(resource, &object), &unchanged).await;
+            let _ = cluster.delete(Target::of(resource, &object), &unchanged, None).await;
         }
     }
 }

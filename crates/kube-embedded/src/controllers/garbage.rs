@@ -98,7 +98,7 @@ impl GarbageCollector {
             resource_version: Some(object.revision.to_string()),
             ..DeleteOptions::default()
         };
-        match cluster.delete(target, &options).await {
+        match cluster.delete(target, &options, None).await {
             // It has changed, and may have another owner now.
             Err(status) if status.code == 409 => cluster.work.push(Work::Collect(location.clone())),
             // An object that no longer exists counts as deleted.

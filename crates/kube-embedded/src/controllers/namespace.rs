@@ -26,7 +26,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         let range = Range { prefix: &prefix, ..Range::default() };
         for object in cluster.store.list(&collection, range, None).unwrap_or_default().objects {
             // An object that no longer exists counts as deleted.
-            let _ = cluster.delete(Target::of(resource, &object), &options).await;
+            let _ = cluster.delete(Target::of(resource, &object), &options, None).await;
         }
         left |= cluster.store.count(&collection, &prefix) > 0;
     }

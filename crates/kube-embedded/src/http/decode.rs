@@ -74,7 +74,7 @@ pub(super) fn decode_protobuf(request: &Request<'_>, api_version: &str, kind: &s
 
 /// Decodes the object of a POST to a subresource, whose type differs from its resource's. The body may omit the type.
 pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
-    let object = match encoding(request)? {
+    let mut object = match encoding(request)? {
         Encoding::Protobuf => decode_protobuf(request, api_version, kind)?,
         Encoding::Json | Encoding::Yaml => {
             parse_yaml(request.body).map_err(|why| unrecognized(request, kind, &why))?
@@ -96,6 +96,8 @@ pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) 
             version.rsplit('/').next().unwrap_or_default(),
         )));
     }
+    object["apiVersion"] = api_version.into();
+    object["kind"] = kind.into();
     Ok(object)
 }
 

@@ -7,7 +7,10 @@ use super::delete_options::delete_options;
 use super::read::page;
 use super::render::{self, Response};
 use super::request::Request;
-use crate::cluster::{DeleteOptions, Deleted, Propagation, Selection, Target, orphans_by_default};
+use crate::cluster::{
+    AdmissionRequest, DeleteOptions, Deleted, Operation, Propagation, RequestOptions, Selection, Target,
+    orphans_by_default,
+};
 use crate::resource::Resource;
 use crate::status::Status;
 
@@ -17,7 +20,11 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
     let (info, resource) = (request.info, request.resource);
     let view = request.view()?;
     warn_of_orphans(request, &options);
-    let response = match request.cluster.delete(request.target(), &options).await? {
+    let response = match request
+        .cluster
+        .delete(request.target(), &options, Some(&admission(&request, &options, &info.name)))
+        .await?
+    {
         Deleted::Marked(object) => view.response(StatusCode::OK, &object),
         Deleted::Gone(last) if returns_object(resource) => view.response(StatusCode::OK, &last),
         Deleted::Gone(last) => {
@@ -36,6 +43,11 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
     Ok(response)
 }
 
+/// What admission sees of a deletion. `name`: the object's, or nothing if a collection is deleted.
+fn admission<'a>(request: &Request<'a>, options: &'a DeleteOptions, name: &'a str) -> AdmissionRequest<'a> {
+    request.admission(Operation::Delete, name, RequestOptions::Delete(options), options.dry_run)
+}
+
 /// DELETE of the selected objects of a collection.
 pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, Status> {
     let options = delete_options(&request)?;
@@ -46,7 +58,8 @@ pub(super) async fn delete_collection(request: Request<'_>) -> Result<Response, 
     let (page, metadata) = page(request, &list, &selection).await?;
     let mut items = Vec::new();
     for object in &page.objects {
-        match cluster.delete(Target::of(resource, object), &options).await {
+        let admission = admission(&request, &options, "");
+        match cluster.delete(Target::of(resource, object), &options, Some(&admission)).await {
             Ok(_) => items.push(view.item(resource.value(object))),
             // Another client has deleted it.
             Err(status) if status.code == 404 => {}

@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt};
 use http::{StatusCode, Uri, uri};
 use http_body_util::BodyDataStream;
 use kube_validation::FieldError;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{Body, BoxError};
@@ -69,7 +69,9 @@ pub(super) async fn before<B>(
                 Err(refused) => refused,
             }
         }
-        Fault::AdmissionDenied { webhook, message } => Status::denied_by(webhook, message),
+        Fault::AdmissionDenied { webhook, message } => {
+            Status::denied_by(webhook, &json!({"message": message}))
+        }
         Fault::Expired => match Query::parse(request.uri().query()).watch() {
             true => expired(),
             false => Status::expired("The resourceVersion for the provided list is too old."),

@@ -1,11 +1,13 @@
 //! From a request to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kube_selectors::FieldSelector;
 use kube_validation::names::path_segment;
+use tokio::time::Instant;
 
 use super::body::Body;
 use super::faults::{Faults, Hit};
@@ -23,6 +25,9 @@ use crate::scheme::Scheme;
 use crate::status::Status;
 use crate::user::User;
 use crate::warnings::Warnings;
+
+/// How long webhooks may take for one write in all: `requestTimeoutUpperBound` of kube-apiserver.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 
 /// Answers the requests of a server.
 #[derive(Debug)]
@@ -110,6 +115,7 @@ impl Handler {
             resource,
             accept: &accept,
             holds: self.faults.holds(),
+            deadline: Instant::now() + WRITE_TIMEOUT,
             warnings: &warnings,
         };
         let answer = match info.subresource.as_str() {
@@ -181,7 +187,7 @@ async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
                 read::list(request, &options).await
             }
         }
-        Method::POST if resource.kind == "Binding" && resource.group.is_empty() => pods::bind(request),
+        Method::POST if resource.kind == "Binding" && resource.group.is_empty() => pods::bind(request).await,
         // A resource that can only be created is a question.
         Method::POST if resource.verbs.len() == 1 => review::create(request),
         Method::POST => write::create(request).await,
@@ -210,9 +216,9 @@ async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
     }
     match (info.subresource.as_str(), request.method) {
         ("scale", _) => scale::answer(request).await,
-        ("binding", &Method::POST) => pods::bind(request),
+        ("binding", &Method::POST) => pods::bind(request).await,
         ("eviction", &Method::POST) => pods::evict(request).await,
-        ("token", &Method::POST) => token::request(request),
+        ("token", &Method::POST) => token::request(request).await,
         (
             "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
             &Method::GET | &Method::HEAD,

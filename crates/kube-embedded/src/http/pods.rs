@@ -9,21 +9,23 @@ use super::{decode, delete_options};
 use crate::status::Status;
 
 /// POST of a `Binding`: assigns a Pod to a node, which is possible once.
-pub(super) fn bind(request: Request<'_>) -> Result<Response, Status> {
+pub(super) async fn bind(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
-    let binding = decode::subresource(&request, "v1", "Binding")?;
+    let mut binding = decode::subresource(&request, "v1", "Binding")?;
     let name = named(request, &binding, "Binding")?;
+    request.cluster.admit_subresource(&request.posted(&name, &options), &mut binding).await?;
     request.cluster.bind(&request.info.namespace, &name, &binding, options.dry_run)?;
     Ok(success(request))
 }
 
 /// POST of an `Eviction`: deletes the Pod, unless a PodDisruptionBudget forbids it.
 pub(super) async fn evict(request: Request<'_>) -> Result<Response, Status> {
-    let dry_run = request.query.write_options("CreateOptions")?.dry_run;
-    let eviction = decode::subresource(&request, "policy/v1", "Eviction")?;
+    let given = request.query.write_options("CreateOptions")?;
+    let mut eviction = decode::subresource(&request, "policy/v1", "Eviction")?;
     let name = named(request, &eviction, "Eviction")?;
+    request.cluster.admit_subresource(&request.posted(&name, &given), &mut eviction).await?;
     let mut options = delete_options::parse(&eviction["deleteOptions"])?;
-    options.dry_run |= dry_run;
+    options.dry_run |= given.dry_run;
     request.cluster.evict(&request.info.namespace, &name, options).await?;
     Ok(success(request))
 }

@@ -73,6 +73,8 @@ pub(super) struct WriteOptions {
     pub(super) dry_run: bool,
     pub(super) manager: String,
     pub(super) validation: FieldValidation,
+    /// `fieldValidation` as the client gave it. Empty: not at all.
+    pub(super) given_validation: String,
     pub(super) force: bool,
 }
 
@@ -175,6 +177,7 @@ impl Query {
             dry_run: self.dry_run(kind)?,
             manager: manager.to_owned(),
             validation,
+            given_validation: self.get("fieldValidation").unwrap_or_default().to_owned(),
             force: self.flag("force").unwrap_or(false),
         })
     }

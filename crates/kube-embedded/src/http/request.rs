@@ -5,12 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use kube_tables::IncludeObject;
+use tokio::time::Instant;
 
 use super::holds::Holds;
 use super::negotiate::Accept;
 use super::query::{Query, WriteOptions};
 use super::render::View;
-use crate::cluster::{Cluster, RequestInfo, Target, Write, WriteMethod};
+use crate::cluster::{
+    AdmissionRequest, Cluster, Operation, RequestInfo, RequestOptions, Target, Write, WriteMethod,
+};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::user::User;
@@ -29,6 +32,8 @@ pub(super) struct Request<'a> {
     pub(super) resource: &'a Arc<Resource>,
     pub(super) accept: &'a Accept,
     pub(super) holds: &'a Holds,
+    /// When a write ends at the latest.
+    pub(super) deadline: Instant,
     /// The warnings of its answer.
     pub(super) warnings: &'a Warnings,
 }
@@ -60,8 +65,42 @@ impl<'a> Request<'a> {
             name: &self.info.name,
             subresource: &self.info.subresource,
             manager: self.manager(&options.manager),
+            options: RequestOptions::Write {
+                manager: &options.manager,
+                validation: &options.given_validation,
+            },
             dry_run: options.dry_run,
+            deadline: self.deadline,
             warnings: self.warnings,
+        }
+    }
+
+    /// What admission sees of it, if it is a POST to a subresource.
+    pub(super) fn posted(&self, name: &'a str, options: &'a WriteOptions) -> AdmissionRequest<'a> {
+        let given =
+            RequestOptions::Write { manager: &options.manager, validation: &options.given_validation };
+        self.admission(Operation::Create, name, given, options.dry_run)
+    }
+
+    /// What admission sees of it.
+    pub(super) fn admission(
+        &self,
+        operation: Operation,
+        name: &'a str,
+        options: RequestOptions<'a>,
+        dry_run: bool,
+    ) -> AdmissionRequest<'a> {
+        AdmissionRequest {
+            operation,
+            user: self.user,
+            resource: self.resource,
+            subresource: &self.info.subresource,
+            namespace: &self.info.namespace,
+            name,
+            options,
+            dry_run,
+            warnings: self.warnings,
+            deadline: self.deadline,
         }
     }
 

@@ -62,6 +62,15 @@ impl Resource {
         stored
     }
 
+    /// Converts an object of another version to this one.
+    pub(crate) fn converted(&self, mut object: Value) -> Value {
+        match &self.custom {
+            Some(custom) => custom.versions.convert(&mut object, &self.api_version()),
+            None => self.set_type(&mut object),
+        }
+        object
+    }
+
     /// Sets an object's `apiVersion` and `kind` to this resource's, and converts the fields of an Event of the other
     /// group.
     pub(crate) fn set_type(&self, object: &mut Value) {

@@ -33,6 +33,10 @@ pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =
     GroupResource("rbac.authorization.k8s.io/clusterrolebindings");
 /// Includes the Events of `events.k8s.io`.
 pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
+pub(crate) const ENDPOINTS: GroupResource<'static> = GroupResource("/endpoints");
+pub(crate) const ENDPOINT_SLICES: GroupResource<'static> = GroupResource("discovery.k8s.io/endpointslices");
+pub(crate) const MUTATING_WEBHOOK_CONFIGURATIONS: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/mutatingwebhookconfigurations");
 pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");
 pub(crate) const NODES: GroupResource<'static> = GroupResource("/nodes");
 pub(crate) const PODS: GroupResource<'static> = GroupResource("/pods");
@@ -46,6 +50,9 @@ pub(crate) const ROLE_BINDINGS: GroupResource<'static> =
 pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
+
+pub(crate) const VALIDATING_WEBHOOK_CONFIGURATIONS: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/validatingwebhookconfigurations");
 
 impl<'a> GroupResource<'a> {
     /// The resource of a collection, as named by [`GroupResource::collection_of`].

@@ -90,6 +90,15 @@ impl Resource {
         self.subresources.iter().find(|it| it.name == name)
     }
 
+    /// The group, version and kind of its objects, or of what a subresource takes.
+    pub(crate) fn kind_of(&self, subresource: &str) -> (&str, &str, &str) {
+        match self.subresource(subresource) {
+            Some(own) if !own.version.is_empty() => (&own.group, &own.version, &own.kind),
+            Some(own) if !own.kind.is_empty() => (&self.group, &self.version, &own.kind),
+            _ => (&self.group, &self.version, &self.kind),
+        }
+    }
+
     /// Whether `status` can only be written through its subresource.
     pub(crate) fn has_status(&self) -> bool {
         self.subresource("status").is_some()

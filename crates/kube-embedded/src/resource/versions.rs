@@ -152,7 +152,7 @@ impl Versions {
         }
     }
 
-    fn convert(&self, object: &mut Value, api_version: &str) {
+    pub(super) fn convert(&self, object: &mut Value, api_version: &str) {
         object["apiVersion"] = api_version.into();
         if let Some(schema) = self.schema(api_version) {
             schema.prune(object);

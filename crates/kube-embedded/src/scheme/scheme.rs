@@ -74,6 +74,17 @@ impl Scheme {
         versions
     }
 
+    /// The other resources whose objects are those of a resource: its other versions.
+    pub(crate) fn versions_of(&self, resource: &Resource) -> Vec<Arc<Resource>> {
+        let versions = self.groups.iter().flat_map(|group| &group.versions);
+        let all = versions.flat_map(|(_, resources)| resources);
+        let other = |it: &&Arc<Resource>| {
+            it.collection == resource.collection
+                && (&it.group, &it.version) != (&resource.group, &resource.version)
+        };
+        all.filter(other).cloned().collect()
+    }
+
     /// The resources of an established definition, of which none may be served.
     pub(crate) fn defined(&self, definition: &str) -> Option<&Defined> {
         self.custom.get(definition)

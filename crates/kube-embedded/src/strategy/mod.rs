@@ -9,6 +9,7 @@ pub(crate) mod conditions;
 pub(crate) mod definition;
 mod metadata;
 pub(crate) mod pod;
+pub(crate) mod scale;
 mod service;
 
 use kube_schema::Validation;

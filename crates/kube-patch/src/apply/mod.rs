@@ -147,6 +147,14 @@ pub fn apply(
     Ok(new)
 }
 
+/// Checks that kube-apiserver could read `metadata.managedFields`.
+///
+/// # Errors
+/// Fails with what is wrong with the first entry that it cannot read.
+pub fn check_managed_fields(entries: &Value) -> Result<(), String> {
+    Managed::decode(Some(entries)).map(drop)
+}
+
 /// Updates `new`'s managedFields on any other write (create, PUT, patch), before the endpoint takes its part of `new`.
 ///
 /// `new` must be pruned and defaulted. As in kube-apiserver, its own `managedFields` take effect; if it has none, the live

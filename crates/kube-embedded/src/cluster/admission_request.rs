@@ -1,0 +1,113 @@
+//! What admission sees of a request: `Attributes` of `k8s.io/apiserver/pkg/admission`, without the objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::commit::Target;
+use super::deletion::{DeleteOptions, Propagation};
+use crate::resource::{NAMESPACES, Resource};
+use crate::user::User;
+use crate::warnings::Warnings;
+
+/// A request that wants to write an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdmissionRequest<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) user: &'a User,
+    pub(crate) resource: &'a Arc<Resource>,
+    /// Empty: the object itself.
+    pub(crate) subresource: &'a str,
+    /// From the request's path. Empty for a cluster-scoped object.
+    pub(crate) namespace: &'a str,
+    /// Empty if it is generated, and in the deletion of a collection.
+    pub(crate) name: &'a str,
+    pub(crate) options: RequestOptions<'a>,
+    pub(crate) dry_run: bool,
+    pub(crate) warnings: &'a Warnings,
+    /// When the client's patience ends.
+    pub(crate) deadline: Instant,
+}
+
+/// What a request does to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// The options of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RequestOptions<'a> {
+    /// `CreateOptions`, `UpdateOptions` and `PatchOptions`, as the client gave them.
+    Write {
+        manager: &'a str,
+        validation: &'a str,
+    },
+    Delete(&'a DeleteOptions),
+}
+
+impl Operation {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl AdmissionRequest<'_> {
+    /// The namespace, which for a Namespace is its name.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.resource.stored_as() == NAMESPACES { self.name } else { self.namespace }
+    }
+
+    /// The object that it is for.
+    pub(super) fn target(&self) -> Target<'_> {
+        Target { resource: self.resource, namespace: self.namespace, name: self.name }
+    }
+
+    /// The options as an object.
+    pub(crate) fn options(&self) -> Value {
+        let kind = match self.operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+        };
+        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        match self.options {
+            RequestOptions::Write { manager, validation } => {
+                for (name, given) in [("fieldManager", manager), ("fieldValidation", validation)] {
+                    if !given.is_empty() {
+                        options[name] = given.into();
+                    }
+                }
+            }
+            RequestOptions::Delete(given) => set_delete_options(&mut options, given),
+        }
+        options
+    }
+}
+
+fn set_delete_options(options: &mut Value, given: &DeleteOptions) {
+    if let Some(seconds) = given.grace {
+        options["gracePeriodSeconds"] = seconds.into();
+    }
+    match given.propagation {
+        Propagation::Collected | Propagation::Unset => {}
+        Propagation::Background => options["propagationPolicy"] = "Background".into(),
+        Propagation::Foreground => options["propagationPolicy"] = "Foreground".into(),
+        Propagation::Orphan => options["propagationPolicy"] = "Orphan".into(),
+    }
+    for (name, value) in [("uid", &given.uid), ("resourceVersion", &given.resource_version)] {
+        if let Some(value) = value {
+            options["preconditions"][name] = value.clone().into();
+        }
+    }
+}

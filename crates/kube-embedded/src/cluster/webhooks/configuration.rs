@@ -1,0 +1,136 @@
+//! The webhooks of all configurations, parsed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use kube_selectors::LabelSelector;
+use serde_json::Value;
+
+use super::conditions::Conditions;
+use super::rules::Rule;
+use crate::resource::{GroupResource, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
+use crate::store::{Range, Store};
+use crate::strategy::texts;
+
+/// The webhooks as they are now, read again when a configuration was written.
+#[derive(Debug, Default)]
+pub(crate) struct Webhooks(Mutex<Option<Arc<Configured>>>);
+
+/// All webhooks.
+#[derive(Debug, Default)]
+pub(super) struct Configured {
+    written: [u64; 2],
+    /// By the name of the configuration, and then as it lists them.
+    pub(super) mutating: Vec<Webhook>,
+    pub(super) validating: Vec<Webhook>,
+}
+
+/// A webhook.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    pub(super) name: String,
+    /// Identifies it among the webhooks of its kind: also others may have its name.
+    pub(super) id: usize,
+    /// `https://HOST[:PORT][PATH]`. Empty: the webhook is a service.
+    pub(super) url: String,
+    pub(super) service: Option<ServiceReference>,
+    /// In PEM. Empty: those of the system.
+    pub(super) authorities: Vec<u8>,
+    pub(super) rules: Vec<Rule>,
+    /// `matchPolicy: Equivalent`
+    pub(super) equivalent: bool,
+    /// Errors are kept until the webhook would be called: requests that it does not concern succeed.
+    pub(super) namespace_selector: Result<LabelSelector, String>,
+    pub(super) object_selector: Result<LabelSelector, String>,
+    pub(super) conditions: Conditions,
+    /// `failurePolicy: Ignore`
+    pub(super) ignores_failures: bool,
+    pub(super) timeout: Duration,
+    /// `sideEffects` is None or NoneOnDryRun.
+    pub(super) allows_dry_run: bool,
+    /// `reinvocationPolicy: IfNeeded`
+    pub(super) reinvoked: bool,
+    /// The first known one of `admissionReviewVersions`.
+    pub(super) review_version: Option<&'static str>,
+}
+
+/// The `service` of a `clientConfig`.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceReference {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) port: u16,
+}
+
+impl Webhooks {
+    /// The webhooks as they are now.
+    pub(super) fn current(&self, store: &Store) -> Arc<Configured> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
+        let collections = [MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS];
+        let written = store.last_writes(collections.map(GroupResource::collection));
+        match &*last {
+            Some(current) if current.written == written => Arc::clone(current),
+            _ => {
+                let [mutating, validating] = collections.map(|it| read(store, it.collection()));
+                Arc::clone(last.insert(Arc::new(Configured { written, mutating, validating })))
+            }
+        }
+    }
+}
+
+fn read(store: &Store, collection: &str) -> Vec<Webhook> {
+    let all = store.list(collection, Range::default(), None).unwrap_or_default();
+    let all = all.objects.iter().map(|configuration| configuration.value());
+    let webhooks = all.flat_map(|mut configuration| match configuration["webhooks"].take() {
+        Value::Array(webhooks) => webhooks,
+        _ => Vec::new(),
+    });
+    webhooks.enumerate().map(|(id, webhook)| Webhook::parse(&webhook, id)).collect()
+}
+
+impl Webhook {
+    fn parse(webhook: &Value, id: usize) -> Self {
+        let text = |field: &str| webhook[field].as_str().unwrap_or_default();
+        let client = &webhook["clientConfig"];
+        let bundle = client["caBundle"].as_str().and_then(|bundle| BASE64_STANDARD.decode(bundle).ok());
+        let selector =
+            |field: &str| LabelSelector::from_object(&webhook[field]).map_err(|error| error.to_string());
+        let versions = texts(&webhook["admissionReviewVersions"]);
+        let known = |version: &String| ["v1", "v1beta1"].into_iter().find(|known| known == version);
+        let ignores_failures = text("failurePolicy") == "Ignore";
+        Self {
+            name: text("name").to_owned(),
+            id,
+            url: client["url"].as_str().unwrap_or_default().to_owned(),
+            service: client["service"].is_object().then(|| ServiceReference::parse(&client["service"])),
+            authorities: bundle.unwrap_or_default(),
+            rules: webhook["rules"].as_array().into_iter().flatten().map(Rule::parse).collect(),
+            equivalent: text("matchPolicy") != "Exact",
+            namespace_selector: selector("namespaceSelector"),
+            object_selector: selector("objectSelector"),
+            conditions: Conditions::new(&webhook["matchConditions"]),
+            ignores_failures,
+            timeout: Duration::from_secs(webhook["timeoutSeconds"].as_u64().unwrap_or(10)),
+            allows_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
+            reinvoked: text("reinvocationPolicy") == "IfNeeded",
+            review_version: versions.iter().find_map(known),
+        }
+    }
+}
+
+impl ServiceReference {
+    fn parse(service: &Value) -> Self {
+        let text = |field: &str| service[field].as_str().unwrap_or_default().to_owned();
+        let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        Self {
+            namespace: text("namespace"),
+            name: text("name"),
+            path: text("path"),
+            port: port.unwrap_or(443),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Conversion webhooks of custom resources: apiextensions-apiserver's `pkg/apiserver/conversion/webhook_converter.go`.
+//!
+//! What is stored is in the version of its definition's `storage: true`. Clients of other versions get, and send, what the
+//! webhook makes of it; if the webhook fails they get an error, never an object of another version.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube_validation::names::{validate_annotations, validate_labels};
+use kube_validation::{FieldErrors, go};
+use serde_json::{Map, Value, json};
+
+use super::client_config::ClientConfig;
+use crate::random::Random;
+use crate::resource::Resource;
+use crate::status::Status;
+use crate::store::{Event, Object, Store};
+use crate::strategy::texts;
+use crate::webhook::{Client, Failure};
+
+/// How long a webhook may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much larger an answer may be than twice its question.
+const ANSWER_EXTRA: usize = 16 * 1024 * 1024;
+
+/// Converts objects of custom resources.
+#[derive(Clone, Debug)]
+pub(crate) struct Conversions {
+    client: Arc<Client>,
+    store: Arc<Store>,
+    random: Random,
+}
+
+impl Conversions {
+    pub(crate) fn new(client: Arc<Client>, store: Arc<Store>, random: Random) -> Self {
+        Self { client, store, random }
+    }
+
+    /// Stored objects as a resource's clients get them, in one call of the webhook. They are the stored ones themselves if no
+    /// webhook is needed.
+    pub(crate) async fn shown(
+        &self,
+        resource: &Resource,
+        mut objects: Vec<Arc<Object>>,
+    ) -> Result<Vec<Arc<Object>>, Status> {
+        let Some(webhook) = resource.conversion_webhook() else { return Ok(objects) };
+        let wanted = resource.api_version();
+        let is_other = |object: &Arc<Object>| !object.is_of_version(&wanted);
+        let others: Vec<_> = (0..objects.len()).filter(|at| is_other(&objects[*at])).collect();
+        let values = others.iter().map(|at| resource.value(&objects[*at])).collect();
+        let converted = self.convert(webhook, values, resource).await?;
+        for (at, value) in others.into_iter().zip(converted) {
+            objects[at] = Arc::new(objects[at].converted(&value));
+        }
+        Ok(objects)
+    }
+
+    /// [`Conversions::shown`] of one object.
+    pub(crate) async fn shown_one(
+        &self,
+        resource: &Resource,
+        object: Arc<Object>,
+    ) -> Result<Arc<Object>, Status> {
+        if resource.conversion_webhook().is_none() {
+            return Ok(object);
+        }
+        let mut shown = self.shown(resource, vec![object]).await?;
+        shown.pop().ok_or_else(|| Status::internal("nothing was converted"))
+    }
+
+    /// An event with its objects as clients get them.
+    pub(crate) async fn shown_event(
+        &self,
+        resource: &Resource,
+        event: Arc<Event>,
+    ) -> Result<Arc<Event>, Status> {
+        if resource.conversion_webhook().is_none() {
+            return Ok(event);
+        }
+        let both = event.old.iter().chain(&event.new).cloned().collect();
+        let mut shown = self.shown(resource, both).await?.into_iter();
+        let old = event.old.as_ref().and_then(|_| shown.next());
+        let new = event.new.as_ref().and_then(|_| shown.next());
+        Ok(Arc::new(event.with(old, new)))
+    }
+
+    /// A client's object in the version in which it is stored.
+    pub(crate) async fn stored<'a>(
+        &self,
+        resource: &Resource,
+        object: &'a Value,
+    ) -> Result<Cow<'a, Value>, Status> {
+        let Some(webhook) = resource.conversion_webhook() else { return Ok(resource.encode(object)) };
+        let Some(storage) = resource.storage_version() else { return Ok(Cow::Borrowed(object)) };
+        if object["apiVersion"] == storage {
+            return Ok(Cow::Borrowed(object));
+        }
+        self.convert_to(webhook, object.clone(), resource, storage).await.map(Cow::Owned)
+    }
+
+    /// What was or would be stored, as a resource's clients get it.
+    pub(crate) async fn read(&self, resource: &Resource, stored: Value) -> Result<Value, Status> {
+        let decoded = resource.decode(stored);
+        self.converted(resource, decoded).await
+    }
+
+    /// An object of another version of a resource in this one.
+    pub(crate) async fn converted(&self, resource: &Resource, object: Value) -> Result<Value, Status> {
+        let Some(webhook) = resource.conversion_webhook() else { return Ok(resource.converted(object)) };
+        let wanted = resource.api_version();
+        if object["apiVersion"] == wanted.as_str() {
+            return Ok(object);
+        }
+        self.convert_to(webhook, object, resource, &wanted).await
+    }
+
+    async fn convert_to(
+        &self,
+        webhook: &Value,
+        object: Value,
+        resource: &Resource,
+        wanted: &str,
+    ) -> Result<Value, Status> {
+        let mut converted = self.call(webhook, vec![object], resource, wanted).await?;
+        converted.pop().ok_or_else(|| Status::internal("nothing was converted"))
+    }
+
+    async fn convert(&self, webhook: &Value, objects: Vec<Value>, to: &Resource) -> Result<Vec<Value>, Status> {
+        match objects.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.call(webhook, objects, to, &to.api_version()).await,
+        }
+    }
+
+    /// Converts objects of the same version.
+    async fn call(
+        &self,
+        webhook: &Value,
+        objects: Vec<Value>,
+        resource: &Resource,
+        wanted: &str,
+    ) -> Result<Vec<Value>, Status> {
+        let from = objects[0]["apiVersion"].as_str().unwrap_or_default();
+        let of = format!("conversion webhook for {from}, Kind={}", resource.kind);
+        let fail = |why: &dyn std::fmt::Display| Status::internal(format!("{of} {why}"));
+        let failed = |why: &dyn std::fmt::Display| fail(&format_args!("failed: {why}"));
+        let versions = texts(&webhook["conversionReviewVersions"]);
+        let version = versions.iter().find(|version| matches!(version.as_str(), "v1" | "v1beta1"));
+        let version = version.ok_or_else(|| Status::internal("no supported conversion review versions"))?;
+        let uid = self.random.uuid().to_string();
+        let api_version = format!("apiextensions.k8s.io/{version}");
+        let review = json!({
+            "kind": "ConversionReview", "apiVersion": api_version,
+            "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
+        });
+        let body = serde_json::to_vec(&review).map_err(|error| failed(&error))?;
+        let limit = 2 * body.len() + ANSWER_EXTRA;
+        let location = ClientConfig::parse(&webhook["clientConfig"]).location(&self.store);
+        let sent = self.client.post(&location, body.into(), TIMEOUT, limit).await;
+        let answer = sent.map_err(|error| match error {
+            Failure::Unusable(why) => Status::internal(why),
+            Failure::Failed(why) => failed(&why),
+        })?;
+        let converted = answered(&answer, &api_version, &uid).map_err(|why| failed(&why))?;
+        if converted.len() != objects.len() {
+            let (got, expected) = (converted.len(), objects.len());
+            return Err(fail(&format_args!("returned {got} objects, expected {expected}")));
+        }
+        let all = objects.iter().zip(converted).map(|(object, mut converted)| {
+            check(object, &converted, wanted, &resource.kind)
+                .map_err(|why| fail(&format_args!("returned invalid object{why}")))?;
+            restore_metadata(object, &mut converted)
+                .map_err(|why| fail(&format_args!("returned invalid metadata: {why}")))?;
+            resource.prune(&mut converted, wanted);
+            Ok(converted)
+        });
+        all.collect()
+    }
+}
+
+/// The objects in the answer to the review with a uid.
+fn answered(body: &[u8], expected: &str, uid: &str) -> Result<Vec<Value>, String> {
+    let mut review: Value = serde_json::from_slice(body).map_err(|_| {
+        r#"couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#
+            .to_owned()
+    })?;
+    let text = |field: &str| review[field].as_str().unwrap_or_default();
+    // What v1beta1 answers was never verified.
+    if expected.ends_with("/v1") && (text("apiVersion") != expected || text("kind") != "ConversionReview") {
+        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+        let got = format!("{group}/{version}, Kind={}", text("kind"));
+        return Err(format!("expected webhook response of {expected}, Kind=ConversionReview, got {got}"));
+    }
+    let response = &mut review["response"];
+    if !response.is_object() {
+        return Err("no response provided".to_owned());
+    }
+    if expected.ends_with("/v1") && response["uid"] != uid {
+        let got = response["uid"].as_str().unwrap_or_default();
+        return Err(format!("expected response.uid={uid:?}, got {got:?}"));
+    }
+    let result = &response["result"];
+    if result["status"] != "Success" {
+        let status = result["status"].as_str().unwrap_or_default();
+        return Err(match result["message"].as_str() {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => format!("response.result.status was '{status}', not 'Success'"),
+        });
+    }
+    match response["convertedObjects"].take() {
+        Value::Array(objects) => Ok(objects),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Refuses something else than the object in the wanted version.
+fn check(object: &Value, converted: &Value, wanted: &str, kind: &str) -> Result<(), String> {
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let got = text(&converted["apiVersion"]);
+    if got != wanted {
+        return Err(format!(
+            " at index 0: invalid groupVersion (expected {wanted}, received {got})"
+        ));
+    }
+    let got = text(&converted["kind"]);
+    if got != kind {
+        return Err(format!(" at index 0: invalid kind (expected {kind}, received {got})"));
+    }
+    for (field, name) in [("name", "name"), ("namespace", "namespace"), ("uid", "UID")] {
+        let (before, after) = (text(&object["metadata"][field]), text(&converted["metadata"][field]));
+        if before != after {
+            return Err(format!(": must have the same {name}: {before} != {after}"));
+        }
+    }
+    Ok(())
+}
+
+/// Gives a converted object the metadata that it had, except for labels and annotations.
+fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String> {
+    let given = match converted.get_mut("metadata").map(Value::take) {
+        None => return Err("missing metadata in converted object".to_owned()),
+        Some(Value::Object(given)) => given,
+        Some(other) => return Err(format!("invalid metadata of type {} in converted object", go_type(&other))),
+    };
+    let mut metadata = object["metadata"].as_object().cloned().unwrap_or_default();
+    for field in ["labels", "annotations"] {
+        match given.get(field) {
+            None | Some(Value::Null) => _ = metadata.remove(field),
+            Some(Value::Object(members)) => {
+                if metadata.get(field).and_then(Value::as_object) != Some(members) {
+                    check_texts(field, members)?;
+                }
+                metadata.insert(field.to_owned(), Value::Object(members.clone()));
+            }
+            Some(other) => {
+                return Err(format!("invalid metadata.{field} of type {} in converted object", go_type(other)));
+            }
+        }
+    }
+    converted["metadata"] = Value::Object(metadata);
+    Ok(())
+}
+
+fn check_texts(field: &str, members: &Map<String, Value>) -> Result<(), String> {
+    if let Some((name, value)) = members.iter().find(|(_, value)| !value.is_string()) {
+        let found = go_type(value);
+        return Err(format!("metadata.{field}[{name}] must be a string, but is {found} in converted object"));
+    }
+    let errors = match field {
+        "labels" => validate_labels("metadata.labels", members),
+        _ => validate_annotations("metadata.annotation", members),
+    };
+    if errors.is_empty() { Ok(()) } else { Err(FieldErrors(errors).to_string()) }
+}
+
+/// The type of a value in a decoded object, as Go prints it.
+fn go_type(value: &Value) -> &'static str {
+    match go::json_type(value) {
+        "object" => "map[string]interface {}",
+        "array" => "[]interface {}",
+        "number" => "int64",
+        "null" => "<nil>",
+        other => other,
+    }
+}

@@ -1,0 +1,473 @@
+//! Calls the webhooks that a request concerns: the dispatchers and `ShouldCallHook` of apiserver.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use kube_patch::PatchError;
+use kube_selectors::LabelSelector;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::super::admission_request::{AdmissionRequest, Operation};
+use super::super::state::Cluster;
+use super::answer::{self, Answer, Wrong};
+use super::configuration::{Configured, Webhook};
+use crate::resource::{NAMESPACES, Resource};
+use crate::status::Status;
+use crate::strategy;
+use crate::webhook::Location;
+
+/// How large an answer may be.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+
+/// The webhooks that may change the object of one request, and what they did.
+#[derive(Debug)]
+pub(in super::super) struct Mutations {
+    webhooks: Arc<Configured>,
+    /// Whether the plugins have to run once more, because an object was changed.
+    pub(in super::super) run_again: bool,
+    /// The webhooks that want to see later changes, and have not yet.
+    called: BTreeSet<usize>,
+    /// Those of them that are called again in the second round.
+    again: BTreeSet<usize>,
+    is_second: bool,
+}
+
+/// A webhook that a request concerns, and the version in which it sees the object.
+struct Invocation<'a> {
+    webhook: &'a Webhook,
+    resource: Arc<Resource>,
+}
+
+/// Why a webhook does not let a request pass.
+enum Refusal {
+    /// It did not answer, or not as it should. Its `failurePolicy` says what follows.
+    Failure(String),
+    Status(Status),
+}
+
+/// An `AdmissionReview`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    kind: &'static str,
+    api_version: String,
+    request: Request<'a>,
+}
+
+/// An `AdmissionRequest`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    uid: &'a str,
+    kind: Value,
+    resource: Value,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    sub_resource: &'a str,
+    request_kind: Value,
+    request_resource: Value,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_sub_resource: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    namespace: &'a str,
+    operation: &'static str,
+    user_info: Value,
+    object: Option<&'a Value>,
+    old_object: Option<&'a Value>,
+    dry_run: bool,
+    options: Value,
+}
+
+impl Mutations {
+    /// Starts the second round, in which only webhooks that want to see later changes are called. `others_changed`: also what is
+    /// not a webhook has changed the object.
+    pub(in super::super) fn again(&mut self, others_changed: bool) {
+        self.is_second = true;
+        if others_changed {
+            self.again.append(&mut self.called);
+        }
+    }
+}
+
+impl Cluster {
+    /// The webhooks that may change the object of a request. `None` if there are none.
+    pub(in super::super) fn mutations(&self, request: &AdmissionRequest<'_>) -> Option<Mutations> {
+        let webhooks = self.webhooks.current(&self.store);
+        (!webhooks.mutating.is_empty() && !is_exempt(request.resource)).then(|| Mutations {
+            webhooks,
+            run_again: false,
+            called: BTreeSet::new(),
+            again: BTreeSet::new(),
+            is_second: false,
+        })
+    }
+
+    /// Calls the webhooks that may change an object, one after the other. The object is `None` in a deletion.
+    pub(in super::super) async fn call_mutating(
+        &self,
+        request: &AdmissionRequest<'_>,
+        mutations: &mut Mutations,
+        mut object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let webhooks = Arc::clone(&mutations.webhooks);
+        for webhook in &webhooks.mutating {
+            let Some(invocation) = self.invocation(webhook, request, object.as_deref(), old)? else {
+                continue;
+            };
+            if mutations.is_second && !mutations.again.contains(&webhook.id) {
+                continue;
+            }
+            let changed = match self.mutate_by(&invocation, request, object.as_deref_mut(), old).await {
+                Ok(changed) => changed,
+                Err(refusal) => {
+                    refusal.unless_ignored(webhook)?;
+                    false
+                }
+            };
+            if changed {
+                mutations.again.append(&mut mutations.called);
+                mutations.run_again = true;
+            }
+            if webhook.reinvoked {
+                mutations.called.insert(webhook.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls a webhook, and applies its patch. Returns whether that has changed the object.
+    async fn mutate_by(
+        &self,
+        invocation: &Invocation<'_>,
+        request: &AdmissionRequest<'_>,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> Result<bool, Refusal> {
+        let webhook = invocation.webhook;
+        let seen = object.as_deref().map(|object| invocation.seen(request, object));
+        let old = old.map(|old| invocation.seen(request, old));
+        let answer = self.call(invocation, request, seen.as_deref(), old.as_deref(), true).await?;
+        if answer.patch.is_empty() {
+            return Ok(false);
+        }
+        let undecodable =
+            |why| Refusal::Failure(format!("received undecodable patch in webhook response: {why}"));
+        let patch = read_patch(&answer.patch).map_err(undecodable)?;
+        if patch.is_empty() {
+            return Ok(false);
+        }
+        let Some(seen) = seen else {
+            return Err(Refusal::Status(Status::internal_error(format!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                webhook.name
+            ))));
+        };
+        if answer.patch_type != "JSONPatch" {
+            return Err(Refusal::Failure(format!("unsupported patch type {:?}", answer.patch_type)));
+        }
+        let internal = |why: String| Refusal::Status(Status::internal_error(why));
+        let mut patched =
+            kube_patch::json_patch(&seen, &Value::Array(patch)).map_err(|error| match error {
+                PatchError::Inapplicable(why) => internal(why),
+                other => internal(other.to_string()),
+            })?;
+        normalize(&invocation.resource, request.subresource, &mut patched).map_err(internal)?;
+        let changed = patched != *seen;
+        let patched = match Arc::ptr_eq(&invocation.resource, request.resource) {
+            true => patched,
+            false => request.resource.converted(patched),
+        };
+        drop(seen);
+        if let Some(object) = object {
+            *object = patched;
+        }
+        Ok(changed)
+    }
+
+    /// Calls the webhooks that may refuse a request, all at once.
+    pub(in super::super) async fn call_validating(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let webhooks = self.webhooks.current(&self.store);
+        if webhooks.validating.is_empty() || is_exempt(request.resource) {
+            return Ok(());
+        }
+        let mut invocations = Vec::new();
+        for webhook in &webhooks.validating {
+            invocations.extend(self.invocation(webhook, request, object, old)?);
+        }
+        let calls = invocations.iter().map(|invocation| async move {
+            let seen = object.map(|object| invocation.seen(request, object));
+            let old = old.map(|old| invocation.seen(request, old));
+            match self.call(invocation, request, seen.as_deref(), old.as_deref(), false).await {
+                Ok(_) => Ok(()),
+                Err(refusal) => refusal.unless_ignored(invocation.webhook),
+            }
+        });
+        join_all(calls).await.into_iter().collect()
+    }
+
+    /// How a webhook is called for a request, if it is.
+    fn invocation<'a>(
+        &self,
+        webhook: &'a Webhook,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<Option<Invocation<'a>>, Status> {
+        let in_namespace = self.selects_namespace(webhook, request, object);
+        if matches!(in_namespace, Ok(false)) {
+            return Ok(None);
+        }
+        let selected = selects_object(webhook, object, old);
+        if matches!(selected, Ok(false)) {
+            return Ok(None);
+        }
+        let Some(resource) = self.matched(webhook, request) else { return Ok(None) };
+        in_namespace?;
+        selected?;
+        let invocation = Invocation { webhook, resource };
+        let seen = |object: Option<&Value>| match object {
+            Some(object) => invocation.seen(request, object).into_owned(),
+            None => Value::Null,
+        };
+        if !webhook.conditions.are_empty() {
+            let (object, old) = (seen(object), seen(old));
+            match webhook.conditions.hold(self, request, &invocation.resource, &object, &old) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(_) if webhook.ignores_failures => return Ok(None),
+                Err(why) => {
+                    let Resource { group, plural, .. } = &**request.resource;
+                    return Err(Status::forbidden(group, plural, request.name, &why));
+                }
+            }
+        }
+        Ok(Some(invocation))
+    }
+
+    /// The version of the request's resource that the rules of a webhook are about.
+    fn matched(&self, webhook: &Webhook, request: &AdmissionRequest<'_>) -> Option<Arc<Resource>> {
+        let operation = request.operation.as_str();
+        let about = |resource: &Resource| {
+            webhook.rules.iter().any(|rule| rule.matches(operation, resource, request.subresource))
+        };
+        if about(request.resource) {
+            return Some(Arc::clone(request.resource));
+        }
+        if !webhook.equivalent {
+            return None;
+        }
+        let others = self.scheme().versions_of(request.resource);
+        let earliest = webhook
+            .rules
+            .iter()
+            .find_map(|rule| others.iter().find(|other| rule.matches(operation, other, request.subresource)));
+        earliest.cloned()
+    }
+
+    fn selects_namespace(
+        &self,
+        webhook: &Webhook,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+    ) -> Result<bool, Status> {
+        let is_namespace = request.resource.stored_as() == NAMESPACES;
+        let name = request.namespace();
+        if name.is_empty() && !is_namespace {
+            return Ok(true);
+        }
+        let selector = parsed(&webhook.namespace_selector)?;
+        if selector.is_empty() {
+            return Ok(true);
+        }
+        if is_namespace && request.subresource.is_empty() && request.operation != Operation::Delete {
+            return Ok(selects(selector, object));
+        }
+        let namespace = self.store.get(NAMESPACES.collection(), name);
+        let namespace = namespace.ok_or_else(|| Status::not_found("", "namespaces", name))?;
+        Ok(selector.matches(&namespace.labels()))
+    }
+
+    /// Sends a review to a webhook. The objects are in the version of the invocation.
+    async fn call(
+        &self,
+        invocation: &Invocation<'_>,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+        mutating: bool,
+    ) -> Result<Answer, Refusal> {
+        let webhook = invocation.webhook;
+        if request.dry_run && !webhook.allows_dry_run {
+            let why = format!("admission webhook {:?} does not support dry run", webhook.name);
+            return Err(Refusal::Status(Status::bad_request(why)));
+        }
+        let Some(version) = webhook.review_version else {
+            let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+            return Err(Refusal::Failure(why.to_owned()));
+        };
+        let uid = self.random.uuid().to_string();
+        let review = invocation.review(version, &uid, request, object, old);
+        let body = serde_json::to_vec(&review).map_err(|error| Refusal::Failure(error.to_string()))?;
+        let left = request.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Refusal::Status(Status::timeout()));
+        }
+        let timeout = webhook.timeout.min(left);
+        let location = self.location(webhook);
+        let sent = self.webhook_client.post(&location, body.into(), timeout, ANSWER_MAX).await;
+        let body = sent.map_err(|error| Refusal::Failure(error.to_string()))?;
+        let answer = answer::read(&body, version, &uid, mutating).map_err(|wrong| {
+            Refusal::Failure(match wrong {
+                Wrong::Undecodable(why) => format!("failed to call webhook: {why}"),
+                Wrong::Invalid(why) => format!("received invalid webhook response: {why}"),
+            })
+        })?;
+        request.warnings.extend(answer.warnings.iter().cloned());
+        match answer.allowed {
+            true => Ok(answer),
+            false => Err(Refusal::Status(Status::denied_by(&webhook.name, &answer.status))),
+        }
+    }
+
+    fn location(&self, webhook: &Webhook) -> Location {
+        let authorities = webhook.authorities.clone();
+        let Some(service) = &webhook.service else {
+            return Location { url: webhook.url.clone(), address: Ok(None), authorities };
+        };
+        let url =
+            format!("https://{}.{}.svc:{}{}", service.name, service.namespace, service.port, service.path);
+        Location { url, address: self.resolve(service).map(Some), authorities }
+    }
+}
+
+impl Invocation<'_> {
+    /// An object as the webhook sees it.
+    fn seen<'a>(&self, request: &AdmissionRequest<'_>, object: &'a Value) -> Cow<'a, Value> {
+        match Arc::ptr_eq(&self.resource, request.resource) {
+            true => Cow::Borrowed(object),
+            false => Cow::Owned(self.resource.converted(object.clone())),
+        }
+    }
+
+    fn review<'a>(
+        &self,
+        version: &str,
+        uid: &'a str,
+        request: &'a AdmissionRequest<'_>,
+        object: Option<&'a Value>,
+        old_object: Option<&'a Value>,
+    ) -> Review<'a> {
+        let kind = |resource: &Resource| {
+            let (group, version, kind) = resource.kind_of(request.subresource);
+            json!({"group": group, "version": version, "kind": kind})
+        };
+        let resource =
+            |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
+        Review {
+            kind: "AdmissionReview",
+            api_version: format!("admission.k8s.io/{version}"),
+            request: Request {
+                uid,
+                kind: kind(&self.resource),
+                resource: resource(&self.resource),
+                sub_resource: request.subresource,
+                request_kind: kind(request.resource),
+                request_resource: resource(request.resource),
+                request_sub_resource: request.subresource,
+                name: request.name,
+                namespace: request.namespace(),
+                operation: request.operation.as_str(),
+                user_info: request.user.info(),
+                object,
+                old_object,
+                dry_run: request.dry_run,
+                options: request.options(),
+            },
+        }
+    }
+}
+
+impl Refusal {
+    /// The error for the client, unless the webhook's failures are ignored, and it is one.
+    fn unless_ignored(self, webhook: &Webhook) -> Result<(), Status> {
+        match self {
+            Self::Failure(why) if webhook.ignores_failures => {
+                tracing::warn!(webhook = webhook.name, why, "a webhook failed and is ignored");
+                Ok(())
+            }
+            Self::Failure(why) => {
+                Err(Status::internal_error(format!("failed calling webhook {:?}: {why}", webhook.name)))
+            }
+            Self::Status(status) => Err(status),
+        }
+    }
+}
+
+/// Whether webhooks have no say: a configuration that forbids its own change could not be removed.
+fn is_exempt(resource: &Resource) -> bool {
+    resource.group == "admissionregistration.k8s.io"
+        && matches!(
+            &*resource.kind,
+            "MutatingAdmissionPolicy"
+                | "MutatingAdmissionPolicyBinding"
+                | "MutatingWebhookConfiguration"
+                | "ValidatingAdmissionPolicy"
+                | "ValidatingAdmissionPolicyBinding"
+                | "ValidatingWebhookConfiguration"
+        )
+}
+
+fn parsed(selector: &Result<LabelSelector, String>) -> Result<&LabelSelector, Status> {
+    selector.as_ref().map_err(|why| Status::internal_error(why.clone()))
+}
+
+fn selects_object(webhook: &Webhook, object: Option<&Value>, old: Option<&Value>) -> Result<bool, Status> {
+    let selector = parsed(&webhook.object_selector)?;
+    Ok(selector.is_empty() || selects(selector, object) || selects(selector, old))
+}
+
+fn selects(selector: &LabelSelector, object: Option<&Value>) -> bool {
+    let none = Map::new();
+    object.is_some_and(|object| selector.matches(object["metadata"]["labels"].as_object().unwrap_or(&none)))
+}
+
+fn read_patch(patch: &[u8]) -> Result<Vec<Value>, String> {
+    match serde_json::from_slice(patch) {
+        Ok(Value::Array(operations)) => Ok(operations),
+        Ok(Value::Null) => Ok(Vec::new()),
+        Ok(other) => {
+            let found = kube_validation::go::json_type(&other);
+            Err(format!("json: cannot unmarshal {found} into Go value of type jsonpatch.Patch"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Converts a patched object to the form in which it is stored.
+fn normalize(resource: &Resource, subresource: &str, object: &mut Value) -> Result<(), String> {
+    let (group, version, kind) = resource.kind_of(subresource);
+    let api_version = crate::resource::api_version(group, version);
+    if object["apiVersion"] != api_version.as_str() || object["kind"] != kind {
+        let (other_version, other) = (&object["apiVersion"], &object["kind"]);
+        return Err(format!("the patch made a {other} of {other_version} of a {kind} of {api_version}"));
+    }
+    if (group, version, kind) == resource.kind_of("") {
+        return strategy::normalize(resource, object).map(drop);
+    }
+    match kube_builtin::decode(&api_version, kind, object) {
+        Some(decoded) => *object = decoded.map_err(|error| error.to_string())?.object,
+        None => return Err(format!("there is no {kind}")),
+    }
+    Ok(())
+}

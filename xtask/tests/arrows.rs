@@ -15,9 +15,15 @@ fn allowed(member: &str) -> &'static [&'static str] {
         "k8s-cel" | "kube-patch" => &["kube-validation"],
         "kube-schema" => &["k8s-cel", "kube-validation"],
         "kube-builtin" => &["kube-selectors", "kube-validation"],
-        "kube-embedded" => {
-            &["kube-builtin", "kube-patch", "kube-schema", "kube-selectors", "kube-tables", "kube-validation"]
-        }
+        "kube-embedded" => &[
+            "k8s-cel",
+            "kube-builtin",
+            "kube-patch",
+            "kube-schema",
+            "kube-selectors",
+            "kube-tables",
+            "kube-validation",
+        ],
         // Embedded only for the simulation, a feature.
         "kube-controller" => &["kube-embedded", "kube-informer"],
         "blog-operator" => &["blog-api", "kube-controller", "kube-informer", "kubeconfig"],

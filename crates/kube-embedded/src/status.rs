@@ -340,6 +340,20 @@ impl Status {
         Self::new(500, "", message)
     }
 
+    /// 500 for a list with objects that cannot be read.
+    pub(crate) fn storage_read_error(resource: &Resource, failed: Vec<Cause>) -> Self {
+        let first = failed.first().map_or("", |cause| cause.message.as_str());
+        let more = match failed.len() {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more)", all - 1),
+        };
+        let message =
+            format!("failed to read one or more {} from the storage: {first}{more}", resource.qualified());
+        Self::new(500, "StorageReadError", message)
+            .with_details(&resource.group, &resource.plural, "list")
+            .with_causes(failed)
+    }
+
     /// 501 for a part of kube-apiserver that this server does not have.
     pub(crate) fn not_implemented(what: &str) -> Self {
         Self::new(501, "", format!("the embedded API server does not implement {what}"))

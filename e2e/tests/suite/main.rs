@@ -8,6 +8,7 @@ mod builtins;
 mod cel;
 mod clients;
 mod compaction;
+mod conversions;
 mod crdctl;
 mod crds;
 mod create;

@@ -1,5 +1,7 @@
 //! Deletes an object, for a client or a controller.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 
@@ -9,7 +11,7 @@ use super::deletion::{DeleteOptions, before_delete};
 use super::state::Cluster;
 use crate::resource::{PODS, to_json};
 use crate::status::Status;
-use crate::store::Error;
+use crate::store::{Error, Object};
 use crate::strategy::is_finished;
 
 /// The result of a deletion.
@@ -33,24 +35,30 @@ impl Cluster {
         self.protect(target)?;
         consume_budget().await;
         let Target { resource, namespace, name } = target;
+        // Only clients need to see it in their version.
+        let shown = async |stored: Arc<Object>| match request {
+            Some(_) => Ok(resource.bytes(&*self.conversions.shown_one(resource, stored).await?)),
+            None => Ok(resource.bytes(&stored)),
+        };
         loop {
             let stored = self.object(resource, namespace, name)?;
             let old = resource.value(&stored);
             options.check(resource, name, &old)?;
             if let Some(request) = request {
-                self.admit_delete(request, &old).await?;
+                let seen = self.conversions.shown_one(resource, Arc::clone(&stored)).await?;
+                self.admit_delete(request, &resource.value(&seen)).await?;
             }
             let mut new = old.clone();
             before_delete(resource, &mut new, options, self.clock.now());
             let finished = is_finished(resource, &new);
             if options.dry_run {
                 return Ok(match finished {
-                    true => Deleted::Gone(resource.bytes(&stored)),
-                    false => Deleted::Marked(to_json(&new)),
+                    true => Deleted::Gone(shown(stored).await?),
+                    false => Deleted::Marked(to_json(&self.conversions.converted(resource, new).await?)),
                 });
             }
             if !finished && new == old {
-                return Ok(Deleted::Marked(resource.bytes(&stored)));
+                return Ok(Deleted::Marked(shown(stored).await?));
             }
             // Watchers of a Pod see that it stops before they see that it is gone.
             let committed = if finished && resource.stored_as() == PODS && new != old {
@@ -59,8 +67,12 @@ impl Cluster {
                 self.commit_update(target, stored.revision, &old, &new)
             };
             match committed {
+                Ok(Committed::Removed(event)) if request.is_some() => {
+                    let event = self.conversions.shown_event(resource, event).await?;
+                    return Ok(Deleted::Gone(resource.last(&event)));
+                }
                 Ok(Committed::Removed(event)) => return Ok(Deleted::Gone(resource.last(&event))),
-                Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(resource.bytes(&stored))),
+                Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(shown(stored).await?)),
                 Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 // It has changed in the meantime. The request applies to the new state too.
                 Err(_) => {}

@@ -50,5 +50,6 @@ pub(crate) use self::signing::PublicKey;
 #[cfg(feature = "listen")]
 pub(crate) use self::signing::SigningKey;
 pub(crate) use self::state::Cluster;
+pub(crate) use self::webhooks::Conversions;
 pub(crate) use self::work::{Gone, Work};
 pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

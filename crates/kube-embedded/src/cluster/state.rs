@@ -10,7 +10,7 @@ use super::authentication::Authentication;
 use super::options::Options;
 use super::rbac::Rbac;
 use super::services::Allocations;
-use super::webhooks::Webhooks;
+use super::webhooks::{Conversions, Webhooks};
 use super::work::WorkQueue;
 use crate::clock::Clock;
 use crate::random::Random;
@@ -33,7 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) authentication: Authentication,
     pub(crate) rbac: Rbac,
     pub(super) webhooks: Webhooks,
-    pub(super) webhook_client: webhook::Client,
+    pub(super) webhook_client: Arc<webhook::Client>,
+    pub(crate) conversions: Conversions,
     /// Work for the controllers.
     pub(crate) work: WorkQueue,
     /// Cancelled when the server is dropped.
@@ -60,14 +61,17 @@ impl Cluster {
 
     fn serving(scheme: Arc<Scheme>, store: Store, clock: Clock, random: Random, options: Options) -> Self {
         let ended = CancellationToken::new();
+        let store = Arc::new(store);
+        let webhook_client = Arc::new(webhook::Client::new(ended.clone()));
         Self {
             authentication: Authentication::new(&store, random.clone(), options.tokens.clone()),
-            store: Arc::new(store),
+            conversions: Conversions::new(Arc::clone(&webhook_client), Arc::clone(&store), random.clone()),
+            store,
             clock,
             random,
             rbac: Rbac::new(options.always_allow),
             webhooks: Webhooks::default(),
-            webhook_client: webhook::Client::new(ended.clone()),
+            webhook_client,
             work: WorkQueue::default(),
             watches: ended.child_token(),
             ended,

@@ -172,7 +172,8 @@ impl Cluster {
         // Each attempt that loses a race means that another client's write has succeeded.
         loop {
             let stored = self.object(resource, namespace, name)?;
-            let mut old = resource.value(&stored);
+            let shown = self.conversions.shown_for_update(resource, Arc::clone(&stored)).await?;
+            let mut old = resource.value(&shown);
             resource.set_type(&mut old);
             let mut new = decode(&old)?;
             check_target(write, &mut new)?;
@@ -280,7 +281,7 @@ impl Cluster {
         self.validate(&attempt)?;
         self.admit(&attempt).await?;
         let reserved = self.allocate(&mut attempt)?;
-        self.store(attempt, reserved)
+        self.store(attempt, reserved).await
     }
 
     /// Prepare: resets the fields that the client may not write to their previous or initial values.
@@ -359,10 +360,13 @@ impl Cluster {
     }
 
     /// Store: writes the object and runs the hooks, unless it is a dry run or changes nothing.
-    fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
+    async fn store(&self, attempt: Attempt<'_>, reserved: Reserved<'_>) -> Result<Outcome, Status> {
         let Attempt { write, target, new, old, versioned, .. } = attempt;
         let resource = write.resource;
-        let shown = |object: &Value| to_json(&resource.decode(resource.encode(object).into_owned()));
+        let conversions = &self.conversions;
+        let encoded = conversions.stored(resource, &new).await?;
+        let dry = async || Ok(to_json(&conversions.read(resource, encoded.clone().into_owned()).await?));
+        let shown = async |stored| Ok(resource.bytes(&*conversions.shown_one(resource, stored).await?));
         let written = |bytes, created| Outcome::Written(Written { bytes, created });
         let Some(Current { stored, value: old }) = old else {
             let taken = |other: Option<Arc<Object>>| match other.is_some_and(|other| other.deleted) {
@@ -373,17 +377,17 @@ impl Cluster {
             if write.dry_run {
                 // Only checked: by the time of a real write, the object in the way may be gone.
                 return Ok(match other() {
-                    None => written(shown(&new), true),
+                    None => written(dry().await?, true),
                     other => taken(other),
                 });
             }
             if versioned {
                 return Err(Status::internal("resourceVersion should not be set on objects to be created"));
             }
-            return Ok(match self.commit_create(target, &new) {
+            return Ok(match self.commit_create(target, &encoded) {
                 Ok(stored) => {
                     reserved.keep();
-                    written(resource.bytes(&stored), true)
+                    written(shown(stored).await?, true)
                 }
                 Err(Error::NotLive) => {
                     self.admit_place(target)?;
@@ -398,20 +402,22 @@ impl Cluster {
         // Clients may get something other than what is stored.
         let unchanged = match resource.is_plain(&stored) {
             true => new == old,
-            false => *resource.encode(&new) == stored.value(),
+            false => *encoded == stored.value(),
         };
         if unchanged {
-            return Ok(written(resource.bytes(&stored), false));
+            return Ok(written(shown(stored).await?, false));
         }
         if write.dry_run {
-            return Ok(written(shown(&new), false));
+            return Ok(written(dry().await?, false));
         }
-        match self.commit_update(target, stored.revision, &old, &new) {
+        match self.commit_update(target, stored.revision, &old, &encoded) {
             Ok(committed) => {
                 reserved.keep();
                 let bytes = match committed {
-                    Committed::Stored(stored) => resource.bytes(&stored),
-                    Committed::Removed(event) => resource.last(&event),
+                    Committed::Stored(stored) => shown(stored).await?,
+                    Committed::Removed(event) => {
+                        resource.last(&*conversions.shown_event(resource, event).await?)
+                    }
                 };
                 Ok(written(bytes, false))
             }

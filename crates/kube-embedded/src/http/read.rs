@@ -45,6 +45,7 @@ pub(super) async fn get(request: Request<'_>) -> Result<Response, Status> {
     }
     let resource = request.resource;
     let object = request.cluster.object(resource, &request.info.namespace, &request.info.name)?;
+    let object = request.cluster.conversions.shown_one(resource, object).await?;
     Ok(request.view()?.response(StatusCode::OK, &resource.bytes(&object)))
 }
 
@@ -107,11 +108,15 @@ pub(super) async fn page(
         _ => prefix.clone(),
     };
     let range = Range { prefix: &start, after: after.as_deref(), limit };
-    let listed = match selection.is_everything() {
-        true => cluster.store.list(&resource.collection, range, at),
-        false => list_selected(cluster, resource, range, at, selection).await,
+    let refused = |error| list_error(error, after.as_deref(), &prefix);
+    let page = match selection.is_everything() {
+        true => {
+            let page = cluster.store.list(&resource.collection, range, at).map_err(refused)?;
+            let objects = cluster.conversions.shown(resource, page.objects).await?;
+            Page { objects, ..page }
+        }
+        false => list_selected(cluster, resource, range, at, selection).await?.map_err(refused)?,
     };
-    let page = listed.map_err(|error| list_error(error, after.as_deref(), &prefix))?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if page.remaining > 0
         && let Some(last) = page.objects.last()
@@ -148,7 +153,7 @@ async fn list_selected(
     range: Range<'_>,
     at: Option<u64>,
     selection: &Selection,
-) -> Result<Page, Error> {
+) -> Result<Result<Page, Error>, Status> {
     // One more than the page shows, to find out whether there is another page.
     let wanted = range.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
     let chunk = range.limit.map(|_| CHUNK);
@@ -157,10 +162,13 @@ async fn list_selected(
     let mut at = at;
     loop {
         let chunk = Range { after: after.as_deref(), limit: chunk, ..range };
-        let page = cluster.store.list(&resource.collection, chunk, at)?;
+        let page = match cluster.store.list(&resource.collection, chunk, at) {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
         at = Some(page.revision);
         after = page.objects.last().map(|last| last.key.to_string());
-        for object in page.objects {
+        for object in cluster.conversions.shown(resource, page.objects).await? {
             consume_budget().await;
             if selection.matches(resource, &object) {
                 selected.push(object);
@@ -169,7 +177,7 @@ async fn list_selected(
         if selected.len() >= wanted || page.remaining == 0 {
             let remaining = range.limit.map_or(0, |limit| selected.len().saturating_sub(limit));
             selected.truncate(range.limit.unwrap_or(usize::MAX));
-            return Ok(Page { objects: selected, revision: page.revision, remaining });
+            return Ok(Ok(Page { objects: selected, revision: page.revision, remaining }));
         }
     }
 }
@@ -284,7 +292,7 @@ impl Pieces {
             return;
         }
         // Items of built-in kinds do not repeat their version and kind.
-        if render::is_of_version(&self.api_version, &object.bytes) && object.write_untyped(out) {
+        if object.is_of_version(&self.api_version) && object.write_untyped(out) {
             return;
         }
         let mut value = object.value();

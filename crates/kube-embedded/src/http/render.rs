@@ -13,6 +13,7 @@ use super::body::Body;
 use super::negotiate::{Accept, As, Encoding};
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
+use crate::store::is_of_version;
 
 /// A response.
 pub(crate) type Response = http::Response<Body>;
@@ -173,14 +174,6 @@ pub(super) fn warn_all(headers: &mut HeaderMap, texts: &[String]) {
 /// Parses stored bytes, which are the store's own serialisation.
 pub(super) fn parse(stored: &Bytes) -> Value {
     serde_json::from_slice(stored).unwrap_or_default()
-}
-
-/// Whether stored bytes have this `apiVersion`. Also returns false if finding out would require parsing them.
-pub(super) fn is_of_version(version: &str, stored: &Bytes) -> bool {
-    // Keys are sorted, so this one is nearly always first.
-    let rest = stored.strip_prefix(b"{\"apiVersion\":\"");
-    rest.and_then(|rest| rest.strip_prefix(version.as_bytes()))
-        .is_some_and(|rest| rest.first() == Some(&b'"'))
 }
 
 /// Stored bytes with another `apiVersion`. The versions of a resource differ only in this, except for Events.

@@ -22,7 +22,8 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     let scale = &*scale::of(resource);
     let show = |shown| render::value_response(StatusCode::OK, request.accept.encoding, &shown);
     if matches!(*request.method, Method::GET | Method::HEAD) {
-        let object = resource.value(&*cluster.object(resource, &info.namespace, &info.name)?);
+        let object = cluster.object(resource, &info.namespace, &info.name)?;
+        let object = resource.value(&*cluster.conversions.shown_one(resource, object).await?);
         if scale.spec_replicas(&object).map_err(Status::internal)?.is_none() {
             let path = scale.spec_replicas_path();
             return Err(Status::internal_error(format!("the spec replicas field {path:?} does not exist")));

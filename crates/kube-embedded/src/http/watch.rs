@@ -22,7 +22,7 @@ use super::read::{prefix, reach};
 use super::render::{self, Response, View};
 use super::request::Request;
 use crate::clock::{Clock, Timer};
-use crate::cluster::Selection;
+use crate::cluster::{Conversions, Selection};
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
 use crate::store::{Event, Object, Range, Watch};
@@ -51,6 +51,7 @@ struct Stream {
     pending: VecDeque<Arc<Event>>,
     prefix: String,
     selection: Selection,
+    conversions: Conversions,
     writer: Writer,
     gate: Gate,
     bookmark: Option<Timer>,
@@ -90,7 +91,7 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
             .store
             .list(collection, range, None)
             .map_err(|error| Status::internal_error(error.to_string()))?;
-        (page.objects, page.revision)
+        (cluster.conversions.shown(resource, page.objects).await?, page.revision)
     } else {
         (Vec::new(), asked.unwrap_or_else(|| cluster.store.revision()))
     };
@@ -117,6 +118,7 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
         pending: VecDeque::new(),
         prefix,
         selection,
+        conversions: cluster.conversions.clone(),
         writer: Writer {
             resource: Arc::clone(resource),
             accept: view.accept.clone(),
@@ -128,7 +130,7 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
         bookmark: bookmark(BOOKMARK_EVERY),
         last_bookmark: timeout.checked_sub(BOOKMARK_BEFORE_END).and_then(bookmark),
         deadline: cluster.clock.timer(timeout),
-        ended: cluster.watches.clone(),
+        ended: cluster.watches.child_token(),
     };
     let lines = futures_util::stream::unfold(stream, |mut stream| async move {
         let lines = stream.next().await?;
@@ -213,7 +215,17 @@ impl Stream {
             }
             while let Some(event) = self.pending.pop_front() {
                 consume_budget().await;
-                self.write(&mut lines, &event);
+                if !self.is_in_range(&event) {
+                    continue;
+                }
+                match self.conversions.shown_event(&self.writer.resource, event).await {
+                    Ok(event) => self.write(&mut lines, &event),
+                    Err(status) => {
+                        put_line(&mut lines, "ERROR", &status.json());
+                        self.ended.cancel();
+                        return Some(lines.freeze());
+                    }
+                }
                 if lines.len() >= PIECE {
                     return Some(lines.freeze());
                 }
@@ -221,11 +233,12 @@ impl Stream {
         }
     }
 
+    fn is_in_range(&self, event: &Event) -> bool {
+        event.key().starts_with(&self.prefix)
+    }
+
     /// Writes an event as seen by a client that sees only selected objects.
     fn write(&mut self, lines: &mut BytesMut, event: &Arc<Event>) {
-        if !event.key().starts_with(&self.prefix) {
-            return;
-        }
         let selected = |object: &Option<Arc<Object>>| {
             object.as_ref().is_some_and(|object| self.selection.matches(&self.writer.resource, object))
         };

@@ -71,6 +71,23 @@ impl Resource {
         object
     }
 
+    /// The webhook that converts its objects between versions, if one does: `spec.conversion.webhook` of its definition.
+    pub(crate) fn conversion_webhook(&self) -> Option<&Value> {
+        self.custom.as_ref()?.versions.webhook()
+    }
+
+    /// The `apiVersion` in which objects of a custom resource are stored.
+    pub(crate) fn storage_version(&self) -> Option<&str> {
+        Some(self.custom.as_ref()?.versions.storage())
+    }
+
+    /// Removes what a version of a custom resource does not have.
+    pub(crate) fn prune(&self, object: &mut Value, api_version: &str) {
+        if let Some(custom) = &self.custom {
+            custom.versions.prune(object, api_version);
+        }
+    }
+
     /// Sets an object's `apiVersion` and `kind` to this resource's, and converts the fields of an Event of the other
     /// group.
     pub(crate) fn set_type(&self, object: &mut Value) {

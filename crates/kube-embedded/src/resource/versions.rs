@@ -16,6 +16,7 @@ use kube_validation::FieldErrors;
 use serde_json::{Value, json};
 
 use super::schemas::Schemas;
+use crate::store::AS_IT_IS;
 
 /// All versions of a definition.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Versions {
     /// The mark of objects that were written through these versions, and are therefore stored in the form that any
     /// version has. `None` if schemas differ, so that no object is.
     plain: Option<u32>,
+    /// The webhook that converts objects, if there is one and something to convert: `spec.conversion.webhook`.
+    webhook: Option<Value>,
     /// Whether a read may add a status, which a create leaves out: the schema has a default for it.
     defaults_status: bool,
 }
@@ -65,13 +68,33 @@ impl Versions {
         let defaults_status = versions
             .iter()
             .any(|version| version.pointer("/schema/openAPIV3Schema/properties/status/default").is_some());
-        let alike = versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
+        let conversion = &spec["conversion"];
+        let by_webhook = conversion["strategy"] == "Webhook" && versions.len() > 1;
+        let alike = !by_webhook && versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
         Self {
             source: json!(source(definition)),
             storage: versions.iter().find(|version| version["storage"] == true).map(name).unwrap_or_default(),
             types,
             plain: alike.then(|| MARKS.fetch_add(1, Ordering::Relaxed)),
+            webhook: by_webhook.then(|| conversion["webhook"].clone()),
             defaults_status,
+        }
+    }
+
+    /// The webhook that converts objects.
+    pub(super) fn webhook(&self) -> Option<&Value> {
+        self.webhook.as_ref()
+    }
+
+    /// The `apiVersion` in which objects are stored.
+    pub(super) fn storage(&self) -> &str {
+        &self.storage
+    }
+
+    /// Removes what a version does not have.
+    pub(super) fn prune(&self, object: &mut Value, api_version: &str) {
+        if let Some(schema) = self.schema(api_version) {
+            schema.prune(object);
         }
     }
 
@@ -127,12 +150,12 @@ impl Versions {
 
     /// Whether a stored object with this mark is what clients of any version get.
     pub(super) fn is_plain(&self, mark: u32) -> bool {
-        self.plain == Some(mark)
+        mark == AS_IT_IS || self.plain == Some(mark)
     }
 
-    /// Converts a client's object to the form in which it is stored.
+    /// Converts a client's object to the form in which it is stored, unless that takes a webhook.
     pub(super) fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
-        if object["apiVersion"] == self.storage.as_str() {
+        if self.webhook.is_some() || object["apiVersion"] == self.storage.as_str() {
             return Cow::Borrowed(object);
         }
         let mut object = object.clone();
@@ -140,23 +163,21 @@ impl Versions {
         Cow::Owned(object)
     }
 
-    /// Converts a stored object to a version.
+    /// Converts a stored object to a version. If that takes a webhook, the object stays in its own.
     pub(super) fn decode(&self, object: &mut Value, api_version: &str) {
         let stored_in = object["apiVersion"].as_str().and_then(|version| self.schema(version));
         if let Some(schema) = stored_in {
             schema.prune(object);
             schema.apply_defaults(object);
         }
-        if object["apiVersion"] != api_version {
+        if self.webhook.is_none() && object["apiVersion"] != api_version {
             self.convert(object, api_version);
         }
     }
 
     pub(super) fn convert(&self, object: &mut Value, api_version: &str) {
         object["apiVersion"] = api_version.into();
-        if let Some(schema) = self.schema(api_version) {
-            schema.prune(object);
-        }
+        self.prune(object, api_version);
     }
 }
 

@@ -86,6 +86,11 @@ pub(crate) enum WatchEnd {
 }
 
 impl Event {
+    /// The same event with other states, which are for clients only.
+    pub(crate) fn with(&self, old: Option<Arc<Object>>, new: Option<Arc<Object>>) -> Self {
+        Self { revision: self.revision, old, new, time: self.time, last: OnceLock::new() }
+    }
+
     /// An object as it was found, as if it had been created then.
     pub(crate) fn found(object: Arc<Object>, time: Timestamp) -> Self {
         Self { revision: object.revision, old: None, new: Some(object), time, last: OnceLock::new() }

@@ -25,6 +25,6 @@ mod tests;
 pub(crate) use self::collection::{Event, Page, Range};
 #[cfg(feature = "disk")]
 pub(crate) use self::disk::OpenError;
-pub(crate) use self::object::{Content, Location, Object};
+pub(crate) use self::object::{AS_IT_IS, Content, Location, Object, is_of_version};
 pub(crate) use self::store::{Error, Store};
 pub(crate) use self::watch::Watch;

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 
 const VERSION: &str = "resourceVersion";
 
+/// The mark of an object that clients get as it is.
+pub(crate) const AS_IT_IS: u32 = u32::MAX;
+
 /// The location of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location {
@@ -59,6 +62,14 @@ struct Places {
 struct Place {
     start: u32,
     end: u32,
+}
+
+/// Whether the bytes of an object have this `apiVersion`. Also returns false if finding out would require parsing them.
+pub(crate) fn is_of_version(version: &str, bytes: &[u8]) -> bool {
+    // Keys are sorted, so this one is nearly always first.
+    let rest = bytes.strip_prefix(b"{\"apiVersion\":\"");
+    rest.and_then(|rest| rest.strip_prefix(version.as_bytes()))
+        .is_some_and(|rest| rest.first() == Some(&b'"'))
 }
 
 /// An object without its resourceVersion: the part of a write that needs no lock.
@@ -133,6 +144,16 @@ impl Object {
         out.extend_from_slice(&self.bytes[api_version.end..kind.start]);
         out.extend_from_slice(&self.bytes[kind.end..]);
         true
+    }
+
+    /// Whether its `apiVersion` is this one. Also returns false if finding out would require parsing it.
+    pub(crate) fn is_of_version(&self, version: &str) -> bool {
+        is_of_version(version, &self.bytes)
+    }
+
+    /// The same state with other content, which is for clients only.
+    pub(crate) fn converted(&self, value: &Value) -> Self {
+        Draft::new(&self.key, Content { value, mark: AS_IT_IS }).at(self.revision)
     }
 
     /// Parses an object from its bytes. `None` if they are not an object's.

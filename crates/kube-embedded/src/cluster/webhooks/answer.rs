@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kube_validation::go::json_type;
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use super::review::{check_type, parse};
 
 /// A valid answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +33,7 @@ pub(super) fn read(body: &[u8], version: &str, uid: &str, mutating: bool) -> Res
     let text = |field: &str| review.get(field).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let expected = format!("admission.k8s.io/{version}");
-    check_type(api_version, kind, &expected).map_err(Wrong::Undecodable)?;
+    check_type(api_version, kind, &expected, "AdmissionReview").map_err(Wrong::Undecodable)?;
     let response = match review.get("response") {
         None | Some(Value::Null) => None,
         Some(response) => Some(Response::decode(response).map_err(Wrong::Undecodable)?),
@@ -52,36 +54,6 @@ pub(super) fn read(body: &[u8], version: &str, uid: &str, mutating: bool) -> Res
         }
         _ => response.verified(mutating).map_err(Wrong::Invalid),
     }
-}
-
-fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
-    let found = match serde_json::from_slice(body) {
-        Ok(Value::Object(review)) => return Ok(review),
-        Ok(Value::Null) => return Ok(Map::new()),
-        Ok(other) => json_type(&other),
-        // Go reads it as YAML then, where most texts are strings.
-        Err(_) => "string",
-    };
-    Err(format!(
-        r#"couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
-    ))
-}
-
-fn check_type(api_version: &str, kind: &str, expected: &str) -> Result<(), String> {
-    let is_known = matches!(api_version, "" | "admission.k8s.io/v1" | "admission.k8s.io/v1beta1");
-    if !is_known || !matches!(kind, "" | "AdmissionReview") {
-        return Err(format!(
-            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
-        ));
-    }
-    if !api_version.is_empty() && api_version != expected {
-        let short = |it: &str| it.rsplit('/').next().unwrap_or_default().to_owned();
-        let (from, to) = (short(api_version), short(expected));
-        return Err(format!(
-            "converting ({from}.AdmissionReview) to ({to}.AdmissionReview): unknown conversion"
-        ));
-    }
-    Ok(())
 }
 
 /// An `AdmissionResponse`, before it is verified.

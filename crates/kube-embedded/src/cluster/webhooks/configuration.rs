@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use kube_selectors::LabelSelector;
 use serde_json::Value;
 
+use super::client_config::ClientConfig;
 use super::conditions::Conditions;
 use super::rules::Rule;
 use crate::resource::{GroupResource, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
@@ -33,11 +32,7 @@ pub(super) struct Webhook {
     pub(super) name: String,
     /// Identifies it among the webhooks of its kind: also others may have its name.
     pub(super) id: usize,
-    /// `https://HOST[:PORT][PATH]`. Empty: the webhook is a service.
-    pub(super) url: String,
-    pub(super) service: Option<ServiceReference>,
-    /// In PEM. Empty: those of the system.
-    pub(super) authorities: Vec<u8>,
+    pub(super) client: ClientConfig,
     pub(super) rules: Vec<Rule>,
     /// `matchPolicy: Equivalent`
     pub(super) equivalent: bool,
@@ -54,15 +49,6 @@ pub(super) struct Webhook {
     pub(super) reinvoked: bool,
     /// The first known one of `admissionReviewVersions`.
     pub(super) review_version: Option<&'static str>,
-}
-
-/// The `service` of a `clientConfig`.
-#[derive(Clone, Debug)]
-pub(super) struct ServiceReference {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) path: String,
-    pub(super) port: u16,
 }
 
 impl Webhooks {
@@ -95,8 +81,6 @@ fn read(store: &Store, collection: &str) -> Vec<Webhook> {
 impl Webhook {
     fn parse(webhook: &Value, id: usize) -> Self {
         let text = |field: &str| webhook[field].as_str().unwrap_or_default();
-        let client = &webhook["clientConfig"];
-        let bundle = client["caBundle"].as_str().and_then(|bundle| BASE64_STANDARD.decode(bundle).ok());
         let selector =
             |field: &str| LabelSelector::from_object(&webhook[field]).map_err(|error| error.to_string());
         let versions = texts(&webhook["admissionReviewVersions"]);
@@ -105,9 +89,7 @@ impl Webhook {
         Self {
             name: text("name").to_owned(),
             id,
-            url: client["url"].as_str().unwrap_or_default().to_owned(),
-            service: client["service"].is_object().then(|| ServiceReference::parse(&client["service"])),
-            authorities: bundle.unwrap_or_default(),
+            client: ClientConfig::parse(&webhook["clientConfig"]),
             rules: webhook["rules"].as_array().into_iter().flatten().map(Rule::parse).collect(),
             equivalent: text("matchPolicy") != "Exact",
             namespace_selector: selector("namespaceSelector"),
@@ -118,19 +100,6 @@ impl Webhook {
             allows_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
             reinvoked: text("reinvocationPolicy") == "IfNeeded",
             review_version: versions.iter().find_map(known),
-        }
-    }
-}
-
-impl ServiceReference {
-    fn parse(service: &Value) -> Self {
-        let text = |field: &str| service[field].as_str().unwrap_or_default().to_owned();
-        let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        Self {
-            namespace: text("namespace"),
-            name: text("name"),
-            path: text("path"),
-            port: port.unwrap_or(443),
         }
     }
 }

@@ -7,14 +7,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube_validation::names::{validate_annotations, validate_labels};
-use kube_validation::{FieldErrors, go};
+use kube_validation::go::unstructured_type;
+use kube_validation::{FieldError, FieldErrors, names};
 use serde_json::{Map, Value, json};
 
 use super::client_config::ClientConfig;
+use super::review::{check_type, parse};
 use crate::random::Random;
 use crate::resource::Resource;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::{Event, Object, Store};
 use crate::strategy::texts;
 use crate::webhook::{Client, Failure};
@@ -42,21 +43,27 @@ impl Conversions {
     pub(crate) async fn shown(
         &self,
         resource: &Resource,
-        mut objects: Vec<Arc<Object>>,
+        objects: Vec<Arc<Object>>,
     ) -> Result<Vec<Arc<Object>>, Status> {
-        let Some(webhook) = resource.conversion_webhook() else { return Ok(objects) };
-        let wanted = resource.api_version();
-        let is_other = |object: &Arc<Object>| !object.is_of_version(&wanted);
-        let others: Vec<_> = (0..objects.len()).filter(|at| is_other(&objects[*at])).collect();
-        let values = others.iter().map(|at| resource.value(&objects[*at])).collect();
-        let converted = self.convert(webhook, values, resource).await?;
-        for (at, value) in others.into_iter().zip(converted) {
-            objects[at] = Arc::new(objects[at].converted(&value));
+        if resource.conversion_webhook().is_none() {
+            return Ok(objects);
         }
-        Ok(objects)
+        let keys: Vec<_> =
+            objects.iter().filter(|object| is_other(resource, object)).map(Arc::clone).collect();
+        self.try_shown(resource, objects).await.map_err(|why| {
+            let failed = keys.iter().map(|object| {
+                let key = format!("/registry{}", path(resource, object));
+                Cause {
+                    reason: "UnexpectedServerResponse".to_owned(),
+                    message: undecodable(&key, object, &why),
+                    field: key,
+                }
+            });
+            Status::storage_read_error(resource, failed.collect())
+        })
     }
 
-    /// [`Conversions::shown`] of one object.
+    /// A stored object as a resource's clients get it.
     pub(crate) async fn shown_one(
         &self,
         resource: &Resource,
@@ -65,8 +72,43 @@ impl Conversions {
         if resource.conversion_webhook().is_none() {
             return Ok(object);
         }
-        let mut shown = self.shown(resource, vec![object]).await?;
+        let shown = self.try_shown(resource, vec![Arc::clone(&object)]).await;
+        let refused =
+            |why: String| Status::internal_error(undecodable(&path(resource, &object), &object, &why));
+        shown.map_err(refused)?.pop().ok_or_else(|| Status::internal("nothing was converted"))
+    }
+
+    /// A stored object as a client gets it who wants to change it.
+    pub(crate) async fn shown_for_update(
+        &self,
+        resource: &Resource,
+        object: Arc<Object>,
+    ) -> Result<Arc<Object>, Status> {
+        if resource.conversion_webhook().is_none() {
+            return Ok(object);
+        }
+        let revision = object.revision;
+        let refused = |why| Status::internal(format!("object not decodable revision={revision}: {why}"));
+        let mut shown = self.try_shown(resource, vec![object]).await.map_err(refused)?;
         shown.pop().ok_or_else(|| Status::internal("nothing was converted"))
+    }
+
+    async fn try_shown(
+        &self,
+        resource: &Resource,
+        mut objects: Vec<Arc<Object>>,
+    ) -> Result<Vec<Arc<Object>>, String> {
+        let Some(webhook) = resource.conversion_webhook() else { return Ok(objects) };
+        let others: Vec<_> = (0..objects.len()).filter(|at| is_other(resource, &objects[*at])).collect();
+        if others.is_empty() {
+            return Ok(objects);
+        }
+        let values = others.iter().map(|at| resource.value(&objects[*at])).collect();
+        let converted = self.call(webhook, values, resource, &resource.api_version()).await?;
+        for (at, value) in others.into_iter().zip(converted) {
+            objects[at] = Arc::new(objects[at].converted(&value));
+        }
+        Ok(objects)
     }
 
     /// An event with its objects as clients get them.
@@ -122,15 +164,9 @@ impl Conversions {
         resource: &Resource,
         wanted: &str,
     ) -> Result<Value, Status> {
-        let mut converted = self.call(webhook, vec![object], resource, wanted).await?;
+        let mut converted =
+            self.call(webhook, vec![object], resource, wanted).await.map_err(Status::internal)?;
         converted.pop().ok_or_else(|| Status::internal("nothing was converted"))
-    }
-
-    async fn convert(&self, webhook: &Value, objects: Vec<Value>, to: &Resource) -> Result<Vec<Value>, Status> {
-        match objects.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.call(webhook, objects, to, &to.api_version()).await,
-        }
     }
 
     /// Converts objects of the same version.
@@ -140,14 +176,14 @@ impl Conversions {
         objects: Vec<Value>,
         resource: &Resource,
         wanted: &str,
-    ) -> Result<Vec<Value>, Status> {
+    ) -> Result<Vec<Value>, String> {
         let from = objects[0]["apiVersion"].as_str().unwrap_or_default();
         let of = format!("conversion webhook for {from}, Kind={}", resource.kind);
-        let fail = |why: &dyn std::fmt::Display| Status::internal(format!("{of} {why}"));
+        let fail = |why: &dyn std::fmt::Display| format!("{of} {why}");
         let failed = |why: &dyn std::fmt::Display| fail(&format_args!("failed: {why}"));
         let versions = texts(&webhook["conversionReviewVersions"]);
         let version = versions.iter().find(|version| matches!(version.as_str(), "v1" | "v1beta1"));
-        let version = version.ok_or_else(|| Status::internal("no supported conversion review versions"))?;
+        let version = version.ok_or("no supported conversion review versions")?;
         let uid = self.random.uuid().to_string();
         let api_version = format!("apiextensions.k8s.io/{version}");
         let review = json!({
@@ -159,7 +195,7 @@ impl Conversions {
         let location = ClientConfig::parse(&webhook["clientConfig"]).location(&self.store);
         let sent = self.client.post(&location, body.into(), TIMEOUT, limit).await;
         let answer = sent.map_err(|error| match error {
-            Failure::Unusable(why) => Status::internal(why),
+            Failure::Unusable(why) => why,
             Failure::Failed(why) => failed(&why),
         })?;
         let converted = answered(&answer, &api_version, &uid).map_err(|why| failed(&why))?;
@@ -179,13 +215,29 @@ impl Conversions {
     }
 }
 
+/// Whether a stored object is of another version than a resource.
+fn is_other(resource: &Resource, object: &Object) -> bool {
+    !object.is_of_version(&resource.api_version())
+}
+
+/// The key of an object in etcd, without its prefix.
+fn path(resource: &Resource, object: &Object) -> String {
+    format!("/{}/{}/{}", resource.group, resource.plural, object.key)
+}
+
+fn undecodable(key: &str, object: &Object, why: &str) -> String {
+    let revision = object.revision;
+    format!(
+        "StorageError: corrupt object, Code: 7, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: object not decodable \
+         revision={revision}: {why}"
+    )
+}
+
 /// The objects in the answer to the review with a uid.
 fn answered(body: &[u8], expected: &str, uid: &str) -> Result<Vec<Value>, String> {
-    let mut review: Value = serde_json::from_slice(body).map_err(|_| {
-        r#"couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#
-            .to_owned()
-    })?;
+    let mut review = Value::Object(parse(body)?);
     let text = |field: &str| review[field].as_str().unwrap_or_default();
+    check_type(text("apiVersion"), text("kind"), expected, "ConversionReview")?;
     // What v1beta1 answers was never verified.
     if expected.ends_with("/v1") && (text("apiVersion") != expected || text("kind") != "ConversionReview") {
         let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
@@ -219,9 +271,7 @@ fn check(object: &Value, converted: &Value, wanted: &str, kind: &str) -> Result<
     let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
     let got = text(&converted["apiVersion"]);
     if got != wanted {
-        return Err(format!(
-            " at index 0: invalid groupVersion (expected {wanted}, received {got})"
-        ));
+        return Err(format!(" at index 0: invalid groupVersion (expected {wanted}, received {got})"));
     }
     let got = text(&converted["kind"]);
     if got != kind {
@@ -241,7 +291,12 @@ fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String>
     let given = match converted.get_mut("metadata").map(Value::take) {
         None => return Err("missing metadata in converted object".to_owned()),
         Some(Value::Object(given)) => given,
-        Some(other) => return Err(format!("invalid metadata of type {} in converted object", go_type(&other))),
+        Some(other) => {
+            return Err(format!(
+                "invalid metadata of type {} in converted object",
+                unstructured_type(&other)
+            ));
+        }
     };
     let mut metadata = object["metadata"].as_object().cloned().unwrap_or_default();
     for field in ["labels", "annotations"] {
@@ -254,7 +309,10 @@ fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String>
                 metadata.insert(field.to_owned(), Value::Object(members.clone()));
             }
             Some(other) => {
-                return Err(format!("invalid metadata.{field} of type {} in converted object", go_type(other)));
+                return Err(format!(
+                    "invalid metadata.{field} of type {} in converted object",
+                    unstructured_type(other)
+                ));
             }
         }
     }
@@ -264,23 +322,21 @@ fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String>
 
 fn check_texts(field: &str, members: &Map<String, Value>) -> Result<(), String> {
     if let Some((name, value)) = members.iter().find(|(_, value)| !value.is_string()) {
-        let found = go_type(value);
+        let found = unstructured_type(value);
         return Err(format!("metadata.{field}[{name}] must be a string, but is {found} in converted object"));
     }
-    let errors = match field {
-        "labels" => validate_labels("metadata.labels", members),
-        _ => validate_annotations("metadata.annotation", members),
-    };
-    if errors.is_empty() { Ok(()) } else { Err(FieldErrors(errors).to_string()) }
-}
-
-/// The type of a value in a decoded object, as Go prints it.
-fn go_type(value: &Value) -> &'static str {
-    match go::json_type(value) {
-        "object" => "map[string]interface {}",
-        "array" => "[]interface {}",
-        "number" => "int64",
-        "null" => "<nil>",
-        other => other,
+    let mut errors = Vec::new();
+    for (name, value) in members {
+        let (path, lower) = (format!("metadata.{field}"), name.to_lowercase());
+        let key = if field == "labels" { name.as_str() } else { &lower };
+        let mut add = |text: &str, problems: Vec<String>| {
+            errors.extend(problems.iter().map(|why| FieldError::invalid(&path, &text.into(), why)));
+        };
+        add(name, names::qualified_name(key));
+        if field == "labels" {
+            let value = value.as_str().unwrap_or_default();
+            add(value, names::label_value(value));
+        }
     }
+    if errors.is_empty() { Ok(()) } else { Err(FieldErrors(errors).to_string()) }
 }

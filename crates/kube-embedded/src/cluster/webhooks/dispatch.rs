@@ -18,7 +18,6 @@ use super::configuration::{Configured, Webhook};
 use crate::resource::{NAMESPACES, Resource};
 use crate::status::Status;
 use crate::strategy;
-use crate::webhook::Location;
 
 /// How large an answer may be.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
@@ -117,9 +116,8 @@ impl Cluster {
     ) -> Result<(), Status> {
         let webhooks = Arc::clone(&mutations.webhooks);
         for webhook in &webhooks.mutating {
-            let Some(invocation) = self.invocation(webhook, request, object.as_deref(), old)? else {
-                continue;
-            };
+            let invocation = self.invocation(webhook, request, object.as_deref(), old).await?;
+            let Some(invocation) = invocation else { continue };
             if mutations.is_second && !mutations.again.contains(&webhook.id) {
                 continue;
             }
@@ -150,8 +148,8 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<bool, Refusal> {
         let webhook = invocation.webhook;
-        let seen = object.as_deref().map(|object| invocation.seen(request, object));
-        let old = old.map(|old| invocation.seen(request, old));
+        let seen = self.seen(invocation, request, object.as_deref()).await.map_err(Refusal::Status)?;
+        let old = self.seen(invocation, request, old).await.map_err(Refusal::Status)?;
         let answer = self.call(invocation, request, seen.as_deref(), old.as_deref(), true).await?;
         if answer.patch.is_empty() {
             return Ok(false);
@@ -181,7 +179,10 @@ impl Cluster {
         let changed = patched != *seen;
         let patched = match Arc::ptr_eq(&invocation.resource, request.resource) {
             true => patched,
-            false => request.resource.converted(patched),
+            false => {
+                let converted = self.conversions.converted(request.resource, patched).await;
+                converted.map_err(|error| internal(error.message))?
+            }
         };
         drop(seen);
         if let Some(object) = object {
@@ -203,11 +204,11 @@ impl Cluster {
         }
         let mut invocations = Vec::new();
         for webhook in &webhooks.validating {
-            invocations.extend(self.invocation(webhook, request, object, old)?);
+            invocations.extend(self.invocation(webhook, request, object, old).await?);
         }
         let calls = invocations.iter().map(|invocation| async move {
-            let seen = object.map(|object| invocation.seen(request, object));
-            let old = old.map(|old| invocation.seen(request, old));
+            let seen = self.seen(invocation, request, object).await?;
+            let old = self.seen(invocation, request, old).await?;
             match self.call(invocation, request, seen.as_deref(), old.as_deref(), false).await {
                 Ok(_) => Ok(()),
                 Err(refusal) => refusal.unless_ignored(invocation.webhook),
@@ -217,7 +218,7 @@ impl Cluster {
     }
 
     /// How a webhook is called for a request, if it is.
-    fn invocation<'a>(
+    async fn invocation<'a>(
         &self,
         webhook: &'a Webhook,
         request: &AdmissionRequest<'_>,
@@ -236,12 +237,9 @@ impl Cluster {
         in_namespace?;
         selected?;
         let invocation = Invocation { webhook, resource };
-        let seen = |object: Option<&Value>| match object {
-            Some(object) => invocation.seen(request, object).into_owned(),
-            None => Value::Null,
-        };
         if !webhook.conditions.are_empty() {
-            let (object, old) = (seen(object), seen(old));
+            let object = self.seen(&invocation, request, object).await?.unwrap_or_default();
+            let old = self.seen(&invocation, request, old).await?.unwrap_or_default();
             match webhook.conditions.hold(self, request, &invocation.resource, &object, &old) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
@@ -298,6 +296,23 @@ impl Cluster {
         Ok(selector.matches(&namespace.labels()))
     }
 
+    /// An object as a webhook sees it.
+    async fn seen<'a>(
+        &self,
+        invocation: &Invocation<'_>,
+        request: &AdmissionRequest<'_>,
+        object: Option<&'a Value>,
+    ) -> Result<Option<Cow<'a, Value>>, Status> {
+        let Some(object) = object else { return Ok(None) };
+        if Arc::ptr_eq(&invocation.resource, request.resource) {
+            return Ok(Some(Cow::Borrowed(object)));
+        }
+        let converted = self.conversions.converted(&invocation.resource, object.clone()).await;
+        converted
+            .map(|object| Some(Cow::Owned(object)))
+            .map_err(|error| Status::internal_error(error.message))
+    }
+
     /// Sends a review to a webhook. The objects are in the version of the invocation.
     async fn call(
         &self,
@@ -324,7 +339,7 @@ impl Cluster {
             return Err(Refusal::Status(Status::timeout()));
         }
         let timeout = webhook.timeout.min(left);
-        let location = self.location(webhook);
+        let location = webhook.client.location(&self.store);
         let sent = self.webhook_client.post(&location, body.into(), timeout, ANSWER_MAX).await;
         let body = sent.map_err(|error| Refusal::Failure(error.to_string()))?;
         let answer = answer::read(&body, version, &uid, mutating).map_err(|wrong| {
@@ -339,27 +354,9 @@ impl Cluster {
             false => Err(Refusal::Status(Status::denied_by(&webhook.name, &answer.status))),
         }
     }
-
-    fn location(&self, webhook: &Webhook) -> Location {
-        let authorities = webhook.authorities.clone();
-        let Some(service) = &webhook.service else {
-            return Location { url: webhook.url.clone(), address: Ok(None), authorities };
-        };
-        let url =
-            format!("https://{}.{}.svc:{}{}", service.name, service.namespace, service.port, service.path);
-        Location { url, address: self.resolve(service).map(Some), authorities }
-    }
 }
 
 impl Invocation<'_> {
-    /// An object as the webhook sees it.
-    fn seen<'a>(&self, request: &AdmissionRequest<'_>, object: &'a Value) -> Cow<'a, Value> {
-        match Arc::ptr_eq(&self.resource, request.resource) {
-            true => Cow::Borrowed(object),
-            false => Cow::Owned(self.resource.converted(object.clone())),
-        }
-    }
-
     fn review<'a>(
         &self,
         version: &str,

@@ -87,6 +87,7 @@ pub fn apply(input: &[u8]) {
         api_version: &api_version,
         time: jiff::Timestamp::UNIX_EPOCH,
         reset: &[&["status"]],
+        versions: &[],
         is_convertible: true,
     };
     let mut live = object.clone();

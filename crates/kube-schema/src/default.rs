@@ -32,7 +32,8 @@ fn drop_nulls(value: &mut Value, schema: &Schema) {
     }
 }
 
-fn fill(value: &mut Value, schema: &Schema) {
+/// Fills in defaults, also for nulls that are not allowed.
+pub(super) fn fill(value: &mut Value, schema: &Schema) {
     match value {
         Value::Object(map) => {
             for (name, property) in &schema.properties {

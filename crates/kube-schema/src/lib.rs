@@ -87,6 +87,11 @@ impl Schema {
         default::value(object, self);
     }
 
+    /// Fills in defaults, also for each `null` that has one and is not allowed. Other nulls stay.
+    pub fn fill_defaults(&self, object: &mut Value) {
+        default::fill(object, self);
+    }
+
     /// Validates a whole object that was pruned and defaulted. `old` is the stored object that it replaces: errors in
     /// unchanged values are accepted (KEP-4008). `scale` is where the object's replicas are, which must be between 0 and
     /// 2,147,483,647.

@@ -5,12 +5,12 @@ use e2e::{Cluster, http::APPLY_PATCH};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::widgets::{GROUP, version, widgets};
+use crate::widgets::{GROUP, NOT_ALL_CHECKED, version, widgets};
 
 e2e::on_each_cluster! {
     creates_then_nothing_changes, conflicts, force_takes_over, fields_given_up_are_removed, shared_fields,
     associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests, typed_problems, yaml,
-    dry_run, an_outdated_version_conflicts, an_unknown_uid_conflicts
+    dry_run, nulls_are_values, the_result_has_the_name_of_its_path, an_outdated_version_conflicts, an_unknown_uid_conflicts
 }
 
 /// Returns the manager, operation and fields of each entry, without its time.
@@ -242,6 +242,68 @@ async fn typed_problems(cluster: Cluster) -> Result<()> {
     }
     let reply = widgets.apply("one", "fieldManager=ann", &json!({"size": ""})).await?;
     reply.code(422)?;
+    Ok(())
+}
+
+/// A null is not removed from what is applied, and so refused where the schema does not allow it. It also remains of the
+/// object whose last member was given up.
+async fn nulls_are_values(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let full = json!({"size": "small", "mode": "fast", "tags": ["a"], "extra": {"a": 1}});
+    widgets.apply("one", "fieldManager=ann", &full).await?.code(201)?;
+    let refused = async |name: &str, spec: Value, field: &str, kind: &str| {
+        let why = format!("Invalid value: \"null\": {field} in body must be of type {kind}: \"null\"");
+        let message = format!("Widget.{GROUP} \"{name}\" is invalid: [{field}: {why}, {NOT_ALL_CHECKED}]");
+        widgets.apply(name, "fieldManager=ann", &spec).await?.refused(422, "Invalid", &message).map(drop)
+    };
+    for name in ["one", "new"] {
+        for (field, kind) in [("tags", "array"), ("extra", "object"), ("parts", "array")] {
+            let mut spec = json!({"size": "small"});
+            spec[field] = Value::Null;
+            refused(name, spec, &format!("spec.{field}"), kind).await?;
+        }
+    }
+    refused("one", json!({"size": "small", "extra": {}}), "spec.extra", "object").await?;
+    let part = json!({"size": "small", "parts": [{"name": "a", "count": null}]});
+    refused("one", part, "spec.parts[0].count", "integer").await?;
+    // A default takes the place of a null.
+    let spec = json!({"size": "small", "replicas": null});
+    let one = widgets.apply("one", "fieldManager=ann", &spec).await?.code(200)?;
+    assert_eq!(one["spec"], json!({"size": "small", "replicas": 1}));
+    Ok(())
+}
+
+/// A configuration of a new object has to name it, and none may name another object or namespace.
+async fn the_result_has_the_name_of_its_path(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let maps = format!("/api/v1/namespaces/{}/configmaps/one", cluster.namespace());
+    let unnamed = "the name of the object (one based on URL) was undeterminable: name must be provided";
+    let elsewhere = "the namespace of the provided object does not match the namespace sent on the request";
+    for (at, empty) in [
+        (widgets.at("one"), widgets.draft("one", &json!({"size": "small"}))),
+        (maps, json!({"apiVersion": "v1", "kind": "ConfigMap"})),
+    ] {
+        let apply = async |metadata: Value| {
+            let mut object = empty.clone();
+            object["metadata"] = metadata;
+            widgets.http.patch(&format!("{at}?fieldManager=ann"), APPLY_PATCH, &object).await
+        };
+        apply(json!({})).await?.refused(400, "BadRequest", unnamed)?;
+        apply(json!({"name": "one", "namespace": "other"})).await?.refused(400, "BadRequest", elsewhere)?;
+        apply(json!({"name": "one"})).await?.code(201)?;
+        apply(json!({})).await?.code(200)?;
+        apply(json!({"name": ""})).await?.refused(400, "BadRequest", unnamed)?;
+        apply(json!({"name": "one", "namespace": "other"})).await?.refused(400, "BadRequest", elsewhere)?;
+        // The message shows what was sent.
+        let reply = apply(json!({"name": 3})).await?;
+        ensure!(
+            reply.message().starts_with("failed to create typed patch object (/; "),
+            "{}",
+            reply.message()
+        );
+        reply.code(500)?;
+        apply(json!("x")).await?.code(500)?;
+    }
     Ok(())
 }
 

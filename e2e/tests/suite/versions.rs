@@ -15,7 +15,7 @@ use crate::widgets::{CRDS, names, version};
 e2e::on_each_cluster! {
     discovered_in_order, written_in_one_and_read_in_another, watched, applied, deprecated, storage_version_moves,
     stored_versions_stay, a_new_schema_shows_in_stored_objects, a_change_ends_watches, unserved_and_served_again,
-    managers_of_a_version_that_is_gone
+    managers_of_a_version_that_is_gone, managers_of_other_versions
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -397,3 +397,25 @@ async fn managers_of_a_version_that_is_gone(cluster: Cluster) -> Result<()> {
     assert_eq!(managers(&two), Value::Null);
     Ok(())
 }
+
+/// What a manager owns is compared in its own version, so that version must have every field of the object. An apply fails
+/// otherwise, and other writes leave the owners as they are.
+async fn managers_of_other_versions(cluster: Cluster) -> Result<()> {
+    let gadgets = gadgets(&cluster).await?;
+    // Of the fields, the objects in v1 have only those of v1beta1, too: they are stored in that version.
+    gadgets.apply("v1", "ann", &json!({"both": "a"})).await?.code(201)?;
+    gadgets.apply("v1beta1", "bob", &json!({"both": "a", "old": "b"})).await?.refused(500, "", UNDECLARED)?;
+    let owners = async || {
+        let one = gadgets.http.get(&gadgets.at("v1beta1", "one")).await?.code(200)?;
+        anyhow::Ok(one["metadata"]["managedFields"].as_array().map_or(0, Vec::len))
+    };
+    let update = async |version: &str, spec: Value| {
+        let path = format!("{}?fieldManager=eve", gadgets.at(version, "one"));
+        gadgets.http.patch(&path, MERGE_PATCH, &json!({"spec": spec})).await?.code(200)
+    };
+    let changed = update("v1beta1", json!({"old": "b"})).await?;
+    assert_eq!((&changed["spec"]["old"], owners().await?), (&json!("b"), 1));
+    Ok(())
+}
+
+const UNDECLARED: &str = ".spec.oldDefault: field not declared in schema";

@@ -55,6 +55,7 @@ impl Cluster {
             api_version: "apiextensions.k8s.io/v1",
             time: self.clock.now(),
             reset: &[],
+            versions: &[],
             is_convertible: true,
         };
         kube_patch::track(resource.merge_type(), Some(&stored.value()), &mut new, &writer);

@@ -252,7 +252,7 @@ impl Cluster {
                 kube_patch::ApplyError::Invalid(message) => Status::bad_request(message),
                 other => Status::internal(other.to_string()),
             })?;
-            strategy::normalize(resource, &mut object).map_err(|why| {
+            strategy::normalize_applied(resource, &mut object).map_err(|why| {
                 let (version, kind) = (resource.api_version(), &resource.kind);
                 Status::internal(format!(
                     "failed to convert new object (/{}; {version}, Kind={kind}) to proper version: unable to convert \
@@ -260,6 +260,7 @@ impl Cluster {
                     write.name
                 ))
             })?;
+            check_target(write, &mut object)?;
             Ok(object)
         };
         let new = || {
@@ -449,7 +450,8 @@ impl Cluster {
         };
         let Write { manager, subresource, .. } = *write;
         let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
-        with(&Writer { manager, subresource, api_version, time, reset, is_convertible })
+        let versions = &*write.resource.merge_versions();
+        with(&Writer { manager, subresource, api_version, time, reset, versions, is_convertible })
     }
 }
 

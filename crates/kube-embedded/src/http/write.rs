@@ -120,21 +120,11 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
         let error = FieldError::required("fieldManager", "is required for apply patch");
         return Err(invalid_options("PatchOptions", vec![error]));
     }
-    let (info, resource) = (request.info, request.resource);
+    let resource = request.resource;
     let mut applied = applied(&request, &resource.api_version(), &resource.kind)?;
-    let named = applied["metadata"]["name"].as_str().unwrap_or_default();
-    if !named.is_empty() && named != info.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({named}) does not match the name on the URL ({})",
-            info.name
-        )));
-    }
-    let metadata = strategy::metadata(&mut applied);
-    metadata.insert("name".to_owned(), info.name.clone().into());
-    if resource.namespaced {
-        metadata.insert("namespace".to_owned(), info.namespace.clone().into());
-    }
-    if resource.custom.is_some() {
+    if resource.custom.is_some()
+        && let Some(metadata) = applied.get_mut("metadata").and_then(Value::as_object_mut)
+    {
         // The server's, whatever is applied: kube-apiserver does not even look at its type.
         metadata.remove("creationTimestamp");
     }

@@ -124,6 +124,12 @@ impl Resource {
         }
     }
 
+    /// How objects of a custom resource are merged in its versions, by `apiVersion`. Empty if all have the same schema, and for
+    /// a built-in resource.
+    pub(crate) fn merge_versions(&self) -> Vec<(&str, ObjectType<'_>)> {
+        self.custom.as_ref().map_or_else(Vec::new, |custom| custom.versions.merge_types())
+    }
+
     /// A version in which a manager of a custom resource wrote, and which its definition does not have any more. kube-apiserver
     /// can then not convert the object to compare what the manager owns.
     pub(crate) fn gone_version<'a>(&self, object: &'a Value) -> Option<&'a str> {

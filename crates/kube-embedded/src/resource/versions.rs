@@ -136,6 +136,12 @@ impl Versions {
         Some(self.types.get(api_version)?.merge.object())
     }
 
+    /// How objects of all versions are merged. Empty if their schemas are the same.
+    pub(super) fn merge_types(&self) -> Vec<(&str, ObjectType<'_>)> {
+        let differing = self.types.iter().filter(|_| self.plain.is_none());
+        differing.map(|(version, it)| (version.as_str(), it.merge.object())).collect()
+    }
+
     /// The first version in the managed fields of an object that the definition does not have.
     pub(super) fn gone_version<'a>(&self, object: &'a Value) -> Option<&'a str> {
         let managers = object["metadata"]["managedFields"].as_array()?;

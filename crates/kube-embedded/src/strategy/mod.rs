@@ -12,8 +12,8 @@ pub(crate) mod pod;
 pub(crate) mod scale;
 mod service;
 
-use kube_schema::Validation;
 use kube_schema::crd::ParseSchema;
+use kube_schema::{Schema, Validation};
 use kube_validation::go::quote;
 use kube_validation::{FieldError, names};
 use serde_json::{Map, Value, json};
@@ -28,24 +28,41 @@ use crate::user::User;
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
 /// Returns the removed paths in quotes, or an error in Go's wording if a value has the wrong type.
 pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
-    if let Some(schema) = resource.schema() {
-        let mut removed = Vec::new();
-        if let Some(metadata) = object.get_mut("metadata") {
-            let decoded = kube_builtin::decode_metadata(metadata).map_err(|error| error.to_string())?;
-            *metadata = decoded.object;
-            removed.extend(decoded.unknown.iter().map(|path| format!("metadata.{path}")));
-        }
-        removed.extend(schema.prune(object));
-        // Pruning has removed and reported what their metadata does not have.
-        let decode_metadata = |metadata: &Value| match kube_builtin::decode_metadata(metadata) {
-            Ok(decoded) => Ok(decoded.object),
-            Err(error) => Err(error.to_string()),
-        };
-        schema.decode_embedded(object, &decode_metadata).map_err(|error| error.to_string())?;
-        schema.apply_defaults(object);
-        // kube-apiserver escapes nothing in the paths of custom resources.
-        return Ok(removed.iter().map(|path| format!("\"{path}\"")).collect());
+    let Some(schema) = resource.schema() else { return normalize_builtin(resource, object) };
+    let removed = decode_custom(schema, object)?;
+    schema.apply_defaults(object);
+    Ok(removed)
+}
+
+/// As [`normalize`], for the result of an apply. There, a null in a custom resource stays unless there is a default for it, so
+/// that the validation refuses it.
+pub(crate) fn normalize_applied(resource: &Resource, object: &mut Value) -> Result<(), String> {
+    let Some(schema) = resource.schema() else { return normalize_builtin(resource, object).map(drop) };
+    decode_custom(schema, object)?;
+    schema.fill_defaults(object);
+    Ok(())
+}
+
+/// Decodes the metadata of a custom resource and of the resources in it, and removes fields that its schema does not have.
+fn decode_custom(schema: &Schema, object: &mut Value) -> Result<Vec<String>, String> {
+    let mut removed = Vec::new();
+    if let Some(metadata) = object.get_mut("metadata") {
+        let decoded = kube_builtin::decode_metadata(metadata).map_err(|error| error.to_string())?;
+        *metadata = decoded.object;
+        removed.extend(decoded.unknown.iter().map(|path| format!("metadata.{path}")));
     }
+    removed.extend(schema.prune(object));
+    // Pruning has removed and reported what their metadata does not have.
+    let decode_metadata = |metadata: &Value| match kube_builtin::decode_metadata(metadata) {
+        Ok(decoded) => Ok(decoded.object),
+        Err(error) => Err(error.to_string()),
+    };
+    schema.decode_embedded(object, &decode_metadata).map_err(|error| error.to_string())?;
+    // kube-apiserver escapes nothing in the paths of custom resources.
+    Ok(removed.iter().map(|path| format!("\"{path}\"")).collect())
+}
+
+fn normalize_builtin(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
     let Some(decoded) = kube_builtin::decode(&resource.api_version(), &resource.kind, object) else {
         return Ok(Vec::new());
     };

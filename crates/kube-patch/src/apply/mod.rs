@@ -37,6 +37,10 @@ pub struct Writer<'a> {
     /// Paths that this endpoint ignores in requests (such as `status` for the main one), and which the writer therefore never
     /// owns.
     pub reset: &'a [&'a [&'a str]],
+    /// The types of a custom resource in its other versions, in which managers may have written: what they own is compared
+    /// there. An object that does not fit one of these is refused by [`apply`], and [`track`] then changes no entry. A version
+    /// that is not among them has the type of the request's.
+    pub versions: &'a [(&'a str, ObjectType<'a>)],
     /// Whether the object can be converted to the version of each of its managers. If not, [`track`] changes no entry.
     pub is_convertible: bool,
 }
@@ -182,13 +186,15 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     if !managed.0.is_empty() || is_create {
         let kind = types.root;
         let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
+        let mut recorded = false;
         if writer.is_convertible && fits(new) && fits(&live) {
-            let (before, after) = match types.source {
+            let (old, new) = match types.source {
                 Source::OpenApi => (Cow::Owned(kind.decoded(&live)), Cow::Owned(kind.decoded(new))),
                 Source::Structural | Source::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),
             };
-            record(kind, &before, &after, &mut managed, writer, name_of(writer));
-        } else {
+            recorded = record(kind, &old, &new, &mut managed, writer, name_of(writer)).is_ok();
+        }
+        if !recorded {
             managed = before.clone();
         }
     }
@@ -226,25 +232,21 @@ impl ApplyWrite<'_> {
         let Self { kind, writer, zero } = *self;
         // Fields that were written before there were entries get an owner, too.
         if managed.0.is_empty() {
-            record(kind, zero, live, managed, writer, "before-first-apply");
+            record(kind, zero, live, managed, writer, "before-first-apply")?;
         }
-        let unfit = |what: &str, object: &Value, errors: Vec<String>| match errors.as_slice() {
-            [] => Ok(()),
-            [error] => Err(update::Error::Merge(format!(
-                "failed to create typed {what} object ({}): {error}",
+        let unfit = |what: &str, object: &Value, errors: &[String]| match walk::describe_errors(errors) {
+            None => Ok(()),
+            Some(why) => Err(update::Error::Merge(format!(
+                "failed to create typed {what} object ({}): {why}",
                 describe_object(object)
             ))),
-            errors => Err(update::Error::Merge(format!(
-                "failed to create typed {what} object ({}): errors:\n  {}",
-                describe_object(object),
-                errors.join("\n  ")
-            ))),
         };
-        unfit("patch", applied, walk::validate(kind, applied, false))?;
-        unfit("live", live, walk::validate(kind, live, true))?;
+        unfit("patch", applied, &walk::validate(kind, applied, false))?;
+        unfit("live", live, &walk::validate(kind, live, true))?;
         let manager = Manager::new(name_of(writer), Operation::Apply, writer.api_version, writer.subresource);
         let reset: Set = writer.reset.iter().copied().collect();
-        let update = Update { kind, live, manager: &manager, api_version: writer.api_version, reset: &reset };
+        let Writer { api_version, versions, .. } = *writer;
+        let update = Update { kind, live, manager: &manager, api_version, versions, reset: &reset };
         let new = update.apply(applied, managed, force)?;
         update::strip(managed, &manager);
         Ok(new)
@@ -252,11 +254,19 @@ impl ApplyWrite<'_> {
 }
 
 /// Makes the writer the owner of the changes from `live` to `new`.
-fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writer: &Writer<'_>, name: &str) {
+fn record(
+    kind: Type<'_>,
+    live: &Value,
+    new: &Value,
+    managed: &mut Managed,
+    writer: &Writer<'_>,
+    name: &str,
+) -> Result<(), update::Error> {
     let reset: Set = writer.reset.iter().copied().collect();
     let current = update::current_operation(writer.api_version);
-    let update = Update { kind, live, manager: &current, api_version: writer.api_version, reset: &reset };
-    update.update(new, managed);
+    let Writer { api_version, versions, .. } = *writer;
+    let update = Update { kind, live, manager: &current, api_version, versions, reset: &reset };
+    update.update(new, managed)?;
     update::strip(managed, &current);
     if let Some(mut owned) = managed.0.remove(&current) {
         let manager = Manager::new(name, Operation::Update, writer.api_version, writer.subresource);
@@ -267,6 +277,7 @@ fn record(kind: Type<'_>, live: &Value, new: &Value, managed: &mut Managed, writ
         managed.0.insert(manager, owned);
     }
     managed.cap();
+    Ok(())
 }
 
 /// Restores the times of `live`'s managed fields in `new` if nothing else differs, because such a write changes nothing.

@@ -50,6 +50,7 @@ impl Server {
             api_version: &api_version,
             time: "2026-11-22T19:00:00Z".parse().unwrap(),
             reset,
+            versions: &[],
             is_convertible: true,
         };
         let finish = |object: &mut Value| {
@@ -188,6 +189,7 @@ fn writer<'a>(manager: &'a str, time: &str) -> Writer<'a> {
         api_version: "web.helloworld/v1",
         time: time.parse().unwrap(),
         reset: &[&["status"]],
+        versions: &[],
         is_convertible: true,
     }
 }

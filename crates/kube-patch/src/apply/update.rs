@@ -1,5 +1,7 @@
 //! The effect of a write on ownership, and of an apply on the object: structured-merge-diff's `merge.Updater`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use super::managed::{Managed, Manager, Operation, Owned};
 use super::set::{PathElement, Set, equal};
 use super::walk::{self, Comparison};
-use crate::types::Type;
+use crate::types::{ObjectType, Type};
 
 /// The fields that an apply would take from others, by manager.
 pub(super) type Conflicts = Vec<(Manager, Vec<Vec<PathElement>>)>;
@@ -25,6 +27,8 @@ pub(super) struct Update<'a> {
     pub(super) live: &'a Value,
     pub(super) manager: &'a Manager,
     pub(super) api_version: &'a str,
+    /// The types of the object in other versions. A version that is not among them has the type of the request's.
+    pub(super) versions: &'a [(&'a str, ObjectType<'a>)],
     /// Fields that this endpoint ignores in requests.
     pub(super) reset: &'a Set,
 }
@@ -37,26 +41,25 @@ impl Update<'_> {
         managed: &mut Managed,
         force: bool,
     ) -> Result<Option<Value>, Error> {
-        self.reconcile(managed);
+        self.reconcile(managed)?;
         let merged =
             walk::merge(self.kind, Some(self.live), Some(config)).map_err(Error::Merge)?.unwrap_or_default();
-        let last = managed.0.get(self.manager).map(|owned| owned.set.clone());
-        let time = managed.0.get(self.manager).and_then(|owned| owned.time.clone());
+        let last = managed.0.get(self.manager).cloned();
+        let time = last.as_ref().and_then(|owned| owned.time.clone());
         let set = walk::field_set(self.kind, config).recursive_difference(self.reset);
         managed.0.insert(self.manager.clone(), Owned { set, api_version: self.api_version.to_owned(), time });
         let new = match last {
-            Some(last) if !last.is_empty() => self.prune(&merged, managed, &last),
+            Some(last) if !last.set.is_empty() => self.prune(&merged, managed, &last)?,
             _ => merged,
         };
-        self.transfer(&new, managed, force).map_err(Error::Conflicts)?;
+        self.transfer(&new, managed, force)?;
         Ok((!equal(self.live, &new)).then_some(new))
     }
 
     /// Makes the writer the owner of the changes in `new`.
-    pub(super) fn update(&self, new: &Value, managed: &mut Managed) {
-        self.reconcile(managed);
-        // With `force`, there are no conflicts.
-        let Ok(changes) = self.transfer(new, managed, true) else { return };
+    pub(super) fn update(&self, new: &Value, managed: &mut Managed) -> Result<(), Error> {
+        self.reconcile(managed)?;
+        let changes = self.transfer(new, managed, true)?;
         let own = managed.0.remove(self.manager);
         let (set, time) = own.map(|owned| (owned.set, owned.time)).unwrap_or_default();
         let mut set = set.difference(&changes.removed);
@@ -68,27 +71,59 @@ impl Update<'_> {
                 .0
                 .insert(self.manager.clone(), Owned { set, api_version: self.api_version.to_owned(), time });
         }
+        Ok(())
     }
 
-    fn reconcile(&self, managed: &mut Managed) {
-        for owned in managed.0.values_mut() {
-            owned.set = walk::reconcile(self.kind, std::mem::take(&mut owned.set));
+    /// The type of the object in a version.
+    fn type_in(&self, api_version: &str) -> Type<'_> {
+        let other = self.versions.iter().find(|(version, _)| *version == api_version);
+        other.filter(|_| api_version != self.api_version).map_or(self.kind, |(_, types)| types.root)
+    }
+
+    /// Converts an object to a version, which changes none of its fields. Returns its type there, or the reason why it does
+    /// not fit that type.
+    fn convert(&self, object: &Value, api_version: &str) -> Result<Type<'_>, String> {
+        let kind = self.type_in(api_version);
+        if api_version == self.api_version || self.versions.is_empty() {
+            return Ok(kind);
+        }
+        match walk::describe_errors(&walk::validate(kind, object, false)) {
+            None => Ok(kind),
+            Some(why) => Err(why),
         }
     }
 
-    /// Removes changed and removed fields from all other managers.
-    fn transfer(&self, new: &Value, managed: &mut Managed, force: bool) -> Result<Comparison, Conflicts> {
+    fn reconcile(&self, managed: &mut Managed) -> Result<(), Error> {
+        for owned in managed.0.values_mut() {
+            let kind = self.convert(self.live, &owned.api_version).map_err(Error::Merge)?;
+            owned.set = walk::reconcile(kind, std::mem::take(&mut owned.set));
+        }
+        Ok(())
+    }
+
+    /// Removes changed and removed fields from all other managers. Each of them is compared in its own version.
+    fn transfer(&self, new: &Value, managed: &mut Managed, force: bool) -> Result<Comparison, Error> {
         let all = walk::compare(self.kind, self.live, new);
         if managed.0.keys().all(|manager| manager == self.manager) {
             managed.0.retain(|_, owned| !owned.set.is_empty());
             return Ok(all.without(self.reset));
         }
         let own_version = all.clone().without(self.reset);
+        let mut others: BTreeMap<&str, Comparison> = BTreeMap::new();
         let mut conflicts = Vec::new();
         let mut taken = Vec::new();
         for (manager, owned) in managed.0.iter().filter(|(manager, _)| *manager != self.manager) {
             // Fields are reset only in the version of the request.
-            let changes = if owned.api_version == self.api_version { &own_version } else { &all };
+            let changes = if owned.api_version == self.api_version {
+                &own_version
+            } else if self.versions.is_empty() {
+                &all
+            } else {
+                match others.entry(&owned.api_version) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.compare(new, &owned.api_version)?),
+                }
+            };
             let mut conflict = owned.set.intersection(&changes.modified);
             conflict.extend(owned.set.intersection(&changes.added));
             if !conflict.is_empty() {
@@ -98,7 +133,7 @@ impl Update<'_> {
             taken.push((manager.clone(), conflict));
         }
         if !force && !conflicts.is_empty() {
-            return Err(conflicts);
+            return Err(Error::Conflicts(conflicts));
         }
         for (manager, taken) in taken {
             if let Some(owned) = managed.0.get_mut(&manager) {
@@ -109,24 +144,57 @@ impl Update<'_> {
         Ok(own_version)
     }
 
-    /// Removes the fields that the writer applied last time but not now, and that no one else owns.
-    fn prune(&self, merged: &Value, managed: &Managed, last: &Set) -> Value {
-        let named = |set: &Set| set.with_named_fields(Some(self.kind));
-        let (last, merged_set) = (named(last), named(&walk::field_set(self.kind, merged)));
-        let pruned = walk::remove(self.kind, merged, &last);
+    /// The changes from the live object to `new`, as another version has them.
+    fn compare(&self, new: &Value, api_version: &str) -> Result<Comparison, Error> {
+        let failed = |which: &str| {
+            let which = which.to_owned();
+            move |why| Error::Merge(format!("failed to convert {which} object: {why}"))
+        };
+        self.convert(self.live, api_version).map_err(failed("old"))?;
+        let kind = self.convert(new, api_version).map_err(failed("new"))?;
+        Ok(walk::compare(kind, self.live, new))
+    }
 
-        // Restores what others own or the writer's new configuration has ...
-        let mut owned = Set::default();
-        managed.0.values().for_each(|entry| owned.extend(entry.set.clone()));
-        let pruned_set = named(&walk::field_set(self.kind, &pruned));
-        let gone = merged_set.clone().difference(&pruned_set.union(named(&owned)));
-        let pruned = walk::remove(self.kind, merged, &gone);
+    /// Removes the fields that the writer applied last time but not now, and that no one else owns.
+    fn prune(&self, merged: &Value, managed: &Managed, last: &Owned) -> Result<Value, Error> {
+        let failed = |what: String| move |why| Error::Merge(format!("failed to prune fields: {what}: {why}"));
+        let last_kind = self
+            .convert(merged, &last.api_version)
+            .map_err(failed("failed to convert merged object to last applied version".to_owned()))?;
+        let mut pruned = walk::remove(last_kind, merged, &last.set.with_named_fields(Some(last_kind)));
+
+        // Restores what others own or the writer's new configuration has, the version of the last configuration first ...
+        let mut by_version: BTreeMap<(bool, &str), Set> = BTreeMap::new();
+        for owned in managed.0.values() {
+            let version = owned.api_version.as_str();
+            by_version.entry((version != last.api_version, version)).or_default().extend(owned.set.clone());
+        }
+        for ((_, version), owned) in by_version {
+            let convert = |object: &Value, which: &str| {
+                let what = "failed add back owned items: failed to convert";
+                let what = format!("{what} {which} object at version {version}");
+                self.convert(object, version).map_err(failed(what))
+            };
+            let kind = convert(merged, "merged")?;
+            convert(&pruned, "pruned")?;
+            let gone = named_set(kind, merged)
+                .difference(&named_set(kind, &pruned).union(owned.with_named_fields(Some(kind))));
+            pruned = walk::remove(kind, merged, &gone);
+        }
 
         // ... and what the writer never owned, but was removed with its parent.
-        let pruned_set = named(&walk::field_set(self.kind, &pruned));
-        let gone = merged_set.difference(&pruned_set).intersection(&last);
-        walk::remove(self.kind, merged, &gone)
+        let what = "failed add back dangling items: failed to convert pruned object to last applied version";
+        self.convert(&pruned, &last.api_version).map_err(failed(what.to_owned()))?;
+        let gone = named_set(last_kind, merged)
+            .difference(&named_set(last_kind, &pruned))
+            .intersection(&last.set.with_named_fields(Some(last_kind)));
+        Ok(walk::remove(last_kind, merged, &gone))
     }
+}
+
+/// The paths of a value, with those of named fields.
+fn named_set(kind: Type<'_>, value: &Value) -> Set {
+    walk::field_set(kind, value).with_named_fields(Some(kind))
 }
 
 /// Removes the fields that have no owner: the object's identity, and the fields that the server itself writes.

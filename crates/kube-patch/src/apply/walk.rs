@@ -80,6 +80,15 @@ pub(super) fn validate(kind: Type<'_>, value: &Value, allow_duplicates: bool) ->
     errors
 }
 
+/// Formats the errors of [`validate`] as Go does. `None` if there are none.
+pub(super) fn describe_errors(errors: &[String]) -> Option<String> {
+    match errors {
+        [] => None,
+        [error] => Some(error.clone()),
+        errors => Some(format!("errors:\n  {}", errors.join("\n  "))),
+    }
+}
+
 fn check(
     kind: Type<'_>,
     value: &Value,

@@ -9,13 +9,14 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::widgets::{CRDS, crd, widgets_of_existing, widgets_of_group};
+use crate::widgets::{CRDS, GROUP, crd, widgets_of_existing, widgets_of_group};
 
 e2e::on_each_cluster! {
     stays_while_its_owners_version_is_not_served [Controllers],
     stays_while_its_owners_type_is_unknown [Controllers],
     stays_if_it_names_a_version_that_is_not_served [Controllers],
     stays_if_its_owners_namespace_is_unknown [Controllers],
+    stays_if_its_owners_name_cannot_be_looked_up [Controllers],
     is_deleted_with_its_owners_type [Controllers],
     is_deleted_with_an_owning_definition [Controllers],
     is_deleted_with_an_owning_namespace [Controllers],
@@ -25,6 +26,7 @@ e2e::on_each_cluster! {
     foreground_waits_for_dependents_that_block [Controllers],
     foreground_resolves_cycles [Controllers],
     orphans_stay [Controllers],
+    repeated_owners_are_removed,
 }
 
 /// The real controllers refresh their list of types only twice a minute.
@@ -193,6 +195,56 @@ async fn stays_if_its_owners_namespace_is_unknown(cluster: Cluster) -> Result<()
     let role = maps.http.get(&format!("{roles}/{name}")).await?.code(200)?;
     maps.http.delete(&format!("{roles}/{name}")).await?.code(200)?;
     assert_eq!(role["metadata"]["ownerReferences"][0]["uid"], owner["metadata"]["uid"]);
+    Ok(())
+}
+
+async fn stays_if_its_owners_name_cannot_be_looked_up(cluster: Cluster) -> Result<()> {
+    let maps = Maps::of(&cluster);
+    for (name, owner) in [("slash", "a/b"), ("dots", ".."), ("escaped", "a%2fb")] {
+        maps.owned(name, &[reference("v1", "ConfigMap", owner, &json!(unused_uid(4)))]).await?;
+    }
+    maps.collected().await?;
+    for name in ["slash", "dots", "escaped"] {
+        assert_eq!(maps.owners(name).await?, [unused_uid(4)]);
+    }
+    Ok(())
+}
+
+/// Equal references are removed before and after admission changes the object; those of a patch only after it.
+async fn repeated_owners_are_removed(cluster: Cluster) -> Result<()> {
+    let (maps, widgets) = (Maps::of(&cluster), widgets_of_group(&cluster, GROUP).await?);
+    let a = reference("example.com/v1", "Unknown", "a", &json!(unused_uid(5)));
+    let mut other = a.clone();
+    other["controller"] = false.into();
+    let warning = |when: &str| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \
+             reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uid}, {uid}",
+            uid = unused_uid(5)
+        )
+    };
+    let (first, later) = (warning(""), warning(" after mutating admission happens"));
+    let repeated = json!([a, other, a, other]);
+    for (path, empty) in [
+        (&maps.path, json!({"apiVersion": "v1", "kind": "ConfigMap"})),
+        (&widgets.path, widgets.draft("one", &json!({"size": "small"}))),
+    ] {
+        let mut object = empty;
+        object["metadata"] = json!({"name": "one", "ownerReferences": repeated});
+        let created = maps.http.post(path, &object).await?;
+        assert_eq!(created.warnings(), std::slice::from_ref(&first));
+        let created = created.code(201)?;
+        assert_eq!(created["metadata"]["ownerReferences"], json!([a, other]));
+        object["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"].clone();
+        let at = format!("{path}/one");
+        let replaced = maps.http.put(&at, &object).await?;
+        assert_eq!(replaced.warnings(), std::slice::from_ref(&first));
+        assert_eq!(replaced.code(200)?["metadata"]["ownerReferences"], json!([a, other]));
+        let patch = json!({"metadata": {"ownerReferences": repeated}});
+        let patched = maps.http.patch(&at, MERGE_PATCH, &patch).await?;
+        assert_eq!(patched.warnings(), std::slice::from_ref(&later));
+        assert_eq!(patched.code(200)?["metadata"]["ownerReferences"], json!([a, other]));
+    }
     Ok(())
 }
 

@@ -130,6 +130,7 @@ impl Cluster {
         let name = if write.name.is_empty() { text(&object, "name") } else { write.name.to_owned() };
         self.mutate_create(&write.admission(Operation::Create, &name), &mut object).await?;
         // Webhooks may have changed it.
+        write.warnings.extend(strategy::remove_repeated_owners(&mut object, true));
         set_namespace(&mut object, write.namespace)?;
         let (given, base) = (text(&object, "name"), text(&object, "generateName"));
         self.confirm_grant(
@@ -187,6 +188,7 @@ impl Cluster {
                 self.track(write, &mut new, Some(&old));
             }
             self.mutate_update(&write.admission(Operation::Update, name), &mut new, &old).await?;
+            write.warnings.extend(strategy::remove_repeated_owners(&mut new, true));
             self.confirm_grant(write.user, target, name, &new, Some(&old))?;
             check_version(write, &mut new, &old)?;
             let attempt =

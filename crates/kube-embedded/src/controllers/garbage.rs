@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use kube_validation::names::path_segment;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
@@ -45,6 +46,8 @@ enum Unknown {
     Type,
     /// A cluster-scoped object names a namespaced owner, without its namespace.
     Namespace,
+    /// Its name cannot be in the path of a request, so that nobody can look it up.
+    Name,
 }
 
 impl GarbageCollector {
@@ -72,7 +75,7 @@ impl GarbageCollector {
                     going.push(owner["uid"].as_str().unwrap_or_default());
                 }
                 Err(Unknown::Type) => return self.park(cluster, location.clone()),
-                Err(Unknown::Namespace) => return,
+                Err(Unknown::Namespace | Unknown::Name) => return,
             }
         }
         let target = Target::of(resource, &object);
@@ -194,6 +197,9 @@ impl GarbageCollector {
         let kind = scheme.by_kind(text("apiVersion"), text("kind")).ok_or(Unknown::Type)?;
         if kind.namespaced && !resource.namespaced {
             return Err(Unknown::Namespace);
+        }
+        if !path_segment(text("name")).is_empty() {
+            return Err(Unknown::Name);
         }
         let found = cluster.store.get(&kind.collection, &kind.key(object.namespace(), text("name")));
         // Another object of that name is not the owner.

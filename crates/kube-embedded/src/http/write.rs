@@ -20,7 +20,8 @@ pub(super) const APPLY: &str = "application/apply-patch+yaml";
 /// POST to a collection.
 pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
-    let object = decode::object(&request, options.validation)?;
+    let mut object = decode::object(&request, options.validation)?;
+    request.warnings.extend(strategy::remove_repeated_owners(&mut object, false));
     let write = request.write(WriteMethod::Create, &options);
     answer(request, &request.cluster.create(&write, object).await?)
 }
@@ -28,7 +29,8 @@ pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
 /// PUT of an object or a subresource.
 pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("UpdateOptions")?;
-    let object = decode::object(&request, options.validation)?;
+    let mut object = decode::object(&request, options.validation)?;
+    request.warnings.extend(strategy::remove_repeated_owners(&mut object, false));
     if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
         return Err(Status::bad_request(format!(
             "the name of the object ({} based on URL) was undeterminable: name must be provided",

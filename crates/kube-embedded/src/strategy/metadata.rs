@@ -84,3 +84,47 @@ pub(super) fn finalizer_warnings(new: &Value, old: &Value) -> Vec<String> {
 pub(crate) fn owner_references(object: &Value) -> &[Value] {
     object["metadata"]["ownerReferences"].as_array().map_or(&[], Vec::as_slice)
 }
+
+/// Removes owners that an object names more than once, and returns the warning about them: `dedupOwnerReferences` of
+/// apiserver's handlers. References that differ in anything stay, even if they have the same uid. `admitted`: whether admission
+/// has changed the object before.
+pub(crate) fn remove_repeated_owners(object: &mut Value, admitted: bool) -> Option<String> {
+    let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)?;
+    let is_repeated = |(index, owner): (usize, &Value)| owners[..index].contains(owner);
+    // Nearly always, there is nothing to do.
+    if !owners.iter().enumerate().any(is_repeated) {
+        return None;
+    }
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut repeated = Vec::new();
+    for owner in owners.drain(..) {
+        match kept.contains(&owner) {
+            true => repeated.push(owner["uid"].as_str().unwrap_or_default().to_owned()),
+            false => kept.push(owner),
+        }
+    }
+    *owners = kept;
+    let when = if admitted { " after mutating admission happens" } else { "" };
+    Some(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \
+         reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        repeated.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_owners_are_repeated() {
+        let owner = |name: &str, uid: &str| json!({"name": name, "uid": uid});
+        let (a, b, renamed) = (owner("a", "1"), owner("b", "2"), owner("c", "1"));
+        let mut object = json!({"metadata": {"ownerReferences": [a, b, renamed, b, a, a]}});
+        let warning = remove_repeated_owners(&mut object, false).unwrap();
+        assert!(warning.ends_with("duplicate UID(s) observed: 2, 1, 1"), "{warning}");
+        assert_eq!(object["metadata"]["ownerReferences"], json!([a, b, renamed]));
+        assert_eq!(remove_repeated_owners(&mut object, true), None);
+        assert_eq!(remove_repeated_owners(&mut json!({}), true), None);
+    }
+}

@@ -20,7 +20,8 @@ use serde_json::{Map, Value, json};
 
 use self::metadata::{copy, finalizer_warnings};
 pub(crate) use self::metadata::{
-    has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer, texts,
+    has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
+    remove_repeated_owners, texts,
 };
 use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, POD, Resource};
 use crate::user::User;

@@ -38,6 +38,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body; a string if it is not JSON.
     pub body: Value,
+    /// The body as it was sent.
+    pub text: String,
 }
 
 /// An open watch, read line by line.
@@ -113,10 +115,10 @@ impl Http {
             let response = self.open(method, path, headers, body).await?;
             let (head, body) = response.into_parts();
             let bytes = body.collect().await?.to_bytes();
-            let body = serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(text.clone()));
             let code = head.status.as_u16();
-            anyhow::Ok(Reply { request: request.clone(), code, headers: head.headers, body })
+            anyhow::Ok(Reply { request: request.clone(), code, headers: head.headers, body, text })
         };
         timeout(PATIENCE, answer)
             .await

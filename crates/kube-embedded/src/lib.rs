@@ -11,6 +11,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod http;
+mod json;
 mod random;
 mod resource;
 mod scheme;

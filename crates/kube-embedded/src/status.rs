@@ -4,6 +4,7 @@ use kube_validation::{FieldError, FieldErrors};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::resource::{Resource, qualified};
 
 const PAGE_NOT_FOUND: &str = "404 page not found";
@@ -88,7 +89,7 @@ impl Status {
             details: self.details.as_deref(),
             code: self.code,
         };
-        serde_json::to_vec(&wire).unwrap_or_default()
+        json::to_vec(&wire)
     }
 
     /// Whether it is sent as plain text, as a server without a handler for the path would.

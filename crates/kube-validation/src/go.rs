@@ -99,6 +99,26 @@ pub fn value(value: &Value) -> String {
     }
 }
 
+/// Formats a value of unstructured JSON as `%#v` does: `map[string]interface {}{"a":1, "b":[]interface {}{"x"}}`.
+pub fn syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(it) => number(it),
+        Value::String(text) => quote(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(object) => {
+            let entries = sorted(object).into_iter();
+            let entries: Vec<String> =
+                entries.map(|(key, item)| format!("{}:{}", quote(key), syntax(item))).collect();
+            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
+        }
+    }
+}
+
 /// Formats unstructured JSON as `json.Marshal` does: with sorted keys, and `<`, `>`, `&`, U+2028 and U+2029 escaped.
 pub fn json(value: &Value) -> String {
     let mut out = String::new();

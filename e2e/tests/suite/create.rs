@@ -10,6 +10,7 @@ use crate::widgets::{CRDS, GROUP, crd, widgets, widgets_of_existing};
 e2e::on_each_cluster! {
     server_fills_in_metadata, already_exists, generate_name, names, labels, dry_run, wrong_bodies,
     wrong_types, yaml_in_and_out, wrong_namespaces, secret_string_data, with_a_version, too_large, cluster_scope_has_no_namespace,
+    texts_and_numbers_are_written_as_by_go, answers_are_lines, yaml_is_that_of_go,
     metadata_is_decoded, patched_metadata_is_decoded, embedded_metadata_is_decoded
 }
 
@@ -33,6 +34,132 @@ async fn server_fills_in_metadata(cluster: Cluster) -> Result<()> {
     assert!(metadata["resourceVersion"].as_str().is_some_and(|version| version.parse::<u64>().is_ok()));
     assert!(metadata.get("deletionTimestamp").is_none() && created.get("status").is_none(), "{created}");
     assert_eq!(widgets.get("one").await?.code(200)?, created);
+    Ok(())
+}
+
+/// Go escapes more characters than JSON asks for, and its floats have neither `.0` nor an exponent below 1e21.
+async fn texts_and_numbers_are_written_as_by_go(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let text = "<a>&\u{2028}\u{2029}é";
+    let escaped = r"\u003ca\u003e\u0026\u2028\u2029é";
+    let extra = r#"{"a":1.0,"b":1e2,"c":0.000001,"d":1e-7,"e":1e20,"f":1e21,"g":9223372036854775808,"h":-0}"#;
+    let written = r#"{"a":1,"b":100,"c":0.000001,"d":1e-7,"e":100000000000000000000,"f":1e+21,"g":9223372036854776000,"h":0}"#;
+    let body = format!(
+        r#"{{"apiVersion":"{GROUP}/v1","kind":"Widget","metadata":{{"name":"one","annotations":{{"a":"{text}"}}}},
+            "spec":{{"size":"small","replicas":2.0,"extra":{extra}}}}}"#
+    );
+    let headers = [("content-type", "application/json")];
+    let send = async |method: Method, path: &str, body: &str| {
+        widgets.http.send(method, path, &headers, body.as_bytes().to_vec()).await
+    };
+    let created = send(Method::POST, &widgets.path, &body).await?;
+    let (one, list) = (widgets.get("one").await?, widgets.http.get(&widgets.path).await?);
+    for reply in [&created, &one, &list] {
+        for expected in [escaped, written, r#""replicas":2"#] {
+            ensure!(reply.text.contains(expected), "{}: {}", reply.request, reply.text);
+        }
+    }
+    created.code(201)?;
+    // A number with a fraction is another value than the integer that is stored, although both are written alike.
+    let again = widgets.http.send(
+        Method::PATCH,
+        &widgets.at("one"),
+        &[("content-type", "application/merge-patch+json")],
+        br#"{"spec":{"replicas":2.0}}"#.to_vec(),
+    );
+    assert_eq!(again.await?.code(200)?["metadata"]["generation"], 2);
+
+    let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
+    let map = format!(r#"{{"metadata":{{"name":"one"}},"data":{{"a<":"{text}"}}}}"#);
+    let refused = send(Method::POST, &maps, &map).await?;
+    ensure!(refused.text.contains(r"a\u003c"), "{}", refused.text);
+    refused.code(422)?;
+    let created = send(Method::POST, &maps, &map.replace("a<", "a")).await?;
+    ensure!(created.text.contains(escaped), "{}", created.text);
+    created.code(201)?;
+    Ok(())
+}
+
+async fn answers_are_lines(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let group = format!("/apis/{GROUP}");
+    for path in [
+        &widgets.path,
+        &widgets.at("one"),
+        &widgets.at("two"),
+        &group,
+        &format!("{group}/v1"),
+        "/api/v1/namespaces",
+        "/api/v1/namespaces/default",
+        "/apis",
+        "/api",
+    ] {
+        for accept in ["application/json", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"] {
+            let reply = widgets.http.get_as(path, accept).await?;
+            ensure!(reply.text.ends_with("}\n") && !reply.text.ends_with("\n\n"), "{path}: {:?}", reply.text);
+        }
+    }
+    for document in ["/version", "/openapi/v3", "/.well-known/openid-configuration", "/openid/v1/jwks"] {
+        let reply = widgets.http.get(document).await?;
+        ensure!(reply.text.ends_with('}'), "{document}: {:?}", reply.text);
+    }
+    Ok(())
+}
+
+/// YAML 1.1: what is a boolean or a number, and what `<<` does. Of several documents only the first counts.
+async fn yaml_is_that_of_go(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let head = format!("apiVersion: {GROUP}/v1\nkind: Widget\nmetadata: {{name: one}}\n");
+    let spec = "base: &base {a: 1, b: 2}\n    merged: {<<: *base, b: 3}\n    octal: 010\n    hex: 0x1F\n    \
+                separated: 1_000\n    float: 1.0\n    yes: Off\n    date: 2001-01-01\n    12: key\n    quoted: 'yes'\n";
+    let body = format!("{head}spec:\n  size: small\n  extra:\n    {spec}---\nnot: [read\n");
+    let expected = json!({
+        "base": {"a": 1, "b": 2}, "merged": {"a": 1, "b": 3}, "octal": 8, "hex": 31, "separated": 1000, "float": 1,
+        "true": false, "date": "2001-01-01", "12": "key", "quoted": "yes",
+    });
+    let send = async |method: Method, path: &str, kind: &str, body: &str| {
+        widgets.http.send(method, path, &[("content-type", kind)], body.as_bytes().to_vec()).await
+    };
+    let (yaml, apply) = ("application/yaml", "application/apply-patch+yaml");
+    let created = send(Method::POST, &widgets.path, yaml, &body).await?.code(201)?;
+    assert_eq!(created["spec"]["extra"], expected);
+    let path = format!("{}?fieldManager=ann", widgets.at("one"));
+    let applied = send(Method::PATCH, &path, apply, &body).await?.code(200)?;
+    assert_eq!(applied["spec"]["extra"], expected);
+
+    // A key that is there twice.
+    let body = format!("{head}spec:\n  size: small\n  size: large\n");
+    let warning = r#"line 6: key "size" already set in map"#;
+    let strict = format!("yaml: unmarshal errors:\n  {warning}");
+    let reply = send(Method::PUT, &widgets.at("one"), yaml, &body).await?;
+    assert_eq!(
+        (reply.warnings(), &reply.code(200)?["spec"]["size"]),
+        (vec![warning.to_owned()], &json!("large"))
+    );
+    let reply = send(Method::PATCH, &path, apply, &body.replace("large", "small")).await?;
+    assert_eq!(reply.warnings(), [warning]);
+    let path = format!("{path}&fieldValidation=Strict");
+    let message = format!("error strict decoding patch: error converting YAML to JSON: {strict}");
+    send(Method::PATCH, &path, apply, &body).await?.refused(400, "BadRequest", &message)?;
+
+    for (body, message) in [
+        ("", "invalid object type: /, Kind="),
+        ("apiVersion: a/b/c\nkind: Widget\n", "invalid object type: /, Kind="),
+        ("x: a: b", "error encoding patch: yaml: mapping values are not allowed in this context"),
+        ("x:\n  - @a\n", "error encoding patch: yaml: line 2: found character that cannot start any token"),
+        (
+            "{\"a\":1",
+            "error decoding patch: error converting YAML to JSON: yaml: line 1: did not find expected ',' or '}'",
+        ),
+        (
+            "[]",
+            "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of \
+             type map[string]interface {}",
+        ),
+    ] {
+        send(Method::PATCH, &path, apply, body).await?.refused(400, "BadRequest", message)?;
+    }
     Ok(())
 }
 

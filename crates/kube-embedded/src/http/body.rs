@@ -1,5 +1,6 @@
 //! The bodies of requests and responses.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -44,6 +45,11 @@ impl Body {
         Self::new(StreamBody::new(pieces.map_ok(Frame::data)))
     }
 
+    /// Creates a body with a line: these bytes and the end of the line, without a copy of the bytes.
+    pub(crate) fn line(bytes: Bytes) -> Self {
+        Self::new(Line([Some(bytes), Some(Bytes::from_static(b"\n"))]).map_err(|never| match never {}))
+    }
+
     /// Reads a request's whole body.
     ///
     /// # Errors
@@ -55,6 +61,30 @@ impl Body {
             Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(MAX_REQUEST)),
             Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
         }
+    }
+}
+
+/// The pieces of a line that were not sent yet.
+struct Line([Option<Bytes>; 2]);
+
+impl http_body::Body for Line {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.0.iter_mut().find_map(Option::take);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().flatten().map(|piece| piece.len() as u64).sum())
     }
 }
 

@@ -3,12 +3,14 @@
 use http::{HeaderMap, header};
 use kube_builtin::protobuf;
 use kube_validation::FieldPath;
+use kube_validation::go::quote;
 use serde::de::DeserializeSeed;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::query::FieldValidation;
 use super::request::Request;
+use super::yaml::{self, Document};
 use crate::cluster::check_type;
 use crate::resource::Resource;
 use crate::status::Status;
@@ -39,11 +41,24 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     let unrecognized = |why: String| unrecognized(request, &resource.kind, &why);
     let mut duplicates = Vec::new();
     let mut object = match encoding {
-        Encoding::Json => parse_json(request.body, &mut duplicates).map_err(|error| {
-            unrecognized(format!("couldn't get version/kind; json parse error: {}", go_json_error(&error)))
-        })?,
+        Encoding::Json => {
+            let mut paths = Vec::new();
+            let object = parse_json(request.body, &mut paths).map_err(|error| {
+                unrecognized(format!(
+                    "couldn't get version/kind; json parse error: {}",
+                    go_json_error(&error)
+                ))
+            })?;
+            duplicates.extend(paths.iter().map(|path| format!("duplicate field {}", quote(path))));
+            object
+        }
         Encoding::Yaml => {
-            serde_saphyr::from_slice(request.body).map_err(|error| unrecognized(format!("yaml: {error}")))?
+            let document = yaml::parse(request.body).map_err(unrecognized)?;
+            duplicates = match validation {
+                FieldValidation::Strict => document.strict_error().into_iter().collect(),
+                _ => document.repeated,
+            };
+            document.value
         }
         Encoding::Protobuf => decode_protobuf(request, &resource.api_version(), &resource.kind)?,
     };
@@ -54,7 +69,7 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     check_body_type(resource, &mut object, &unrecognized)?;
     let refuse = |why: &str| undecodable(&resource.version, &resource.kind, why);
     let unknown = strategy::normalize(resource, &mut object).map_err(|why| refuse(&why))?;
-    request.warnings.extend(validation.warnings(&duplicates, &unknown, refuse)?);
+    request.warnings.extend(validation.warnings(duplicates, &unknown, refuse)?);
     Ok(object)
 }
 
@@ -77,7 +92,7 @@ pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) 
     let mut object = match encoding(request)? {
         Encoding::Protobuf => decode_protobuf(request, api_version, kind)?,
         Encoding::Json | Encoding::Yaml => {
-            parse_yaml(request.body).map_err(|why| unrecognized(request, kind, &why))?
+            yaml(request.body).map_err(|why| unrecognized(request, kind, &why))?.value
         }
     };
     if !object.is_object() {
@@ -114,12 +129,17 @@ pub(super) fn parse_json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Va
     Ok(value)
 }
 
-/// Parses a patch or options, in JSON or YAML, as kube-apiserver's YAML decoder does.
-pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
-    if let Ok(value) = serde_json::from_slice(body) {
-        return Ok(value);
+/// Parses a configuration or options, in JSON or YAML, as kube-apiserver's YAML decoder does.
+pub(super) fn yaml(body: &[u8]) -> Result<Document, String> {
+    let mut duplicates = Vec::new();
+    match parse_json(body, &mut duplicates) {
+        // JSON is YAML, too, and read faster.
+        Ok(mut value) if duplicates.is_empty() => {
+            yaml::make_integers(&mut value);
+            Ok(Document { value, repeated: Vec::new() })
+        }
+        _ => yaml::parse(body),
     }
-    serde_saphyr::from_slice(body).map_err(|error| error.to_string())
 }
 
 /// The `DeleteOptions` in a body, or null.
@@ -130,7 +150,7 @@ pub(super) fn options(request: &Request<'_>) -> Result<Value, Status> {
     if matches!(encoding(request)?, Encoding::Protobuf) {
         return protobuf::delete_options(request.body).map_err(|why| Status::bad_request(why.to_string()));
     }
-    let value = parse_yaml(request.body).map_err(|error| {
+    let Document { value, .. } = yaml(request.body).map_err(|error| {
         Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     })?;
     match value {
@@ -235,11 +255,14 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+        // Go has no larger integers here.
+        #[expect(clippy::cast_precision_loss, reason = "as in Go")]
+        Ok(i64::try_from(value).map_or_else(|_| (value as f64).into(), Value::from))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        // serde_json makes a float of `-0`.
+        Ok(if value == 0.0 && value.is_sign_negative() { 0.into() } else { value.into() })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

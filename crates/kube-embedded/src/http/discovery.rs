@@ -22,7 +22,7 @@ pub(super) fn answer(scheme: &Scheme, path: &str, headers: &HeaderMap) -> Option
         ["apis"] if aggregated => {
             return Some(aggregate(groups.iter().filter(|group| !group.name.is_empty())));
         }
-        ["version"] => version(),
+        ["version"] => return Some(render::document(&version())),
         ["api"] => json!({
             "kind": "APIVersions",
             "versions": ["v1"],
@@ -61,8 +61,17 @@ fn version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     })
+}
+
+/// The processor's architecture as Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn paths(groups: &[Group]) -> Vec<String> {

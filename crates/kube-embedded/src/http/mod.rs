@@ -32,6 +32,7 @@ mod service;
 mod token;
 mod watch;
 mod write;
+mod yaml;
 
 #[cfg(feature = "listen")]
 pub(crate) use self::authenticate::authenticate;

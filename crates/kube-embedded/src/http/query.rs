@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kube_validation::FieldError;
-use kube_validation::go::quote;
 use serde_json::Value;
 
 use crate::status::Status;
@@ -23,17 +22,16 @@ pub(super) enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// The warnings about fields that occur twice or are not known, or the error that `refuse` makes of them. `unknown` are
-    /// quoted paths, as from [`normalize`](crate::strategy::normalize).
+    /// The warnings about fields that occur twice or are not known, or the error that `refuse` makes of them. `duplicates` are
+    /// warnings, and `unknown` are quoted paths, as from [`normalize`](crate::strategy::normalize).
     pub(super) fn warnings(
         self,
-        duplicates: &[String],
+        duplicates: Vec<String>,
         unknown: &[String],
         refuse: impl Fn(&str) -> Status,
     ) -> Result<Vec<String>, Status> {
-        let duplicates = duplicates.iter().map(|path| format!("duplicate field {}", quote(path)));
-        let unknown = unknown.iter().map(|path| format!("unknown field {path}"));
-        let problems: Vec<String> = duplicates.chain(unknown).collect();
+        let mut problems = duplicates;
+        problems.extend(unknown.iter().map(|path| format!("unknown field {path}")));
         match self {
             Self::Ignore => Ok(Vec::new()),
             Self::Strict if !problems.is_empty() => {

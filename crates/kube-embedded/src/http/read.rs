@@ -250,12 +250,12 @@ impl Pieces {
         let (kind, version) = (json!(resource.list_kind), json!(api_version));
         // The order of the fields is kube-apiserver's, which differs for custom resources.
         let (head, tail) = if resource.custom.is_some() {
-            let tail = format!("],\"kind\":{kind},\"metadata\":{metadata}}}");
+            let tail = format!("],\"kind\":{kind},\"metadata\":{metadata}}}\n");
             (format!("{{\"apiVersion\":{version},\"items\":["), tail)
         } else {
             let head =
                 format!("{{\"kind\":{kind},\"apiVersion\":{version},\"metadata\":{metadata},\"items\":[");
-            (head, "]}".to_owned())
+            (head, "]}\n".to_owned())
         };
         let objects = objects.into_iter();
         Self {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::negotiate::{Accept, As, Encoding};
+use crate::json;
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
 use crate::store::is_of_version;
@@ -89,7 +90,7 @@ impl View<'_> {
     /// A response with one object.
     pub(super) fn response(&self, code: StatusCode, stored: &Bytes) -> Response {
         match self.accept.encoding {
-            Encoding::Json => response(code, Encoding::Json, self.json(stored)),
+            Encoding::Json => response(code, Encoding::Json, Body::line(self.json(stored))),
             Encoding::Yaml => value_response(code, Encoding::Yaml, &self.value(parse(stored))),
         }
     }
@@ -109,10 +110,15 @@ pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Bod
     response
 }
 
-/// A response with any value.
+/// A response with a document, which is one line without an end.
+pub(super) fn document(value: &Value) -> Response {
+    response(StatusCode::OK, Encoding::Json, to_json(value))
+}
+
+/// A response with any value. In JSON, it is a line.
 pub(super) fn value_response(code: StatusCode, encoding: Encoding, value: &Value) -> Response {
     match encoding {
-        Encoding::Json => response(code, encoding, to_json(value)),
+        Encoding::Json => response(code, encoding, line(json::to_vec(value))),
         Encoding::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => response(code, encoding, text.into_bytes()),
             Err(error) => status(&Status::internal_error(error.to_string())),
@@ -126,11 +132,16 @@ pub(crate) fn status(status: &Status) -> Response {
     if status.is_plain() {
         return plain_text(code, "404 page not found\n");
     }
-    let mut response = response(code, Encoding::Json, status.json());
+    let mut response = response(code, Encoding::Json, line(status.json()));
     if let Some(seconds) = status.retries_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+fn line(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.push(b'\n');
+    bytes
 }
 
 /// A response for humans.

@@ -38,7 +38,9 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options(options)?;
     let media_type = decode::media_type(request.headers).unwrap_or_default();
     let change = match patching {
-        true if media_type == write::APPLY => write::applied(&request, API_VERSION, KIND)?,
+        true if media_type == write::APPLY => {
+            write::applied(&request, options.validation, API_VERSION, KIND)?
+        }
         true => write::change(&request, &options)?,
         false => decode::subresource(&request, API_VERSION, KIND)?,
     };
@@ -62,7 +64,7 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
             applies(scale, old, &typed.object)?;
         }
         let unknown: Vec<_> = typed.unknown.iter().map(quote).collect();
-        request.warnings.extend(options.validation.warnings(&[], &unknown, refuse)?);
+        request.warnings.extend(options.validation.warnings(Vec::new(), &unknown, refuse)?);
         scaled(resource, scale, old, &typed.object)
     };
     let written = cluster.update(&request.write(method, &options), &decode).await?;

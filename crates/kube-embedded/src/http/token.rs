@@ -6,7 +6,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 
 use super::decode;
-use super::negotiate::Encoding;
 use super::render::{self, Response};
 use super::request::Request;
 use crate::cluster::{Cluster, PublicKey};
@@ -41,7 +40,7 @@ pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &Head
         }
         _ => return None,
     };
-    let mut response = render::value_response(StatusCode::OK, Encoding::Json, &value);
+    let mut response = render::document(&value);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     let cached = HeaderValue::from_static("public, max-age=3600");
     response.headers_mut().insert(header::CACHE_CONTROL, cached);

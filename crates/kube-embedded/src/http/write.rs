@@ -3,12 +3,14 @@
 use http::StatusCode;
 use kube_patch::PatchError;
 use kube_validation::FieldError;
-use serde_json::Value;
+use kube_validation::go::json_type;
+use serde_json::{Map, Value};
 
 use super::decode;
 use super::query::{FieldValidation, WriteOptions, invalid_options};
 use super::render::Response;
 use super::request::Request;
+use super::yaml::Document;
 use crate::cluster::{WriteMethod, Written};
 use crate::resource::Resource;
 use crate::status::Status;
@@ -99,21 +101,51 @@ fn decode_patched(
         return Err(Status::unprocessable("the patched object is not an object"));
     }
     let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
-    request.warnings.extend(validation.warnings(&[], &unknown, refuse)?);
+    request.warnings.extend(validation.warnings(Vec::new(), &unknown, refuse)?);
     Ok(object)
 }
 
 /// The configuration of an apply, which must be an object of a type.
-pub(super) fn applied(request: &Request<'_>, api_version: &str, kind: &str) -> Result<Value, Status> {
-    let applied = decode::parse_yaml(request.body)
-        .map_err(|error| Status::bad_request(format!("error encoding patch: yaml: {error}")))?;
+pub(super) fn applied(
+    request: &Request<'_>,
+    validation: FieldValidation,
+    api_version: &str,
+    kind: &str,
+) -> Result<Value, Status> {
+    let document = decode::yaml(request.body).map_err(|why| {
+        // What looks like JSON is read only once it is decoded.
+        match request.body.trim_ascii_start().starts_with(b"{") {
+            true => {
+                Status::bad_request(format!("error decoding patch: error converting YAML to JSON: {why}"))
+            }
+            false => Status::bad_request(format!("error encoding patch: {why}")),
+        }
+    })?;
+    let strict_error = document.strict_error();
+    let Document { value: mut applied, repeated } = document;
+    if applied.is_null() {
+        applied = Value::Object(Map::new());
+    }
     if !applied.is_object() {
-        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+        return Err(Status::bad_request(format!(
+            "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of \
+             type map[string]interface {{}}",
+            json_type(&applied)
+        )));
     }
     if applied["apiVersion"] != api_version || applied["kind"] != kind {
         return Err(Status::bad_request(kube_patch::wrong_type(&applied)));
     }
-    Ok(applied)
+    match (validation, strict_error) {
+        (FieldValidation::Strict, Some(why)) => Err(Status::bad_request(format!(
+            "error strict decoding patch: error converting YAML to JSON: {why}"
+        ))),
+        (FieldValidation::Ignore, _) => Ok(applied),
+        _ => {
+            request.warnings.extend(repeated);
+            Ok(applied)
+        }
+    }
 }
 
 /// Server-side apply.
@@ -123,7 +155,7 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
         return Err(invalid_options("PatchOptions", vec![error]));
     }
     let resource = request.resource;
-    let mut applied = applied(&request, &resource.api_version(), &resource.kind)?;
+    let mut applied = applied(&request, options.validation, &resource.api_version(), &resource.kind)?;
     if resource.custom.is_some()
         && let Some(metadata) = applied.get_mut("metadata").and_then(Value::as_object_mut)
     {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::resource::Resource;
+use crate::json;
 use crate::store::{Event, Object};
 
 impl Resource {
@@ -102,5 +103,5 @@ impl Resource {
 
 /// The JSON of a value as the store has it, with sorted keys.
 pub(crate) fn to_json(value: &Value) -> Bytes {
-    serde_json::to_vec(value).unwrap_or_default().into()
+    json::to_vec(value).into()
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::json;
+
 const VERSION: &str = "resourceVersion";
 
 /// The mark of an object that clients get as it is.
@@ -281,8 +283,7 @@ impl Json {
     /// Writes a value, and returns its place.
     fn value(&mut self, value: &(impl serde::Serialize + ?Sized)) -> Range<usize> {
         let start = self.bytes.len();
-        // Serialising strings and values cannot fail.
-        let _ = serde_json::to_writer(&mut self.bytes, value);
+        json::write(&mut self.bytes, value);
         start..self.bytes.len()
     }
 }
@@ -362,7 +363,7 @@ mod tests {
             if object.write_untyped(&mut untyped) {
                 let mut expected = object.value();
                 expected.as_object_mut().unwrap().retain(|name, _| name != "apiVersion" && name != "kind");
-                prop_assert_eq!(untyped, serde_json::to_vec(&expected).unwrap());
+                prop_assert_eq!(untyped, crate::json::to_vec(&expected));
             }
             let labels = value["metadata"]["labels"].as_object().cloned().unwrap_or_default();
             prop_assert_eq!(object.labels(), labels);
@@ -370,7 +371,7 @@ mod tests {
                 if let Some(metadata) = value["metadata"].as_object_mut() {
                     metadata.insert(VERSION.to_owned(), revision.to_string().into());
                 }
-                prop_assert_eq!(bytes, &serde_json::to_vec(&value).unwrap());
+                prop_assert_eq!(bytes, &crate::json::to_vec(&value));
             }
         }
     }

@@ -8,9 +8,13 @@ pub(super) fn type_of(object: &Value) -> (&str, &str) {
     (text("apiVersion"), text("kind"))
 }
 
-/// Formats the type: `web.helloworld/v1, Kind=Blog`. Versions of the core group have a slash, too.
+/// Formats the type: `web.helloworld/v1, Kind=Blog`. Versions of the core group have a slash, too. A version that cannot be one
+/// makes the whole type unknown.
 pub(super) fn describe_type(object: &Value) -> String {
     let (api_version, kind) = type_of(object);
+    if api_version.matches('/').count() > 1 {
+        return "/, Kind=".to_owned();
+    }
     let slash = if api_version.contains('/') { "" } else { "/" };
     format!("{slash}{api_version}, Kind={kind}")
 }

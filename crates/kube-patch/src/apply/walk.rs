@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use kube_validation::go::unstructured_type;
+use kube_validation::go::{self, unstructured_type};
 use serde_json::{Map, Value};
 
 use super::set::{Ordered, PathElement, Set, display, equal};
@@ -172,15 +172,12 @@ fn prefixed(path: &[PathElement], message: String) -> String {
 
 /// Formats a value as Go's `%#v` prints structured-merge-diff's wrapper of it.
 fn go_syntax(value: &Value) -> String {
-    format!("&value.valueUnstructured{{Value:{value}}}")
+    format!("&value.valueUnstructured{{Value:{}}}", go::syntax(value))
 }
 
 /// Formats a value as Go's `%v` prints the wrapper.
 fn go_value(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("&{{{text}}}"),
-        other => format!("&{{{other}}}"),
-    }
+    format!("&{{{}}}", go::value(value))
 }
 
 /// Returns the paths of all leaves and items of a value.

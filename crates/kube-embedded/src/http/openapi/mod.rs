@@ -11,10 +11,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use serde_json::{Map, Value, json};
 
-use super::negotiate::Encoding;
 use super::render::{self, Response};
 use crate::cluster::Cluster;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
@@ -34,7 +33,7 @@ pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Opti
         "v3" => index(cluster, &scheme),
         _ => document(cluster, &scheme, path.strip_prefix("v3/")?)?,
     };
-    Some(Ok(render::value_response(StatusCode::OK, Encoding::Json, &document)))
+    Some(Ok(render::document(&document)))
 }
 
 fn accepts_json(headers: &HeaderMap) -> bool {

@@ -176,6 +176,12 @@ async fn refusals(cluster: Cluster) -> Result<()> {
                 "widget.suite.example.com/one created | Warning: unknown field \"spec.nope\"",
             ),
             (
+                "apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: one}\n",
+                "create -f -",
+                1,
+                "error: resource mapping not found for name: \"one\" namespace: \"\" from \"STDIN\": no matches for kind \"Nothing\" in version \"example.com/v1\" | ensure CRDs are installed first",
+            ),
+            (
                 "",
                 "patch wd one -p {}",
                 1,

@@ -1,6 +1,7 @@
 //! `/openapi/v3` and `/openapi/v2`: the parameters of requests and the schemas of objects, for `kubectl explain` and
 //! similar clients.
 
+mod protobuf;
 mod v2;
 mod v3;
 
@@ -11,9 +12,10 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use super::negotiate::Encoding;
 use super::render::{self, Response};
 use crate::cluster::Cluster;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
@@ -22,29 +24,51 @@ use crate::status::Status;
 
 /// Answers a path below `/openapi/`. `None`: it does not exist.
 ///
-/// Clients that only accept protobuf, such as client-go's for version 2, get 406.
+/// Version 2 is there in Protobuf, too, which is what client-go reads.
 pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
-    if !accepts_json(headers) {
+    let Some(form) = Form::negotiate(headers, path == "v2") else {
         return Some(Err(Status::not_acceptable()));
-    }
+    };
     let scheme = cluster.scheme();
     let document = match path {
         "v2" => v2(cluster, &scheme),
         "v3" => index(cluster, &scheme),
         _ => document(cluster, &scheme, path.strip_prefix("v3/")?)?,
     };
-    Some(Ok(render::document(&document)))
+    Some(Ok(match form {
+        Form::Json => render::document(&document),
+        Form::Protobuf => {
+            let mut response = render::response(StatusCode::OK, Encoding::Json, protobuf::encode(&document));
+            let media_type = HeaderValue::from_static(protobuf::MEDIA_TYPES[0]);
+            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+            response
+        }
+    }))
 }
 
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok()).peekable();
-    accepted.peek().is_none()
-        || accepted.flat_map(|it| it.split(',')).any(|it| {
-            matches!(
-                it.split(';').next().unwrap_or_default().trim(),
-                "application/json" | "application/*" | "*/*"
-            )
+/// The encoding of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+impl Form {
+    /// The first form that a client accepts. `None`: it accepts none of them.
+    fn negotiate(headers: &HeaderMap, has_protobuf: bool) -> Option<Self> {
+        let mut accepted =
+            headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok()).peekable();
+        if accepted.peek().is_none() {
+            return Some(Self::Json);
+        }
+        accepted.flat_map(|it| it.split(',')).find_map(|it| {
+            match it.split(';').next().unwrap_or_default().trim() {
+                "application/json" | "application/*" | "*/*" => Some(Self::Json),
+                name if has_protobuf && protobuf::MEDIA_TYPES.contains(&name) => Some(Self::Protobuf),
+                _ => None,
+            }
         })
+    }
 }
 
 /// The index of the documents. A URL changes with its document, so that clients can cache it.

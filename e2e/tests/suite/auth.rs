@@ -753,5 +753,19 @@ async fn access_reviews(cluster: Cluster) -> Result<()> {
     refused(&own, named, &why).await?;
     let reply = admin.post(&format!("{base}/selfsubjectrulesreviews"), &json!({"spec": {}})).await?;
     reply.refused(400, "BadRequest", "no namespace on request")?;
+    // The rules of a user who may do everything include those of everybody.
+    let asked = json!({"spec": {"namespace": "default"}});
+    let rules = admin.post(&format!("{base}/selfsubjectrulesreviews"), &asked).await?.code(201)?;
+    let has = |kind: &str, field: &str, value: &str| {
+        let rules = rules["status"][kind].as_array().into_iter().flatten();
+        rules.filter_map(|rule| rule[field].as_array()).flatten().any(|it| it == value)
+    };
+    ensure!(
+        has("resourceRules", "resources", "*") && has("resourceRules", "resources", "selfsubjectreviews")
+    );
+    ensure!(
+        has("nonResourceRules", "nonResourceURLs", "*")
+            && has("nonResourceRules", "nonResourceURLs", "/version")
+    );
     Ok(())
 }

@@ -125,14 +125,7 @@ fn rules(cluster: &Cluster, user: &User, spec: &Value) -> Result<Value, Status> 
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let rules = if user.is_master() {
-        vec![
-            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
-            json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
-        ]
-    } else {
-        cluster.rbac.rules(&cluster.store, user, namespace)
-    };
+    let rules = cluster.rbac.rules(&cluster.store, user, namespace);
     let (paths, resources): (Vec<_>, Vec<_>) =
         rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
     Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))

@@ -292,6 +292,12 @@ fn wrong_lines_are_refused_in_kube_apiservers_words() {
         ),
         (
             "kube-apiserver",
+            "--authentication-config=x",
+            "--authentication-config is not supported; use --anonymous-auth, --token-auth-file and --client-ca-file\n"
+                .to_owned(),
+        ),
+        (
+            "kube-apiserver",
             "--authorization-config=x",
             "--authorization-config is not supported; use --authorization-mode\n".to_owned(),
         ),

@@ -26,8 +26,8 @@ const FLAGS: Flags = Flags {
 
 #[rustfmt::skip]
 const WITH_EFFECT: &[&str] = &[
-    "api-audiences", "authorization-config", "authorization-mode", "bind-address", "cert-dir",
-    "client-ca-file", "data-dir", "disable-admission-plugins", "enable-admission-plugins", "secure-port",
+    "api-audiences", "authentication-config", "authorization-config", "authorization-mode", "bind-address",
+    "cert-dir", "client-ca-file", "data-dir", "disable-admission-plugins", "enable-admission-plugins", "secure-port",
     "service-account-issuer", "service-account-key-file", "service-account-signing-key-file",
     "service-cluster-ip-range", "tls-cert-file", "tls-private-key-file", "token-auth-file", "v",
 ];
@@ -65,7 +65,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "audit-webhook-batch-max-wait", "audit-webhook-batch-throttle-burst",
     "audit-webhook-batch-throttle-qps", "audit-webhook-config-file", "audit-webhook-initial-backoff",
     "audit-webhook-mode", "audit-webhook-truncate-max-batch-size", "audit-webhook-truncate-max-event-size",
-    "audit-webhook-version", "debug-socket-path", "authentication-config",
+    "audit-webhook-version", "debug-socket-path",
     "authentication-token-webhook-cache-ttl", "authentication-token-webhook-config-file",
     "authentication-token-webhook-version", "oidc-ca-file", "oidc-client-id", "oidc-groups-claim",
     "oidc-groups-prefix", "oidc-issuer-url", "oidc-required-claim", "oidc-signing-algs",
@@ -174,6 +174,11 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
 }
 
 fn with_authorization(mut builder: ServerBuilder, given: &[Given]) -> Result<ServerBuilder> {
+    // It may take permissions from those without credentials.
+    ensure!(
+        flags::set(given, "authentication-config").is_none(),
+        "--authentication-config is not supported; use --anonymous-auth, --token-auth-file and --client-ca-file"
+    );
     // Without it, everybody would be allowed to do everything.
     ensure!(
         flags::set(given, "authorization-config").is_none(),

@@ -621,7 +621,11 @@ fn shown(versions: &[&Json]) -> String {
             go::json(version.get("deprecationWarning").unwrap_or(&Value::Null)),
         )
     };
-    format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(","))
+    match versions {
+        // A slice that was never made.
+        [] => "null".to_owned(),
+        _ => format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(",")),
+    }
 }
 
 fn schema_of(version: &Json) -> Option<&Value> {

@@ -125,7 +125,8 @@ impl Schema {
         metadata: Vec<FieldError>,
     ) -> Validation {
         let errors = match (self.properties.get("status"), new.get("status")) {
-            (Some(schema), Some(status)) => {
+            // An apply may leave null there.
+            (Some(schema), Some(status)) if !status.is_null() => {
                 validate::value(schema, status, old.get("status"), &FieldPath::Root(""))
             }
             _ => Vec::new(),

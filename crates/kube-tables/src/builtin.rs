@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 
 use crate::cells::{age_of, ago, at, items, len, name, number, or_none, selector};
 
-const NAME: &str = "Name of the object, unique among those of its type in its namespace.";
-pub(super) const AGE: &str = "When the object was created.";
+const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may \
+                    allow a client to request the generation of an appropriate name automatically. Name is primarily \
+                    intended for creation idempotence and configuration definition. Cannot be updated. More info: \
+                    https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
+pub(super) const AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is \
+                              not guaranteed to be set in happens-before order across separate operations. Clients may \
+                              not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the \
+                              system. Read-only. Null for lists. More info: \
+                              https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 type Print = fn(&Value, Timestamp) -> Vec<Value>;
 

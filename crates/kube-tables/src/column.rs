@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::builtin;
 use crate::cells::{age_of, name};
 
 /// Prints one cell of an object.
@@ -30,5 +31,6 @@ pub(super) fn definition((name, _): &Column) -> Value {
         (_, Some(name)) => (name, "boolean"),
         _ => (name, "string"),
     };
-    json!({"name": name, "type": kind, "format": "", "description": "", "priority": priority})
+    let description = if name == AGE.0 { builtin::AGE } else { "" };
+    json!({"name": name, "type": kind, "format": "", "description": description, "priority": priority})
 }

@@ -12,7 +12,7 @@ const SUBDOMAIN_MAX: usize = 253;
 
 /// Checks a name of most kinds of objects: `my.name-1`.
 pub fn dns1123_subdomain(value: &str) -> Vec<String> {
-    let mut errors = too_long(value, SUBDOMAIN_MAX);
+    let mut errors = too_long(value, SUBDOMAIN_MAX, "characters");
     if !is_subdomain(value) {
         errors.push(format!(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
@@ -25,7 +25,7 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
 
 /// Checks a name without dots, such as a namespace's.
 pub fn dns1123_label(value: &str) -> Vec<String> {
-    let mut errors = too_long(value, LABEL_MAX);
+    let mut errors = too_long(value, LABEL_MAX, "characters");
     if !is_label(value) {
         errors.push(if is_subdomain(value) {
             "must not contain dots".to_owned()
@@ -42,7 +42,7 @@ pub fn dns1123_label(value: &str) -> Vec<String> {
 
 /// Checks a name without dots that starts with a letter, such as the plural name of a resource.
 pub fn dns1035_label(value: &str) -> Vec<String> {
-    let mut errors = too_long(value, LABEL_MAX);
+    let mut errors = too_long(value, LABEL_MAX, "characters");
     if !(is_label(value) && value.starts_with(|c: char| c.is_ascii_lowercase())) {
         errors.push(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
@@ -78,7 +78,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     }
-    errors.extend(too_long(name, LABEL_MAX).iter().map(|error| format!("name part {error}")));
+    errors.extend(too_long(name, LABEL_MAX, "bytes").iter().map(|error| format!("name part {error}")));
     if !is_key(name) {
         errors.push(format!("name part {}", key_error()));
     }
@@ -87,7 +87,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
 
 /// Checks the value of a label.
 pub fn label_value(value: &str) -> Vec<String> {
-    let mut errors = too_long(value, LABEL_MAX);
+    let mut errors = too_long(value, LABEL_MAX, "bytes");
     if !value.is_empty() && !is_key(value) {
         errors.push(format!(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \
@@ -119,8 +119,9 @@ pub fn group_version(value: &str) -> Result<(&str, &str), String> {
     }
 }
 
-fn too_long(value: &str, max: usize) -> Vec<String> {
-    if value.len() > max { vec![format!("must be no more than {max} bytes")] } else { Vec::new() }
+/// kube-apiserver counts bytes, which it calls characters in names.
+fn too_long(value: &str, max: usize, unit: &str) -> Vec<String> {
+    if value.len() > max { vec![format!("must be no more than {max} {unit}")] } else { Vec::new() }
 }
 
 fn key_error() -> String {

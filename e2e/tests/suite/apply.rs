@@ -266,6 +266,12 @@ async fn nulls_are_values(cluster: Cluster) -> Result<()> {
     refused("one", json!({"size": "small", "extra": {}}), "spec.extra", "object").await?;
     let part = json!({"size": "small", "parts": [{"name": "a", "count": null}]});
     refused("one", part, "spec.parts[0].count", "integer").await?;
+    // The status may be null as a whole.
+    let path = format!("{}/status?fieldManager=ann", widgets.at("one"));
+    let status = json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": "Widget", "metadata": {"name": "one"}, "status": null,
+    });
+    widgets.http.patch(&path, APPLY_PATCH, &status).await?.code(200)?;
     // A default takes the place of a null.
     let spec = json!({"size": "small", "replicas": null});
     let one = widgets.apply("one", "fieldManager=ann", &spec).await?.code(200)?;

@@ -166,6 +166,13 @@ async fn invalid(cluster: Cluster) -> Result<()> {
     let mut no_storage = crd(&group);
     no_storage["spec"]["versions"][0]["storage"] = json!(false);
     refused(no_storage, "must have exactly one version marked as storage version").await?;
+    for none in [json!(null), json!([])] {
+        let mut no_versions = crd(&group);
+        no_versions["spec"]["versions"] = none;
+        let why =
+            "spec.versions: Invalid value: null: must have exactly one version marked as storage version";
+        refused(no_versions, why).await?;
+    }
     let mut scope = crd(&group);
     scope["spec"]["scope"] = json!("Everywhere");
     refused(

@@ -61,13 +61,10 @@ async fn texts_and_numbers_are_written_as_by_go(cluster: Cluster) -> Result<()> 
     }
     created.code(201)?;
     // A number with a fraction is another value than the integer that is stored, although both are written alike.
-    let again = widgets.http.send(
-        Method::PATCH,
-        &widgets.at("one"),
-        &[("content-type", "application/merge-patch+json")],
-        br#"{"spec":{"replicas":2.0}}"#.to_vec(),
-    );
-    assert_eq!(again.await?.code(200)?["metadata"]["generation"], 2);
+    let again = br#"{"spec":{"replicas":2.0}}"#.to_vec();
+    let merge = [("content-type", "application/merge-patch+json")];
+    let again = widgets.http.send(Method::PATCH, &widgets.at("one"), &merge, again).await?.code(200)?;
+    assert_eq!(again["metadata"]["generation"], 2);
 
     let maps = format!("/api/v1/namespaces/{}/configmaps", cluster.namespace());
     let map = format!(r#"{{"metadata":{{"name":"one"}},"data":{{"a<":"{text}"}}}}"#);
@@ -213,6 +210,14 @@ async fn names(cluster: Cluster) -> Result<()> {
         (&status["details"]["name"], &status["details"]["kind"]),
         (&json!("Bad_Name"), &json!("ConfigMap"))
     );
+
+    let long = "x".repeat(254);
+    let reply = widgets.post(&long, &json!({"size": "small"})).await?;
+    ensure!(reply.message().ends_with("must be no more than 253 characters"), "{}", reply.message());
+    let mut labelled = widgets.draft("labelled", &json!({"size": "small"}));
+    labelled["metadata"]["labels"] = json!({"a": long});
+    let reply = widgets.http.post(&widgets.path, &labelled).await?;
+    ensure!(reply.message().ends_with("must be no more than 63 bytes"), "{}", reply.message());
 
     let reply = widgets.post("", &json!({"size": "small"})).await?;
     ensure!(

@@ -82,6 +82,11 @@ async fn built_in(cluster: Cluster) -> Result<()> {
     let table = cluster.admin().get_as(&format!("{maps}/m"), TABLE).await?.code(200)?;
     let names: Vec<_> = columns(&table)?.iter().map(|column| column[0].clone()).collect();
     assert_eq!(names, ["Name", "Data", "Age"]);
+    // What kubectl shows of a column are the field's own words.
+    let descriptions =
+        |index: usize| table["columnDefinitions"][index]["description"].as_str().unwrap_or_default();
+    ensure!(descriptions(0).starts_with("Name must be unique within a namespace."), "{}", descriptions(0));
+    ensure!(descriptions(2).starts_with("CreationTimestamp is a timestamp"), "{}", descriptions(2));
     assert_eq!(
         table["rows"][0]["cells"].as_array().map(|cells| &cells[..2]),
         Some(&[json!("m"), json!(2)][..])

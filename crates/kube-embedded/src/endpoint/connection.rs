@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
+use super::linger::Lent;
 use super::tls;
 use crate::cluster::certificate_holder;
 use crate::http::{Body, Handler, IsLost, IsWatch, Response, authenticate, plain_text, status};
@@ -33,8 +34,8 @@ const IDLE: Duration = Duration::from_secs(90);
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a silent HTTP/2 client is pinged.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// The maximum size of a request's head.
-const MAX_HEAD: usize = 64 * 1024;
+/// The maximum size of a request's head: Go's default, with what it adds to that.
+const MAX_HEAD: usize = 1024 * 1024 + 4096;
 
 /// A response body. Its request is pending until it is sent. The body of a watch ends when the server stops.
 struct Answer {
@@ -95,6 +96,7 @@ pub(super) async fn serve(
             }
         }
     });
+    let (stream, left) = Lent::new(stream);
     let tasks = Tasks::default();
     let mut builder = auto::Builder::new(tasks.clone());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
@@ -123,7 +125,12 @@ pub(super) async fn serve(
     tasks.0.wait().await;
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection ended");
+            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+                left.close().await;
+            }
+        }
         Err(_) => tracing::debug!("connection cut: a request did not finish in time"),
     }
 }

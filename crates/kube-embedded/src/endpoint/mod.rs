@@ -4,6 +4,7 @@
 
 mod authority;
 mod connection;
+mod linger;
 mod pem;
 mod tls;
 

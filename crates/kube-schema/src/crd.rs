@@ -227,11 +227,11 @@ fn validate_spec(
     }
     if !unique {
         let detail = "must contain unique version names";
-        errors.push(FieldError::invalid_shown(at_versions, &shown(&versions), detail));
+        errors.push(FieldError::invalid_shown(at_versions, &shown(spec, &versions), detail));
     }
     if versions.iter().filter(|version| flag(version, "storage")).count() != 1 {
         let detail = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid_shown(at_versions, &shown(&versions), detail));
+        errors.push(FieldError::invalid_shown(at_versions, &shown(spec, &versions), detail));
     }
     // The first version is also the old `spec.version`.
     let first = versions.first().map(|version| text(version, "name")).unwrap_or_default();
@@ -608,8 +608,12 @@ fn one_of(value: &str, accepted: &[&str], path: &FieldPath<'_>, errors: &mut Vec
     }
 }
 
-/// Formats the versions as kube-apiserver does, without the parts that can be shared between versions.
-fn shown(versions: &[&Json]) -> String {
+/// Formats the versions as kube-apiserver does, without the parts that can be shared between versions. Without a list of them,
+/// that is null.
+fn shown(spec: &Json, versions: &[&Json]) -> String {
+    if !spec.get("versions").is_some_and(Value::is_array) {
+        return "null".to_owned();
+    }
     let shown = |version: &&Json| {
         format!(
             "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":null,\
@@ -621,11 +625,7 @@ fn shown(versions: &[&Json]) -> String {
             go::json(version.get("deprecationWarning").unwrap_or(&Value::Null)),
         )
     };
-    match versions {
-        // A slice that was never made.
-        [] => "null".to_owned(),
-        _ => format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(",")),
-    }
+    format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(","))
 }
 
 fn schema_of(version: &Json) -> Option<&Value> {

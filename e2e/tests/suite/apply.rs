@@ -273,9 +273,9 @@ async fn nulls_are_values(cluster: Cluster) -> Result<()> {
     });
     widgets.http.patch(&path, APPLY_PATCH, &status).await?.code(200)?;
     // A default takes the place of a null.
-    let spec = json!({"size": "small", "replicas": null});
+    let spec = json!({"size": "small", "mode": "fast", "replicas": null});
     let one = widgets.apply("one", "fieldManager=ann", &spec).await?.code(200)?;
-    assert_eq!(one["spec"], json!({"size": "small", "replicas": 1}));
+    assert_eq!(one["spec"], json!({"size": "small", "mode": "fast", "replicas": 1}));
     Ok(())
 }
 

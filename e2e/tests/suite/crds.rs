@@ -168,10 +168,11 @@ async fn invalid(cluster: Cluster) -> Result<()> {
     refused(no_storage, "must have exactly one version marked as storage version").await?;
     for none in [json!(null), json!([])] {
         let mut no_versions = crd(&group);
+        let why = format!(
+            "spec.versions: Invalid value: {none}: must have exactly one version marked as storage version"
+        );
         no_versions["spec"]["versions"] = none;
-        let why =
-            "spec.versions: Invalid value: null: must have exactly one version marked as storage version";
-        refused(no_versions, why).await?;
+        refused(no_versions, &why).await?;
     }
     let mut scope = crd(&group);
     scope["spec"]["scope"] = json!("Everywhere");

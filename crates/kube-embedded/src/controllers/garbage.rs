@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use kube_validation::names::path_segment;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
@@ -46,7 +45,7 @@ enum Unknown {
     Type,
     /// A cluster-scoped object names a namespaced owner, without its namespace.
     Namespace,
-    /// Its name cannot be in the path of a request, so that nobody can look it up.
+    /// Its name has a character that the server refuses in a path, so that nobody can look it up.
     Name,
 }
 
@@ -198,7 +197,7 @@ impl GarbageCollector {
         if kind.namespaced && !resource.namespaced {
             return Err(Unknown::Namespace);
         }
-        if !path_segment(text("name")).is_empty() {
+        if text("name").contains('%') {
             return Err(Unknown::Name);
         }
         let found = cluster.store.get(&kind.collection, &kind.key(object.namespace(), text("name")));

@@ -174,6 +174,20 @@ pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
         ) => &[("Webhooks#", |it, _| items(it, "/webhooks").len().into()), AGE],
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &[
+            ("Validations#", |it, _| items(it, "/spec/validations").len().into()),
+            ("ParamKind", param_kind),
+            AGE,
+        ],
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &[
+            ("Mutations#", |it, _| items(it, "/spec/mutations").len().into()),
+            ("ParamKind", param_kind),
+            AGE,
+        ],
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
+        ) => &[("PolicyName", |it, _| at(it, "/spec/policyName").into()), ("ParamRef", param_ref), AGE],
         ("apiregistration.k8s.io", "APIService") => &[
             ("Service", |it, _| match at(it, "/spec/service/name") {
                 "" => "Local".into(),
@@ -196,6 +210,45 @@ pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
         ],
         _ => return None,
     })
+}
+
+fn param_kind(policy: &Value, _: Timestamp) -> Value {
+    match at(policy, "/spec/paramKind/kind") {
+        "" => "<unset>".into(),
+        kind => format!("{}/{kind}", at(policy, "/spec/paramKind/apiVersion")).into(),
+    }
+}
+
+fn param_ref(binding: &Value, _: Timestamp) -> Value {
+    let selector = &binding["spec"]["paramRef"]["selector"];
+    match (at(binding, "/spec/paramRef/namespace"), at(binding, "/spec/paramRef/name")) {
+        (_, "") if selector.is_object() => go_selector(selector).into(),
+        (_, "") => "<unset>".into(),
+        ("", name) => format!("*/{name}").into(),
+        (namespace, name) => format!("{namespace}/{name}").into(),
+    }
+}
+
+/// Returns a selector as the `String` of its Go type prints it.
+fn go_selector(selector: &Value) -> String {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let labels: String =
+        labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
+    let expressions = items(selector, "/matchExpressions").iter();
+    let expressions: String = expressions
+        .map(|it| {
+            let values: Vec<_> = items(it, "/values").iter().filter_map(Value::as_str).collect();
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
+                at(it, "/key"),
+                at(it, "/operator"),
+                values.join(" ")
+            )
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 fn joined(object: &Value, list: &str, field: &str) -> Value {

@@ -72,6 +72,12 @@ impl Quantity {
         digits == 0 || exponent >= 0
     }
 
+    /// Returns the nearest floating-point number.
+    #[expect(clippy::cast_precision_loss, reason = "a float has fewer digits")]
+    pub fn to_f64(self) -> f64 {
+        self.digits as f64 * 10_f64.powi(self.exponent)
+    }
+
     /// Returns the same value without trailing zeros in its digits.
     fn normalized(self) -> (i128, i32) {
         let (mut digits, mut exponent) = (self.digits, self.exponent);
@@ -272,6 +278,7 @@ mod tests {
         assert_eq!(parse("1Ki"), parse("1024"));
         // Too large for 128 bits in units of nano.
         assert!(parse("17e36") > parse("1E") && parse("-17e36") < parse("-1E"));
+        assert!((parse("1500m").to_f64() - 1.5).abs() < 1e-9);
         assert!(parse("-1").is_negative() && parse("1k").is_whole() && !parse("1m").is_whole());
     }
 

@@ -141,6 +141,17 @@ fn table(group: &str, kind: &str) -> &'static [Default] {
             ("spec.matchConstraints.namespaceSelector", Empty),
             ("spec.matchConstraints.objectSelector", Empty),
             ("spec.matchConstraints.resourceRules[].scope", Text("*")),
+            ("spec.matchConstraints.excludeResourceRules[].scope", Text("*")),
+        ],
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
+        ) => &[
+            ("spec.matchResources.matchPolicy", Text("Equivalent")),
+            ("spec.matchResources.namespaceSelector", Empty),
+            ("spec.matchResources.objectSelector", Empty),
+            ("spec.matchResources.resourceRules[].scope", Text("*")),
+            ("spec.matchResources.excludeResourceRules[].scope", Text("*")),
         ],
         _ => &[],
     }
@@ -331,5 +342,20 @@ fn autoscaler(object: &mut Value) {
         let target = json!({"type": "Utilization", "averageUtilization": 80});
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
         default(&mut object["spec"], "metrics", || json!([metric]));
+        each(object, "spec.behavior", &mut scaling_behavior);
     }
+}
+
+/// Sets both directions of an autoscaler's behavior, if it has one.
+fn scaling_behavior(behavior: &mut Value) {
+    let policy = |kind: &str, value: u8| json!({"type": kind, "value": value, "periodSeconds": 15});
+    let up = json!([policy("Pods", 4), policy("Percent", 100)]);
+    let down = json!([policy("Percent", 100)]);
+    for (direction, policies) in [("scaleUp", up), ("scaleDown", down)] {
+        put(behavior, direction, Empty);
+        let rules = &mut behavior[direction];
+        put(rules, "selectPolicy", Text("Max"));
+        default(rules, "policies", || policies);
+    }
+    put(&mut behavior["scaleUp"], "stabilizationWindowSeconds", Number(0));
 }

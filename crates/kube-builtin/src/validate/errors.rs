@@ -1,5 +1,7 @@
 //! The collected errors, and the checks that several kinds share.
 
+use std::collections::HashSet;
+
 use kube_validation::{FieldError, FieldPath, names};
 use serde_json::{Map, Value};
 
@@ -8,6 +10,14 @@ use serde_json::{Map, Value};
 pub(super) struct Errors(pub(super) Vec<FieldError>);
 
 impl Errors {
+    /// Returns the errors, each of them once, as kube-apiserver reports them.
+    pub(super) fn distinct(self) -> Vec<FieldError> {
+        let mut seen = HashSet::new();
+        let mut all = self.0;
+        all.retain(|error| seen.insert((error.field.clone(), error.message.clone())));
+        all
+    }
+
     pub(super) fn push(&mut self, error: FieldError) {
         self.0.push(error);
     }
@@ -35,6 +45,34 @@ impl Errors {
     pub(super) fn one_of(&mut self, value: &Value, supported: &[&str], path: FieldPath<'_>) {
         if value.as_str().is_some_and(|text| !supported.contains(&text)) {
             self.push(FieldError::not_supported(path, value, supported));
+        }
+    }
+
+    /// Refuses a text that is absent, or not among the supported ones.
+    pub(super) fn required_one_of(
+        &mut self,
+        object: &Value,
+        field: &str,
+        path: &FieldPath<'_>,
+        supported: &[&str],
+    ) {
+        match &object[field] {
+            Value::Null => self.push(FieldError::required(path.child(field), "")),
+            value => self.one_of(value, supported, path.child(field)),
+        }
+    }
+
+    /// Calls `check` with each item of a list and its path.
+    pub(super) fn each(
+        &mut self,
+        object: &Value,
+        field: &str,
+        path: &FieldPath<'_>,
+        mut check: impl FnMut(&Value, &FieldPath<'_>, &mut Self),
+    ) {
+        let list = path.child(field);
+        for (index, item) in items(&object[field]).iter().enumerate() {
+            check(item, &list.index(index), self);
         }
     }
 
@@ -90,6 +128,10 @@ impl Errors {
                 }
             }
             self.named(text(expression, "key"), names::qualified_name, path.child("key"));
+            let values = path.child("values");
+            for (index, value) in items(&expression["values"]).iter().enumerate() {
+                self.named(value.as_str().unwrap_or_default(), names::label_value, values.index(index));
+            }
         }
     }
 
@@ -97,6 +139,13 @@ impl Errors {
     pub(super) fn immutable(&mut self, new: &Value, old: &Value, path: FieldPath<'_>) {
         if new != old {
             self.push(FieldError::invalid(path, new, "field is immutable"));
+        }
+    }
+
+    /// Refuses a field that has changed, by a rule that is declared in a tag. Such rules do not show the value.
+    pub(super) fn declared_immutable(&mut self, new: &Value, old: &Value, path: FieldPath<'_>) {
+        if new != old {
+            self.push(FieldError::invalid(path, &Value::Null, "field is immutable"));
         }
     }
 }
@@ -150,14 +199,6 @@ pub(super) fn port_or_name(value: &Value, path: FieldPath<'_>, errors: &mut Erro
     }
 }
 
-/// Returns the problems of an address.
-pub(super) fn address(text: &str) -> Vec<String> {
-    if text.parse::<std::net::IpAddr>().is_ok() {
-        return Vec::new();
-    }
-    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
-}
-
 /// Returns the problems of a key in a ConfigMap or Secret.
 pub(super) fn config_key(key: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -177,4 +218,30 @@ pub(super) fn config_key(key: &str) -> Vec<String> {
         _ => {}
     }
     wrong
+}
+
+/// Checks a number that is not negative, or a percentage.
+pub(super) fn int_or_percent(value: &Value, path: FieldPath<'_>, errors: &mut Errors) {
+    match value {
+        Value::String(text) => {
+            let digits = text.strip_suffix('%').unwrap_or_default();
+            if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_digit()) {
+                let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or \
+                              '93%', regex used for validation is '[0-9]+%')";
+                errors.push(FieldError::invalid(path, value, detail));
+            }
+        }
+        value if value.as_i64().is_some_and(|number| number < 0) => {
+            errors.push(FieldError::invalid(path, value, "must be greater than or equal to 0"));
+        }
+        _ => {}
+    }
+}
+
+/// Refuses a percentage of more than 100.
+pub(super) fn not_more_than_all(value: &Value, path: FieldPath<'_>, errors: &mut Errors) {
+    let percent = value.as_str().and_then(|it| it.strip_suffix('%')?.parse::<u32>().ok());
+    if percent.is_some_and(|it| it > 100) {
+        errors.push(FieldError::invalid(path, value, "must not be greater than 100%"));
+    }
 }

@@ -3,12 +3,24 @@
 //! Objects have already been decoded and defaulted. The errors of `metadata`, which come first, are not included. Where the
 //! real messages show a Go struct, these show the object's JSON.
 
+mod addresses;
+mod admission;
+mod autoscaling;
+mod certificates;
 mod core;
 mod cron;
+mod discovery;
 mod errors;
+mod events;
+mod networking;
 mod pod;
+mod policy;
+mod quantities;
 mod rbac;
+mod scheduling;
 mod status;
+mod storage;
+mod time_zone;
 mod workload;
 
 use kube_validation::{FieldError, FieldPath};
@@ -24,7 +36,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
         finalizers(object, &mut errors);
     }
     whole(group, kind, object, &mut errors);
-    errors.0
+    errors.distinct()
 }
 
 /// Returns the errors of an object that replaces `old`, except those of its metadata.
@@ -33,6 +45,7 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
     let e = &mut errors;
     match (group, kind) {
         ("", "Pod") => pod::update(new, old, e),
+        ("apps" | "batch", _) => workload::update(kind, new, old, e),
         ("", "ConfigMap" | "Secret") => {
             core::update_data(kind, new, old, e);
             whole(group, kind, new, e);
@@ -41,14 +54,25 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
             core::update_service(new, old, e);
             whole(group, kind, new, e);
         }
-        ("apps" | "batch", _) => workload::update(kind, new, old, e),
+        ("", "PersistentVolumeClaim") => storage::update_claim(new, old, e),
+        ("", "Endpoints") => discovery::endpoints(new, old, e),
+        ("", "ResourceQuota") => {
+            whole(group, kind, new, e);
+            quantities::update_quota(new, old, e);
+        }
+        ("" | "events.k8s.io", "Event") => events::update(group, new, old, e),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(new, old, e),
+        ("discovery.k8s.io", "EndpointSlice") => discovery::slice(new, old, e),
+        ("networking.k8s.io", _) => networking::update(kind, new, old, e),
         ("rbac.authorization.k8s.io", _) => {
             whole(group, kind, new, e);
             rbac::update(new, old, e);
         }
+        ("scheduling.k8s.io", "PriorityClass") => scheduling::update(new, old, e),
+        ("storage.k8s.io", "StorageClass") => storage::update_class(new, old, e),
         _ => whole(group, kind, new, e),
     }
-    errors.0
+    errors.distinct()
 }
 
 /// Returns the errors of an object whose status replaces that of `old`.
@@ -57,19 +81,33 @@ pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<F
     if group == "apps" {
         status::update(kind, new, old, &mut errors);
     }
-    errors.0
+    errors.distinct()
 }
 
 fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
+    const NEW: &Value = &Value::Null;
     match (group, kind) {
         ("", "ConfigMap") => core::config_map(object, errors),
         ("", "Secret") => core::secret(object, errors),
         ("", "Service") => core::service(object, errors),
         ("", "Namespace") => core::namespace(object, errors),
         ("", "Pod") => pod::create(object, errors),
+        ("", "PersistentVolumeClaim") => storage::claim(object, errors),
+        ("", "Endpoints") => discovery::endpoints(object, NEW, errors),
+        ("", "ResourceQuota") => quantities::quota(object, errors),
+        ("", "LimitRange") => quantities::limit_range(object, errors),
+        ("" | "events.k8s.io", "Event") => events::create(group, object, errors),
+        ("admissionregistration.k8s.io", _) => admission::check(kind, object, errors),
         ("apps" | "batch", _) => workload::create(kind, object, errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(object, NEW, errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::create(object, errors),
         ("coordination.k8s.io", "Lease") => core::lease(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => discovery::slice(object, NEW, errors),
+        ("networking.k8s.io", _) => networking::create(kind, object, errors),
+        ("policy", "PodDisruptionBudget") => policy::check(object, errors),
         ("rbac.authorization.k8s.io", _) => rbac::create(kind, object, errors),
+        ("scheduling.k8s.io", "PriorityClass") => scheduling::create(object, errors),
+        ("storage.k8s.io", "StorageClass") => storage::class(object, errors),
         _ => {}
     }
 }

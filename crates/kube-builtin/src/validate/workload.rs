@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::errors::{Errors, items, text};
-use super::{cron, pod};
+use super::errors::{Errors, int_or_percent, items, not_more_than_all, text};
+use super::{cron, pod, time_zone};
 use kube_selectors::LabelSelector;
 use kube_validation::{FieldError, FieldPath};
 
@@ -153,33 +153,12 @@ fn strategy(strategy: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
                 let detail = "may not be 0 when `maxSurge` is 0";
                 errors.push(FieldError::invalid(rolling.child("maxUnavailable"), unavailable, detail));
             }
-            let percent = unavailable.as_str().and_then(|it| it.strip_suffix('%')?.parse::<u32>().ok());
-            if percent.is_some_and(|it| it > 100) {
-                let detail = "must not be greater than 100%";
-                errors.push(FieldError::invalid(rolling.child("maxUnavailable"), unavailable, detail));
-            }
+            not_more_than_all(unavailable, rolling.child("maxUnavailable"), errors);
         }
         other => {
             let shown = format!(r#"{{"Type":{},"RollingUpdate":null}}"#, json!(other));
             errors.push(FieldError::not_supported_shown(path, &shown, &["Recreate", "RollingUpdate"]));
         }
-    }
-}
-
-fn int_or_percent(value: &Value, path: FieldPath<'_>, errors: &mut Errors) {
-    match value {
-        Value::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or_default();
-            if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_digit()) {
-                let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or \
-                              '93%', regex used for validation is '[0-9]+%')";
-                errors.push(FieldError::invalid(path, value, detail));
-            }
-        }
-        value if value.as_i64().is_some_and(|number| number < 0) => {
-            errors.push(FieldError::invalid(path, value, "must be greater than or equal to 0"));
-        }
-        _ => {}
     }
 }
 
@@ -306,6 +285,9 @@ fn cron_job(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         errors.push(FieldError::invalid(field, &spec["schedule"], &why));
     }
     errors.not_negative(spec, "startingDeadlineSeconds", path);
+    if let Some(zone) = spec["timeZone"].as_str() {
+        errors.named(zone, time_zone::problems, path.child("timeZone"));
+    }
     let policies = ["Allow", "Forbid", "Replace"];
     errors.one_of(&spec["concurrencyPolicy"], &policies, path.child("concurrencyPolicy"));
     let template = path.child("jobTemplate");

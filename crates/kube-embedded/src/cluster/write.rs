@@ -320,7 +320,9 @@ impl Cluster {
         write.warnings.extend(found.warnings);
         if !found.errors.is_empty() {
             let Target { resource, name, .. } = *target;
-            return Err(Status::invalid(&resource.group, &resource.kind, name, found.errors));
+            // An Event of `events.k8s.io` is reported as one of the core group.
+            let group = kube_builtin::storage_group(&resource.group, &resource.plural);
+            return Err(Status::invalid(group, &resource.kind, name, found.errors));
         }
         Ok(())
     }

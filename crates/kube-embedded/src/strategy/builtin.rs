@@ -45,7 +45,11 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
         ("", "PersistentVolume") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": object["metadata"]["creationTimestamp"]});
         }
-        ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
+        ("", "PersistentVolumeClaim") => {
+            object["status"] = json!({"phase": "Pending"});
+            set_data_sources(object, &Value::Null);
+        }
+        ("discovery.k8s.io", "EndpointSlice") => drop_topology(object),
         ("batch", "Job") => pod::prepare_job(object),
         ("", "Pod") => pod::prepare_create(object),
         ("certificates.k8s.io", "CertificateSigningRequest") => certificate::prepare_create(object, user),
@@ -62,11 +66,51 @@ fn drop_disabled(lease: &mut Value) {
     }
 }
 
+/// Removes the topology of a slice's endpoints, which version 1 has only for objects of an older one.
+fn drop_topology(slice: &mut Value) {
+    for endpoint in slice["endpoints"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        endpoint.remove("deprecatedTopology");
+    }
+}
+
+/// Sets each of a claim's two data sources to the other, if only one is given. The older one takes only claims and
+/// snapshots, and anything else there is ignored. Sources in other namespaces are off.
+fn set_data_sources(claim: &mut Value, old: &Value) {
+    let Some(spec) = claim.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let is_given = |object: &Value, field: &str| object["spec"].get(field).is_some_and(|it| !it.is_null());
+    let was_given = is_given(old, "dataSource") || is_given(old, "dataSourceRef");
+    let elsewhere = |reference: &Value| reference["namespace"].as_str().is_some_and(|it| !it.is_empty());
+    if spec.get("dataSourceRef").is_some_and(elsewhere) && !was_given {
+        spec.remove("dataSourceRef");
+    }
+    if let Some(source) = spec.get("dataSource").cloned()
+        && !spec.contains_key("dataSourceRef")
+    {
+        let group = source["apiGroup"].as_str().unwrap_or_default();
+        let is_known = matches!(
+            (group, source["kind"].as_str()),
+            ("", Some("PersistentVolumeClaim")) | ("snapshot.storage.k8s.io", Some("VolumeSnapshot"))
+        );
+        if is_known || was_given {
+            spec.insert("dataSourceRef".to_owned(), source);
+        } else {
+            spec.remove("dataSource");
+        }
+    } else if let Some(reference) = spec.get("dataSourceRef").cloned()
+        && !spec.contains_key("dataSource")
+        && !elsewhere(&reference)
+    {
+        spec.insert("dataSource".to_owned(), reference);
+    }
+}
+
 /// Prepares an object that replaces `old`.
 pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),
+        ("", "PersistentVolumeClaim") => set_data_sources(new, old),
         ("coordination.k8s.io", "Lease") => drop_disabled(new),
+        ("discovery.k8s.io", "EndpointSlice") => drop_topology(new),
         ("certificates.k8s.io", "CertificateSigningRequest") => certificate::prepare_update(new, old),
         ("apps", "DaemonSet") => {
             let before = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();

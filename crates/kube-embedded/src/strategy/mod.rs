@@ -162,7 +162,10 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
         Some(generation) => metadata.insert("generation".to_owned(), generation.into()),
         None => metadata.remove("generation"),
     };
+    // The generation of a PriorityClass is always 1.
+    let counts_changes = resource.custom.is_some() || resource.kind != "PriorityClass";
     if let Some(generation) = generation
+        && counts_changes
         && subresource != "status"
         && changed(resource, new, old)
     {
@@ -313,12 +316,16 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
                 | "CronJob"
                 | "DaemonSet"
                 | "Deployment"
+                | "DeviceClass"
+                | "DeviceTaintRule"
                 | "EndpointSlice"
                 | "FlowSchema"
                 | "HorizontalPodAutoscaler"
                 | "Ingress"
                 | "IngressClass"
                 | "Job"
+                | "MutatingAdmissionPolicy"
+                | "MutatingAdmissionPolicyBinding"
                 | "MutatingWebhookConfiguration"
                 | "NetworkPolicy"
                 | "Pod"
@@ -328,8 +335,10 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
                 | "PriorityLevelConfiguration"
                 | "ReplicaSet"
                 | "ReplicationController"
+                | "ResourceSlice"
                 | "StatefulSet"
                 | "ValidatingAdmissionPolicy"
+                | "ValidatingAdmissionPolicyBinding"
                 | "ValidatingWebhookConfiguration"
         )
 }

@@ -73,7 +73,6 @@ impl Quantity {
     }
 
     /// Returns the nearest floating-point number.
-    #[expect(clippy::cast_precision_loss, reason = "a float has fewer digits")]
     pub fn to_f64(self) -> f64 {
         self.digits as f64 * 10_f64.powi(self.exponent)
     }

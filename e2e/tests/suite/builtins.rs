@@ -1,7 +1,7 @@
 //! How the server treats built-in kinds: types, defaults and validation, in the responses to recorded requests.
 //!
 //! `requests.json` contains the bodies of create requests. They are dry runs, unless the request has a list of merge patches,
-//! which may be empty. `answers.json` contains kube-apiserver's responses and, for objects that are really created, the cells
+//! which may be empty; then merge patches of the status may follow. `answers.json` contains kube-apiserver's responses and, for objects that are really created, the cells
 //! that kubectl prints. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::real`.
 
 use std::{env, fs, path::Path, time::Duration};
@@ -59,6 +59,10 @@ async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Va
         let reply = http.patch(&format!("{object}?dryRun=All"), MERGE_PATCH, patch).await?;
         answers.push(plain(&reply, namespace));
     }
+    for patch in request["statuses"].as_array().into_iter().flatten() {
+        let reply = http.patch(&format!("{object}/status?dryRun=All"), MERGE_PATCH, patch).await?;
+        answers.push(plain(&reply, namespace));
+    }
     if patches.is_some() {
         answers.push(printed(&http.get_as(&object, TABLE).await?.ok()?, namespace)?);
         http.delete(&format!("{object}?gracePeriodSeconds=0&propagationPolicy=Background")).await?.ok()?;
@@ -91,6 +95,9 @@ fn plain(reply: &Reply, namespace: &str) -> Value {
     for entry in body["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
         entry["time"].take();
         entry["manager"].take();
+    }
+    if let Some(status) = body.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("lastPhaseTransitionTime");
     }
     if reply.code >= 400 {
         body = json!({"message": body["message"], "reason": body["reason"], "causes": body["details"]["causes"]});

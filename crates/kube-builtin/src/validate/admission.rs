@@ -1,5 +1,4 @@
-//! Webhook configurations and admission policies, with their bindings: `pkg/apis/admissionregistration/validation`, without
-//! the compilation of CEL expressions.
+//! Webhook configurations and admission policies, with their bindings: `pkg/apis/admissionregistration/validation`.
 //!
 //! kube-apiserver is lenient about mistakes that an object had before an update. Here no object is stored with such mistakes.
 
@@ -7,6 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::cel::{Cel, Purpose};
 use super::errors::{Errors, items, port_number, text};
 use kube_validation::{
     FieldError, FieldPath,
@@ -24,12 +24,12 @@ const REINVOCATION: [&str; 2] = ["IfNeeded", "Never"];
 /// The versions of AdmissionReview that kube-apiserver can send.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 
-pub(super) fn check(kind: &str, object: &Value, errors: &mut Errors) {
+pub(super) fn check(kind: &str, object: &Value, cel: &mut Cel<'_>, errors: &mut Errors) {
     let (spec, path) = (&object["spec"], ROOT.child("spec"));
     match kind {
-        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => webhooks(object, errors),
-        "ValidatingAdmissionPolicy" => validating_policy(object, &path, errors),
-        "MutatingAdmissionPolicy" => mutating_policy(spec, &path, errors),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => webhooks(object, cel, errors),
+        "ValidatingAdmissionPolicy" => validating_policy(object, &path, cel, errors),
+        "MutatingAdmissionPolicy" => mutating_policy(spec, &path, cel, errors),
         "ValidatingAdmissionPolicyBinding" => {
             binding(spec, &path, errors);
             validation_actions(&spec["validationActions"], &path.child("validationActions"), errors);
@@ -48,16 +48,16 @@ pub(super) fn check(kind: &str, object: &Value, errors: &mut Errors) {
     }
 }
 
-fn webhooks(object: &Value, errors: &mut Errors) {
+fn webhooks(object: &Value, cel: &mut Cel<'_>, errors: &mut Errors) {
     let mut names = HashSet::new();
     errors.each(object, "webhooks", &ROOT, |hook, path, errors| {
-        webhook(hook, path, errors);
+        webhook(hook, path, cel, errors);
         review_versions(&hook["admissionReviewVersions"], &path.child("admissionReviewVersions"), errors);
         unique_text(hook, "name", path, &mut names, errors);
     });
 }
 
-fn webhook(hook: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn webhook(hook: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     qualified(hook, path, errors);
     errors.each(hook, "rules", path, rule);
     errors.one_of(&hook["failurePolicy"], &FAILURE, path.child("failurePolicy"));
@@ -77,7 +77,7 @@ fn webhook(hook: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
     errors.one_of(&hook["reinvocationPolicy"], &REINVOCATION, path.child("reinvocationPolicy"));
     client(&hook["clientConfig"], &path.child("clientConfig"), errors);
-    match_conditions(hook, path, errors);
+    match_conditions(hook, path, cel, errors);
 }
 
 /// Checks that a webhook's name is a domain with three segments.
@@ -281,16 +281,18 @@ fn unique_text(
     }
 }
 
-fn match_conditions(parent: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn match_conditions(parent: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     let count = items(&parent["matchConditions"]).len();
     if count > 64 {
         errors.push(FieldError::too_many(path.child("matchConditions"), count, 64));
     }
     let mut seen = HashSet::new();
     errors.each(parent, "matchConditions", path, |condition, path, errors| {
-        if text(condition, "expression").trim().is_empty() {
+        let expression = text(condition, "expression").trim();
+        if expression.is_empty() {
             errors.push(FieldError::required(path.child("expression"), ""));
         }
+        cel.check(expression, Purpose::MatchCondition, path.child("expression"), errors);
         if !errors.required(condition, "name", path, "") {
             errors.named(text(condition, "name"), names::qualified_name, path.child("name"));
         }
@@ -298,11 +300,12 @@ fn match_conditions(parent: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     });
 }
 
-fn validating_policy(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn validating_policy(object: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     let spec = &object["spec"];
     policy(spec, path, errors);
-    match_conditions(spec, path, errors);
-    errors.each(spec, "variables", path, variable);
+    cel.has_params = spec["paramKind"].is_object();
+    match_conditions(spec, path, cel, errors);
+    errors.each(spec, "variables", path, |it, path, errors| variable(it, path, cel, errors));
     let annotations = items(&spec["auditAnnotations"]);
     if items(&spec["validations"]).is_empty() && annotations.is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -310,7 +313,7 @@ fn validating_policy(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) 
         errors.push(FieldError::required(path.child("auditAnnotations"), detail));
         return;
     }
-    errors.each(spec, "validations", path, validation);
+    errors.each(spec, "validations", path, |it, path, errors| validation(it, path, cel, errors));
     if annotations.len() > 20 {
         let detail = "must not have more than 20 auditAnnotations";
         let shown = shown_annotations(annotations);
@@ -318,7 +321,7 @@ fn validating_policy(object: &Value, path: &FieldPath<'_>, errors: &mut Errors) 
     }
     let mut keys = HashSet::new();
     errors.each(spec, "auditAnnotations", path, |annotation, path, errors| {
-        audit_annotation(text(&object["metadata"], "name"), annotation, path, errors);
+        audit_annotation(text(&object["metadata"], "name"), annotation, path, cel, errors);
         if !keys.insert(text(annotation, "key").to_owned()) {
             errors.push(FieldError::duplicate(path.child("key"), &annotation["key"]));
         }
@@ -405,7 +408,7 @@ fn named_rule(named: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     rule(named, path, errors);
 }
 
-fn variable(variable: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn variable(variable: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     let name = text(variable, "name");
     if name.trim().is_empty() {
         errors.push(FieldError::required(path.child("name"), "name is not specified"));
@@ -413,14 +416,18 @@ fn variable(variable: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         let detail = "must be a valid CEL identifier";
         errors.push(FieldError::invalid(path.child("name"), &variable["name"], detail));
     }
-    expression(variable, "expression", path, errors);
+    if expression(variable, "expression", path, errors) {
+        cel.check(text(variable, "expression"), Purpose::Variable(name), path.child("expression"), errors);
+    }
 }
 
-/// Refuses an expression without anything but white space.
-fn expression(parent: &Value, field: &str, path: &FieldPath<'_>, errors: &mut Errors) {
-    if text(parent, field).trim().is_empty() {
+/// Refuses an expression without anything but white space. Returns whether there is one.
+fn expression(parent: &Value, field: &str, path: &FieldPath<'_>, errors: &mut Errors) -> bool {
+    let is_empty = text(parent, field).trim().is_empty();
+    if is_empty {
         errors.push(FieldError::required(path.child(field), &format!("{field} is not specified")));
     }
+    !is_empty
 }
 
 fn is_cel_identifier(name: &str) -> bool {
@@ -451,8 +458,14 @@ fn is_cel_identifier(name: &str) -> bool {
     is_word && !name.starts_with(|it: char| it.is_ascii_digit()) && !RESERVED.contains(&name)
 }
 
-fn validation(validation: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    expression(validation, "expression", path, errors);
+fn validation(validation: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
+    if expression(validation, "expression", path, errors) {
+        cel.check(text(validation, "expression"), Purpose::Validation, path.child("expression"), errors);
+    }
+    let message = text(validation, "messageExpression");
+    if !message.trim().is_empty() {
+        cel.check(message, Purpose::Message, path.child("messageExpression"), errors);
+    }
     let is_blank = |field: &str| {
         let value = text(validation, field);
         !value.is_empty() && value.trim().is_empty()
@@ -472,13 +485,26 @@ fn validation(validation: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     errors.one_of(&validation["reason"], &reasons, path.child("reason"));
 }
 
-fn audit_annotation(policy: &str, annotation: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn audit_annotation(
+    policy: &str,
+    annotation: &Value,
+    path: &FieldPath<'_>,
+    cel: &mut Cel<'_>,
+    errors: &mut Errors,
+) {
     let key = format!("{policy}/{}", text(annotation, "key"));
     errors.named(&key, names::qualified_name, path.child("key"));
-    expression(annotation, "valueExpression", path, errors);
-    if text(annotation, "valueExpression").trim().len() > 5 * 1024 {
-        let detail = "must not exceed 5120 bytes in length";
-        errors.push(FieldError::required(path.child("valueExpression"), detail));
+    let (value, field) = (text(annotation, "valueExpression"), path.child("valueExpression"));
+    if !expression(annotation, "valueExpression", path, errors) {
+        return;
+    }
+    if value.trim().len() > 5 * 1024 {
+        errors.push(FieldError::required(field, "must not exceed 5120 bytes in length"));
+        return;
+    }
+    // It is compiled without the white space around it, but shown as it is.
+    if let Err(why) = cel.compile(value.trim(), Purpose::AuditAnnotation) {
+        errors.push(FieldError::invalid(field, &value.into(), &why));
     }
 }
 
@@ -494,16 +520,17 @@ fn shown_annotations(annotations: &[Value]) -> String {
     format!("[{}]", shown.join(","))
 }
 
-fn mutating_policy(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn mutating_policy(spec: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     policy(spec, path, errors);
     mutated_operations(spec, "matchConstraints", path, errors);
-    match_conditions(spec, path, errors);
-    errors.each(spec, "variables", path, variable);
+    cel.has_params = spec["paramKind"].is_object();
+    match_conditions(spec, path, cel, errors);
+    errors.each(spec, "variables", path, |it, path, errors| variable(it, path, cel, errors));
     if items(&spec["mutations"]).is_empty() {
         let detail = "mutations must contain at least one item";
         errors.push(FieldError::required(path.child("mutations"), detail));
     }
-    errors.each(spec, "mutations", path, mutation);
+    errors.each(spec, "mutations", path, |it, path, errors| mutation(it, path, cel, errors));
     if !errors.required(spec, "reinvocationPolicy", path, "") {
         errors.one_of(&spec["reinvocationPolicy"], &REINVOCATION, path.child("reinvocationPolicy"));
     }
@@ -518,14 +545,14 @@ fn mutated_operations(spec: &Value, field: &str, path: &FieldPath<'_>, errors: &
     }
 }
 
-fn mutation(mutation: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn mutation(mutation: &Value, path: &FieldPath<'_>, cel: &mut Cel<'_>, errors: &mut Errors) {
     if errors.required(mutation, "patchType", path, "") {
         return;
     }
     let kind = text(mutation, "patchType");
-    let (own, other) = match kind {
-        "JSONPatch" => ("jsonPatch", "applyConfiguration"),
-        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
+    let (own, other, purpose) = match kind {
+        "JSONPatch" => ("jsonPatch", "applyConfiguration", Purpose::JsonPatch),
+        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", Purpose::ApplyConfiguration),
         _ => {
             let supported = ["ApplyConfiguration", "JSONPatch"];
             errors.one_of(&mutation["patchType"], &supported, path.child("patchType"));
@@ -533,11 +560,13 @@ fn mutation(mutation: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
     };
     let field = path.child(own);
+    let expression = text(&mutation[own], "expression").trim();
     if mutation[own].is_null() {
         errors.push(FieldError::required(field, &format!("must be specified when patchType is {kind}")));
-    } else if text(&mutation[own], "expression").trim().is_empty() {
+    } else if expression.is_empty() {
         errors.push(FieldError::required(field.child("expression"), ""));
     }
+    cel.check(expression, purpose, field.child("expression"), errors);
     if !mutation[other].is_null() {
         let detail = format!("must not be specified when patchType is {kind}");
         errors.push(FieldError::invalid(path.child(other), &format!("{{{other}}}").into(), &detail));

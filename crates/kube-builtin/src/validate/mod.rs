@@ -6,6 +6,7 @@
 mod addresses;
 mod admission;
 mod autoscaling;
+mod cel;
 mod certificates;
 mod core;
 mod cron;
@@ -21,26 +22,50 @@ mod scheduling;
 mod status;
 mod storage;
 mod time_zone;
+mod volumes;
 mod workload;
 
 use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
+use self::cel::Cel;
+pub use self::cel::{Compile, Expression, Purpose};
 use self::errors::{Errors, items};
 
-/// Returns the errors of a new object, except those of its metadata.
+/// Returns the errors of a new object, except those of its metadata. Its CEL expressions are not compiled.
 pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
+    create_with(group, kind, object, &mut |_| Ok(()))
+}
+
+/// Like [`create`]. `compile` compiles the CEL expressions of admission webhooks and policies.
+pub fn create_with(group: &str, kind: &str, object: &Value, compile: &mut Compile<'_>) -> Vec<FieldError> {
     let mut errors = Errors::default();
     // The packages of other servers, which have these kinds, take any qualified name.
     if !matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
         finalizers(object, &mut errors);
     }
-    whole(group, kind, object, &mut errors);
+    match group {
+        "admissionregistration.k8s.io" => {
+            admission::check(kind, object, &mut Cel::new(compile, &Value::Null), &mut errors);
+        }
+        _ => whole(group, kind, object, &mut errors),
+    }
     errors.distinct()
 }
 
-/// Returns the errors of an object that replaces `old`, except those of its metadata.
+/// Returns the errors of an object that replaces `old`, except those of its metadata. Its CEL expressions are not compiled.
 pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    update_with(group, kind, new, old, &mut |_| Ok(()))
+}
+
+/// Like [`update`]. `compile` compiles the CEL expressions of admission webhooks and policies.
+pub fn update_with(
+    group: &str,
+    kind: &str,
+    new: &Value,
+    old: &Value,
+    compile: &mut Compile<'_>,
+) -> Vec<FieldError> {
     let mut errors = Errors::default();
     let e = &mut errors;
     match (group, kind) {
@@ -61,6 +86,8 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
             quantities::update_quota(new, old, e);
         }
         ("" | "events.k8s.io", "Event") => events::update(group, new, old, e),
+        ("", "PersistentVolume") => volumes::update(new, old, e),
+        ("admissionregistration.k8s.io", _) => admission::check(kind, new, &mut Cel::new(compile, old), e),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(new, old, e),
         ("discovery.k8s.io", "EndpointSlice") => discovery::slice(new, old, e),
         ("networking.k8s.io", _) => networking::update(kind, new, old, e),
@@ -78,8 +105,10 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
 /// Returns the errors of an object whose status replaces that of `old`.
 pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
-    if group == "apps" {
-        status::update(kind, new, old, &mut errors);
+    match group {
+        "apps" | "autoscaling" | "policy" => status::update(kind, new, old, &mut errors),
+        "networking.k8s.io" if kind == "Ingress" => networking::status(new, &mut errors),
+        _ => {}
     }
     errors.distinct()
 }
@@ -92,12 +121,12 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
         ("", "Service") => core::service(object, errors),
         ("", "Namespace") => core::namespace(object, errors),
         ("", "Pod") => pod::create(object, errors),
+        ("", "PersistentVolume") => volumes::create(object, errors),
         ("", "PersistentVolumeClaim") => storage::claim(object, errors),
         ("", "Endpoints") => discovery::endpoints(object, NEW, errors),
         ("", "ResourceQuota") => quantities::quota(object, errors),
         ("", "LimitRange") => quantities::limit_range(object, errors),
         ("" | "events.k8s.io", "Event") => events::create(group, object, errors),
-        ("admissionregistration.k8s.io", _) => admission::check(kind, object, errors),
         ("apps" | "batch", _) => workload::create(kind, object, errors),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(object, NEW, errors),
         ("certificates.k8s.io", "CertificateSigningRequest") => certificates::create(object, errors),
@@ -128,6 +157,7 @@ fn finalizers(object: &Value, errors: &mut Errors) {
 mod tests {
     use serde_json::json;
 
+    use super::errors::members;
     use super::*;
 
     #[test]
@@ -144,5 +174,102 @@ mod tests {
             ]
         );
         assert_eq!(texts("apiextensions.k8s.io", "CustomResourceDefinition"), [""; 0]);
+    }
+
+    /// Returns the errors of an object that has been decoded and defaulted, as a server does first.
+    fn errors(api_version: &str, kind: &str, object: &Value) -> Vec<String> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let mut object = crate::decode(api_version, kind, object).unwrap().unwrap().object;
+        crate::apply_defaults(group, kind, &mut object);
+        create(group, kind, &object).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_webhook_needs_a_client_versions_and_no_side_effects() {
+        let hook = json!({"name": "a.example", "clientConfig": {"url": "http://a"}, "timeoutSeconds": 31});
+        assert_eq!(
+            errors(
+                "admissionregistration.k8s.io/v1",
+                "ValidatingWebhookConfiguration",
+                &json!({"webhooks": [hook]})
+            ),
+            [
+                r#"webhooks[0].name: Invalid value: "a.example": should be a domain with at least three segments separated by dots"#,
+                "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+                "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+                r#"webhooks[0].clientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: https://host[/path]"#,
+                "webhooks[0].admissionReviewVersions: Required value: must specify one of v1, v1beta1",
+            ]
+        );
+    }
+
+    #[test]
+    fn rules_that_are_declared_come_last() {
+        let slice = json!({"endpoints": [{"hostname": "A"}]});
+        assert_eq!(
+            errors("discovery.k8s.io/v1", "EndpointSlice", &slice)[1..],
+            ["addressType: Required value", "endpoints[0].addresses: Required value"]
+        );
+        let autoscaler = json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "a"}}});
+        assert_eq!(
+            errors("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler)[1..],
+            [
+                r#"spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group"#,
+                "spec.maxReplicas: Required value"
+            ]
+        );
+    }
+
+    #[test]
+    fn equal_errors_are_reported_once() {
+        let quota = json!({"spec": {"hard": {"cpu": "1", "secrets": "1"}, "scopes": ["BestEffort"]}});
+        assert_eq!(
+            errors("v1", "ResourceQuota", &quota),
+            [r#"spec.scopes: Invalid value: ["BestEffort"]: unsupported scope applied to resource"#]
+        );
+    }
+
+    #[test]
+    fn an_event_is_in_the_namespace_of_its_object() {
+        let event = |namespace: &str| json!({"metadata": {"namespace": "a"}, "involvedObject": {"kind": "Pod", "namespace": namespace}});
+        assert_eq!(errors("v1", "Event", &event("a")), [""; 0]);
+        assert_eq!(
+            errors("v1", "Event", &event("b")),
+            [r#"involvedObject.namespace: Invalid value: "b": does not match event.namespace"#]
+        );
+    }
+
+    #[test]
+    fn a_claim_changes_only_its_volume_and_class_and_its_size_once_it_is_bound() {
+        let claim = |spec: Value, phase: &str| {
+            let mut claim = json!({
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                "status": {"phase": phase},
+            });
+            for (field, value) in members(&spec) {
+                claim["spec"][field] = value.clone();
+            }
+            claim
+        };
+        let is_allowed = |spec: Value, phase: &str| {
+            update("", "PersistentVolumeClaim", &claim(spec, phase), &claim(json!({}), phase)).is_empty()
+        };
+        let size = |size: &str| json!({"resources": {"requests": {"storage": size}}});
+        assert!(is_allowed(json!({"volumeName": "a"}), "Pending"));
+        assert!(is_allowed(json!({"storageClassName": "a"}), "Pending"));
+        assert!(is_allowed(size("1024Mi"), "Pending"));
+        assert!(is_allowed(size("2Gi"), "Bound"));
+        assert!(!is_allowed(size("2Gi"), "Pending"));
+        assert!(!is_allowed(json!({"accessModes": ["ReadOnlyMany"]}), "Bound"));
+    }
+
+    #[test]
+    fn a_storage_class_keeps_its_parameters() {
+        let class = |parameter: &str| json!({"provisioner": "a", "parameters": {"p": parameter}, "volumeBindingMode": "Immediate"});
+        let texts: Vec<String> = update("storage.k8s.io", "StorageClass", &class("b"), &class("a"))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(texts, ["parameters: Invalid value: null: field is immutable"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::addresses::{network, sloppy, sloppy_network};
+use super::addresses::{address, network, sloppy, sloppy_network};
 use super::errors::{Errors, PORT, items, port_name, port_number, text};
 use kube_validation::{FieldError, FieldPath, names};
 
@@ -37,6 +37,28 @@ fn check(kind: &str, object: &Value, errors: &mut Errors) {
     }
 }
 
+/// Checks where an Ingress is reached.
+pub(super) fn status(object: &Value, errors: &mut Errors) {
+    let status = ROOT.child("status");
+    let path = status.child("loadBalancer");
+    errors.each(&object["status"]["loadBalancer"], "ingress", &path, |point, path, errors| {
+        let (ip, host) = (text(point, "ip"), text(point, "hostname"));
+        if !ip.is_empty() {
+            errors.named(ip, address, path.child("ip"));
+        }
+        if !host.is_empty() {
+            errors.named(host, names::dns1123_subdomain, path.child("hostname"));
+            not_an_address(host, path.child("hostname"), errors);
+        }
+    });
+}
+
+fn not_an_address(host: &str, path: FieldPath<'_>, errors: &mut Errors) {
+    if sloppy(host).is_some() {
+        errors.push(FieldError::invalid(path, &host.into(), "must be a DNS name, not an IP address"));
+    }
+}
+
 fn ingress(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let default = &spec["defaultBackend"];
     if items(&spec["rules"]).is_empty() && default.is_null() {
@@ -64,10 +86,7 @@ fn ingress(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 fn ingress_rule(rule: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let (host, field) = (text(rule, "host"), path.child("host"));
     if !host.is_empty() {
-        if sloppy(host).is_some() {
-            let detail = "must be a DNS name, not an IP address";
-            errors.push(FieldError::invalid(field, &rule["host"], detail));
-        }
+        not_an_address(host, field, errors);
         host_name(host, &field, errors);
     }
     if rule["http"].is_null() {

@@ -1,4 +1,5 @@
-//! The validation of the status that controllers write for the kinds of `apps`: `pkg/apis/apps/validation`.
+//! The validation of the numbers that controllers write into the status of workloads, autoscalers and disruption budgets:
+//! `pkg/apis/{apps,autoscaling,policy}/validation`.
 
 use serde_json::Value;
 
@@ -94,6 +95,16 @@ fn numbers(kind: &str) -> Option<Numbers> {
                 "numberUnavailable",
                 "collisionCount",
             ],
+            replicas: &[],
+            more_than_ready: "",
+        },
+        "HorizontalPodAutoscaler" => Numbers {
+            not_negative: &["currentReplicas", "desiredReplicas"],
+            replicas: &[],
+            more_than_ready: "",
+        },
+        "PodDisruptionBudget" => Numbers {
+            not_negative: &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"],
             replicas: &[],
             more_than_ready: "",
         },

@@ -84,20 +84,7 @@ pub(super) fn claim(object: &Value, errors: &mut Errors) {
 
 /// Checks the `spec` of a claim, also in a template.
 pub(super) fn claim_spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    let (modes, field) = (items(&spec["accessModes"]), path.child("accessModes"));
-    if modes.is_empty() {
-        errors.push(FieldError::required(field, "at least 1 access mode is required"));
-    }
-    errors.selector(&spec["selector"], path.child("selector"));
-    for mode in modes {
-        errors.one_of(mode, &MODES, field);
-    }
-    let is_other = |mode: &Value| mode.as_str().is_some_and(|mode| MODES[..3].contains(&mode));
-    if modes.iter().any(|mode| mode == "ReadWriteOncePod") && modes.iter().any(is_other) {
-        let detail = "may not use ReadWriteOncePod with other access modes";
-        errors.push(FieldError::forbidden(field, detail));
-    }
+    access_modes(spec, "at least 1 access mode is required", path, errors);
     let resources = path.child("resources");
     let storage = &spec["resources"]["requests"]["storage"];
     let field = resources.key("storage");
@@ -114,7 +101,26 @@ pub(super) fn claim_spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors
     class_name(spec, "volumeAttributesClassName", path, errors);
 }
 
-fn class_name(spec: &Value, field: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+/// Checks how a claim or a volume can be mounted. `detail`: what to say if there are no modes.
+pub(super) fn access_modes(spec: &Value, detail: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+    const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+    let (modes, field) = (items(&spec["accessModes"]), path.child("accessModes"));
+    if modes.is_empty() {
+        errors.push(FieldError::required(field, detail));
+    }
+    // A claim's selector is checked between its modes' number and their names. A volume has none.
+    errors.selector(&spec["selector"], path.child("selector"));
+    for mode in modes {
+        errors.one_of(mode, &MODES, field);
+    }
+    let is_other = |mode: &Value| mode.as_str().is_some_and(|mode| MODES[..3].contains(&mode));
+    if modes.iter().any(|mode| mode == "ReadWriteOncePod") && modes.iter().any(is_other) {
+        let detail = "may not use ReadWriteOncePod with other access modes";
+        errors.push(FieldError::forbidden(field, detail));
+    }
+}
+
+pub(super) fn class_name(spec: &Value, field: &str, path: &FieldPath<'_>, errors: &mut Errors) {
     if !text(spec, field).is_empty() {
         errors.named(text(spec, field), names::dns1123_subdomain, path.child(field));
     }

@@ -7,17 +7,37 @@ mod builtin;
 mod certificate;
 pub(crate) mod conditions;
 pub(crate) mod definition;
+#[cfg(feature = "cel")]
+mod expression;
+#[cfg(not(feature = "cel"))]
+mod expression {
+    //! Without CEL, expressions are not checked.
+
+    pub(super) struct Compiler;
+
+    impl Compiler {
+        pub(super) fn new(_: &str, _: &serde_json::Value) -> Self {
+            Self
+        }
+
+        pub(super) fn compile(&mut self, _: &kube_builtin::validate::Expression<'_>) -> Result<(), String> {
+            Ok(())
+        }
+    }
+}
 mod metadata;
 pub(crate) mod pod;
 pub(crate) mod scale;
 mod service;
 
+use kube_builtin::validate::Expression;
 use kube_schema::crd::ParseSchema;
 use kube_schema::{Schema, Validation};
 use kube_validation::go::quote;
 use kube_validation::{FieldError, names};
 use serde_json::{Map, Value, json};
 
+use self::expression::Compiler;
 use self::metadata::{copy, finalizer_warnings};
 pub(crate) use self::metadata::{
     has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
@@ -193,7 +213,10 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
         }
     }
     if resource.custom.is_none() {
-        errors.extend(kube_builtin::validate::create(&resource.group, &resource.kind, object));
+        let (group, kind) = (&resource.group, &resource.kind);
+        let mut compiler = Compiler::new(kind, object);
+        let mut compile = |it: &Expression<'_>| compiler.compile(it);
+        errors.extend(kube_builtin::validate::create_with(group, kind, object, &mut compile));
     }
     // kube-apiserver looks for them after the validation.
     if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && errors.is_empty() {
@@ -226,7 +249,10 @@ pub(crate) fn validate_update(
         errors.extend(others);
     }
     if resource.custom.is_none() && matches!(subresource, "" | "scale") {
-        errors.extend(kube_builtin::validate::update(&resource.group, &resource.kind, new, old));
+        let (group, kind) = (&resource.group, &resource.kind);
+        let mut compiler = Compiler::new(kind, new);
+        let mut compile = |it: &Expression<'_>| compiler.compile(it);
+        errors.extend(kube_builtin::validate::update_with(group, kind, new, old, &mut compile));
     }
     if resource.custom.is_none() && subresource == "status" {
         errors.extend(kube_builtin::validate::update_status(&resource.group, &resource.kind, new, old));
@@ -259,7 +285,9 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     let wrong = match resource.kind.as_str() {
         "Namespace" => names::dns1123_label(name),
         "Service" => names::dns1123_label(name),
-        "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => names::path_segment(name),
+        "CertificateSigningRequest" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
+            names::path_segment(name)
+        }
         _ => return None,
     };
     let value = name.into();

@@ -1,0 +1,264 @@
+//! PersistentVolumes: `pkg/apis/core/validation`. Of their sources, those that drivers outside of Kubernetes replaced are not
+//! looked into.
+
+use serde_json::{Map, Value};
+
+use super::errors::{Errors, items, members, text};
+use super::quantities::quantity;
+use super::storage::{access_modes, class_name};
+use kube_validation::{FieldError, FieldPath, go, names};
+
+const ROOT: FieldPath<'static> = FieldPath::Root("");
+
+/// The fields of the sources in the order of their check, and the names of fields in errors where these differ.
+const SOURCES: [(&str, &str); 22] = [
+    ("hostPath", "hostPath"),
+    ("gcePersistentDisk", "gcePersistentDisk"),
+    ("awsElasticBlockStore", "awsElasticBlockStore"),
+    ("glusterfs", "glusterfs"),
+    ("flocker", "flocker"),
+    ("nfs", "nfs"),
+    ("rbd", "rbd"),
+    ("quobyte", "quobyte"),
+    ("cephfs", "cephFS"),
+    ("iscsi", "iscsi"),
+    ("cinder", "cinder"),
+    ("fc", "fc"),
+    ("flexVolume", ""),
+    ("azureFile", "azureFile"),
+    ("vsphereVolume", "vsphereVolume"),
+    ("photonPersistentDisk", "photonPersistentDisk"),
+    ("portworxVolume", "portworxVolume"),
+    ("azureDisk", "azureDisk"),
+    ("scaleIO", "scaleIO"),
+    ("local", "local"),
+    ("storageos", "storageos"),
+    ("csi", "csi"),
+];
+
+pub(super) fn create(object: &Value, errors: &mut Errors) {
+    let (spec, path) = (&object["spec"], ROOT.child("spec"));
+    access_modes(spec, "", &path, errors);
+    capacity(&spec["capacity"], &path.child("capacity"), errors);
+    let policy = text(spec, "persistentVolumeReclaimPolicy");
+    let (policies, field) = (["Delete", "Recycle", "Retain"], path.child("persistentVolumeReclaimPolicy"));
+    errors.one_of(&spec["persistentVolumeReclaimPolicy"], &policies, field);
+    if spec["nodeAffinity"].is_object() {
+        node_affinity(&spec["nodeAffinity"], &path.child("nodeAffinity"), errors);
+    }
+    sources(spec, &path, errors);
+    if policy == "Recycle" && is_root(text(&spec["hostPath"], "path")) {
+        errors.push(FieldError::forbidden(field, "may not be 'recycle' for a hostPath mount of '/'"));
+    }
+    class_name(spec, "storageClassName", &path, errors);
+    errors.one_of(&spec["volumeMode"], &["Block", "Filesystem"], path.child("volumeMode"));
+    if !spec["volumeAttributesClassName"].is_null() {
+        let field = "volumeAttributesClassName";
+        errors.required(spec, field, &path, "an empty string is disallowed");
+        class_name(spec, field, &path, errors);
+        if spec["csi"].is_null() {
+            let detail = "has to be specified when using volumeAttributesClassName";
+            errors.push(FieldError::required(path.child("csi"), detail));
+        }
+    }
+}
+
+pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
+    create(new, errors);
+    let (mut spec, before) = (new["spec"].clone(), &old["spec"]);
+    // It may be added once.
+    let secret = "controllerExpandSecretRef";
+    if before["csi"][secret].is_null()
+        && let Some(csi) = spec.get_mut("csi").and_then(Value::as_object_mut)
+    {
+        csi.remove(secret);
+    }
+    if SOURCES.iter().any(|(field, _)| spec[*field] != before[*field]) {
+        // A diff of the two follows on the next lines.
+        let detail = "spec.persistentvolumesource is immutable after creation\n";
+        errors.push(FieldError::forbidden("spec.persistentvolumesource", detail));
+    }
+    errors.immutable(&spec["volumeMode"], &before["volumeMode"], ROOT.child("volumeMode"));
+    let attributes = "volumeAttributesClassName";
+    if spec[attributes].is_null() && !before[attributes].is_null() {
+        let detail = "update from non-nil value to nil is forbidden";
+        errors.push(FieldError::forbidden("spec.volumeAttributesClassName", detail));
+    }
+}
+
+fn capacity(capacity: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let count = capacity.as_object().map_or(0, Map::len);
+    if count == 0 {
+        errors.push(FieldError::required(path, ""));
+    }
+    if count > 1 || capacity["storage"].is_null() {
+        errors.push(FieldError::not_supported_shown(path, &go::json(capacity), &["storage"]));
+    }
+    for (name, value) in members(capacity) {
+        if quantity(value).is_some_and(|it| it.is_negative() || it.is_zero()) {
+            errors.push(FieldError::invalid(path.key(name), value, "must be greater than zero"));
+        }
+    }
+}
+
+fn node_affinity(affinity: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let required = path.child("required");
+    if affinity["required"].is_null() {
+        errors.push(FieldError::required(required, "must specify required node constraints"));
+        return;
+    }
+    let terms = "nodeSelectorTerms";
+    if items(&affinity["required"][terms]).is_empty() {
+        let detail = "must have at least one node selector term";
+        errors.push(FieldError::required(required.child(terms), detail));
+    }
+    errors.each(&affinity["required"], terms, &required, |term, path, errors| {
+        errors.each(term, "matchExpressions", path, requirement);
+        errors.each(term, "matchFields", path, field_requirement);
+    });
+}
+
+fn requirement(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let (values, field) = (items(&term["values"]), path.child("values"));
+    match text(term, "operator") {
+        "In" | "NotIn" if values.is_empty() => {
+            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+            errors.push(FieldError::required(field, detail));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.push(FieldError::forbidden(field, detail));
+        }
+        "Gt" | "Lt" if values.len() != 1 => {
+            let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+            errors.push(FieldError::required(field, detail));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+        _ => {
+            let detail = "not a valid selector operator";
+            errors.push(FieldError::invalid(path.child("operator"), &term["operator"], detail));
+        }
+    }
+    errors.named(text(term, "key"), names::qualified_name, path.child("key"));
+    for (index, value) in values.iter().enumerate() {
+        errors.named(value.as_str().unwrap_or_default(), names::label_value, field.index(index));
+    }
+}
+
+fn field_requirement(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let (values, field) = (items(&term["values"]), path.child("values"));
+    match text(term, "operator") {
+        "In" | "NotIn" if values.len() == 1 => {}
+        "In" | "NotIn" => {
+            let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+            errors.push(FieldError::required(field, detail));
+        }
+        _ => {
+            let detail = "not a valid selector operator";
+            errors.push(FieldError::invalid(path.child("operator"), &term["operator"], detail));
+        }
+    }
+    if text(term, "key") != "metadata.name" {
+        let detail = "not a valid field selector key";
+        errors.push(FieldError::invalid(path.child("key"), &text(term, "key").into(), detail));
+        return;
+    }
+    for (index, value) in values.iter().enumerate() {
+        errors.named(value.as_str().unwrap_or_default(), names::dns1123_subdomain, field.index(index));
+    }
+}
+
+fn sources(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let mut count = 0;
+    for (field, shown) in SOURCES.iter().filter(|(field, _)| !spec[*field].is_null()) {
+        // kube-apiserver does not refuse a `flexVolume` beside another source.
+        if count > 0 && !shown.is_empty() {
+            errors.push(FieldError::forbidden(path.child(shown), "may not specify more than 1 volume type"));
+            continue;
+        }
+        count += 1;
+        source(field, &spec[*field], &path.child(field), errors);
+        if *field == "local" && spec["nodeAffinity"].is_null() {
+            let detail = "Local volume requires node affinity";
+            errors.push(FieldError::required(path.child("nodeAffinity"), detail));
+        }
+    }
+    if count == 0 {
+        errors.push(FieldError::required(path, "must specify a volume type"));
+    }
+}
+
+fn source(field: &str, source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    match field {
+        "hostPath" | "local" => {
+            if errors.required(source, "path", path, "") {
+                return;
+            }
+            if text(source, "path").split('/').any(|part| part == "..") {
+                errors.push(FieldError::invalid(
+                    path.child("path"),
+                    &source["path"],
+                    "must not contain '..'",
+                ));
+            }
+            if field == "hostPath" {
+                let kinds = [
+                    "",
+                    "BlockDevice",
+                    "CharDevice",
+                    "Directory",
+                    "DirectoryOrCreate",
+                    "File",
+                    "FileOrCreate",
+                    "Socket",
+                ];
+                errors.one_of(&source["type"], &kinds, path.child("type"));
+            }
+        }
+        "nfs" => {
+            errors.required(source, "server", path, "");
+            errors.required(source, "path", path, "");
+            if !text(source, "path").starts_with('/') {
+                let value = text(source, "path").into();
+                errors.push(FieldError::invalid(path.child("path"), &value, "must be an absolute path"));
+            }
+        }
+        "csi" => csi(source, path, errors),
+        _ => {}
+    }
+}
+
+fn csi(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let (driver, field) = (text(source, "driver"), path.child("driver"));
+    if !errors.required(source, "driver", path, "") {
+        if driver.len() > 63 {
+            errors.push(FieldError::too_long(field, 63));
+        }
+        for why in names::dns1123_subdomain(&driver.to_lowercase()) {
+            errors.push(FieldError::invalid(field, &driver.into(), &why));
+        }
+    }
+    errors.required(source, "volumeHandle", path, "");
+    for name in [
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        let (reference, path) = (&source[name], path.child(name));
+        if reference.is_null() {
+            continue;
+        }
+        if !errors.required(reference, "name", &path, "") {
+            errors.named(text(reference, "name"), names::dns1123_subdomain, path.child("name"));
+        }
+        if !errors.required(reference, "namespace", &path, "") {
+            errors.named(text(reference, "namespace"), names::dns1123_label, path.child("namespace"));
+        }
+    }
+}
+
+/// Returns whether a path is the root, when it is cleaned.
+fn is_root(path: &str) -> bool {
+    path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
+}

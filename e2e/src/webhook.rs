@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -206,7 +206,7 @@ impl Server {
     ) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>> {
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
             let call = Call {
                 uri: head.uri,
                 method: head.method,

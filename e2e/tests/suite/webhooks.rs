@@ -245,8 +245,7 @@ async fn reviews(cluster: Cluster) -> Result<()> {
     let mut generated = one.clone();
     generated["metadata"] = json!({"generateName": "gen-"});
     hooks.http.post(&hooks.maps(), &generated).await?.code(201)?;
-    let names: Vec<_> =
-        seen().into_iter().map(|(_, it)| it["name"].as_str().map(|name| name.len())).collect();
+    let names: Vec<_> = seen().into_iter().map(|(_, it)| it["name"].as_str().map(str::len)).collect();
     assert_eq!(names, [None, Some("gen-".len() + 5)]);
 
     // Who asks.
@@ -839,16 +838,16 @@ async fn owners_of_patched_fields(cluster: Cluster) -> Result<()> {
     let widget = widgets.create("one").await?;
     assert_eq!((widget["metadata"]["annotations"]["by"].as_str(), owned(&widget)), (Some("webhook"), false));
     let patched = widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
-    assert_eq!(owned(&patched), false);
+    assert!(!owned(&patched));
     let map = hooks.http.post(&hooks.maps(), &hooks.map("m")).await?.code(201)?;
-    assert_eq!(owned(&map), false);
+    assert!(!owned(&map));
     let path = format!("{}/m", hooks.maps());
     let patched = hooks.http.patch(&path, MERGE_PATCH, &json!({"data": {"c": "d"}})).await?.code(200)?;
-    assert_eq!(owned(&patched), false);
+    assert!(!owned(&patched));
     hooks.http.delete(&configuration).await?.code(200)?;
     // What is there because of a webhook, and is sent again, is owned by nobody either.
     let applied = widgets.apply("two", "fieldManager=me", &json!({"size": "small"})).await?.code(201)?;
-    assert_eq!(owned(&applied), false);
+    assert!(!owned(&applied));
     Ok(())
 }
 

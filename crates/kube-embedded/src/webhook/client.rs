@@ -199,15 +199,20 @@ impl Request {
     fn redirected(self, at: &Location, answer: &Answer) -> Result<Self, String> {
         let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         let location = location.ok_or("the redirect has no Location")?;
-        let base = url(&self.shown)?;
-        let target = base.join(location).map_err(|error| error.to_string())?;
-        if target.scheme() != "https" {
-            return Err(format!("Post {location:?}: nothing is sent without TLS"));
+        let target = match location.strip_prefix('/') {
+            Some(_) if !location.starts_with("//") => {
+                let origin = self.shown.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+                format!("{origin}{location}")
+            }
+            _ => location.to_owned(),
+        };
+        if !target.starts_with("https://") {
+            return Err(format!("Post {location:?}: only an https:// URL or an absolute path is followed"));
         }
         let keeps =
             matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
         let (method, body) = if keeps { (self.method, self.body) } else { (Method::GET, Bytes::new()) };
-        Self::to(at, method, target.as_str(), body)
+        Self::to(at, method, &target, body)
     }
 }
 
@@ -215,10 +220,6 @@ impl Request {
 fn shown(at: &Location, timeout: Duration) -> String {
     let slash = if at.url.matches('/').count() == 2 { "/" } else { "" };
     format!("{}{slash}?timeout={}s", at.url, timeout.as_secs_f64().ceil())
-}
-
-fn url(text: &str) -> Result<url::Url, String> {
-    text.parse().map_err(|error: url::ParseError| error.to_string())
 }
 
 /// Sends requests until one is answered that is neither redirected nor asked for again.

@@ -177,7 +177,7 @@ impl Cluster {
             })?;
         normalize(&invocation.resource, request.subresource, &mut patched).map_err(internal)?;
         let changed = patched != *seen;
-        let patched = match Arc::ptr_eq(&invocation.resource, request.resource) {
+        let patched = match invocation.is_of_kind(request) {
             true => patched,
             false => {
                 let converted = self.conversions.converted(request.resource, patched).await;
@@ -304,7 +304,7 @@ impl Cluster {
         object: Option<&'a Value>,
     ) -> Result<Option<Cow<'a, Value>>, Status> {
         let Some(object) = object else { return Ok(None) };
-        if Arc::ptr_eq(&invocation.resource, request.resource) {
+        if invocation.is_of_kind(request) {
             return Ok(Some(Cow::Borrowed(object)));
         }
         let converted = self.conversions.converted(&invocation.resource, object.clone()).await;
@@ -357,6 +357,11 @@ impl Cluster {
 }
 
 impl Invocation<'_> {
+    /// Whether the webhook sees objects as they are: in their own version, or of a subresource whose type has only one.
+    fn is_of_kind(&self, request: &AdmissionRequest<'_>) -> bool {
+        self.resource.kind_of(request.subresource) == request.resource.kind_of(request.subresource)
+    }
+
     fn review<'a>(
         &self,
         version: &str,

@@ -116,6 +116,15 @@ impl Gears {
         self.http.get(&self.at(version, name)).await?.code(200)
     }
 
+    /// Removes the definition with its gears: as long as they are there, and their webhook is not, kube-controller-manager can
+    /// end no namespace.
+    async fn remove(&self) -> Result<()> {
+        let definition = format!("{CRDS}/gears.{}", self.group);
+        self.http.delete(&definition).await?.code(200)?;
+        eventually(PATIENCE, || async { self.http.get(&definition).await?.code(404) }).await?;
+        Ok(())
+    }
+
     /// Refuses an object of another version, or with another spec.
     fn expect(&self, object: &Value, version: &str, spec: &Value) {
         assert_eq!(
@@ -163,7 +172,7 @@ async fn written_in_one_and_read_in_another(cluster: Cluster) -> Result<()> {
     drop(gears.webhook.calls());
     gears.get("v1", "one").await?;
     gears.post("v1", "three", &json!({"size": "3mm"})).await?.code(201)?;
-    Ok(())
+    gears.remove().await
 }
 
 async fn watched(cluster: Cluster) -> Result<()> {
@@ -186,7 +195,7 @@ async fn watched(cluster: Cluster) -> Result<()> {
     gears.expect(&watch.expect("MODIFIED", "two").await?, "v2", &json!({"width": 4}));
     gears.http.delete(&gears.at("v1", "two")).await?.code(200)?;
     gears.expect(&watch.expect("DELETED", "two").await?, "v2", &json!({"width": 4}));
-    Ok(())
+    gears.remove().await
 }
 
 async fn applied(cluster: Cluster) -> Result<()> {
@@ -201,7 +210,7 @@ async fn applied(cluster: Cluster) -> Result<()> {
     let changed = apply("v2", "a", &json!({"width": 2})).await?.code(200)?;
     gears.expect(&changed, "v2", &json!({"width": 2}));
     apply("v2", "b", &json!({"width": 3})).await?.code(409)?;
-    Ok(())
+    gears.remove().await
 }
 
 async fn deleted(cluster: Cluster) -> Result<()> {
@@ -225,7 +234,7 @@ async fn deleted(cluster: Cluster) -> Result<()> {
     let listed = gears.http.delete(&gears.path("v2")).await?.code(200)?;
     gears.expect(&listed["items"][0], "v2", &json!({"width": 1}));
     gears.http.get(&gears.at("v1", "two")).await?.code(404)?;
-    Ok(())
+    gears.remove().await
 }
 
 /// A webhook may change labels and annotations, and nothing else of the metadata.
@@ -251,7 +260,7 @@ async fn metadata(cluster: Cluster) -> Result<()> {
     for field in ["finalizers", "resourceVersion", "uid"] {
         assert_eq!(shown["metadata"].get(field), one["metadata"].get(field), "{field}");
     }
-    Ok(())
+    gears.remove().await
 }
 
 async fn wrong_answers(cluster: Cluster) -> Result<()> {
@@ -330,7 +339,7 @@ async fn wrong_answers(cluster: Cluster) -> Result<()> {
         );
         assert_eq!((reply.code, got), (500, expected));
     }
-    Ok(())
+    gears.remove().await
 }
 
 /// Without its webhook, an object is not shown and not stored, but those of the stored version are.
@@ -382,7 +391,7 @@ async fn unreachable(cluster: Cluster) -> Result<()> {
     gears.http.delete(&gears.at("v2", "one")).await?.code(500)?;
     gears.expect(&gears.get("v1", "one").await?, "v1", &json!({"size": "1mm"}));
     gears.http.delete(&gears.at("v1", "one")).await?.code(200)?;
-    Ok(())
+    gears.remove().await
 }
 
 /// An admission webhook for one version sees requests of the other, converted.
@@ -417,5 +426,5 @@ async fn seen_by_admission(cluster: Cluster) -> Result<()> {
     })
     .await?;
     gears.http.delete(&format!("{path}/{}", gears.group)).await?.code(200)?;
-    Ok(())
+    gears.remove().await
 }

@@ -107,8 +107,10 @@ proptest! {
         if errors.is_empty() {
             prop_assert_eq!(errors_of(&schema, &object, Some(&object)), vec![]);
         }
+        // What is wrong and unchanged is accepted. Then rules are checked that were not, because of it, and may fail.
+        let were_checked = !errors.iter().any(|error| error.message.contains("some validation rules were not checked"));
         for error in errors_of(&schema, &object, Some(&object)) {
-            prop_assert!(errors.contains(&error), "{} is new", error);
+            prop_assert!(!were_checked || errors.contains(&error), "{} is new", error);
         }
     }
 

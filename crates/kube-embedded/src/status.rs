@@ -178,6 +178,20 @@ impl Status {
         Self::new(403, "Forbidden", message).with_details(group, plural, name)
     }
 
+    /// The error for a write that a policy denies: 422 unless the policy gives another reason.
+    pub(crate) fn denied_by_policy(resource: &Resource, name: &str, reason: &str, message: &str) -> Self {
+        let (code, reason) = match reason {
+            "Unauthorized" => (401, "Unauthorized"),
+            "Forbidden" => (403, "Forbidden"),
+            "RequestEntityTooLarge" => (413, "RequestEntityTooLarge"),
+            _ => (422, "Invalid"),
+        };
+        let name = if name.is_empty() { "Unknown" } else { name };
+        let status = Self::forbidden(&resource.group, &resource.plural, name, message);
+        let cause = Cause { message: message.to_owned(), ..Cause::default() };
+        Self { code, reason, ..status }.with_causes(vec![cause])
+    }
+
     /// 404 for a path that the server does not have.
     pub(crate) fn no_such_path() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource").with_causes(Vec::new())

@@ -27,6 +27,7 @@ mod namespaces;
 mod operator;
 mod owners;
 mod patches;
+mod policies;
 mod runner;
 mod serve;
 mod subresources;

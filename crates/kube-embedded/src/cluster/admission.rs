@@ -126,12 +126,23 @@ impl Cluster {
         match (request.subresource, old) {
             (SCALE, Some(old)) => {
                 let (new, old) = (scale_of(request, new)?, scale_of(request, old)?);
-                self.call_validating(request, Some(&new), Some(&old)).await?;
+                self.judge(request, Some(&new), Some(&old)).await?;
             }
-            _ => self.call_validating(request, Some(new), old).await?,
+            _ => self.judge(request, Some(new), old).await?,
         }
         consume_budget().await;
         Ok(())
+    }
+
+    /// Refuses what policies or webhooks deny.
+    async fn judge(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        self.enforce_policies(request, object, old).await?;
+        self.call_validating(request, object, old).await
     }
 
     /// Changes or refuses the object of a POST to a subresource that is not stored: an Eviction, for example.
@@ -143,7 +154,7 @@ impl Cluster {
         if let Some(mut webhooks) = self.mutations(request) {
             self.call_mutating(request, &mut webhooks, Some(object), None).await?;
         }
-        self.call_validating(request, Some(object), None).await
+        self.judge(request, Some(object), None).await
     }
 
     /// Refuses a deletion.
@@ -155,7 +166,7 @@ impl Cluster {
         if let Some(mut webhooks) = self.mutations(request) {
             self.call_mutating(request, &mut webhooks, None, Some(old)).await?;
         }
-        self.call_validating(request, None, Some(old)).await?;
+        self.judge(request, None, Some(old)).await?;
         consume_budget().await;
         Ok(())
     }

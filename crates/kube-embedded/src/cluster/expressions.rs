@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_cel::{Authorizer, Check, Decision, Declaration, ResourceAttributes, Target, Variables};
+use k8s_cel::{
+    Authorizer, COST_LIMIT, Check, Decision, Declaration, Evaluation, Program, ResourceAttributes, Target,
+    Variables,
+};
+use kube_validation::go::aggregate;
 use serde_json::{Value, json};
 
 use super::admission_request::AdmissionRequest;
@@ -15,12 +19,22 @@ use crate::user::User;
 /// The version of kube-apiserver whose functions expressions have.
 pub(super) const MINOR: u32 = 37;
 
+/// What all match conditions of a webhook or a policy may cost.
+const CONDITIONS_BUDGET: u64 = 2_500_000;
+/// The error if expressions cost too much in all.
+pub(super) const OUT_OF_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
+
 /// The variables of an expression, except for those of policies.
 pub(super) struct Inputs<'a> {
     pub(super) object: &'a Value,
     pub(super) old_object: &'a Value,
     /// From [`request`].
     pub(super) request: &'a Value,
+    /// Null for what is in no namespace, and for webhooks.
+    pub(super) namespace_object: &'a Value,
+    /// `None`: there is no such variable.
+    pub(super) params: Option<&'a Value>,
     pub(super) authorizer: Arc<Caller>,
     pub(super) resource: ResourceAttributes,
 }
@@ -37,19 +51,68 @@ impl Inputs<'_> {
     /// The variables, read as data without a schema.
     pub(super) fn variables<'a>(&'a self, dynamic: &'a Declaration) -> Variables<'a> {
         let authorizer = || Arc::clone(&self.authorizer) as Arc<dyn Authorizer>;
-        Variables::new()
+        self.plain_variables(dynamic).with_authorizer("authorizer", authorizer()).with_resource_check(
+            "authorizer.requestResource",
+            authorizer(),
+            self.resource.clone(),
+        )
+    }
+
+    /// The variables but `authorizer`.
+    pub(super) fn plain_variables<'a>(&'a self, dynamic: &'a Declaration) -> Variables<'a> {
+        let variables = Variables::new()
             .with("object", self.object, dynamic)
             .with("oldObject", self.old_object, dynamic)
             .with("request", self.request, dynamic)
-            .with_authorizer("authorizer", authorizer())
-            .with_resource_check("authorizer.requestResource", authorizer(), self.resource.clone())
+            .with("namespaceObject", self.namespace_object, dynamic);
+        match self.params {
+            Some(params) => variables.with("params", params, dynamic),
+            None => variables,
+        }
     }
+}
+
+/// Whether match conditions hold: none is false. `evaluate` gets the program and what it may cost.
+///
+/// # Errors
+/// Fails if no condition is false, but some have no value, with their errors.
+pub(super) fn all_hold<'a>(
+    conditions: impl Iterator<Item = (&'a str, &'a Result<Program, String>)>,
+    mut evaluate: impl FnMut(&'a Program, u64) -> Evaluation<'a>,
+) -> Result<bool, String> {
+    let mut errors = Vec::new();
+    let mut left = CONDITIONS_BUDGET;
+    for (text, program) in conditions {
+        let program = match program {
+            Ok(program) => program,
+            Err(error) => {
+                errors.push(failed(text, error));
+                continue;
+            }
+        };
+        let Evaluation { result, cost, .. } = evaluate(program, COST_LIMIT);
+        left = left.checked_sub(cost).ok_or(OUT_OF_BUDGET)?;
+        match result {
+            Ok(value) if value.as_bool() == Some(false) => return Ok(false),
+            Ok(_) => {}
+            Err(error) => errors.push(failed(text, &error)),
+        }
+    }
+    if errors.is_empty() { Ok(true) } else { Err(aggregate(&errors)) }
+}
+
+/// The error of an expression.
+pub(super) fn failed(text: &str, why: &dyn std::fmt::Display) -> String {
+    format!("expression '{text}' resulted in error: {why}")
 }
 
 impl Cluster {
     /// What the user of a request may do.
     pub(super) fn caller(&self, user: &User) -> Arc<Caller> {
-        Arc::new(Caller { policy: self.rbac.policy_for(&self.store, user), user: user.clone() })
+        Arc::new(Caller {
+            policy: self.rbac.deciding(&self.store).map(|policy| policy()),
+            user: user.clone(),
+        })
     }
 }
 
@@ -72,20 +135,28 @@ pub(super) fn request(request: &AdmissionRequest<'_>, matched: &Resource) -> Val
         json!({"group": group, "version": version, "kind": kind})
     };
     let resource = |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
-    json!({
+    let mut variable = json!({
         "kind": kind(matched),
         "resource": resource(matched),
-        "subResource": request.subresource,
         "requestKind": kind(request.resource),
         "requestResource": resource(request.resource),
-        "requestSubResource": request.subresource,
-        "name": request.name,
-        "namespace": request.namespace(),
         "operation": request.operation.as_str(),
         "userInfo": request.user.info(),
         "dryRun": request.dry_run,
         "options": request.options(),
-    })
+    });
+    // Go omits these if they are empty.
+    for (field, text) in [
+        ("subResource", request.subresource),
+        ("requestSubResource", request.subresource),
+        ("name", request.name),
+        ("namespace", request.namespace()),
+    ] {
+        if !text.is_empty() {
+            variable[field] = text.into();
+        }
+    }
+    variable
 }
 
 impl Authorizer for Caller {

@@ -6,12 +6,14 @@
 
 mod admission;
 mod admission_request;
+mod admission_rule;
 mod authentication;
 mod bootstrap;
 #[cfg(feature = "listen")]
 mod certificates;
 mod commit;
 mod cover;
+mod criteria;
 mod definitions;
 mod delete;
 mod deletion;
@@ -21,6 +23,11 @@ mod expressions;
 mod impersonation;
 mod options;
 mod pods;
+#[cfg(feature = "cel")]
+mod policies;
+#[cfg(not(feature = "cel"))]
+#[path = "without_policies.rs"]
+mod policies;
 mod rbac;
 mod request_info;
 mod rule;

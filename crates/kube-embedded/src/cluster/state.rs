@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authentication::Authentication;
 use super::options::Options;
+use super::policies::Policies;
 use super::rbac::Rbac;
 use super::services::Allocations;
 use super::webhooks::{Conversions, Webhooks};
@@ -32,6 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<Store>,
     pub(crate) authentication: Authentication,
     pub(crate) rbac: Rbac,
+    pub(super) policies: Policies,
     pub(super) webhooks: Webhooks,
     pub(super) webhook_client: Arc<webhook::Client>,
     pub(crate) conversions: Conversions,
@@ -70,6 +72,7 @@ impl Cluster {
             clock,
             random,
             rbac: Rbac::new(options.always_allow),
+            policies: Policies::default(),
             webhooks: Webhooks::default(),
             webhook_client,
             work: WorkQueue::default(),

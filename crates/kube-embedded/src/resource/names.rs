@@ -51,6 +51,10 @@ pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
 
+pub(crate) const VALIDATING_ADMISSION_POLICIES: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/validatingadmissionpolicies");
+pub(crate) const VALIDATING_ADMISSION_POLICY_BINDINGS: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/validatingadmissionpolicybindings");
 pub(crate) const VALIDATING_WEBHOOK_CONFIGURATIONS: GroupResource<'static> =
     GroupResource("admissionregistration.k8s.io/validatingwebhookconfigurations");
 

@@ -2,17 +2,13 @@
 
 use std::sync::OnceLock;
 
-use k8s_cel::{COST_LIMIT, Declaration, Environment, Origin, Program};
-use kube_validation::go::aggregate;
+use k8s_cel::{Declaration, Environment, Origin, Program};
 use serde_json::Value;
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::expressions::{Inputs, MINOR, request, requested};
+use super::super::expressions::{Inputs, MINOR, all_hold, request, requested};
 use super::super::state::Cluster;
 use crate::resource::Resource;
-
-/// What all conditions of a webhook may cost.
-const BUDGET: u64 = 2_500_000;
 
 /// The conditions of a webhook, compiled when they are first needed.
 #[derive(Debug)]
@@ -50,38 +46,15 @@ impl Conditions {
             object,
             old_object,
             request: &request,
+            namespace_object: &Value::Null,
+            params: None,
             authorizer: cluster.caller(admission.user),
             resource: requested(admission),
         };
         let dynamic = Declaration::dynamic();
         let variables = inputs.variables(&dynamic);
-        let mut errors = Vec::new();
-        let mut left = BUDGET;
-        for (text, program) in self.expressions.iter().zip(self.compiled()) {
-            let failed =
-                |why: &dyn std::fmt::Display| format!("expression '{text}' resulted in error: {why}");
-            let program = match program {
-                Ok(program) => program,
-                Err(error) => {
-                    errors.push(failed(error));
-                    continue;
-                }
-            };
-            let evaluation = program.evaluate(&variables, COST_LIMIT.min(left));
-            left = left.saturating_sub(evaluation.cost);
-            match evaluation.result {
-                Ok(value) if value.as_bool() == Some(false) => return Ok(false),
-                Ok(_) => {}
-                Err(_) if left == 0 => {
-                    return Err(
-                        "validation failed due to running out of cost budget, no further validation rules will be run"
-                            .to_owned(),
-                    );
-                }
-                Err(error) => errors.push(failed(&error)),
-            }
-        }
-        if errors.is_empty() { Ok(true) } else { Err(aggregate(&errors)) }
+        let conditions = self.expressions.iter().map(String::as_str).zip(self.compiled());
+        all_hold(conditions, |program, limit| program.evaluate(&variables, limit))
     }
 
     fn compiled(&self) -> &[Result<Program, String>] {

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube_selectors::LabelSelector;
 use serde_json::Value;
 
+use super::super::criteria::Criteria;
 use super::client_config::ClientConfig;
 use super::conditions::Conditions;
-use super::rules::Rule;
 use crate::resource::{GroupResource, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
 use crate::store::{Range, Store};
 use crate::strategy::texts;
@@ -33,12 +32,7 @@ pub(super) struct Webhook {
     /// Identifies it among the webhooks of its kind: also others may have its name.
     pub(super) id: usize,
     pub(super) client: ClientConfig,
-    pub(super) rules: Vec<Rule>,
-    /// `matchPolicy: Equivalent`
-    pub(super) equivalent: bool,
-    /// Errors are kept until the webhook would be called: requests that it does not concern succeed.
-    pub(super) namespace_selector: Result<LabelSelector, String>,
-    pub(super) object_selector: Result<LabelSelector, String>,
+    pub(super) criteria: Criteria,
     pub(super) conditions: Conditions,
     /// `failurePolicy: Ignore`
     pub(super) ignores_failures: bool,
@@ -81,8 +75,6 @@ fn read(store: &Store, collection: &str) -> Vec<Webhook> {
 impl Webhook {
     fn parse(webhook: &Value, id: usize) -> Self {
         let text = |field: &str| webhook[field].as_str().unwrap_or_default();
-        let selector =
-            |field: &str| LabelSelector::from_object(&webhook[field]).map_err(|error| error.to_string());
         let versions = texts(&webhook["admissionReviewVersions"]);
         let known = |version: &String| ["v1", "v1beta1"].into_iter().find(|known| known == version);
         let ignores_failures = text("failurePolicy") == "Ignore";
@@ -90,10 +82,7 @@ impl Webhook {
             name: text("name").to_owned(),
             id,
             client: ClientConfig::parse(&webhook["clientConfig"]),
-            rules: webhook["rules"].as_array().into_iter().flatten().map(Rule::parse).collect(),
-            equivalent: text("matchPolicy") != "Exact",
-            namespace_selector: selector("namespaceSelector"),
-            object_selector: selector("objectSelector"),
+            criteria: Criteria::of_webhook(webhook),
             conditions: Conditions::new(&webhook["matchConditions"]),
             ignores_failures,
             timeout: Duration::from_secs(webhook["timeoutSeconds"].as_u64().unwrap_or(10)),

@@ -1,21 +1,20 @@
 //! Calls the webhooks that a request concerns: the dispatchers and `ShouldCallHook` of apiserver.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use kube_patch::PatchError;
-use kube_selectors::LabelSelector;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::super::admission_request::{AdmissionRequest, Operation};
+use super::super::admission_request::AdmissionRequest;
+use super::super::criteria::{is_exempt, is_of_kind};
 use super::super::state::Cluster;
 use super::answer::{self, Answer, Wrong};
 use super::configuration::{Configured, Webhook};
-use crate::resource::{NAMESPACES, Resource};
+use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
 
@@ -148,8 +147,9 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<bool, Refusal> {
         let webhook = invocation.webhook;
-        let seen = self.seen(invocation, request, object.as_deref()).await.map_err(Refusal::Status)?;
-        let old = self.seen(invocation, request, old).await.map_err(Refusal::Status)?;
+        let seen =
+            self.seen_as(&invocation.resource, request, object.as_deref()).await.map_err(Refusal::Status)?;
+        let old = self.seen_as(&invocation.resource, request, old).await.map_err(Refusal::Status)?;
         let answer = self.call(invocation, request, seen.as_deref(), old.as_deref(), true).await?;
         if answer.patch.is_empty() {
             return Ok(false);
@@ -177,7 +177,7 @@ impl Cluster {
             })?;
         normalize(&invocation.resource, request.subresource, &mut patched).map_err(internal)?;
         let changed = patched != *seen;
-        let patched = match invocation.is_of_kind(request) {
+        let patched = match is_of_kind(&invocation.resource, request) {
             true => patched,
             false => {
                 let converted = self.conversions.converted(request.resource, patched).await;
@@ -207,8 +207,8 @@ impl Cluster {
             invocations.extend(self.invocation(webhook, request, object, old).await?);
         }
         let calls = invocations.iter().map(|invocation| async move {
-            let seen = self.seen(invocation, request, object).await?;
-            let old = self.seen(invocation, request, old).await?;
+            let seen = self.seen_as(&invocation.resource, request, object).await?;
+            let old = self.seen_as(&invocation.resource, request, old).await?;
             match self.call(invocation, request, seen.as_deref(), old.as_deref(), false).await {
                 Ok(_) => Ok(()),
                 Err(refusal) => refusal.unless_ignored(invocation.webhook),
@@ -225,21 +225,12 @@ impl Cluster {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<Option<Invocation<'a>>, Status> {
-        let in_namespace = self.selects_namespace(webhook, request, object);
-        if matches!(in_namespace, Ok(false)) {
-            return Ok(None);
-        }
-        let selected = selects_object(webhook, object, old);
-        if matches!(selected, Ok(false)) {
-            return Ok(None);
-        }
-        let Some(resource) = self.matched(webhook, request) else { return Ok(None) };
-        in_namespace?;
-        selected?;
+        let resource = self.matched(&webhook.criteria, request, object, old)?;
+        let Some(resource) = resource else { return Ok(None) };
         let invocation = Invocation { webhook, resource };
         if !webhook.conditions.are_empty() {
-            let object = self.seen(&invocation, request, object).await?.unwrap_or_default();
-            let old = self.seen(&invocation, request, old).await?.unwrap_or_default();
+            let object = self.seen_as(&invocation.resource, request, object).await?.unwrap_or_default();
+            let old = self.seen_as(&invocation.resource, request, old).await?.unwrap_or_default();
             match webhook.conditions.hold(self, request, &invocation.resource, &object, &old) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
@@ -251,66 +242,6 @@ impl Cluster {
             }
         }
         Ok(Some(invocation))
-    }
-
-    /// The version of the request's resource that the rules of a webhook are about.
-    fn matched(&self, webhook: &Webhook, request: &AdmissionRequest<'_>) -> Option<Arc<Resource>> {
-        let operation = request.operation.as_str();
-        let about = |resource: &Resource| {
-            webhook.rules.iter().any(|rule| rule.matches(operation, resource, request.subresource))
-        };
-        if about(request.resource) {
-            return Some(Arc::clone(request.resource));
-        }
-        if !webhook.equivalent {
-            return None;
-        }
-        let others = self.scheme().versions_of(request.resource);
-        let earliest = webhook
-            .rules
-            .iter()
-            .find_map(|rule| others.iter().find(|other| rule.matches(operation, other, request.subresource)));
-        earliest.cloned()
-    }
-
-    fn selects_namespace(
-        &self,
-        webhook: &Webhook,
-        request: &AdmissionRequest<'_>,
-        object: Option<&Value>,
-    ) -> Result<bool, Status> {
-        let is_namespace = request.resource.stored_as() == NAMESPACES;
-        let name = request.namespace();
-        if name.is_empty() && !is_namespace {
-            return Ok(true);
-        }
-        let selector = parsed(&webhook.namespace_selector)?;
-        if selector.is_empty() {
-            return Ok(true);
-        }
-        if is_namespace && request.subresource.is_empty() && request.operation != Operation::Delete {
-            return Ok(selects(selector, object));
-        }
-        let namespace = self.store.get(NAMESPACES.collection(), name);
-        let namespace = namespace.ok_or_else(|| Status::not_found("", "namespaces", name))?;
-        Ok(selector.matches(&namespace.labels()))
-    }
-
-    /// An object as a webhook sees it.
-    async fn seen<'a>(
-        &self,
-        invocation: &Invocation<'_>,
-        request: &AdmissionRequest<'_>,
-        object: Option<&'a Value>,
-    ) -> Result<Option<Cow<'a, Value>>, Status> {
-        let Some(object) = object else { return Ok(None) };
-        if invocation.is_of_kind(request) {
-            return Ok(Some(Cow::Borrowed(object)));
-        }
-        let converted = self.conversions.converted(&invocation.resource, object.clone()).await;
-        converted
-            .map(|object| Some(Cow::Owned(object)))
-            .map_err(|error| Status::internal_error(error.message))
     }
 
     /// Sends a review to a webhook. The objects are in the version of the invocation.
@@ -357,11 +288,6 @@ impl Cluster {
 }
 
 impl Invocation<'_> {
-    /// Whether the webhook sees objects as they are: in their own version, or of a subresource whose type has only one.
-    fn is_of_kind(&self, request: &AdmissionRequest<'_>) -> bool {
-        self.resource.kind_of(request.subresource) == request.resource.kind_of(request.subresource)
-    }
-
     fn review<'a>(
         &self,
         version: &str,
@@ -414,34 +340,6 @@ impl Refusal {
             Self::Status(status) => Err(status),
         }
     }
-}
-
-/// Whether webhooks have no say: a configuration that forbids its own change could not be removed.
-fn is_exempt(resource: &Resource) -> bool {
-    resource.group == "admissionregistration.k8s.io"
-        && matches!(
-            &*resource.kind,
-            "MutatingAdmissionPolicy"
-                | "MutatingAdmissionPolicyBinding"
-                | "MutatingWebhookConfiguration"
-                | "ValidatingAdmissionPolicy"
-                | "ValidatingAdmissionPolicyBinding"
-                | "ValidatingWebhookConfiguration"
-        )
-}
-
-fn parsed(selector: &Result<LabelSelector, String>) -> Result<&LabelSelector, Status> {
-    selector.as_ref().map_err(|why| Status::internal_error(why.clone()))
-}
-
-fn selects_object(webhook: &Webhook, object: Option<&Value>, old: Option<&Value>) -> Result<bool, Status> {
-    let selector = parsed(&webhook.object_selector)?;
-    Ok(selector.is_empty() || selects(selector, object) || selects(selector, old))
-}
-
-fn selects(selector: &LabelSelector, object: Option<&Value>) -> bool {
-    let none = Map::new();
-    object.is_some_and(|object| selector.matches(object["metadata"]["labels"].as_object().unwrap_or(&none)))
 }
 
 fn read_patch(patch: &[u8]) -> Result<Vec<Value>, String> {

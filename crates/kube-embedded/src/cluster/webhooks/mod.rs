@@ -11,7 +11,6 @@ mod configuration;
 mod conversion;
 mod dispatch;
 mod review;
-mod rules;
 mod service;
 
 pub(super) use self::configuration::Webhooks;

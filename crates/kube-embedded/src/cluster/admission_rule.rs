@@ -13,6 +13,8 @@ pub(crate) struct Rule {
     versions: Vec<String>,
     /// `RESOURCE` or `RESOURCE/SUBRESOURCE`, either of which may be `*`.
     resources: Vec<String>,
+    /// Empty: all names. Webhooks have none.
+    names: Vec<String>,
     scope: Scope,
 }
 
@@ -30,6 +32,7 @@ impl Rule {
             groups: texts(&rule["apiGroups"]),
             versions: texts(&rule["apiVersions"]),
             resources: texts(&rule["resources"]),
+            names: texts(&rule["resourceNames"]),
             scope: match rule["scope"].as_str() {
                 Some("Cluster") => Scope::Cluster,
                 Some("Namespaced") => Scope::Namespaced,
@@ -38,8 +41,14 @@ impl Rule {
         }
     }
 
-    /// Whether the rule is about an operation on a resource.
-    pub(crate) fn matches(&self, operation: &str, resource: &Resource, subresource: &str) -> bool {
+    /// Whether the rule is about an operation on an object of a resource.
+    pub(crate) fn matches(
+        &self,
+        operation: &str,
+        resource: &Resource,
+        subresource: &str,
+        name: &str,
+    ) -> bool {
         let any = |items: &[String], wanted: &str| items.iter().any(|item| item == "*" || item == wanted);
         // A Namespace is not in a namespace, although requests for it name one.
         let in_namespace = resource.namespaced && resource.stored_as() != NAMESPACES;
@@ -53,6 +62,7 @@ impl Rule {
             && any(&self.groups, &resource.group)
             && any(&self.versions, &resource.version)
             && self.resources.iter().any(|item| is_about(item, &resource.plural, subresource))
+            && (self.names.is_empty() || self.names.iter().any(|own| own == name))
     }
 }
 

@@ -1,0 +1,30 @@
+//! Policies in a server that is built without CEL: none can be evaluated, so while one is bound, every write is refused.
+
+use serde_json::Value;
+
+use super::admission_request::AdmissionRequest;
+use super::criteria::is_exempt;
+use super::state::Cluster;
+use crate::resource::VALIDATING_ADMISSION_POLICY_BINDINGS;
+use crate::status::Status;
+
+/// Nothing is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Policies;
+
+impl Cluster {
+    /// Refuses a request if there is a policy.
+    pub(super) async fn enforce_policies(
+        &self,
+        request: &AdmissionRequest<'_>,
+        _: Option<&Value>,
+        _: Option<&Value>,
+    ) -> Result<(), Status> {
+        let bindings = self.store.count(VALIDATING_ADMISSION_POLICY_BINDINGS.collection(), "");
+        if bindings == 0 || is_exempt(request.resource) {
+            return Ok(());
+        }
+        let why = "a ValidatingAdmissionPolicy is bound, and the server is built without the feature `cel`";
+        Err(Status::internal_error(why))
+    }
+}

@@ -179,6 +179,7 @@ impl Status {
     }
 
     /// The error for a write that a policy denies: 422 unless the policy gives another reason.
+    #[cfg(feature = "cel")]
     pub(crate) fn denied_by_policy(resource: &Resource, name: &str, reason: &str, message: &str) -> Self {
         let (code, reason) = match reason {
             "Unauthorized" => (401, "Unauthorized"),

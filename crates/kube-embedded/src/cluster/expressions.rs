@@ -7,13 +7,10 @@ use k8s_cel::{
     Variables,
 };
 use kube_validation::go::aggregate;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::admission_request::AdmissionRequest;
 use super::rbac::Policy;
 use super::rule::Attributes;
-use super::state::Cluster;
-use crate::resource::Resource;
 use crate::user::User;
 
 /// The version of kube-apiserver whose functions expressions have.
@@ -43,8 +40,8 @@ pub(super) struct Inputs<'a> {
 #[derive(Debug)]
 pub(super) struct Caller {
     /// `None`: everything.
-    policy: Option<Arc<Policy>>,
-    user: User,
+    pub(super) policy: Option<Arc<Policy>>,
+    pub(super) user: User,
 }
 
 impl Inputs<'_> {
@@ -104,59 +101,6 @@ pub(super) fn all_hold<'a>(
 /// The error of an expression.
 pub(super) fn failed(text: &str, why: &dyn std::fmt::Display) -> String {
     format!("expression '{text}' resulted in error: {why}")
-}
-
-impl Cluster {
-    /// What the user of a request may do.
-    pub(super) fn caller(&self, user: &User) -> Arc<Caller> {
-        Arc::new(Caller {
-            policy: self.rbac.deciding(&self.store).map(|policy| policy()),
-            user: user.clone(),
-        })
-    }
-}
-
-/// What a request does, for `authorizer.requestResource`.
-pub(super) fn requested(request: &AdmissionRequest<'_>) -> ResourceAttributes {
-    ResourceAttributes {
-        group: request.resource.group.clone(),
-        resource: request.resource.plural.clone(),
-        subresource: request.subresource.to_owned(),
-        namespace: request.namespace().to_owned(),
-        name: request.name.to_owned(),
-        ..ResourceAttributes::default()
-    }
-}
-
-/// The variable `request`. `matched` is the resource that a rule is about, perhaps in another version.
-pub(super) fn request(request: &AdmissionRequest<'_>, matched: &Resource) -> Value {
-    let kind = |resource: &Resource| {
-        let (group, version, kind) = resource.kind_of(request.subresource);
-        json!({"group": group, "version": version, "kind": kind})
-    };
-    let resource = |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
-    let mut variable = json!({
-        "kind": kind(matched),
-        "resource": resource(matched),
-        "requestKind": kind(request.resource),
-        "requestResource": resource(request.resource),
-        "operation": request.operation.as_str(),
-        "userInfo": request.user.info(),
-        "dryRun": request.dry_run,
-        "options": request.options(),
-    });
-    // Go omits these if they are empty.
-    for (field, text) in [
-        ("subResource", request.subresource),
-        ("requestSubResource", request.subresource),
-        ("name", request.name),
-        ("namespace", request.namespace()),
-    ] {
-        if !text.is_empty() {
-            variable[field] = text.into();
-        }
-    }
-    variable
 }
 
 impl Authorizer for Caller {

@@ -21,6 +21,7 @@ mod escalation;
 #[cfg(feature = "cel")]
 mod expressions;
 mod impersonation;
+mod matching;
 mod options;
 mod pods;
 #[cfg(feature = "cel")]
@@ -30,6 +31,8 @@ mod policies;
 mod policies;
 mod rbac;
 mod request_info;
+#[cfg(feature = "cel")]
+mod request_variables;
 mod rule;
 mod selection;
 mod service_account;

@@ -3,14 +3,21 @@
 use serde_json::Value;
 
 use super::admission_request::AdmissionRequest;
-use super::criteria::is_exempt;
+use super::matching::is_exempt;
 use super::state::Cluster;
 use crate::resource::VALIDATING_ADMISSION_POLICY_BINDINGS;
 use crate::status::Status;
+use crate::store::Store;
 
 /// Nothing is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Policies;
+
+impl Policies {
+    fn are_bound(&self, store: &Store) -> bool {
+        store.count(VALIDATING_ADMISSION_POLICY_BINDINGS.collection(), "") > 0
+    }
+}
 
 impl Cluster {
     /// Refuses a request if there is a policy.
@@ -20,8 +27,7 @@ impl Cluster {
         _: Option<&Value>,
         _: Option<&Value>,
     ) -> Result<(), Status> {
-        let bindings = self.store.count(VALIDATING_ADMISSION_POLICY_BINDINGS.collection(), "");
-        if bindings == 0 || is_exempt(request.resource) {
+        if !self.policies.are_bound(&self.store) || is_exempt(request.resource) {
             return Ok(());
         }
         let why = "a ValidatingAdmissionPolicy is bound, and the server is built without the feature `cel`";

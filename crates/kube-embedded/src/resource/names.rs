@@ -51,6 +51,7 @@ pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
 
+#[cfg(feature = "cel")]
 pub(crate) const VALIDATING_ADMISSION_POLICIES: GroupResource<'static> =
     GroupResource("admissionregistration.k8s.io/validatingadmissionpolicies");
 pub(crate) const VALIDATING_ADMISSION_POLICY_BINDINGS: GroupResource<'static> =

@@ -19,8 +19,9 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio_util::sync::CancellationToken;
 
+use super::location::{Failure, Location};
+use super::response;
 use super::verify::Verifier;
-use super::{Failure, Location, response};
 
 /// As kube-apiserver calls itself.
 const USER_AGENT: &str = "kube-apiserver-admission";

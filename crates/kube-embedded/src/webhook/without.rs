@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Location};
+use super::location::{Failure, Location};
 
 /// A client that calls nobody.
 #[derive(Debug)]

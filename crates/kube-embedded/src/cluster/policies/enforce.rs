@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::criteria::is_exempt;
-use super::super::expressions::{Inputs, request as request_variable, requested};
+use super::super::expressions::Inputs;
+use super::super::matching::is_exempt;
+use super::super::request_variables::{request as request_variable, requested};
 use super::super::state::Cluster;
 use super::compiled::Denial;
 use super::configured::{Binding, Policy};

@@ -5,10 +5,7 @@ use std::sync::OnceLock;
 use k8s_cel::{Declaration, Environment, Origin, Program};
 use serde_json::Value;
 
-use super::super::admission_request::AdmissionRequest;
-use super::super::expressions::{Inputs, MINOR, all_hold, request, requested};
-use super::super::state::Cluster;
-use crate::resource::Resource;
+use super::super::expressions::{Inputs, MINOR, all_hold};
 
 /// The conditions of a webhook, compiled when they are first needed.
 #[derive(Debug)]
@@ -29,28 +26,11 @@ impl Conditions {
         self.expressions.is_empty()
     }
 
-    /// Whether the webhook is called for a request whose objects are given in the matched version.
+    /// Whether they hold for a request.
     ///
     /// # Errors
     /// Fails if no condition is false, but some have no value, with their errors.
-    pub(super) fn hold(
-        &self,
-        cluster: &Cluster,
-        admission: &AdmissionRequest<'_>,
-        matched: &Resource,
-        object: &Value,
-        old_object: &Value,
-    ) -> Result<bool, String> {
-        let request = request(admission, matched);
-        let inputs = Inputs {
-            object,
-            old_object,
-            request: &request,
-            namespace_object: &Value::Null,
-            params: None,
-            authorizer: cluster.caller(admission.user),
-            resource: requested(admission),
-        };
+    pub(super) fn hold(&self, inputs: &Inputs<'_>) -> Result<bool, String> {
         let dynamic = Declaration::dynamic();
         let variables = inputs.variables(&dynamic);
         let conditions = self.expressions.iter().map(String::as_str).zip(self.compiled());

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::criteria::{is_exempt, is_of_kind};
+use super::super::matching::{is_exempt, is_of_kind};
 use super::super::state::Cluster;
 use super::answer::{self, Answer, Wrong};
 use super::configuration::{Configured, Webhook};
+use super::held::hold;
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -231,7 +232,7 @@ impl Cluster {
         if !webhook.conditions.are_empty() {
             let object = self.seen_as(&invocation.resource, request, object).await?.unwrap_or_default();
             let old = self.seen_as(&invocation.resource, request, old).await?.unwrap_or_default();
-            match webhook.conditions.hold(self, request, &invocation.resource, &object, &old) {
+            match hold(&webhook.conditions, self, request, &invocation.resource, &object, &old) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(_) if webhook.ignores_failures => return Ok(None),

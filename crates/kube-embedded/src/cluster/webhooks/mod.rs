@@ -10,6 +10,11 @@ mod conditions;
 mod configuration;
 mod conversion;
 mod dispatch;
+#[cfg(feature = "cel")]
+mod held;
+#[cfg(not(feature = "cel"))]
+#[path = "without_held.rs"]
+mod held;
 mod review;
 mod service;
 

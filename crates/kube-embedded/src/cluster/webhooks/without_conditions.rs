@@ -2,10 +2,6 @@
 
 use serde_json::Value;
 
-use super::super::admission_request::AdmissionRequest;
-use super::super::state::Cluster;
-use crate::resource::Resource;
-
 /// The conditions of a webhook.
 #[derive(Debug)]
 pub(super) struct Conditions {
@@ -20,20 +16,5 @@ impl Conditions {
     /// Whether there are none.
     pub(super) fn are_empty(&self) -> bool {
         self.are_empty
-    }
-
-    /// Whether the webhook is called.
-    ///
-    /// # Errors
-    /// Fails if there is a condition.
-    pub(super) fn hold(
-        &self,
-        _: &Cluster,
-        _: &AdmissionRequest<'_>,
-        _: &Resource,
-        _: &Value,
-        _: &Value,
-    ) -> Result<bool, String> {
-        Err("the server is built without the feature `cel`".to_owned())
     }
 }

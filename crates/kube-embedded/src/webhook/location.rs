@@ -1,0 +1,34 @@
+//! Where a webhook is, and why it did not answer.
+
+use std::fmt;
+
+/// Where a webhook is, and which server may answer for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Location {
+    /// `https://HOST[:PORT][PATH]`, as errors show it.
+    pub(crate) url: String,
+    /// The `HOST:PORT` to connect to, if it is not that of the URL, or why there is none. The certificate must have the name
+    /// of the URL.
+    pub(crate) address: Result<Option<String>, String>,
+    /// The authorities that may have issued the server's certificate, in PEM. Empty: those of the system.
+    pub(crate) authorities: Vec<u8>,
+}
+
+/// Why a webhook did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Nothing was sent, because the configuration cannot be used.
+    Unusable(String),
+    /// The call failed.
+    #[cfg_attr(not(feature = "webhooks"), expect(dead_code, reason = "nothing is called"))]
+    Failed(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(why) => write!(f, "could not get REST client: {why}"),
+            Self::Failed(why) => write!(f, "failed to call webhook: {why}"),
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod criteria;
 mod definitions;
 mod delete;
 mod deletion;
+mod derived;
 mod escalation;
 #[cfg(feature = "cel")]
 mod expressions;

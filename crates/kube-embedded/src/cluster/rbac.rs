@@ -1,15 +1,16 @@
 //! Authorization: evaluates the Roles, ClusterRoles and their bindings in the store as RBAC does.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use kube_selectors::LabelSelector;
 use kube_validation::go::aggregate;
 use serde_json::Value;
 
+use super::derived::Derived;
 use super::request_info::RequestInfo;
 use super::rule::{Attributes, Rule};
-use crate::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, GroupResource, ROLE_BINDINGS, ROLES};
+use crate::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES};
 use crate::status::Status;
 use crate::store::{Range, Store};
 use crate::user::{User, service_account_of};
@@ -17,15 +18,14 @@ use crate::user::{User, service_account_of};
 /// The policy in a store. It is read again after a role or a binding was written.
 #[derive(Debug)]
 pub(crate) struct Rbac {
-    policy: Mutex<Option<Arc<Policy>>>,
+    policy: Derived<Policy, 4>,
     /// kube-apiserver's mode `AlwaysAllow`.
-    always_allow: bool,
+    pub(super) always_allow: bool,
 }
 
-/// All roles and bindings, as of the last writes to their collections.
+/// All roles and bindings.
 #[derive(Debug)]
 pub(super) struct Policy {
-    written: [u64; 4],
     cluster_roles: ClusterRoles,
     /// By `namespace/name`.
     roles: HashMap<String, Rules>,
@@ -82,7 +82,7 @@ struct ClusterRole {
 impl Rbac {
     /// `always_allow`: no role is needed for anything.
     pub(crate) fn new(always_allow: bool) -> Self {
-        Self { policy: Mutex::default(), always_allow }
+        Self { policy: Derived::default(), always_allow }
     }
 
     /// Refuses a request for a resource that its user is not authorized to make. `selected` is the name that a list or
@@ -128,15 +128,10 @@ impl Rbac {
     /// Fails if no rule allows the action, with the end of the message: the roles that do not exist.
     fn decide(&self, store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<(), String> {
         // An administrator needs no roles to be read.
-        match self.deciding(store).filter(|_| !user.is_master()) {
-            None => Ok(()),
-            Some(policy) => policy().decide(user, wanted),
+        if self.always_allow || user.is_master() {
+            return Ok(());
         }
-    }
-
-    /// How to get the policy that decides what users may do. `None`: everything.
-    pub(super) fn deciding<'a>(&'a self, store: &'a Store) -> Option<impl FnOnce() -> Arc<Policy> + 'a> {
-        (!self.always_allow).then_some(move || self.policy(store))
+        self.policy(store).decide(user, wanted)
     }
 
     /// The rules that apply to a user in a namespace, or in the whole cluster (`""`), as JSON.
@@ -147,14 +142,8 @@ impl Rbac {
 
     /// The policy as it is now.
     pub(super) fn policy(&self, store: &Store) -> Arc<Policy> {
-        let mut last = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
         let collections = [ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS];
-        let written = store.last_writes(collections.map(GroupResource::collection));
-        match &*last {
-            Some(policy) if policy.written == written => Arc::clone(policy),
-            _ => Arc::clone(last.insert(Arc::new(Policy::read(store, written)))),
-        }
+        self.policy.current(store, collections, || Policy::read(store))
     }
 }
 
@@ -200,7 +189,7 @@ fn forbidden(user: &User, wanted: &Attributes<'_>, reason: &str) -> Status {
 }
 
 impl Policy {
-    fn read(store: &Store, written: [u64; 4]) -> Self {
+    fn read(store: &Store) -> Self {
         let list = |collection: &str| {
             let page = store.list(collection, Range::default(), None).unwrap_or_default();
             page.objects.into_iter().map(|object| (object.key.to_string(), object.value()))
@@ -209,7 +198,6 @@ impl Policy {
         list(CLUSTER_ROLES.collection()).for_each(|(name, role)| cluster_roles.add(name, &role));
         let own = |role: &Value| Rules::from([Rule::parse_all(&role["rules"]).into()]);
         let mut policy = Self {
-            written,
             cluster_roles,
             roles: list(ROLES.collection()).map(|(key, role)| (key, own(&role))).collect(),
             cluster: Bindings::new(),

@@ -1,11 +1,12 @@
 //! All policies with their bindings, parsed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use super::super::criteria::Criteria;
+use super::super::derived::Derived;
 use super::compiled::Compiled;
 use crate::resource::{GroupResource, VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS};
 use crate::store::{Range, Store};
@@ -13,15 +14,7 @@ use crate::strategy::texts;
 
 /// The policies as they are now, read again when one of them or a binding was written.
 #[derive(Debug, Default)]
-pub(crate) struct Policies(Mutex<Option<Arc<Configured>>>);
-
-/// All policies that have a binding.
-#[derive(Debug, Default)]
-pub(super) struct Configured {
-    written: [u64; 2],
-    /// By name.
-    pub(super) policies: Vec<Policy>,
-}
+pub(crate) struct Policies(Derived<Vec<Policy>, 2>);
 
 /// A ValidatingAdmissionPolicy.
 #[derive(Debug)]
@@ -56,19 +49,10 @@ pub(super) struct Binding {
 }
 
 impl Policies {
-    /// The policies as they are now.
-    pub(super) fn current(&self, store: &Store) -> Arc<Configured> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
+    /// The policies that have a binding as they are now, by name.
+    pub(super) fn current(&self, store: &Store) -> Arc<Vec<Policy>> {
         let collections = [VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS];
-        let written = store.last_writes(collections.map(GroupResource::collection));
-        match &*last {
-            Some(current) if current.written == written => Arc::clone(current),
-            _ => {
-                let policies = read(store);
-                Arc::clone(last.insert(Arc::new(Configured { written, policies })))
-            }
-        }
+        self.0.current(store, collections, || read(store))
     }
 }
 

@@ -20,12 +20,12 @@ impl Cluster {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let configured = self.policies.current(&self.store);
-        if configured.policies.is_empty() || is_exempt(request.resource) {
+        let policies = self.policies.current(&self.store);
+        if policies.is_empty() || is_exempt(request.resource) {
             return Ok(());
         }
         let mut first = None;
-        for policy in &configured.policies {
+        for policy in policies.iter() {
             let mut deny = |binding: Option<&Binding>, denial: Denial| {
                 first.get_or_insert_with(|| (denial.reason, denied(policy, binding, &denial.message)));
             };

@@ -1,25 +1,25 @@
 //! The webhooks of all configurations, parsed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::super::criteria::Criteria;
+use super::super::derived::Derived;
 use super::client_config::ClientConfig;
 use super::conditions::Conditions;
-use crate::resource::{GroupResource, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
+use crate::resource::{MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
 use crate::store::{Range, Store};
 use crate::strategy::texts;
 
 /// The webhooks as they are now, read again when a configuration was written.
 #[derive(Debug, Default)]
-pub(crate) struct Webhooks(Mutex<Option<Arc<Configured>>>);
+pub(crate) struct Webhooks(Derived<Configured, 2>);
 
 /// All webhooks.
 #[derive(Debug, Default)]
 pub(super) struct Configured {
-    written: [u64; 2],
     /// By the name of the configuration, and then as it lists them.
     pub(super) mutating: Vec<Webhook>,
     pub(super) validating: Vec<Webhook>,
@@ -48,17 +48,11 @@ pub(super) struct Webhook {
 impl Webhooks {
     /// The webhooks as they are now.
     pub(super) fn current(&self, store: &Store) -> Arc<Configured> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Determined before the objects are read: a concurrent write may be read twice, but is never missed.
         let collections = [MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS];
-        let written = store.last_writes(collections.map(GroupResource::collection));
-        match &*last {
-            Some(current) if current.written == written => Arc::clone(current),
-            _ => {
-                let [mutating, validating] = collections.map(|it| read(store, it.collection()));
-                Arc::clone(last.insert(Arc::new(Configured { written, mutating, validating })))
-            }
-        }
+        self.0.current(store, collections, || {
+            let [mutating, validating] = collections.map(|it| read(store, it.collection()));
+            Configured { mutating, validating }
+        })
     }
 }
 

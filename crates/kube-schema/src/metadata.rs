@@ -224,27 +224,35 @@ fn create(
 
 /// Validates labels, annotations and owner references, both on creation and on update.
 fn common(metadata: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
-    let labels = path.child("labels");
+    labels(metadata, &path.child("labels"), errors);
+    annotations(metadata, &path.child("annotations"), errors);
+    owner_references(metadata, &path.child("ownerReferences"), errors);
+}
+
+/// Validates the labels of a `metadata`, whose errors have the given path.
+pub fn labels(metadata: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     for (key, value) in entries(metadata, "labels") {
         for error in names::qualified_name(key) {
-            errors.push(FieldError::invalid(labels, &key.into(), &error));
+            errors.push(FieldError::invalid(path, &key.into(), &error));
         }
         for error in names::label_value(value) {
-            errors.push(FieldError::invalid(labels, &value.into(), &error));
+            errors.push(FieldError::invalid(path, &value.into(), &error));
         }
     }
-    let annotations = path.child("annotations");
+}
+
+/// Validates the annotations of a `metadata`, whose errors have the given path.
+pub fn annotations(metadata: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in entries(metadata, "annotations") {
         size += key.len() + value.len();
         for error in names::qualified_name(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(annotations, &key.into(), &error));
+            errors.push(FieldError::invalid(path, &key.into(), &error));
         }
     }
     if size > ANNOTATIONS_MAX {
-        errors.push(FieldError::too_long(annotations, ANNOTATIONS_MAX));
+        errors.push(FieldError::too_long(path, ANNOTATIONS_MAX));
     }
-    owner_references(metadata, &path.child("ownerReferences"), errors);
 }
 
 fn owner_references(metadata: &Map<String, Value>, path: &FieldPath<'_>, errors: &mut Vec<FieldError>) {

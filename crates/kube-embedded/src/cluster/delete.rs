@@ -37,28 +37,29 @@ impl Cluster {
         let Target { resource, namespace, name } = target;
         // Only clients need to see it in their version.
         let shown = async |stored: Arc<Object>| match request {
-            Some(_) => Ok(resource.bytes(&*self.conversions.shown_one(resource, stored).await?)),
-            None => Ok(resource.bytes(&stored)),
+            Some(_) => self.conversions.shown_one(resource, stored).await,
+            None => Ok(stored),
         };
         loop {
             let stored = self.object(resource, namespace, name)?;
             let old = resource.value(&stored);
             options.check(resource, name, &old)?;
+            let seen = shown(Arc::clone(&stored)).await?;
             if let Some(request) = request {
-                let seen = self.conversions.shown_one(resource, Arc::clone(&stored)).await?;
-                self.admit_delete(request, &resource.value(&seen)).await?;
+                let converted = (!Arc::ptr_eq(&seen, &stored)).then(|| resource.value(&seen));
+                self.admit_delete(request, converted.as_ref().unwrap_or(&old)).await?;
             }
             let mut new = old.clone();
             before_delete(resource, &mut new, options, self.clock.now());
             let finished = is_finished(resource, &new);
             if options.dry_run {
                 return Ok(match finished {
-                    true => Deleted::Gone(shown(stored).await?),
+                    true => Deleted::Gone(resource.bytes(&seen)),
                     false => Deleted::Marked(to_json(&self.conversions.converted(resource, new).await?)),
                 });
             }
             if !finished && new == old {
-                return Ok(Deleted::Marked(shown(stored).await?));
+                return Ok(Deleted::Marked(resource.bytes(&seen)));
             }
             // Watchers of a Pod see that it stops before they see that it is gone.
             let committed = if finished && resource.stored_as() == PODS && new != old {
@@ -67,12 +68,16 @@ impl Cluster {
                 self.commit_update(target, stored.revision, &old, &new)
             };
             match committed {
-                Ok(Committed::Removed(event)) if request.is_some() => {
-                    let event = self.conversions.shown_event(resource, event).await?;
+                Ok(Committed::Removed(event)) => {
+                    let event = match request {
+                        Some(_) => self.conversions.shown_event(resource, event).await?,
+                        None => event,
+                    };
                     return Ok(Deleted::Gone(resource.last(&event)));
                 }
-                Ok(Committed::Removed(event)) => return Ok(Deleted::Gone(resource.last(&event))),
-                Ok(Committed::Stored(stored)) => return Ok(Deleted::Marked(shown(stored).await?)),
+                Ok(Committed::Stored(stored)) => {
+                    return Ok(Deleted::Marked(resource.bytes(&*shown(stored).await?)));
+                }
                 Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 // It has changed in the meantime. The request applies to the new state too.
                 Err(_) => {}

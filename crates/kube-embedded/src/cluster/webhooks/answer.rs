@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use kube_validation::go::json_type;
 use serde_json::Value;
 
-use super::review::{check_type, parse};
+use super::review::{check_exact_type, check_type, parse};
 
 /// A valid answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,14 +45,9 @@ pub(super) fn read(body: &[u8], version: &str, uid: &str, mutating: bool) -> Res
         _ if response.uid != uid => {
             Err(Wrong::Invalid(format!("expected response.uid={uid:?}, got {:?}", response.uid)))
         }
-        _ if api_version != expected || kind != "AdmissionReview" => {
-            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-            let got = format!("{group}/{version}, Kind={kind}");
-            Err(Wrong::Invalid(format!(
-                "expected webhook response of {expected}, Kind=AdmissionReview, got {got}"
-            )))
-        }
-        _ => response.verified(mutating).map_err(Wrong::Invalid),
+        _ => check_exact_type(api_version, kind, &expected, "AdmissionReview")
+            .and_then(|()| response.verified(mutating))
+            .map_err(Wrong::Invalid),
     }
 }
 

@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube_schema::metadata;
 use kube_validation::go::unstructured_type;
-use kube_validation::{FieldError, FieldErrors, names};
+use kube_validation::{FieldErrors, FieldPath};
 use serde_json::{Map, Value, json};
 
 use super::client_config::ClientConfig;
-use super::review::{check_type, parse};
+use super::review::{check_exact_type, check_type, parse};
 use crate::random::Random;
 use crate::resource::Resource;
 use crate::status::{Cause, Status};
@@ -43,15 +44,10 @@ impl Conversions {
     pub(crate) async fn shown(
         &self,
         resource: &Resource,
-        objects: Vec<Arc<Object>>,
+        mut objects: Vec<Arc<Object>>,
     ) -> Result<Vec<Arc<Object>>, Status> {
-        if resource.conversion_webhook().is_none() {
-            return Ok(objects);
-        }
-        let keys: Vec<_> =
-            objects.iter().filter(|object| is_other(resource, object)).map(Arc::clone).collect();
-        self.try_shown(resource, objects).await.map_err(|why| {
-            let failed = keys.iter().map(|object| {
+        self.show_all(resource, &mut objects).await.map_err(|why| {
+            let failed = objects.iter().filter(|object| is_other(resource, object)).map(|object| {
                 let key = format!("/registry{}", path(resource, object));
                 Cause {
                     reason: "UnexpectedServerResponse".to_owned(),
@@ -60,7 +56,8 @@ impl Conversions {
                 }
             });
             Status::storage_read_error(resource, failed.collect())
-        })
+        })?;
+        Ok(objects)
     }
 
     /// A stored object as a resource's clients get it.
@@ -69,13 +66,10 @@ impl Conversions {
         resource: &Resource,
         object: Arc<Object>,
     ) -> Result<Arc<Object>, Status> {
-        if resource.conversion_webhook().is_none() {
-            return Ok(object);
-        }
-        let shown = self.try_shown(resource, vec![Arc::clone(&object)]).await;
-        let refused =
-            |why: String| Status::internal_error(undecodable(&path(resource, &object), &object, &why));
-        shown.map_err(refused)?.pop().ok_or_else(|| Status::internal("nothing was converted"))
+        self.show(resource, &object)
+            .await
+            .map(|shown| shown.unwrap_or_else(|| Arc::clone(&object)))
+            .map_err(|why| Status::internal_error(undecodable(&path(resource, &object), &object, &why)))
     }
 
     /// A stored object as a client gets it who wants to change it.
@@ -84,31 +78,33 @@ impl Conversions {
         resource: &Resource,
         object: Arc<Object>,
     ) -> Result<Arc<Object>, Status> {
-        if resource.conversion_webhook().is_none() {
-            return Ok(object);
-        }
         let revision = object.revision;
         let refused = |why| Status::internal(format!("object not decodable revision={revision}: {why}"));
-        let mut shown = self.try_shown(resource, vec![object]).await.map_err(refused)?;
-        shown.pop().ok_or_else(|| Status::internal("nothing was converted"))
+        Ok(self.show(resource, &object).await.map_err(refused)?.unwrap_or(object))
     }
 
-    async fn try_shown(
-        &self,
-        resource: &Resource,
-        mut objects: Vec<Arc<Object>>,
-    ) -> Result<Vec<Arc<Object>>, String> {
-        let Some(webhook) = resource.conversion_webhook() else { return Ok(objects) };
-        let others: Vec<_> = (0..objects.len()).filter(|at| is_other(resource, &objects[*at])).collect();
+    /// A stored object in the version of a resource. `None` if it is shown as it is.
+    async fn show(&self, resource: &Resource, object: &Arc<Object>) -> Result<Option<Arc<Object>>, String> {
+        let Some(webhook) = resource.conversion_webhook().filter(|_| is_other(resource, object)) else {
+            return Ok(None);
+        };
+        let value = self.convert(webhook, resource.value(object), resource, &resource.api_version()).await?;
+        Ok(Some(Arc::new(object.converted(&value))))
+    }
+
+    /// Replaces those of stored objects that are not shown as they are.
+    async fn show_all(&self, resource: &Resource, objects: &mut [Arc<Object>]) -> Result<(), String> {
+        let Some(webhook) = resource.conversion_webhook() else { return Ok(()) };
+        let others: Vec<_> = objects.iter_mut().filter(|object| is_other(resource, object)).collect();
         if others.is_empty() {
-            return Ok(objects);
+            return Ok(());
         }
-        let values = others.iter().map(|at| resource.value(&objects[*at])).collect();
+        let values = others.iter().map(|object| resource.value(object)).collect();
         let converted = self.call(webhook, values, resource, &resource.api_version()).await?;
-        for (at, value) in others.into_iter().zip(converted) {
-            objects[at] = Arc::new(objects[at].converted(&value));
+        for (object, value) in others.into_iter().zip(converted) {
+            *object = Arc::new(object.converted(&value));
         }
-        Ok(objects)
+        Ok(())
     }
 
     /// An event with its objects as clients get them.
@@ -138,7 +134,8 @@ impl Conversions {
         if object["apiVersion"] == storage {
             return Ok(Cow::Borrowed(object));
         }
-        self.convert_to(webhook, object.clone(), resource, storage).await.map(Cow::Owned)
+        let stored = self.convert(webhook, object.clone(), resource, storage).await;
+        stored.map(Cow::Owned).map_err(Status::internal)
     }
 
     /// What was or would be stored, as a resource's clients get it.
@@ -154,22 +151,21 @@ impl Conversions {
         if object["apiVersion"] == wanted.as_str() {
             return Ok(object);
         }
-        self.convert_to(webhook, object, resource, &wanted).await
+        self.convert(webhook, object, resource, &wanted).await.map_err(Status::internal)
     }
 
-    async fn convert_to(
+    async fn convert(
         &self,
         webhook: &Value,
         object: Value,
         resource: &Resource,
         wanted: &str,
-    ) -> Result<Value, Status> {
-        let mut converted =
-            self.call(webhook, vec![object], resource, wanted).await.map_err(Status::internal)?;
-        converted.pop().ok_or_else(|| Status::internal("nothing was converted"))
+    ) -> Result<Value, String> {
+        let mut converted = self.call(webhook, vec![object], resource, wanted).await?;
+        converted.pop().ok_or_else(|| "nothing was converted".to_owned())
     }
 
-    /// Converts objects of the same version.
+    /// Converts objects. Errors name the version of the first one.
     async fn call(
         &self,
         webhook: &Value,
@@ -239,16 +235,15 @@ fn answered(body: &[u8], expected: &str, uid: &str) -> Result<Vec<Value>, String
     let text = |field: &str| review[field].as_str().unwrap_or_default();
     check_type(text("apiVersion"), text("kind"), expected, "ConversionReview")?;
     // What v1beta1 answers was never verified.
-    if expected.ends_with("/v1") && (text("apiVersion") != expected || text("kind") != "ConversionReview") {
-        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
-        let got = format!("{group}/{version}, Kind={}", text("kind"));
-        return Err(format!("expected webhook response of {expected}, Kind=ConversionReview, got {got}"));
+    let is_verified = expected.ends_with("/v1");
+    if is_verified {
+        check_exact_type(text("apiVersion"), text("kind"), expected, "ConversionReview")?;
     }
     let response = &mut review["response"];
     if !response.is_object() {
         return Err("no response provided".to_owned());
     }
-    if expected.ends_with("/v1") && response["uid"] != uid {
+    if is_verified && response["uid"] != uid {
         let got = response["uid"].as_str().unwrap_or_default();
         return Err(format!("expected response.uid={uid:?}, got {got:?}"));
     }
@@ -298,15 +293,15 @@ fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String>
             ));
         }
     };
-    let mut metadata = object["metadata"].as_object().cloned().unwrap_or_default();
+    let mut restored = object["metadata"].as_object().cloned().unwrap_or_default();
     for field in ["labels", "annotations"] {
         match given.get(field) {
-            None | Some(Value::Null) => _ = metadata.remove(field),
+            None | Some(Value::Null) => _ = restored.remove(field),
             Some(Value::Object(members)) => {
-                if metadata.get(field).and_then(Value::as_object) != Some(members) {
-                    check_texts(field, members)?;
+                if restored.get(field).and_then(Value::as_object) != Some(members) {
+                    check_texts(field, &given)?;
                 }
-                metadata.insert(field.to_owned(), Value::Object(members.clone()));
+                restored.insert(field.to_owned(), Value::Object(members.clone()));
             }
             Some(other) => {
                 return Err(format!(
@@ -316,27 +311,21 @@ fn restore_metadata(object: &Value, converted: &mut Value) -> Result<(), String>
             }
         }
     }
-    converted["metadata"] = Value::Object(metadata);
+    converted["metadata"] = Value::Object(restored);
     Ok(())
 }
 
-fn check_texts(field: &str, members: &Map<String, Value>) -> Result<(), String> {
-    if let Some((name, value)) = members.iter().find(|(_, value)| !value.is_string()) {
+fn check_texts(field: &str, metadata: &Map<String, Value>) -> Result<(), String> {
+    let members = metadata[field].as_object().into_iter().flatten();
+    if let Some((name, value)) = members.into_iter().find(|(_, value)| !value.is_string()) {
         let found = unstructured_type(value);
         return Err(format!("metadata.{field}[{name}] must be a string, but is {found} in converted object"));
     }
     let mut errors = Vec::new();
-    for (name, value) in members {
-        let (path, lower) = (format!("metadata.{field}"), name.to_lowercase());
-        let key = if field == "labels" { name.as_str() } else { &lower };
-        let mut add = |text: &str, problems: Vec<String>| {
-            errors.extend(problems.iter().map(|why| FieldError::invalid(&path, &text.into(), why)));
-        };
-        add(name, names::qualified_name(key));
-        if field == "labels" {
-            let value = value.as_str().unwrap_or_default();
-            add(value, names::label_value(value));
-        }
+    let metadata_path = FieldPath::Root("metadata");
+    match field {
+        "labels" => metadata::labels(metadata, &metadata_path.child(field), &mut errors),
+        _ => metadata::annotations(metadata, &metadata_path.child(field), &mut errors),
     }
     if errors.is_empty() { Ok(()) } else { Err(FieldErrors(errors).to_string()) }
 }

@@ -36,3 +36,18 @@ pub(super) fn check_type(api_version: &str, kind: &str, expected: &str, review: 
     }
     Ok(())
 }
+
+/// Refuses a review whose type is absent, or another one than [`check_type`] is about.
+pub(super) fn check_exact_type(
+    api_version: &str,
+    kind: &str,
+    expected: &str,
+    review: &str,
+) -> Result<(), String> {
+    if api_version == expected && kind == review {
+        return Ok(());
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let got = format!("{group}/{version}, Kind={kind}");
+    Err(format!("expected webhook response of {expected}, Kind={review}, got {got}"))
+}

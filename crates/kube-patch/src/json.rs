@@ -145,11 +145,8 @@ fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
     let in_array =
         path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent)).is_some_and(Value::is_array);
     match op {
-        "add" if !has_parent(path) => {
-            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
-        }
-        "remove" if !has_parent(path) => {
-            format!("remove operation does not apply: doc is missing path: \"{path}\": missing value")
+        "add" | "remove" if !has_parent(path) => {
+            format!("{op} operation does not apply: doc is missing path: \"{path}\": missing value")
         }
         "remove" if !in_array => {
             format!(

@@ -23,28 +23,9 @@ const SCALE: &str = "scale";
 const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 impl Cluster {
-    /// Changes or refuses a new object, before its strategy prepares it.
-    pub(super) async fn mutate_create(
-        &self,
-        request: &AdmissionRequest<'_>,
-        object: &mut Value,
-    ) -> Result<(), Status> {
-        self.mutate(request, object, None).await
-    }
-
-    /// Changes an object that replaces another one, before its strategy prepares it.
-    pub(super) async fn mutate_update(
-        &self,
-        request: &AdmissionRequest<'_>,
-        new: &mut Value,
-        old: &Value,
-    ) -> Result<(), Status> {
-        self.mutate(request, new, Some(old)).await
-    }
-
-    /// Runs what changes objects: the plugins, then the webhooks. If one of those has changed the object, all plugins run
-    /// once more, and so do webhooks that asked for it.
-    async fn mutate(
+    /// Changes or refuses an object before its strategy prepares it: by the plugins, then the webhooks. If one of those has
+    /// changed the object, all plugins run once more, and so do webhooks that asked for it. `old`: what it replaces.
+    pub(super) async fn mutate(
         &self,
         request: &AdmissionRequest<'_>,
         object: &mut Value,

@@ -70,6 +70,39 @@ impl AdmissionRequest<'_> {
         Target { resource: self.resource, namespace: self.namespace, name: self.name }
     }
 
+    /// The request as an `AdmissionRequest`, without its objects. `matched` is the resource that a rule is about, perhaps in another
+    /// version.
+    pub(super) fn to_value(self, matched: &Resource) -> Value {
+        let kind = |resource: &Resource| {
+            let (group, version, kind) = resource.kind_of(self.subresource);
+            json!({"group": group, "version": version, "kind": kind})
+        };
+        let resource =
+            |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
+        let mut value = json!({
+            "kind": kind(matched),
+            "resource": resource(matched),
+            "requestKind": kind(self.resource),
+            "requestResource": resource(self.resource),
+            "operation": self.operation.as_str(),
+            "userInfo": self.user.info(),
+            "dryRun": self.dry_run,
+            "options": self.options(),
+        });
+        // Go omits these if they are empty.
+        for (field, text) in [
+            ("subResource", self.subresource),
+            ("requestSubResource", self.subresource),
+            ("name", self.name),
+            ("namespace", self.namespace()),
+        ] {
+            if !text.is_empty() {
+                value[field] = text.into();
+            }
+        }
+        value
+    }
+
     /// The options as an object.
     pub(crate) fn options(&self) -> Value {
         let kind = match self.operation {

@@ -13,9 +13,6 @@ use super::rbac::Policy;
 use super::rule::Attributes;
 use crate::user::User;
 
-/// The version of kube-apiserver whose functions expressions have.
-pub(super) const MINOR: u32 = 37;
-
 /// What all match conditions of a webhook or a policy may cost.
 const CONDITIONS_BUDGET: u64 = 2_500_000;
 /// The error if expressions cost too much in all.
@@ -26,7 +23,7 @@ pub(super) const OUT_OF_BUDGET: &str =
 pub(super) struct Inputs<'a> {
     pub(super) object: &'a Value,
     pub(super) old_object: &'a Value,
-    /// From [`request`].
+    /// An `AdmissionRequest` without its objects.
     pub(super) request: &'a Value,
     /// Null for what is in no namespace, and for webhooks.
     pub(super) namespace_object: &'a Value,

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use k8s_cel::ResourceAttributes;
-use serde_json::{Value, json};
 
 use super::admission_request::AdmissionRequest;
 use super::expressions::Caller;
 use super::state::Cluster;
-use crate::resource::Resource;
 use crate::user::User;
 
 impl Cluster {
@@ -31,35 +29,4 @@ pub(super) fn requested(request: &AdmissionRequest<'_>) -> ResourceAttributes {
         name: request.name.to_owned(),
         ..ResourceAttributes::default()
     }
-}
-
-/// The variable `request`. `matched` is the resource that a rule is about, perhaps in another version.
-pub(super) fn request(request: &AdmissionRequest<'_>, matched: &Resource) -> Value {
-    let kind = |resource: &Resource| {
-        let (group, version, kind) = resource.kind_of(request.subresource);
-        json!({"group": group, "version": version, "kind": kind})
-    };
-    let resource = |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
-    let mut variable = json!({
-        "kind": kind(matched),
-        "resource": resource(matched),
-        "requestKind": kind(request.resource),
-        "requestResource": resource(request.resource),
-        "operation": request.operation.as_str(),
-        "userInfo": request.user.info(),
-        "dryRun": request.dry_run,
-        "options": request.options(),
-    });
-    // Go omits these if they are empty.
-    for (field, text) in [
-        ("subResource", request.subresource),
-        ("requestSubResource", request.subresource),
-        ("name", request.name),
-        ("namespace", request.namespace()),
-    ] {
-        if !text.is_empty() {
-            variable[field] = text.into();
-        }
-    }
-    variable
 }

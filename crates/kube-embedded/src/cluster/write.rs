@@ -128,7 +128,7 @@ impl Cluster {
             self.track(write, &mut object, None);
         }
         let name = if write.name.is_empty() { text(&object, "name") } else { write.name.to_owned() };
-        self.mutate_create(&write.admission(Operation::Create, &name), &mut object).await?;
+        self.mutate(&write.admission(Operation::Create, &name), &mut object, None).await?;
         // Webhooks may have changed it.
         write.warnings.extend(strategy::remove_repeated_owners(&mut object, true));
         set_namespace(&mut object, write.namespace)?;
@@ -187,7 +187,7 @@ impl Cluster {
             if tracks_early(write) {
                 self.track(write, &mut new, Some(&old));
             }
-            self.mutate_update(&write.admission(Operation::Update, name), &mut new, &old).await?;
+            self.mutate(&write.admission(Operation::Update, name), &mut new, Some(&old)).await?;
             write.warnings.extend(strategy::remove_repeated_owners(&mut new, true));
             self.confirm_grant(write.user, target, name, &new, Some(&old))?;
             check_version(write, &mut new, &old)?;

@@ -4,7 +4,7 @@ use k8s_cel::{CompileError, Environment, Origin, Program};
 use kube_builtin::validate::{Expression, Purpose};
 
 /// The version of kube-apiserver whose functions an expression can use.
-const MINOR: u32 = 37;
+pub(crate) const MINOR: u32 = 37;
 
 /// Compiles the expressions of one object, and keeps its variables.
 #[derive(Default)]

@@ -8,7 +8,7 @@ mod certificate;
 pub(crate) mod conditions;
 pub(crate) mod definition;
 #[cfg(feature = "cel")]
-mod expression;
+pub(crate) mod expression;
 #[cfg(not(feature = "cel"))]
 mod expression {
     //! Without CEL, expressions are not checked.

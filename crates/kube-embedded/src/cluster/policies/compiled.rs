@@ -5,7 +5,8 @@ use k8s_cel::{
 };
 use serde_json::Value;
 
-use super::super::expressions::{Inputs, MINOR, OUT_OF_BUDGET, all_hold, failed};
+use super::super::expressions::{Inputs, OUT_OF_BUDGET, all_hold, failed};
+use crate::strategy::expression::MINOR;
 
 /// What the validations of a policy may cost for one object and its parameters.
 const BUDGET: u64 = 10_000_000;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::admission_request::AdmissionRequest;
 use super::super::expressions::Inputs;
 use super::super::matching::is_exempt;
-use super::super::request_variables::{request as request_variable, requested};
+use super::super::request_variables::requested;
 use super::super::state::Cluster;
 use super::compiled::Denial;
 use super::configured::{Binding, Policy};
@@ -98,7 +98,7 @@ impl Cluster {
         let seen = self.seen_as(matched, request, object).await.map_err(message)?.unwrap_or_default();
         let old = self.seen_as(matched, request, old).await.map_err(message)?.unwrap_or_default();
         let namespace_object = self.namespace_object(request);
-        let request_value = request_variable(request, matched);
+        let request_value = request.to_value(matched);
         let mut denials = Vec::new();
         for param in &params {
             let inputs = Inputs {

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use k8s_cel::{Declaration, Environment, Origin, Program};
 use serde_json::Value;
 
-use super::super::expressions::{Inputs, MINOR, all_hold};
+use super::super::expressions::{Inputs, all_hold};
+use crate::strategy::expression::MINOR;
 
 /// The conditions of a webhook, compiled when they are first needed.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use kube_patch::PatchError;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::admission_request::AdmissionRequest;
@@ -62,24 +62,10 @@ struct Review<'a> {
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
     uid: &'a str,
-    kind: Value,
-    resource: Value,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    sub_resource: &'a str,
-    request_kind: Value,
-    request_resource: Value,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    request_sub_resource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    operation: &'static str,
-    user_info: Value,
     object: Option<&'a Value>,
     old_object: Option<&'a Value>,
-    dry_run: bool,
-    options: Value,
+    #[serde(flatten)]
+    request: Value,
 }
 
 impl Mutations {
@@ -264,7 +250,16 @@ impl Cluster {
             return Err(Refusal::Failure(why.to_owned()));
         };
         let uid = self.random.uuid().to_string();
-        let review = invocation.review(version, &uid, request, object, old);
+        let review = Review {
+            kind: "AdmissionReview",
+            api_version: format!("admission.k8s.io/{version}"),
+            request: Request {
+                uid: &uid,
+                object,
+                old_object: old,
+                request: request.to_value(&invocation.resource),
+            },
+        };
         let body = serde_json::to_vec(&review).map_err(|error| Refusal::Failure(error.to_string()))?;
         let left = request.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -284,45 +279,6 @@ impl Cluster {
         match answer.allowed {
             true => Ok(answer),
             false => Err(Refusal::Status(Status::denied_by(&webhook.name, &answer.status))),
-        }
-    }
-}
-
-impl Invocation<'_> {
-    fn review<'a>(
-        &self,
-        version: &str,
-        uid: &'a str,
-        request: &'a AdmissionRequest<'_>,
-        object: Option<&'a Value>,
-        old_object: Option<&'a Value>,
-    ) -> Review<'a> {
-        let kind = |resource: &Resource| {
-            let (group, version, kind) = resource.kind_of(request.subresource);
-            json!({"group": group, "version": version, "kind": kind})
-        };
-        let resource =
-            |it: &Resource| json!({"group": it.group, "version": it.version, "resource": it.plural});
-        Review {
-            kind: "AdmissionReview",
-            api_version: format!("admission.k8s.io/{version}"),
-            request: Request {
-                uid,
-                kind: kind(&self.resource),
-                resource: resource(&self.resource),
-                sub_resource: request.subresource,
-                request_kind: kind(request.resource),
-                request_resource: resource(request.resource),
-                request_sub_resource: request.subresource,
-                name: request.name,
-                namespace: request.namespace(),
-                operation: request.operation.as_str(),
-                user_info: request.user.info(),
-                object,
-                old_object,
-                dry_run: request.dry_run,
-                options: request.options(),
-            },
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::admission_request::AdmissionRequest;
 use super::super::expressions::Inputs;
-use super::super::request_variables::{request, requested};
+use super::super::request_variables::requested;
 use super::super::state::Cluster;
 use super::conditions::Conditions;
 use crate::resource::Resource;
@@ -21,7 +21,7 @@ pub(super) fn hold(
     conditions.hold(&Inputs {
         object,
         old_object,
-        request: &request(admission, matched),
+        request: &admission.to_value(matched),
         namespace_object: &Value::Null,
         params: None,
         authorizer: cluster.caller(admission.user),

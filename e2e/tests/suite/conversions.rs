@@ -323,13 +323,11 @@ async fn wrong_answers(cluster: Cluster) -> Result<()> {
         let created = gears.post("v1", name, &json!({"size": "1mm"})).await?.code(201)?;
         let reply = gears.http.get(&gears.at("v2", name)).await?;
         let uid = created["metadata"]["uid"].as_str().unwrap_or_default();
-        let calls = gears.webhook.calls();
-        let review =
-            calls.iter().rev().find(|call| call.review["request"]["objects"][0]["metadata"]["name"] == *name);
-        let review =
-            review.context("a call")?.review["request"]["uid"].as_str().unwrap_or_default().to_owned();
-        let got =
-            reply.message().replace(&gears.group, "GROUP").replace(uid, "UID").replace(&review, "REVIEW");
+        let got = reply.message().replace(&gears.group, "GROUP").replace(uid, "UID");
+        // kube-apiserver asks again for its cache, perhaps meanwhile.
+        let got = gears.webhook.calls().iter().fold(got, |got, call| {
+            got.replace(call.review["request"]["uid"].as_str().unwrap_or_default(), "REVIEW")
+        });
         let got = got.replace(&gears.namespace, "NAMESPACE");
         let expected = format!(
             "Internal error occurred: StorageError: corrupt object, Code: 7, Key: /GROUP/gears/NAMESPACE/{name}, \
@@ -363,7 +361,7 @@ async fn unreachable(cluster: Cluster) -> Result<()> {
     .await?;
     let list = gears.http.get(&gears.path("v2")).await?;
     // kube-apiserver cannot fill its cache, and may say so instead.
-    if (list.code, list.message()) != (429, "storage is (re)initializing") {
+    if !(list.code == 429 && list.message().starts_with("storage is (re)initializing")) {
         let list = list.code(500)?;
         assert_eq!((&list["reason"], &list["details"]["name"]), (&json!("StorageReadError"), &json!("list")));
         let cause = &list["details"]["causes"][0];

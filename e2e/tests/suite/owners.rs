@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster, eventually,
     http::{Http, MERGE_PATCH},
@@ -71,6 +71,37 @@ impl Maps {
     }
 
     /// Waits for the garbage collector, after which all objects whose owners are known to be gone are deleted.
+    /// Waits for the Event which says that a dependent's owner is not in its namespace.
+    async fn warned_of_the_namespace(&self, dependent: &Value, owner: &Value, namespace: &str) -> Result<()> {
+        let text =
+            |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let selector =
+            format!("involvedObject.uid={},reason=OwnerRefInvalidNamespace", text(dependent, "uid"));
+        let path = format!("/api/v1/namespaces/{namespace}/events?fieldSelector={selector}");
+        let event = eventually(SOON, || async {
+            let events = self.http.get(&path).await?.code(200)?;
+            events["items"].get(0).cloned().context("no Event")
+        })
+        .await?;
+        let within = text(dependent, "namespace");
+        let message = format!(
+            "ownerRef [v1/ConfigMap, namespace: {within}, name: {}, uid: {}] does not exist in namespace {within:?}",
+            text(owner, "name"),
+            text(owner, "uid"),
+        );
+        assert_eq!((&event["message"], &event["type"]), (&json!(message), &json!("Warning")));
+        let mut object = json!({
+            "apiVersion": dependent["apiVersion"], "kind": dependent["kind"], "name": text(dependent, "name"),
+            "namespace": within, "uid": text(dependent, "uid"),
+        });
+        if within.is_empty() {
+            object.as_object_mut().context("an object")?.remove("namespace");
+        }
+        assert_eq!(event["involvedObject"], object);
+        assert_eq!(event["source"], json!({"component": "garbage-collector-controller"}));
+        Ok(())
+    }
+
     async fn collected(&self) -> Result<()> {
         for number in [1, 2] {
             let marker = format!("marker-{number}");
@@ -189,7 +220,8 @@ async fn stays_if_its_owners_namespace_is_unknown(cluster: Cluster) -> Result<()
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": name, "ownerReferences": [to(&owner)]}, "rules": [],
     });
-    maps.http.post(roles, &role).await?.code(201)?;
+    let dependent = maps.http.post(roles, &role).await?.code(201)?;
+    maps.warned_of_the_namespace(&dependent, &owner, "default").await?;
     maps.http.delete(&maps.at("owner")).await?.code(200)?;
     maps.collected().await?;
     let role = maps.http.get(&format!("{roles}/{name}")).await?.code(200)?;
@@ -306,8 +338,9 @@ async fn owners_are_looked_up_in_the_dependents_namespace(cluster: Cluster) -> R
     let elsewhere = Maps { http: cluster.admin(), path: "/api/v1/namespaces/default/configmaps".to_owned() };
     let name = cluster.namespace();
     let owner = elsewhere.create(name, &json!({})).await?;
-    maps.owned("child", &[to(&owner)]).await?;
+    let child = maps.owned("child", &[to(&owner)]).await?;
     let gone = maps.goes("child").await;
+    maps.warned_of_the_namespace(&child, &owner, name).await?;
     elsewhere.http.delete(&elsewhere.at(name)).await?.code(200)?;
     gone.map(drop)
 }

@@ -7,13 +7,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value;
+use memchr::memmem;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
-use crate::store::{Location, Object};
+use crate::store::{Location, Object, Range};
 use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, remove_finalizer};
+
+/// The name of the collector in its Events.
+const COMPONENT: &str = "garbage-collector-controller";
 
 /// What the collector remembers between two pieces of work.
 #[derive(Debug, Default)]
@@ -35,7 +39,10 @@ enum Owner {
     Present,
     /// It exists, and will be removed once its dependents are gone.
     Waiting,
+    /// It was removed while this server ran.
     Gone,
+    /// There is none where its dependent must have it.
+    Absent,
 }
 
 /// Why the state of an owner is not known.
@@ -70,11 +77,17 @@ impl GarbageCollector {
             match self.owner(cluster, &scheme, resource, &object, owner) {
                 Ok(Owner::Present) => present = true,
                 Ok(gone) => {
+                    if gone == Owner::Absent {
+                        report_if_elsewhere(cluster, &scheme, resource, &value, owner);
+                    }
                     blocked |= gone == Owner::Waiting;
                     going.push(owner["uid"].as_str().unwrap_or_default());
                 }
                 Err(Unknown::Type) => return self.park(cluster, location.clone()),
-                Err(Unknown::Namespace | Unknown::Name) => return,
+                Err(Unknown::Namespace) => {
+                    return report_if_elsewhere(cluster, &scheme, resource, &value, owner);
+                }
+                Err(Unknown::Name) => return,
             }
         }
         let target = Target::of(resource, &object);
@@ -204,7 +217,7 @@ impl GarbageCollector {
         // Another object of that name is not the owner.
         let found = found.map(|found| (found.deleted, found.value()));
         Ok(match found.filter(|(_, found)| found["metadata"]["uid"] == owner["uid"]) {
-            None => Owner::Gone,
+            None => Owner::Absent,
             Some((true, found)) if has_finalizer(&found, FOREGROUND) => Owner::Waiting,
             Some(_) => Owner::Present,
         })
@@ -231,6 +244,51 @@ impl GarbageCollector {
         }
         end(cluster, target, uid, ORPHAN);
     }
+}
+
+/// Warns with an Event if an object names an owner that is in another namespace, where it cannot own it.
+fn report_if_elsewhere(
+    cluster: &Cluster,
+    scheme: &Scheme,
+    resource: &Resource,
+    object: &Value,
+    owner: &Value,
+) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (uid, api_version) = (text(&owner["uid"]), text(&owner["apiVersion"]));
+    let kind = scheme.by_kind(&api_version, &text(&owner["kind"])).filter(|kind| kind.namespaced);
+    let Some(kind) = kind.filter(|_| !uid.is_empty()) else { return };
+    let all = cluster.store.list(&kind.collection, Range::default(), None).unwrap_or_default();
+    // Nearly all objects have another uid: those are not parsed.
+    let with_uid = memmem::Finder::new(&uid);
+    let mut named = all.objects.iter().filter(|it| with_uid.find(&it.bytes).is_some());
+    if !named.any(|it| it.value()["metadata"]["uid"] == uid) {
+        return;
+    }
+    let metadata = &object["metadata"];
+    let namespace = text(&metadata["namespace"]);
+    let message = format!(
+        "ownerRef [{api_version}/{}, namespace: {namespace}, name: {}, uid: {uid}] does not exist in namespace {namespace:?}",
+        kind.kind,
+        text(&owner["name"]),
+    );
+    let now = cluster.clock.seconds();
+    let place = if namespace.is_empty() { "default" } else { &namespace };
+    // The same Event if the object is looked at again.
+    let mut involved = json!({
+        "apiVersion": resource.api_version(), "kind": resource.kind, "name": metadata["name"], "uid": metadata["uid"],
+    });
+    if !namespace.is_empty() {
+        involved["namespace"] = namespace.clone().into();
+    }
+    cluster.create_unless_there(json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": format!("{}.{uid}", text(&metadata["name"])), "namespace": place},
+        "involvedObject": involved,
+        "type": "Warning", "reason": "OwnerRefInvalidNamespace", "message": message,
+        "source": {"component": COMPONENT}, "reportingComponent": COMPONENT, "reportingInstance": "",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1, "eventTime": null,
+    }));
 }
 
 /// Whether an owner still has a dependent that blocks its deletion. Dependents that are not served do not block it.

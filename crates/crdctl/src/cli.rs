@@ -596,7 +596,7 @@ pub(crate) fn wrong_usage(problem: &str) -> ExitCode {
 
 /// Parses durations such as `5s`, `1m30s` and `500ms`, as Go and kubectl write them. A bare number means seconds, as for
 /// kubectl's `--request-timeout`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(feature = "listen")]
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -119,6 +120,16 @@ impl ServerBuilder {
     /// end with their instances, and Events still expire.
     pub fn without_controllers(mut self) -> Self {
         self.options.no_controllers = true;
+        self
+    }
+
+    /// Lets the namespace controller wait before it deletes the contents of a namespace that is being deleted, and each time
+    /// before it looks at the namespace again. kube-controller-manager waits 5 s. By default there is no delay: an empty
+    /// namespace may be gone before its deletion is answered.
+    ///
+    /// With a [`ManualClock`] the delay passes when the clock is advanced.
+    pub fn namespace_deletion_delay(mut self, delay: Duration) -> Self {
+        self.options.namespace_deletion_delay = Some(delay);
         self
     }
 

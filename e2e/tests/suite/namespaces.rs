@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{Cluster, eventually, http::MERGE_PATCH};
 use serde_json::json;
 
@@ -96,7 +96,43 @@ async fn end_with_contents(cluster: Cluster) -> Result<()> {
         Ok(())
     })
     .await?;
-    admin.get(&namespace).await?.code(200)?;
+    // The namespace says what it waits for.
+    let remaining = format!("Some resources are remaining: widgets.{GROUP} has 1 resource instances");
+    let finalizers =
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances";
+    eventually(Duration::from_secs(30), || async {
+        let ending = admin.get(&namespace).await?.code(200)?;
+        let conditions = ending["status"]["conditions"].as_array().context("no conditions")?;
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|it| json!([it["type"], it["status"], it["reason"], it["message"]]))
+            .collect();
+        let expected = [
+            json!([
+                "NamespaceDeletionDiscoveryFailure",
+                "False",
+                "ResourcesDiscovered",
+                "All resources successfully discovered"
+            ]),
+            json!([
+                "NamespaceDeletionGroupVersionParsingFailure",
+                "False",
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed"
+            ]),
+            json!([
+                "NamespaceDeletionContentFailure",
+                "False",
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization"
+            ]),
+            json!(["NamespaceContentRemaining", "True", "SomeResourcesRemain", remaining]),
+            json!(["NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", finalizers]),
+        ];
+        ensure!(conditions == expected, "{conditions:#?}");
+        Ok(())
+    })
+    .await?;
     widgets
         .http
         .patch(&widgets.at("held"), MERGE_PATCH, &json!({"metadata": {"finalizers": null}}))

@@ -5,9 +5,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use kube_embedded::{Server, ServerBuilder};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +17,11 @@ use super::{
     flags::{self, Flags, Given},
     tokens,
 };
-use crate::{cli::LogFormat, log, shutdown, stdio::print};
+use crate::{
+    cli::{self, LogFormat},
+    log, shutdown,
+    stdio::print,
+};
 
 const FLAGS: Flags = Flags {
     switches: &[&["help", "version", "anonymous-auth", "controllers"], WITHOUT_EFFECT_SWITCHES],
@@ -27,7 +32,8 @@ const FLAGS: Flags = Flags {
 #[rustfmt::skip]
 const WITH_EFFECT: &[&str] = &[
     "api-audiences", "authentication-config", "authorization-config", "authorization-mode", "bind-address",
-    "cert-dir", "client-ca-file", "data-dir", "disable-admission-plugins", "enable-admission-plugins", "secure-port",
+    "cert-dir", "client-ca-file", "data-dir", "disable-admission-plugins", "enable-admission-plugins",
+    "namespace-deletion-delay", "secure-port",
     "service-account-issuer", "service-account-key-file", "service-account-signing-key-file",
     "service-cluster-ip-range", "tls-cert-file", "tls-private-key-file", "token-auth-file", "v",
 ];
@@ -88,6 +94,10 @@ const WITHOUT_EFFECT: &[&str] = &[
     "service-account-signing-endpoint", "service-node-port-range",
 ];
 
+/// Enough for a client to finalize a namespace that it has just deleted, as tests of controllers do. kube-controller-manager
+/// waits 5 s.
+const NAMESPACE_DELETION_DELAY: Duration = Duration::from_millis(500);
+
 const HELP: &str = "\
 kube-embedded's API server, with kube-apiserver's command line.
 
@@ -104,6 +114,7 @@ Flags that have an effect:
       --controllers                               also run the controllers of kube-controller-manager that kube-embedded has
       --data-dir string                           keep all objects in this folder (default: in memory)
   -h, --help                                      this text
+      --namespace-deletion-delay duration         how long the namespace controller waits (default 500ms)
       --secure-port int                           the port to listen on (default 6443)
       --service-account-issuer stringArray        issuers of tokens; the first one is that of new tokens
       --service-account-key-file stringArray      keys that tokens may be signed with
@@ -157,6 +168,9 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
     if !flags::switch(&given, "controllers", controllers)? {
         builder = builder.without_controllers();
     }
+    let delay = flags::set(&given, "namespace-deletion-delay").map(cli::duration).transpose();
+    let delay = delay.map_err(|why| anyhow!("--namespace-deletion-delay: {why}"))?;
+    builder = builder.namespace_deletion_delay(delay.unwrap_or(NAMESPACE_DELETION_DELAY));
     let server = builder.start()?;
     if let Some(path) = flags::set(&given, "token-auth-file") {
         for user in tokens::parse(&text(path, "token-auth-file")?)

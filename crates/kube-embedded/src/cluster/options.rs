@@ -1,6 +1,7 @@
 //! What a server is configured with, apart from its sockets: flags of kube-apiserver.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use kube_validation::go::ip::Cidr;
 
@@ -17,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) no_anonymous: bool,
     /// Whether the controllers of kube-controller-manager do not run.
     pub(crate) no_controllers: bool,
+    /// How long after its deletion a namespace's contents are deleted. `None`: at once.
+    pub(crate) namespace_deletion_delay: Option<Duration>,
 }
 
 /// The addresses that Services get.

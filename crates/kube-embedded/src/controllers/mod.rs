@@ -8,12 +8,14 @@ mod events;
 mod garbage;
 mod namespace;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
 use self::garbage::GarbageCollector;
+use crate::clock::Timer;
 use crate::cluster::{Cluster, Work};
 
 /// How often old history and old Events are removed.
@@ -24,6 +26,7 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
     let _guard = Guard(&cluster);
     let mut garbage = GarbageCollector::default();
     let mut expire = cluster.clock.timer(EXPIRE_EVERY);
+    let mut delayed = Delayed::default();
     loop {
         tokio::select! {
             // In this order, so that what happens does not depend on chance.
@@ -34,7 +37,11 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
                 events::expire(&cluster).await;
                 expire = cluster.clock.timer(EXPIRE_EVERY);
             }
-            work = cluster.work.pop() => perform(&cluster, &mut garbage, work).await,
+            work = delayed.next() => perform(&cluster, &mut garbage, work).await,
+            work = cluster.work.pop() => match (&work, cluster.options.namespace_deletion_delay) {
+                (Work::Namespace(_), Some(delay)) => delayed.push(work, || cluster.clock.timer(delay)),
+                _ => perform(&cluster, &mut garbage, work).await,
+            },
         }
         // A long queue must not starve the other tasks of a single-threaded runtime.
         consume_budget().await;
@@ -55,6 +62,32 @@ async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) 
         Work::OwnerGone(gone) => garbage.owner_gone(cluster, gone).await,
         Work::Disowned(uid) => garbage.disowned(cluster, &uid),
         Work::SchemeChanged => garbage.scheme_changed(cluster),
+    }
+}
+
+/// Work for later, all of it with the same delay.
+#[derive(Debug, Default)]
+struct Delayed {
+    queue: VecDeque<(Timer, Work)>,
+}
+
+impl Delayed {
+    /// Adds a piece of work, unless it already waits.
+    fn push(&mut self, work: Work, timer: impl FnOnce() -> Timer) {
+        if !self.queue.iter().any(|(_, waiting)| *waiting == work) {
+            self.queue.push_back((timer(), work));
+        }
+    }
+
+    /// Waits until a piece of work is due.
+    async fn next(&mut self) -> Work {
+        if let Some((timer, _)) = self.queue.front_mut() {
+            timer.due().await;
+            if let Some((_, work)) = self.queue.pop_front() {
+                return work;
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -1,43 +1,62 @@
 //! Namespaces: creates their `default` ServiceAccount, and removes them with their contents.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, DeleteOptions, Propagation, Target};
-use crate::resource::NAMESPACES;
+use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::store::Range;
-use crate::strategy::is_deleted;
+use crate::strategy::{conditions, is_deleted};
 
 /// The entry of a Namespace's `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
 
-/// Deletes the contents of a namespace that is being deleted, and then removes the namespace.
+/// What is left in a namespace.
+#[derive(Debug, Default)]
+struct Left {
+    /// How many objects of each resource, named `RESOURCE.GROUP`.
+    objects: BTreeMap<String, usize>,
+    /// How many objects have each finalizer.
+    finalizers: BTreeMap<String, usize>,
+}
+
+/// Deletes the contents of a namespace that is being deleted, and then removes the namespace: first the pods, and the other
+/// contents when no pod is left. The namespace's conditions say what it waits for, also if that is a pod.
 ///
 /// Like kube-controller-manager, it only looks at resources that are served.
 pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     if cluster.store.get(NAMESPACES.collection(), name).is_none_or(|it| !it.deleted) {
         return;
     }
-    let prefix = format!("{name}/");
     let scheme = cluster.scheme();
-    let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
-    let mut left = false;
-    for collection in cluster.store.collections(&prefix) {
-        let Some(resource) = scheme.by_collection(&collection) else { continue };
-        let range = Range { prefix: &prefix, ..Range::default() };
-        for object in cluster.store.list(&collection, range, None).unwrap_or_default().objects {
-            // An object that no longer exists counts as deleted.
-            let _ = cluster.delete(Target::of(resource, &object), &options, None).await;
+    let collections = cluster.store.collections(&format!("{name}/"));
+    let resources = collections.iter().filter_map(|collection| scheme.by_collection(collection));
+    let (pods, others): (Vec<_>, Vec<_>) = resources.partition(|resource| resource.stored_as() == PODS);
+    let mut left = Left::default();
+    for resources in [pods, others] {
+        if left.objects.is_empty() {
+            for resource in resources {
+                left.delete(cluster, resource, name).await;
+            }
         }
-        left |= cluster.store.count(&collection, &prefix) > 0;
-    }
-    // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
-    if left {
-        return;
     }
     let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return };
-    // If it no longer exists, nothing is left to do.
-    let _ = cluster.modify(Target { resource, namespace: "", name }, |namespace| {
-        // A new namespace of the same name is not touched.
+    let target = Target { resource, namespace: "", name };
+    let now = cluster.clock.seconds();
+    // If it no longer exists, nothing is left to do, and a new namespace of the same name is not touched.
+    let _ = cluster.modify(target, |namespace| {
+        if is_deleted(namespace) {
+            left.conditions().into_iter().for_each(|condition| conditions::set(namespace, condition, &now));
+        }
+        Ok(())
+    });
+    // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
+    if !left.objects.is_empty() {
+        return;
+    }
+    let _ = cluster.modify(target, |namespace| {
         if is_deleted(namespace)
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {
@@ -45,6 +64,86 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         }
         Ok(())
     });
+}
+
+impl Left {
+    /// Deletes the objects of a resource, and counts those that are left.
+    async fn delete(&mut self, cluster: &Cluster, resource: &Arc<Resource>, namespace: &str) {
+        let prefix = format!("{namespace}/");
+        let objects = || {
+            let range = Range { prefix: &prefix, ..Range::default() };
+            cluster.store.list(&resource.collection, range, None).unwrap_or_default().objects
+        };
+        let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
+        for object in objects() {
+            // An object that no longer exists counts as deleted.
+            let _ = cluster.delete(Target::of(resource, &object), &options, None).await;
+        }
+        for object in objects() {
+            *self.objects.entry(format!("{}.{}", resource.plural, resource.group)).or_default() += 1;
+            let value = object.value();
+            let finalizers = value["metadata"]["finalizers"].as_array().into_iter().flatten();
+            for finalizer in finalizers.filter_map(Value::as_str) {
+                *self.finalizers.entry(finalizer.to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the first three cannot be true
+    /// here.
+    fn conditions(&self) -> [Value; 5] {
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
+        let fine = |kind: &str, reason: &str, message: &str| condition(kind, "False", reason, message);
+        let joined = |counts: &BTreeMap<String, usize>, what: &str| {
+            let counts: Vec<String> =
+                counts.iter().map(|(name, count)| format!("{name} {what} {count}")).collect();
+            format!("{} resource instances", counts.join(" resource instances, "))
+        };
+        [
+            fine(
+                "NamespaceDeletionDiscoveryFailure",
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
+            fine(
+                "NamespaceDeletionGroupVersionParsingFailure",
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed",
+            ),
+            fine(
+                "NamespaceDeletionContentFailure",
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
+            match self.objects.is_empty() {
+                true => {
+                    fine("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed")
+                }
+                false => condition(
+                    "NamespaceContentRemaining",
+                    "True",
+                    "SomeResourcesRemain",
+                    &format!("Some resources are remaining: {}", joined(&self.objects, "has")),
+                ),
+            },
+            match self.finalizers.is_empty() {
+                true => fine(
+                    "NamespaceFinalizersRemaining",
+                    "ContentHasNoFinalizers",
+                    "All content-preserving finalizers finished",
+                ),
+                false => condition(
+                    "NamespaceFinalizersRemaining",
+                    "True",
+                    "SomeFinalizersRemain",
+                    &format!(
+                        "Some content in the namespace has finalizers remaining: {}",
+                        joined(&self.finalizers, "in")
+                    ),
+                ),
+            },
+        ]
+    }
 }
 
 /// Creates a namespace's `default` ServiceAccount, if it does not exist.

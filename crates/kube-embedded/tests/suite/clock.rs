@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams, VersionMatch, WatchEvent, WatchParams};
+use kube::api::{
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, VersionMatch, WatchEvent, WatchParams,
+};
 use kube_embedded::{ManualClock, Server};
 use serde_json::json;
 
@@ -100,4 +102,24 @@ async fn an_event_is_forgotten_an_hour_after_it_was_written() {
     events.get("again").await.unwrap();
     in_time(gone("again")).await;
     assert!(clock.now() >= "2026-01-01T01:40:00Z".parse().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_ends_after_its_delay() {
+    let builder = Server::builder().tokio_clock("2026-01-01T00:00:00Z".parse().expect("a time"));
+    let builder = builder.namespace_deletion_delay(Duration::from_secs(5));
+    let server = builder.start().expect("it has no data folder");
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    let mut team = Namespace::default();
+    team.metadata.name = Some("team".into());
+    namespaces.create(&PostParams::default(), &team).await.expect("it is new");
+    let maps: Api<ConfigMap> = Api::namespaced(server.client(), "team");
+    create(&maps, "one").await;
+    namespaces.delete("team", &DeleteParams::default()).await.expect("it exists");
+    tokio::time::sleep(Duration::from_millis(4900)).await;
+    maps.get("one").await.expect("the controller waits");
+    // Once for the contents, and once more for the namespace, which is looked at again when they are gone.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(code(&maps.get("one").await.expect_err("its namespace has ended")), 404);
+    assert!(namespaces.get_opt("team").await.expect("an answer").is_none());
 }

@@ -1,8 +1,11 @@
-//! `bench api`: the API server itself. How fast it starts, creates, lists and sends events, and how much memory objects take.
+//! `bench api`: the API server itself. How fast it starts, creates, lists and sends events, what webhooks cost, and how much memory
+//! it takes; in process, and as the pair of programs that `crdctl envtest` makes.
 //!
 //! The figures include the clients, which run in the process of the embedded server, or on the machine of the real one.
 
 use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bench::{blogs, kind::Kind};
+use e2e::webhook::{Answer, NAMES, Webhook};
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -20,19 +24,27 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use kube_embedded::Server;
-use tokio::{sync::Semaphore, task::JoinSet};
+use serde_json::json;
+use tokio::{
+    process::Command,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     child,
     cluster::{self, Choice, Cluster, Own},
     fill::{self, NAMESPACE},
-    machine, table, usage,
+    machine, pair, table, usage,
 };
 
 /// The number of requests in flight, which the goals specify.
 const IN_FLIGHT: usize = 64;
 /// The number of servers that are started to measure the time of a start.
 const STARTS: usize = 50;
+/// What is measured with webhooks.
+const WITH_WEBHOOKS: &str = "creates, over TLS, with a mutating and a validating webhook";
 /// How long the last event of a watch may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -50,6 +62,9 @@ pub(crate) struct Arguments {
     /// Events that each watch receives, one per second
     #[arg(long, default_value_t = 5)]
     seconds: usize,
+    /// Pairs of kube-apiserver and etcd that are started at the same time
+    #[arg(long, default_value_t = 32)]
+    pairs: usize,
 }
 
 #[derive(clap::Args)]
@@ -78,11 +93,42 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Server::builder().data_dir(folder.path()).start()?;
     row("creates, over TLS, with a data folder", rate(over_tls(server, creates).await?), "");
-    if std::env::var_os("KUBEBUILDER_ASSETS").is_some() {
+    usage::progress("creates with webhooks")?;
+    let embedded = Cluster::start(&Choice::Own(Own::Embedded)).await?;
+    let hooked = creates / 10;
+    let hooked_rate = |seconds: f64| format!("{:.0}/s", hooked as f64 / seconds);
+    row(WITH_WEBHOOKS, hooked_rate(with_webhooks(&embedded, hooked).await?), "");
+    drop(embedded);
+    let real = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    if real.is_some() {
         usage::progress("creates on kube-apiserver")?;
         let real = Cluster::start(&Choice::Own(Own::Real)).await?;
         let client = cluster::client(real.kubeconfig()).await?;
         row("creates, kube-apiserver with etcd", rate(create(&client, creates).await?), "");
+        drop(real);
+        let real = Cluster::start(&Choice::Own(Own::Real)).await?;
+        row(
+            &format!("{WITH_WEBHOOKS}, kube-apiserver with etcd"),
+            hooked_rate(with_webhooks(&real, hooked).await?),
+            "",
+        );
+    }
+
+    usage::progress("pairs")?;
+    let own = tempfile::tempdir()?;
+    make_pair(own.path()).await?;
+    let pairs = arguments.pairs;
+    for (whose, assets, goals) in [
+        ("", Some(own.path().to_owned()), ["", "250 ms", "30 MB"]),
+        (", kube-apiserver and etcd", real, ["", "", ""]),
+    ] {
+        let Some(assets) = assets else { continue };
+        let ms = |seconds: f64| format!("{:.0} ms", seconds * 1e3);
+        let one = pair::measure(&assets, 1).await?;
+        row(&format!("start of the pair to ready{whose}"), ms(one.seconds.median), goals[0]);
+        let all = pair::measure(&assets, pairs).await?;
+        row(&format!("  {pairs} at once, the slowest{whose}"), ms(all.seconds.most), goals[1]);
+        row(&format!("  memory of each{whose}"), format!("{:.0} MB", all.resident / 1e6), goals[2]);
     }
 
     let objects = arguments.objects;
@@ -109,6 +155,69 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let text =
         format!("{}\n\n{}", machine::describe()?, table::render(&["measurement", "measured", "goal"], &rows));
     usage::print_line(text.trim_end())
+}
+
+/// Makes the pair of crdctl in a folder.
+async fn make_pair(folder: &Path) -> Result<()> {
+    let made = Command::new(child::crdctl().await?)
+        .args(["envtest", "--path"])
+        .arg(folder)
+        .stdout(Stdio::null())
+        .status()
+        .await
+        .context("starting crdctl")?;
+    ensure!(made.success(), "`crdctl envtest` ended with {made}");
+    Ok(())
+}
+
+/// Returns the seconds that it takes to create this number of Blogs while one webhook changes and another validates each of them.
+/// Both run in this process.
+async fn with_webhooks(cluster: &Cluster, creates: usize) -> Result<f64> {
+    let client = cluster::client(cluster.kubeconfig()).await?;
+    fill::install(&client).await?;
+    let webhook = Webhook::start(NAMES, |call| match call.uri.path() {
+        "/mutate" => Answer::patch(
+            call,
+            &json!([{"op": "add", "path": "/metadata/labels", "value": {"changed": "yes"}}]),
+        ),
+        _ => Answer::allow(call),
+    })
+    .await?;
+    for (kind, path) in [("Mutating", "/mutate"), ("Validating", "/validate")] {
+        let hook = json!({
+            "name": "blogs.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": webhook.at(path),
+            "rules": [{"operations": ["CREATE"], "apiGroups": ["web.helloworld"], "apiVersions": ["*"], "resources": ["blogs"]}],
+        });
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": format!("{kind}WebhookConfiguration"),
+            "metadata": {"name": "bench"}, "webhooks": [hook],
+        });
+        let collection =
+            format!("/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations", kind.to_lowercase());
+        let request = Request::post(collection).header("content-type", "application/json");
+        client.request_text(request.body(configuration.to_string().into_bytes())?).await?;
+    }
+    // kube-apiserver calls webhooks a moment after they are configured. An object whose webhooks answer is dropped again.
+    let tried = format!("{}?dryRun=All", Kind::Blogs.path(NAMESPACE));
+    timeout(PATIENCE, async {
+        loop {
+            let body = Kind::Blogs.object(NAMESPACE, 0).to_string().into_bytes();
+            let request = Request::post(&tried).header("content-type", "application/json").body(body)?;
+            let both =
+                client.request_text(request).await?.contains("\"changed\"") && webhook.calls().len() == 2;
+            if both {
+                return anyhow::Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .context("the webhooks are not called")??;
+    let seconds = create(&client, creates).await?;
+    let called = webhook.calls().len();
+    ensure!(called == 2 * creates, "{creates} creates called the webhooks {called} times");
+    Ok(seconds)
 }
 
 /// Returns the median of the seconds from nothing to an answered request.

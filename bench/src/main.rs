@@ -13,6 +13,7 @@ mod fill;
 mod machine;
 mod names;
 mod namespaces;
+mod pair;
 mod peers;
 mod relist;
 mod scale;
@@ -50,7 +51,7 @@ enum Command {
     Namespaces(namespaces::Arguments),
     /// Start from a copy on disk instead of a list: time, CPU and memory
     Warm(warm::Arguments),
-    /// Measure the embedded API server: starts, creates, lists, watches, memory
+    /// Measure the embedded API server and the pair made of it: starts, creates, webhooks, lists, watches, memory
     Api(api::Arguments),
     /// Watch names with crdctl: its CPU beside that of kube-runtime's reflector
     Names(names::Arguments),

@@ -5,7 +5,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, process::Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use blog_api::Blog;
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let client = cluster::client(server.kubeconfig()).await?;
     let objects = arguments.objects.get();
     fill::fill(&client, Kind::Blogs, objects).await?;
-    let (home, program) = (tempfile::tempdir()?, build_crdctl().await?);
+    let (home, program) = (tempfile::tempdir()?, child::crdctl().await?);
     let (mut own, mut peer) = (Vec::new(), Vec::new());
     for run in 1..=arguments.runs {
         progress(&format!("run {run} of {}", arguments.runs))?;
@@ -87,20 +87,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     };
     let rows = [row("crdctl watch -o name", &own), row("kube-runtime, reflector of DynamicObject", &peer)];
     print_line(&table::render(&["program", "CPU s", "/ kube-runtime"], &rows))
-}
-
-/// Builds crdctl as this program is built, and returns its path.
-async fn build_crdctl() -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "crdctl"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .await
-        .context("starting cargo")?;
-    ensure!(built.success(), "crdctl does not build");
-    Ok(this.with_file_name("crdctl"))
 }
 
 /// Runs a program that prints names, updates all objects meanwhile, and returns its user and system time.

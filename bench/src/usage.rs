@@ -100,12 +100,17 @@ pub(crate) fn cpu_seconds() -> f64 {
 
 /// Returns the resident memory, in bytes.
 pub(crate) fn resident() -> Result<u64> {
-    memory("VmRSS")
+    memory("self", "VmRSS")
+}
+
+/// Returns the resident memory of another process, in bytes.
+pub(crate) fn resident_of(process: u32) -> Result<u64> {
+    memory(&process.to_string(), "VmRSS")
 }
 
 /// Returns the maximum resident memory, in bytes.
 pub(crate) fn peak() -> Result<u64> {
-    memory("VmHWM")
+    memory("self", "VmHWM")
 }
 
 /// Resets the maximum resident memory; see clear_refs in proc(5).
@@ -113,14 +118,15 @@ pub(crate) fn reset_peak() -> Result<()> {
     fs::write("/proc/self/clear_refs", "5").context("writing /proc/self/clear_refs")
 }
 
-/// Returns a field of /proc/self/status, in bytes.
-fn memory(field: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
+/// Returns a field of /proc/PROCESS/status, in bytes.
+fn memory(process: &str, field: &str) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let kilobytes = status
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix(" kB"))
-        .with_context(|| format!("no {field} in /proc/self/status"))?;
-    Ok(kilobytes.parse::<u64>().with_context(|| format!("{field} in /proc/self/status"))? * 1024)
+        .with_context(|| format!("no {field} in {path}"))?;
+    Ok(kilobytes.parse::<u64>().with_context(|| format!("{field} in {path}"))? * 1024)
 }
 
 #[cfg(test)]

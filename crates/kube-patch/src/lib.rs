@@ -10,7 +10,10 @@ mod merge;
 mod strategic;
 mod types;
 
-pub use apply::{ApplyError, Conflict, Writer, apply, check_managed_fields, keep_times, track, wrong_type};
+pub use apply::{
+    ApplyError, Conflict, Writer, apply, check_managed_fields, fits, keep_times, track, track_scale,
+    wrong_type,
+};
 pub use error::PatchError;
 pub use json::json_patch;
 pub use merge::merge_patch;

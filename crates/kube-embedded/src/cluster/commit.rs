@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kube_patch::Writer;
 use serde_json::Value;
 
 use super::definitions::{Served, group_of};
@@ -105,6 +106,34 @@ impl Cluster {
         let content = Content { value: &resource.encode(marked), mark: resource.mark(marked) };
         let stopped = self.store.update(&resource.collection, &target.key(), seen, content)?;
         self.commit_delete(target, stopped.revision, old)
+    }
+
+    /// [`modify`](Self::modify), as kube-controller-manager does by a subresource (`""` for the whole object): it becomes the
+    /// manager of the fields that it sets.
+    pub(crate) fn control(
+        &self,
+        target: Target<'_>,
+        subresource: &str,
+        mut change: impl FnMut(&mut Value),
+    ) -> Result<(), Status> {
+        let resource = target.resource;
+        self.modify(target, |object| {
+            let old = object.clone();
+            change(object);
+            if *object != old {
+                let writer = Writer {
+                    manager: "kube-controller-manager",
+                    subresource,
+                    api_version: &resource.api_version(),
+                    time: self.clock.now(),
+                    reset: &[],
+                    versions: &resource.merge_versions(),
+                    is_convertible: resource.gone_version(&old).is_none(),
+                };
+                kube_patch::track(resource.merge_type(), Some(&old), object, &writer);
+            }
+            Ok(())
+        })
     }
 
     /// Changes an object for the server's own purposes, without admission, validation and managed fields. `change` is

@@ -290,13 +290,19 @@ impl Cluster {
     /// Prepare: resets the fields that the client may not write to their previous or initial values.
     fn prepare(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, .. } = attempt;
+        // kube-apiserver looks for changes before it resets what the subresource cannot write, and finds none in an object of the
+        // wrong type.
+        let fits = write.subresource != "status" || kube_patch::fits(write.resource.merge_type(), new);
         match &attempt.old {
             None => strategy::prepare_create(write.resource, new, write.user),
             Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
         }
         if let Some(old) = &attempt.old {
             if !tracks_early(write) && write.method != WriteMethod::Apply {
-                self.track(write, &mut attempt.new, Some(&old.value));
+                match fits {
+                    true => self.track(write, &mut attempt.new, Some(&old.value)),
+                    false => strategy::keep_managed_fields(&mut attempt.new, &old.value),
+                }
             }
             kube_patch::keep_times(&old.value, &mut attempt.new);
         }
@@ -420,9 +426,8 @@ impl Cluster {
                 reserved.keep();
                 let bytes = match committed {
                     Committed::Stored(stored) => shown(stored).await?,
-                    Committed::Removed(event) => {
-                        resource.last(&*conversions.shown_event(resource, event).await?)
-                    }
+                    // kube-apiserver answers with the state that the request would have led to.
+                    Committed::Removed(_) => dry().await?,
                 };
                 Ok(written(bytes, false))
             }
@@ -433,26 +438,21 @@ impl Cluster {
 
     /// Records the writer as the manager of the fields that it changes.
     fn track(&self, write: &Write<'_>, new: &mut Value, old: Option<&Value>) {
-        if write.subresource == "scale"
-            && let (Some(scale), Some(old)) = (write.resource.scale(), old)
-            && !scale.has_owner(old)
-        {
-            // kube-apiserver tracks no part of an object whose owners it does not know before an apply.
-            return;
-        }
         let is_convertible = write.resource.gone_version(old.unwrap_or(new)).is_none();
-        self.writer(write, is_convertible, |writer| {
-            kube_patch::track(write.resource.merge_type(), old, new, writer);
+        self.writer(write, is_convertible, |writer| match (write.subresource, old) {
+            ("scale", Some(old)) => {
+                let scale = strategy::scale::of(write.resource);
+                let path: Vec<&str> =
+                    scale.spec_replicas_path().split('.').filter(|name| !name.is_empty()).collect();
+                kube_patch::track_scale(&path, old, new, writer);
+            }
+            _ => kube_patch::track(write.resource.merge_type(), old, new, writer),
         });
     }
 
     fn writer<T>(&self, write: &Write<'_>, is_convertible: bool, with: impl FnOnce(&Writer<'_>) -> T) -> T {
-        const STATUS: &[&[&str]] = &[&["status"]];
-        let reset = match write.subresource {
-            "" if write.resource.has_status() => STATUS,
-            _ => &[],
-        };
         let Write { manager, subresource, .. } = *write;
+        let reset = strategy::reset_fields(write.resource, subresource);
         let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
         let versions = &*write.resource.merge_versions();
         with(&Writer { manager, subresource, api_version, time, reset, versions, is_convertible })
@@ -653,6 +653,18 @@ fn check_version(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), 
             Status::internal(format!("strconv.ParseUint: parsing {text:?}: {why}"))
         }),
     };
+    let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
+    let old_uid = old["metadata"]["uid"].as_str().unwrap_or_default();
+    if write.method == WriteMethod::Update && !uid.is_empty() && uid != old_uid {
+        // A dry run has no prefix there.
+        let root = if write.dry_run { "" } else { "/registry" };
+        let key = format!("{root}/{}/{}", resource.storage_prefix(), resource.key(namespace, name));
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+             failed: UID in precondition: {uid}, UID in object meta: {old_uid}"
+        );
+        return Err(Status::conflict(resource, name, &why));
+    }
     let current = &old["metadata"]["resourceVersion"];
     // 0 counts as no version.
     let given = number(&text(new))?;
@@ -664,20 +676,6 @@ fn check_version(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), 
         }
     } else if number(&text(old))? != given {
         return Err(Status::modified(resource, name));
-    }
-    let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
-    let old_uid = old["metadata"]["uid"].as_str().unwrap_or_default();
-    if write.method == WriteMethod::Update && !uid.is_empty() && uid != old_uid {
-        let key = format!(
-            "/registry/{}/{}",
-            resource.collection.trim_start_matches('/'),
-            resource.key(namespace, name)
-        );
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
-             failed: UID in precondition: {uid}, UID in object meta: {old_uid}"
-        );
-        return Err(Status::conflict(resource, name, &why));
     }
     strategy::metadata(new).insert("resourceVersion".to_owned(), current.clone());
     Ok(())

@@ -316,7 +316,7 @@ fn any_dependent_waits(cluster: &Cluster, uid: &str) -> bool {
 /// Stops an object from blocking the deletion of its owners. Returns false if it did not block any.
 fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
     let mut changed = false;
-    let done = cluster.modify(target, |object| {
+    let done = cluster.control(target, "", |object| {
         let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
         let blocking = owners.into_iter().flatten().filter(|owner| owner["blockOwnerDeletion"] == true);
         changed = false;
@@ -324,7 +324,6 @@ fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
             owner["blockOwnerDeletion"] = false.into();
             changed = true;
         });
-        Ok(())
     });
     done.is_ok() && changed
 }
@@ -332,27 +331,25 @@ fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
 /// Removes references to some owners from an object.
 fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
     // If it no longer exists, nothing is left to do.
-    let _ = cluster.modify(target, |object| {
+    let _ = cluster.control(target, "", |object| {
         let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)
         else {
-            return Ok(());
+            return;
         };
         owners.retain(|owner| !owner["uid"].as_str().is_some_and(|uid| uids.contains(&uid)));
         if owners.is_empty() {
             metadata(object).remove("ownerReferences");
         }
-        Ok(())
     });
 }
 
 /// Removes a finalizer from an object that is being deleted.
 fn end(cluster: &Cluster, target: Target<'_>, uid: &str, finalizer: &str) {
     // If it no longer exists, nothing is left to do.
-    let _ = cluster.modify(target, |object| {
+    let _ = cluster.control(target, "", |object| {
         // A new object of the same name is not touched.
         if is_deleted(object) && object["metadata"]["uid"] == uid {
             remove_finalizer(object, finalizer);
         }
-        Ok(())
     });
 }

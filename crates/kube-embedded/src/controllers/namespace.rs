@@ -46,23 +46,21 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     let target = Target { resource, namespace: "", name };
     let now = cluster.clock.seconds();
     // If it no longer exists, nothing is left to do, and a new namespace of the same name is not touched.
-    let _ = cluster.modify(target, |namespace| {
+    let _ = cluster.control(target, "status", |namespace| {
         if is_deleted(namespace) {
             left.conditions().into_iter().for_each(|condition| conditions::set(namespace, condition, &now));
         }
-        Ok(())
     });
     // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
     if !left.objects.is_empty() {
         return;
     }
-    let _ = cluster.modify(target, |namespace| {
+    let _ = cluster.control(target, "finalize", |namespace| {
         if is_deleted(namespace)
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
         }
-        Ok(())
     });
 }
 

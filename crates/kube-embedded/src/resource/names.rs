@@ -16,6 +16,11 @@ pub(crate) struct GroupKind<'a> {
 /// `CustomResourceDefinition`
 pub(crate) const CUSTOM_RESOURCE_DEFINITION: GroupKind<'static> =
     GroupKind { group: "apiextensions.k8s.io", kind: "CustomResourceDefinition" };
+/// `CertificateSigningRequest`
+pub(crate) const CERTIFICATE_SIGNING_REQUEST: GroupKind<'static> =
+    GroupKind { group: "certificates.k8s.io", kind: "CertificateSigningRequest" };
+/// `Deployment`
+pub(crate) const DEPLOYMENT: GroupKind<'static> = GroupKind { group: "apps", kind: "Deployment" };
 /// `Namespace`
 pub(crate) const NAMESPACE: GroupKind<'static> = GroupKind { group: "", kind: "Namespace" };
 /// `Pod`

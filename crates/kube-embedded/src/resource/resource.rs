@@ -109,6 +109,21 @@ impl Resource {
         if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
     }
 
+    /// Where kube-apiserver has its objects in etcd, below `/registry`, which some messages show: `SpecialDefaultResourcePrefixes`
+    /// of kubernetes' `pkg/kubeapiserver`.
+    pub(crate) fn storage_prefix(&self) -> &str {
+        match (&*self.collection, self.custom.is_some()) {
+            ("/replicationcontrollers", _) => "controllers",
+            ("/endpoints", _) => "services/endpoints",
+            ("/nodes", _) => "minions",
+            ("/services", _) => "services/specs",
+            ("networking.k8s.io/ingresses", _) => "ingress",
+            ("apiextensions.k8s.io/customresourcedefinitions" | "apiregistration.k8s.io/apiservices", _)
+            | (_, true) => &self.collection,
+            _ => &self.plural,
+        }
+    }
+
     /// How its objects are merged.
     pub(crate) fn merge_type(&self) -> ObjectType<'_> {
         static BUILTIN: LazyLock<Definitions> =

@@ -43,7 +43,9 @@ pub(crate) use self::metadata::{
     has_finalizer, is_deleted, is_finished, metadata, owner_references, remove_finalizer,
     remove_repeated_owners, texts,
 };
-use crate::resource::{CUSTOM_RESOURCE_DEFINITION, NAMESPACE, POD, Resource};
+use crate::resource::{
+    CERTIFICATE_SIGNING_REQUEST, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, NAMESPACE, POD, Resource,
+};
 use crate::user::User;
 
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
@@ -147,9 +149,11 @@ pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut V
             if !keeps_metadata(resource) {
                 copy(&mut kept, new, "metadata");
             }
-            if resource.group_kind() == POD {
+            match resource.group_kind() {
                 // kube-apiserver: old kubelets corrupt them.
-                copy(&mut kept["metadata"], &old["metadata"], "ownerReferences");
+                POD => copy(&mut kept["metadata"], &old["metadata"], "ownerReferences"),
+                DEPLOYMENT => copy(&mut kept["metadata"], &old["metadata"], "labels"),
+                _ => {}
             }
             copy(&mut kept["metadata"], &new["metadata"], "managedFields");
             copy(&mut kept["metadata"], &new["metadata"], "resourceVersion");
@@ -386,9 +390,34 @@ fn keeps_metadata(resource: &Resource) -> bool {
     resource.custom.is_some() || kinds.contains(&resource.kind.as_str())
 }
 
+/// The fields that a request cannot write by a subresource (`""` for the whole object), and of which its author therefore never
+/// becomes an owner: `GetResetFields` of kube-apiserver's strategies.
+pub(crate) fn reset_fields(resource: &Resource, subresource: &str) -> &'static [&'static [&'static str]] {
+    match (subresource, resource.group_kind()) {
+        ("", CERTIFICATE_SIGNING_REQUEST) => &[&["spec"], &["status"]],
+        ("approval", CERTIFICATE_SIGNING_REQUEST) => &[&["spec"], &["status", "certificate"]],
+        ("status", CERTIFICATE_SIGNING_REQUEST) => &[&["spec"], &["status", "conditions"]],
+        ("status", DEPLOYMENT) => &[&["spec"], &["metadata", "labels"]],
+        ("status", POD) => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
+        ("status", _) if keeps_metadata(resource) => &[&["metadata"], &["spec"]],
+        ("status", _) => &[&["spec"]],
+        ("" | "finalize", _) if resource.has_status() => &[&["status"]],
+        _ => &[],
+    }
+}
+
+/// Gives an object the managed fields of another one.
+pub(crate) fn keep_managed_fields(new: &mut Value, old: &Value) {
+    copy(&mut new["metadata"], &old["metadata"], "managedFields");
+}
+
 /// Whether anything changed that the generation counts: everything except the metadata, and except the status if it has
-/// a subresource.
+/// a subresource. Of a Deployment, the annotations count, too: its ReplicaSets get them.
 fn changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    if resource.group_kind() == DEPLOYMENT && new["metadata"]["annotations"] != old["metadata"]["annotations"]
+    {
+        return true;
+    }
     let (Value::Object(new), Value::Object(old)) = (new, old) else { return false };
     let counts =
         |key: &str| !(key == "metadata" || key == "apiVersion" || (key == "status" && resource.has_status()));

@@ -7,6 +7,7 @@
 mod last_applied;
 mod managed;
 mod object;
+mod scale;
 mod set;
 mod update;
 mod walk;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use self::managed::{Managed, Manager, Operation};
 use self::object::{describe_object, describe_type, type_of};
+pub use self::scale::track_scale;
 use self::set::{Set, equal};
 use self::update::Update;
 use crate::types::{ObjectType, Source, Type};
@@ -185,9 +187,8 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     // After they were removed, only an apply creates entries again.
     if !managed.0.is_empty() || is_create {
         let kind = types.root;
-        let fits = |value: &Value| walk::validate(kind, value, true).is_empty();
         let mut recorded = false;
-        if writer.is_convertible && fits(new) && fits(&live) {
+        if writer.is_convertible && fits(types, new) && fits(types, &live) {
             let (old, new) = match types.source {
                 Source::OpenApi => (Cow::Owned(kind.decoded(&live)), Cow::Owned(kind.decoded(new))),
                 Source::Structural | Source::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),
@@ -199,6 +200,11 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
         }
     }
     finish(new, &live, &managed, &before);
+}
+
+/// Whether an object is of a type, so that its fields can be compared. [`track`] changes no entry of one that is not.
+pub fn fits(types: ObjectType<'_>, object: &Value) -> bool {
+    walk::validate(types.root, object, true).is_empty()
 }
 
 /// Returns an object of a type as it is before anything is written to it.

@@ -16,6 +16,7 @@ mod credentials;
 mod delete;
 mod demo;
 mod deploy;
+mod differential;
 mod discovery;
 mod informer;
 mod kills;

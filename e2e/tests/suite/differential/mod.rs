@@ -1,0 +1,176 @@
+//! Random requests, sent to the embedded server and to a real one: both must answer the same, store the same, and tell watchers the
+//! same.
+//!
+//! A seed gives the requests. `DIFFERENTIAL=first..last` plays other seeds than the few of the tests, each of 100 requests, and
+//! reports all differences instead of the first: `DIFFERENTIAL=0..200` is 20,000 requests.
+
+mod requests;
+mod side;
+
+use std::{env, ops::Range, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use e2e::{Cluster, Need, Provider, eventually};
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use self::{
+    requests::{KINDS, Kind, Request},
+    side::Side,
+};
+
+/// The seeds of the tests.
+const SEEDS: Range<u64> = 0..4;
+const STEPS: usize = 100;
+/// The real garbage collector looks for new types twice a minute.
+const SOON: Duration = Duration::from_secs(90);
+
+#[test]
+fn answers_objects_and_events_are_the_same() -> Result<()> {
+    let (asked, seeds) = match env::var("DIFFERENTIAL") {
+        Ok(range) => (true, parse(&range).with_context(|| format!("DIFFERENTIAL={range}"))?),
+        Err(_) => (false, SEEDS),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let needs = &[Need::Controllers];
+        let Ok(real) = Cluster::start(Provider::real(), needs).await? else { return Ok(()) };
+        let Ok(embedded) = Cluster::start(Provider::Embedded, needs).await? else { return Ok(()) };
+        let clusters = [&embedded, &real];
+        let mut differences = Vec::new();
+        for seed in seeds {
+            let played = play(clusters, seed).await.with_context(|| format!("seed {seed}"));
+            match played {
+                Err(difference) if asked => differences.push(format!("{difference:#}")),
+                played => played?,
+            }
+        }
+        embedded_and_real_end(clusters).await?;
+        ensure!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
+        Ok(())
+    })
+}
+
+fn parse(range: &str) -> Result<Range<u64>> {
+    let (first, last) = range.split_once("..").context("not first..last")?;
+    Ok(first.parse()?..last.parse()?)
+}
+
+async fn embedded_and_real_end(clusters: [&Cluster; 2]) -> Result<()> {
+    for cluster in clusters {
+        cluster.admin().delete(&format!("/api/v1/namespaces/{}", cluster.namespace())).await?.ok()?;
+    }
+    Ok(())
+}
+
+/// Plays the requests of a seed in namespaces of their own.
+async fn play(clusters: [&Cluster; 2], seed: u64) -> Result<()> {
+    let namespace = format!("differential-{seed}-{:08x}", fastrand::u32(..));
+    let mut sides = [Side::new(clusters[0], &namespace).await?, Side::new(clusters[1], &namespace).await?];
+    let mut rng = Rng::with_seed(seed);
+    let played = requests_of(&mut sides, &mut rng).await;
+    let [embedded, real] = &sides;
+    for side in [embedded, real] {
+        side.end().await?;
+    }
+    played
+}
+
+async fn requests_of(sides: &mut [Side; 2], rng: &mut Rng) -> Result<()> {
+    for step in 0..STEPS {
+        let request = Request::random(rng);
+        let told = || format!("step {step}: {request}");
+        compare(sides, &request).await.with_context(told)?;
+        if request.settles() {
+            settle(sides).await.with_context(told)?;
+        }
+        if let Some(object) = request.object() {
+            compare(sides, &object).await.with_context(|| format!("after {}", told()))?;
+        }
+    }
+    settle(sides).await.context("at the end")?;
+    for kind in KINDS {
+        compare(sides, &Request::list(kind)).await.context("at the end")?;
+    }
+    events(sides).await
+}
+
+/// Sends a request to both servers, and compares their answers.
+async fn compare(sides: &mut [Side; 2], request: &Request) -> Result<()> {
+    let [embedded, real] = sides;
+    let (here, there) = (embedded.answer(request).await?, real.answer(request).await?);
+    if here != there {
+        bail!("{}", difference(&here, &there));
+    }
+    Ok(())
+}
+
+/// Waits until the garbage collectors have done what is to be done.
+async fn settle(sides: &mut [Side; 2]) -> Result<()> {
+    let [embedded, real] = sides;
+    let (embedded, real) = (&*embedded, &*real);
+    eventually(SOON, || async {
+        let (here, there) = (embedded.remaining().await?, real.remaining().await?);
+        ensure!(here == there, "{}", difference(&here, &there));
+        let waits = here.to_string();
+        ensure!(!waits.contains("foregroundDeletion") && !waits.contains("\"orphan\""), "{waits}");
+        Ok(())
+    })
+    .await
+}
+
+/// Compares what the watches have seen.
+async fn events(sides: &mut [Side; 2]) -> Result<()> {
+    for kind in KINDS {
+        let request = Request::last(kind);
+        compare(sides, &request).await?;
+    }
+    let [embedded, real] = sides;
+    let (here, there) = (embedded.events().await?, real.events().await?);
+    for ((what, here), (_, there)) in here.iter().zip(&there) {
+        let first = here.iter().zip(there).position(|(here, there)| here != there);
+        if let Some(first) = first {
+            bail!("event {first} of {what}: {}", difference(&here[first], &there[first]));
+        }
+        ensure!(here.len() == there.len(), "{} and {} events of {what}", here.len(), there.len());
+    }
+    Ok(())
+}
+
+/// Where two values differ.
+fn difference(here: &Value, there: &Value) -> String {
+    let mut lines = Vec::new();
+    differences(here, there, "", &mut lines);
+    format!("{}\n  embedded: {here}\n  real:     {there}", lines.join("\n"))
+}
+
+fn differences(here: &Value, there: &Value, path: &str, lines: &mut Vec<String>) {
+    match (here, there) {
+        (Value::Object(left), Value::Object(right)) => {
+            let keys: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
+            for key in keys {
+                let side =
+                    |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or(json!("(absent)"));
+                differences(&side(left), &side(right), &format!("{path}.{key}"), lines);
+            }
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (index, (left, right)) in left.iter().zip(right).enumerate() {
+                differences(left, right, &format!("{path}[{index}]"), lines);
+            }
+        }
+        _ if here != there => lines.push(format!("  {path}: {here} here, {there} there")),
+        _ => {}
+    }
+}
+
+impl Kind {
+    /// The path of its objects in a namespace.
+    fn collection(self, namespace: &str) -> String {
+        match self {
+            Kind::ConfigMap => format!("/api/v1/namespaces/{namespace}/configmaps"),
+            Kind::Deployment => format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
+            Kind::Widget => format!("/apis/{}/v1/namespaces/{namespace}/widgets", crate::widgets::GROUP),
+        }
+    }
+}

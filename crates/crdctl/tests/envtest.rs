@@ -321,6 +321,11 @@ fn wrong_lines_are_refused_in_kube_apiservers_words() {
             "--service-cluster-ip-range=10.0.0.0/31",
             "the range must have at least 8 addresses\n".to_owned(),
         ),
+        (
+            "kube-apiserver",
+            "--enable-admission-plugins=Magic",
+            "enable-admission-plugins plugin \"Magic\" is unknown\n".to_owned(),
+        ),
         ("etcd", "--listen-client-urls=https://localhost:1", "only http:// is served\n".to_owned()),
     ] {
         let output = Command::new(folder.join(program)).arg(line).output().unwrap();

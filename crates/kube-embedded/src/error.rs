@@ -51,6 +51,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// An admission plugin is unknown, or is both enabled and disabled. The message is kube-apiserver's.
+    #[error("{0}")]
+    AdmissionPlugins(String),
     /// The data folder is in use by another server, in this or another process.
     #[cfg(feature = "disk")]
     #[error("the data folder {} is in use by another server", path.display())]

@@ -133,6 +133,34 @@ impl ServerBuilder {
         self
     }
 
+    /// Turns admission plugins on, by their names in kube-apiserver's `--enable-admission-plugins`, in addition to those that are
+    /// on by default. The log names those of kube-apiserver's plugins that this server does not have: they refuse nothing.
+    ///
+    /// # Errors
+    /// Fails if a plugin is unknown, or is disabled, too.
+    pub fn enable_admission_plugins<'a>(
+        mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let missing = self.options.plugins.enable(names).map_err(Error::AdmissionPlugins)?;
+        if !missing.is_empty() {
+            tracing::warn!("admission plugins that are not here and do nothing: {}", missing.join(", "));
+        }
+        Ok(self)
+    }
+
+    /// Turns admission plugins off, by their names in kube-apiserver's `--disable-admission-plugins`.
+    ///
+    /// # Errors
+    /// Fails if a plugin is unknown, or is enabled, too.
+    pub fn disable_admission_plugins<'a>(
+        mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        self.options.plugins.disable(names).map_err(Error::AdmissionPlugins)?;
+        Ok(self)
+    }
+
     /// Lets all users do everything, as kube-apiserver's authorization mode `AlwaysAllow` does, instead of what RBAC grants
     /// them.
     pub fn always_allow(mut self) -> Self {

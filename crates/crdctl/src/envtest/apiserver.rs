@@ -113,6 +113,8 @@ Flags that have an effect:
       --client-ca-file string                     authorities of client certificates: users by CN, groups by O
       --controllers                               also run the controllers of kube-controller-manager that kube-embedded has
       --data-dir string                           keep all objects in this folder (default: in memory)
+      --disable-admission-plugins strings         plugins that are on by default and are to be off
+      --enable-admission-plugins strings          plugins that are to be on, too
   -h, --help                                      this text
       --namespace-deletion-delay duration         how long the namespace controller waits (default 500ms)
       --secure-port int                           the port to listen on (default 6443)
@@ -162,6 +164,11 @@ async fn serve(given: Vec<Given>, controllers: bool, stop: CancellationToken) ->
     let range = flags::set(&given, "service-cluster-ip-range");
     builder =
         builder.service_addresses(range.unwrap_or("10.0.0.0/24")).context("--service-cluster-ip-range")?;
+    let plugins = |flag| flags::list(&given, flag);
+    let (enabled, disabled) = (plugins("enable-admission-plugins"), plugins("disable-admission-plugins"));
+    builder = builder
+        .enable_admission_plugins(enabled.iter().map(String::as_str))?
+        .disable_admission_plugins(disabled.iter().map(String::as_str))?;
     if let Some(folder) = flags::last(&given, "data-dir") {
         builder = builder.data_dir(folder);
     }
@@ -277,12 +284,6 @@ fn name_ignored(given: &[Given]) {
     names.dedup();
     if !names.is_empty() {
         info!("flags without effect here: --{}", names.join(", --"));
-    }
-    for name in ["enable-admission-plugins", "disable-admission-plugins"] {
-        let plugins = flags::list(given, name);
-        if !plugins.is_empty() {
-            info!("--{name} has no effect yet: {}", plugins.join(", "));
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::commit::Target;
 use super::deletion::{DeleteOptions, Propagation};
 use crate::resource::{NAMESPACES, Resource};
+use crate::status::Status;
 use crate::user::User;
 use crate::warnings::Warnings;
 
@@ -68,6 +69,18 @@ impl AdmissionRequest<'_> {
     /// The object that it is for.
     pub(super) fn target(&self) -> Target<'_> {
         Target { resource: self.resource, namespace: self.namespace, name: self.name }
+    }
+
+    /// The name for an error: that of the object, or what it will be generated from.
+    pub(super) fn name_of<'b>(&'b self, object: &'b Value) -> &'b str {
+        let metadata = &object["metadata"];
+        let names = [Some(self.name), metadata["name"].as_str(), metadata["generateName"].as_str()];
+        names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("Unknown")
+    }
+
+    /// The error of a plugin that refuses the request.
+    pub(super) fn forbidden(&self, object: &Value, why: &str) -> Status {
+        Status::forbidden(&self.resource.group, &self.resource.plural, self.name_of(object), why)
     }
 
     /// The request as an `AdmissionRequest`, without its objects. `matched` is the resource that a rule is about, perhaps in another

@@ -56,7 +56,7 @@ impl Cluster {
         let definition = resource.custom.as_ref().map(|custom| custom.definition.as_str());
         let of_definition = definition.map(|name| (CUSTOM_RESOURCE_DEFINITIONS.collection(), name));
         let live: Vec<_> =
-            resource.namespaced.then_some(of_namespace).into_iter().chain(of_definition).collect();
+            self.needs_namespace(target).then_some(of_namespace).into_iter().chain(of_definition).collect();
         let content = Content { value: &resource.encode(object), mark: resource.mark(object) };
         let stored = self.store.create(&resource.collection, &target.key(), content, &live)?;
         self.after_write(target, None, object);

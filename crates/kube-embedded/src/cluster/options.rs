@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use kube_validation::go::ip::Cidr;
 
+use super::plugins::Plugins;
 use super::service_account::TokenOptions;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) tokens: TokenOptions,
     pub(crate) services: ServiceRange,
+    pub(crate) plugins: Plugins,
     /// Whether all users may do everything, instead of what RBAC grants them.
     pub(crate) always_allow: bool,
     /// Whether requests without credentials are refused.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::admission_request::AdmissionRequest;
 use super::matching::is_exempt;
+use super::plugins::Plugin;
 use super::state::Cluster;
 use crate::resource::VALIDATING_ADMISSION_POLICY_BINDINGS;
 use crate::status::Status;
@@ -27,7 +28,8 @@ impl Cluster {
         _: Option<&Value>,
         _: Option<&Value>,
     ) -> Result<(), Status> {
-        if !self.policies.are_bound(&self.store) || is_exempt(request.resource) {
+        let on = self.options.plugins.has(Plugin::ValidatingAdmissionPolicy);
+        if !on || !self.policies.are_bound(&self.store) || is_exempt(request.resource) {
             return Ok(());
         }
         let why = "a ValidatingAdmissionPolicy is bound, and the server is built without the feature `cel`";

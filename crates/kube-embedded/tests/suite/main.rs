@@ -1,5 +1,6 @@
 //! The server as a program uses it. What kube-apiserver does too is tested on both, by the workspace's `e2e` suite.
 
+mod admission_plugins;
 mod clock;
 #[cfg(all(feature = "disk", feature = "listen"))]
 mod data_dir;

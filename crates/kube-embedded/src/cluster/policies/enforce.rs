@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::super::admission_request::AdmissionRequest;
 use super::super::expressions::Inputs;
 use super::super::matching::is_exempt;
+use super::super::plugins::Plugin;
 use super::super::request_variables::requested;
 use super::super::state::Cluster;
 use super::compiled::Denial;
@@ -21,7 +22,8 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let policies = self.policies.current(&self.store);
-        if policies.is_empty() || is_exempt(request.resource) {
+        let on = self.options.plugins.has(Plugin::ValidatingAdmissionPolicy);
+        if !on || policies.is_empty() || is_exempt(request.resource) {
             return Ok(());
         }
         let mut first = None;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::admission_request::AdmissionRequest;
 use super::super::matching::{is_exempt, is_of_kind};
+use super::super::plugins::Plugin;
 use super::super::state::Cluster;
 use super::answer::{self, Answer, Wrong};
 use super::configuration::{Configured, Webhook};
@@ -83,7 +84,8 @@ impl Cluster {
     /// The webhooks that may change the object of a request. `None` if there are none.
     pub(in super::super) fn mutations(&self, request: &AdmissionRequest<'_>) -> Option<Mutations> {
         let webhooks = self.webhooks.current(&self.store);
-        (!webhooks.mutating.is_empty() && !is_exempt(request.resource)).then(|| Mutations {
+        let on = self.options.plugins.has(Plugin::MutatingAdmissionWebhook);
+        (on && !webhooks.mutating.is_empty() && !is_exempt(request.resource)).then(|| Mutations {
             webhooks,
             run_again: false,
             called: BTreeSet::new(),
@@ -186,7 +188,8 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let webhooks = self.webhooks.current(&self.store);
-        if webhooks.validating.is_empty() || is_exempt(request.resource) {
+        let on = self.options.plugins.has(Plugin::ValidatingAdmissionWebhook);
+        if !on || webhooks.validating.is_empty() || is_exempt(request.resource) {
             return Ok(());
         }
         let mut invocations = Vec::new();

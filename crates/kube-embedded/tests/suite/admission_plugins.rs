@@ -1,0 +1,118 @@
+//! Admission plugins that are switched off.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube_embedded::{Error, Server};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::support::code;
+
+fn without(plugins: &[&str]) -> Server {
+    let builder = Server::builder().disable_admission_plugins(plugins.iter().copied());
+    builder.and_then(|builder| builder.start()).expect("the plugins exist")
+}
+
+fn typed<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).expect("the object is one of its kind")
+}
+
+async fn create(server: &Server, api_version: &str, kind: &str, plural: &str, mut object: Value) {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    object["apiVersion"] = api_version.into();
+    object["kind"] = kind.into();
+    let objects: Api<DynamicObject> = Api::all_with(server.client(), &resource);
+    objects.create(&PostParams::default(), &typed(object)).await.expect("it is created");
+}
+
+async fn create_map(server: &Server, namespace: &str) -> Result<(), u16> {
+    let maps: Api<ConfigMap> = Api::namespaced(server.client(), namespace);
+    let map = typed(json!({"metadata": {"name": "a"}}));
+    maps.create(&PostParams::default(), &map).await.map(drop).map_err(|error| code(&error))
+}
+
+#[tokio::test]
+async fn without_namespace_lifecycle_nothing_depends_on_a_namespace() {
+    assert_eq!(create_map(&Server::start(), "nowhere").await, Err(404));
+    let server = without(&["NamespaceLifecycle"]);
+    assert_eq!(create_map(&server, "nowhere").await, Ok(()));
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    namespaces.delete("default", &DeleteParams::default()).await.expect("it is not protected");
+}
+
+#[tokio::test]
+async fn without_their_plugins_pods_get_no_priority_and_tolerations() {
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    for (off, prioritized, tolerant) in
+        [(&[][..], true, true), (&["Priority"], false, true), (&["DefaultTolerationSeconds"], true, false)]
+    {
+        let pods: Api<Pod> = Api::default_namespaced(without(off).client());
+        let pod = pods.create(&PostParams::default(), &typed(pod.clone())).await.unwrap().spec.unwrap();
+        assert_eq!(pod.priority.is_some(), prioritized, "{off:?}");
+        assert_eq!(pod.tolerations.is_some_and(|all| !all.is_empty()), tolerant, "{off:?}");
+    }
+}
+
+#[cfg(feature = "webhooks")]
+#[tokio::test]
+async fn without_their_plugins_webhooks_are_not_called() {
+    let webhook = json!({"metadata": {"name": "a"}, "webhooks": [{
+        "name": "a.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        // Nobody is there.
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"]}],
+    }]});
+    for (kind, plural, plugin) in [
+        ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "MutatingAdmissionWebhook"),
+        ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "ValidatingAdmissionWebhook"),
+    ] {
+        for (off, expected) in [(&[][..], Err(500)), (&[plugin], Ok(()))] {
+            let server = without(off);
+            create(&server, "admissionregistration.k8s.io/v1", kind, plural, webhook.clone()).await;
+            assert_eq!(create_map(&server, "default").await, expected, "{plugin}");
+        }
+    }
+}
+
+#[cfg(feature = "cel")]
+#[tokio::test]
+async fn without_their_plugin_policies_deny_nothing() {
+    for (off, expected) in [(&[][..], Err(422)), (&["ValidatingAdmissionPolicy"], Ok(()))] {
+        let server = without(off);
+        let api_version = "admissionregistration.k8s.io/v1";
+        let rule = json!({
+            "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
+        });
+        let policy = json!({"metadata": {"name": "a"}, "spec": {
+            "matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "false"}],
+        }});
+        let (kind, plural) = ("ValidatingAdmissionPolicy", "validatingadmissionpolicies");
+        create(&server, api_version, kind, plural, policy).await;
+        let binding = json!({
+            "metadata": {"name": "a"}, "spec": {"policyName": "a", "validationActions": ["Deny"]},
+        });
+        let (kind, plural) = ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings");
+        create(&server, api_version, kind, plural, binding).await;
+        assert_eq!(create_map(&server, "default").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn unknown_plugins_and_contradictions_are_refused() {
+    let unknown = Server::builder().enable_admission_plugins(["Magic"]).map(drop).unwrap_err();
+    assert!(matches!(unknown, Error::AdmissionPlugins(_)), "{unknown:?}");
+    assert_eq!(unknown.to_string(), "enable-admission-plugins plugin \"Magic\" is unknown");
+    let both = Server::builder()
+        .enable_admission_plugins(["Priority"])
+        .and_then(|builder| builder.disable_admission_plugins(["Priority"]));
+    assert!(both.is_err());
+    // It exists, and does nothing here.
+    Server::builder().enable_admission_plugins(["NodeRestriction"]).unwrap().start().unwrap();
+}

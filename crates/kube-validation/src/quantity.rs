@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::{Add, Sub};
 use std::str::FromStr;
 
 /// An amount of a resource: `100m`, `1.5Gi`, `12e6`.
@@ -77,6 +78,45 @@ impl Quantity {
         self.digits as f64 * 10_f64.powi(self.exponent)
     }
 
+    /// Returns the value rounded up to an integer.
+    #[must_use]
+    pub fn rounded_up(self) -> Self {
+        if self.exponent >= 0 {
+            return self;
+        }
+        let divisor = 10_i128.checked_pow(self.exponent.unsigned_abs());
+        Self { digits: divide_up(self.digits, divisor), exponent: 0, ..self }
+    }
+
+    /// Returns how many units of `10^scale` it is, rounded up: with -3, thousandths. A number that does not fit is the nearest
+    /// that does.
+    pub fn scaled_value(self, scale: i32) -> i64 {
+        let by = self.exponent.saturating_sub(scale);
+        let factor = 10_i128.checked_pow(by.unsigned_abs());
+        let scaled = match by {
+            0.. => factor.map_or_else(
+                || self.digits.saturating_mul(i128::MAX),
+                |factor| self.digits.saturating_mul(factor),
+            ),
+            _ => divide_up(self.digits, factor),
+        };
+        i64::try_from(scaled).unwrap_or(if scaled < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        let exponent = self.exponent.min(other.exponent);
+        let scaled = |it: Self| {
+            let factor = 10_i128.checked_pow(it.exponent.abs_diff(exponent))?;
+            it.digits.checked_mul(factor)
+        };
+        let digits = scaled(self).zip(scaled(other)).and_then(|(one, other)| one.checked_add(other));
+        match digits {
+            Some(digits) => Self { digits, exponent, format },
+            None => Self { format, ..self.max(other) },
+        }
+    }
+
     /// Returns the same value without trailing zeros in its digits.
     fn normalized(self) -> (i128, i32) {
         let (mut digits, mut exponent) = (self.digits, self.exponent);
@@ -107,6 +147,31 @@ impl Quantity {
     fn is_small(self) -> bool {
         let bound = Self { digits: 1024, exponent: 0, format: Format::Binary };
         Self { digits: self.digits.saturating_abs(), ..self } < bound
+    }
+}
+
+impl From<i64> for Quantity {
+    fn from(value: i64) -> Self {
+        Self { digits: value.into(), exponent: 0, format: Format::Decimal }
+    }
+}
+
+/// A sum has the suffixes of its first term, unless that is zero. One with more digits than a quantity can hold is rounded to
+/// its greater term.
+impl Add for Quantity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.plus(other)
+    }
+}
+
+/// As a sum with the negative.
+impl Sub for Quantity {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.plus(Self { digits: other.digits.saturating_neg(), ..other })
     }
 }
 
@@ -279,6 +344,29 @@ mod tests {
         assert!(parse("17e36") > parse("1E") && parse("-17e36") < parse("-1E"));
         assert!((parse("1500m").to_f64() - 1.5).abs() < 1e-9);
         assert!(parse("-1").is_negative() && parse("1k").is_whole() && !parse("1m").is_whole());
+    }
+
+    #[test]
+    fn sums_have_the_suffixes_of_their_first_term() {
+        let parse = |text: &str| text.parse::<Quantity>().unwrap();
+        let sum = |a: &str, b: &str| (parse(a) + parse(b)).to_string();
+        assert_eq!(sum("1500m", "0.5"), "2");
+        assert_eq!(sum("0", "1Gi"), "1Gi");
+        assert_eq!(sum("1Gi", "512Mi"), "1536Mi");
+        assert_eq!(sum("1", "1Ki"), "1025");
+        assert_eq!((parse("1Gi") - parse("512Mi")).to_string(), "512Mi");
+        assert_eq!((parse("1") - parse("2500m")).to_string(), "-1500m");
+        assert_eq!(parse("17e36") + parse("1n"), parse("17e36"));
+        assert_eq!((Quantity::from(0) + parse("1.5Ki").rounded_up()).to_string(), "1536");
+        assert_eq!(parse("1.2").rounded_up(), Quantity::from(2));
+    }
+
+    #[test]
+    fn scaled_values_are_rounded_up() {
+        let scaled = |text: &str, scale| text.parse::<Quantity>().unwrap().scaled_value(scale);
+        assert_eq!((scaled("1.5", -3), scaled("1.5", 0), scaled("1500", 3)), (1500, 2, 2));
+        assert_eq!((scaled("100m", -3), scaled("1n", -3), scaled("1Ki", 0)), (100, 1, 1024));
+        assert_eq!((scaled("17e36", 0), scaled("-17e36", -3)), (i64::MAX, i64::MIN));
     }
 
     proptest! {

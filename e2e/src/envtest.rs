@@ -1,5 +1,5 @@
-//! A real control plane: etcd, kube-apiserver and, if available, kube-controller-manager with the controllers that matter
-//! to tests of custom resources (garbage collector, namespaces, ServiceAccounts).
+//! A real control plane: etcd, kube-apiserver and, if available, kube-controller-manager with the controllers that the embedded
+//! server has, too (garbage collector, namespaces, ServiceAccounts, quotas, protection of volumes).
 //!
 //! It uses free loopback ports and a folder of its own, and ends with this process.
 
@@ -145,7 +145,9 @@ impl ControlPlane {
                         ("secure-port", "0"),
                         (
                             "controllers",
-                            "garbage-collector-controller,namespace-controller,serviceaccount-controller",
+                            "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+                             resourcequota-controller,persistentvolumeclaim-protection-controller,\
+                             persistentvolume-protection-controller",
                         ),
                         ("service-account-private-key-file", &file("service-account.key")),
                         ("kube-api-qps", "500"),

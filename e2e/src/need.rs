@@ -7,7 +7,7 @@ pub enum Need {
     Restart,
     /// Makes the server forget its history.
     Compaction,
-    /// Relies on controllers: namespace deletion, default ServiceAccounts, garbage collection.
+    /// Relies on controllers: namespace deletion, default ServiceAccounts, garbage collection, quotas, storage in use.
     Controllers,
     /// Relies on the absence of controllers that change the objects, and of admission that fills in ServiceAccounts.
     NoControllers,

@@ -70,15 +70,16 @@ async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Va
     Ok(answers)
 }
 
-/// Returns the columns and cells of a Table with one object, without times.
+/// Returns the columns and cells of a Table with one object, without those that change.
 fn printed(table: &Value, namespace: &str) -> Result<Value> {
     let columns = table["columnDefinitions"].as_array().context("columns")?.iter();
     let cells = table["rows"][0]["cells"].as_array().context("cells")?.iter();
     let mut row = Vec::new();
     for (column, cell) in columns.zip(cells) {
-        let times = ["Age", "Created At", "Duration", "Last Seen", "First Seen"];
-        let is_time = times.iter().any(|name| column["name"] == *name);
-        let cell = if is_time { Value::Null } else { cell.clone() };
+        // Times, and what the controller of a ResourceQuota has counted by now.
+        let changing = ["Age", "Created At", "Duration", "Last Seen", "First Seen", "Request", "Limit"];
+        let changes = changing.iter().any(|name| column["name"] == *name);
+        let cell = if changes { Value::Null } else { cell.clone() };
         row.push(json!([column["name"], column["type"], column["priority"], cell]));
     }
     let mut row = Value::from(row);
@@ -91,6 +92,13 @@ fn plain(reply: &Reply, namespace: &str) -> Value {
     let mut body = reply.body.clone();
     if let Some(metadata) = body["metadata"].as_object_mut() {
         metadata.retain(|key, _| !["creationTimestamp", "resourceVersion", "uid"].contains(&key.as_str()));
+    }
+    if body["kind"] == "ResourceQuota" {
+        // Its controller may have written it already.
+        body["status"] = json!({});
+        if let Some(entries) = body["metadata"]["managedFields"].as_array_mut() {
+            entries.retain(|entry| entry["subresource"] != "status");
+        }
     }
     for entry in body["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
         entry["time"].take();

@@ -7,9 +7,13 @@ use serde_json::Value;
 
 use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
+use super::plugins::{protection, used_by};
 use super::state::Cluster;
 use super::work::{Gone, Work};
-use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource, SERVICE_ACCOUNTS, SERVICES};
+use crate::resource::{
+    CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS,
+    RESOURCE_QUOTAS, Resource, SERVICE_ACCOUNTS, SERVICES,
+};
 use crate::status::Status;
 use crate::store::{Content, Error, Event, Location, Object};
 use crate::strategy::{has_finalizer, is_deleted, is_finished, owner_references};
@@ -165,7 +169,7 @@ impl Cluster {
 
     /// The hooks that run after an object was created, or changed from `old`.
     pub(super) fn after_write(&self, target: Target<'_>, old: Option<&Value>, new: &Value) {
-        let Target { resource, name, .. } = target;
+        let Target { resource, namespace, name } = target;
         match resource.stored_as() {
             CUSTOM_RESOURCE_DEFINITIONS => {
                 self.serve_stored(resource, name);
@@ -175,7 +179,20 @@ impl Cluster {
             }
             NAMESPACES if is_deleted(new) => self.work.push(Work::Namespace(name.to_owned())),
             NAMESPACES => self.work.push(Work::ServiceAccount(name.to_owned())),
+            RESOURCE_QUOTAS if old.is_none_or(|old| old["spec"] != new["spec"]) => {
+                self.work.push(Work::Quotas(namespace.to_owned()));
+            }
             _ => {}
+        }
+        if let Some(old) = old
+            && self.changes_usage(target, new, old)
+        {
+            self.work.push(Work::Quotas(namespace.to_owned()));
+        }
+        if is_deleted(new)
+            && protection(resource.stored_as()).is_some_and(|finalizer| has_finalizer(new, finalizer))
+        {
+            self.work.push(Work::Protected(target.location()));
         }
         let (before, owners) = (old.map_or(&[][..], owner_references), owner_references(new));
         if owners != before {
@@ -196,7 +213,13 @@ impl Cluster {
             SERVICE_ACCOUNTS if name == "default" => {
                 self.work.push(Work::ServiceAccount(namespace.to_owned()));
             }
+            PODS | PERSISTENT_VOLUMES | PERSISTENT_VOLUME_CLAIMS => {
+                used_by(resource, namespace, last).for_each(|used| self.work.push(Work::Protected(used)));
+            }
             _ => {}
+        }
+        if self.has_quotas(namespace) {
+            self.work.push(Work::Quotas(namespace.to_owned()));
         }
         if let Some(custom) = &resource.custom
             && self.is_ending(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition)

@@ -54,6 +54,7 @@ pub(crate) use self::delete::Deleted;
 pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};
 pub(crate) use self::impersonation::Impersonation;
 pub(crate) use self::options::{Options, ServiceRange};
+pub(crate) use self::plugins::{protection, uses};
 pub(crate) use self::rbac::refusal;
 pub(crate) use self::request_info::RequestInfo;
 pub(crate) use self::rule::Attributes;

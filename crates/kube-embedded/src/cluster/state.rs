@@ -50,6 +50,8 @@ pub(crate) struct Cluster {
     pub(super) schemas: Schemas,
     /// The addresses and ports of Services, read from the store on first use.
     services: OnceLock<Mutex<Allocations>>,
+    /// Held while objects are counted for the quotas of their namespace.
+    pub(super) counting: Mutex<()>,
     pub(crate) options: Options,
     /// Why the server has failed.
     failure: OnceLock<&'static str>,
@@ -82,6 +84,7 @@ impl Cluster {
             definitions: Mutex::default(),
             schemas: Schemas::default(),
             services: OnceLock::new(),
+            counting: Mutex::default(),
             options,
             failure: OnceLock::new(),
         }

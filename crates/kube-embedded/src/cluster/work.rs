@@ -25,6 +25,10 @@ pub(crate) enum Work {
     /// The uid of an owner that an object no longer references in the same way, or one of whose dependents was removed.
     /// It may have waited for that dependent.
     Disowned(Box<str>),
+    /// A namespace has objects that its quotas have not counted, or counts some that are gone.
+    Quotas(String),
+    /// An object of storage that is being deleted and stays while it is in use.
+    Protected(Location),
     /// Other resources are served than before.
     SchemeChanged,
     /// Panics.

@@ -385,7 +385,9 @@ impl Cluster {
                 false => Outcome::Taken(Status::already_exists(resource, target.name)),
             };
             let other = || self.store.get(&resource.collection, &resource.key(target.namespace, target.name));
+            let request = write.admission(Operation::Create, target.name);
             if write.dry_run {
+                self.within_quotas(&request, &new, None, || Ok::<_, Error>(()))?.ok();
                 // Only checked: by the time of a real write, the object in the way may be gone.
                 return Ok(match other() {
                     None => written(dry().await?, true),
@@ -395,7 +397,9 @@ impl Cluster {
             if versioned {
                 return Err(Status::internal("resourceVersion should not be set on objects to be created"));
             }
-            return Ok(match self.commit_create(target, &encoded) {
+            let committed =
+                self.within_quotas(&request, &new, None, || self.commit_create(target, &encoded))?;
+            return Ok(match committed {
                 Ok(stored) => {
                     reserved.keep();
                     written(shown(stored).await?, true)
@@ -418,10 +422,13 @@ impl Cluster {
         if unchanged {
             return Ok(written(shown(stored).await?, false));
         }
+        let request = write.admission(Operation::Update, target.name);
         if write.dry_run {
+            self.within_quotas(&request, &new, Some(&old), || Ok::<_, Error>(()))?.ok();
             return Ok(written(dry().await?, false));
         }
-        match self.commit_update(target, stored.revision, &old, &encoded) {
+        let commit = || self.commit_update(target, stored.revision, &old, &encoded);
+        match self.within_quotas(&request, &new, Some(&old), commit)? {
             Ok(committed) => {
                 reserved.keep();
                 let bytes = match committed {

@@ -1,5 +1,6 @@
 //! The controllers that clients rely on: namespaces and definitions are removed with their contents, dependents with
-//! their owners, each namespace gets its `default` ServiceAccount, and Events expire.
+//! their owners, storage once nothing uses it, each namespace gets its `default` ServiceAccount, quotas count what their namespace
+//! uses, and Events expire.
 //!
 //! One task does all the work, one piece at a time, with the operations of the [`Cluster`].
 
@@ -7,6 +8,7 @@ mod definition;
 mod events;
 mod garbage;
 mod namespace;
+mod protection;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,6 +63,8 @@ async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) 
         Work::Finalize(location) => garbage.finalize(cluster, &location).await,
         Work::OwnerGone(gone) => garbage.owner_gone(cluster, gone).await,
         Work::Disowned(uid) => garbage.disowned(cluster, &uid),
+        Work::Quotas(namespace) => cluster.recount_quotas(&namespace),
+        Work::Protected(location) => protection::release(cluster, &location),
         Work::SchemeChanged => garbage.scheme_changed(cluster),
     }
 }

@@ -40,21 +40,28 @@ pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =
 pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
 pub(crate) const ENDPOINTS: GroupResource<'static> = GroupResource("/endpoints");
 pub(crate) const ENDPOINT_SLICES: GroupResource<'static> = GroupResource("discovery.k8s.io/endpointslices");
+pub(crate) const LIMIT_RANGES: GroupResource<'static> = GroupResource("/limitranges");
 pub(crate) const MUTATING_WEBHOOK_CONFIGURATIONS: GroupResource<'static> =
     GroupResource("admissionregistration.k8s.io/mutatingwebhookconfigurations");
 pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");
 pub(crate) const NODES: GroupResource<'static> = GroupResource("/nodes");
+pub(crate) const PERSISTENT_VOLUMES: GroupResource<'static> = GroupResource("/persistentvolumes");
+pub(crate) const PERSISTENT_VOLUME_CLAIMS: GroupResource<'static> = GroupResource("/persistentvolumeclaims");
 pub(crate) const PODS: GroupResource<'static> = GroupResource("/pods");
 pub(crate) const POD_DISRUPTION_BUDGETS: GroupResource<'static> =
     GroupResource("policy/poddisruptionbudgets");
 pub(crate) const PRIORITY_CLASSES: GroupResource<'static> =
     GroupResource("scheduling.k8s.io/priorityclasses");
+pub(crate) const RESOURCE_QUOTAS: GroupResource<'static> = GroupResource("/resourcequotas");
 pub(crate) const ROLES: GroupResource<'static> = GroupResource("rbac.authorization.k8s.io/roles");
 pub(crate) const ROLE_BINDINGS: GroupResource<'static> =
     GroupResource("rbac.authorization.k8s.io/rolebindings");
 pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");
+pub(crate) const STORAGE_CLASSES: GroupResource<'static> = GroupResource("storage.k8s.io/storageclasses");
+pub(crate) const VOLUME_ATTRIBUTES_CLASSES: GroupResource<'static> =
+    GroupResource("storage.k8s.io/volumeattributesclasses");
 
 #[cfg(feature = "cel")]
 pub(crate) const VALIDATING_ADMISSION_POLICIES: GroupResource<'static> =

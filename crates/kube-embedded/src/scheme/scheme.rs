@@ -101,6 +101,11 @@ impl Scheme {
         group.versions.iter().find(|(it, _)| it == version).map(|(_, resources)| resources.as_slice())
     }
 
+    /// All resources that are served, once each, as [`by_collection`](Self::by_collection) returns them.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.by_collection.values()
+    }
+
     /// All groups, the core group (named "") first, then the built-in ones, then the others by name.
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups

@@ -1,8 +1,8 @@
-//! Admission plugins that are switched off.
+//! Admission plugins that are switched on or off, and without controllers.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
-use kube_embedded::{Error, Server};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ResourceQuota};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube_embedded::{Error, Server, ServerBuilder};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::support::code;
 
 fn without(plugins: &[&str]) -> Server {
     let builder = Server::builder().disable_admission_plugins(plugins.iter().copied());
-    builder.and_then(|builder| builder.start()).expect("the plugins exist")
+    builder.and_then(ServerBuilder::start).expect("the plugins exist")
 }
 
 fn typed<T: DeserializeOwned>(object: Value) -> T {
@@ -115,4 +115,31 @@ async fn unknown_plugins_and_contradictions_are_refused() {
     assert!(both.is_err());
     // It exists, and does nothing here.
     Server::builder().enable_admission_plugins(["NodeRestriction"]).unwrap().start().unwrap();
+}
+
+#[tokio::test]
+async fn without_controllers_quotas_have_no_effect_until_they_have_a_status() {
+    let server = Server::builder().without_controllers().start().expect("it starts");
+    let quotas: Api<ResourceQuota> = Api::default_namespaced(server.client());
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "0"}}});
+    quotas.create(&PostParams::default(), &typed(quota)).await.unwrap();
+    assert_eq!(create_map(&server, "default").await, Ok(()));
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client());
+    let create = async |status: Value| {
+        let patch = Patch::Merge(json!({"status": status}));
+        quotas.patch_status("q", &PatchParams::default(), &patch).await.unwrap();
+        match maps.create(&PostParams::default(), &typed(json!({"metadata": {"name": "b"}}))).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.message),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(
+        create(json!({"hard": {"configmaps": "1"}})).await,
+        Err("configmaps \"b\" is forbidden: status unknown for quota: q, resources: configmaps".to_owned())
+    );
+    assert_eq!(create(json!({"used": {"configmaps": "0"}})).await, Ok(()));
+    let quota = quotas.get("q").await.unwrap();
+    let used = quota.status.unwrap().used.unwrap();
+    assert_eq!(used["configmaps"].0, "1");
 }

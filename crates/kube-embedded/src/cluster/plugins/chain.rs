@@ -6,10 +6,10 @@ use super::super::admission_request::AdmissionRequest;
 use super::super::commit::Target;
 use super::super::state::Cluster;
 use super::plugin::Plugin;
-use super::priority;
-use crate::resource::POD;
+use super::{limit_ranger, priority, storage};
+use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS};
 use crate::status::Status;
-use crate::strategy;
+use crate::strategy::{self, is_deleted};
 
 impl Cluster {
     /// Changes or refuses an object before webhooks see it. `old`: what it replaces.
@@ -19,19 +19,35 @@ impl Cluster {
         object: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let plugins = &self.options.plugins;
-        let is_pod = request.resource.group_kind() == POD;
+        let on = |plugin| self.options.plugins.has(plugin);
+        let stored_as = request.resource.stored_as();
         if old.is_none() {
             self.admit_place(Target { name: request.name_of(object), ..request.target() })?;
         }
-        if is_pod && plugins.has(Plugin::Priority) {
-            match old {
-                None => priority::set(&self.store, object).map_err(|why| request.forbidden(object, &why))?,
-                Some(old) => priority::keep(object, old),
+        if stored_as == PODS {
+            if old.is_none() && on(Plugin::LimitRanger) {
+                limit_ranger::set_defaults(&self.store, request.namespace, object);
+            }
+            if on(Plugin::Priority) {
+                match old {
+                    None => {
+                        priority::set(&self.store, object).map_err(|why| request.forbidden(object, &why))?;
+                    }
+                    Some(old) => priority::keep(object, old),
+                }
+            }
+            if on(Plugin::DefaultTolerationSeconds) {
+                strategy::pod::tolerate(&mut object["spec"]);
             }
         }
-        if is_pod && plugins.has(Plugin::DefaultTolerationSeconds) {
-            strategy::pod::tolerate(&mut object["spec"]);
+        if stored_as == PERSISTENT_VOLUME_CLAIMS && old.is_none() && on(Plugin::DefaultStorageClass) {
+            storage::set_class(&self.store, object);
+        }
+        if let Some(finalizer) = storage::protection(stored_as)
+            && old.is_none()
+            && on(Plugin::StorageObjectInUseProtection)
+        {
+            storage::protect(object, finalizer);
         }
         Ok(())
     }
@@ -43,14 +59,30 @@ impl Cluster {
         new: &Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let plugins = &self.options.plugins;
-        let decides = match request.subresource {
-            "approval" => plugins.has(Plugin::CertificateApproval),
-            _ => plugins.has(Plugin::CertificateSigning),
-        };
-        if let Some(old) = old
-            && decides
+        let on = |plugin| self.options.plugins.has(plugin);
+        let forbidden = |why: String| request.forbidden(new, &why);
+        let (stored_as, namespace) = (request.resource.stored_as(), request.namespace);
+        if on(Plugin::LimitRanger) && request.subresource.is_empty() && !old.is_some_and(is_deleted) {
+            match (stored_as, old) {
+                (PODS, None) => limit_ranger::check_pod(&self.store, namespace, new).map_err(forbidden)?,
+                (PERSISTENT_VOLUME_CLAIMS, _) => {
+                    limit_ranger::check_claim(&self.store, namespace, new).map_err(forbidden)?;
+                }
+                _ => {}
+            }
+        }
+        let Some(old) = old else { return Ok(()) };
+        if stored_as == PERSISTENT_VOLUME_CLAIMS
+            && request.subresource.is_empty()
+            && on(Plugin::PersistentVolumeClaimResize)
         {
+            storage::check_resize(&self.store, new, old).map_err(|why| request.forbidden(new, why))?;
+        }
+        let signer = match request.subresource {
+            "approval" => Plugin::CertificateApproval,
+            _ => Plugin::CertificateSigning,
+        };
+        if on(signer) {
             self.confirm_signer(request.user, request.target(), request.subresource, new, old)?;
         }
         Ok(())

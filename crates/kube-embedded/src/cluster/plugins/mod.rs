@@ -4,7 +4,13 @@
 
 mod chain;
 mod lifecycle;
+mod limit_ranger;
 mod plugin;
 mod priority;
+mod resource_quota;
+mod resources;
+mod storage;
+mod usage;
 
 pub(crate) use self::plugin::{Plugin, Plugins};
+pub(crate) use self::storage::{protection, used_by, uses};

@@ -6,13 +6,18 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plugin {
     NamespaceLifecycle,
+    LimitRanger,
     Priority,
     DefaultTolerationSeconds,
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+    PersistentVolumeClaimResize,
     CertificateApproval,
     CertificateSigning,
     MutatingAdmissionWebhook,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionWebhook,
+    ResourceQuota,
 }
 
 /// All plugins of kube-apiserver 1.37 in the order in which they run, with those that this server has.
@@ -22,7 +27,7 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("NamespaceLifecycle", Some(Plugin::NamespaceLifecycle)),
     ("NamespaceExists", None),
     ("LimitPodHardAntiAffinityTopology", None),
-    ("LimitRanger", None),
+    ("LimitRanger", Some(Plugin::LimitRanger)),
     ("ServiceAccount", None),
     ("NodeRestriction", None),
     ("TaintNodesByCondition", None),
@@ -35,11 +40,11 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("PodTolerationRestriction", None),
     ("EventRateLimit", None),
     ("ExtendedResourceToleration", None),
-    ("DefaultStorageClass", None),
-    ("StorageObjectInUseProtection", None),
+    ("DefaultStorageClass", Some(Plugin::DefaultStorageClass)),
+    ("StorageObjectInUseProtection", Some(Plugin::StorageObjectInUseProtection)),
     ("PodGroupProtection", None),
     ("OwnerReferencesPermissionEnforcement", None),
-    ("PersistentVolumeClaimResize", None),
+    ("PersistentVolumeClaimResize", Some(Plugin::PersistentVolumeClaimResize)),
     ("RuntimeClass", None),
     ("CertificateApproval", Some(Plugin::CertificateApproval)),
     ("CertificateSigning", Some(Plugin::CertificateSigning)),
@@ -54,7 +59,7 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("MutatingAdmissionWebhook", Some(Plugin::MutatingAdmissionWebhook)),
     ("ValidatingAdmissionPolicy", Some(Plugin::ValidatingAdmissionPolicy)),
     ("ValidatingAdmissionWebhook", Some(Plugin::ValidatingAdmissionWebhook)),
-    ("ResourceQuota", None),
+    ("ResourceQuota", Some(Plugin::ResourceQuota)),
     ("AlwaysDeny", None),
 ];
 

@@ -117,6 +117,73 @@ async fn unknown_plugins_and_contradictions_are_refused() {
     Server::builder().enable_admission_plugins(["NodeRestriction"]).unwrap().start().unwrap();
 }
 
+/// What the server answers a user who may write ConfigMaps and delete none.
+async fn as_jane(server: &Server, method: &str, path: &str, body: &Value) -> Result<(), String> {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(format!("/api/v1/namespaces/default/configmaps{path}"))
+        .header(
+            "content-type",
+            if method == "PATCH" { "application/merge-patch+json" } else { "application/json" },
+        )
+        .header("impersonate-user", "jane")
+        .body(body.to_string().into_bytes());
+    match server.client().request_text(request.expect("a request")).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn whoever_sets_an_owner_may_need_permission() {
+    // Nothing collects what has no owner.
+    let builder = Server::builder().without_controllers();
+    let builder = builder.enable_admission_plugins(["OwnerReferencesPermissionEnforcement"]);
+    let server = builder.and_then(ServerBuilder::start).expect("the plugin exists");
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get", "patch"]}]);
+    let rbac = "rbac.authorization.k8s.io/v1";
+    create(&server, rbac, "ClusterRole", "clusterroles", json!({"metadata": {"name": "a"}, "rules": rules}))
+        .await;
+    let binding = json!({
+        "metadata": {"name": "a"}, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "a"},
+    });
+    create(&server, rbac, "ClusterRoleBinding", "clusterrolebindings", binding).await;
+    let owned = |name: &str, blocks: bool, kind: &str| {
+        let owner =
+            json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": "1", "blockOwnerDeletion": blocks});
+        json!({"metadata": {"name": name, "ownerReferences": [owner]}})
+    };
+    // Whoever creates an object may say whose it is, but not keep the owner.
+    assert_eq!(as_jane(&server, "POST", "", &owned("a", false, "Secret")).await, Ok(()));
+    assert_eq!(
+        as_jane(&server, "POST", "", &owned("b", true, "Secret")).await,
+        Err("configmaps \"b\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set \
+             finalizers on: , <nil>"
+            .to_owned())
+    );
+    assert_eq!(
+        as_jane(&server, "POST", "", &owned("b", true, "Nothing")).await,
+        Err("configmaps \"b\" is forbidden: cannot set blockOwnerDeletion in this case because cannot find RESTMapping for \
+             APIVersion v1 Kind Nothing: no matches for kind \"Nothing\" in version \"v1\""
+            .to_owned())
+    );
+    let change = json!({"metadata": {"ownerReferences": null}});
+    assert_eq!(
+        as_jane(&server, "PATCH", "/a", &change).await,
+        Err("configmaps \"a\" is forbidden: cannot set an ownerRef on a resource you can't delete: , <nil>"
+            .to_owned())
+    );
+    assert_eq!(as_jane(&server, "PATCH", "/a", &json!({"data": {"a": "b"}})).await, Ok(()));
+    let off = Server::start();
+    let maps: Api<ConfigMap> = Api::default_namespaced(off.client());
+    maps.create(&PostParams::default(), &typed(owned("b", true, "Nothing")))
+        .await
+        .expect("it is off by default");
+}
+
 #[tokio::test]
 async fn without_controllers_quotas_have_no_effect_until_they_have_a_status() {
     let server = Server::builder().without_controllers().start().expect("it starts");

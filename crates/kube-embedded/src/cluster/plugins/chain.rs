@@ -71,6 +71,9 @@ impl Cluster {
                 _ => {}
             }
         }
+        if on(Plugin::OwnerReferencesPermissionEnforcement) {
+            self.check_owner_references(request, new, old).map_err(forbidden)?;
+        }
         let Some(old) = old else { return Ok(()) };
         if stored_as == PERSISTENT_VOLUME_CLAIMS
             && request.subresource.is_empty()

@@ -5,6 +5,7 @@
 mod chain;
 mod lifecycle;
 mod limit_ranger;
+mod owner_references;
 mod plugin;
 mod priority;
 mod resource_quota;

@@ -11,6 +11,7 @@ pub(crate) enum Plugin {
     DefaultTolerationSeconds,
     DefaultStorageClass,
     StorageObjectInUseProtection,
+    OwnerReferencesPermissionEnforcement,
     PersistentVolumeClaimResize,
     CertificateApproval,
     CertificateSigning,
@@ -43,7 +44,7 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("DefaultStorageClass", Some(Plugin::DefaultStorageClass)),
     ("StorageObjectInUseProtection", Some(Plugin::StorageObjectInUseProtection)),
     ("PodGroupProtection", None),
-    ("OwnerReferencesPermissionEnforcement", None),
+    ("OwnerReferencesPermissionEnforcement", Some(Plugin::OwnerReferencesPermissionEnforcement)),
     ("PersistentVolumeClaimResize", Some(Plugin::PersistentVolumeClaimResize)),
     ("RuntimeClass", None),
     ("CertificateApproval", Some(Plugin::CertificateApproval)),
@@ -64,7 +65,7 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
 ];
 
 /// The plugins that this server has and that are off unless they are enabled.
-const OFF_BY_DEFAULT: [Plugin; 0] = [];
+const OFF_BY_DEFAULT: [Plugin; 1] = [Plugin::OwnerReferencesPermissionEnforcement];
 
 /// Which plugins are on: kube-apiserver's default, changed by its two flags.
 #[derive(Clone, Debug)]

@@ -32,6 +32,7 @@ mod patches;
 mod policies;
 mod quotas;
 mod runner;
+mod security;
 mod serve;
 mod storage;
 mod subresources;

@@ -71,6 +71,9 @@ impl Cluster {
                 _ => {}
             }
         }
+        if on(Plugin::PodSecurity) {
+            self.check_pod_security(request, new, old)?;
+        }
         if on(Plugin::OwnerReferencesPermissionEnforcement) {
             self.check_owner_references(request, new, old).map_err(forbidden)?;
         }

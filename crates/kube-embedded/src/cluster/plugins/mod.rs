@@ -7,6 +7,7 @@ mod lifecycle;
 mod limit_ranger;
 mod owner_references;
 mod plugin;
+mod pod_security;
 mod priority;
 mod resource_quota;
 mod resources;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 pub(crate) enum Plugin {
     NamespaceLifecycle,
     LimitRanger,
+    PodSecurity,
     Priority,
     DefaultTolerationSeconds,
     DefaultStorageClass,
@@ -34,7 +35,7 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("TaintNodesByCondition", None),
     ("AlwaysPullImages", None),
     ("ImagePolicyWebhook", None),
-    ("PodSecurity", None),
+    ("PodSecurity", Some(Plugin::PodSecurity)),
     ("PodNodeSelector", None),
     ("Priority", Some(Plugin::Priority)),
     ("DefaultTolerationSeconds", Some(Plugin::DefaultTolerationSeconds)),

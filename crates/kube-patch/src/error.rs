@@ -15,9 +15,12 @@ pub enum PatchError {
     #[error("the server rejected our request due to an error in our request")]
     Unprocessable,
     /// 422 `Invalid`: an operation of a JSON patch does not fit the object. What does not fit, in the words of
-    /// evanphx/json-patch v4, is told to admission webhooks only.
+    /// evanphx/json-patch v4, only clients of admission see.
     #[error("the server rejected our request due to an error in our request")]
     Inapplicable(String),
+    /// 422 `Invalid`: a `test` of a JSON patch found another value. Mutating admission policies then change nothing.
+    #[error("the server rejected our request due to an error in our request")]
+    TestFailed(String),
     /// 500 without a reason: a strategic merge patch does not fit the type.
     #[error("{0}")]
     Internal(String),

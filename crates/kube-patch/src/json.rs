@@ -22,8 +22,8 @@ const MAX_DEPTH: usize = 128;
 ///
 /// # Errors
 /// Fails with [`PatchError::BadRequest`] if the patch is malformed, [`PatchError::TooLarge`] if it has more than 10,000
-/// operations, and [`PatchError::Inapplicable`] if an operation does not fit the object or nests values more than 128 levels
-/// deep, or `copy` operations add more than 3 MiB.
+/// operations, [`PatchError::TestFailed`] if a `test` finds another value, and [`PatchError::Inapplicable`] if an operation does
+/// not fit the object or nests values more than 128 levels deep, or `copy` operations add more than 3 MiB.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = match patch {
         Value::Array(operations) => operations.as_slice(),
@@ -46,7 +46,7 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let mut copied = 0;
     for operation in operations {
         if apply(&mut patched, operation, &mut copied).is_none() {
-            return Err(PatchError::Inapplicable(misfit(&patched, operation)));
+            return Err(misfit(&patched, operation));
         }
     }
     Ok(patched)
@@ -128,14 +128,14 @@ fn apply(object: &mut Value, operation: &Map<String, Value>, copied: &mut usize)
 }
 
 /// Why an operation does not fit an object.
-fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
+fn misfit(object: &Value, operation: &Map<String, Value>) -> PatchError {
     let text = |name: &str| operation.get(name).and_then(Value::as_str);
     let op = text("op").unwrap_or_default();
     if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
-        return format!("Unexpected kind: {op}");
+        return PatchError::Inapplicable(format!("Unexpected kind: {op}"));
     }
     let Some(path) = text("path") else {
-        return format!("{op} operation failed to decode path: missing value");
+        return PatchError::Inapplicable(format!("{op} operation failed to decode path: missing value"));
     };
     let has_parent = |path: &str| {
         let parent = object.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent));
@@ -144,7 +144,7 @@ fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
     let key = path.rsplit('/').next().unwrap_or_default();
     let in_array =
         path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent)).is_some_and(Value::is_array);
-    match op {
+    let why = match op {
         "add" | "remove" if !has_parent(path) => {
             format!("{op} operation does not apply: doc is missing path: \"{path}\": missing value")
         }
@@ -160,7 +160,7 @@ fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
         "test" if !has_parent(path) => {
             format!("test operation does not apply: is missing path: {path}: missing value")
         }
-        "test" => format!("testing value {path} failed: test failed"),
+        "test" => return PatchError::TestFailed(format!("testing value {path} failed: test failed")),
         "move" | "copy" => match text("from") {
             None => format!("{op} operation failed to decode from: missing value"),
             Some(from) if !has_parent(from) => {
@@ -182,7 +182,8 @@ fn misfit(object: &Value, operation: &Map<String, Value>) -> String {
         _ => format!(
             "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
         ),
-    }
+    };
+    PatchError::Inapplicable(why)
 }
 
 /// Whether a pointer is to a member of an object that does not have it.

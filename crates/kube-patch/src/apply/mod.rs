@@ -4,6 +4,7 @@
 //! goes through [`apply`], any other write through [`track`]. Both are functions of their arguments: a refused write has no
 //! effect, and a write that changes nothing keeps the times.
 
+mod configuration;
 mod last_applied;
 mod managed;
 mod object;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+pub use self::configuration::{MergeError, merge_configuration};
 use self::managed::{Managed, Manager, Operation};
 use self::object::{describe_object, describe_type, type_of};
 pub use self::scale::track_scale;

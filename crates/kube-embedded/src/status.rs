@@ -193,6 +193,21 @@ impl Status {
         Self { code, reason, ..status }.with_causes(vec![cause])
     }
 
+    /// 403 for a write that mutating policies deny, or that they cannot change.
+    #[cfg(feature = "cel")]
+    pub(crate) fn denied_by_mutating_policies(
+        resource: &Resource,
+        name: &str,
+        reason: &'static str,
+        messages: Vec<String>,
+    ) -> Self {
+        let message = messages.first().cloned().unwrap_or_default();
+        let causes = messages.into_iter().map(|message| Cause { message, ..Cause::default() });
+        Self::new(403, reason, message)
+            .with_details(&resource.group, &resource.plural, name)
+            .with_causes(causes.collect())
+    }
+
     /// 404 for a path that the server does not have.
     pub(crate) fn no_such_path() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource").with_causes(Vec::new())

@@ -8,17 +8,34 @@ use serde_json::Value;
 use tokio::task::coop::consume_budget;
 
 use super::admission_request::AdmissionRequest;
+use super::policies;
 use super::state::Cluster;
-use super::webhooks::Mutations;
+use super::webhooks;
 use crate::status::Status;
 use crate::strategy::{self, scale};
 
 /// The subresource whose requests are about a Scale rather than the whole object.
 const SCALE: &str = "scale";
 
+/// What may change the object of a request after the plugins: first policies, then webhooks.
+struct Mutators {
+    policies: Option<policies::Mutations>,
+    webhooks: Option<webhooks::Mutations>,
+}
+
+impl Mutators {
+    /// Starts the second round. Returns whether there is one.
+    fn start_second_round(&mut self) -> bool {
+        let policies = self.policies.as_mut().is_some_and(policies::Mutations::start_second_round);
+        let webhooks = self.webhooks.as_mut().is_some_and(webhooks::Mutations::start_second_round);
+        policies || webhooks
+    }
+}
+
 impl Cluster {
-    /// Changes or refuses an object before its strategy prepares it: by the plugins, then the webhooks. If one of those has
-    /// changed the object, all plugins run once more, and so do webhooks that asked for it. `old`: what it replaces.
+    /// Changes or refuses an object before its strategy prepares it: by the plugins, then policies and webhooks. If one of those
+    /// has changed the object, all plugins run once more, and so do those policies and webhooks that asked for it. `old`: what it
+    /// replaces.
     pub(super) async fn mutate(
         &self,
         request: &AdmissionRequest<'_>,
@@ -26,14 +43,12 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         self.mutate_by_plugins(request, object, old)?;
-        if let Some(mut webhooks) = self.mutations(request) {
+        if let Some(mut mutators) = self.mutators(request) {
             let managed_fields = object["metadata"]["managedFields"].clone();
-            self.mutate_by_webhooks(request, &mut webhooks, object, old).await?;
-            if webhooks.run_again {
-                let before = object.clone();
+            self.mutate_whole_or_scale(request, &mut mutators, object, old).await?;
+            if mutators.start_second_round() {
                 self.mutate_by_plugins(request, object, old)?;
-                webhooks.again(*object != before);
-                self.mutate_by_webhooks(request, &mut webhooks, object, old).await?;
+                self.mutate_whole_or_scale(request, &mut mutators, object, old).await?;
             }
             keep_valid(managed_fields, object, request);
         }
@@ -41,19 +56,42 @@ impl Cluster {
         Ok(())
     }
 
-    async fn mutate_by_webhooks(
+    /// What may change the object of a request. `None` if nothing does.
+    fn mutators(&self, request: &AdmissionRequest<'_>) -> Option<Mutators> {
+        let (policies, webhooks) = (self.policy_mutations(request), self.webhook_mutations(request));
+        (policies.is_some() || webhooks.is_some()).then_some(Mutators { policies, webhooks })
+    }
+
+    /// Lets policies and webhooks change an object. It is `None` in a deletion, which only webhooks see.
+    async fn run_mutators(
         &self,
         request: &AdmissionRequest<'_>,
-        webhooks: &mut Mutations,
+        mutators: &mut Mutators,
+        mut object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        if let (Some(policies), Some(object)) = (&mut mutators.policies, object.as_deref_mut()) {
+            self.mutate_by_policies(request, policies, object, old).await?;
+        }
+        if let Some(webhooks) = &mut mutators.webhooks {
+            self.call_mutating(request, webhooks, object, old).await?;
+        }
+        Ok(())
+    }
+
+    async fn mutate_whole_or_scale(
+        &self,
+        request: &AdmissionRequest<'_>,
+        mutators: &mut Mutators,
         object: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let (SCALE, Some(old)) = (request.subresource, old) else {
-            return self.call_mutating(request, webhooks, Some(object), old).await;
+            return self.run_mutators(request, mutators, Some(object), old).await;
         };
         let (mut scale, old_scale) = (scale_of(request, object)?, scale_of(request, old)?);
         let before = scale.clone();
-        self.call_mutating(request, webhooks, Some(&mut scale), Some(&old_scale)).await?;
+        self.run_mutators(request, mutators, Some(&mut scale), Some(&old_scale)).await?;
         if scale != before {
             *object = scale::scaled(request.resource, &scale::of(request.resource), object, &scale)?;
         }
@@ -96,8 +134,11 @@ impl Cluster {
         request: &AdmissionRequest<'_>,
         object: &mut Value,
     ) -> Result<(), Status> {
-        if let Some(mut webhooks) = self.mutations(request) {
-            self.call_mutating(request, &mut webhooks, Some(object), None).await?;
+        if let Some(mut mutators) = self.mutators(request) {
+            self.run_mutators(request, &mut mutators, Some(object), None).await?;
+            if mutators.start_second_round() {
+                self.run_mutators(request, &mut mutators, Some(object), None).await?;
+            }
         }
         self.judge(request, Some(object), None).await
     }
@@ -108,8 +149,8 @@ impl Cluster {
         request: &AdmissionRequest<'_>,
         old: &Value,
     ) -> Result<(), Status> {
-        if let Some(mut webhooks) = self.mutations(request) {
-            self.call_mutating(request, &mut webhooks, None, Some(old)).await?;
+        if let Some(mut mutators) = self.mutators(request) {
+            self.run_mutators(request, &mut mutators, None, Some(old)).await?;
         }
         self.judge(request, None, Some(old)).await?;
         consume_budget().await;

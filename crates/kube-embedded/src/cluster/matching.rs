@@ -112,17 +112,22 @@ pub(super) fn is_of_kind(resource: &Resource, request: &AdmissionRequest<'_>) ->
     resource.kind_of(request.subresource) == request.resource.kind_of(request.subresource)
 }
 
-/// Whether webhooks and policies have no say: one that forbids its own change could not be removed.
+/// Whether webhooks have no say: one that forbids its own change could not be removed.
 pub(super) fn is_exempt(resource: &Resource) -> bool {
+    is_exempt_from_policies(resource)
+        || resource.group == "admissionregistration.k8s.io"
+            && matches!(&*resource.kind, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration")
+}
+
+/// Whether policies have no say. Webhooks they may restrict.
+pub(super) fn is_exempt_from_policies(resource: &Resource) -> bool {
     resource.group == "admissionregistration.k8s.io"
         && matches!(
             &*resource.kind,
             "MutatingAdmissionPolicy"
                 | "MutatingAdmissionPolicyBinding"
-                | "MutatingWebhookConfiguration"
                 | "ValidatingAdmissionPolicy"
                 | "ValidatingAdmissionPolicyBinding"
-                | "ValidatingWebhookConfiguration"
         )
 }
 

@@ -24,6 +24,7 @@ mod expressions;
 mod impersonation;
 mod matching;
 mod options;
+mod patched;
 mod plugins;
 mod pods;
 #[cfg(feature = "cel")]

@@ -1,26 +1,46 @@
-//! Policies in a server that is built without CEL: none can be evaluated, so while one is bound, every write is refused.
+//! Policies in a server that is built without CEL: none can be evaluated, so while one is bound, every write that it may be about
+//! is refused.
 
 use serde_json::Value;
 
-use super::admission_request::AdmissionRequest;
-use super::matching::is_exempt;
+use super::admission_request::{AdmissionRequest, Operation};
+use super::matching::is_exempt_from_policies;
 use super::plugins::Plugin;
 use super::state::Cluster;
-use crate::resource::VALIDATING_ADMISSION_POLICY_BINDINGS;
+use crate::resource::{
+    GroupResource, MUTATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICY_BINDINGS,
+};
 use crate::status::Status;
-use crate::store::Store;
 
 /// Nothing is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Policies;
 
-impl Policies {
-    fn are_bound(&self, store: &Store) -> bool {
-        store.count(VALIDATING_ADMISSION_POLICY_BINDINGS.collection(), "") > 0
+/// There are none.
+#[derive(Debug)]
+pub(super) enum Mutations {}
+
+impl Mutations {
+    pub(super) fn start_second_round(&mut self) -> bool {
+        match *self {}
     }
 }
 
 impl Cluster {
+    pub(super) fn policy_mutations(&self, _: &AdmissionRequest<'_>) -> Option<Mutations> {
+        None
+    }
+
+    pub(super) async fn mutate_by_policies(
+        &self,
+        _: &AdmissionRequest<'_>,
+        mutations: &mut Mutations,
+        _: &mut Value,
+        _: Option<&Value>,
+    ) -> Result<(), Status> {
+        match *mutations {}
+    }
+
     /// Refuses a request if there is a policy.
     pub(super) async fn enforce_policies(
         &self,
@@ -28,11 +48,25 @@ impl Cluster {
         _: Option<&Value>,
         _: Option<&Value>,
     ) -> Result<(), Status> {
-        let on = self.options.plugins.has(Plugin::ValidatingAdmissionPolicy);
-        if !on || !self.policies.are_bound(&self.store) || is_exempt(request.resource) {
-            return Ok(());
+        let is_bound = |plugin: Plugin, of: GroupResource<'_>| {
+            self.options.plugins.has(plugin) && self.store.count(of.collection(), "") > 0
+        };
+        let bound = match request.operation {
+            _ if is_exempt_from_policies(request.resource) => None,
+            _ if is_bound(Plugin::ValidatingAdmissionPolicy, VALIDATING_ADMISSION_POLICY_BINDINGS) => {
+                Some("ValidatingAdmissionPolicy")
+            }
+            Operation::Delete => None,
+            _ if is_bound(Plugin::MutatingAdmissionPolicy, MUTATING_ADMISSION_POLICY_BINDINGS) => {
+                Some("MutatingAdmissionPolicy")
+            }
+            _ => None,
+        };
+        match bound {
+            None => Ok(()),
+            Some(kind) => Err(Status::internal_error(format!(
+                "a {kind} is bound, and the server is built without the feature `cel`"
+            ))),
         }
-        let why = "a ValidatingAdmissionPolicy is bound, and the server is built without the feature `cel`";
-        Err(Status::internal_error(why))
     }
 }

@@ -41,6 +41,11 @@ pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
 pub(crate) const ENDPOINTS: GroupResource<'static> = GroupResource("/endpoints");
 pub(crate) const ENDPOINT_SLICES: GroupResource<'static> = GroupResource("discovery.k8s.io/endpointslices");
 pub(crate) const LIMIT_RANGES: GroupResource<'static> = GroupResource("/limitranges");
+#[cfg(feature = "cel")]
+pub(crate) const MUTATING_ADMISSION_POLICIES: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/mutatingadmissionpolicies");
+pub(crate) const MUTATING_ADMISSION_POLICY_BINDINGS: GroupResource<'static> =
+    GroupResource("admissionregistration.k8s.io/mutatingadmissionpolicybindings");
 pub(crate) const MUTATING_WEBHOOK_CONFIGURATIONS: GroupResource<'static> =
     GroupResource("admissionregistration.k8s.io/mutatingwebhookconfigurations");
 pub(crate) const NAMESPACES: GroupResource<'static> = GroupResource("/namespaces");

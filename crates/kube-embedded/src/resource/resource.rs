@@ -126,17 +126,31 @@ impl Resource {
 
     /// How its objects are merged.
     pub(crate) fn merge_type(&self) -> ObjectType<'_> {
-        static BUILTIN: LazyLock<Definitions> =
-            LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
         let merge_type = match &self.custom {
             Some(custom) => custom.versions.merge_type(&self.api_version()),
-            None => kube_builtin::schemas::name(&self.api_version(), &self.kind)
-                .and_then(|name| BUILTIN.get(name)),
+            None => builtin_merge_type(&self.api_version(), &self.kind),
         };
         match merge_type {
             Some(known) => known,
             None => ObjectType::deduced(),
         }
+    }
+
+    /// How its objects are merged, or what a subresource takes.
+    ///
+    /// # Errors
+    /// Fails with the name of the type if the OpenAPI document of its version does not have it: of other groups, such as Scale.
+    #[cfg(feature = "cel")]
+    pub(crate) fn merge_type_of(&self, subresource: &str) -> Result<ObjectType<'_>, String> {
+        let of = self.kind_of(subresource);
+        if of == self.kind_of("") {
+            return Ok(self.merge_type());
+        }
+        let (group, version, kind) = of;
+        let api_version = api_version(group, version);
+        let own = (group, version) == (&*self.group, &*self.version);
+        let known = if own { builtin_merge_type(&api_version, kind) } else { None };
+        known.ok_or_else(|| format!("{api_version}, Kind={kind}"))
     }
 
     /// How objects of a custom resource are merged in its versions, by `apiVersion`. Empty if all have the same schema, and for
@@ -168,4 +182,10 @@ impl Resource {
     pub(crate) fn scale(&self) -> Option<&Scale> {
         self.custom.as_ref()?.scale.as_ref()
     }
+}
+
+fn builtin_merge_type(api_version: &str, kind: &str) -> Option<ObjectType<'static>> {
+    static BUILTIN: LazyLock<Definitions> =
+        LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
+    BUILTIN.get(kube_builtin::schemas::name(api_version, kind)?)
 }

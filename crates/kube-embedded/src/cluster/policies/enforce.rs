@@ -1,16 +1,14 @@
-//! Denies the requests that policies deny: the dispatcher of apiserver.
+//! Denies the requests that validating policies deny: the dispatcher of apiserver.
 
 use serde_json::Value;
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::expressions::Inputs;
-use super::super::matching::is_exempt;
+use super::super::matching::is_exempt_from_policies;
 use super::super::plugins::Plugin;
-use super::super::request_variables::requested;
 use super::super::state::Cluster;
-use super::compiled::Denial;
 use super::configured::{Binding, Policy};
-use crate::resource::{NAMESPACES, Resource};
+use super::invocations::Invocation;
+use super::validator::{Denial, Validator};
 use crate::status::Status;
 
 impl Cluster {
@@ -21,48 +19,33 @@ impl Cluster {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let policies = self.policies.current(&self.store);
+        let policies = self.policies.validating(&self.store);
         let on = self.options.plugins.has(Plugin::ValidatingAdmissionPolicy);
-        if !on || policies.is_empty() || is_exempt(request.resource) {
+        if !on || policies.is_empty() || is_exempt_from_policies(request.resource) {
             return Ok(());
         }
         let mut first = None;
-        for policy in policies.iter() {
-            let mut deny = |binding: Option<&Binding>, denial: Denial| {
-                first.get_or_insert_with(|| (denial.reason, denied(policy, binding, &denial.message)));
-            };
-            let misconfigured = |what: &str, why: &str| {
-                let message = format!("failed to configure {what}: {why}");
-                (!policy.ignores_failures).then(|| Denial {
-                    message,
-                    reason: String::new(),
-                    by_action: false,
-                })
-            };
-            let matched = match self.matched(&policy.criteria, request, object, old) {
-                Ok(Some(matched)) => matched,
-                Ok(None) => continue,
-                Err(error) => {
-                    misconfigured("policy", &error.message).into_iter().for_each(|denial| deny(None, denial));
-                    continue;
-                }
-            };
-            let kind = policy.param_kind.as_ref();
-            if let Some(kind) = kind
-                && self.scheme().by_kind(&kind.api_version, &kind.kind).is_none()
-            {
-                misconfigured("policy", &kind.unknown()).into_iter().for_each(|denial| deny(None, denial));
-                continue;
+        let mut deny = |policy: &Policy<Validator>, binding: Option<&Binding>, denial: Denial| {
+            first.get_or_insert_with(|| (denial.reason, denied(&policy.name, binding, &denial.message)));
+        };
+        let failure = |message: String| Denial { message, reason: String::new(), by_action: false };
+        let (invocations, misconfigured) = self.invocations(&policies, request, object, old).await;
+        for it in misconfigured {
+            if !it.policy.ignores_failures {
+                deny(it.policy, it.binding, failure(it.why));
             }
-            for binding in &policy.bindings {
-                let denials = self.denials(policy, binding, request, &matched, object, old).await;
-                let denials =
-                    denials.unwrap_or_else(|why| misconfigured("binding", &why).into_iter().collect());
-                for denial in denials {
-                    match denial.by_action {
-                        true => act(policy, binding, request, &denial, &mut deny),
-                        false => deny(Some(binding), denial),
-                    }
+        }
+        for invocation in &invocations {
+            let Invocation { policy, binding, .. } = invocation;
+            let denials = match self.denials(invocation, request, object, old).await {
+                Ok(denials) => denials,
+                Err(_) if policy.ignores_failures => continue,
+                Err(why) => vec![failure(format!("failed to configure binding: {why}"))],
+            };
+            for denial in denials {
+                match denial.by_action {
+                    true => act(policy, binding, request, &denial, &mut deny),
+                    false => deny(policy, Some(binding), denial),
                 }
             }
         }
@@ -74,78 +57,38 @@ impl Cluster {
         }
     }
 
-    /// Why a policy denies a request by one of its bindings.
+    /// Why a policy denies a request.
     ///
     /// # Errors
-    /// Fails if the binding cannot be used.
+    /// Fails if the request's objects have no version that the policy is about.
     async fn denials(
         &self,
-        policy: &Policy,
-        binding: &Binding,
+        invocation: &Invocation<'_, Validator>,
         request: &AdmissionRequest<'_>,
-        matched: &Resource,
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<Vec<Denial>, String> {
+        let Invocation { policy, matched, .. } = invocation;
         let message = |error: Status| error.message;
-        if let Some(criteria) = &binding.criteria
-            && self.matched(criteria, request, object, old).map_err(message)?.is_none()
-        {
-            return Ok(Vec::new());
-        }
-        let params = self.params(policy.param_kind.as_ref(), binding, request).await?;
-        if params.is_empty() {
-            return Ok(Vec::new());
-        }
-        let seen = self.seen_as(matched, request, object).await.map_err(message)?.unwrap_or_default();
+        let object = self.seen_as(matched, request, object).await.map_err(message)?.unwrap_or_default();
         let old = self.seen_as(matched, request, old).await.map_err(message)?.unwrap_or_default();
-        let namespace_object = self.namespace_object(request);
-        let request_value = request.to_value(matched);
-        let mut denials = Vec::new();
-        for param in &params {
-            let inputs = Inputs {
-                object: &seen,
-                old_object: &old,
-                request: &request_value,
-                namespace_object: &namespace_object,
-                params: policy.param_kind.as_ref().map(|_| param),
-                authorizer: self.caller(request.user),
-                resource: requested(request),
-            };
-            denials.extend(policy.compiled().denials(&inputs, policy.ignores_failures));
-        }
-        Ok(denials)
-    }
-
-    /// The variable `namespaceObject`: null for what is in no namespace.
-    fn namespace_object(&self, request: &AdmissionRequest<'_>) -> Value {
-        let name = match request.resource.stored_as() {
-            NAMESPACES => "",
-            _ => request.namespace(),
-        };
-        let Some(namespace) = self.store.get(NAMESPACES.collection(), name) else { return Value::Null };
-        let mut namespace = namespace.value();
-        if let Some(members) = namespace.as_object_mut() {
-            members.retain(|member, _| matches!(member.as_str(), "metadata" | "spec" | "status"));
-        }
-        if let Some(metadata) = namespace["metadata"].as_object_mut() {
-            metadata.retain(|member, _| !matches!(member.as_str(), "managedFields" | "ownerReferences"));
-        }
-        namespace
+        let context = self.context(invocation, request);
+        let inputs = self.inputs(invocation, request, &context, &object, &old);
+        Ok(policy.evaluator().denials(&inputs, policy.ignores_failures))
     }
 }
 
 /// Does what a binding wants if its policy is violated.
 fn act(
-    policy: &Policy,
+    policy: &Policy<Validator>,
     binding: &Binding,
     request: &AdmissionRequest<'_>,
     denial: &Denial,
-    deny: &mut dyn FnMut(Option<&Binding>, Denial),
+    deny: &mut dyn FnMut(&Policy<Validator>, Option<&Binding>, Denial),
 ) {
     for action in &binding.actions {
         match action.as_str() {
-            "Deny" => deny(Some(binding), denial.clone()),
+            "Deny" => deny(policy, Some(binding), denial.clone()),
             "Warn" => request.warnings.extend([format!(
                 "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
                 policy.name, binding.name, denial.message
@@ -156,15 +99,12 @@ fn act(
     }
 }
 
-fn denied(policy: &Policy, binding: Option<&Binding>, why: &str) -> String {
-    let name = &policy.name;
+fn denied(policy: &str, binding: Option<&Binding>, why: &str) -> String {
     match binding {
         Some(binding) => {
-            format!(
-                "ValidatingAdmissionPolicy '{name}' with binding '{}' denied request: {why}",
-                binding.name
-            )
+            let binding = &binding.name;
+            format!("ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {why}")
         }
-        None => format!("ValidatingAdmissionPolicy '{name}' denied request: {why}"),
+        None => format!("ValidatingAdmissionPolicy '{policy}' denied request: {why}"),
     }
 }

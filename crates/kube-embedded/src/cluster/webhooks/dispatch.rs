@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::admission_request::AdmissionRequest;
 use super::super::matching::{is_exempt, is_of_kind};
+use super::super::patched::normalize;
 use super::super::plugins::Plugin;
 use super::super::state::Cluster;
 use super::answer::{self, Answer, Wrong};
@@ -18,7 +19,6 @@ use super::configuration::{Configured, Webhook};
 use super::held::hold;
 use crate::resource::Resource;
 use crate::status::Status;
-use crate::strategy;
 
 /// How large an answer may be.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
@@ -27,12 +27,14 @@ const ANSWER_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(in super::super) struct Mutations {
     webhooks: Arc<Configured>,
-    /// Whether the plugins have to run once more, because an object was changed.
-    pub(in super::super) run_again: bool,
+    /// Whether one has changed the object.
+    is_changed: bool,
     /// The webhooks that want to see later changes, and have not yet.
     called: BTreeSet<usize>,
     /// Those of them that are called again in the second round.
     again: BTreeSet<usize>,
+    /// The object as the webhooks have left it, if one of them wants to see later changes.
+    output: Option<Value>,
     is_second: bool,
 }
 
@@ -70,26 +72,24 @@ struct Request<'a> {
 }
 
 impl Mutations {
-    /// Starts the second round, in which only webhooks that want to see later changes are called. `others_changed`: also what is
-    /// not a webhook has changed the object.
-    pub(in super::super) fn again(&mut self, others_changed: bool) {
+    /// Starts the second round, in which only webhooks that want to see later changes are called. Returns whether it is needed.
+    pub(in super::super) fn start_second_round(&mut self) -> bool {
         self.is_second = true;
-        if others_changed {
-            self.again.append(&mut self.called);
-        }
+        self.is_changed
     }
 }
 
 impl Cluster {
     /// The webhooks that may change the object of a request. `None` if there are none.
-    pub(in super::super) fn mutations(&self, request: &AdmissionRequest<'_>) -> Option<Mutations> {
+    pub(in super::super) fn webhook_mutations(&self, request: &AdmissionRequest<'_>) -> Option<Mutations> {
         let webhooks = self.webhooks.current(&self.store);
         let on = self.options.plugins.has(Plugin::MutatingAdmissionWebhook);
         (on && !webhooks.mutating.is_empty() && !is_exempt(request.resource)).then(|| Mutations {
             webhooks,
-            run_again: false,
+            is_changed: false,
             called: BTreeSet::new(),
             again: BTreeSet::new(),
+            output: None,
             is_second: false,
         })
     }
@@ -103,6 +103,10 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let webhooks = Arc::clone(&mutations.webhooks);
+        // Also what is not a webhook may have changed it.
+        if mutations.is_second && mutations.output.as_ref() != object.as_deref() {
+            mutations.again.append(&mut mutations.called);
+        }
         for webhook in &webhooks.mutating {
             let invocation = self.invocation(webhook, request, object.as_deref(), old).await?;
             let Some(invocation) = invocation else { continue };
@@ -118,11 +122,14 @@ impl Cluster {
             };
             if changed {
                 mutations.again.append(&mut mutations.called);
-                mutations.run_again = true;
+                mutations.is_changed = true;
             }
             if webhook.reinvoked {
                 mutations.called.insert(webhook.id);
             }
+        }
+        if !mutations.is_second && !mutations.called.is_empty() {
+            mutations.output = object.as_deref().cloned();
         }
         Ok(())
     }
@@ -161,7 +168,7 @@ impl Cluster {
         let internal = |why: String| Refusal::Status(Status::internal_error(why));
         let mut patched =
             kube_patch::json_patch(&seen, &Value::Array(patch)).map_err(|error| match error {
-                PatchError::Inapplicable(why) => internal(why),
+                PatchError::Inapplicable(why) | PatchError::TestFailed(why) => internal(why),
                 other => internal(other.to_string()),
             })?;
         normalize(&invocation.resource, request.subresource, &mut patched).map_err(internal)?;
@@ -312,22 +319,4 @@ fn read_patch(patch: &[u8]) -> Result<Vec<Value>, String> {
         }
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Converts a patched object to the form in which it is stored.
-fn normalize(resource: &Resource, subresource: &str, object: &mut Value) -> Result<(), String> {
-    let (group, version, kind) = resource.kind_of(subresource);
-    let api_version = crate::resource::api_version(group, version);
-    if object["apiVersion"] != api_version.as_str() || object["kind"] != kind {
-        let (other_version, other) = (&object["apiVersion"], &object["kind"]);
-        return Err(format!("the patch made a {other} of {other_version} of a {kind} of {api_version}"));
-    }
-    if (group, version, kind) == resource.kind_of("") {
-        return strategy::normalize(resource, object).map(drop);
-    }
-    match kube_builtin::decode(&api_version, kind, object) {
-        Some(decoded) => *object = decoded.map_err(|error| error.to_string())?.object,
-        None => return Err(format!("there is no {kind}")),
-    }
-    Ok(())
 }

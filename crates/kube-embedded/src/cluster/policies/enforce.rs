@@ -43,9 +43,8 @@ impl Cluster {
                 Err(why) => vec![failure(format!("failed to configure binding: {why}"))],
             };
             for denial in denials {
-                match denial.by_action {
-                    true => act(policy, binding, request, &denial, &mut deny),
-                    false => deny(policy, Some(binding), denial),
+                if !denial.by_action || denies(policy, binding, request, &denial) {
+                    deny(policy, Some(binding), denial);
                 }
             }
         }
@@ -78,25 +77,22 @@ impl Cluster {
     }
 }
 
-/// Does what a binding wants if its policy is violated.
-fn act(
+/// Does what a binding wants if its policy is violated. Returns whether the request is denied.
+fn denies(
     policy: &Policy<Validator>,
     binding: &Binding,
     request: &AdmissionRequest<'_>,
     denial: &Denial,
-    deny: &mut dyn FnMut(&Policy<Validator>, Option<&Binding>, Denial),
-) {
-    for action in &binding.actions {
-        match action.as_str() {
-            "Deny" => deny(policy, Some(binding), denial.clone()),
-            "Warn" => request.warnings.extend([format!(
-                "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
-                policy.name, binding.name, denial.message
-            )]),
-            // There is no audit.
-            _ => {}
-        }
+) -> bool {
+    // There is no audit.
+    let has = |action: &str| binding.actions.iter().any(|it| it == action);
+    if has("Warn") {
+        request.warnings.extend([format!(
+            "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
+            policy.name, binding.name, denial.message
+        )]);
     }
+    has("Deny")
 }
 
 fn denied(policy: &str, binding: Option<&Binding>, why: &str) -> String {

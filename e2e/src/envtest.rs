@@ -147,7 +147,8 @@ impl ControlPlane {
                             "controllers",
                             "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
                              resourcequota-controller,persistentvolumeclaim-protection-controller,\
-                             persistentvolume-protection-controller",
+                             persistentvolume-protection-controller,\
+                             validatingadmissionpolicy-status-controller",
                         ),
                         ("service-account-private-key-file", &file("service-account.key")),
                         ("kube-api-qps", "500"),
@@ -172,7 +173,8 @@ impl ControlPlane {
         &self.administrator
     }
 
-    /// Reports whether the garbage collector, the namespace controller and the ServiceAccount controller run.
+    /// Reports whether the garbage collector runs, and the controllers of namespaces, of ServiceAccounts and of the status of
+    /// policies.
     pub(crate) fn has_controllers(&self) -> bool {
         self.controllers
     }

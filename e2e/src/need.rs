@@ -7,7 +7,8 @@ pub enum Need {
     Restart,
     /// Makes the server forget its history.
     Compaction,
-    /// Relies on controllers: namespace deletion, default ServiceAccounts, garbage collection, quotas, storage in use.
+    /// Relies on controllers: namespace deletion, default ServiceAccounts, garbage collection, quotas, storage in use,
+    /// types of policies.
     Controllers,
     /// Relies on the absence of controllers that change the objects, and of admission that fills in ServiceAccounts.
     NoControllers,

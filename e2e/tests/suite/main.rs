@@ -25,6 +25,7 @@ mod leaders;
 mod limits;
 mod lists;
 mod model;
+mod mutations;
 mod namespaces;
 mod operator;
 mod owners;

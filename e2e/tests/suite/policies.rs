@@ -13,103 +13,123 @@ use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     messages, actions, variables_and_parameters, parameters_that_are_missing, selected_parameters, an_unknown_kind_of_parameters,
-    match_conditions, failures, constraints, updates_and_deletions, custom_resources, the_user_and_the_namespace, several_policies
+    match_conditions, failures, constraints, updates_and_deletions, custom_resources, the_user_and_the_namespace, several_policies,
+    types_are_checked [Controllers]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const API: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// The policies of a test. They see only what happens in its namespace.
-struct Policies {
-    http: Http,
-    namespace: String,
+pub(crate) struct Policies {
+    pub(crate) http: Http,
+    pub(crate) namespace: String,
     unique: String,
+    kind: &'static str,
 }
 
 /// A policy and its binding.
-struct Installed {
+pub(crate) struct Installed {
     http: Http,
-    name: String,
+    pub(crate) name: String,
+    kind: &'static str,
 }
 
 impl Policies {
     fn new(cluster: &Cluster) -> Policies {
-        let namespace = cluster.namespace().to_owned();
-        Policies { http: cluster.admin(), unique: cluster.unique(), namespace }
+        Self::of_kind(cluster, "ValidatingAdmissionPolicy")
     }
 
-    fn maps(&self) -> String {
+    pub(crate) fn of_kind(cluster: &Cluster, kind: &'static str) -> Policies {
+        let namespace = cluster.namespace().to_owned();
+        Policies { http: cluster.admin(), unique: cluster.unique(), namespace, kind }
+    }
+
+    pub(crate) fn maps(&self) -> String {
         format!("/api/v1/namespaces/{}/configmaps", self.namespace)
     }
 
-    fn map(name: &str, data: &Value) -> Value {
+    pub(crate) fn map(name: &str, data: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
     }
 
-    async fn post(&self, name: &str, data: &Value) -> Result<Reply> {
+    pub(crate) async fn post(&self, name: &str, data: &Value) -> Result<Reply> {
         self.http.post(&self.maps(), &Self::map(name, data)).await
     }
 
     /// Creates a policy for ConfigMaps with a binding, and waits until both have an effect.
-    async fn install(&self, name: &str, spec: &Value, binding: &Value) -> Result<Installed> {
+    pub(crate) async fn install(&self, name: &str, spec: &Value, binding: &Value) -> Result<Installed> {
         let mut policy = json!({
             "matchConstraints": {"resourceRules": [rule(&["CREATE", "UPDATE"], "", "configmaps")]},
         });
         merge(&mut policy, spec);
         policy["matchConstraints"]["namespaceSelector"] = self.own();
-        let mut bound = json!({"validationActions": ["Deny"]});
-        merge(&mut bound, binding);
-        let installed = self.create(name, &policy, &bound).await?;
+        let installed = self.create(name, &policy, binding).await?;
         self.settle(name).await?;
         Ok(installed)
     }
 
     /// Selects the test's namespace.
-    fn own(&self) -> Value {
+    pub(crate) fn own(&self) -> Value {
         json!({"matchLabels": {"kubernetes.io/metadata.name": self.namespace}})
     }
 
     /// Waits until what was written before has an effect: a policy that is written now has one.
-    async fn settle(&self, name: &str) -> Result<()> {
+    pub(crate) async fn settle(&self, name: &str) -> Result<()> {
         let probe = format!("probe-{name}-{}", fastrand::u32(..));
         let rules = json!([rule(&["CREATE"], "", "configmaps")]);
-        let spec = json!({
-            "matchConstraints": {"resourceRules": rules, "namespaceSelector": self.own()},
-            "validations": [{"expression": format!("object.metadata.name != '{probe}'"), "message": "settled"}],
-        });
+        let annotations = format!("Object.metadata.annotations{{settled: '{probe}'}}");
+        let configuration = format!("Object{{metadata: Object.metadata{{annotations: {annotations}}}}}");
+        let does = match self.kind {
+            "MutatingAdmissionPolicy" => {
+                json!({"mutations": [apply(&configuration)], "reinvocationPolicy": "Never"})
+            }
+            _ => {
+                let expression = format!("object.metadata.name != '{probe}'");
+                json!({"validations": [{"expression": expression, "message": "settled"}]})
+            }
+        };
+        let mut spec = json!({"matchConstraints": {"resourceRules": rules, "namespaceSelector": self.own()}});
+        merge(&mut spec, &does);
         let second = self.create(&probe, &spec, &json!({"validationActions": ["Warn"]})).await?;
         eventually(PATIENCE, || async {
             let tried = format!("{}?dryRun=All", self.maps());
             let tried = self.http.post(&tried, &Self::map(&probe, &json!({}))).await?;
-            ensure!(tried.warnings().iter().any(|it| it.ends_with(": settled")), "not yet: {}", tried.body);
+            let warned = tried.warnings().iter().any(|it| it.ends_with(": settled"));
+            let mutated = tried.body["metadata"]["annotations"]["settled"] == probe;
+            ensure!(warned || mutated, "not yet: {}", tried.body);
             Ok(())
         })
         .await?;
         second.delete().await
     }
 
-    async fn remove(&self, installed: Installed) -> Result<()> {
+    pub(crate) async fn remove(&self, installed: Installed) -> Result<()> {
         installed.delete().await?;
         self.settle("gone").await
     }
 
-    async fn create(&self, name: &str, policy: &Value, binding: &Value) -> Result<Installed> {
+    pub(crate) async fn create(&self, name: &str, policy: &Value, binding: &Value) -> Result<Installed> {
         let name = format!("{name}.{}", self.unique);
+        let kind = self.kind;
         let object = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
-        let mut binding = binding.clone();
-        binding["policyName"] = name.clone().into();
-        let policies = format!("{API}/validatingadmissionpolicies");
-        self.http.post(&policies, &object("ValidatingAdmissionPolicy", policy.clone())).await?.code(201)?;
-        let bindings = format!("{API}/validatingadmissionpolicybindings");
-        self.http.post(&bindings, &object("ValidatingAdmissionPolicyBinding", binding)).await?.code(201)?;
-        Ok(Installed { http: self.http.clone(), name })
+        let mut bound = json!({"policyName": name});
+        if kind == "ValidatingAdmissionPolicy" {
+            bound["validationActions"] = json!(["Deny"]);
+        }
+        merge(&mut bound, binding);
+        let [policies, bindings] = paths(kind);
+        self.http.post(&policies, &object(kind, policy.clone())).await?.code(201)?;
+        self.http.post(&bindings, &object(&format!("{kind}Binding"), bound)).await?.code(201)?;
+        Ok(Installed { http: self.http.clone(), name, kind })
     }
 }
 
 impl Installed {
-    async fn delete(self) -> Result<()> {
-        for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
-            self.http.delete(&format!("{API}/{kind}/{}", self.name)).await?.code(200)?;
+    pub(crate) async fn delete(self) -> Result<()> {
+        let [policies, bindings] = paths(self.kind);
+        for path in [bindings, policies] {
+            self.http.delete(&format!("{path}/{}", self.name)).await?.code(200)?;
         }
         Ok(())
     }
@@ -123,13 +143,24 @@ impl Installed {
     }
 }
 
-fn merge(into: &mut Value, from: &Value) {
+/// Where the policies and the bindings of a kind are.
+fn paths(kind: &str) -> [String; 2] {
+    let stem = kind.to_lowercase().replace("policy", "polic");
+    [format!("{API}/{stem}ies"), format!("{API}/{stem}ybindings")]
+}
+
+/// A mutation by an expression of an `Object`.
+pub(crate) fn apply(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+pub(crate) fn merge(into: &mut Value, from: &Value) {
     for (name, value) in from.as_object().into_iter().flatten() {
         into[name] = value.clone();
     }
 }
 
-fn rule(operations: &[&str], group: &str, resource: &str) -> Value {
+pub(crate) fn rule(operations: &[&str], group: &str, resource: &str) -> Value {
     json!({"operations": operations, "apiGroups": [group], "apiVersions": ["*"], "resources": [resource]})
 }
 
@@ -311,6 +342,11 @@ async fn match_conditions(cluster: Cluster) -> Result<()> {
     policies.post("yes-one", &json!({})).await?.code(201)?;
     policies.post("no-one", &json!({})).await?.refused(422, "Invalid", &policy.denied("no-one", "never"))?;
     policies.remove(policy).await?;
+    // Conditions have no namespace.
+    let policy =
+        policies.install("namespace", &spec(&condition("namespaceObject == null")), &json!({})).await?;
+    policies.post("one", &json!({})).await?.refused(422, "Invalid", &policy.denied("one", "never"))?;
+    policies.remove(policy).await?;
     let policy = policies.install("error", &spec(&condition("object.nope == 1")), &json!({})).await?;
     let why = "expression 'object.nope == 1' resulted in error: no such key: nope";
     policies.post("two", &json!({})).await?.refused(422, "Invalid", &policy.denied("two", why))?;
@@ -450,4 +486,76 @@ async fn several_policies(cluster: Cluster) -> Result<()> {
     policies.post("c", &json!({})).await?.code(201)?;
     policies.remove(first).await?;
     policies.remove(second).await
+}
+
+/// The status says which expressions do not fit the types that the rules name.
+async fn types_are_checked(cluster: Cluster) -> Result<()> {
+    let (http, name) = (cluster.admin(), cluster.unique());
+    widgets(&cluster).await?;
+    let rule = |group: &str, resources: &[&str]| json!({"operations": ["*"], "apiGroups": [group], "apiVersions": ["v1"], "resources": resources});
+    let policy = |expressions: &[&str]| {
+        let validations: Vec<_> = expressions.iter().map(|text| json!({"expression": text})).collect();
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+                "matchConstraints": {"resourceRules": [
+                    rule("apps", &["deployments", "deployments/scale", "nothing"]),
+                    rule(GROUP, &["widgets"]),
+                    rule("*", &["pods"]),
+                ]},
+                "variables": [{"name": "replicas", "expression": "object.spec.replicas"}],
+                "validations": validations,
+            },
+        })
+    };
+    let path = format!("{API}/validatingadmissionpolicies");
+    let expressions = [
+        "object.metadata.name == 'x' && object.spec == oldObject.spec",
+        "object.spec.size == 'large'",
+        "variables.replicas == 'x'",
+        "params.data.x == 1",
+        "object.metadata.labels.x == 1",
+        "authorizer.requestResource.check('get').allowed()",
+    ];
+    http.post(&path, &policy(&expressions)).await?.code(201)?;
+    let path = format!("{path}/{name}");
+    let checked = async |generation: i64| {
+        eventually(PATIENCE, || async {
+            let mut policy = http.get(&path).await?.code(200)?;
+            ensure!(policy["status"]["observedGeneration"] == generation, "not yet: {policy}");
+            Ok(policy["status"]["typeChecking"].take())
+        })
+        .await
+    };
+    let deployment = "apps/v1, Kind=Deployment";
+    let widget = format!("{GROUP}/v1, Kind=Widget");
+    let warning = |index: usize, problems: &[(&str, usize, &str)]| {
+        let text = expressions[index];
+        let lines: Vec<_> = problems
+            .iter()
+            .map(|(kind, column, why)| {
+                let dots = ".".repeat(column - 1);
+                format!("{kind}: ERROR: <input>:1:{column}: {why}\n | {text}\n | {dots}^\n")
+            })
+            .collect();
+        json!({"fieldRef": format!("spec.validations[{index}].expression"), "warning": lines.join("\n")})
+    };
+    let mismatch = |types: &str| format!("found no matching overload for '_==_' applied to '({types})'");
+    let (int, string) = (mismatch("int, string"), mismatch("string, int"));
+    let unresolved = "unexpected failed resolution of 'kubernetes.authorization.Authorizer'";
+    let expected = json!([
+        warning(1, &[(deployment, 12, "undefined field 'size'")]),
+        warning(2, &[(deployment, 20, &int), (&widget, 20, &int)]),
+        warning(3, &[(deployment, 15, &string), (&widget, 15, &string)]),
+        warning(4, &[(deployment, 26, &string), (&widget, 26, &string)]),
+        warning(5, &[(deployment, 11, unresolved), (&widget, 11, unresolved)]),
+    ]);
+    assert_eq!(checked(1).await?["expressionWarnings"], expected);
+    let validations = policy(&["object.spec.replicas > 1"])["spec"]["validations"].take();
+    http.patch(&path, MERGE_PATCH, &json!({"spec": {"validations": validations}})).await?.code(200)?;
+    assert_eq!(checked(2).await?, json!({}));
+    http.delete(&path).await?.code(200)?;
+    Ok(())
 }

@@ -10,6 +10,8 @@ use super::deletion::{FOREGROUND, ORPHAN};
 use super::plugins::{protection, used_by};
 use super::state::Cluster;
 use super::work::{Gone, Work};
+#[cfg(feature = "cel")]
+use crate::resource::VALIDATING_ADMISSION_POLICIES;
 use crate::resource::{
     CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS,
     RESOURCE_QUOTAS, Resource, SERVICE_ACCOUNTS, SERVICES,
@@ -182,6 +184,8 @@ impl Cluster {
             RESOURCE_QUOTAS if old.is_none_or(|old| old["spec"] != new["spec"]) => {
                 self.work.push(Work::Quotas(namespace.to_owned()));
             }
+            #[cfg(feature = "cel")]
+            VALIDATING_ADMISSION_POLICIES => self.work.push(Work::Policy(name.to_owned())),
             _ => {}
         }
         if let Some(old) = old

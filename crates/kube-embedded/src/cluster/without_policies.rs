@@ -11,10 +11,17 @@ use crate::resource::{
     GroupResource, MUTATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICY_BINDINGS,
 };
 use crate::status::Status;
+use crate::store::Store;
 
 /// Nothing is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Policies;
+
+impl Policies {
+    fn are_bound(&self, store: &Store, bindings: GroupResource<'_>) -> bool {
+        store.count(bindings.collection(), "") > 0
+    }
+}
 
 /// There are none.
 #[derive(Debug)]
@@ -49,7 +56,7 @@ impl Cluster {
         _: Option<&Value>,
     ) -> Result<(), Status> {
         let is_bound = |plugin: Plugin, of: GroupResource<'_>| {
-            self.options.plugins.has(plugin) && self.store.count(of.collection(), "") > 0
+            self.options.plugins.has(plugin) && self.policies.are_bound(&self.store, of)
         };
         let bound = match request.operation {
             _ if is_exempt_from_policies(request.resource) => None,

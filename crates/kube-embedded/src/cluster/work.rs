@@ -31,6 +31,9 @@ pub(crate) enum Work {
     Protected(Location),
     /// Other resources are served than before.
     SchemeChanged,
+    /// A ValidatingAdmissionPolicy that was written.
+    #[cfg(feature = "cel")]
+    Policy(String),
     /// Panics.
     #[cfg(test)]
     Panic,

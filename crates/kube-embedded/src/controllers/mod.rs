@@ -1,6 +1,6 @@
 //! The controllers that clients rely on: namespaces and definitions are removed with their contents, dependents with
 //! their owners, storage once nothing uses it, each namespace gets its `default` ServiceAccount, quotas count what their namespace
-//! uses, and Events expire.
+//! uses, the types of policies are checked, and Events expire.
 //!
 //! One task does all the work, one piece at a time, with the operations of the [`Cluster`].
 
@@ -8,6 +8,8 @@ mod definition;
 mod events;
 mod garbage;
 mod namespace;
+#[cfg(feature = "cel")]
+mod policy_status;
 mod protection;
 
 use std::collections::VecDeque;
@@ -66,6 +68,8 @@ async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) 
         Work::Quotas(namespace) => cluster.recount_quotas(&namespace),
         Work::Protected(location) => protection::release(cluster, &location),
         Work::SchemeChanged => garbage.scheme_changed(cluster),
+        #[cfg(feature = "cel")]
+        Work::Policy(name) => policy_status::check(cluster, &name).await,
     }
 }
 

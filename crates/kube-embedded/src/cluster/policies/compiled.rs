@@ -13,6 +13,10 @@ pub(super) const BUDGET: u64 = 10_000_000;
 
 /// What a policy does with a request, compiled from its `spec`.
 pub(super) trait Evaluator {
+    /// Whether parameters of built-in kinds have their `apiVersion` and `kind`. kube-apiserver's cache leaves these out, and only
+    /// validating policies put them back.
+    const TYPES_PARAMS: bool;
+
     fn compile(spec: &Value) -> Self;
 }
 

@@ -78,7 +78,7 @@ impl Cluster {
                         }
                     }
                 }
-                match self.params(kind, binding, request).await {
+                match self.params(kind, binding, request, E::TYPES_PARAMS).await {
                     Ok(params) => invocations.extend(params.into_iter().map(|param| Invocation {
                         policy,
                         binding,

@@ -7,6 +7,7 @@ mod invocations;
 mod mutate;
 mod mutator;
 mod params;
+mod type_check;
 mod validator;
 
 pub(super) use self::configured::Policies;

@@ -13,6 +13,7 @@ use super::super::state::Cluster;
 use super::configured::{Binding, Policy};
 use super::invocations::Invocation;
 use super::mutator::{Mutation, Mutator, PatchType};
+use crate::resource::api_version;
 use crate::status::Status;
 
 /// The policies that may change the object of one request, and what they did.
@@ -173,6 +174,11 @@ fn decode(
     object: &mut Value,
 ) -> Result<Result<(), String>, Status> {
     let matched = &invocation.matched;
+    let (group, version, _) = matched.kind_of(request.subresource);
+    if matched.custom.is_some() && (group, version) != (&*matched.group, &*matched.version) {
+        let version = api_version(group, version);
+        return Ok(Err(format!("request to convert CR to an invalid group/version: {version}")));
+    }
     match (mutation.patch_type, normalize(matched, request.subresource, object)) {
         (PatchType::JsonPatch, Ok(unknown)) if matched.custom.is_none() && !unknown.is_empty() => {
             let unknown = unknown.iter().map(|field| format!("unknown field {field}"));

@@ -29,6 +29,8 @@ pub(super) enum PatchType {
 }
 
 impl Evaluator for Mutator {
+    const TYPES_PARAMS: bool = false;
+
     fn compile(spec: &Value) -> Self {
         let compiled = Compiled::new(spec);
         let base = environment(Environment::mutating_policy(MINOR, Origin::Stored), spec).with_authorizer();

@@ -18,6 +18,7 @@ impl Cluster {
         kind: Option<&ParamKind>,
         binding: &Binding,
         request: &AdmissionRequest<'_>,
+        with_types: bool,
     ) -> Result<Vec<Value>, String> {
         let reference = &binding.param_ref;
         let Some(kind) = kind.filter(|_| reference.is_object()) else { return Ok(vec![Value::Null]) };
@@ -60,6 +61,12 @@ impl Cluster {
         let params = shown.iter().map(|object| {
             let mut param = resource.value(object);
             resource.set_type(&mut param);
+            if !with_types
+                && resource.custom.is_none()
+                && let Some(members) = param.as_object_mut()
+            {
+                members.retain(|member, _| !matches!(member.as_str(), "apiVersion" | "kind"));
+            }
             param
         });
         Ok(params.collect())

@@ -37,6 +37,8 @@ pub(super) struct Denial {
 }
 
 impl Evaluator for Validator {
+    const TYPES_PARAMS: bool = true;
+
     fn compile(spec: &Value) -> Self {
         let compiled = Compiled::new(spec);
         let plain = environment(Environment::policy(MINOR, Origin::Stored), spec);

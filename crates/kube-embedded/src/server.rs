@@ -116,8 +116,8 @@ impl ServerBuilder {
     }
 
     /// Runs no controllers but those of kube-apiserver itself: there is no garbage collection, namespaces that are deleted
-    /// keep their contents and stay, and get no `default` ServiceAccount, as with kube-apiserver alone. Definitions still
-    /// end with their instances, and Events still expire.
+    /// keep their contents and stay, and get no `default` ServiceAccount, and no types of policies are checked, as with
+    /// kube-apiserver alone. Definitions still end with their instances, and Events still expire.
     pub fn without_controllers(mut self) -> Self {
         self.options.no_controllers = true;
         self

@@ -69,7 +69,8 @@ impl Mutator {
         let dynamic = Declaration::dynamic();
         // Each mutation sees what the former ones have made, also by its variables.
         let mut variables = self.compiled.variables(inputs, &dynamic, true);
-        let evaluation = mutation.expression.evaluate(&mut variables, &mut BUDGET.clone());
+        let mut left = BUDGET;
+        let evaluation = mutation.expression.evaluate(&mut variables, &mut left);
         let value = evaluation.ok_or(OUT_OF_BUDGET)??.result.map_err(|error| error.to_string())?;
         let object = inputs.object;
         match mutation.patch_type {

@@ -45,7 +45,10 @@ fn answers_objects_and_events_are_the_same() -> Result<()> {
                 played => played?,
             }
         }
-        embedded_and_real_end(clusters).await?;
+        for cluster in clusters {
+            let namespace = format!("/api/v1/namespaces/{}", cluster.namespace());
+            cluster.admin().delete(&namespace).await?.ok()?;
+        }
         ensure!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
         Ok(())
     })
@@ -56,13 +59,6 @@ fn parse(range: &str) -> Result<Range<u64>> {
     Ok(first.parse()?..last.parse()?)
 }
 
-async fn embedded_and_real_end(clusters: [&Cluster; 2]) -> Result<()> {
-    for cluster in clusters {
-        cluster.admin().delete(&format!("/api/v1/namespaces/{}", cluster.namespace())).await?.ok()?;
-    }
-    Ok(())
-}
-
 /// Plays the requests of a seed in namespaces of their own.
 async fn play(clusters: [&Cluster; 2], seed: u64) -> Result<()> {
     let namespace = format!("differential-{seed}-{:08x}", fastrand::u32(..));
@@ -70,10 +66,8 @@ async fn play(clusters: [&Cluster; 2], seed: u64) -> Result<()> {
     let mut rng = Rng::with_seed(seed);
     let played = requests_of(&mut sides, &mut rng).await;
     let [embedded, real] = &sides;
-    for side in [embedded, real] {
-        side.end().await?;
-    }
-    played
+    let ended = (embedded.end().await, real.end().await);
+    played.and(ended.0).and(ended.1)
 }
 
 async fn requests_of(sides: &mut [Side; 2], rng: &mut Rng) -> Result<()> {

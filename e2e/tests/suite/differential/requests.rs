@@ -459,10 +459,9 @@ fn widget(rng: &mut Rng, name: &str, object: &mut Value) {
         spec["tags"] = json!(tags);
     }
     if rng.u8(..10) < 3 {
-        let parts: Vec<Value> = ["p", "q", "r"]
-            .into_iter()
-            .filter_map(|part| rng.bool().then(|| json!({"name": part, "count": rng.u8(..3)})))
-            .collect();
+        let names = ["p", "q", "r"].into_iter().filter(|_| rng.bool()).collect::<Vec<_>>();
+        let parts: Vec<Value> =
+            names.into_iter().map(|part| json!({"name": part, "count": rng.u8(..3)})).collect();
         spec["parts"] = json!(parts);
     }
     match rng.u8(..16) {

@@ -150,6 +150,15 @@ fn json_patches_are_bounded() {
 }
 
 #[test]
+fn merge_patches_drop_nulls_in_what_is_new() {
+    let list = json!([{"a": null, "b": 1}, null]);
+    let merged = merge_patch(&json!({"was": {"c": 1}}), &json!({"new": {"in": list}, "was": list})).unwrap();
+    assert_eq!(merged["new"]["in"], json!([{"b": 1}, null]));
+    // Not where an object is replaced.
+    assert_eq!(merged["was"], list);
+}
+
+#[test]
 fn merge_patches_apply_or_are_refused() {
     let patched =
         merge_patch(&blog(), &json!({"spec": {"url": null, "free": {"a": {"b": null, "c": 1}}}})).unwrap();

@@ -22,7 +22,6 @@ use serde_json::{Map, Value, json};
 pub use self::configuration::{MergeError, merge_configuration};
 use self::managed::{Managed, Manager, Operation};
 use self::object::{describe_object, describe_type, type_of};
-pub use self::scale::track_scale;
 use self::set::{Set, equal};
 use self::update::Update;
 use crate::types::{ObjectType, Source, Type};
@@ -202,6 +201,21 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
         }
     }
     finish(new, &live, &managed, &before);
+}
+
+/// Updates `new`'s managedFields after a write of its scale, which is about the field at `replicas`.
+///
+/// As in kube-apiserver, every such write gives the updaters that own the replicas an entry of their own for them, without a
+/// time, and nobody owns replicas of 0. If nobody owned them before, nothing is recorded.
+pub fn track_scale(replicas: &[&str], live: &Value, new: &mut Value, writer: &Writer<'_>) {
+    managed::take(new);
+    let mut live = live.clone();
+    let before = Managed::decode(managed::take(&mut live).as_ref()).unwrap_or_default();
+    let Writer { subresource, api_version, .. } = *writer;
+    let write =
+        scale::Write { replicas, live: &live, new, manager: name_of(writer), subresource, api_version };
+    let after = write.owners(&before);
+    finish(new, &live, &after, &before);
 }
 
 /// Whether an object is of a type, so that its fields can be compared. [`track`] changes no entry of one that is not.

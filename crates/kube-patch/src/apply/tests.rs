@@ -215,6 +215,33 @@ fn entries_are_in_the_order_of_kube_apiserver() {
 }
 
 #[test]
+fn who_scales_owns_the_replicas_without_a_time() {
+    let types = BLOG.object();
+    let mut live = blog(&json!({"url": "a", "f": 1}));
+    track(types, None, &mut live, &writer("creator", "2026-11-22T19:00:00Z"));
+    let owners = |object: &Value| -> Vec<Value> {
+        let entries = object["metadata"]["managedFields"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|it| json!([it["manager"], it["subresource"], it["time"].is_string(), it["fieldsV1"]]))
+            .collect()
+    };
+    let rest = json!(["creator", null, true, {"f:spec": {".": {}, "f:url": {}}}]);
+    let own =
+        |manager: &str, subresource: Value| json!([manager, subresource, false, {"f:spec": {"f:f": {}}}]);
+    let scaler = Writer { subresource: "scale", ..writer("scaler", "2026-11-22T20:00:00Z") };
+    let scaled = |replicas: i64| {
+        let mut new = live.clone();
+        new["spec"]["f"] = replicas.into();
+        track_scale(&["spec", "f"], &live, &mut new, &scaler);
+        owners(&new)
+    };
+    assert_eq!(scaled(3), [own("scaler", "scale".into()), rest.clone()]);
+    assert_eq!(scaled(1), [own("creator", Value::Null), rest.clone()]);
+    assert_eq!(scaled(0), [rest]);
+}
+
+#[test]
 fn a_write_that_changes_nothing_keeps_the_times() {
     let types = BLOG.object();
     let (first, later) = (writer("m", "2026-11-22T19:00:00Z"), writer("m", "2026-11-22T20:00:00Z"));

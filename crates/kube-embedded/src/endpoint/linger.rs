@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX: u64 = 16 * 1024 * 1024;
 
+/// The most that is read at once, a record of TLS: hyper compares the length of a head with its limit only between two reads.
+const PIECE: usize = 16 * 1024;
+
 /// A stream that outlives its user: it is left in [`Left`] when it is dropped.
 #[derive(Debug)]
 pub(super) struct Lent<S> {
@@ -69,7 +72,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream()?.poll_read(context, buffer)
+        let length = buffer.remaining().min(PIECE);
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(length));
+        let polled = self.stream()?.poll_read(context, &mut piece);
+        let read = piece.filled().len();
+        buffer.advance(read);
+        polled
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut row = |what: &str, figure: String, goal: &str| {
         rows.push(vec![what.to_owned(), figure, goal.to_owned()]);
     };
+    let own = tempfile::tempdir()?;
+    make_pair(own.path()).await?;
     usage::progress("starts")?;
     row("start to the first answer", format!("{:.1} ms", start().await? * 1e3), "10 ms");
 
@@ -115,8 +117,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     }
 
     usage::progress("pairs")?;
-    let own = tempfile::tempdir()?;
-    make_pair(own.path()).await?;
     let pairs = arguments.pairs;
     for (whose, assets, goals) in [
         ("", Some(own.path().to_owned()), ["", "250 ms", "30 MB"]),

@@ -47,8 +47,8 @@ struct Pair {
 /// Starts this number of pairs at the same time, from the programs in a folder.
 pub(crate) async fn measure(assets: &Path, count: usize) -> Result<Measured> {
     let mut starting = JoinSet::new();
-    for _ in 0..count {
-        starting.spawn(start(assets.to_owned()));
+    for ports in free_ports(count)? {
+        starting.spawn(start(assets.to_owned(), ports));
     }
     let mut pairs = Vec::new();
     while let Some(pair) = starting.join_next().await {
@@ -63,18 +63,17 @@ pub(crate) async fn measure(assets: &Path, count: usize) -> Result<Measured> {
     Ok(Measured { seconds, resident: resident / count as f64 })
 }
 
-async fn start(assets: PathBuf) -> Result<Pair> {
+async fn start(assets: PathBuf, [client, peer, secure]: [u16; 3]) -> Result<Pair> {
     let folder = tempfile::Builder::new().prefix("bench-pair-").tempdir()?;
     let file = |name: &str| folder.path().join(name).display().to_string();
     let key = KeyPair::generate()?;
     fs::write(file("sa-signer.key"), key.serialize_pem())?;
     fs::write(file("sa-signer.pub"), key.public_key_pem())?;
-    let [client, peer, secure] = free_ports()?;
     let (etcd_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
     let secure_url = format!("https://127.0.0.1:{secure}");
 
     let begin = Instant::now();
-    let etcd = run(
+    let mut etcd = run(
         &assets.join("etcd"),
         &[
             ("advertise-client-urls", &etcd_url),
@@ -84,8 +83,8 @@ async fn start(assets: PathBuf) -> Result<Pair> {
             ("unsafe-no-fsync", "true"),
         ],
     )?;
-    ready(&etcd_url, "/health").await.context("etcd")?;
-    let api_server = run(
+    ready(&mut etcd, &etcd_url, "/health").await.context("etcd")?;
+    let mut api_server = run(
         &assets.join("kube-apiserver"),
         &[
             ("allow-privileged", "true"),
@@ -101,7 +100,7 @@ async fn start(assets: PathBuf) -> Result<Pair> {
             ("service-cluster-ip-range", "10.0.0.0/24"),
         ],
     )?;
-    ready(&secure_url, "/readyz").await.context("kube-apiserver")?;
+    ready(&mut api_server, &secure_url, "/readyz").await.context("kube-apiserver")?;
     Ok(Pair { seconds: begin.elapsed().as_secs_f64(), programs: [etcd, api_server], _folder: folder })
 }
 
@@ -113,7 +112,7 @@ fn run(program: &Path, flags: &[(&str, &str)]) -> Result<Child> {
 }
 
 /// Waits until a server answers a path with success. It is asked without credentials, and its certificate is not checked.
-async fn ready(url: &str, path: &str) -> Result<()> {
+async fn ready(server: &mut Child, url: &str, path: &str) -> Result<()> {
     let mut config = Config::new(url.parse()?);
     config.accept_invalid_certs = true;
     let client = Client::try_from(config)?;
@@ -125,16 +124,17 @@ async fn ready(url: &str, path: &str) -> Result<()> {
             Err(error) if begin.elapsed() > START => bail!("it is not ready after {START:?}: {error}"),
             Err(_) => sleep(POLL).await,
         }
+        if let Some(status) = server.try_wait()? {
+            bail!("it ended with {status}");
+        }
     }
 }
 
-/// Returns ports that are free now. They are all bound at the same time, so that they differ.
-fn free_ports() -> Result<[u16; 3]> {
+/// Returns ports for this number of pairs that are free now. They are all bound at the same time, so that they differ.
+fn free_ports(count: usize) -> Result<Vec<[u16; 3]>> {
     let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [bind()?, bind()?, bind()?];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+    let bind = |_| Ok([bind()?, bind()?, bind()?]);
+    let listeners = (0..count).map(bind).collect::<Result<Vec<_>>>()?;
+    let port = |listener: &TcpListener| anyhow::Ok(listener.local_addr()?.port());
+    listeners.iter().map(|[client, peer, secure]| Ok([port(client)?, port(peer)?, port(secure)?])).collect()
 }

@@ -160,7 +160,9 @@ fn misfit(object: &Value, operation: &Map<String, Value>) -> PatchError {
         "test" if !has_parent(path) => {
             format!("test operation does not apply: is missing path: {path}: missing value")
         }
-        "test" => return PatchError::TestFailed(format!("testing value {path} failed: test failed")),
+        "test" if !in_array || object.pointer(path).is_some() => {
+            return PatchError::TestFailed(format!("testing value {path} failed: test failed"));
+        }
         "move" | "copy" => match text("from") {
             None => format!("{op} operation failed to decode from: missing value"),
             Some(from) if !has_parent(from) => {

@@ -305,8 +305,13 @@ async fn parameters(cluster: Cluster) -> Result<()> {
         ])
         .await?;
     let given = json!({"a": "b"});
-    assert_eq!(mutations.data("named", &given).await?, json!({"a": "b", "p1": "yes"}));
-    // kube-apiserver looks for selected parameters in a cache, which may be behind.
+    // kube-apiserver fills its cache of parameters only now, and looks for selected ones nowhere else.
+    eventually(PATIENCE, || async {
+        let data = mutations.data("named", &given).await?;
+        ensure!(data == json!({"a": "b", "p1": "yes"}), "{data}");
+        Ok(())
+    })
+    .await?;
     eventually(PATIENCE, || async {
         let data = mutations.data("selected", &given).await?;
         ensure!(data == json!({"a": "b", "p1": "small", "p2": "small"}), "{data}");

@@ -134,6 +134,7 @@ impl Cluster {
         request: &AdmissionRequest<'_>,
         object: &mut Value,
     ) -> Result<(), Status> {
+        self.deny_always(request, object)?;
         if let Some(mut mutators) = self.mutators(request) {
             self.run_mutators(request, &mut mutators, Some(object), None).await?;
             if mutators.start_second_round() {
@@ -149,6 +150,7 @@ impl Cluster {
         request: &AdmissionRequest<'_>,
         old: &Value,
     ) -> Result<(), Status> {
+        self.deny_always(request, old)?;
         if let Some(mut mutators) = self.mutators(request) {
             self.run_mutators(request, &mut mutators, None, Some(old)).await?;
         }
@@ -164,7 +166,7 @@ fn scale_of(request: &AdmissionRequest<'_>, object: &Value) -> Result<Value, Sta
     scale::shown(resource, &scale::of(resource), object).map_err(Status::internal)
 }
 
-/// Gives an object its former managed fields, if webhooks have made them invalid:
+/// Gives an object its former managed fields, if policies or webhooks have made them invalid:
 /// `NewManagedFieldsValidatingAdmissionController` of kube-apiserver.
 fn keep_valid(before: Value, object: &mut Value, request: &AdmissionRequest<'_>) {
     if object["metadata"]["managedFields"] == before {

@@ -87,6 +87,9 @@ impl Compiled {
     /// # Errors
     /// Fails if no condition is false, but some have no value, with their errors.
     pub(super) fn matches(&self, inputs: &Inputs<'_>) -> Result<bool, String> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
         // Here kube-apiserver has no namespace.
         let inputs = Inputs {
             namespace_object: &Value::Null,

@@ -19,9 +19,12 @@ impl Cluster {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let policies = self.policies.validating(&self.store);
         let on = self.options.plugins.has(Plugin::ValidatingAdmissionPolicy);
-        if !on || policies.is_empty() || is_exempt_from_policies(request.resource) {
+        if !on || is_exempt_from_policies(request.resource) {
+            return Ok(());
+        }
+        let policies = self.policies.validating(&self.store);
+        if policies.is_empty() {
             return Ok(());
         }
         let mut first = None;
@@ -29,15 +32,17 @@ impl Cluster {
             first.get_or_insert_with(|| (denial.reason, denied(&policy.name, binding, &denial.message)));
         };
         let failure = |message: String| Denial { message, reason: String::new(), by_action: false };
-        let (invocations, misconfigured) = self.invocations(&policies, request, object, old).await;
-        for it in misconfigured {
-            if !it.policy.ignores_failures {
-                deny(it.policy, it.binding, failure(it.why));
-            }
-        }
-        for invocation in &invocations {
-            let Invocation { policy, binding, .. } = invocation;
-            let denials = match self.denials(invocation, request, object, old).await {
+        for invocation in self.invocations(&policies, request, object, old).await {
+            let invocation = match invocation {
+                Ok(invocation) => invocation,
+                Err(it) if it.policy.ignores_failures => continue,
+                Err(it) => {
+                    deny(it.policy, it.binding, failure(it.why));
+                    continue;
+                }
+            };
+            let Invocation { policy, binding, .. } = &invocation;
+            let denials = match self.denials(&invocation, request, object, old).await {
                 Ok(denials) => denials,
                 Err(_) if policy.ignores_failures => continue,
                 Err(why) => vec![failure(format!("failed to configure binding: {why}"))],

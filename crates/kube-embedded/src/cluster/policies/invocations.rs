@@ -37,26 +37,26 @@ pub(super) struct Context {
 }
 
 impl Cluster {
-    /// The invocations for a request, and what cannot be invoked although it may concern it.
+    /// The invocations for a request, and what cannot be invoked although it may concern it, in the order of the policies.
     pub(super) async fn invocations<'a, E: Evaluator>(
         &self,
         policies: &'a [Policy<E>],
         request: &AdmissionRequest<'_>,
         object: Option<&Value>,
         old: Option<&Value>,
-    ) -> (Vec<Invocation<'a, E>>, Vec<Misconfigured<'a, E>>) {
-        let (mut invocations, mut misconfigured) = (Vec::new(), Vec::new());
+    ) -> Vec<Result<Invocation<'a, E>, Misconfigured<'a, E>>> {
+        let mut invocations = Vec::new();
         for policy in policies {
-            let mut wrong = |binding: Option<&'a Binding>, why: &str| {
+            let wrong = |binding: Option<&'a Binding>, why: &str| {
                 let what = if binding.is_some() { "binding" } else { "policy" };
                 let why = format!("failed to configure {what}: {why}");
-                misconfigured.push(Misconfigured { policy, binding, why });
+                Err(Misconfigured { policy, binding, why })
             };
             let matched = match self.matched(&policy.criteria, request, object, old) {
                 Ok(Some(matched)) => matched,
                 Ok(None) => continue,
                 Err(error) => {
-                    wrong(None, &error.message);
+                    invocations.push(wrong(None, &error.message));
                     continue;
                 }
             };
@@ -64,7 +64,7 @@ impl Cluster {
             if let Some(kind) = kind
                 && self.scheme().by_kind(&kind.api_version, &kind.kind).is_none()
             {
-                wrong(None, &kind.unknown());
+                invocations.push(wrong(None, &kind.unknown()));
                 continue;
             }
             for binding in &policy.bindings {
@@ -73,23 +73,20 @@ impl Cluster {
                         Ok(Some(_)) => {}
                         Ok(None) => continue,
                         Err(error) => {
-                            wrong(Some(binding), &error.message);
+                            invocations.push(wrong(Some(binding), &error.message));
                             continue;
                         }
                     }
                 }
                 match self.params(kind, binding, request, E::TYPES_PARAMS).await {
-                    Ok(params) => invocations.extend(params.into_iter().map(|param| Invocation {
-                        policy,
-                        binding,
-                        matched: Arc::clone(&matched),
-                        param,
+                    Ok(params) => invocations.extend(params.into_iter().map(|param| {
+                        Ok(Invocation { policy, binding, matched: Arc::clone(&matched), param })
                     })),
-                    Err(why) => wrong(Some(binding), &why),
+                    Err(why) => invocations.push(wrong(Some(binding), &why)),
                 }
             }
         }
-        (invocations, misconfigured)
+        invocations
     }
 
     /// What an invocation sees of a request whose objects are in the version that its policy is about.

@@ -49,9 +49,12 @@ impl Mutations {
 impl Cluster {
     /// The policies that may change the object of a request. `None` if there are none.
     pub(in super::super) fn policy_mutations(&self, request: &AdmissionRequest<'_>) -> Option<Mutations> {
-        let policies = self.policies.mutating(&self.store);
         let on = self.options.plugins.has(Plugin::MutatingAdmissionPolicy);
-        (on && !policies.is_empty() && !is_exempt_from_policies(request.resource)).then(|| Mutations {
+        if !on || is_exempt_from_policies(request.resource) {
+            return None;
+        }
+        let policies = self.policies.mutating(&self.store);
+        (!policies.is_empty()).then(|| Mutations {
             policies,
             is_changed: false,
             reinvocable: BTreeSet::new(),
@@ -69,18 +72,22 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let policies = Arc::clone(&mutations.policies);
-        let (invocations, misconfigured) = self.invocations(&policies, request, Some(object), old).await;
-        // Policies that have changed the object are also invoked again if nothing else has: they may depend on each other.
+        let (invocations, misconfigured): (Vec<_>, Vec<_>) = self
+            .invocations(&policies, request, Some(object), old)
+            .await
+            .into_iter()
+            .partition(Result::is_ok);
+        // If nothing has changed since the first round, nobody is invoked again.
         if mutations.is_second && !mutations.is_changed && mutations.output.as_ref() == Some(object) {
             mutations.reinvocable.clear();
         }
         let mut failures = Vec::new();
-        for it in misconfigured {
+        for it in misconfigured.into_iter().filter_map(Result::err) {
             if !it.policy.ignores_failures {
                 failures.push(failure("Forbidden", &it.policy.name, it.binding, &it.why));
             }
         }
-        for invocation in &invocations {
+        for invocation in invocations.iter().flatten() {
             let policy = invocation.policy;
             let mut fail = |why: &str| {
                 if !policy.ignores_failures {
@@ -94,9 +101,7 @@ impl Cluster {
             mutations.output = Some(object.clone());
         }
         let Some(first) = failures.first() else { return Ok(()) };
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-        let names = [request.name, text("name"), text("generateName"), "Unknown"];
-        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        let name = request.name_of(object);
         let reason = first.reason;
         let messages = failures.into_iter().map(|failure| failure.message).collect();
         Err(Status::denied_by_mutating_policies(request.resource, name, reason, messages))

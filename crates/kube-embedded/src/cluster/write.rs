@@ -290,19 +290,13 @@ impl Cluster {
     /// Prepare: resets the fields that the client may not write to their previous or initial values.
     fn prepare(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, .. } = attempt;
-        // kube-apiserver looks for changes before it resets what the subresource cannot write, and finds none in an object of the
-        // wrong type.
-        let fits = write.subresource != "status" || kube_patch::fits(write.resource.merge_type(), new);
         match &attempt.old {
             None => strategy::prepare_create(write.resource, new, write.user),
             Some(old) => strategy::prepare_update(write.resource, write.subresource, new, &old.value),
         }
         if let Some(old) = &attempt.old {
             if !tracks_early(write) && write.method != WriteMethod::Apply {
-                match fits {
-                    true => self.track(write, &mut attempt.new, Some(&old.value)),
-                    false => strategy::keep_managed_fields(&mut attempt.new, &old.value),
-                }
+                self.track(write, &mut attempt.new, Some(&old.value));
             }
             kube_patch::keep_times(&old.value, &mut attempt.new);
         }
@@ -494,10 +488,10 @@ fn is_within(value: &Value, depth: usize) -> bool {
     }
 }
 
-/// Whether an update tracks managed fields before the strategy prepares the object rather than after. kube-apiserver does so
-/// for its own kinds. An apply updates them itself.
+/// Whether an update tracks managed fields before admission, as in kube-apiserver, so that nobody owns what policies and webhooks
+/// set. Other subresources have too much that the strategy has to reset first. An apply updates them itself.
 fn tracks_early(write: &Write<'_>) -> bool {
-    write.method != WriteMethod::Apply && write.resource.custom.is_none() && write.subresource.is_empty()
+    write.method != WriteMethod::Apply && matches!(write.subresource, "" | "status" | "scale")
 }
 
 impl<'a> Write<'a> {

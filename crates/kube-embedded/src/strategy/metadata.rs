@@ -59,6 +59,9 @@ pub(crate) fn has_finalizer(object: &Value, finalizer: &str) -> bool {
 pub(crate) fn remove_finalizer(object: &mut Value, finalizer: &str) {
     if let Some(finalizers) = object.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut) {
         finalizers.retain(|it| it != finalizer);
+        if finalizers.is_empty() {
+            metadata(object).remove("finalizers");
+        }
     }
 }
 

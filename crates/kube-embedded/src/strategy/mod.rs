@@ -378,8 +378,11 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
 /// Whether a write of the status leaves the metadata as it is, as kube-apiserver's `ResetObjectMetaForStatus` does.
 fn keeps_metadata(resource: &Resource) -> bool {
     let kinds = [
+        "CSINode",
         "DeviceTaintRule",
+        "FlowSchema",
         "PodCertificateRequest",
+        "PriorityLevelConfiguration",
         "ResourceClaim",
         "ServiceCIDR",
         "StorageVersion",
@@ -404,11 +407,6 @@ pub(crate) fn reset_fields(resource: &Resource, subresource: &str) -> &'static [
         ("" | "finalize", _) if resource.has_status() => &[&["status"]],
         _ => &[],
     }
-}
-
-/// Gives an object the managed fields of another one.
-pub(crate) fn keep_managed_fields(new: &mut Value, old: &Value) {
-    copy(&mut new["metadata"], &old["metadata"], "managedFields");
 }
 
 /// Whether anything changed that the generation counts: everything except the metadata, and except the status if it has

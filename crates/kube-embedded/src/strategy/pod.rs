@@ -3,24 +3,6 @@
 use kube_validation::{FieldError, Quantity};
 use serde_json::{Map, Value, json};
 
-/// Sets a pod's priority to that of its class, or to the default without a class, as the admission plugin Priority
-/// does.
-pub(crate) fn set_priority(pod: &mut Value, class: Option<&Value>) {
-    let spec = &mut pod["spec"];
-    if let Some(class) = class {
-        spec["priority"] = class["value"].clone();
-        spec["priorityClassName"] = class["metadata"]["name"].clone();
-        if let Some(policy) = class.get("preemptionPolicy") {
-            spec["preemptionPolicy"] = policy.clone();
-        }
-    }
-    for (field, value) in [("priority", json!(0)), ("preemptionPolicy", json!("PreemptLowerPriority"))] {
-        if spec[field].is_null() || spec[field] == "" {
-            spec[field] = value;
-        }
-    }
-}
-
 /// Lets a pod stay on a lost node for five minutes, unless it has its own tolerations for this.
 pub(crate) fn tolerate(spec: &mut Value) {
     if spec["tolerations"].is_null() {

@@ -218,8 +218,8 @@ pub fn track_scale(replicas: &[&str], live: &Value, new: &mut Value, writer: &Wr
     finish(new, &live, &after, &before);
 }
 
-/// Whether an object is of a type, so that its fields can be compared. [`track`] changes no entry of one that is not.
-pub fn fits(types: ObjectType<'_>, object: &Value) -> bool {
+/// Whether an object is of a type, so that its fields can be compared.
+fn fits(types: ObjectType<'_>, object: &Value) -> bool {
     walk::validate(types.root, object, true).is_empty()
 }
 

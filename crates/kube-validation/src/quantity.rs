@@ -150,6 +150,19 @@ impl Quantity {
     }
 }
 
+impl Quantity {
+    /// Parses an amount that is compared with a limit: one that is out of range, which kube-apiserver accepts, is more than any
+    /// limit. `None` if it is none.
+    pub fn parse_or_huge(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(quantity) => Some(quantity),
+            Err(ParseQuantityError::OutOfRange) if text.starts_with('-') => Some(Self::from(i64::MIN)),
+            Err(ParseQuantityError::OutOfRange) => Some(Self::from(i64::MAX)),
+            Err(ParseQuantityError::Malformed) => None,
+        }
+    }
+}
+
 impl From<i64> for Quantity {
     fn from(value: i64) -> Self {
         Self { digits: value.into(), exponent: 0, format: Format::Decimal }
@@ -223,7 +236,8 @@ impl fmt::Display for Quantity {
         }
         let (mut digits, mut exponent) = self.normalized();
         while exponent % 3 != 0 {
-            digits *= 10;
+            let Some(more) = digits.checked_mul(10) else { return write!(f, "{digits}e{exponent}") };
+            digits = more;
             exponent -= 1;
         }
         let suffix = DECIMAL.iter().find(|(_, scale)| *scale == exponent).map(|(suffix, _)| *suffix);

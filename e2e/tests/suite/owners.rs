@@ -70,7 +70,6 @@ impl Maps {
         eventually(SOON, || async { self.http.get(&self.at(name)).await?.code(404) }).await
     }
 
-    /// Waits for the garbage collector, after which all objects whose owners are known to be gone are deleted.
     /// Waits for the Event which says that a dependent's owner is not in its namespace.
     async fn warned_of_the_namespace(&self, dependent: &Value, owner: &Value, namespace: &str) -> Result<()> {
         let text =
@@ -102,6 +101,7 @@ impl Maps {
         Ok(())
     }
 
+    /// Waits for the garbage collector, after which all objects whose owners are known to be gone are deleted.
     async fn collected(&self) -> Result<()> {
         for number in [1, 2] {
             let marker = format!("marker-{number}");
@@ -221,13 +221,13 @@ async fn stays_if_its_owners_namespace_is_unknown(cluster: Cluster) -> Result<()
         "metadata": {"name": name, "ownerReferences": [to(&owner)]}, "rules": [],
     });
     let dependent = maps.http.post(roles, &role).await?.code(201)?;
-    maps.warned_of_the_namespace(&dependent, &owner, "default").await?;
+    let warned = maps.warned_of_the_namespace(&dependent, &owner, "default").await;
     maps.http.delete(&maps.at("owner")).await?.code(200)?;
-    maps.collected().await?;
+    let collected = maps.collected().await;
     let role = maps.http.get(&format!("{roles}/{name}")).await?.code(200)?;
     maps.http.delete(&format!("{roles}/{name}")).await?.code(200)?;
     assert_eq!(role["metadata"]["ownerReferences"][0]["uid"], owner["metadata"]["uid"]);
-    Ok(())
+    warned.and(collected)
 }
 
 async fn stays_if_its_owners_name_cannot_be_looked_up(cluster: Cluster) -> Result<()> {
@@ -340,9 +340,9 @@ async fn owners_are_looked_up_in_the_dependents_namespace(cluster: Cluster) -> R
     let owner = elsewhere.create(name, &json!({})).await?;
     let child = maps.owned("child", &[to(&owner)]).await?;
     let gone = maps.goes("child").await;
-    maps.warned_of_the_namespace(&child, &owner, name).await?;
+    let warned = maps.warned_of_the_namespace(&child, &owner, name).await;
     elsewhere.http.delete(&elsewhere.at(name)).await?.code(200)?;
-    gone.map(drop)
+    gone.and(warned)
 }
 
 async fn foreground_keeps_dependents_with_other_owners(cluster: Cluster) -> Result<()> {

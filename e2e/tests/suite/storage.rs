@@ -7,7 +7,8 @@ use e2e::{Cluster, eventually, http::MERGE_PATCH};
 use serde_json::{Value, json};
 
 e2e::on_each_cluster! {
-    claims_in_use [Controllers], volumes_in_use [Controllers], default_class [Alone], growth
+    claims_in_use [Controllers], volumes_in_use [Controllers, NoControllers], default_class [Alone, NoControllers],
+    growth [NoControllers]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -179,7 +179,17 @@ impl Cluster {
                     self.work.push(Work::Definition(name.to_owned()));
                 }
             }
-            NAMESPACES if is_deleted(new) => self.work.push(Work::Namespace(name.to_owned())),
+            NAMESPACES if is_deleted(new) => {
+                // Not for the conditions, which say what it waits for.
+                let same = |old: &Value| {
+                    is_deleted(old)
+                        && old["spec"] == new["spec"]
+                        && old["metadata"]["finalizers"] == new["metadata"]["finalizers"]
+                };
+                if !old.is_some_and(same) {
+                    self.work.push(Work::Namespace(name.to_owned()));
+                }
+            }
             NAMESPACES => self.work.push(Work::ServiceAccount(name.to_owned())),
             RESOURCE_QUOTAS if old.is_none_or(|old| old["spec"] != new["spec"]) => {
                 self.work.push(Work::Quotas(namespace.to_owned()));
@@ -192,6 +202,13 @@ impl Cluster {
             && self.changes_usage(target, new, old)
         {
             self.work.push(Work::Quotas(namespace.to_owned()));
+        }
+        if let Some(old) = old
+            && matches!(resource.stored_as(), PERSISTENT_VOLUMES | PERSISTENT_VOLUME_CLAIMS)
+        {
+            let kept: Vec<_> = used_by(resource, namespace, new).collect();
+            let left = used_by(resource, namespace, old).filter(|used| !kept.contains(used));
+            left.for_each(|used| self.work.push(Work::Protected(used)));
         }
         if is_deleted(new)
             && protection(resource.stored_as()).is_some_and(|finalizer| has_finalizer(new, finalizer))
@@ -222,7 +239,7 @@ impl Cluster {
             }
             _ => {}
         }
-        if self.has_quotas(namespace) {
+        if self.is_counted(resource, namespace) {
             self.work.push(Work::Quotas(namespace.to_owned()));
         }
         if let Some(custom) = &resource.custom

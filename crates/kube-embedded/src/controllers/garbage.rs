@@ -283,7 +283,7 @@ fn report_if_elsewhere(
     }
     cluster.create_unless_there(json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": format!("{}.{uid}", text(&metadata["name"])), "namespace": place},
+        "metadata": {"name": format!("{}.{uid}", text(&metadata["uid"])), "namespace": place},
         "involvedObject": involved,
         "type": "Warning", "reason": "OwnerRefInvalidNamespace", "message": message,
         "source": {"component": COMPONENT}, "reportingComponent": COMPONENT, "reportingInstance": "",

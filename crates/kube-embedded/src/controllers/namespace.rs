@@ -23,11 +23,14 @@ struct Left {
 }
 
 /// Deletes the contents of a namespace that is being deleted, and then removes the namespace: first the pods, and the other
-/// contents when no pod is left. The namespace's conditions say what it waits for, also if that is a pod.
+/// contents when no pod is left. The namespace's conditions say what it waits for, even if that is a pod.
 ///
 /// Like kube-controller-manager, it only looks at resources that are served.
 pub(super) async fn finalize(cluster: &Cluster, name: &str) {
-    if cluster.store.get(NAMESPACES.collection(), name).is_none_or(|it| !it.deleted) {
+    let namespace = cluster.store.get(NAMESPACES.collection(), name).filter(|it| it.deleted);
+    let waits =
+        |namespace: &Value| namespace["spec"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+    if !namespace.is_some_and(|namespace| waits(&namespace.value())) {
         return;
     }
     let scheme = cluster.scheme();
@@ -60,6 +63,11 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
+            if finalizers.is_empty()
+                && let Some(spec) = namespace["spec"].as_object_mut()
+            {
+                spec.remove("finalizers");
+            }
         }
     });
 }

@@ -1,5 +1,7 @@
 //! Claims, volumes and classes of attributes that are being deleted are removed once nothing uses them.
 
+use memchr::memmem;
+
 use crate::cluster::{Cluster, Target, protection, uses};
 use crate::resource::{GroupResource, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS};
 use crate::store::{Location, Object, Range};
@@ -28,7 +30,10 @@ fn is_used(cluster: &Cluster, location: &Location, object: &Object) -> bool {
     let used_in = |resource: GroupResource<'_>, prefix: &str| {
         let range = Range { prefix, ..Range::default() };
         let page = cluster.store.list(resource.collection(), range, None).unwrap_or_default();
-        page.objects.iter().any(|user| uses(resource, &user.value(), object.name()))
+        // Most objects do not even name it: those are not parsed.
+        let named = memmem::Finder::new(object.name());
+        let mut users = page.objects.iter().filter(|user| named.find(&user.bytes).is_some());
+        users.any(|user| uses(resource, &user.value(), object.name()))
     };
     match GroupResource::new(&location.collection) {
         PERSISTENT_VOLUMES => object.value()["status"]["phase"] == "Bound",

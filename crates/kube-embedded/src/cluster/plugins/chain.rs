@@ -7,7 +7,7 @@ use super::super::commit::Target;
 use super::super::state::Cluster;
 use super::plugin::Plugin;
 use super::{limit_ranger, priority, storage};
-use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS};
+use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS, PRIORITY_CLASSES};
 use crate::status::Status;
 use crate::strategy::{self, is_deleted};
 
@@ -21,10 +21,11 @@ impl Cluster {
     ) -> Result<(), Status> {
         let on = |plugin| self.options.plugins.has(plugin);
         let stored_as = request.resource.stored_as();
+        self.deny_always(request, object)?;
         if old.is_none() {
             self.admit_place(Target { name: request.name_of(object), ..request.target() })?;
         }
-        if stored_as == PODS {
+        if stored_as == PODS && request.subresource.is_empty() {
             if old.is_none() && on(Plugin::LimitRanger) {
                 limit_ranger::set_defaults(&self.store, request.namespace, object);
             }
@@ -52,6 +53,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Refuses every write, if the plugin AlwaysDeny is on.
+    pub(in super::super) fn deny_always(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &Value,
+    ) -> Result<(), Status> {
+        match self.options.plugins.has(Plugin::AlwaysDeny) {
+            true => Err(request.forbidden(object, "admission control is denying all modifications")),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses an object that is about to be stored, before policies and webhooks see it.
     pub(in super::super) fn validate_by_plugins(
         &self,
@@ -77,6 +90,9 @@ impl Cluster {
         if on(Plugin::OwnerReferencesPermissionEnforcement) {
             self.check_owner_references(request, new, old).map_err(forbidden)?;
         }
+        if stored_as == PRIORITY_CLASSES && request.subresource.is_empty() && on(Plugin::Priority) {
+            priority::check_class(&self.store, new, old.is_none()).map_err(forbidden)?;
+        }
         let Some(old) = old else { return Ok(()) };
         if stored_as == PERSISTENT_VOLUME_CLAIMS
             && request.subresource.is_empty()
@@ -84,11 +100,12 @@ impl Cluster {
         {
             storage::check_resize(&self.store, new, old).map_err(|why| request.forbidden(new, why))?;
         }
-        let signer = match request.subresource {
-            "approval" => Plugin::CertificateApproval,
-            _ => Plugin::CertificateSigning,
+        let plugin = match request.subresource {
+            "approval" => Some(Plugin::CertificateApproval),
+            "status" => Some(Plugin::CertificateSigning),
+            _ => None,
         };
-        if on(signer) {
+        if plugin.is_some_and(on) {
             self.confirm_signer(request.user, request.target(), request.subresource, new, old)?;
         }
         Ok(())

@@ -28,7 +28,8 @@ pub(super) fn set_defaults(store: &Store, namespace: &str, pod: &mut Value) {
         let defaults = [("requests", default("defaultRequest")), ("limits", default("default"))];
         let mut set = Vec::new();
         for (list, what) in [("containers", "container"), ("initContainers", "init container")] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
                 for (field, defaults) in &defaults {
                     let names = fill(&mut container["resources"], field, defaults);
                     if !names.is_empty() {

@@ -21,6 +21,7 @@ pub(crate) enum Plugin {
     ValidatingAdmissionPolicy,
     ValidatingAdmissionWebhook,
     ResourceQuota,
+    AlwaysDeny,
 }
 
 /// All plugins of kube-apiserver 1.37 in the order in which they run, with those that this server has.
@@ -63,11 +64,11 @@ const KNOWN: [(&str, Option<Plugin>); 39] = [
     ("ValidatingAdmissionPolicy", Some(Plugin::ValidatingAdmissionPolicy)),
     ("ValidatingAdmissionWebhook", Some(Plugin::ValidatingAdmissionWebhook)),
     ("ResourceQuota", Some(Plugin::ResourceQuota)),
-    ("AlwaysDeny", None),
+    ("AlwaysDeny", Some(Plugin::AlwaysDeny)),
 ];
 
 /// The plugins that this server has and that are off unless they are enabled.
-const OFF_BY_DEFAULT: [Plugin; 1] = [Plugin::OwnerReferencesPermissionEnforcement];
+const OFF_BY_DEFAULT: [Plugin; 2] = [Plugin::OwnerReferencesPermissionEnforcement, Plugin::AlwaysDeny];
 
 /// Which plugins are on: kube-apiserver's default, changed by its two flags.
 #[derive(Clone, Debug)]

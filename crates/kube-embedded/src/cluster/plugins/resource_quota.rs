@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::super::admission_request::AdmissionRequest;
 use super::super::commit::Target;
 use super::super::state::Cluster;
+use super::super::work::Work;
 use super::plugin::Plugin;
 use super::resources::{self, ResourceList};
 use super::usage::{Scope, Usage};
-use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, SERVICES};
+use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, Resource, SERVICES};
 use crate::status::Status;
 use crate::store::{Object, Range};
 
@@ -116,8 +117,16 @@ impl Cluster {
         old: Option<&Value>,
         write: impl FnOnce() -> Result<T, E>,
     ) -> Result<Result<T, E>, Status> {
-        if !self.options.plugins.has(Plugin::ResourceQuota) || !self.has_quotas(request.namespace) {
+        if !self.options.plugins.has(Plugin::ResourceQuota) {
             return Ok(write());
+        }
+        if !self.has_quotas(request.namespace) {
+            let written = write();
+            // A quota that has come meanwhile may have missed it.
+            if written.is_ok() && !request.dry_run && self.has_quotas(request.namespace) {
+                self.work.push(Work::Quotas(request.namespace.to_owned()));
+            }
+            return Ok(written);
         }
         let usage = Usage::of(request.resource);
         let usage = usage.filter(|usage| usage.is_changed_by(request.subresource, new, old));
@@ -165,6 +174,13 @@ impl Cluster {
             if names.is_empty() {
                 continue;
             }
+            if usage.is_plain() {
+                let count =
+                    if quota.scopes.is_empty() { self.store.count(&resource.collection, &prefix) } else { 0 };
+                let count = Quantity::from(i64::try_from(count).unwrap_or(i64::MAX));
+                counted.extend(names.into_iter().map(|name| (name, count)));
+                continue;
+            }
             counted.extend(names.iter().map(|name| (name.clone(), Quantity::from(0))));
             let range = Range { prefix: &prefix, ..Range::default() };
             for object in self.store.list(&resource.collection, range, None).unwrap_or_default().objects {
@@ -184,6 +200,14 @@ impl Cluster {
         !namespace.is_empty() && self.store.count(RESOURCE_QUOTAS.collection(), &format!("{namespace}/")) > 0
     }
 
+    /// Whether the quotas of a namespace count the objects of a resource.
+    pub(in super::super) fn is_counted(&self, resource: &Resource, namespace: &str) -> bool {
+        self.has_quotas(namespace)
+            && Usage::of(resource).is_some_and(|usage| {
+                self.quotas(namespace).iter().any(|quota| quota.hard.keys().any(|name| usage.counts(name)))
+            })
+    }
+
     /// Whether an update changes what the quotas of a namespace count.
     pub(in super::super) fn changes_usage(&self, target: Target<'_>, new: &Value, old: &Value) -> bool {
         let Target { resource, namespace, .. } = target;
@@ -193,7 +217,9 @@ impl Cluster {
             return false;
         }
         let now = self.clock.now();
-        Usage::of(resource).is_some_and(|usage| usage.of_object(new, now) != usage.of_object(old, now))
+        Usage::of(resource).is_some_and(|usage| {
+            usage.is_moved(new, old) || usage.of_object(new, now) != usage.of_object(old, now)
+        })
     }
 
     fn quotas(&self, namespace: &str) -> Vec<Quota> {

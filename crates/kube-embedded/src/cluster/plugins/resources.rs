@@ -11,7 +11,9 @@ pub(super) type ResourceList = BTreeMap<String, Quantity>;
 /// Reads a `ResourceList`.
 pub(super) fn parse(list: &Value) -> ResourceList {
     let amounts = list.as_object().into_iter().flatten();
-    amounts.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?))).collect()
+    amounts
+        .filter_map(|(name, amount)| Some((name.clone(), Quantity::parse_or_huge(amount.as_str()?)?)))
+        .collect()
 }
 
 /// The items of a list in a Pod's `spec`.

@@ -60,8 +60,7 @@ pub(super) fn set_class(store: &Store, claim: &mut Value) {
 /// Refuses a claim that grows, unless it is bound and its class allows it.
 pub(super) fn check_resize(store: &Store, claim: &Value, old: &Value) -> Result<(), &'static str> {
     let size = |claim: &Value| {
-        let size = claim["spec"]["resources"]["requests"]["storage"].as_str();
-        size.and_then(|size| size.parse::<Quantity>().ok())
+        claim["spec"]["resources"]["requests"]["storage"].as_str().and_then(Quantity::parse_or_huge)
     };
     if size(claim) <= size(old) {
         return Ok(());

@@ -111,6 +111,20 @@ impl<'a> Usage<'a> {
         }
     }
 
+    /// Whether an update may bring an object into the scope of other quotas.
+    pub(super) fn is_moved(&self, new: &Value, old: &Value) -> bool {
+        match self.kind {
+            Kind::Pod => is_terminating(new) != is_terminating(old),
+            Kind::Claim => classes_of_attributes(new).ne(&classes_of_attributes(old)),
+            _ => false,
+        }
+    }
+
+    /// Whether each object counts as one and is in no scope.
+    pub(super) fn is_plain(&self) -> bool {
+        self.kind == Kind::Other
+    }
+
     /// Whether it counts something that a quota has this name for.
     pub(super) fn counts(&self, name: &str) -> bool {
         if name == self.count {
@@ -194,7 +208,7 @@ impl<'a> Usage<'a> {
                 set("services.loadbalancers", Quantity::from(balancers));
             }
             Kind::Claim => {
-                let amount = |of: &Value| of["storage"].as_str()?.parse::<Quantity>().ok();
+                let amount = |of: &Value| Quantity::parse_or_huge(of["storage"].as_str()?);
                 let class = class_of(object);
                 let storage = amount(&object["spec"]["resources"]["requests"]);
                 // A volume that could not shrink yet counts as it is.

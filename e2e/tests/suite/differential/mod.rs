@@ -31,6 +31,10 @@ fn answers_objects_and_events_are_the_same() -> Result<()> {
         Ok(range) => (true, parse(&range).with_context(|| format!("DIFFERENTIAL={range}"))?),
         Err(_) => (false, SEEDS),
     };
+    // Other controllers write to the objects of a whole cluster.
+    if Provider::real() != Provider::Envtest {
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let needs = &[Need::Controllers];
@@ -121,8 +125,12 @@ async fn events(sides: &mut [Side; 2]) -> Result<()> {
     }
     let [embedded, real] = sides;
     let (here, there) = (embedded.events().await?, real.events().await?);
-    for ((what, here), (_, there)) in here.iter().zip(&there) {
-        let first = here.iter().zip(there).position(|(here, there)| here != there);
+    for ((what, mut here), (_, mut there)) in here.into_iter().zip(there) {
+        // The collector of the real server works on several objects at once.
+        for events in [&mut here, &mut there] {
+            events.sort_by_key(|event| event["object"]["metadata"]["name"].to_string());
+        }
+        let first = here.iter().zip(&there).position(|(here, there)| here != there);
         if let Some(first) = first {
             bail!("event {first} of {what}: {}", difference(&here[first], &there[first]));
         }

@@ -218,11 +218,13 @@ impl Names {
         if digits(0..4) && digits(5..7) && digits(8..10) && text.as_bytes().get(10) == Some(&b'T') {
             return "time".to_owned();
         }
-        // A whole object in a message has its fields in another order.
-        if let Some((before, rest)) = text.split_once("Invalid value: \"{")
-            && let Some((_, after)) = rest.rsplit_once("}\": ")
-        {
-            text = format!("{before}Invalid value: an object: {after}");
+        // A whole object in a message has its fields in another order, and a strategic merge patch is printed as Go does.
+        for (begin, end) in [("Invalid value: \"{", "}\": "), ("Invalid value: \"map[", "]\": ")] {
+            if let Some((before, rest)) = text.split_once(begin)
+                && let Some((_, after)) = rest.rsplit_once(end)
+            {
+                text = format!("{before}Invalid value: an object: {after}");
+            }
         }
         for (number, uid) in self.uids.iter().enumerate() {
             text = text.replace(uid.as_str(), &format!("uid {number}"));

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -47,8 +46,9 @@ struct Pair {
 /// Starts this number of pairs at the same time, from the programs in a folder.
 pub(crate) async fn measure(assets: &Path, count: usize) -> Result<Measured> {
     let mut starting = JoinSet::new();
-    for ports in free_ports(count)? {
-        starting.spawn(start(assets.to_owned(), ports));
+    // All drawn before the first server starts, so that none takes another's.
+    for ports in e2e::free_ports(3 * count)?.as_chunks().0 {
+        starting.spawn(start(assets.to_owned(), *ports));
     }
     let mut pairs = Vec::new();
     while let Some(pair) = starting.join_next().await {
@@ -128,13 +128,4 @@ async fn ready(server: &mut Child, url: &str, path: &str) -> Result<()> {
             bail!("it ended with {status}");
         }
     }
-}
-
-/// Returns ports for this number of pairs that are free now. They are all bound at the same time, so that they differ.
-fn free_ports(count: usize) -> Result<Vec<[u16; 3]>> {
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let bind = |_| Ok([bind()?, bind()?, bind()?]);
-    let listeners = (0..count).map(bind).collect::<Result<Vec<_>>>()?;
-    let port = |listener: &TcpListener| anyhow::Ok(listener.local_addr()?.port());
-    listeners.iter().map(|[client, peer, secure]| Ok([port(client)?, port(peer)?, port(secure)?])).collect()
 }

@@ -213,6 +213,11 @@ impl Cluster {
         &self.inner.namespace
     }
 
+    /// Returns the path of the objects of a core resource in the test's namespace.
+    pub fn path(&self, plural: &str) -> String {
+        format!("/api/v1/namespaces/{}/{plural}", self.namespace())
+    }
+
     /// Returns a name that no other test uses, for cluster-scoped objects. It is also valid as an API group.
     pub fn unique(&self) -> String {
         format!("{}.example.com", self.inner.namespace)

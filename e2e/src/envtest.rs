@@ -5,7 +5,7 @@
 
 use std::{env, net::TcpListener, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use http::Request;
 use kube::config::Kubeconfig;
 use rcgen::{
@@ -80,7 +80,8 @@ impl ControlPlane {
 
     async fn try_start(assets: &Assets, watch_lists: WatchLists) -> Result<ControlPlane> {
         let supervisor = Supervisor::new()?;
-        let [client, peer, secure] = free_ports()?;
+        let ports = free_ports(3)?;
+        let (client, peer, secure) = (ports[0], ports[1], ports[2]);
         let file = |name: &str| supervisor.folder().join(name).display().to_string();
         let (ca, administrator) = write_certificates(&supervisor)?;
         std::fs::write(
@@ -281,16 +282,15 @@ fn arguments(program: &std::path::Path, flags: &[(&str, &str)]) -> Vec<String> {
     std::iter::once(program.display().to_string()).chain(flags).collect()
 }
 
-/// Returns ports that are currently free. They are all bound at the same time, so that they differ.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let listeners: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    if ports.contains(&0) {
-        bail!("the system gave port 0");
-    }
+/// Returns this number of ports that are currently free. They are all bound at the same time, so that they differ.
+///
+/// # Errors
+/// Fails if the system has none.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0");
+    let listeners: Vec<TcpListener> = (0..count).map(bind).collect::<std::io::Result<_>>()?;
+    let ports =
+        listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<Vec<_>>>()?;
+    ensure!(!ports.contains(&0), "the system gave port 0");
     Ok(ports)
 }

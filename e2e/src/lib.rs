@@ -40,6 +40,7 @@ pub mod terminal;
 pub mod webhook;
 
 pub use cluster::{Cluster, Provider};
+pub use envtest::free_ports;
 pub use eventually::eventually;
 pub use given::{Handed, Identity, Images};
 pub use need::{Need, Skipped};

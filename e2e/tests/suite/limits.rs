@@ -13,10 +13,6 @@ e2e::on_each_cluster! { defaults, bounds_of_containers, bounds_of_pods, bounds_o
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn path(cluster: &Cluster, plural: &str) -> String {
-    format!("/api/v1/namespaces/{}/{plural}", cluster.namespace())
-}
-
 /// Creates a LimitRange, and waits until it has an effect on Pods.
 async fn limit(cluster: &Cluster, name: &str, limits: &Value) -> Result<()> {
     // Containers that say nothing get something by which it is recognized.
@@ -33,10 +29,10 @@ async fn limit(cluster: &Cluster, name: &str, limits: &Value) -> Result<()> {
     let range = json!({
         "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": name}, "spec": {"limits": limits},
     });
-    cluster.admin().post(&path(cluster, "limitranges"), &range).await?.code(201)?;
+    cluster.admin().post(&cluster.path("limitranges"), &range).await?.code(201)?;
     eventually(PATIENCE, || async {
         // It is refused if the limits are such.
-        let tried = format!("{}?dryRun=All", path(cluster, "pods"));
+        let tried = format!("{}?dryRun=All", cluster.path("pods"));
         let tried = cluster.admin().post(&tried, &pod("probe", &[json!({"name": "a"})])).await?;
         let is_set = tried.body.to_string().contains(&mark);
         let is_refused = ["usage per", "ratio per"].iter().any(|why| tried.message().contains(why));
@@ -66,7 +62,7 @@ fn needs(name: &str, requests: &Value, limits: &Value) -> Value {
 }
 
 async fn post(cluster: &Cluster, containers: &[Value]) -> Result<Reply> {
-    cluster.admin().post(&path(cluster, "pods"), &pod("p", containers)).await
+    cluster.admin().post(&cluster.path("pods"), &pod("p", containers)).await
 }
 
 async fn defaults(cluster: Cluster) -> Result<()> {
@@ -76,7 +72,7 @@ async fn defaults(cluster: Cluster) -> Result<()> {
     limit(&cluster, "a", &json!([item])).await?;
     let mut pod = pod("p", &[json!({"name": "a"}), needs("b", &json!({}), &json!({"cpu": "1"}))]);
     pod["spec"]["initContainers"] = json!([{"name": "c", "image": "i"}]);
-    let created = cluster.admin().post(&path(&cluster, "pods"), &pod).await?.code(201)?;
+    let created = cluster.admin().post(&cluster.path("pods"), &pod).await?.code(201)?;
     let (mark, all) = ("example.com/a", "cpu, example.com/a, memory");
     assert_eq!(
         created["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
@@ -99,10 +95,10 @@ async fn defaults(cluster: Cluster) -> Result<()> {
     // A pod without init containers gets none, and can be changed.
     pod["metadata"]["name"] = "q".into();
     pod["spec"].as_object_mut().context("a spec")?.remove("initContainers");
-    let created = cluster.admin().post(&path(&cluster, "pods"), &pod).await?.code(201)?;
+    let created = cluster.admin().post(&cluster.path("pods"), &pod).await?.code(201)?;
     assert_eq!(created["spec"].get("initContainers"), None);
     let change = json!({"metadata": {"labels": {"a": "b"}}});
-    cluster.admin().patch(&format!("{}/q", path(&cluster, "pods")), MERGE_PATCH, &change).await?.code(200)?;
+    cluster.admin().patch(&format!("{}/q", cluster.path("pods")), MERGE_PATCH, &change).await?.code(200)?;
     Ok(())
 }
 
@@ -167,7 +163,7 @@ async fn bounds_of_pods(cluster: Cluster) -> Result<()> {
     // The name is generated before.
     let mut generated = pod("", &[one("a", "2")]);
     generated["metadata"] = json!({"generateName": "g-"});
-    let reply = cluster.admin().post(&path(&cluster, "pods"), &generated).await?;
+    let reply = cluster.admin().post(&cluster.path("pods"), &generated).await?;
     let message = reply.message();
     assert!(message.starts_with("pods \"g-") && !message.starts_with("pods \"g-\""), "{message}");
     post(&cluster, &[one("a", "600m"), one("b", "400m")]).await?.code(201)?;
@@ -185,7 +181,7 @@ async fn bounds_of_claims(cluster: Cluster) -> Result<()> {
                 "resources": {"requests": {"storage": storage}},
             },
         });
-        cluster.admin().post(&path(&cluster, "persistentvolumeclaims"), &claim).await
+        cluster.admin().post(&cluster.path("persistentvolumeclaims"), &claim).await
     };
     for (storage, why) in [
         ("500Mi", "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 500Mi"),

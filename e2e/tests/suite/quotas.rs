@@ -17,15 +17,11 @@ e2e::on_each_cluster! {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn path(cluster: &Cluster, plural: &str) -> String {
-    format!("/api/v1/namespaces/{}/{plural}", cluster.namespace())
-}
-
 /// Creates a quota, and waits until it has counted what is there.
 async fn limit(cluster: &Cluster, name: &str, spec: &Value) -> Result<()> {
     let quota =
         json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": spec});
-    let quota = cluster.admin().post(&path(cluster, "resourcequotas"), &quota).await?.code(201)?;
+    let quota = cluster.admin().post(&cluster.path("resourcequotas"), &quota).await?.code(201)?;
     assert_eq!(quota["status"], json!({}));
     eventually(PATIENCE, || async {
         let status = status(cluster, name).await?;
@@ -44,7 +40,7 @@ async fn settle(cluster: &Cluster) -> Result<()> {
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard},
     });
-    let quotas = path(cluster, "resourcequotas");
+    let quotas = cluster.path("resourcequotas");
     cluster.admin().post(&quotas, &quota).await?.code(201)?;
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases?dryRun=All", cluster.namespace());
     let lease =
@@ -60,7 +56,7 @@ async fn settle(cluster: &Cluster) -> Result<()> {
 }
 
 async fn status(cluster: &Cluster, name: &str) -> Result<Value> {
-    let quota = format!("{}/{name}", path(cluster, "resourcequotas"));
+    let quota = format!("{}/{name}", cluster.path("resourcequotas"));
     Ok(cluster.admin().get(&quota).await?.code(200)?["status"].clone())
 }
 
@@ -81,7 +77,7 @@ async fn becomes(cluster: &Cluster, name: &str, expected: &Value) -> Result<()> 
 
 async fn secret(cluster: &Cluster, name: &str, query: &str) -> Result<Reply> {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
-    cluster.admin().post(&format!("{}{query}", path(cluster, "secrets")), &secret).await
+    cluster.admin().post(&format!("{}{query}", cluster.path("secrets")), &secret).await
 }
 
 async fn pod(cluster: &Cluster, name: &str, spec: &Value) -> Result<Reply> {
@@ -92,7 +88,7 @@ async fn pod(cluster: &Cluster, name: &str, spec: &Value) -> Result<Reply> {
     for (field, value) in spec.as_object().into_iter().flatten() {
         pod["spec"][field] = value.clone();
     }
-    cluster.admin().post(&path(cluster, "pods"), &pod).await
+    cluster.admin().post(&cluster.path("pods"), &pod).await
 }
 
 fn needs(requests: &Value, limits: &Value) -> Value {
@@ -112,7 +108,7 @@ async fn counts(cluster: Cluster) -> Result<()> {
         secret(&cluster, "third", query).await?.refused(403, "Forbidden", message)?;
     }
     // An update counts nothing.
-    let before = format!("{}/before", path(&cluster, "secrets"));
+    let before = format!("{}/before", cluster.path("secrets"));
     cluster
         .admin()
         .patch(&before, MERGE_PATCH, &json!({"metadata": {"labels": {"a": "b"}}}))
@@ -122,7 +118,7 @@ async fn counts(cluster: Cluster) -> Result<()> {
     becomes(&cluster, "q", &json!({"count/secrets": "1", "secrets": "1"})).await?;
     secret(&cluster, "third", "").await?.code(201)?;
     // The rest is counted anew if the quota changes.
-    let quota = format!("{}/q", path(&cluster, "resourcequotas"));
+    let quota = format!("{}/q", cluster.path("resourcequotas"));
     let change = json!({"spec": {"hard": {"count/secrets": null, "pods": "1"}}});
     cluster.admin().patch(&quota, MERGE_PATCH, &change).await?.code(200)?;
     becomes(&cluster, "q", &json!({"pods": "0", "secrets": "2"})).await
@@ -183,7 +179,7 @@ async fn scopes(cluster: Cluster) -> Result<()> {
     // A pod that gets a deadline comes into the scope.
     let deadline = json!({"spec": {"activeDeadlineSeconds": 100}});
     let changed =
-        cluster.admin().patch(&format!("{}/b", path(&cluster, "pods")), MERGE_PATCH, &deadline).await?;
+        cluster.admin().patch(&format!("{}/b", cluster.path("pods")), MERGE_PATCH, &deadline).await?;
     changed.refused(403, "Forbidden", &message("b", "terminating"))?;
     for quota in ["best-effort", "terminating"] {
         assert_eq!(used(&cluster, quota).await?, json!({"pods": "1"}));
@@ -191,13 +187,9 @@ async fn scopes(cluster: Cluster) -> Result<()> {
     // And it leaves the opposite one.
     limit(&cluster, "lasting", &json!({"hard": {"pods": "9"}, "scopes": ["NotTerminating"]})).await?;
     assert_eq!(used(&cluster, "lasting").await?, json!({"pods": "3"}));
-    cluster.admin().delete(&format!("{}/d", path(&cluster, "pods"))).await?.code(200)?;
+    cluster.admin().delete(&format!("{}/d", cluster.path("pods"))).await?.code(200)?;
     becomes(&cluster, "terminating", &json!({"pods": "0"})).await?;
-    cluster
-        .admin()
-        .patch(&format!("{}/b", path(&cluster, "pods")), MERGE_PATCH, &deadline)
-        .await?
-        .code(200)?;
+    cluster.admin().patch(&format!("{}/b", cluster.path("pods")), MERGE_PATCH, &deadline).await?.code(200)?;
     becomes(&cluster, "lasting", &json!({"pods": "2"})).await
 }
 
@@ -212,7 +204,7 @@ async fn services_and_claims(cluster: Cluster) -> Result<()> {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"type": kind, "ports": [{"port": 80}]},
         });
-        cluster.admin().post(&path(&cluster, "services"), &service).await
+        cluster.admin().post(&cluster.path("services"), &service).await
     };
     service("a", "NodePort").await?.code(201)?;
     let more = "requested: services.nodeports=1, used: services.nodeports=1, limited: services.nodeports=1";
@@ -221,7 +213,7 @@ async fn services_and_claims(cluster: Cluster) -> Result<()> {
     service("b", "ClusterIP").await?.code(201)?;
     let changed = json!({"spec": {"type": "NodePort"}});
     let changed =
-        cluster.admin().patch(&format!("{}/b", path(&cluster, "services")), MERGE_PATCH, &changed).await?;
+        cluster.admin().patch(&format!("{}/b", cluster.path("services")), MERGE_PATCH, &changed).await?;
     changed.refused(403, "Forbidden", &refused)?;
 
     let claim = async |name: &str, class: &str, storage: &str| {
@@ -232,7 +224,7 @@ async fn services_and_claims(cluster: Cluster) -> Result<()> {
                 "resources": {"requests": {"storage": storage}},
             },
         });
-        cluster.admin().post(&path(&cluster, "persistentvolumeclaims"), &claim).await
+        cluster.admin().post(&cluster.path("persistentvolumeclaims"), &claim).await
     };
     claim("a", "gold", "1Gi").await?.code(201)?;
     claim("b", "gold", "1Mi").await?.refused(
@@ -276,8 +268,8 @@ async fn custom_resources(cluster: Cluster) -> Result<()> {
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {&count: "1"}},
     });
-    cluster.admin().post(&path(&cluster, "resourcequotas"), &quota).await?.code(201)?;
-    let quota = format!("{}/q", path(&cluster, "resourcequotas"));
+    cluster.admin().post(&cluster.path("resourcequotas"), &quota).await?.code(201)?;
+    let quota = format!("{}/q", cluster.path("resourcequotas"));
     // kube-controller-manager looks for new resources every 30 seconds, and counts them when a quota is changed then.
     eventually(Duration::from_secs(90), || async {
         let change = json!({"spec": {"hard": {"pods": fastrand::u16(..).to_string()}}});
@@ -301,7 +293,7 @@ async fn finished_pods(cluster: Cluster) -> Result<()> {
     limit(&cluster, "q", &json!({"hard": {"pods": "1", "count/pods": "5"}})).await?;
     pod(&cluster, "a", &json!({})).await?.code(201)?;
     let finished = json!({"status": {"phase": "Succeeded"}});
-    let status = format!("{}/a/status", path(&cluster, "pods"));
+    let status = format!("{}/a/status", cluster.path("pods"));
     cluster.admin().patch(&status, MERGE_PATCH, &finished).await?.code(200)?;
     becomes(&cluster, "q", &json!({"pods": "0", "count/pods": "1"})).await?;
     pod(&cluster, "b", &json!({})).await?.code(201)?;

@@ -14,10 +14,6 @@ e2e::on_each_cluster! {
 const PATIENCE: Duration = Duration::from_secs(30);
 const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
 
-fn path(cluster: &Cluster, plural: &str) -> String {
-    format!("/api/v1/namespaces/{}/{plural}", cluster.namespace())
-}
-
 async fn claim(cluster: &Cluster, name: &str, spec: &Value) -> Result<Value> {
     let mut claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
@@ -26,7 +22,7 @@ async fn claim(cluster: &Cluster, name: &str, spec: &Value) -> Result<Value> {
     for (field, value) in spec.as_object().into_iter().flatten() {
         claim["spec"][field] = value.clone();
     }
-    cluster.admin().post(&path(cluster, "persistentvolumeclaims"), &claim).await?.code(201)
+    cluster.admin().post(&cluster.path("persistentvolumeclaims"), &claim).await?.code(201)
 }
 
 async fn class(cluster: &Cluster, name: &str, more: &Value) -> Result<()> {
@@ -57,15 +53,15 @@ async fn claims_in_use(cluster: Cluster) -> Result<()> {
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "used"}}],
         },
     });
-    admin.post(&path(&cluster, "pods"), &pod).await?.code(201)?;
-    let claims = path(&cluster, "persistentvolumeclaims");
+    admin.post(&cluster.path("pods"), &pod).await?.code(201)?;
+    let claims = cluster.path("persistentvolumeclaims");
     for name in ["used", "free"] {
         admin.delete(&format!("{claims}/{name}")).await?.ok()?;
     }
     eventually(PATIENCE, || async { admin.get(&format!("{claims}/free")).await?.code(404) }).await?;
     let used = admin.get(&format!("{claims}/used")).await?.code(200)?;
     assert_eq!(used["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
-    admin.delete(&format!("{}/p?gracePeriodSeconds=0", path(&cluster, "pods"))).await?.code(200)?;
+    admin.delete(&format!("{}/p?gracePeriodSeconds=0", cluster.path("pods"))).await?.code(200)?;
     eventually(PATIENCE, || async { admin.get(&format!("{claims}/used")).await?.code(404) }).await?;
     Ok(())
 }
@@ -109,7 +105,7 @@ async fn default_class(cluster: Cluster) -> Result<()> {
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"generateName": "c-"},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
         });
-        let claims = format!("{}{query}", path(&cluster, "persistentvolumeclaims"));
+        let claims = format!("{}{query}", cluster.path("persistentvolumeclaims"));
         let claim = cluster.admin().post(&claims, &claim).await?.code(201)?;
         anyhow::Ok(claim["spec"]["storageClassName"].clone())
     };
@@ -144,7 +140,7 @@ async fn default_class(cluster: Cluster) -> Result<()> {
 
 async fn growth(cluster: Cluster) -> Result<()> {
     let admin = cluster.admin();
-    let claims = path(&cluster, "persistentvolumeclaims");
+    let claims = cluster.path("persistentvolumeclaims");
     let (fixed, grows) = (format!("fixed.{}", cluster.unique()), format!("grows.{}", cluster.unique()));
     class(&cluster, &fixed, &json!({})).await?;
     class(&cluster, &grows, &json!({"allowVolumeExpansion": true})).await?;

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use self::{
-    requests::{KINDS, Kind, Request},
+    requests::{KINDS, Request},
     side::Side,
 };
 
@@ -163,16 +163,5 @@ fn differences(here: &Value, there: &Value, path: &str, lines: &mut Vec<String>)
         }
         _ if here != there => lines.push(format!("  {path}: {here} here, {there} there")),
         _ => {}
-    }
-}
-
-impl Kind {
-    /// The path of its objects in a namespace.
-    fn collection(self, namespace: &str) -> String {
-        match self {
-            Kind::ConfigMap => format!("/api/v1/namespaces/{namespace}/configmaps"),
-            Kind::Deployment => format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
-            Kind::Widget => format!("/apis/{}/v1/namespaces/{namespace}/widgets", crate::widgets::GROUP),
-        }
     }
 }

@@ -253,6 +253,24 @@ fn with_nulls(rng: &mut Rng, mut value: Value) -> Value {
 }
 
 impl Kind {
+    /// The path of its objects in a namespace.
+    pub(super) fn collection(self, namespace: &str) -> String {
+        match self {
+            Kind::ConfigMap => format!("/api/v1/namespaces/{namespace}/configmaps"),
+            Kind::Deployment => format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
+            Kind::Widget => format!("/apis/{GROUP}/v1/namespaces/{namespace}/widgets"),
+        }
+    }
+
+    /// The name of the kind.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::ConfigMap => "ConfigMap",
+            Kind::Deployment => "Deployment",
+            Kind::Widget => "Widget",
+        }
+    }
+
     pub(super) fn api_version(self) -> String {
         match self {
             Kind::ConfigMap => "v1".to_owned(),

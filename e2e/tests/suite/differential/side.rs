@@ -9,7 +9,7 @@ use e2e::{
 };
 use serde_json::{Map, Value, json};
 
-use super::requests::{KINDS, Kind, LAST, Request};
+use super::requests::{KINDS, LAST, Request};
 use crate::widgets::widgets;
 
 /// A server, with the names that it has given.
@@ -248,15 +248,4 @@ fn number(known: &mut Vec<String>, name: String) -> usize {
         known.push(name);
         known.len() - 1
     })
-}
-
-impl Kind {
-    /// The name of the kind.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::ConfigMap => "ConfigMap",
-            Kind::Deployment => "Deployment",
-            Kind::Widget => "Widget",
-        }
-    }
 }

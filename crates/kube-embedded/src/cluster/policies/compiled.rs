@@ -27,10 +27,13 @@ pub(super) struct Expression {
     program: Result<Program, String>,
 }
 
+/// A variable of a policy: its name and its program.
+pub(super) type Variable = (String, Result<Program, CompileError>);
+
 /// The variables and the match conditions of a policy.
 #[derive(Debug)]
 pub(super) struct Compiled {
-    variables: Vec<(String, Result<Program, CompileError>)>,
+    variables: Vec<Variable>,
     conditions: Vec<Expression>,
 }
 
@@ -60,16 +63,22 @@ impl Expression {
     }
 }
 
+/// Declares the variables of a policy, each of which sees those before it. Returns their programs, too.
+pub(super) fn declared(environment: Environment, spec: &Value) -> (Environment, Vec<Variable>) {
+    let (mut environment, mut variables) = (environment, Vec::new());
+    for variable in items(&spec["variables"]) {
+        let text = |field: &str| variable[field].as_str().unwrap_or_default();
+        let program = Program::compile(text("expression"), &environment);
+        environment = environment.with_policy_variable(text("name"), program.as_ref());
+        variables.push((text("name").to_owned(), program));
+    }
+    (environment, variables)
+}
+
 impl Compiled {
     pub(super) fn new(spec: &Value) -> Self {
-        let mut environment = environment(Environment::policy(MINOR, Origin::Stored), spec).with_authorizer();
-        let mut variables = Vec::new();
-        for variable in items(&spec["variables"]) {
-            let text = |field: &str| variable[field].as_str().unwrap_or_default();
-            let program = Program::compile(text("expression"), &environment);
-            environment = environment.with_policy_variable(text("name"), program.as_ref());
-            variables.push((text("name").to_owned(), program));
-        }
+        let environment = environment(Environment::policy(MINOR, Origin::Stored), spec).with_authorizer();
+        let (environment, variables) = declared(environment, spec);
         let conditions = items(&spec["matchConditions"]);
         let conditions = conditions.iter().map(|it| Expression::compile(&it["expression"], &environment));
         Self { conditions: conditions.collect(), variables }

@@ -8,7 +8,7 @@ use k8s_cel::{CompileError, Declaration, Environment, Origin, Program};
 use serde_json::{Map, Value, json};
 
 use super::super::state::Cluster;
-use super::compiled::items;
+use super::compiled::{declared, items};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::scheme::Scheme;
 use crate::strategy::expression::MINOR;
@@ -83,11 +83,7 @@ impl Cluster {
                 None => environment.with_params(),
             };
         }
-        for variable in items(&spec["variables"]) {
-            let text = |field: &str| variable[field].as_str().unwrap_or_default();
-            let program = Program::compile(text("expression"), &environment);
-            environment = environment.with_policy_variable(text("name"), program.as_ref());
-        }
+        let (environment, _) = declared(environment, spec);
         let Resource { group, version, kind, .. } = resource;
         Some(Checked { name: format!("{group}/{version}, Kind={kind}"), environment })
     }

@@ -79,32 +79,16 @@ impl Policy {
     pub(super) fn of(namespace: &Value) -> (Self, Vec<FieldError>) {
         let labels = &namespace["metadata"]["labels"];
         let mut errors = Vec::new();
-        let mut level = |mode: &str, otherwise: Level| {
+        let mut of = |mode: &str, otherwise: Level| {
             let name = format!("{PREFIX}{mode}");
-            let text = labels.get(&name)?.as_str()?;
-            let parsed = Level::parse(text);
-            errors.extend(parsed.err().map(|why| wrong(&name, text, why)));
-            Some((parsed.unwrap_or(otherwise), parsed.is_ok()))
+            let level = read(labels, &name, Level::parse, otherwise, &mut errors);
+            let name = format!("{name}-version");
+            let version = read(labels, &name, Version::parse, Version::LATEST, &mut errors);
+            (level, version.map(|(version, _)| version))
         };
-        let (enforce_level, _, warn_level) = (
-            level("enforce", Level::Restricted),
-            level("audit", Level::Privileged),
-            level("warn", Level::Privileged),
-        );
-        let mut version = |mode: &str| {
-            let name = format!("{PREFIX}{mode}-version");
-            let text = labels.get(&name)?.as_str()?;
-            let parsed = Version::parse(text);
-            errors.extend(parsed.err().map(|why| wrong(&name, text, why)));
-            Some(parsed.unwrap_or(Version::LATEST))
-        };
-        let (enforce_version, _, warn_version) = (version("enforce"), version("audit"), version("warn"));
-        // Each level is named before its version, mode by mode.
-        errors.sort_by_key(|error| {
-            let modes = ["enforce", "audit", "warn"];
-            let is_of = |mode: &&str| error.field.contains(&format!("{PREFIX}{mode}"));
-            (modes.iter().position(is_of), error.field.contains("-version"))
-        });
+        let (enforce_level, enforce_version) = of("enforce", Level::Restricted);
+        of("audit", Level::Privileged);
+        let (warn_level, warn_version) = of("warn", Level::Privileged);
         let standard = |level: Option<(Level, bool)>, version: Option<Version>| Standard {
             level: level.map_or(Level::Privileged, |(level, _)| level),
             version: version.unwrap_or(Version::LATEST),
@@ -120,8 +104,22 @@ impl Policy {
     }
 }
 
-fn wrong(label: &str, value: &str, why: &str) -> FieldError {
-    FieldError::invalid(format!("metadata.labels[{label}]"), &value.into(), why)
+/// What a label says, or `otherwise` if it is wrong, and whether it is right. `None` if there is none.
+fn read<T>(
+    labels: &Value,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+    otherwise: T,
+    errors: &mut Vec<FieldError>,
+) -> Option<(T, bool)> {
+    let text = labels.get(name)?.as_str()?;
+    Some(match parse(text) {
+        Ok(parsed) => (parsed, true),
+        Err(why) => {
+            errors.push(FieldError::invalid(format!("metadata.labels[{name}]"), &text.into(), why));
+            (otherwise, false)
+        }
+    })
 }
 
 #[cfg(test)]

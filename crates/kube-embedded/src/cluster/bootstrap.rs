@@ -8,7 +8,7 @@ use super::commit::Target;
 use super::state::Cluster;
 use super::write::{Identity, set_identity};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
-use crate::store::{Error, Range};
+use crate::store::Error;
 use crate::strategy;
 
 /// The namespaces that exist from the start.
@@ -71,8 +71,8 @@ impl Cluster {
 
     /// Runs the hooks for all objects of a resource, as if they had just been written.
     fn look_at_all(&self, resource: &Arc<Resource>) {
-        let page = self.store.list(&resource.collection, Range::default(), None).unwrap_or_default();
-        for object in page.objects {
+        let page = self.store.all(&resource.collection, "");
+        for object in page {
             self.after_write(Target::of(resource, &object), None, &object.value());
         }
     }

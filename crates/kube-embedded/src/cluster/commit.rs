@@ -123,10 +123,9 @@ impl Cluster {
         mut change: impl FnMut(&mut Value),
     ) -> Result<(), Status> {
         let resource = target.resource;
-        self.modify(target, |object| {
-            let old = object.clone();
+        self.modify_from(target, |old, object| {
             change(object);
-            if *object != old {
+            if object != old {
                 let writer = Writer {
                     manager: "kube-controller-manager",
                     subresource,
@@ -134,9 +133,9 @@ impl Cluster {
                     time: self.clock.now(),
                     reset: &[],
                     versions: &resource.merge_versions(),
-                    is_convertible: resource.gone_version(&old).is_none(),
+                    is_convertible: resource.gone_version(old).is_none(),
                 };
-                kube_patch::track(resource.merge_type(), Some(&old), object, &writer);
+                kube_patch::track(resource.merge_type(), Some(old), object, &writer);
             }
             Ok(())
         })
@@ -152,12 +151,21 @@ impl Cluster {
         target: Target<'_>,
         mut change: impl FnMut(&mut Value) -> Result<(), Status>,
     ) -> Result<(), Status> {
+        self.modify_from(target, |_, object| change(object))
+    }
+
+    /// [`modify`](Self::modify), with what the object was before.
+    fn modify_from(
+        &self,
+        target: Target<'_>,
+        mut change: impl FnMut(&Value, &mut Value) -> Result<(), Status>,
+    ) -> Result<(), Status> {
         let Target { resource, namespace, name } = target;
         loop {
             let stored = self.object(resource, namespace, name)?;
             let old = resource.value(&stored);
             let mut new = old.clone();
-            change(&mut new)?;
+            change(&old, &mut new)?;
             if new == old {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use super::state::{AcceptedNames, Cluster};
 use super::work::Work;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::scheme::{self, Defined};
-use crate::store::{Object, Range};
+use crate::store::Object;
 use crate::strategy::{conditions, definition};
 
 /// What is left to do after a definition was served.
@@ -85,8 +85,7 @@ impl Cluster {
 
     /// Learns the accepted names of all stored definitions, which must be known before any of them is served.
     pub(super) fn load_accepted_names(&self) {
-        let page = self.store.list(CUSTOM_RESOURCE_DEFINITIONS.collection(), Range::default(), None);
-        let names = page.unwrap_or_default().objects.into_iter();
+        let names = self.store.all(CUSTOM_RESOURCE_DEFINITIONS.collection(), "").into_iter();
         let names = names.map(|it| (it.name().to_owned(), it.value()["status"]["acceptedNames"].take()));
         self.accepted_names().extend(names);
     }
@@ -98,8 +97,7 @@ impl Cluster {
 
     /// The definitions of a group whose names have not been accepted.
     pub(super) fn unaccepted_definitions(&self, group: &str) -> Vec<String> {
-        let page = self.store.list(CUSTOM_RESOURCE_DEFINITIONS.collection(), Range::default(), None);
-        let definitions = page.unwrap_or_default().objects.into_iter();
+        let definitions = self.store.all(CUSTOM_RESOURCE_DEFINITIONS.collection(), "").into_iter();
         let unaccepted = definitions.filter(|object| {
             group_of(object.name()) == group && !conditions::is(&object.value(), "NamesAccepted", "True")
         });

@@ -8,7 +8,6 @@ use super::deletion::DeleteOptions;
 use super::state::Cluster;
 use crate::resource::{POD_DISRUPTION_BUDGETS, PODS};
 use crate::status::{Cause, Status};
-use crate::store::Range;
 use crate::strategy::{self, conditions, is_deleted};
 
 /// How many evictions of a budget may be unconfirmed at most.
@@ -113,10 +112,9 @@ impl Cluster {
             return Ok(());
         };
         let prefix = format!("{namespace}/");
-        let range = Range { prefix: &prefix, ..Range::default() };
-        let page = self.store.list(&budgets.collection, range, None).unwrap_or_default();
+        let page = self.store.all(&budgets.collection, &prefix);
         let labels = pod["metadata"]["labels"].as_object();
-        let mut matching = page.objects.iter().filter(|budget| selects(&budget.value(), labels));
+        let mut matching = page.iter().filter(|budget| selects(&budget.value(), labels));
         let Some(stored) = matching.next() else { return Ok(()) };
         if matching.next().is_some() {
             return Err(Status::internal(

@@ -12,7 +12,7 @@ use super::request_info::RequestInfo;
 use super::rule::{Attributes, Rule};
 use crate::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES};
 use crate::status::Status;
-use crate::store::{Range, Store};
+use crate::store::Store;
 use crate::user::{User, service_account_of};
 
 /// The policy in a store. It is read again after a role or a binding was written.
@@ -191,8 +191,8 @@ fn forbidden(user: &User, wanted: &Attributes<'_>, reason: &str) -> Status {
 impl Policy {
     fn read(store: &Store) -> Self {
         let list = |collection: &str| {
-            let page = store.list(collection, Range::default(), None).unwrap_or_default();
-            page.objects.into_iter().map(|object| (object.key.to_string(), object.value()))
+            let page = store.all(collection, "");
+            page.into_iter().map(|object| (object.key.to_string(), object.value()))
         };
         let mut cluster_roles = ClusterRoles::default();
         list(CLUSTER_ROLES.collection()).for_each(|(name, role)| cluster_roles.add(name, &role));

@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::resource::{Resource, SERVICES, Schemas};
 use crate::scheme::Scheme;
 use crate::status::Status;
-use crate::store::{Object, Range, Store};
+use crate::store::{Object, Store};
 use crate::webhook;
 
 /// The accepted names of all definitions, by the definition's name.
@@ -113,8 +113,8 @@ impl Cluster {
     pub(super) fn allocations(&self) -> MutexGuard<'_, Allocations> {
         let all = self.services.get_or_init(|| {
             let mut all = Allocations::new(self.options.services);
-            let stored = self.store.list(SERVICES.collection(), Range::default(), None).unwrap_or_default();
-            stored.objects.iter().for_each(|service| all.note(&service.value()));
+            let stored = self.store.all(SERVICES.collection(), "");
+            stored.iter().for_each(|service| all.note(&service.value()));
             Mutex::new(all)
         });
         all.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,7 +2,6 @@
 
 use crate::cluster::{Cluster, DeleteOptions, Target};
 use crate::resource::CUSTOM_RESOURCE_DEFINITIONS;
-use crate::store::Range;
 use crate::strategy::{definition, is_deleted, remove_finalizer};
 
 /// Deletes the instances of a definition that is being deleted, and then removes the definition.
@@ -13,9 +12,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
     }
     let scheme = cluster.scheme();
     if let Some(resource) = scheme.defined(name).map(|it| &it.storage) {
-        for object in
-            cluster.store.list(&resource.collection, Range::default(), None).unwrap_or_default().objects
-        {
+        for object in cluster.store.all(&resource.collection, "") {
             // An instance that no longer exists counts as deleted.
             let _ = cluster.delete(Target::of(resource, &object), &DeleteOptions::default(), None).await;
         }

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, DeleteOptions, Target};
 use crate::resource::EVENTS;
-use crate::store::Range;
 
 /// How long an Event is kept.
 const TTL: SignedDuration = SignedDuration::from_hours(1);
@@ -15,8 +14,8 @@ pub(super) async fn expire(cluster: &Cluster) {
     let now = cluster.clock.now();
     let scheme = cluster.scheme();
     let Some(resource) = scheme.by_collection(EVENTS.collection()) else { return };
-    let page = cluster.store.list(EVENTS.collection(), Range::default(), None).unwrap_or_default();
-    for object in page.objects {
+    let page = cluster.store.all(EVENTS.collection(), "");
+    for object in page {
         // There may be many Events.
         tokio::task::coop::consume_budget().await;
         let written = last_written(&object.value());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
-use crate::store::{Location, Object, Range};
+use crate::store::{Location, Object};
 use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, remove_finalizer};
 
 /// The name of the collector in its Events.
@@ -258,10 +258,10 @@ fn report_if_elsewhere(
     let (uid, api_version) = (text(&owner["uid"]), text(&owner["apiVersion"]));
     let kind = scheme.by_kind(&api_version, &text(&owner["kind"])).filter(|kind| kind.namespaced);
     let Some(kind) = kind.filter(|_| !uid.is_empty()) else { return };
-    let all = cluster.store.list(&kind.collection, Range::default(), None).unwrap_or_default();
+    let all = cluster.store.all(&kind.collection, "");
     // Nearly all objects have another uid: those are not parsed.
     let with_uid = memmem::Finder::new(&uid);
-    let mut named = all.objects.iter().filter(|it| with_uid.find(&it.bytes).is_some());
+    let mut named = all.iter().filter(|it| with_uid.find(&it.bytes).is_some());
     if !named.any(|it| it.value()["metadata"]["uid"] == uid) {
         return;
     }

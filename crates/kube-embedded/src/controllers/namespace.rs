@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, DeleteOptions, Propagation, Target};
 use crate::resource::{NAMESPACES, PODS, Resource};
-use crate::store::Range;
 use crate::strategy::{conditions, is_deleted};
 
 /// The entry of a Namespace's `spec.finalizers` that this controller removes.
@@ -76,10 +75,7 @@ impl Left {
     /// Deletes the objects of a resource, and counts those that are left.
     async fn delete(&mut self, cluster: &Cluster, resource: &Arc<Resource>, namespace: &str) {
         let prefix = format!("{namespace}/");
-        let objects = || {
-            let range = Range { prefix: &prefix, ..Range::default() };
-            cluster.store.list(&resource.collection, range, None).unwrap_or_default().objects
-        };
+        let objects = || cluster.store.all(&resource.collection, &prefix);
         let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
         for object in objects() {
             // An object that no longer exists counts as deleted.

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use crate::cluster::{Cluster, Target, protection, uses};
 use crate::resource::{GroupResource, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS};
-use crate::store::{Location, Object, Range};
+use crate::store::{Location, Object};
 use crate::strategy::{is_deleted, remove_finalizer};
 
 /// Lets go of an object that is being deleted, if nothing uses it. It is looked at again when a user of it is removed.
@@ -28,11 +28,10 @@ pub(super) fn release(cluster: &Cluster, location: &Location) {
 
 fn is_used(cluster: &Cluster, location: &Location, object: &Object) -> bool {
     let used_in = |resource: GroupResource<'_>, prefix: &str| {
-        let range = Range { prefix, ..Range::default() };
-        let page = cluster.store.list(resource.collection(), range, None).unwrap_or_default();
+        let page = cluster.store.all(resource.collection(), prefix);
         // Most objects do not even name it: those are not parsed.
         let named = memmem::Finder::new(object.name());
-        let mut users = page.objects.iter().filter(|user| named.find(&user.bytes).is_some());
+        let mut users = page.iter().filter(|user| named.find(&user.bytes).is_some());
         users.any(|user| uses(resource, &user.value(), object.name()))
     };
     match GroupResource::new(&location.collection) {

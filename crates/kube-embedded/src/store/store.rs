@@ -252,6 +252,13 @@ impl Store {
         self.lock().collections.get(collection).map_or(0, |collection| collection.floor)
     }
 
+    /// All objects that a collection has under a prefix now, in the order of their keys.
+    pub(crate) fn all(&self, collection: &str, prefix: &str) -> Vec<Arc<Object>> {
+        let inner = self.lock();
+        let found = inner.collections.get(collection);
+        found.map_or_else(Vec::new, |it| it.range(Range { prefix, ..Range::default() }).cloned().collect())
+    }
+
     /// How many objects a collection has under a prefix.
     pub(crate) fn count(&self, collection: &str, prefix: &str) -> usize {
         let inner = self.lock();

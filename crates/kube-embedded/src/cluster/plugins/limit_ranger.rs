@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::resources::{self, ResourceList};
 use crate::resource::LIMIT_RANGES;
-use crate::store::{Range, Store};
+use crate::store::Store;
 use crate::strategy;
 
 /// Says which values of a Pod are from a LimitRange.
@@ -108,9 +108,8 @@ pub(super) fn check_claim(store: &Store, namespace: &str, claim: &Value) -> Resu
 /// The limits of each LimitRange in a namespace.
 fn limit_ranges(store: &Store, namespace: &str) -> Vec<Vec<Value>> {
     let prefix = format!("{namespace}/");
-    let range = Range { prefix: &prefix, ..Range::default() };
-    let page = store.list(LIMIT_RANGES.collection(), range, None).unwrap_or_default();
-    let limits = page.objects.iter().map(|object| match object.value()["spec"]["limits"].take() {
+    let page = store.all(LIMIT_RANGES.collection(), &prefix);
+    let limits = page.iter().map(|object| match object.value()["spec"]["limits"].take() {
         Value::Array(limits) => limits,
         _ => Vec::new(),
     });

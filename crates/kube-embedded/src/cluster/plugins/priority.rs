@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::resource::PRIORITY_CLASSES;
-use crate::store::{Range, Store};
+use crate::store::Store;
 
 /// Sets the priority of a new Pod to that of the PriorityClass that it names, or of the global default.
 ///
@@ -64,7 +64,7 @@ pub(super) fn check_class(store: &Store, class: &Value, is_new: bool) -> Result<
 
 /// The class of Pods that name none: the one with the lowest value, if there are several.
 fn default_class(store: &Store) -> Option<Value> {
-    let all = store.list(PRIORITY_CLASSES.collection(), Range::default(), None).unwrap_or_default();
-    let all = all.objects.iter().map(|class| class.value());
+    let all = store.all(PRIORITY_CLASSES.collection(), "");
+    let all = all.iter().map(|class| class.value());
     all.filter(|class| class["globalDefault"] == true).min_by_key(|class| class["value"].as_i64())
 }

@@ -16,7 +16,7 @@ use super::resources::{self, ResourceList};
 use super::usage::{Scope, Usage};
 use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, Resource, SERVICES};
 use crate::status::Status;
-use crate::store::{Object, Range};
+use crate::store::Object;
 
 /// A ResourceQuota.
 struct Quota {
@@ -182,8 +182,7 @@ impl Cluster {
                 continue;
             }
             counted.extend(names.iter().map(|name| (name.clone(), Quantity::from(0))));
-            let range = Range { prefix: &prefix, ..Range::default() };
-            for object in self.store.list(&resource.collection, range, None).unwrap_or_default().objects {
+            for object in self.store.all(&resource.collection, &prefix) {
                 let object = object.value();
                 if quota.has_in_scope(&usage, &object) {
                     let mut own = usage.of_object(&object, now);
@@ -224,9 +223,8 @@ impl Cluster {
 
     fn quotas(&self, namespace: &str) -> Vec<Quota> {
         let prefix = format!("{namespace}/");
-        let range = Range { prefix: &prefix, ..Range::default() };
-        let page = self.store.list(RESOURCE_QUOTAS.collection(), range, None).unwrap_or_default();
-        page.objects.into_iter().map(Quota::parse).collect()
+        let page = self.store.all(RESOURCE_QUOTAS.collection(), &prefix);
+        page.into_iter().map(Quota::parse).collect()
     }
 
     /// Changes `hard` and `used` in the status of a quota.

@@ -7,7 +7,7 @@ use crate::resource::{
     GroupResource, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource, STORAGE_CLASSES,
     VOLUME_ATTRIBUTES_CLASSES,
 };
-use crate::store::{Location, Range, Store};
+use crate::store::{Location, Store};
 use crate::strategy::{self, has_finalizer};
 
 /// Marks the default StorageClass. The second one is old.
@@ -43,8 +43,8 @@ pub(super) fn set_class(store: &Store, claim: &mut Value) {
     if !claim["metadata"]["annotations"][CLASS].is_null() || !claim["spec"]["storageClassName"].is_null() {
         return;
     }
-    let page = store.list(STORAGE_CLASSES.collection(), Range::default(), None).unwrap_or_default();
-    let classes = page.objects.iter().map(|class| class.value());
+    let page = store.all(STORAGE_CLASSES.collection(), "");
+    let classes = page.iter().map(|class| class.value());
     let marked = |class: &Value| IS_DEFAULT.iter().any(|it| class["metadata"]["annotations"][*it] == "true");
     let text = |class: &Value, field: &str| class["metadata"][field].as_str().unwrap_or_default().to_owned();
     let defaults =

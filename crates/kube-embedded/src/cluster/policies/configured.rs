@@ -14,7 +14,7 @@ use crate::resource::{
     GroupResource, MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS,
     VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS,
 };
-use crate::store::{Range, Store};
+use crate::store::Store;
 use crate::strategy::texts;
 
 /// The policies as they are now, read again when one of their kind or a binding was written.
@@ -75,8 +75,8 @@ impl Policies {
 
 fn read<E: Evaluator>(store: &Store, [policies, bindings]: [GroupResource<'_>; 2]) -> Vec<Policy<E>> {
     let all = |of: GroupResource<'_>| {
-        let page = store.list(of.collection(), Range::default(), None).unwrap_or_default();
-        page.objects.into_iter().map(|object| (object.name().to_owned(), object.value()))
+        let page = store.all(of.collection(), "");
+        page.into_iter().map(|object| (object.name().to_owned(), object.value()))
     };
     let mut by_policy: BTreeMap<String, Vec<Binding>> = BTreeMap::new();
     for (name, binding) in all(bindings) {

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::super::admission_request::AdmissionRequest;
 use super::super::state::Cluster;
 use super::configured::{Binding, ParamKind};
-use crate::store::Range;
 
 impl Cluster {
     /// The parameters with which a policy is evaluated, once with each; null stands for none. Without any, it is not evaluated.
@@ -45,8 +44,7 @@ impl Cluster {
                 let selector = LabelSelector::from_object(&reference["selector"]);
                 let selector = selector.map_err(|error| error.to_string())?;
                 let prefix = if resource.namespaced { format!("{namespace}/") } else { String::new() };
-                let range = Range { prefix: &prefix, ..Range::default() };
-                let all = self.store.list(&resource.collection, range, None).unwrap_or_default().objects;
+                let all = self.store.all(&resource.collection, &prefix);
                 all.into_iter().filter(|object| selector.matches(&object.labels())).collect()
             }
             name => {

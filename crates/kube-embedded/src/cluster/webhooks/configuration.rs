@@ -10,7 +10,7 @@ use super::super::derived::Derived;
 use super::client_config::ClientConfig;
 use super::conditions::Conditions;
 use crate::resource::{MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS};
-use crate::store::{Range, Store};
+use crate::store::Store;
 use crate::strategy::texts;
 
 /// The webhooks as they are now, read again when a configuration was written.
@@ -57,8 +57,8 @@ impl Webhooks {
 }
 
 fn read(store: &Store, collection: &str) -> Vec<Webhook> {
-    let all = store.list(collection, Range::default(), None).unwrap_or_default();
-    let all = all.objects.iter().map(|configuration| configuration.value());
+    let all = store.all(collection, "");
+    let all = all.iter().map(|configuration| configuration.value());
     let webhooks = all.flat_map(|mut configuration| match configuration["webhooks"].take() {
         Value::Array(webhooks) => webhooks,
         _ => Vec::new(),

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::resource::{ENDPOINT_SLICES, ENDPOINTS, GroupResource, SERVICES};
-use crate::store::{Range, Store};
+use crate::store::Store;
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -62,12 +62,11 @@ pub(super) fn resolve(store: &Store, service: &ServiceReference) -> Result<Strin
 
 fn slice_address(store: &Store, service: &ServiceReference, port: &str) -> Option<String> {
     let prefix = format!("{}/", service.namespace);
-    let range = Range { prefix: &prefix, ..Range::default() };
-    let all = store.list(ENDPOINT_SLICES.collection(), range, None).ok()?;
+    let all = store.all(ENDPOINT_SLICES.collection(), &prefix);
     let of_service = |labels: &serde_json::Map<String, Value>| {
         labels.get(SERVICE_NAME).and_then(Value::as_str) == Some(&*service.name)
     };
-    all.objects.iter().filter(|slice| of_service(&slice.labels())).find_map(|slice| {
+    all.iter().filter(|slice| of_service(&slice.labels())).find_map(|slice| {
         let slice = slice.value();
         let port = port_number(&slice["ports"], port)?;
         let ready = |endpoint: &&Value| endpoint["conditions"]["ready"] != false;

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::super::super::admission_request::AdmissionRequest;
 use super::super::super::state::Cluster;
+use super::super::resources::items;
 use super::checks::{Violation, details, violations};
 use super::policy::{Level, Policy, Standard};
 use crate::resource::{NAMESPACES, PODS};
 use crate::status::Status;
-use crate::store::Range;
 use crate::strategy::owner_references;
 
 /// How many Pods of a namespace are checked when its labels change.
@@ -81,9 +81,8 @@ impl Cluster {
     /// Which Pods of a namespace do what a standard forbids.
     fn warnings_of_pods(&self, namespace: &str, standard: Standard) -> Vec<String> {
         let prefix = format!("{namespace}/");
-        let range = Range { prefix: &prefix, ..Range::default() };
-        let page = self.store.list(PODS.collection(), range, None).unwrap_or_default();
-        let pods = page.objects.iter().map(|pod| pod.value());
+        let page = self.store.all(PODS.collection(), &prefix);
+        let pods = page.iter().map(|pod| pod.value());
         // One Pod of each controller comes before the others, which are like it.
         let mut seen = HashSet::new();
         let (mut pods, others): (Vec<_>, Vec<_>) = pods.partition(|pod| {
@@ -151,9 +150,6 @@ fn template<'a>(collection: &str, object: &'a Value) -> Option<&'a Value> {
 
 /// Whether an update gives a Pod other containers or other images, which is all that can change of what is checked.
 fn changes_images(new: &Value, old: &Value) -> bool {
-    fn items<'a>(pod: &'a Value, list: &str) -> &'a [Value] {
-        pod["spec"][list].as_array().map_or(&[], Vec::as_slice)
-    }
     let is_other = |new: &Value, old: &Value| new["image"] != old["image"];
     let in_place = ["containers", "initContainers"].into_iter().any(|list| {
         let (new, old) = (items(new, list), items(old, list));

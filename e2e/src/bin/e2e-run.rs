@@ -393,16 +393,7 @@ mod containers {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         without_package(&mut cargo);
         // With an explicit target, the flag does not apply to build scripts and macros, which it would break.
-        cargo.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            package,
-            "--no-default-features",
-            "--target",
-            host,
-        ]);
+        cargo.args(["build", "--quiet", "--locked", "--package", package, "--target", host]);
         cargo.arg("--target-dir");
         cargo.arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));

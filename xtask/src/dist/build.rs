@@ -11,15 +11,6 @@ use cargo_metadata::Metadata;
 
 use super::{binary, target::Target};
 
-/// The program's features that are built in.
-#[derive(Clone, Copy)]
-pub(crate) enum Features {
-    /// For users.
-    Default,
-    /// For clusters.
-    None,
-}
-
 /// A program that was built, and checked to be static.
 pub(crate) struct Program {
     pub(crate) target: Target,
@@ -55,13 +46,10 @@ pub(crate) fn check(target: Target) -> Result<()> {
 }
 
 /// Builds the program in release mode, and runs it if possible.
-pub(crate) fn build(metadata: &Metadata, name: &str, target: Target, features: Features) -> Result<Program> {
+pub(crate) fn build(metadata: &Metadata, name: &str, target: Target) -> Result<Program> {
     let mut cargo = cargo();
     cargo.args(["build", "--locked", "--release", "--package", name, "--bin", name]);
     cargo.args(["--target", target.triple()]);
-    if let Features::None = features {
-        cargo.arg("--no-default-features");
-    }
     for tool in [compiler(target, variable), linker(target, variable)] {
         cargo.env(tool.variable, tool.name);
     }

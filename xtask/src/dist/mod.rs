@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// [default: from GITHUB_SERVER_URL and GITHUB_REPOSITORY, or `repository` in Cargo.toml; without them, no manifest]
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
-    /// Also build the program for the container image, as the Containerfile describes, in `image/ARCHITECTURE`
+    /// Also write the program for the container image to `image/ARCHITECTURE`
     #[arg(long)]
     image: bool,
     /// The folder to write to, whose old contents are removed [default: `dist` in cargo's target folder]
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let mut programs = Vec::new();
     for target in targets {
-        let program = build::build(&metadata, NAME, target, build::Features::Default)?;
+        let program = build::build(&metadata, NAME, target)?;
         if !program.runs {
             eprintln!("not run: this machine cannot execute programs for {target}");
         }
@@ -125,11 +125,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", out.join(file).display());
     }
 
-    // Last, because it overwrites the programs in cargo's target folder.
     if arguments.image {
-        for target in programs.iter().map(|program| program.target) {
-            let program = build::build(&metadata, NAME, target, build::Features::None)?;
-            let folder = out.join("image").join(target.architecture());
+        for program in &programs {
+            let folder = out.join("image").join(program.target.architecture());
             fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
             let path = folder.join(NAME);
             // Copying preserves the file's mode.

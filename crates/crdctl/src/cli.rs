@@ -3,7 +3,14 @@
 mod examples;
 mod offered;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
@@ -290,13 +297,20 @@ pub(crate) struct ServeArgs {
     /// Store everything in this folder, which is created if it does not exist (default: in memory, lost at exit)
     #[arg(long, value_name = "PATH")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The port to listen on, on 127.0.0.1; 0 picks a free one
+    /// The address to listen on; 0.0.0.0 for all, as in a container
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) bind_address: IpAddr,
+    /// The port to listen on; 0 picks a free one
     #[arg(long, default_value_t = 6443)]
     pub(crate) port: u16,
+    /// Names and addresses that the server's certificate is also valid for, in addition to localhost's
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) tls_san: Vec<String>,
     /// Let administrators inject faults over HTTP, at /kube-embedded/faults
     #[arg(long)]
     pub(crate) faults: bool,
-    /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file); its path is printed
+    /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file); its path is printed. -
+    /// is standard output
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig_out: Option<PathBuf>,
 }

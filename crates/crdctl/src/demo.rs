@@ -1,7 +1,7 @@
 //! `crdctl demo`: an embedded API server with the Blog CRD and a blog, and a watch of its blogs; with `--operator`, also the
 //! sample operator.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use blog_api::{Blog, BlogSpec};
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
 
 async fn demo(args: DemoArgs, stop: CancellationToken) -> Result<ExitCode> {
     let server = Server::start();
-    let endpoint = listen(&server, args.port.unwrap_or(0)).await?;
+    let endpoint = listen(&server, (Ipv4Addr::LOCALHOST, args.port.unwrap_or(0)).into()).await?;
     let file = KubeconfigFile::write(args.kubeconfig_out, &endpoint.kubeconfig(), Lifetime::Command)?;
     // From here on, the demo connects as every other user of that file does.
     let connection = Connection::new(&Cluster {

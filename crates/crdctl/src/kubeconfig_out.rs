@@ -74,7 +74,7 @@ impl Drop for KubeconfigFile {
 }
 
 /// Writes each value on the line of its key, however long it is, because scripts read kubeconfigs with grep and awk.
-fn yaml(kubeconfig: &Kubeconfig) -> Result<String> {
+pub(crate) fn yaml(kubeconfig: &Kubeconfig) -> Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     serde_saphyr::to_string_with_options(kubeconfig, options).context("writing the kubeconfig as YAML")
 }

@@ -1,6 +1,10 @@
 //! `crdctl serve`: an embedded API server that runs until a signal.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use kube_embedded::{Endpoint, Server};
@@ -8,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::ServeArgs,
-    kubeconfig_out::{KubeconfigFile, Lifetime},
+    kubeconfig_out::{KubeconfigFile, Lifetime, yaml},
     shutdown,
-    stdio::{in_quotes, say},
+    stdio::{in_quotes, print, say},
 };
 
 /// Runs `crdctl serve`.
@@ -27,24 +31,37 @@ async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<ExitCode> {
     if args.faults {
         builder = builder.faults_over_http();
     }
+    for name in &args.tls_san {
+        builder = builder.serving_name(name);
+    }
     let server = builder.start()?;
-    let endpoint = listen(&server, args.port).await?;
-    let (path, lifetime) = match args.data_dir {
-        None => (args.kubeconfig_out, Lifetime::Command),
-        Some(folder) => (args.kubeconfig_out.or_else(|| Some(folder.join("kubeconfig"))), Lifetime::Data),
-    };
-    let file = KubeconfigFile::write(path, &endpoint.kubeconfig(), lifetime)?;
-    welcome(&format!("https://{}", endpoint.addr()), file.path(), "get namespaces");
-    stop.cancelled().await;
+    let endpoint = listen(&server, SocketAddr::new(args.bind_address, args.port)).await?;
+    let address = format!("https://{}", endpoint.addr());
+    if args.kubeconfig_out.as_deref() == Some(Path::new("-")) {
+        print(&yaml(&endpoint.kubeconfig())?)?;
+        say(&format!("API server: {address}"));
+        stop.cancelled().await;
+    } else {
+        let (path, lifetime) = match args.data_dir {
+            None => (args.kubeconfig_out, Lifetime::Command),
+            Some(folder) => (args.kubeconfig_out.or_else(|| Some(folder.join("kubeconfig"))), Lifetime::Data),
+        };
+        let file = KubeconfigFile::write(path, &endpoint.kubeconfig(), lifetime)?;
+        welcome(&address, file.path(), "get namespaces");
+        stop.cancelled().await;
+    }
     endpoint.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Listens on a port of 127.0.0.1; 0 picks a free one.
-pub(crate) async fn listen(server: &Server, port: u16) -> Result<Endpoint> {
-    server.listen(&format!("127.0.0.1:{port}")).await.with_context(|| match port {
-        0 => "cannot listen on a free port".into(),
-        port => format!("cannot listen on --port {port}; try another port, or 0 for a free one"),
+/// Listens on an address; port 0 picks a free one.
+pub(crate) async fn listen(server: &Server, address: SocketAddr) -> Result<Endpoint> {
+    server.listen(&address.to_string()).await.with_context(|| match (address.ip(), address.port()) {
+        (_, 0) => "cannot listen on a free port".into(),
+        (ip, port) if ip == Ipv4Addr::LOCALHOST => {
+            format!("cannot listen on --port {port}; try another port, or 0 for a free one")
+        }
+        (ip, port) => format!("cannot listen on --bind-address {ip} and --port {port}"),
     })
 }
 

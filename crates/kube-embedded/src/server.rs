@@ -198,6 +198,14 @@ impl ServerBuilder {
         Ok(self)
     }
 
+    /// Adds a DNS name or an IP address to the certificate that the server issues for itself. It is always valid for `localhost`,
+    /// `127.0.0.1`, `::1` and the address that it listens on. [`Server::listen`] fails if the name is not ASCII.
+    #[cfg(feature = "listen")]
+    pub fn serving_name(mut self, name: &str) -> Self {
+        self.tls = self.tls.with_name(name);
+        self
+    }
+
     /// Accepts client certificates that these authorities, in PEM, have issued. A certificate's user is its common name (`CN`), the
     /// user's groups are its organizations (`O`), as with kube-apiserver's `--client-ca-file`.
     ///

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::crdctl::{create, delete, install};
 
 e2e::on_each_cluster! {
-    manifests [Kubectl], samples [Kubectl], watcher [Nodes], names_are_resolved_in_a_pod [Nodes]
+    manifests [Kubectl], samples [Kubectl], watcher [Nodes], names_are_resolved_in_a_pod [Nodes],
+    the_image_serves [Nodes]
 }
 
 /// Pods have to be scheduled, and images have to be unpacked.
@@ -285,6 +286,50 @@ async fn names_are_resolved_in_a_pod(cluster: Cluster) -> Result<()> {
     // The ServiceAccount is created a moment after its namespace.
     eventually(PATIENCE, || async { admin.post(&pods, &pod).await?.code(201) }).await?;
     logs(&cluster, &format!("{pods}/by-name/log"), &["ADDED", namespace, "kubeconfig"]).await
+}
+
+/// The image is also a test API server: `docs/testing-with-kube-embedded.md`.
+async fn the_image_serves(cluster: Cluster) -> Result<()> {
+    let namespace = cluster.namespace();
+    let admin = cluster.admin();
+    let image = cluster.image()?;
+    let container = |name: &str, args: &[&str]| {
+        json!({
+            "name": name, "image": image, "imagePullPolicy": "Never", "args": args,
+            "volumeMounts": [{"name": "kubeconfig", "mountPath": "/kubeconfig"}],
+            "securityContext": {"readOnlyRootFilesystem": true, "runAsNonRoot": true},
+        })
+    };
+    let mut server = container(
+        "server",
+        &["serve", "--bind-address=0.0.0.0", "--tls-san=server.test", "--kubeconfig-out=/kubeconfig/config"],
+    );
+    // Runs beside the other containers, and before them.
+    server["restartPolicy"] = "Always".into();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "served"},
+        "spec": {
+            "restartPolicy": "OnFailure",
+            "initContainers": [server],
+            "containers": [
+                container("install", &["crd", "install", "--kubeconfig=/kubeconfig/config"]),
+                container("wait", &[
+                    "wait", "crd/blogs.web.helloworld", "--for=condition=Established", "--server=https://server.test:6443",
+                    "--kubeconfig=/kubeconfig/config",
+                ]),
+            ],
+            "hostAliases": [{"ip": "127.0.0.1", "hostnames": ["server.test"]}],
+            "volumes": [{"name": "kubeconfig", "emptyDir": {}}],
+        },
+    });
+    let pods = format!("/api/v1/namespaces/{namespace}/pods");
+    eventually(PATIENCE, || async { admin.post(&pods, &pod).await?.code(201) }).await?;
+    eventually(PATIENCE, || async {
+        let status = admin.get(&format!("{pods}/served")).await?.ok()?["status"].take();
+        ensure!(status["phase"] == "Succeeded", "{status}");
+        Ok(())
+    })
+    .await
 }
 
 /// Waits until a pod has logged a line with these words.

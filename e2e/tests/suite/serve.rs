@@ -61,6 +61,35 @@ async fn in_memory_until_a_signal() -> Result<()> {
     Ok(())
 }
 
+/// As in a container, where the file system may be read-only, and the name is one of the host's.
+#[tokio::test]
+async fn on_all_addresses_with_the_kubeconfig_on_stdout() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serve = "serve --port 0 --bind-address 0.0.0.0 --tls-san server.test,192.0.2.1 --kubeconfig-out -";
+    let mut server = Crdctl::new(folder.path()).await?.args(serve).start()?;
+    server.complaint("API server: https://0.0.0.0:").await?;
+    let mut printed = String::new();
+    while !printed.contains("\ncurrent-context:") {
+        printed += &format!("{}\n", server.line().await?);
+    }
+    for name in ["server.test", "192.0.2.1", "localhost"] {
+        let mut kubeconfig = Kubeconfig::from_yaml(&printed)?;
+        let cluster = kubeconfig.clusters[0].cluster.as_mut().context("a cluster")?;
+        ensure!(
+            cluster.server.as_deref().is_some_and(|it| it.starts_with("https://127.0.0.1:")),
+            "{printed}"
+        );
+        cluster.tls_server_name = Some(name.to_owned());
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let maps: Api<ConfigMap> = Api::default_namespaced(Client::try_from(config)?);
+        maps.list(&ListParams::default()).await.with_context(|| name.to_owned())?;
+    }
+    server.signal("TERM").await?;
+    let (status, said) = server.ends_within(Duration::from_secs(2)).await?;
+    ensure!(status.code() == Some(0), "{status}: {said}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_restart_keeps_the_data_and_the_kubeconfig() -> Result<()> {
     let folder = tempfile::tempdir()?;

@@ -74,15 +74,17 @@ impl Authority {
         })
     }
 
-    /// Issues a certificate for a local address.
+    /// Issues a certificate for a local address and other names.
     pub(super) fn serving(
         &self,
         address: SocketAddr,
+        others: &[String],
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         if !address.ip().is_unspecified() && !address.ip().is_loopback() {
             names.push(address.ip().to_string());
         }
+        names.extend_from_slice(others);
         let mut params = CertificateParams::new(names).map_err(certificate_error)?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -24,6 +24,8 @@ pub(crate) struct Tls {
     certificate: Option<Arc<CertifiedKey>>,
     /// In addition to the server's own.
     client_authorities: Vec<CertificateDer<'static>>,
+    /// Names and addresses in the server's own certificate, in addition to those of this machine.
+    names: Vec<String>,
 }
 
 impl Tls {
@@ -38,6 +40,12 @@ impl Tls {
             CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(tls_error)?;
         self.certificate = Some(Arc::new(certified));
         Ok(self)
+    }
+
+    /// Names the server in its own certificate.
+    pub(crate) fn with_name(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
     }
 
     /// Accepts client certificates of these authorities, in PEM.
@@ -56,7 +64,7 @@ impl Tls {
         let certified = match &self.certificate {
             Some(certified) => Arc::clone(certified),
             None => {
-                let (certificate, key) = own.serving(address)?;
+                let (certificate, key) = own.serving(address, &self.names)?;
                 Arc::new(CertifiedKey::from_der(vec![certificate], key, &provider).map_err(tls_error)?)
             }
         };

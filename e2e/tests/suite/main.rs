@@ -18,6 +18,8 @@ mod demo;
 mod deploy;
 mod differential;
 mod discovery;
+mod documentation;
+mod example;
 mod informer;
 mod kills;
 mod kubectl;

@@ -59,7 +59,8 @@ pub struct Event {
 }
 
 impl Http {
-    pub(crate) fn new(client: Client) -> Http {
+    /// Sends the requests of a client.
+    pub fn new(client: Client) -> Http {
         Http { client }
     }
 

@@ -85,24 +85,37 @@ async fn ask() -> Result<Result<[(&'static str, String); 3], e2e::Skipped>> {
     Ok(Ok([(RESOURCES, resources), (SCHEMAS, schemas), (OBJECTS, objects)]))
 }
 
-/// Returns the aggregated discovery, reduced to the fields that kube-builtin uses.
+/// Returns the aggregated discovery, reduced to the fields that kube-builtin uses, with the priorities of the APIServices.
 async fn resources(server: &Http) -> Result<String> {
+    let services = server.get("/apis/apiregistration.k8s.io/v1/apiservices").await?.ok()?;
     let mut groups = Vec::new();
     for path in ["/api", "/apis"] {
         let list = server.get_as(path, DISCOVERY).await?.ok()?;
-        groups.extend(array(&list["items"]).map(group));
+        groups.extend(array(&list["items"]).map(|it| group(it, &services)));
     }
     Ok(format!("[\n{}\n]\n", groups.join(",\n")))
 }
 
-fn group(group: &Value) -> String {
+fn group(group: &Value, services: &Value) -> String {
+    let name = group["metadata"]["name"].as_str().unwrap_or_default();
+    let priority = |version: &Value, field: &str| {
+        let named = format!("{}.{name}", version["version"].as_str().unwrap_or_default());
+        let service = array(&services["items"]).find(|it| it["metadata"]["name"] == named);
+        service.map_or(Value::Null, |service| service["spec"][field].clone())
+    };
     let versions = array(&group["versions"]).map(|version| {
         let resources: Vec<String> =
             array(&version["resources"]).map(|it| format!("  {}", resource(it))).collect();
-        format!("{{\"version\":{},\"resources\":[\n{}\n]}}", version["version"], resources.join(",\n"))
+        format!(
+            "{{\"version\":{},\"priority\":{},\"resources\":[\n{}\n]}}",
+            version["version"],
+            priority(version, "versionPriority"),
+            resources.join(",\n")
+        )
     });
-    let name = group["metadata"]["name"].as_str().unwrap_or_default();
-    format!("{{\"group\":{},\"versions\":[{}]}}", json!(name), versions.collect::<Vec<_>>().join(","))
+    let versions = versions.collect::<Vec<_>>().join(",");
+    let priority = priority(&group["versions"][0], "groupPriorityMinimum");
+    format!("{{\"group\":{},\"priority\":{priority},\"versions\":[{versions}]}}", json!(name))
 }
 
 fn resource(resource: &Value) -> Value {

@@ -11,6 +11,9 @@ pub struct Group {
     /// The name; empty for the core group.
     #[serde(rename = "group")]
     pub name: String,
+    /// `groupPriorityMinimum` of its APIServices: groups with a higher one are preferred. `apiregistration.k8s.io` has none,
+    /// and comes before all others.
+    pub priority: Option<i32>,
     /// The versions, in order of preference.
     pub versions: Vec<Version>,
 }
@@ -22,6 +25,8 @@ pub struct Version {
     /// The name: `v1`
     #[serde(rename = "version")]
     pub name: String,
+    /// `versionPriority` of its APIService, if it has one.
+    pub priority: Option<i32>,
     /// The resources, ordered by name.
     pub resources: Vec<Resource>,
 }

@@ -165,8 +165,7 @@ fn keys(list: &Value) -> Vec<String> {
 /// The paths where objects of each kind can be created.
 fn collections() -> Vec<String> {
     let scheme = Scheme::new();
-    let resources =
-        scheme.groups().iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+    let resources = scheme.groups().iter().flat_map(|group| &group.versions).flat_map(|it| &it.resources);
     // Resources that can only be created are questions, which are not stored.
     let kept = resources.filter(|it| it.verbs.len() > 1 && it.verbs.iter().any(|verb| verb == "create"));
     let path = |resource: &Arc<Resource>| {

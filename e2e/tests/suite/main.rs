@@ -1,6 +1,7 @@
 //! Tests of a cluster's behaviour, and of the programs and libraries that we build on it. They are one program, so that it
 //! is linked only once, with a module per topic.
 
+mod aggregation;
 mod apply;
 mod auth;
 mod blame;

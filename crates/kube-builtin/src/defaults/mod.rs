@@ -84,6 +84,7 @@ fn table(group: &str, kind: &str) -> &'static [Default] {
         ("", "PersistentVolumeClaim") => {
             &[("status.phase", Text("Pending")), ("spec.volumeMode", Text("Filesystem"))]
         }
+        ("apiregistration.k8s.io", "APIService") => &[("spec.service.port", Number(443))],
         ("apps", "Deployment") => &[
             ("spec.replicas", Number(1)),
             ("spec.revisionHistoryLimit", Number(10)),

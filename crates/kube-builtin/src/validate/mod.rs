@@ -5,6 +5,7 @@
 
 mod addresses;
 mod admission;
+mod aggregation;
 mod autoscaling;
 mod cel;
 mod certificates;
@@ -106,6 +107,7 @@ pub fn update_with(
 pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     match group {
+        "apiregistration.k8s.io" => aggregation::status(new, &mut errors),
         "apps" | "autoscaling" | "policy" => status::update(kind, new, old, &mut errors),
         "networking.k8s.io" if kind == "Ingress" => networking::status(new, &mut errors),
         _ => {}
@@ -127,6 +129,7 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
         ("", "ResourceQuota") => quantities::quota(object, errors),
         ("", "LimitRange") => quantities::limit_range(object, errors),
         ("" | "events.k8s.io", "Event") => events::create(group, object, errors),
+        ("apiregistration.k8s.io", "APIService") => aggregation::check(object, errors),
         ("apps" | "batch", _) => workload::create(kind, object, errors),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(object, NEW, errors),
         ("certificates.k8s.io", "CertificateSigningRequest") => certificates::create(object, errors),

@@ -30,6 +30,7 @@ impl Cluster {
             self.create_unless_there(namespace);
         }
         kube_builtin::objects::initial().into_iter().for_each(|object| self.create_unless_there(object));
+        self.make_builtin_api_services();
     }
 
     /// Creates an object of the server's own as it is, unless one of this name exists, from a client or an earlier

@@ -9,16 +9,17 @@ use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
 use super::plugins::{protection, used_by};
 use super::state::Cluster;
+use super::webhooks::SERVICE_NAME;
 use super::work::{Gone, Work};
 #[cfg(feature = "cel")]
 use crate::resource::VALIDATING_ADMISSION_POLICIES;
 use crate::resource::{
-    CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS,
-    RESOURCE_QUOTAS, Resource, SERVICE_ACCOUNTS, SERVICES,
+    API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, ENDPOINT_SLICES, NAMESPACES, PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES, PODS, RESOURCE_QUOTAS, Resource, SERVICE_ACCOUNTS, SERVICES,
 };
 use crate::status::Status;
 use crate::store::{Content, Error, Event, Location, Object};
-use crate::strategy::{has_finalizer, is_deleted, is_finished, owner_references};
+use crate::strategy::{conditions, has_finalizer, is_deleted, is_finished, owner_references};
 
 /// Where an object is written.
 #[derive(Clone, Copy, Debug)]
@@ -122,23 +123,61 @@ impl Cluster {
         subresource: &str,
         mut change: impl FnMut(&mut Value),
     ) -> Result<(), Status> {
-        let resource = target.resource;
         self.modify_from(target, |old, object| {
             change(object);
             if object != old {
-                let writer = Writer {
-                    manager: "kube-controller-manager",
-                    subresource,
-                    api_version: &resource.api_version(),
-                    time: self.clock.now(),
-                    reset: &[],
-                    versions: &resource.merge_versions(),
-                    is_convertible: resource.gone_version(old).is_none(),
-                };
-                kube_patch::track(resource.merge_type(), Some(old), object, &writer);
+                self.track_as("kube-controller-manager", target.resource, subresource, Some(old), object);
             }
             Ok(())
         })
+    }
+
+    /// [`modify`](Self::modify), as kube-apiserver's own controllers do by a subresource (`""` for the whole object): it becomes
+    /// the manager of the fields that it sets.
+    pub(crate) fn maintain(
+        &self,
+        target: Target<'_>,
+        subresource: &str,
+        mut change: impl FnMut(&mut Value),
+    ) -> Result<(), Status> {
+        self.modify_from(target, |old, object| {
+            change(object);
+            if object != old {
+                self.track_own(target.resource, subresource, Some(old), object);
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes kube-apiserver the manager of the fields in which an object differs from `old`.
+    pub(super) fn track_own(
+        &self,
+        resource: &Resource,
+        subresource: &str,
+        old: Option<&Value>,
+        object: &mut Value,
+    ) {
+        self.track_as("kube-apiserver", resource, subresource, old, object);
+    }
+
+    fn track_as(
+        &self,
+        manager: &str,
+        resource: &Resource,
+        subresource: &str,
+        old: Option<&Value>,
+        object: &mut Value,
+    ) {
+        let writer = Writer {
+            manager,
+            subresource,
+            api_version: &resource.api_version(),
+            time: self.clock.now(),
+            reset: &[],
+            versions: &resource.merge_versions(),
+            is_convertible: old.is_none_or(|old| resource.gone_version(old).is_none()),
+        };
+        kube_patch::track(resource.merge_type(), old, object, &writer);
     }
 
     /// Changes an object for the server's own purposes, without admission, validation and managed fields. `change` is
@@ -183,6 +222,7 @@ impl Cluster {
         match resource.stored_as() {
             CUSTOM_RESOURCE_DEFINITIONS => {
                 self.serve_stored(resource, name);
+                self.follow_definition(name, old, new);
                 if is_deleted(new) {
                     self.work.push(Work::Definition(name.to_owned()));
                 }
@@ -199,6 +239,14 @@ impl Cluster {
                 }
             }
             NAMESPACES => self.work.push(Work::ServiceAccount(name.to_owned())),
+            API_SERVICES => {
+                self.follow_api_service(name);
+                let is_local = |it: &Value| it["spec"]["service"].is_null();
+                if !(is_local(new) && old.is_none_or(is_local) && conditions::is(new, "Available", "True")) {
+                    self.work.push(Work::ApiService(name.to_owned()));
+                }
+            }
+            SERVICES | ENDPOINT_SLICES => self.check_api_services(target, new),
             RESOURCE_QUOTAS if old.is_none_or(|old| old["spec"] != new["spec"]) => {
                 self.work.push(Work::Quotas(namespace.to_owned()));
             }
@@ -237,8 +285,19 @@ impl Cluster {
     fn after_delete(&self, target: Target<'_>, last: &Value) {
         let Target { resource, namespace, name } = target;
         match resource.stored_as() {
-            CUSTOM_RESOURCE_DEFINITIONS => self.serve_stored(resource, name),
-            SERVICES => self.allocations().release(last),
+            CUSTOM_RESOURCE_DEFINITIONS => {
+                self.serve_stored(resource, name);
+                self.follow_definition(name, Some(last), &Value::Null);
+            }
+            API_SERVICES => {
+                self.follow_api_service(name);
+                self.work.push(Work::ApiService(name.to_owned()));
+            }
+            SERVICES => {
+                self.allocations().release(last);
+                self.check_api_services(target, last);
+            }
+            ENDPOINT_SLICES => self.check_api_services(target, last),
             SERVICE_ACCOUNTS if name == "default" => {
                 self.work.push(Work::ServiceAccount(namespace.to_owned()));
             }
@@ -268,6 +327,17 @@ impl Cluster {
             }));
         }
         self.push_disowned(owner_references(last).iter());
+    }
+
+    /// Looks again at the servers that are reached through a Service, or a slice of it, that was written or removed.
+    fn check_api_services(&self, target: Target<'_>, object: &Value) {
+        let service = match target.resource.stored_as() {
+            SERVICES => target.name,
+            _ => object["metadata"]["labels"][SERVICE_NAME].as_str().unwrap_or_default(),
+        };
+        let registered = self.api_services.current(&self.store);
+        let behind = registered.remote().filter(|(_, remote)| remote.is_behind(target.namespace, service));
+        behind.for_each(|(it, _)| self.work.push(Work::ApiService(it.name.clone())));
     }
 
     fn push_disowned<'a>(&self, owners: impl Iterator<Item = &'a Value>) {

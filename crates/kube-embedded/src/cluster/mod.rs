@@ -7,6 +7,7 @@
 mod admission;
 mod admission_request;
 mod admission_rule;
+mod aggregation;
 mod authentication;
 mod bootstrap;
 #[cfg(feature = "listen")]
@@ -48,6 +49,7 @@ mod work;
 mod write;
 
 pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOptions};
+pub(crate) use self::aggregation::{ApiService, Discovered, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::Target;

@@ -15,4 +15,6 @@ pub(crate) struct RequestInfo {
     pub(crate) name: String,
     /// Empty: the object itself.
     pub(crate) subresource: String,
+    /// Whether the path goes on behind the subresource.
+    pub(crate) is_longer: bool,
 }

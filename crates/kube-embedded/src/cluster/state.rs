@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::aggregation::ApiServices;
 use super::authentication::Authentication;
 use super::options::Options;
 use super::policies::Policies;
@@ -35,7 +36,9 @@ pub(crate) struct Cluster {
     pub(crate) rbac: Rbac,
     pub(super) policies: Policies,
     pub(super) webhooks: Webhooks,
-    pub(super) webhook_client: Arc<webhook::Client>,
+    /// Calls other servers.
+    pub(crate) webhook_client: Arc<webhook::Client>,
+    pub(crate) api_services: ApiServices,
     pub(crate) conversions: Conversions,
     /// Work for the controllers.
     pub(crate) work: WorkQueue,
@@ -77,6 +80,7 @@ impl Cluster {
             policies: Policies::default(),
             webhooks: Webhooks::default(),
             webhook_client,
+            api_services: ApiServices::default(),
             work: WorkQueue::default(),
             watches: ended.child_token(),
             ended,

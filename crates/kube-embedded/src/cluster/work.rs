@@ -16,6 +16,8 @@ pub(crate) enum Work {
     ServiceAccount(String),
     /// A definition that is being deleted.
     Definition(String),
+    /// An APIService that was written or removed, or whose Service was.
+    ApiService(String),
     /// An object that names owners, some of which may be gone.
     Collect(Location),
     /// An object that is being deleted after its dependents, or without them.

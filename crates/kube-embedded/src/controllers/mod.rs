@@ -1,9 +1,12 @@
 //! The controllers that clients rely on: namespaces and definitions are removed with their contents, dependents with
 //! their owners, storage once nothing uses it, each namespace gets its `default` ServiceAccount, quotas count what their namespace
-//! uses, the types of policies are checked, and Events expire.
+//! uses, the types of policies are checked, servers behind APIServices are asked whether they are available, and Events expire.
 //!
-//! One task does all the work, one piece at a time, with the operations of the [`Cluster`].
+//! One task does all the work, one piece at a time, with the operations of the [`Cluster`]. Only what waits for other servers is
+//! done beside it.
 
+mod api_service;
+mod calls;
 mod definition;
 mod events;
 mod garbage;
@@ -18,6 +21,7 @@ use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
+use self::calls::Calls;
 use self::garbage::GarbageCollector;
 use crate::clock::Timer;
 use crate::cluster::{Cluster, Work};
@@ -29,6 +33,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn run(cluster: Arc<Cluster>) {
     let _guard = Guard(&cluster);
     let mut garbage = GarbageCollector::default();
+    let mut calls = Calls::new(&cluster.clock);
     let mut expire = cluster.clock.timer(EXPIRE_EVERY);
     let mut delayed = Delayed::default();
     loop {
@@ -41,10 +46,11 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
                 events::expire(&cluster).await;
                 expire = cluster.clock.timer(EXPIRE_EVERY);
             }
-            work = delayed.next() => perform(&cluster, &mut garbage, work).await,
+            work = delayed.next() => perform(&cluster, &mut garbage, &mut calls, work).await,
+            work = calls.next() => cluster.work.push(work),
             work = cluster.work.pop() => match (&work, cluster.options.namespace_deletion_delay) {
                 (Work::Namespace(_), Some(delay)) => delayed.push(work, || cluster.clock.timer(delay)),
-                _ => perform(&cluster, &mut garbage, work).await,
+                _ => perform(&cluster, &mut garbage, &mut calls, work).await,
             },
         }
         // A long queue must not starve the other tasks of a single-threaded runtime.
@@ -52,10 +58,14 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
     }
 }
 
-async fn perform(cluster: &Cluster, garbage: &mut GarbageCollector, work: Work) {
+async fn perform(cluster: &Arc<Cluster>, garbage: &mut GarbageCollector, calls: &mut Calls, work: Work) {
     match work {
-        // This controller and the expiry of Events are kube-apiserver's own, the others kube-controller-manager's.
+        // These controllers and the expiry of Events are kube-apiserver's own, the others kube-controller-manager's.
         Work::Definition(name) => definition::finalize(cluster, &name).await,
+        Work::ApiService(ref name) => {
+            let (cluster, name) = (Arc::clone(cluster), name.clone());
+            calls.start(work, || Box::pin(api_service::check(cluster, name)));
+        }
         #[cfg(test)]
         Work::Panic => panic!("as a test wants it"),
         _ if cluster.options.no_controllers => {}

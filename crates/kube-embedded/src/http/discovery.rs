@@ -1,27 +1,35 @@
-//! Discovery of the served resources, in its two forms: one list per group and version, and all at once.
+//! Discovery of the served resources, in its two forms: one list per group and version, and all at once. The first is what
+//! APIServices say, the second what the servers say.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::negotiate::{Encoding, aggregated_discovery};
 use super::render::{self, Response};
+use crate::cluster::{ApiService, Cluster, Registered};
 use crate::resource::{Resource, api_version};
-use crate::scheme::{Group, Scheme};
+use crate::scheme::{Group, GroupVersion, by_preference};
 
 /// The content type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// The group of APIServices, which comes first and has none.
+const OWN: &str = "apiregistration.k8s.io";
+
 /// Answers a discovery request. `None`: the path is not one of discovery's.
-pub(super) fn answer(scheme: &Scheme, path: &str, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Response> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let scheme = cluster.scheme();
     let groups = scheme.groups();
+    let registered = || cluster.api_services.current(&cluster.store);
     let aggregated = aggregated_discovery(headers);
     let value = match &parts[..] {
-        [] | [""] => json!({"paths": paths(groups)}),
-        ["api"] if aggregated => return Some(aggregate(groups.iter().filter(|group| group.name.is_empty()))),
-        ["apis"] if aggregated => {
-            return Some(aggregate(groups.iter().filter(|group| !group.name.is_empty())));
+        [] | [""] => json!({"paths": paths(groups, &registered())}),
+        ["api"] if aggregated => {
+            let core = groups.iter().filter(|group| group.name.is_empty());
+            return Some(aggregate(core.map(aggregated_group).collect()));
         }
+        ["apis"] if aggregated => return Some(aggregate(aggregated_groups(cluster, groups))),
         ["version"] => return Some(render::document(&version())),
         ["api"] => json!({
             "kind": "APIVersions",
@@ -31,10 +39,14 @@ pub(super) fn answer(scheme: &Scheme, path: &str, headers: &HeaderMap) -> Option
         ["apis"] => json!({
             "kind": "APIGroupList",
             "apiVersion": "v1",
-            "groups": groups.iter().filter(|group| !group.name.is_empty()).map(group_value).collect::<Vec<_>>(),
+            "groups": group_list(groups, &registered()),
         }),
         ["apis", name] => {
-            let mut group = group_value(groups.iter().find(|group| group.name == *name)?);
+            let registered = registered();
+            let mut group = match registered.groups().into_iter().find(|(group, _)| group == name) {
+                Some((name, versions)) => registered_group(name, &versions),
+                None => group_value(groups.iter().find(|group| group.name == *name)?),
+            };
             group["kind"] = "APIGroup".into();
             group["apiVersion"] = "v1".into();
             group
@@ -74,7 +86,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn paths(groups: &[Group]) -> Vec<String> {
+fn paths(groups: &[Group], registered: &Registered) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/.well-known/openid-configuration",
         "/api",
@@ -92,26 +104,43 @@ fn paths(groups: &[Group]) -> Vec<String> {
     .to_vec();
     for group in groups.iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
-        paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));
+        paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));
+    }
+    for (ApiService { group, version, .. }, _) in registered.remote().filter(|(it, _)| !it.group.is_empty()) {
+        paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
     }
     paths.sort();
+    paths.dedup();
     paths
 }
 
+/// The groups of all APIServices, in order of preference.
+fn group_list(groups: &[Group], registered: &Registered) -> Vec<Value> {
+    let own = groups.iter().find(|group| group.name == OWN).map(group_value);
+    let others = registered.groups().into_iter().filter(|(name, _)| !name.is_empty());
+    own.into_iter().chain(others.map(|(name, versions)| registered_group(name, &versions))).collect()
+}
+
+fn registered_group(name: &str, versions: &[&ApiService]) -> Value {
+    group_of_versions(name, versions.iter().map(|it| it.version.as_str()))
+}
+
 fn group_value(group: &Group) -> Value {
-    let versions: Vec<Value> = group
-        .versions
-        .iter()
-        .map(|(version, _)| json!({"groupVersion": api_version(&group.name, version), "version": version}))
+    group_of_versions(&group.name, group.versions.iter().map(|it| it.name.as_str()))
+}
+
+fn group_of_versions<'a>(name: &str, versions: impl Iterator<Item = &'a str>) -> Value {
+    let versions: Vec<Value> = versions
+        .map(|version| json!({"groupVersion": api_version(name, version), "version": version}))
         .collect();
-    json!({"name": group.name, "preferredVersion": versions.first(), "versions": versions})
+    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
 fn resource_list(groups: &[Group], group: &str, version: &str) -> Option<Value> {
     let group = groups.iter().find(|it| it.name == group)?;
-    let (_, resources) = group.versions.iter().find(|(it, _)| it == version)?;
+    let version = group.versions.iter().find(|it| it.name == version)?;
     let mut list = Vec::new();
-    for resource in resources {
+    for resource in &version.resources {
         let mut value = json!({
             "name": resource.plural,
             "singularName": resource.singular,
@@ -145,32 +174,77 @@ fn resource_list(groups: &[Group], group: &str, version: &str) -> Option<Value> 
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": api_version(&group.name, version),
+        "groupVersion": api_version(&group.name, &version.name),
         "resources": list,
     }))
 }
 
-fn aggregate<'a>(groups: impl Iterator<Item = &'a Group>) -> Response {
-    let items: Vec<Value> = groups
-        .map(|group| {
-            let mut metadata = json!({});
-            if !group.name.is_empty() {
-                metadata["name"] = group.name.clone().into();
-            }
-            let versions: Vec<Value> = group
+/// The groups of this server and of aggregated ones, in order of preference.
+fn aggregated_groups(cluster: &Cluster, groups: &[Group]) -> Vec<Value> {
+    let local = groups.iter().filter(|group| !group.name.is_empty());
+    let registered = cluster.api_services.current(&cluster.store);
+    if registered.remote().next().is_none() {
+        return local.map(aggregated_group).collect();
+    }
+    let mut all: Vec<AggregatedGroup<'_>> = local
+        .map(|group| AggregatedGroup {
+            name: &group.name,
+            priority: group.priority,
+            versions: group
                 .versions
                 .iter()
-                .map(|(version, resources)| {
-                    let resources: Vec<Value> = resources.iter().map(|it| aggregated_resource(it)).collect();
-                    json!({"version": version, "resources": resources, "freshness": "Current"})
-                })
-                .collect();
-            json!({"metadata": metadata, "versions": versions})
+                .map(|it| (it.name.as_str(), it.priority, aggregated_version(it)))
+                .collect(),
         })
         .collect();
-    let value = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
+    for (service, _) in registered.remote().filter(|(it, _)| !it.group.is_empty()) {
+        let discovered = cluster.api_services.discovered(&service.name);
+        let stale = || json!({"version": service.version, "freshness": "Stale"});
+        let version = discovered.map_or_else(stale, |discovered| discovered.version);
+        let index = all.iter().position(|group| group.name == service.group).unwrap_or_else(|| {
+            all.push(AggregatedGroup { name: &service.group, priority: 0, versions: Vec::new() });
+            all.len() - 1
+        });
+        let group = &mut all[index];
+        group.priority = group.priority.max(service.group_priority);
+        group.versions.retain(|(name, ..)| *name != service.version);
+        group.versions.push((&service.version, service.version_priority, version));
+        group.versions.sort_by(|(a, p, _), (b, q, _)| by_preference((a, *p), (b, *q)));
+    }
+    all.sort_by(|a, b| (b.priority, a.name).cmp(&(a.priority, b.name)));
+    let values = all.into_iter().map(|group| {
+        let versions: Vec<Value> = group.versions.into_iter().map(|(_, _, value)| value).collect();
+        json!({"metadata": {"name": group.name}, "versions": versions})
     });
+    values.collect()
+}
+
+/// A group that several servers may serve.
+struct AggregatedGroup<'a> {
+    name: &'a str,
+    priority: i32,
+    /// Their names, priorities and resources.
+    versions: Vec<(&'a str, i32, Value)>,
+}
+
+fn aggregated_group(group: &Group) -> Value {
+    let mut metadata = json!({});
+    if !group.name.is_empty() {
+        metadata["name"] = group.name.clone().into();
+    }
+    let versions: Vec<Value> = group.versions.iter().map(aggregated_version).collect();
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_version(version: &GroupVersion) -> Value {
+    let resources: Vec<Value> = version.resources.iter().map(|it| aggregated_resource(it)).collect();
+    json!({"version": version.name, "resources": resources, "freshness": "Current"})
+}
+
+fn aggregate(items: Vec<Value>) -> Response {
+    let mut value =
+        json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}});
+    value["items"] = items.into();
     let mut response = render::value_response(StatusCode::OK, Encoding::Json, &value);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
     response

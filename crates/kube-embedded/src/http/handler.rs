@@ -18,7 +18,9 @@ use super::query::Query;
 use super::render::{self, Response, plain_text, warn_all};
 use super::request::Request;
 use super::request_info::request_info;
-use super::{components, delete, discovery, faulty, openapi, pods, read, review, scale, token, watch, write};
+use super::{
+    components, delete, discovery, faulty, openapi, pods, proxy, read, review, scale, token, watch, write,
+};
 use crate::cluster::{Cluster, RequestInfo};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
@@ -78,8 +80,17 @@ impl Handler {
             return self.answer_path(user, parts, body).await;
         };
         authorize(cluster, user, &info, &query)?;
+        if let Some(remote) = cluster.api_services.current(&cluster.store).serving(parts.uri.path()) {
+            return Ok(proxy::forward(cluster, user, parts, body, remote, query.watch()).await);
+        }
         let mut scheme = cluster.scheme();
         let mut resource = find(&scheme, &info)?;
+        if info.is_longer && info.subresource != "proxy" {
+            return Err(match resource.custom {
+                Some(_) => Status::page_not_found(),
+                None => Status::no_such_path(),
+            });
+        }
         // Only lists and watches span namespaces.
         if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
             return Err(match resource.custom {
@@ -143,6 +154,11 @@ impl Handler {
         }
         let verb = method.as_str().to_ascii_lowercase();
         cluster.rbac.authorize_path(&cluster.store, user, &verb, path)?;
+        // The document of a group version comes from its server, too.
+        let served = path.strip_prefix("/openapi/v3").unwrap_or(path);
+        if let Some(remote) = cluster.api_services.current(&cluster.store).serving(served) {
+            return Ok(proxy::forward(cluster, user, parts, body, remote, false).await);
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(match path.starts_with("/api") {
                 true => Status::method_not_allowed(),
@@ -158,7 +174,7 @@ impl Handler {
             return Ok(plain_text(StatusCode::OK, "ok"));
         }
         let answer = token::discovery(cluster, path, &parts.uri, &parts.headers)
-            .or_else(|| discovery::answer(&cluster.scheme(), path, &parts.headers));
+            .or_else(|| discovery::answer(cluster, path, &parts.headers));
         Ok(answer.unwrap_or_else(|| render::status(&Status::page_not_found())))
     }
 }

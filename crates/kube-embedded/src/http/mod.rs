@@ -20,6 +20,7 @@ mod injection;
 mod negotiate;
 mod openapi;
 mod pods;
+mod proxy;
 mod query;
 mod read;
 mod render;

@@ -145,7 +145,7 @@ fn line(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// A response for humans.
-pub(crate) fn plain_text(code: StatusCode, text: &'static str) -> Response {
+pub(crate) fn plain_text(code: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = response(code, Encoding::Json, text);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);

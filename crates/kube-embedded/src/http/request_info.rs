@@ -25,11 +25,11 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         _ => ("", rest),
     };
-    let (resource, name, subresource) = match rest {
-        [resource] => (*resource, "", ""),
-        [resource, name] => (*resource, *name, ""),
-        [resource, name, subresource] => (*resource, *name, *subresource),
-        _ => return None,
+    let (resource, name, subresource, is_longer) = match rest {
+        [resource] => (*resource, "", "", false),
+        [resource, name] => (*resource, *name, "", false),
+        [resource, name, subresource, longer @ ..] => (*resource, *name, *subresource, !longer.is_empty()),
+        [] => return None,
     };
     if resource.is_empty() {
         return None;
@@ -42,6 +42,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         resource: resource.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
+        is_longer,
     })
 }
 
@@ -82,7 +83,7 @@ mod tests {
             ),
             ("/apis/web.helloworld/v1", None),
             ("/healthz", None),
-            ("/api/v1/namespaces/a/pods/b/c/d", None),
+            ("/api/v1/namespaces/a/pods/b/c/d", Some("|v1|a|pods|b|c")),
             ("/api/v1/pods/%ff", None),
         ];
         for (path, expected) in cases {

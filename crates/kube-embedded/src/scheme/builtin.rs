@@ -6,7 +6,7 @@ use kube_builtin::resources;
 use kube_builtin::storage_group;
 use kube_tables::Columns;
 
-use super::group::Group;
+use super::group::{FIRST, Group, GroupVersion};
 use crate::resource::{GroupResource, Resource, Subresource};
 
 /// All groups, the core group first.
@@ -17,10 +17,11 @@ pub(super) fn groups() -> Vec<Group> {
             .into_iter()
             .map(|version| {
                 let resources = version.resources.into_iter();
-                let resources = resources.map(|it| resource(&group.name, &version.name, it));
-                (version.name.clone(), resources.collect())
+                let resources = resources.map(|it| resource(&group.name, &version.name, it)).collect();
+                GroupVersion { priority: version.priority.unwrap_or(0), name: version.name, resources }
             })
             .collect(),
+        priority: group.priority.unwrap_or(FIRST),
         name: group.name,
     };
     resources::groups().into_iter().map(group).collect()

@@ -10,5 +10,5 @@ mod group;
 mod scheme;
 
 pub(crate) use self::custom::{Defined, defined};
-pub(crate) use self::group::Group;
+pub(crate) use self::group::{CUSTOM_GROUP, CUSTOM_VERSION, Group, GroupVersion, by_preference};
 pub(crate) use self::scheme::Scheme;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::builtin;
-use super::custom::{Defined, version_order};
-use super::group::Group;
+use super::custom::Defined;
+use super::group::{CUSTOM_GROUP, CUSTOM_VERSION, Group, GroupVersion, by_preference};
 use crate::resource::{Resource, Versions};
 
 /// All served resources.
@@ -40,7 +40,7 @@ impl Scheme {
     /// Whether a resource is built in.
     pub(crate) fn has_builtin(&self, group: &str, plural: &str) -> bool {
         let versions = self.builtin.iter().filter(|it| it.name == group).flat_map(|group| &group.versions);
-        versions.flat_map(|(_, resources)| resources).any(|resource| resource.plural == plural)
+        versions.flat_map(|it| &it.resources).any(|resource| resource.plural == plural)
     }
 
     /// Whether a group is built in.
@@ -77,7 +77,7 @@ impl Scheme {
     /// The other resources whose objects are those of a resource: its other versions.
     pub(crate) fn versions_of(&self, resource: &Resource) -> Vec<Arc<Resource>> {
         let versions = self.groups.iter().flat_map(|group| &group.versions);
-        let all = versions.flat_map(|(_, resources)| resources);
+        let all = versions.flat_map(|it| &it.resources);
         let other = |it: &&Arc<Resource>| {
             it.collection == resource.collection
                 && (&it.group, &it.version) != (&resource.group, &resource.version)
@@ -98,7 +98,7 @@ impl Scheme {
     /// The resources of a group version, if any is served.
     pub(crate) fn group_version(&self, group: &str, version: &str) -> Option<&[Arc<Resource>]> {
         let group = self.groups.iter().find(|it| it.name == group)?;
-        group.versions.iter().find(|(it, _)| it == version).map(|(_, resources)| resources.as_slice())
+        group.versions.iter().find(|it| it.name == version).map(|it| it.resources.as_slice())
     }
 
     /// All resources that are served, once each, as [`by_collection`](Self::by_collection) returns them.
@@ -111,10 +111,14 @@ impl Scheme {
         &self.groups
     }
 
+    /// The groups that are served without any definition.
+    pub(crate) fn builtin(&self) -> &[Group] {
+        &self.builtin
+    }
+
     fn of(builtin: &Arc<Vec<Group>>, custom: BTreeMap<String, Defined>) -> Self {
         let groups = groups(builtin, &custom);
-        let of_builtin =
-            builtin.iter().flat_map(|group| &group.versions).flat_map(|(_, resources)| resources);
+        let of_builtin = builtin.iter().flat_map(|group| &group.versions).flat_map(|it| &it.resources);
         let mut scheme = Self {
             groups,
             by_path: HashMap::new(),
@@ -148,13 +152,18 @@ fn groups(builtin: &[Group], resources: &BTreeMap<String, Defined>) -> Vec<Group
     }
     let mut groups = builtin.to_vec();
     for (name, versions) in custom {
-        let mut versions: Vec<_> =
-            versions.into_iter().map(|(version, resources)| (version.to_owned(), resources)).collect();
-        versions.sort_by(|(a, _), (b, _)| version_order(a, b));
-        match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => group.versions.extend(versions),
-            None => groups.push(Group { name: name.to_owned(), versions }),
-        }
+        let added = versions.into_iter().map(|(version, resources)| GroupVersion {
+            name: version.to_owned(),
+            priority: CUSTOM_VERSION,
+            resources,
+        });
+        let index = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+            groups.push(Group { name: name.to_owned(), priority: CUSTOM_GROUP, versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[index].versions;
+        versions.extend(added);
+        versions.sort_by(|a, b| by_preference((&a.name, a.priority), (&b.name, b.priority)));
     }
     groups
 }

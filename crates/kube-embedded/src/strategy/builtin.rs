@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{certificate, pod, service};
+use super::{aggregation, certificate, pod, service};
 use crate::resource::Resource;
 use crate::user::User;
 
@@ -49,6 +49,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
             object["status"] = json!({"phase": "Pending"});
             set_data_sources(object, &Value::Null);
         }
+        ("apiregistration.k8s.io", "APIService") => aggregation::prepare_create(object),
         ("discovery.k8s.io", "EndpointSlice") => drop_topology(object),
         ("batch", "Job") => pod::prepare_job(object),
         ("", "Pod") => pod::prepare_create(object),

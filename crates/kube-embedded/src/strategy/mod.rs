@@ -3,6 +3,7 @@
 //! apiserver calls this a strategy. Custom resources follow their definition. Built-in kinds follow the rules that most
 //! of them share, and a few rules of their own. Everything here is a pure function of objects.
 
+pub(crate) mod aggregation;
 mod builtin;
 mod certificate;
 pub(crate) mod conditions;
@@ -289,9 +290,12 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
     let wrong = match resource.kind.as_str() {
         "Namespace" => names::dns1123_label(name),
         "Service" => names::dns1123_label(name),
-        "CertificateSigningRequest" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
-            names::path_segment(name)
-        }
+        "APIService"
+        | "CertificateSigningRequest"
+        | "ClusterRole"
+        | "ClusterRoleBinding"
+        | "Role"
+        | "RoleBinding" => names::path_segment(name),
         _ => return None,
     };
     let value = name.into();
@@ -301,6 +305,7 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
 /// Whether a PUT may omit the resourceVersion, so that the last write wins.
 pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
     let others = [
+        "APIService",
         "CSIDriver",
         "CSINode",
         "CSIStorageCapacity",
@@ -378,6 +383,7 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
 /// Whether a write of the status leaves the metadata as it is, as kube-apiserver's `ResetObjectMetaForStatus` does.
 fn keeps_metadata(resource: &Resource) -> bool {
     let kinds = [
+        "APIService",
         "CSINode",
         "DeviceTaintRule",
         "FlowSchema",

@@ -19,9 +19,10 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio_util::sync::CancellationToken;
 
+use super::body::BoxBody;
 use super::location::{Failure, Location};
 use super::response;
-use super::verify::Verifier;
+use super::verify::{Unverified, Verifier};
 
 /// As kube-apiserver calls itself.
 const USER_AGENT: &str = "kube-apiserver-admission";
@@ -34,10 +35,10 @@ const POOLS: usize = 300;
 /// How long an unused connection is kept, as in Go.
 const IDLE: Duration = Duration::from_secs(90);
 
-type Pool = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Pool = legacy::Client<HttpsConnector<HttpConnector>, BoxBody>;
 type Answer = http::Response<hyper::body::Incoming>;
 
-/// Calls webhooks. Connections are used again for webhooks with the same authorities and name.
+/// Calls other servers. Connections are used again for servers with the same authorities and name.
 pub(crate) struct Client {
     pools: Mutex<HashMap<Key, Pool>>,
     tasks: Tasks,
@@ -48,6 +49,7 @@ struct Key {
     authorities: Vec<u8>,
     /// The name that the certificate must have, if it is not that of the address.
     name: Option<String>,
+    is_insecure: bool,
 }
 
 /// Runs the tasks of connections until the server ends.
@@ -91,15 +93,43 @@ impl Client {
             return Err(Failure::Failed(format!("Post {shown:?}: {why}")));
         }
         let first = Request::to(at, Method::POST, &shown, body).map_err(Failure::Unusable)?;
-        let pool = self.pool(at, &first).map_err(Failure::Unusable)?;
+        let pool = self.pool(at, first.host.as_deref()).map_err(Failure::Unusable)?;
         let called = tokio::time::timeout(timeout, call(&pool, at, first, limit)).await;
         let late = || format!("Post {shown:?}: context deadline exceeded");
         called.unwrap_or_else(|_| Err(late())).map_err(Failure::Failed)
     }
 
-    fn pool(&self, at: &Location, first: &Request) -> Result<Pool, String> {
-        let name = first.host.as_deref().map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-        let key = Key { authorities: at.authorities.clone(), name: name.map(str::to_owned) };
+    /// Passes a request on, of whose URI only the path and the query count, and returns the answer as it is. Neither the
+    /// request's body nor the answer's is read ahead.
+    ///
+    /// # Errors
+    /// Fails with the reason, in Go's words, if there is no answer.
+    pub(crate) async fn forward(
+        &self,
+        at: &Location,
+        mut request: http::Request<BoxBody>,
+    ) -> Result<http::Response<BoxBody>, String> {
+        let address = at.address.clone()?;
+        let uri: Uri = at.url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        let name = uri.authority().map(ToString::to_string);
+        let authority = address.or_else(|| name.clone()).unwrap_or_default();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let to: Uri = format!("https://{authority}{path}")
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        *request.uri_mut() = to.clone();
+        let pool = self.pool(at, name.as_deref())?;
+        let answer = pool.request(request).await.map_err(|error| describe(&error, &to))?;
+        Ok(answer.map(|body| BoxBody::new(body.map_err(Into::into))))
+    }
+
+    fn pool(&self, at: &Location, host: Option<&str>) -> Result<Pool, String> {
+        let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let key = Key {
+            authorities: at.authorities.clone(),
+            name: name.map(str::to_owned),
+            is_insecure: at.is_insecure,
+        };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pools.get(&key) {
             return Ok(pool.clone());
@@ -137,7 +167,9 @@ where
 
 fn connect(key: &Key, tasks: &Tasks) -> Result<Pool, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = if key.authorities.is_empty() {
+    let verifier: Arc<dyn ServerCertVerifier> = if key.is_insecure {
+        Arc::new(Unverified::new(&provider))
+    } else if key.authorities.is_empty() {
         let system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider));
         Arc::new(system.map_err(|error| format!("unable to load the system's root certificates: {error}"))?)
     } else {
@@ -181,7 +213,7 @@ impl Request {
         Ok(request)
     }
 
-    fn message(&self) -> Result<http::Request<Full<Bytes>>, http::Error> {
+    fn message(&self) -> Result<http::Request<BoxBody>, http::Error> {
         let mut message = http::Request::builder()
             .method(&self.method)
             .uri(&self.to)
@@ -193,7 +225,7 @@ impl Request {
         if let Some(host) = &self.host {
             message = message.header(header::HOST, host);
         }
-        message.body(Full::new(self.body.clone()))
+        message.body(BoxBody::new(Full::new(self.body.clone()).map_err(|never| match never {})))
     }
 
     /// The request that a redirect asks for.
@@ -230,7 +262,7 @@ async fn call(pool: &Pool, at: &Location, mut request: Request, limit: usize) ->
         let message = request.message().map_err(|error| error.to_string())?;
         let sent = pool.request(message).await;
         let answer =
-            sent.map_err(|error| format!("Post {:?}: {}", request.shown, describe(&error, &request)))?;
+            sent.map_err(|error| format!("Post {:?}: {}", request.shown, describe(&error, &request.to)))?;
         if is_redirect(answer.status()) {
             redirects += 1;
             if redirects >= REDIRECTS {
@@ -294,10 +326,10 @@ fn asks_again(answer: &Answer) -> Option<Duration> {
 }
 
 /// An error in Go's words.
-fn describe(error: &legacy::Error, request: &Request) -> String {
+fn describe(error: &legacy::Error, to: &Uri) -> String {
     let address = || {
-        let host = request.to.host().unwrap_or_default();
-        format!("{host}:{}", request.to.port_u16().unwrap_or(443))
+        let host = to.host().unwrap_or_default();
+        format!("{host}:{}", to.port_u16().unwrap_or(443))
     };
     let mut source = error.source();
     let mut last = error.to_string();
@@ -322,7 +354,7 @@ fn describe(error: &legacy::Error, request: &Request) -> String {
             return "EOF".to_owned();
         }
         if cause.to_string() == "dns error" {
-            return format!("dial tcp: lookup {}: no such host", request.to.host().unwrap_or_default());
+            return format!("dial tcp: lookup {}: no such host", to.host().unwrap_or_default());
         }
         last = cause.to_string();
         source = cause.source();

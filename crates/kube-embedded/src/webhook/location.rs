@@ -1,8 +1,8 @@
-//! Where a webhook is, and why it did not answer.
+//! Where another server is, and why it did not answer.
 
 use std::fmt;
 
-/// Where a webhook is, and which server may answer for it.
+/// Where another server is, and which one may answer for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Location {
     /// `https://HOST[:PORT][PATH]`, as errors show it.
@@ -12,6 +12,8 @@ pub(crate) struct Location {
     pub(crate) address: Result<Option<String>, String>,
     /// The authorities that may have issued the server's certificate, in PEM. Empty: those of the system.
     pub(crate) authorities: Vec<u8>,
+    /// Whether any certificate is trusted.
+    pub(crate) is_insecure: bool,
 }
 
 /// Why a webhook did not answer.

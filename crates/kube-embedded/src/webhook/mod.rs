@@ -1,10 +1,12 @@
-//! Calls webhooks: sends a review to another server by HTTPS, and reads its answer. Knows no resource.
+//! Calls other servers by HTTPS: sends a review to a webhook and reads its answer, or passes a request on. Knows no resource.
 //!
 //! The rules and the texts of errors are those of `k8s.io/apiserver/pkg/util/webhook` with client-go's REST client.
 
+mod body;
 #[cfg(feature = "webhooks")]
 mod client;
 mod location;
+mod proxied;
 #[cfg(feature = "webhooks")]
 mod response;
 #[cfg(feature = "webhooks")]
@@ -12,8 +14,10 @@ mod verify;
 #[cfg(not(feature = "webhooks"))]
 mod without;
 
+pub(crate) use self::body::BoxBody;
 #[cfg(feature = "webhooks")]
 pub(crate) use self::client::Client;
 pub(crate) use self::location::{Failure, Location};
+pub(crate) use self::proxied::set_user;
 #[cfg(not(feature = "webhooks"))]
 pub(crate) use self::without::Client;

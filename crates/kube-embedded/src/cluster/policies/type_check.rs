@@ -139,8 +139,8 @@ fn resources(scheme: &Scheme, rule: &Value) -> Vec<Arc<Resource>> {
         let served: Vec<_> = served.flat_map(|group| &group.versions).collect();
         for version in &versions {
             for plural in &resources {
-                let of_version = served.iter().filter(|(name, _)| name == version);
-                let all = of_version.flat_map(|(_, resources)| resources);
+                let of_version = served.iter().filter(|it| it.name == *version);
+                let all = of_version.flat_map(|it| &it.resources);
                 found.extend(all.filter(|it| it.plural == *plural).cloned());
             }
         }

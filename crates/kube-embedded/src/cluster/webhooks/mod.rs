@@ -18,6 +18,8 @@ mod held;
 mod review;
 mod service;
 
+pub(super) use self::client_config::ClientConfig;
 pub(super) use self::configuration::Webhooks;
 pub(crate) use self::conversion::Conversions;
 pub(super) use self::dispatch::Mutations;
+pub(super) use self::service::SERVICE_NAME;

@@ -19,7 +19,7 @@ use super::negotiate::Encoding;
 use super::render::{self, Response};
 use crate::cluster::Cluster;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
-use crate::scheme::Scheme;
+use crate::scheme::{GroupVersion, Scheme};
 use crate::status::Status;
 
 /// Answers a path below `/openapi/`. `None`: it does not exist.
@@ -75,8 +75,8 @@ impl Form {
 fn index(cluster: &Cluster, scheme: &Scheme) -> Value {
     let mut paths = Map::new();
     for group in scheme.groups() {
-        for (version, resources) in &group.versions {
-            let path = document_path(&group.name, version);
+        for GroupVersion { name, resources, .. } in &group.versions {
+            let path = document_path(&group.name, name);
             let mut hash = DefaultHasher::new();
             for definition in definitions(cluster, resources) {
                 definition["metadata"]["uid"].as_str().hash(&mut hash);
@@ -85,6 +85,13 @@ fn index(cluster: &Cluster, scheme: &Scheme) -> Value {
             env!("CARGO_PKG_VERSION").hash(&mut hash);
             let url = format!("/openapi/v3/{path}?hash={:016X}", hash.finish());
             paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+    }
+    for (service, _) in cluster.api_services.current(&cluster.store).remote() {
+        let path = document_path(&service.group, &service.version);
+        match cluster.api_services.discovered(&service.name).and_then(|discovered| discovered.document) {
+            Some(url) => _ = paths.insert(path, json!({"serverRelativeURL": url})),
+            None => _ = paths.remove(&path),
         }
     }
     json!({"paths": paths})
@@ -112,9 +119,9 @@ fn document(cluster: &Cluster, scheme: &Scheme, path: &str) -> Option<Value> {
 fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     for group in scheme.groups() {
-        for (version, _) in &group.versions {
+        for version in &group.versions {
             let Some(Value::Object(mut document)) =
-                document(cluster, scheme, &document_path(&group.name, version))
+                document(cluster, scheme, &document_path(&group.name, &version.name))
             else {
                 continue;
             };

@@ -1,0 +1,83 @@
+//! In whose name a request is passed on: the headers that kube-aggregator sets.
+
+use std::fmt::Write as _;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::user::User;
+
+const USER: HeaderName = HeaderName::from_static("x-remote-user");
+const UID: HeaderName = HeaderName::from_static("x-remote-uid");
+const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
+const EXTRA: &str = "x-remote-extra-";
+
+/// Sets the user of a request. Whatever it said about that before is removed.
+pub(crate) fn set_user(headers: &mut HeaderMap, user: &User) {
+    let given: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
+    for name in given {
+        headers.remove(name);
+    }
+    append(headers, USER, &user.name);
+    if !user.uid.is_empty() {
+        append(headers, UID, &user.uid);
+    }
+    for group in &user.groups {
+        append(headers, GROUP, group);
+    }
+    for (key, values) in &user.extra {
+        let Ok(name) = HeaderName::try_from(format!("{EXTRA}{}", escape(key))) else { continue };
+        for value in values {
+            append(headers, name.clone(), value);
+        }
+    }
+}
+
+fn is_identity(name: &HeaderName) -> bool {
+    [USER, UID, GROUP].contains(name) || name.as_str().starts_with(EXTRA)
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.append(name, value);
+    }
+}
+
+/// A key as a part of a header's name: client-go's `headerKeyEscape`.
+fn escape(key: &str) -> String {
+    let mut escaped = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|'
+            | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ if byte.is_ascii_alphanumeric() => escaped.push(char::from(byte)),
+            // Writing to a String never fails.
+            _ => _ = write!(escaped, "%{byte:02X}"),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_its_user_and_nobody_else() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-remote-user", "x-remote-group", "x-remote-extra-scopes", "accept"] {
+            headers.insert(name, HeaderValue::from_static("forged"));
+        }
+        let mut user = User::new("jane", &["devs"]);
+        user.extra.insert("example.com/a b".to_owned(), vec!["1".to_owned(), "2".to_owned()]);
+        set_user(&mut headers, &user);
+        let all =
+            |name: &str| headers.get_all(name).iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(all("x-remote-user"), ["jane"]);
+        assert_eq!(all("x-remote-group"), ["devs", "system:authenticated"]);
+        assert_eq!(all("x-remote-extra-example.com%2fa%20b"), ["1", "2"]);
+        assert!(headers.get("x-remote-extra-scopes").is_none());
+        assert_eq!(all("accept"), ["forged"]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Whether the servers behind APIServices are available, and what they serve: kube-aggregator's
 //! `remote_available_controller.go` and `handler_discovery.go`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use super::calls::Outcome;
 use crate::cluster::{ApiService, Cluster, Discovered, Remote, Target};
 use crate::resource::API_SERVICES;
 use crate::strategy::{aggregation, conditions};
-use crate::user::User;
 use crate::webhook::{BoxBody, Location, set_user};
 
 /// How many requests are made at once, one of which has to succeed.
@@ -131,10 +131,8 @@ async fn get(
         path.parse().map_err(|error: http::uri::InvalidUri| Unanswered::Failed(error.to_string()))?;
     let headers = request.headers_mut();
     headers.insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
-    set_user(
-        headers,
-        &User { groups: vec!["system:masters".to_owned()], ..User::new("system:kube-aggregator", &[]) },
-    );
+    let groups = ["system:masters".to_owned()];
+    set_user(headers, "system:kube-aggregator", "", &groups, &BTreeMap::new());
     let answer = async {
         let answer = cluster.webhook_client.forward(at, request).await.map_err(Unanswered::Failed)?;
         if !(200..300).contains(&answer.status().as_u16()) {

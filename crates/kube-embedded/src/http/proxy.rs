@@ -86,7 +86,7 @@ fn headers(parts: &request::Parts, user: &User) -> HeaderMap {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    set_user(&mut headers, user);
+    set_user(&mut headers, &user.name, &user.uid, &user.groups, &user.extra);
     headers
 }
 

@@ -1,10 +1,9 @@
 //! In whose name a request is passed on: the headers that kube-aggregator sets.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::user::User;
 
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const UID: HeaderName = HeaderName::from_static("x-remote-uid");
@@ -12,19 +11,25 @@ const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 const EXTRA: &str = "x-remote-extra-";
 
 /// Sets the user of a request. Whatever it said about that before is removed.
-pub(crate) fn set_user(headers: &mut HeaderMap, user: &User) {
+pub(crate) fn set_user(
+    headers: &mut HeaderMap,
+    name: &str,
+    uid: &str,
+    groups: &[String],
+    extra: &BTreeMap<String, Vec<String>>,
+) {
     let given: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
     for name in given {
         headers.remove(name);
     }
-    append(headers, USER, &user.name);
-    if !user.uid.is_empty() {
-        append(headers, UID, &user.uid);
+    append(headers, USER, name);
+    if !uid.is_empty() {
+        append(headers, UID, uid);
     }
-    for group in &user.groups {
+    for group in groups {
         append(headers, GROUP, group);
     }
-    for (key, values) in &user.extra {
+    for (key, values) in extra {
         let Ok(name) = HeaderName::try_from(format!("{EXTRA}{}", escape(key))) else { continue };
         for value in values {
             append(headers, name.clone(), value);
@@ -69,13 +74,12 @@ mod tests {
         for name in ["x-remote-user", "x-remote-group", "x-remote-extra-scopes", "accept"] {
             headers.insert(name, HeaderValue::from_static("forged"));
         }
-        let mut user = User::new("jane", &["devs"]);
-        user.extra.insert("example.com/a b".to_owned(), vec!["1".to_owned(), "2".to_owned()]);
-        set_user(&mut headers, &user);
+        let extra = BTreeMap::from([("example.com/a b".to_owned(), vec!["1".to_owned(), "2".to_owned()])]);
+        set_user(&mut headers, "jane", "", &["devs".to_owned()], &extra);
         let all =
             |name: &str| headers.get_all(name).iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-remote-user"), ["jane"]);
-        assert_eq!(all("x-remote-group"), ["devs", "system:authenticated"]);
+        assert_eq!(all("x-remote-group"), ["devs"]);
         assert_eq!(all("x-remote-extra-example.com%2fa%20b"), ["1", "2"]);
         assert!(headers.get("x-remote-extra-scopes").is_none());
         assert_eq!(all("accept"), ["forged"]);

@@ -10,7 +10,7 @@ use crate::webhook::Location;
 
 /// A `WebhookClientConfig`, or the fields of an `APIServiceSpec` that say the same.
 #[derive(Clone, Debug)]
-pub(in super::super) struct ClientConfig {
+pub(crate) struct ClientConfig {
     /// `https://HOST[:PORT][PATH]`. Empty: the webhook is a service.
     url: String,
     service: Option<ServiceReference>,
@@ -21,7 +21,7 @@ pub(in super::super) struct ClientConfig {
 }
 
 impl ClientConfig {
-    pub(in super::super) fn parse(config: &Value) -> Self {
+    pub(crate) fn parse(config: &Value) -> Self {
         let bundle = config["caBundle"].as_str().and_then(|bundle| BASE64_STANDARD.decode(bundle).ok());
         Self {
             url: config["url"].as_str().unwrap_or_default().to_owned(),
@@ -32,7 +32,7 @@ impl ClientConfig {
     }
 
     /// Where it is now.
-    pub(in super::super) fn location(&self, store: &Store) -> Location {
+    pub(crate) fn location(&self, store: &Store) -> Location {
         let (url, address) = match &self.service {
             None => (self.url.clone(), Ok(None)),
             Some(service) => (service.url(), resolve(store, service).map(Some)),

@@ -9,7 +9,7 @@ use crate::resource::{ENDPOINT_SLICES, ENDPOINTS, GroupResource, SERVICES};
 use crate::store::Store;
 
 /// The label of an EndpointSlice that names its Service.
-pub(in super::super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The `service` of a `clientConfig`.
 #[derive(Clone, Debug)]

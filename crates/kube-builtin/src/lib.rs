@@ -18,6 +18,6 @@ pub mod validate;
 mod wire;
 
 pub use base64::base64_error;
-pub use convert::{convert, storage_group};
+pub use convert::{convert, storage_group, storage_version, versions};
 pub use decode::{Decoded, TypeMismatch, decode, decode_metadata, zero_status};
 pub use defaults::apply_defaults;

@@ -88,6 +88,7 @@ pub fn apply(input: &[u8]) {
         time: jiff::Timestamp::UNIX_EPOCH,
         reset: &[&["status"]],
         versions: &[],
+        convert: None,
         is_convertible: true,
     };
     let mut live = object.clone();

@@ -11,8 +11,8 @@ mod strategic;
 mod types;
 
 pub use apply::{
-    ApplyError, Conflict, MergeError, Writer, apply, check_managed_fields, keep_times, merge_configuration,
-    track, track_scale, wrong_type,
+    ApplyError, Conflict, Convert, MergeError, Writer, apply, check_managed_fields, keep_times,
+    merge_configuration, track, track_scale, wrong_type,
 };
 pub use error::PatchError;
 pub use json::json_patch;

@@ -4,6 +4,7 @@
 mod aggregation;
 mod apply;
 mod auth;
+mod autoscaling;
 mod blame;
 mod builtins;
 mod cel;

@@ -9,6 +9,7 @@ mod pod;
 use serde_json::{Map, Value, json};
 
 use self::fill::{default, each};
+use crate::convert::canonical;
 
 /// A field and its value. `[]` stands for the items of a list, and the parent of the field must exist.
 type Default = (&'static str, Fixed);
@@ -339,6 +340,7 @@ fn subjects(object: &mut Value) {
 fn autoscaler(object: &mut Value) {
     let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     put(spec, "minReplicas", Number(1));
+    canonical(object);
     if object["apiVersion"] == "autoscaling/v2" {
         let target = json!({"type": "Utilization", "averageUtilization": 80});
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});

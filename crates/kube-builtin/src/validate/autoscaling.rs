@@ -1,13 +1,15 @@
 //! HorizontalPodAutoscalers: `pkg/apis/autoscaling/validation`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::errors::{Errors, items, text};
 use super::quantities::{container_resource, quantity};
+use crate::convert::convert;
 use kube_validation::{FieldError, FieldPath, names};
 
 /// Checks an autoscaler. `old` is null for a new one.
 pub(super) fn check(object: &Value, old: &Value, errors: &mut Errors) {
+    let (object, old) = (&in_version_2(object), &in_version_2(old));
     let (spec, root) = (&object["spec"], FieldPath::Root(""));
     let path = root.child("spec");
     let number = |field: &str| spec[field].as_i64();
@@ -42,6 +44,13 @@ pub(super) fn check(object: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
+/// kube-apiserver checks an object of version 1 as one of version 2.
+fn in_version_2(object: &Value) -> Value {
+    let mut object = object.clone();
+    convert(&mut object, "autoscaling/v2");
+    object
+}
+
 /// Whether the `apiVersion` of a reference must have a group.
 #[derive(Clone, Copy, PartialEq)]
 enum Group {
@@ -68,12 +77,7 @@ fn reference(reference: &Value, group: Group, path: &FieldPath<'_>, errors: &mut
 }
 
 fn metrics(object: &Value, to_zero: bool, path: &FieldPath<'_>, errors: &mut Errors) {
-    let spec = &object["spec"];
-    // The one metric that version 1 has.
-    let utilization = &spec["targetCPUUtilizationPercentage"];
-    let target = json!({"type": "Utilization", "averageUtilization": utilization});
-    let cpu = [json!({"type": "Resource", "resource": {"name": "cpu", "target": target}})];
-    let all = if utilization.is_null() { items(&spec["metrics"]) } else { &cpu };
+    let all = items(&object["spec"]["metrics"]);
     for (index, item) in all.iter().enumerate() {
         metric(item, &path.index(index), errors);
     }

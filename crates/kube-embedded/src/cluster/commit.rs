@@ -175,6 +175,7 @@ impl Cluster {
             time: self.clock.now(),
             reset: &[],
             versions: &resource.merge_versions(),
+            convert: resource.conversion(),
             is_convertible: old.is_none_or(|old| resource.gone_version(old).is_none()),
         };
         kube_patch::track(resource.merge_type(), old, object, &writer);

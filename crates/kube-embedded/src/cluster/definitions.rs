@@ -56,6 +56,7 @@ impl Cluster {
             time: self.clock.now(),
             reset: &[],
             versions: &[],
+            convert: None,
             is_convertible: true,
         };
         kube_patch::track(resource.merge_type(), Some(&stored.value()), &mut new, &writer);

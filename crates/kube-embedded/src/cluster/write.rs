@@ -456,7 +456,8 @@ impl Cluster {
         let reset = strategy::reset_fields(write.resource, subresource);
         let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
         let versions = &*write.resource.merge_versions();
-        with(&Writer { manager, subresource, api_version, time, reset, versions, is_convertible })
+        let convert = write.resource.conversion();
+        with(&Writer { manager, subresource, api_version, time, reset, versions, convert, is_convertible })
     }
 }
 

@@ -12,8 +12,10 @@ use crate::store::{Event, Object};
 impl Resource {
     /// Whether a stored object is what this version's clients get, except for its `apiVersion`.
     pub(crate) fn is_plain(&self, object: &Object) -> bool {
-        let versions = self.custom.as_ref().map(|custom| &custom.versions);
-        versions.is_none_or(|versions| versions.is_plain(object.mark))
+        match &self.custom {
+            Some(custom) => custom.versions.is_plain(object.mark),
+            None => self.stored_in().is_none(),
+        }
     }
 
     /// The mark of an object that is written through this resource.
@@ -51,16 +53,34 @@ impl Resource {
     pub(crate) fn encode<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         match &self.custom {
             Some(custom) => custom.versions.encode(object),
-            None => Cow::Borrowed(object),
+            None => match self.stored_in() {
+                None => Cow::Borrowed(object),
+                Some(api_version) => {
+                    let mut stored = object.clone();
+                    kube_builtin::convert(&mut stored, api_version);
+                    Cow::Owned(stored)
+                }
+            },
         }
     }
 
     /// Converts a stored object to the form that clients get.
     pub(crate) fn decode(&self, mut stored: Value) -> Value {
-        if let Some(custom) = &self.custom {
-            custom.versions.decode(&mut stored, &self.api_version());
+        match &self.custom {
+            Some(custom) => custom.versions.decode(&mut stored, &self.api_version()),
+            None => kube_builtin::convert(&mut stored, &self.api_version()),
         }
         stored
+    }
+
+    /// The `apiVersion` in which objects of a built-in resource are stored, if they have other fields there.
+    pub(crate) fn stored_in(&self) -> Option<&'static str> {
+        match &*self.collection {
+            "autoscaling/horizontalpodautoscalers" => {
+                kube_builtin::storage_version(&self.api_version(), &self.kind)
+            }
+            _ => None,
+        }
     }
 
     /// Converts an object of another version to this one.

@@ -153,10 +153,20 @@ impl Resource {
         known.ok_or_else(|| format!("{api_version}, Kind={kind}"))
     }
 
-    /// How objects of a custom resource are merged in its versions, by `apiVersion`. Empty if all have the same schema, and for
-    /// a built-in resource.
+    /// How objects are merged in all their versions, by `apiVersion`. Empty if they have the same fields in all of them.
     pub(crate) fn merge_versions(&self) -> Vec<(&str, ObjectType<'_>)> {
-        self.custom.as_ref().map_or_else(Vec::new, |custom| custom.versions.merge_types())
+        match &self.custom {
+            Some(custom) => custom.versions.merge_types(),
+            None => {
+                let versions = kube_builtin::versions(&self.api_version(), &self.kind).iter();
+                versions.filter_map(|it| Some((*it, builtin_merge_type(it, &self.kind)?))).collect()
+            }
+        }
+    }
+
+    /// What converts objects between these versions. `None` if that changes none of their fields.
+    pub(crate) fn conversion(&self) -> Option<kube_patch::Convert> {
+        self.custom.is_none().then_some(kube_builtin::convert)
     }
 
     /// A version in which a manager of a custom resource wrote, and which its definition does not have any more. kube-apiserver

@@ -103,6 +103,16 @@ fn normalize_builtin(resource: &Resource, object: &mut Value) -> Result<Vec<Stri
 
 /// Prepares a new object, which a user creates.
 pub(crate) fn prepare_create(resource: &Resource, object: &mut Value, user: &User) {
+    if let Some(stored) = resource.stored_in() {
+        kube_builtin::convert(object, stored);
+        prepare_stored_create(resource, object, user);
+        kube_builtin::convert(object, &resource.api_version());
+    } else {
+        prepare_stored_create(resource, object, user);
+    }
+}
+
+fn prepare_stored_create(resource: &Resource, object: &mut Value, user: &User) {
     if resource.custom.is_none() {
         builtin::prepare_create(resource, object, user);
     } else if resource.has_status() {
@@ -122,6 +132,19 @@ pub(crate) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
 
 /// Prepares an object that replaces `old`, in whole or by one of its subresources (`""` for the whole).
 pub(crate) fn prepare_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
+    if let Some(stored) = resource.stored_in() {
+        // Annotations of this version may say what is in the status of that one.
+        let mut old = old.clone();
+        kube_builtin::convert(&mut old, stored);
+        kube_builtin::convert(new, stored);
+        prepare_stored_update(resource, subresource, new, &old);
+        kube_builtin::convert(new, &resource.api_version());
+    } else {
+        prepare_stored_update(resource, subresource, new, old);
+    }
+}
+
+fn prepare_stored_update(resource: &Resource, subresource: &str, new: &mut Value, old: &Value) {
     match subresource {
         "" | "scale" if resource.has_status() => copy(new, old, "status"),
         "" | "scale" => {}

@@ -23,6 +23,7 @@ pub use self::configuration::{MergeError, merge_configuration};
 use self::managed::{Managed, Manager, Operation};
 use self::object::{describe_object, describe_type, type_of};
 use self::set::{Set, equal};
+pub use self::update::Convert;
 use self::update::Update;
 use crate::types::{ObjectType, Source, Type};
 
@@ -40,10 +41,12 @@ pub struct Writer<'a> {
     /// Paths that this endpoint ignores in requests (such as `status` for the main one), and which the writer therefore never
     /// owns.
     pub reset: &'a [&'a [&'a str]],
-    /// The types of a custom resource in its other versions, in which managers may have written: what they own is compared
+    /// The types of the object in its other versions, in which managers may have written: what they own is compared
     /// there. An object that does not fit one of these is refused by [`apply`], and [`track`] then changes no entry. A version
     /// that is not among them has the type of the request's.
     pub versions: &'a [(&'a str, ObjectType<'a>)],
+    /// Converts an object between these versions. `None`: that changes none of its fields.
+    pub convert: Option<Convert>,
     /// Whether the object can be converted to the version of each of its managers. If not, [`track`] changes no entry.
     pub is_convertible: bool,
 }
@@ -267,8 +270,8 @@ impl ApplyWrite<'_> {
         unfit("live", live, &walk::validate(kind, live, true))?;
         let manager = Manager::new(name_of(writer), Operation::Apply, writer.api_version, writer.subresource);
         let reset: Set = writer.reset.iter().copied().collect();
-        let Writer { api_version, versions, .. } = *writer;
-        let update = Update { kind, live, manager: &manager, api_version, versions, reset: &reset };
+        let Writer { api_version, versions, convert, .. } = *writer;
+        let update = Update { kind, live, manager: &manager, api_version, versions, convert, reset: &reset };
         let new = update.apply(applied, managed, force)?;
         update::strip(managed, &manager);
         Ok(new)
@@ -286,8 +289,8 @@ fn record(
 ) -> Result<(), update::Error> {
     let reset: Set = writer.reset.iter().copied().collect();
     let current = update::current_operation(writer.api_version);
-    let Writer { api_version, versions, .. } = *writer;
-    let update = Update { kind, live, manager: &current, api_version, versions, reset: &reset };
+    let Writer { api_version, versions, convert, .. } = *writer;
+    let update = Update { kind, live, manager: &current, api_version, versions, convert, reset: &reset };
     update.update(new, managed)?;
     update::strip(managed, &current);
     if let Some(mut owned) = managed.0.remove(&current) {

@@ -51,6 +51,7 @@ impl Server {
             time: "2026-11-22T19:00:00Z".parse().unwrap(),
             reset,
             versions: &[],
+            convert: None,
             is_convertible: true,
         };
         let finish = |object: &mut Value| {
@@ -190,6 +191,7 @@ fn writer<'a>(manager: &'a str, time: &str) -> Writer<'a> {
         time: time.parse().unwrap(),
         reset: &[&["status"]],
         versions: &[],
+        convert: None,
         is_convertible: true,
     }
 }

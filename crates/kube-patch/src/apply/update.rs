@@ -1,5 +1,6 @@
 //! The effect of a write on ownership, and of an apply on the object: structured-merge-diff's `merge.Updater`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
@@ -10,6 +11,9 @@ use super::managed::{Managed, Manager, Operation, Owned};
 use super::set::{PathElement, Set, equal};
 use super::walk::{self, Comparison};
 use crate::types::{ObjectType, Type};
+
+/// Converts an object to the version that is named.
+pub type Convert = fn(&mut Value, &str);
 
 /// The fields that an apply would take from others, by manager.
 pub(super) type Conflicts = Vec<(Manager, Vec<Vec<PathElement>>)>;
@@ -29,6 +33,8 @@ pub(super) struct Update<'a> {
     pub(super) api_version: &'a str,
     /// The types of the object in other versions. A version that is not among them has the type of the request's.
     pub(super) versions: &'a [(&'a str, ObjectType<'a>)],
+    /// Converts an object between these versions. `None`: that changes none of its fields.
+    pub(super) convert: Option<Convert>,
     /// Fields that this endpoint ignores in requests.
     pub(super) reset: &'a Set,
 }
@@ -80,22 +86,34 @@ impl Update<'_> {
         other.filter(|_| api_version != self.api_version).map_or(self.kind, |(_, types)| types.root)
     }
 
-    /// Converts an object to a version, which changes none of its fields. Returns its type there, or the reason why it does
-    /// not fit that type.
-    fn convert(&self, object: &Value, api_version: &str) -> Result<Type<'_>, String> {
+    /// Converts an object to a version. Returns it with its type there, or the reason why it does not fit that type.
+    fn convert<'b>(
+        &self,
+        object: &'b Value,
+        api_version: &str,
+    ) -> Result<(Type<'_>, Cow<'b, Value>), String> {
         let kind = self.type_in(api_version);
-        if api_version == self.api_version || self.versions.is_empty() {
-            return Ok(kind);
+        let mut converted = Cow::Borrowed(object);
+        if self.versions.is_empty() {
+            return Ok((kind, converted));
         }
-        match walk::describe_errors(&walk::validate(kind, object, false)) {
-            None => Ok(kind),
+        if let Some(convert) = self.convert
+            && object["apiVersion"] != api_version
+        {
+            convert(converted.to_mut(), api_version);
+        }
+        if api_version == self.api_version {
+            return Ok((kind, converted));
+        }
+        match walk::describe_errors(&walk::validate(kind, &converted, false)) {
+            None => Ok((kind, converted)),
             Some(why) => Err(why),
         }
     }
 
     fn reconcile(&self, managed: &mut Managed) -> Result<(), Error> {
         for owned in managed.0.values_mut() {
-            let kind = self.convert(self.live, &owned.api_version).map_err(Error::Merge)?;
+            let (kind, _) = self.convert(self.live, &owned.api_version).map_err(Error::Merge)?;
             owned.set = walk::reconcile(kind, std::mem::take(&mut owned.set));
         }
         Ok(())
@@ -150,18 +168,18 @@ impl Update<'_> {
             let which = which.to_owned();
             move |why| Error::Merge(format!("failed to convert {which} object: {why}"))
         };
-        self.convert(self.live, api_version).map_err(failed("old"))?;
-        let kind = self.convert(new, api_version).map_err(failed("new"))?;
-        Ok(walk::compare(kind, self.live, new))
+        let (_, live) = self.convert(self.live, api_version).map_err(failed("old"))?;
+        let (kind, new) = self.convert(new, api_version).map_err(failed("new"))?;
+        Ok(walk::compare(kind, &live, &new))
     }
 
     /// Removes the fields that the writer applied last time but not now, and that no one else owns.
     fn prune(&self, merged: &Value, managed: &Managed, last: &Owned) -> Result<Value, Error> {
         let failed = |what: String| move |why| Error::Merge(format!("failed to prune fields: {what}: {why}"));
-        let last_kind = self
+        let (last_kind, last_merged) = self
             .convert(merged, &last.api_version)
             .map_err(failed("failed to convert merged object to last applied version".to_owned()))?;
-        let mut pruned = walk::remove(last_kind, merged, &last.set.with_named_fields(Some(last_kind)));
+        let mut pruned = walk::remove(last_kind, &last_merged, &last.set.with_named_fields(Some(last_kind)));
 
         // Restores what others own or the writer's new configuration has, the version of the last configuration first ...
         let mut by_version: BTreeMap<(bool, &str), Set> = BTreeMap::new();
@@ -170,25 +188,25 @@ impl Update<'_> {
             by_version.entry((version != last.api_version, version)).or_default().extend(owned.set.clone());
         }
         for ((_, version), owned) in by_version {
-            let convert = |object: &Value, which: &str| {
-                let what = "failed add back owned items: failed to convert";
-                let what = format!("{what} {which} object at version {version}");
-                self.convert(object, version).map_err(failed(what))
+            let what = |which: &str| {
+                format!("failed add back owned items: failed to convert {which} object at version {version}")
             };
-            let kind = convert(merged, "merged")?;
-            convert(&pruned, "pruned")?;
-            let gone = named_set(kind, merged)
-                .difference(&named_set(kind, &pruned).union(owned.with_named_fields(Some(kind))));
-            pruned = walk::remove(kind, merged, &gone);
+            let (kind, merged) = self.convert(merged, version).map_err(failed(what("merged")))?;
+            let (_, kept) = self.convert(&pruned, version).map_err(failed(what("pruned")))?;
+            let gone = named_set(kind, &merged)
+                .difference(&named_set(kind, &kept).union(owned.with_named_fields(Some(kind))));
+            pruned = walk::remove(kind, &merged, &gone);
         }
 
         // ... and what the writer never owned, but was removed with its parent.
         let what = "failed add back dangling items: failed to convert pruned object to last applied version";
-        self.convert(&pruned, &last.api_version).map_err(failed(what.to_owned()))?;
-        let gone = named_set(last_kind, merged)
-            .difference(&named_set(last_kind, &pruned))
+        let (_, kept) = self.convert(&pruned, &last.api_version).map_err(failed(what.to_owned()))?;
+        let gone = named_set(last_kind, &last_merged)
+            .difference(&named_set(last_kind, &kept))
             .intersection(&last.set.with_named_fields(Some(last_kind)));
-        Ok(walk::remove(last_kind, merged, &gone))
+        let pruned = walk::remove(last_kind, &last_merged, &gone);
+        let what = "failed to convert pruned object to the applied version";
+        Ok(self.convert(&pruned, self.api_version).map_err(failed(what.to_owned()))?.1.into_owned())
     }
 }
 

@@ -1,12 +1,11 @@
-//! One stored object in two API groups: an Event of the core group is also one of `events.k8s.io`, whose fields differ in
-//! name.
+//! Events: one of the core group is also one of `events.k8s.io`, whose fields differ in name.
 
 use serde_json::Value;
 
 use crate::decode::decode;
 
-const CORE: &str = "v1";
-const EVENTS: &str = "events.k8s.io/v1";
+pub(super) const CORE: &str = "v1";
+pub(super) const EVENTS: &str = "events.k8s.io/v1";
 
 /// The names of fields in the core group and in `events.k8s.io`.
 const NAMES: [(&str, &str); 7] = [
@@ -19,22 +18,14 @@ const NAMES: [(&str, &str); 7] = [
     ("source", "deprecatedSource"),
 ];
 
-/// Returns the group under which a resource's objects are stored: Events of `events.k8s.io` are those of the core group.
-pub fn storage_group<'a>(group: &'a str, plural: &str) -> &'a str {
-    if (group, plural) == ("events.k8s.io", "events") { "" } else { group }
-}
-
-/// Converts an Event of the other group to the fields that it has in `api_version`. Other objects do not change.
-pub fn convert(object: &mut Value, api_version: &str) {
+/// Converts an Event of the other group to the fields that it has in `api_version`.
+pub(super) fn convert(object: &mut Value, api_version: &str) {
     let from = object["apiVersion"].as_str().unwrap_or_default();
     let to_core = match (from, api_version) {
         (EVENTS, CORE) => true,
         (CORE, EVENTS) => false,
         _ => return,
     };
-    if object["kind"] != "Event" {
-        return;
-    }
     let Some(members) = object.as_object_mut() else { return };
     for (core, other) in NAMES {
         let (from, to) = if to_core { (other, core) } else { (core, other) };
@@ -67,12 +58,5 @@ mod tests {
         assert!(other.get("message").is_none());
         convert(&mut other, CORE);
         assert_eq!(other, core);
-    }
-
-    #[test]
-    fn other_objects_stay_as_they_are() {
-        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "message": "a"});
-        convert(&mut pod, EVENTS);
-        assert_eq!(pod["message"], "a");
     }
 }

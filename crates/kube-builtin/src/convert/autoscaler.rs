@@ -144,51 +144,56 @@ fn to_v1(object: &mut Value) {
 }
 
 fn to_v2(object: &mut Value) {
-    let annotation = |name: &str| -> Option<Value> {
-        serde_json::from_str(object["metadata"]["annotations"][name].as_str()?).ok()
+    let annotation = |name: &str| -> Value {
+        let text = object["metadata"]["annotations"][name].as_str().unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_default()
     };
-    let [others, current, behavior, conditions] =
-        [METRICS, CURRENT_METRICS, BEHAVIOR, CONDITIONS].map(annotation);
+    let behavior = external_behavior(&annotation(BEHAVIOR));
+    let [others, current, conditions] = [METRICS, CURRENT_METRICS, CONDITIONS].map(annotation).map(structs);
+    let others: Vec<_> =
+        others.unwrap_or_default().iter().map(|metric| renamed(metric, &target_to_v2)).collect();
+    let mut metrics = if is_decodable("spec", "metrics", &others) { others } else { Vec::new() };
     drop_annotations(object);
-    let mut target = Value::Null;
-    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-        target = spec.remove("targetCPUUtilizationPercentage").unwrap_or_default();
-    }
-    let mut metrics: Vec<Value> =
-        list(&others.unwrap_or_default()).iter().map(|metric| renamed(metric, &target_to_v2)).collect();
+    let mut take = |part: &str, field: &str| {
+        let members = object.get_mut(part).and_then(Value::as_object_mut);
+        members.and_then(|members| members.remove(field)).unwrap_or_default()
+    };
+    let target = take("spec", "targetCPUUtilizationPercentage");
+    let utilization = take("status", "currentCPUUtilizationPercentage");
     if metrics.is_empty() || !target.is_null() {
         let utilization = if target.is_null() { 80.into() } else { target };
         let target = json!({"type": "Utilization", "averageUtilization": utilization});
         metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
     }
-    keep_decodable(object, "spec", "metrics", metrics.into());
-    if let Some(behavior) = behavior.filter(Value::is_object) {
-        keep_decodable(object, "spec", "behavior", external_behavior(&behavior));
-    }
-    let mut utilization = Value::Null;
-    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-        utilization = status.remove("currentCPUUtilizationPercentage").unwrap_or_default();
+    object["spec"]["metrics"] = metrics.into();
+    if behavior.as_object().is_some_and(|it| !it.is_empty()) && is_decodable("spec", "behavior", &behavior) {
+        object["spec"]["behavior"] = behavior;
     }
     if !utilization.is_null() {
         let current = json!({"averageUtilization": utilization});
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "current": current}});
-        keep_decodable(object, "status", "currentMetrics", json!([metric]));
+        object["status"]["currentMetrics"] = json!([metric]);
     }
-    if let Some(current) = current.filter(Value::is_array) {
-        let current: Vec<Value> = list(&current).iter().map(|it| renamed(it, &current_to_v2)).collect();
-        keep_decodable(object, "status", "currentMetrics", current.into());
-    }
-    if let Some(conditions) = conditions.filter(Value::is_array) {
-        keep_decodable(object, "status", "conditions", conditions);
+    let current = current.map(|all| all.iter().map(|it| renamed(it, &current_to_v2)).collect());
+    for (field, value) in [("currentMetrics", current), ("conditions", conditions)] {
+        if let Some(value) = value.filter(|value: &Vec<Value>| is_decodable("status", field, value)) {
+            object["status"][field] = value.into();
+        }
     }
 }
 
-/// Sets a field, unless an annotation that says so has values of wrong types.
-fn keep_decodable(object: &mut Value, part: &str, field: &str, value: Value) {
-    let alone = json!({"apiVersion": V2, "kind": KIND, part: {field: value}});
-    if matches!(decode(V2, KIND, &alone), Some(Ok(_))) {
-        object[part][field] = value;
+/// The items of an annotation, if it is a list of objects.
+fn structs(annotation: Value) -> Option<Vec<Value>> {
+    match annotation {
+        Value::Array(items) if items.iter().all(Value::is_object) => Some(items),
+        _ => None,
     }
+}
+
+/// Whether a value has the types of a field of version 2: an annotation may say anything.
+fn is_decodable(part: &str, field: &str, value: &(impl serde::Serialize + ?Sized)) -> bool {
+    let object = json!({"apiVersion": V2, "kind": KIND, part: {field: value}});
+    matches!(decode(V2, KIND, &object), Some(Ok(_)))
 }
 
 fn list(value: &Value) -> Vec<Value> {
@@ -431,5 +436,60 @@ fn write(text: &mut String, value: &Value, is_map: bool) {
             text.push(']');
         }
         other => text.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_version_1_does_not_have_is_in_annotations() {
+        let metrics = json!([
+            {"type": "Pods", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "2"}}},
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 5}}},
+        ]);
+        let two = json!({
+            "apiVersion": V2, "kind": KIND, "metadata": {"name": "a", "annotations": {"k": "v"}},
+            "spec": {
+                "maxReplicas": 1, "scaleTargetRef": {"kind": "b", "name": "c"}, "metrics": metrics,
+                "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 2}]}},
+            },
+        });
+        let two = decode(V2, KIND, &two).unwrap().unwrap().object;
+        let mut object = two.clone();
+        convert(&mut object, V1);
+        assert_eq!(object["spec"]["targetCPUUtilizationPercentage"], 5);
+        let annotations = &object["metadata"]["annotations"];
+        assert_eq!(
+            annotations[METRICS],
+            r#"[{"type":"Pods","pods":{"metricName":"m","targetAverageValue":"2"}}]"#
+        );
+        let up = r#"{"StabilizationWindowSeconds":null,"SelectPolicy":null,"Policies":[{"Type":"Pods","Value":1,"PeriodSeconds":2}],"Tolerance":null}"#;
+        assert_eq!(annotations[BEHAVIOR], format!(r#"{{"ScaleUp":{up},"ScaleDown":null}}"#));
+        convert(&mut object, V2);
+        assert_eq!(object, two);
+    }
+
+    #[test]
+    fn annotations_that_make_no_sense_are_ignored() {
+        let default = json!([
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}},
+        ]);
+        for nonsense in ["[", "{}", "[1]", r#"[{"type": 7}]"#] {
+            let mut object = json!({
+                "apiVersion": V1, "kind": KIND, "metadata": {"annotations": {METRICS: nonsense, BEHAVIOR: nonsense}}, "spec": {},
+            });
+            convert(&mut object, V2);
+            assert_eq!(
+                (&object["apiVersion"], &object["spec"]["metrics"]),
+                (&json!(V2), &default),
+                "{nonsense}"
+            );
+            assert_eq!(
+                (&object["spec"]["behavior"], object["metadata"].get("annotations")),
+                (&Value::Null, None)
+            );
+        }
     }
 }

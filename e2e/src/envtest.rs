@@ -152,6 +152,7 @@ impl ControlPlane {
                              validatingadmissionpolicy-status-controller",
                         ),
                         ("service-account-private-key-file", &file("service-account.key")),
+                        ("use-service-account-credentials", "true"),
                         ("kube-api-qps", "500"),
                         ("kube-api-burst", "1000"),
                     ],

@@ -9,6 +9,7 @@ mod blame;
 mod builtins;
 mod cel;
 mod clients;
+mod collector;
 mod compaction;
 mod conversions;
 mod crdctl;

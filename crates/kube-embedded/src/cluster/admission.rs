@@ -8,9 +8,14 @@ use serde_json::Value;
 use tokio::task::coop::consume_budget;
 
 use super::admission_request::AdmissionRequest;
+use super::plugins::Plugin;
 use super::policies;
 use super::state::Cluster;
 use super::webhooks;
+use crate::resource::{
+    GroupResource, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_ADMISSION_POLICY_BINDINGS,
+    VALIDATING_WEBHOOK_CONFIGURATIONS,
+};
 use crate::status::Status;
 use crate::strategy::{self, scale};
 
@@ -142,6 +147,17 @@ impl Cluster {
             }
         }
         self.judge(request, Some(object), None).await
+    }
+
+    /// Whether anything may refuse a deletion, or take its time.
+    pub(crate) fn asks_about_deletions(&self) -> bool {
+        let configurations = [
+            MUTATING_WEBHOOK_CONFIGURATIONS,
+            VALIDATING_WEBHOOK_CONFIGURATIONS,
+            VALIDATING_ADMISSION_POLICY_BINDINGS,
+        ];
+        let are_configured = |of: &GroupResource<'_>| self.store.count(of.collection(), "") > 0;
+        self.options.plugins.has(Plugin::AlwaysDeny) || configurations.iter().any(are_configured)
     }
 
     /// Refuses a deletion.

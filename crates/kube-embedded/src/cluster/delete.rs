@@ -1,11 +1,13 @@
 //! Deletes an object, for a client or a controller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
 
-use super::admission_request::AdmissionRequest;
+use super::admission_request::{AdmissionRequest, Operation, RequestOptions};
 use super::commit::{Committed, Target};
 use super::deletion::{DeleteOptions, before_delete};
 use super::state::Cluster;
@@ -13,6 +15,8 @@ use crate::resource::{PODS, to_json};
 use crate::status::Status;
 use crate::store::{Error, Object};
 use crate::strategy::is_finished;
+use crate::user::User;
+use crate::warnings::Warnings;
 
 /// The result of a deletion.
 #[derive(Debug)]
@@ -23,7 +27,37 @@ pub(crate) enum Deleted {
     Marked(Bytes),
 }
 
+/// How long webhooks may take for one deletion in all, as for a client's.
+const PATIENCE: Duration = Duration::from_secs(34);
+
 impl Cluster {
+    /// Deletes an object as a controller of kube-controller-manager does, whose ServiceAccount is named: admission may refuse it.
+    /// `is_collection`: as a part of the deletion of a collection, in which reviews do not name the object.
+    pub(crate) async fn delete_as(
+        &self,
+        account: &str,
+        target: Target<'_>,
+        options: &DeleteOptions,
+        is_collection: bool,
+    ) -> Result<Deleted, Status> {
+        if !self.asks_about_deletions() {
+            return self.delete(target, options, None).await;
+        }
+        let request = AdmissionRequest {
+            operation: Operation::Delete,
+            user: &User::service_account("kube-system", account),
+            resource: target.resource,
+            subresource: "",
+            namespace: target.namespace,
+            name: if is_collection { "" } else { target.name },
+            options: RequestOptions::Delete(options),
+            dry_run: false,
+            warnings: &Warnings::default(),
+            deadline: Instant::now() + PATIENCE,
+        };
+        self.delete(target, options, Some(&request)).await
+    }
+
     /// Deletes an object, or marks it as deleted if something has to be done first. `request`: what admission sees of it; `None`
     /// if it was asked about another request of which this is a part.
     pub(crate) async fn delete(

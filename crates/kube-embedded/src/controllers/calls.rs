@@ -75,6 +75,13 @@ impl Calls {
         self.fill();
     }
 
+    /// Forgets the failures of work that nobody has to do any more.
+    pub(super) fn forget(&mut self, work: &Work) {
+        if self.known.get(work).is_some_and(|state| !state.is_running) {
+            self.known.remove(work);
+        }
+    }
+
     /// Waits for work that is to be done again.
     pub(super) async fn next(&mut self) -> Work {
         loop {

@@ -6,10 +6,13 @@
 //! served.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use memchr::memmem;
 use serde_json::{Value, json};
 
+use super::calls::{Calls, Outcome};
 use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
@@ -18,6 +21,11 @@ use crate::strategy::{has_finalizer, is_deleted, metadata, owner_references, rem
 
 /// The name of the collector in its Events.
 const COMPONENT: &str = "garbage-collector-controller";
+
+/// The name of its ServiceAccount.
+const ACCOUNT: &str = "generic-garbage-collector";
+/// What becomes of an object that could not be deleted, as in the queues of kube-controller-manager.
+const RETRY: Outcome = Outcome::Failed { at_most: Duration::from_secs(1000) };
 
 /// What the collector remembers between two pieces of work.
 #[derive(Debug, Default)]
@@ -59,10 +67,12 @@ enum Unknown {
 impl GarbageCollector {
     /// Looks at an object that names owners. It is deleted if none of them is left. If some are left, references to the
     /// others are removed.
-    pub(super) async fn collect(&mut self, cluster: &Cluster, location: &Location) {
+    pub(super) async fn collect(&mut self, cluster: &Arc<Cluster>, calls: &mut Calls, location: &Location) {
         self.parked.remove(location);
         let scheme = cluster.scheme();
-        let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
+        let Some(object) = cluster.store.get(&location.collection, &location.key) else {
+            return calls.forget(&Work::Collect(location.clone()));
+        };
         let Some(resource) = scheme.by_collection(&location.collection) else {
             return self.park(cluster, location.clone());
         };
@@ -98,7 +108,13 @@ impl GarbageCollector {
             return;
         }
         let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
-        let mut propagation = Propagation::Collected;
+        let mut propagation = if has_finalizer(&value, ORPHAN) {
+            Propagation::Orphan
+        } else if has_finalizer(&value, FOREGROUND) {
+            Propagation::Foreground
+        } else {
+            Propagation::Background
+        };
         if blocked && cluster.store.has_dependents(uid) {
             // Objects that wait for one another in a circle would wait forever.
             if any_dependent_waits(cluster, uid) && unblock(cluster, target) {
@@ -113,6 +129,11 @@ impl GarbageCollector {
             resource_version: Some(object.revision.to_string()),
             ..DeleteOptions::default()
         };
+        if cluster.asks_about_deletions() {
+            let (cluster, location) = (Arc::clone(cluster), location.clone());
+            let work = Work::Collect(location.clone());
+            return calls.start(work, || Box::pin(delete(cluster, location, options)));
+        }
         match cluster.delete(target, &options, None).await {
             // It has changed, and may have another owner now.
             Err(status) if status.code == 409 => cluster.work.push(Work::Collect(location.clone())),
@@ -122,7 +143,7 @@ impl GarbageCollector {
     }
 
     /// Continues the deletion of an object that is deleted after its dependents, or orphans them.
-    pub(super) async fn finalize(&mut self, cluster: &Cluster, location: &Location) {
+    pub(super) async fn finalize(&mut self, cluster: &Arc<Cluster>, calls: &mut Calls, location: &Location) {
         let scheme = cluster.scheme();
         let Some(object) = cluster.store.get(&location.collection, &location.key) else { return };
         let Some(resource) = scheme.by_collection(&location.collection) else {
@@ -136,19 +157,19 @@ impl GarbageCollector {
         } else if is_deleted(&value) && has_finalizer(&value, FOREGROUND) {
             self.waiting.insert(uid.into(), location.clone());
             for dependent in cluster.store.dependents(uid) {
-                self.collect(cluster, &dependent).await;
+                self.collect(cluster, calls, &dependent).await;
             }
             self.end_unless_blocked(cluster, &scheme, target, uid);
         }
     }
 
     /// Looks at the dependents of an owner that was removed.
-    pub(super) async fn owner_gone(&mut self, cluster: &Cluster, gone: Gone) {
+    pub(super) async fn owner_gone(&mut self, cluster: &Arc<Cluster>, calls: &mut Calls, gone: Gone) {
         let uid = gone.uid.clone();
         self.waiting.remove(&uid);
         self.gone.insert(uid.clone(), gone);
         for dependent in cluster.store.dependents(&uid) {
-            self.collect(cluster, &dependent).await;
+            self.collect(cluster, calls, &dependent).await;
         }
         self.forget(cluster, &uid);
     }
@@ -243,6 +264,22 @@ impl GarbageCollector {
             disown(cluster, Target::of(resource, &object), &[uid]);
         }
         end(cluster, target, uid, ORPHAN);
+    }
+}
+
+/// Deletes an object, if admission lets it. Otherwise it is looked at again later.
+async fn delete(cluster: Arc<Cluster>, location: Location, options: DeleteOptions) -> Outcome {
+    let scheme = cluster.scheme();
+    let Some(object) = cluster.store.get(&location.collection, &location.key) else { return Outcome::Done };
+    let Some(resource) = scheme.by_collection(&location.collection) else { return RETRY };
+    match cluster.delete_as(ACCOUNT, Target::of(resource, &object), &options, false).await {
+        Ok(_) => Outcome::Done,
+        Err(status) if status.code == 404 => Outcome::Done,
+        Err(status) => {
+            let name = &location.key;
+            tracing::info!(collection = &*location.collection, %name, why = status.message, "not collected yet");
+            RETRY
+        }
     }
 }
 

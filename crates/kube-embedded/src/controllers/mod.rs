@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
-use self::calls::Calls;
+use self::calls::{Calls, Outcome};
 use self::garbage::GarbageCollector;
 use crate::clock::Timer;
 use crate::cluster::{Cluster, Work};
@@ -69,11 +69,18 @@ async fn perform(cluster: &Arc<Cluster>, garbage: &mut GarbageCollector, calls: 
         #[cfg(test)]
         Work::Panic => panic!("as a test wants it"),
         _ if cluster.options.no_controllers => {}
-        Work::Namespace(name) => namespace::finalize(cluster, &name).await,
+        Work::Namespace(ref name) => {
+            let done = namespace::finalize(Arc::clone(cluster), name.clone());
+            if cluster.asks_about_deletions() {
+                calls.start(work, || Box::pin(done));
+            } else if let failed @ Outcome::Failed { .. } = done.await {
+                calls.start(work, || Box::pin(std::future::ready(failed)));
+            }
+        }
         Work::ServiceAccount(name) => namespace::service_account(cluster, &name),
-        Work::Collect(location) => garbage.collect(cluster, &location).await,
-        Work::Finalize(location) => garbage.finalize(cluster, &location).await,
-        Work::OwnerGone(gone) => garbage.owner_gone(cluster, gone).await,
+        Work::Collect(location) => garbage.collect(cluster, calls, &location).await,
+        Work::Finalize(location) => garbage.finalize(cluster, calls, &location).await,
+        Work::OwnerGone(gone) => garbage.owner_gone(cluster, calls, gone).await,
         Work::Disowned(uid) => garbage.disowned(cluster, &uid),
         Work::Quotas(namespace) => cluster.recount_quotas(&namespace),
         Work::Protected(location) => protection::release(cluster, &location),

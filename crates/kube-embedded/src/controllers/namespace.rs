@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::calls::Outcome;
 use crate::cluster::{Cluster, DeleteOptions, Propagation, Target};
 use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::strategy::{conditions, is_deleted};
 
 /// The entry of a Namespace's `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
+/// The name of the controller's ServiceAccount.
+const ACCOUNT: &str = "namespace-controller";
+/// How long after a failure the contents are deleted again at most, as in kube-controller-manager.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// What is left in a namespace.
 #[derive(Debug, Default)]
@@ -19,18 +25,21 @@ struct Left {
     objects: BTreeMap<String, usize>,
     /// How many objects have each finalizer.
     finalizers: BTreeMap<String, usize>,
+    /// Why objects could not be deleted, one reason for each resource.
+    failures: Vec<String>,
 }
 
 /// Deletes the contents of a namespace that is being deleted, and then removes the namespace: first the pods, and the other
 /// contents when no pod is left. The namespace's conditions say what it waits for, even if that is a pod.
 ///
 /// Like kube-controller-manager, it only looks at resources that are served.
-pub(super) async fn finalize(cluster: &Cluster, name: &str) {
+pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
+    let (cluster, name) = (&*cluster, name.as_str());
     let namespace = cluster.store.get(NAMESPACES.collection(), name).filter(|it| it.deleted);
     let waits =
         |namespace: &Value| namespace["spec"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
     if !namespace.is_some_and(|namespace| waits(&namespace.value())) {
-        return;
+        return Outcome::Done;
     }
     let scheme = cluster.scheme();
     let collections = cluster.store.collections(&format!("{name}/"));
@@ -44,7 +53,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
             }
         }
     }
-    let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return };
+    let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return Outcome::Done };
     let target = Target { resource, namespace: "", name };
     let now = cluster.clock.seconds();
     // If it no longer exists, nothing is left to do, and a new namespace of the same name is not touched.
@@ -54,8 +63,11 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
         }
     });
     // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
+    if !left.failures.is_empty() {
+        return Outcome::Failed { at_most: RETRY };
+    }
     if !left.objects.is_empty() {
-        return;
+        return Outcome::Done;
     }
     let _ = cluster.control(target, "finalize", |namespace| {
         if is_deleted(namespace)
@@ -69,6 +81,7 @@ pub(super) async fn finalize(cluster: &Cluster, name: &str) {
             }
         }
     });
+    Outcome::Done
 }
 
 impl Left {
@@ -78,8 +91,12 @@ impl Left {
         let objects = || cluster.store.all(&resource.collection, &prefix);
         let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
         for object in objects() {
-            // An object that no longer exists counts as deleted.
-            let _ = cluster.delete(Target::of(resource, &object), &options, None).await;
+            match cluster.delete_as(ACCOUNT, Target::of(resource, &object), &options, true).await {
+                Ok(_) => {}
+                // An object that no longer exists counts as deleted.
+                Err(status) if status.code == 404 => {}
+                Err(status) => return self.failures.push(status.message),
+            }
         }
         for object in objects() {
             *self.objects.entry(format!("{}.{}", resource.plural, resource.group)).or_default() += 1;
@@ -91,7 +108,7 @@ impl Left {
         }
     }
 
-    /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the first three cannot be true
+    /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the first two cannot be true
     /// here.
     fn conditions(&self) -> [Value; 5] {
         let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
@@ -101,6 +118,8 @@ impl Left {
                 counts.iter().map(|(name, count)| format!("{name} {what} {count}")).collect();
             format!("{} resource instances", counts.join(" resource instances, "))
         };
+        let mut failures = self.failures.clone();
+        failures.sort_unstable();
         [
             fine(
                 "NamespaceDeletionDiscoveryFailure",
@@ -112,11 +131,23 @@ impl Left {
                 "ParsedGroupVersions",
                 "All legacy kube types successfully parsed",
             ),
-            fine(
-                "NamespaceDeletionContentFailure",
-                "ContentDeleted",
-                "All content successfully deleted, may be waiting on finalization",
-            ),
+            match self.failures.is_empty() {
+                true => fine(
+                    "NamespaceDeletionContentFailure",
+                    "ContentDeleted",
+                    "All content successfully deleted, may be waiting on finalization",
+                ),
+                false => condition(
+                    "NamespaceDeletionContentFailure",
+                    "True",
+                    "ContentDeletionFailed",
+                    &format!(
+                        "Failed to delete all resource types, {} remaining: {}",
+                        failures.len(),
+                        failures.join(", ")
+                    ),
+                ),
+            },
             match self.objects.is_empty() {
                 true => {
                     fine("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed")

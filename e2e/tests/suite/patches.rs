@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, other_kind,
+    merge, json_patch, json_patch_refused, malformed, media_types, strategic, immutable, other_kind, other_types,
     status_only
 }
 
@@ -147,5 +147,44 @@ async fn status_only(cluster: Cluster) -> Result<()> {
     widgets.http.patch(&path, JSON_PATCH, &patch).await?.code(200)?;
     let one = widgets.merge("one", &json!({"status": null, "spec": {"size": "large"}})).await?.code(200)?;
     assert_eq!((&one["status"], &one["spec"]["size"]), (&json!({"phase": "Done"}), &json!("large")));
+    Ok(())
+}
+
+async fn other_types(cluster: Cluster) -> Result<()> {
+    let (http, maps) = (cluster.admin(), format!("/api/v1/namespaces/{}/configmaps", cluster.namespace()));
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    http.post(&maps, &map).await?.code(201)?;
+    let path = format!("{maps}/a");
+    let unknown = |kind: &str, version: &str| {
+        format!(
+            "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""
+        )
+    };
+    for (patch, why) in [
+        (
+            json!({"kind": "Secret"}),
+            "converting (v1.Secret) to (core.ConfigMap): unknown conversion".to_owned(),
+        ),
+        (
+            json!({"apiVersion": "apps/v1", "kind": "Deployment"}),
+            "converting (v1.Deployment) to (core.ConfigMap): unknown conversion".to_owned(),
+        ),
+        (json!({"apiVersion": "v2"}), unknown("ConfigMap", "v2")),
+        (json!({"kind": "Nonsense"}), unknown("Nonsense", "v1")),
+    ] {
+        let reply = http.patch(&path, MERGE_PATCH, &patch).await?;
+        assert_eq!(reply.code, 422, "{patch}");
+        let message = reply.message();
+        assert!(
+            message.starts_with(" \"\" is invalid: patch: Invalid value: ") && message.ends_with(&why),
+            "{message}"
+        );
+        // A strategic merge patch does not change the type.
+        http.patch(&path, STRATEGIC_PATCH, &patch).await?.code(200)?;
+    }
+    http.patch(&path, MERGE_PATCH, &json!({"kind": null})).await?.code(200)?;
+    let patch = json!([{"op": "replace", "path": "/kind", "value": "Secret"}]);
+    http.patch(&path, JSON_PATCH, &patch).await?.code(422)?;
+    http.get(&path).await?.code(200)?;
     Ok(())
 }

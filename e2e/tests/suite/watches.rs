@@ -12,7 +12,7 @@ use crate::widgets::{Widgets, version, widgets};
 e2e::on_each_cluster! {
     from_a_version, from_unset_and_zero, wire_format, label_selector, field_selector, one_name, timeout,
     initial_events [WatchLists], initial_events_options [WatchLists], bookmark_before_the_end, too_large_version, wrong_version,
-    deleted_has_last_state, partial_metadata, finalizers, across_namespaces
+    deleted_has_last_state, partial_metadata, finalizers, across_namespaces, legacy_paths
 }
 
 async fn open(widgets: &Widgets, query: &str) -> Result<Watch> {
@@ -266,5 +266,39 @@ async fn across_namespaces(cluster: Cluster) -> Result<()> {
     let mut watch = widgets.http.watch(&path).await?;
     let two = widgets.create("two").await?;
     assert_eq!(watch.expect("ADDED", "two").await?, two);
+    Ok(())
+}
+
+async fn legacy_paths(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let (http, namespace) = (cluster.admin(), cluster.namespace());
+    for name in ["one", "two"] {
+        widgets.create(name).await?;
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        http.post(&format!("/api/v1/namespaces/{namespace}/configmaps"), &map).await?.code(201)?;
+    }
+    let group = format!("/apis/{}/v1", widgets.group);
+    for path in [
+        format!("/api/v1/watch/namespaces/{namespace}/configmaps"),
+        format!("{group}/watch/namespaces/{namespace}/widgets"),
+    ] {
+        let mut all = http.watch(&format!("{path}?timeoutSeconds=5")).await?;
+        all.expect("ADDED", "one").await?;
+        all.expect("ADDED", "two").await?;
+        let mut two = http.watch(&format!("{path}/two?watch=false&timeoutSeconds=5")).await?;
+        two.expect("ADDED", "two").await?;
+        let wrong = http.get(&format!("{path}/two?fieldSelector=metadata.name%3Done")).await?;
+        wrong.refused(400, "BadRequest", "fieldSelector metadata.name doesn't match requested name")?;
+        cluster.nobody().get(&path).await?.code(403)?;
+    }
+    let mut own = http.watch(&format!("/api/v1/watch/namespaces/{namespace}?timeoutSeconds=5")).await?;
+    own.expect("ADDED", namespace).await?;
+    let maps = format!("/api/v1/watch/namespaces/{namespace}/configmaps");
+    for path in [format!("{maps}/one/status"), "/api/v1/watch/componentstatuses".to_owned()] {
+        let missing = http.get(&path).await?;
+        missing.refused(404, "NotFound", "the server could not find the requested resource")?;
+    }
+    let message = "the server does not allow this method on the requested resource";
+    http.post(&maps, &json!({})).await?.refused(405, "MethodNotAllowed", message)?;
     Ok(())
 }

@@ -17,4 +17,6 @@ pub(crate) struct RequestInfo {
     pub(crate) subresource: String,
     /// Whether the path goes on behind the subresource.
     pub(crate) is_longer: bool,
+    /// Whether the path is one of the deprecated ones that begin with `watch`.
+    pub(crate) is_watch_path: bool,
 }

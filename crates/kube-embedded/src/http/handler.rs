@@ -81,7 +81,7 @@ impl Handler {
         };
         authorize(cluster, user, &info, &query)?;
         if let Some(remote) = cluster.api_services.current(&cluster.store).serving(parts.uri.path()) {
-            return Ok(proxy::forward(cluster, user, parts, body, remote, query.watch()).await);
+            return Ok(proxy::forward(cluster, user, parts, body, remote, info.verb == "watch").await);
         }
         let mut scheme = cluster.scheme();
         let mut resource = find(&scheme, &info)?;
@@ -183,6 +183,9 @@ impl Handler {
 async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
     let (info, resource) = (request.info, request.resource);
     let named = !info.name.is_empty();
+    if info.is_watch_path {
+        return answer_watch_path(request).await;
+    }
     if *request.method == Method::POST && named {
         return Err(Status::method_not_allowed());
     }
@@ -218,10 +221,35 @@ async fn answer_resource(request: Request<'_>) -> Result<Response, Status> {
     }
 }
 
+/// Answers a request to a path that begins with `watch`.
+async fn answer_watch_path(request: Request<'_>) -> Result<Response, Status> {
+    let (info, resource) = (request.info, request.resource);
+    if !resource.verbs.iter().any(|it| it == "watch") {
+        return Err(Status::no_such_path());
+    }
+    if *request.method != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
+    let mut options = request.query.list_options()?;
+    options.watch = true;
+    if !info.name.is_empty() {
+        let selector = FieldSelector::parse(&options.fields).ok();
+        let selected = selector.as_ref().and_then(|selector| selector.exact("metadata.name"));
+        if !options.fields.is_empty() && selected != Some(&*info.name) {
+            return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
+        if options.fields.is_empty() {
+            options.fields = format!("metadata.name={}", info.name);
+        }
+    }
+    watch::watch(request, &options).await
+}
+
 /// Answers a request for a subresource of an object.
 async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
     let (info, resource) = (request.info, request.resource);
-    let Some(subresource) = resource.subresource(&info.subresource) else {
+    let subresource = resource.subresource(&info.subresource).filter(|_| !info.is_watch_path);
+    let Some(subresource) = subresource else {
         return Err(match resource.custom {
             Some(_) => Status::not_found(&resource.group, &resource.plural, &info.name),
             None => Status::no_such_path(),

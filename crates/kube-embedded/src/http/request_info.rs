@@ -19,6 +19,11 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return None,
     };
+    // Deprecated, and still served.
+    let (is_watch_path, rest) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        _ => (false, rest),
+    };
     // A namespace contains the requested objects, unless it is itself the requested object.
     let (namespace, rest) = match rest {
         ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => ("", rest),
@@ -35,7 +40,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         return None;
     }
     Some(RequestInfo {
-        verb: verb(method, name, watch),
+        verb: if is_watch_path { "watch" } else { verb(method, name, watch) },
         group: group.to_owned(),
         version: version.to_owned(),
         namespace: namespace.to_owned(),
@@ -43,6 +48,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         name: name.to_owned(),
         subresource: subresource.to_owned(),
         is_longer,
+        is_watch_path,
     })
 }
 
@@ -81,6 +87,9 @@ mod tests {
                 "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
                 Some("rbac.authorization.k8s.io|v1||clusterroles|system:node|"),
             ),
+            ("/api/v1/watch/namespaces/a/pods/b", Some("|v1|a|pods|b|")),
+            ("/api/v1/watch/namespaces/a", Some("|v1||namespaces|a|")),
+            ("/apis/web.helloworld/v1/watch/blogs", Some("web.helloworld|v1||blogs||")),
             ("/apis/web.helloworld/v1", None),
             ("/healthz", None),
             ("/api/v1/namespaces/a/pods/b/c/d", Some("|v1|a|pods|b|c")),

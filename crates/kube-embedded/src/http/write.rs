@@ -68,10 +68,43 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
             }
             _ => refused_object(&String::from_utf8_lossy(request.body), why),
         };
-        decode_patched(&request, options.validation, patched(old)?, refuse)
+        let mut patched = patched(old)?;
+        // A strategic merge patch is applied to a Go struct, whose type it cannot change.
+        if request.resource.custom.is_none() && media_type != "application/strategic-merge-patch+json" {
+            keep_type(request.resource, &mut patched).map_err(|why| refuse(&why))?;
+        }
+        decode_patched(&request, options.validation, patched, refuse)
     };
     let write = request.write(WriteMethod::Patch, &options);
     answer(request, &request.cluster.update(&write, &decode).await?)
+}
+
+/// Converts a patched object that is now of another version of its kind.
+///
+/// # Errors
+/// Fails as Go does if it is of another kind.
+fn keep_type(resource: &Resource, patched: &mut Value) -> Result<(), String> {
+    let text = |field: &str| patched[field].as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let is_own = |given: &str, own: &str| given.is_empty() || given == own;
+    if is_own(&version, &resource.api_version()) && is_own(&kind, &resource.kind) {
+        return Ok(());
+    }
+    if kind == resource.kind && kube_builtin::versions(&resource.api_version(), &kind).contains(&&*version) {
+        kube_builtin::convert(patched, &resource.api_version());
+        return Ok(());
+    }
+    if kube_builtin::decode(&version, &kind, &Value::Object(Map::new())).is_none() {
+        return Err(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        ));
+    }
+    let name = version.rsplit('/').next().unwrap_or_default();
+    let package = match resource.group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(package) => package,
+    };
+    Err(format!("converting ({name}.{kind}) to ({package}.{}): unknown conversion", resource.kind))
 }
 
 /// The patch in a body, which is not for apply.

@@ -26,8 +26,24 @@ const FILE: &str = "crates/kube-builtin/data/messages.json";
 /// The file that lists the kinds.
 const KINDS: &str = "crates/kube-builtin/data/resources.json";
 
-/// Kinds that are not in discovery: the body of a DELETE request.
-const OPTIONS: [(&str, &str); 1] = [("meta.k8s.io/v1", "DeleteOptions")];
+/// Kinds that are not in discovery: what requests and responses also contain, and what webhooks are asked.
+const OTHERS: [(&str, &str); 15] = [
+    ("admission.k8s.io/v1", "AdmissionReview"),
+    ("admission.k8s.io/v1beta1", "AdmissionReview"),
+    ("apidiscovery.k8s.io/v2", "APIGroupDiscoveryList"),
+    ("apiextensions.k8s.io/v1", "ConversionReview"),
+    ("meta.k8s.io/v1", "APIGroup"),
+    ("meta.k8s.io/v1", "APIGroupList"),
+    ("meta.k8s.io/v1", "APIResourceList"),
+    ("meta.k8s.io/v1", "APIVersions"),
+    ("meta.k8s.io/v1", "CreateOptions"),
+    ("meta.k8s.io/v1", "DeleteOptions"),
+    ("meta.k8s.io/v1", "ListMeta"),
+    ("meta.k8s.io/v1", "PartialObjectMetadata"),
+    ("meta.k8s.io/v1", "PatchOptions"),
+    ("meta.k8s.io/v1", "Status"),
+    ("meta.k8s.io/v1", "UpdateOptions"),
+];
 
 /// Messages whose JSON is not an object of their fields. The decoder handles them by these names.
 const WELL_KNOWN: [(&str, &str); 10] = [
@@ -81,6 +97,8 @@ enum Label {
 
 /// A field of a Go struct.
 struct GoField {
+    /// Its place in the struct, and so in the JSON.
+    place: usize,
     name: String,
     pointer: bool,
     json: String,
@@ -168,7 +186,7 @@ fn generate(modules: &[PathBuf], kinds: &Path) -> Result<String> {
     Ok(text + "\n}\n")
 }
 
-/// Returns the kinds that a client can send, as API version and kind.
+/// Returns the kinds that clients and servers exchange, as API version and kind.
 fn roots(kinds: &Path) -> Result<BTreeSet<(String, String)>> {
     #[derive(Deserialize)]
     struct Group {
@@ -194,7 +212,7 @@ fn roots(kinds: &Path) -> Result<BTreeSet<(String, String)>> {
     let text = fs::read_to_string(kinds).with_context(|| format!("reading {}", kinds.display()))?;
     let groups: Vec<Group> =
         serde_json::from_str(&text).with_context(|| format!("parsing {}", kinds.display()))?;
-    let mut roots: BTreeSet<_> = OPTIONS.map(|(version, kind)| (version.to_owned(), kind.to_owned())).into();
+    let mut roots: BTreeSet<_> = OTHERS.map(|(version, kind)| (version.to_owned(), kind.to_owned())).into();
     for Group { group, versions } in &groups {
         for Version { version, resources } in versions {
             for resource in resources {
@@ -217,8 +235,9 @@ fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-/// A field in the generated file: its number, Go name, type, and `json` tag.
+/// A field in the generated file: its number, Go name, type, and `json` tag. The fields of a message are in Go's order.
 struct Row {
+    place: usize,
     number: u32,
     name: String,
     r#type: String,
@@ -296,6 +315,7 @@ impl Packages {
                 Label::Optional => "",
             };
             Ok(Row {
+                place: go.place,
                 number: field.number,
                 name: go.name.clone(),
                 r#type: format!("{shape}{}", self.element(group_version, &field.r#type)?),
@@ -303,7 +323,9 @@ impl Packages {
                 message: self.is_plain(&field.r#type).then(|| field.r#type.clone()),
             })
         };
-        message.fields.iter().map(row).collect()
+        let mut rows = message.fields.iter().map(row).collect::<Result<Vec<_>>>()?;
+        rows.sort_by_key(|row| row.place);
+        Ok(rows)
     }
 
     /// Whether a type is a message whose JSON is an object of its fields.
@@ -402,7 +424,7 @@ fn structs(text: &str) -> Result<BTreeMap<String, BTreeMap<u32, GoField>>> {
             let pointer = words.next().unwrap_or(first).starts_with('*');
             // An embedded struct is named like its type.
             let name = first.rsplit('.').next().unwrap_or(first).trim_start_matches('*').to_owned();
-            fields.insert(number, GoField { name, pointer, json });
+            fields.insert(number, GoField { place: fields.len(), name, pointer, json });
         }
     }
     Ok(structs)

@@ -28,6 +28,8 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) number: i32,
+    /// Its place in the Go struct.
+    pub(crate) place: usize,
     /// The name in Go.
     pub(crate) name: String,
     /// The name in JSON. `None` for an embedded struct, whose fields are among the others there.
@@ -73,8 +75,11 @@ pub(crate) enum FieldType {
     Message(usize),
 }
 
-/// The committed file: fields, by API version and name of the message.
-type File = BTreeMap<String, BTreeMap<String, Vec<(i32, String, String, String)>>>;
+/// The committed file: fields in the order of the Go struct, by API version and name of the message.
+type File = BTreeMap<String, BTreeMap<String, Vec<Row>>>;
+
+/// The number, the Go name, the type, and the `json` tag of a field.
+type Row = (i32, String, String, String);
 
 impl Messages {
     /// Returns the messages of kubernetes 1.37. The first call parses them.
@@ -91,6 +96,24 @@ impl Messages {
         self.indices.get(&format!("{api_version}.{kind}")).and_then(|index| self.messages.get(*index))
     }
 
+    /// Returns the index of a message.
+    pub(crate) fn index(&self, api_version: &str, name: &str) -> Option<usize> {
+        self.indices.get(&format!("{api_version}.{name}")).copied()
+    }
+
+    /// Returns all messages: the API version, the name, and the index of each.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.indices.iter().filter_map(|(name, index)| {
+            let (api_version, name) = name.rsplit_once('.')?;
+            Some((api_version, name, *index))
+        })
+    }
+
+    /// Returns all messages by their index.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter()
+    }
+
     /// Returns the message that is the type of a field.
     pub(crate) fn at(&self, index: usize) -> Option<&Message> {
         self.messages.get(index)
@@ -105,9 +128,8 @@ impl Messages {
         let messages = file.into_iter().flat_map(|(version, messages)| {
             let indices = &indices;
             messages.into_iter().map(move |(name, rows)| {
-                let fields = rows.into_iter().map(|(number, name, r#type, json)| {
-                    Field::parse(indices, &version, number, name, &r#type, &json)
-                });
+                let rows = rows.into_iter().enumerate();
+                let fields = rows.map(|(place, row)| Field::parse(indices, &version, place, row));
                 let mut fields = fields.collect::<Option<Vec<_>>>()?;
                 fields.sort_by_key(|field| field.number);
                 let version = version.rsplit('/').next().unwrap_or_default().to_owned();
@@ -130,21 +152,20 @@ impl Field {
     fn parse(
         indices: &HashMap<String, usize>,
         api_version: &str,
-        number: i32,
-        name: String,
-        r#type: &str,
-        json: &str,
+        place: usize,
+        (number, name, r#type, json): Row,
     ) -> Option<Self> {
         let shapes = [("[]", Shape::List), ("map[string]", Shape::Map), ("*", Shape::Pointer)];
         let (element, shape) = shapes
             .into_iter()
             .find_map(|(prefix, shape)| Some((r#type.strip_prefix(prefix)?, shape)))
-            .unwrap_or((r#type, Shape::Value));
+            .unwrap_or((&r#type, Shape::Value));
         let mut words = json.split(',');
         let json = words.next().filter(|name| !name.is_empty()).map(str::to_owned);
         let options: Vec<&str> = words.collect();
         Some(Self {
             number,
+            place,
             name,
             json,
             shape,

@@ -1,5 +1,6 @@
 //! Errors as clients receive them: a `Status`, with kube-apiserver's wording.
 
+use kube_builtin::Ordered;
 use kube_validation::{FieldError, FieldErrors};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ impl Status {
     /// The `Status` as JSON.
     pub(crate) fn json(&self) -> Vec<u8> {
         if let Some(given) = &self.given {
-            return serde_json::to_vec(given).unwrap_or_default();
+            return json::to_vec(&Ordered::of(given));
         }
         let wire = Wire {
             kind: "Status",

@@ -247,23 +247,19 @@ struct Pieces {
 impl Pieces {
     fn new(resource: &Arc<Resource>, objects: Vec<Arc<Object>>, metadata: &Value) -> Self {
         let api_version = resource.api_version();
-        let (kind, version) = (json!(resource.list_kind), json!(api_version));
-        // The order of the fields is kube-apiserver's, which differs for custom resources.
-        let (head, tail) = if resource.custom.is_some() {
-            let tail = format!("],\"kind\":{kind},\"metadata\":{metadata}}}\n");
-            (format!("{{\"apiVersion\":{version},\"items\":["), tail)
-        } else {
-            let head =
-                format!("{{\"kind\":{kind},\"apiVersion\":{version},\"metadata\":{metadata},\"items\":[");
-            (head, "]}\n".to_owned())
-        };
+        let list = to_json(&json!({
+            "kind": resource.list_kind, "apiVersion": api_version, "metadata": metadata, "items": [],
+        }));
+        let list = String::from_utf8_lossy(&list);
+        // In a text, quotes are escaped.
+        let (head, tail) = list.split_once(r#""items":[]"#).unwrap_or_default();
         let objects = objects.into_iter();
         Self {
             resource: Arc::clone(resource),
             api_version,
             objects,
-            head,
-            tail: Some(tail),
+            head: format!(r#"{head}"items":["#),
+            tail: Some(format!("]{tail}\n")),
             separator: false,
         }
     }
@@ -296,12 +292,10 @@ impl Pieces {
             return;
         }
         let mut value = object.value();
-        kube_builtin::convert(&mut value, &self.api_version);
-        if let Some(value) = value.as_object_mut() {
-            value.remove("apiVersion");
-            value.remove("kind");
+        self.resource.set_type(&mut value);
+        if !object.converted(&value).write_untyped(out) {
+            out.extend_from_slice(b"{}");
         }
-        out.extend_from_slice(&to_json(&value));
     }
 }
 

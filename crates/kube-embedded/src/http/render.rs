@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::negotiate::{Accept, As, Encoding};
-use crate::json;
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
 use crate::store::is_of_version;
@@ -118,7 +117,7 @@ pub(super) fn document(value: &Value) -> Response {
 /// A response with any value. In JSON, it is a line.
 pub(super) fn value_response(code: StatusCode, encoding: Encoding, value: &Value) -> Response {
     match encoding {
-        Encoding::Json => response(code, encoding, line(json::to_vec(value))),
+        Encoding::Json => response(code, encoding, Body::line(to_json(value))),
         Encoding::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => response(code, encoding, text.into_bytes()),
             Err(error) => status(&Status::internal_error(error.to_string())),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use kube_builtin::Ordered;
 use serde_json::Value;
 
 use super::resource::Resource;
@@ -121,7 +122,7 @@ impl Resource {
     }
 }
 
-/// The JSON of a value as the store has it, with sorted keys.
+/// The JSON of an object as the store has it.
 pub(crate) fn to_json(value: &Value) -> Bytes {
-    json::to_vec(value).into()
+    json::to_vec(&Ordered::of(value)).into()
 }

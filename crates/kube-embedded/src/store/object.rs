@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kube_builtin::Ordered;
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -38,7 +39,7 @@ pub(crate) struct Object {
     pub(crate) key: Box<str>,
     /// The revision of the write that stored this state.
     pub(crate) revision: u64,
-    /// The object as JSON with sorted keys.
+    /// The object as JSON, with its fields in kube-apiserver's order.
     pub(crate) bytes: Bytes,
     /// Whether it has a deletionTimestamp.
     pub(crate) deleted: bool,
@@ -56,8 +57,8 @@ struct Places {
     labels: Place,
     /// `metadata.resourceVersion`, without the quotes. Empty: the object has no metadata.
     version: Place,
-    /// The members `apiVersion` and `kind` with the commas after them. Empty: absent, or the last member.
-    types: [Place; 2],
+    /// What follows `apiVersion` and `kind`. 0: they are not the first members, or the only ones.
+    untyped: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +69,14 @@ struct Place {
 
 /// Whether the bytes of an object have this `apiVersion`. Also returns false if finding out would require parsing them.
 pub(crate) fn is_of_version(version: &str, bytes: &[u8]) -> bool {
-    // Keys are sorted, so this one is nearly always first.
-    let rest = bytes.strip_prefix(b"{\"apiVersion\":\"");
-    rest.and_then(|rest| rest.strip_prefix(version.as_bytes()))
+    // It is nearly always first, or follows the `kind` of a built-in one.
+    let after_kind = bytes.strip_prefix(b"{\"kind\":\"").and_then(|rest| {
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        rest[end..].strip_prefix(b"\",")
+    });
+    let rest = after_kind.or_else(|| bytes.strip_prefix(b"{"));
+    rest.and_then(|rest| rest.strip_prefix(b"\"apiVersion\":\""))
+        .and_then(|rest| rest.strip_prefix(version.as_bytes()))
         .is_some_and(|rest| rest.first() == Some(&b'"'))
 }
 
@@ -137,14 +143,12 @@ impl Object {
     /// Appends its JSON without `apiVersion` and `kind`, as in the items of a list. Returns false and appends nothing
     /// if that would require parsing.
     pub(crate) fn write_untyped(&self, out: &mut Vec<u8>) -> bool {
-        let [api_version, kind] = self.places.types;
-        if api_version.is_empty() || kind.is_empty() {
+        let Some(rest) = self.bytes.get(self.places.untyped as usize..).filter(|_| self.places.untyped > 0)
+        else {
             return false;
-        }
-        let (api_version, kind) = (api_version.range(), kind.range());
-        out.extend_from_slice(&self.bytes[..api_version.start]);
-        out.extend_from_slice(&self.bytes[api_version.end..kind.start]);
-        out.extend_from_slice(&self.bytes[kind.end..]);
+        };
+        out.push(b'{');
+        out.extend_from_slice(rest);
         true
     }
 
@@ -210,8 +214,12 @@ impl Draft {
         let bytes = self.0.with_version(&text);
         let mut places = self.0.places;
         if places.version.start > 0 {
-            // Labels, `apiVersion` and `kind` all precede it.
-            places.version.end = places.version.start.saturating_add(text.len() as u32);
+            let length = text.len() as u32;
+            places.version.end = places.version.start.saturating_add(length);
+            if places.labels.start > places.version.start {
+                places.labels.start = places.labels.start.saturating_add(length);
+                places.labels.end = places.labels.end.saturating_add(length);
+            }
         }
         Object { revision, bytes, places, ..self.0 }
     }
@@ -220,55 +228,53 @@ impl Draft {
 impl Json {
     fn of(value: &Value) -> Self {
         let mut json = Self { bytes: Vec::with_capacity(1024), ..Self::default() };
-        let Some(members) = value.as_object() else {
-            json.value(value);
+        let object = Ordered::of(value);
+        if !value.is_object() {
+            json.value(&object);
             return json;
-        };
+        }
         json.bytes.push(b'{');
-        let mut types = [0..0, 0..0];
-        for (name, member) in members {
-            let start = json.bytes.len() + usize::from(json.bytes.len() > 1);
-            json.name(name);
-            match member {
-                Value::Object(metadata) if name == "metadata" => json.metadata(metadata),
-                _ => _ = json.value(member),
+        let members = object.members();
+        for (at, (name, member)) in members.iter().enumerate() {
+            if at == 2 && members[..2].iter().all(|(name, _)| matches!(*name, "kind" | "apiVersion")) {
+                // After the comma.
+                json.places.untyped = u32::try_from(json.bytes.len() + 1).unwrap_or_default();
             }
-            let place = start..json.bytes.len() + 1;
-            match name.as_str() {
-                "apiVersion" => types[0] = place,
-                "kind" => types[1] = place,
-                _ => {}
+            json.name(name);
+            match *name {
+                "metadata" if member.value().is_object() => json.metadata(member),
+                _ => _ = json.value(member),
             }
         }
         json.bytes.push(b'}');
-        json.places.types = types.map(|place| match json.bytes.get(place.end.saturating_sub(1)) {
-            Some(b',') => Place::new(&place).unwrap_or_default(),
-            _ => Place::default(),
-        });
         if u32::try_from(json.bytes.len()).is_err() {
             json.places = Places::default();
         }
         json
     }
 
-    fn metadata(&mut self, metadata: &Map<String, Value>) {
+    fn metadata(&mut self, metadata: &Ordered<'_>) {
         self.bytes.push(b'{');
-        let mut members = metadata.iter().filter(|(name, _)| *name != VERSION).peekable();
-        while let Some((name, member)) = members.next_if(|(name, _)| name.as_str() < VERSION) {
-            self.name(name);
-            let place = self.value(member);
-            if name == "labels" && member.as_object().is_some_and(|labels| !labels.is_empty()) {
-                self.places.labels = Place::new(&place).unwrap_or_default();
-            }
+        let members = metadata.members();
+        let mut members = members.iter().filter(|(name, _)| *name != VERSION).peekable();
+        while let Some((name, member)) = members.next_if(|(name, _)| metadata.precedes(name, VERSION)) {
+            self.metadata_member(name, member);
         }
         self.name(VERSION);
         let quote = self.value("").start;
         self.places.version = Place::new(&(quote + 1..quote + 1)).unwrap_or_default();
         for (name, member) in members {
-            self.name(name);
-            self.value(member);
+            self.metadata_member(name, member);
         }
         self.bytes.push(b'}');
+    }
+
+    fn metadata_member(&mut self, name: &str, member: &Ordered<'_>) {
+        self.name(name);
+        let place = self.value(member);
+        if name == "labels" && member.value().as_object().is_some_and(|labels| !labels.is_empty()) {
+            self.places.labels = Place::new(&place).unwrap_or_default();
+        }
     }
 
     fn name(&mut self, name: &str) {
@@ -374,6 +380,22 @@ mod tests {
                 prop_assert_eq!(bytes, &crate::json::to_vec(&value));
             }
         }
+    }
+
+    #[test]
+    fn a_built_in_object_is_ordered_as_in_go() {
+        let metadata = json!({"labels": {"a": "b"}, "name": "x", "generation": 1, "resourceVersion": "1"});
+        let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}});
+        let object = draft(&value).at(20);
+        let untyped =
+            r#""metadata":{"name":"x","resourceVersion":"20","generation":1,"labels":{"a":"b"}},"spec":{}}"#;
+        assert_eq!(object.bytes, format!(r#"{{"kind":"Pod","apiVersion":"v1",{untyped}"#));
+        assert_eq!(json!(object.labels()), json!({"a": "b"}));
+        assert!(object.is_of_version("v1") && !object.is_of_version("v") && !object.is_of_version("v12"));
+        let mut written = Vec::new();
+        assert!(object.write_untyped(&mut written));
+        assert_eq!(written, format!("{{{untyped}").as_bytes());
+        assert!(!draft(&json!({"apiVersion": "v1", "kind": "Pod"})).at(2).write_untyped(&mut written));
     }
 
     #[test]

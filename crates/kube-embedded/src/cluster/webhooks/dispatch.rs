@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use kube_patch::PatchError;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::admission_request::AdmissionRequest;
@@ -17,7 +16,7 @@ use super::super::state::Cluster;
 use super::answer::{self, Answer, Wrong};
 use super::configuration::{Configured, Webhook};
 use super::held::hold;
-use crate::resource::Resource;
+use crate::resource::{Resource, to_json};
 use crate::status::Status;
 
 /// How large an answer may be.
@@ -49,26 +48,6 @@ enum Refusal {
     /// It did not answer, or not as it should. Its `failurePolicy` says what follows.
     Failure(String),
     Status(Status),
-}
-
-/// An `AdmissionReview`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
-    kind: &'static str,
-    api_version: String,
-    request: Request<'a>,
-}
-
-/// An `AdmissionRequest`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    uid: &'a str,
-    object: Option<&'a Value>,
-    old_object: Option<&'a Value>,
-    #[serde(flatten)]
-    request: Value,
 }
 
 impl Mutations {
@@ -260,24 +239,21 @@ impl Cluster {
             return Err(Refusal::Failure(why.to_owned()));
         };
         let uid = self.random.uuid().to_string();
-        let review = Review {
-            kind: "AdmissionReview",
-            api_version: format!("admission.k8s.io/{version}"),
-            request: Request {
-                uid: &uid,
-                object,
-                old_object: old,
-                request: request.to_value(&invocation.resource),
-            },
-        };
-        let body = serde_json::to_vec(&review).map_err(|error| Refusal::Failure(error.to_string()))?;
+        let mut asked = request.to_value(&invocation.resource);
+        asked["uid"] = uid.as_str().into();
+        asked["object"] = json!(object);
+        asked["oldObject"] = json!(old);
+        let mut review =
+            json!({"kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{version}")});
+        review["request"] = asked;
+        let body = to_json(&review);
         let left = request.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Refusal::Status(Status::timeout()));
         }
         let timeout = webhook.timeout.min(left);
         let location = webhook.client.location(&self.store);
-        let sent = self.webhook_client.post(&location, body.into(), timeout, ANSWER_MAX).await;
+        let sent = self.webhook_client.post(&location, body, timeout, ANSWER_MAX).await;
         let body = sent.map_err(|error| Refusal::Failure(error.to_string()))?;
         let answer = answer::read(&body, version, &uid, mutating).map_err(|wrong| {
             Refusal::Failure(match wrong {

@@ -78,7 +78,9 @@ impl<'a> Ordered<'a> {
                 let fields = Structs::get().fields(index);
                 let mut placed: Vec<_> = members
                     .map(|(name, value)| match find(fields, name) {
-                        Some(field) => (field.place, name.as_str(), Self { value, order: field.order.of(value) }),
+                        Some(field) => {
+                            (field.place, name.as_str(), Self { value, order: field.order.of(value) })
+                        }
                         None => (usize::MAX, name.as_str(), Self { value, order: Order::ByName }),
                     })
                     .collect();
@@ -166,7 +168,9 @@ impl Structs {
             kinds.entry(api_version).or_default().insert(kind.to_owned(), index);
         }
         let list_metadata = messages.index(META, "ListMeta").map_or(Order::ByName, Order::Struct);
-        for (api_version, kind, index) in messages.kinds().filter(|(_, _, index)| has_metadata(messages, *index)) {
+        for (api_version, kind, index) in
+            messages.kinds().filter(|(_, _, index)| has_metadata(messages, *index))
+        {
             let list = vec![("metadata", list_metadata), ("items", Order::Struct(index))];
             let kinds = kinds.entry(api_version).or_default();
             kinds.entry(format!("{kind}List")).or_insert_with(|| {
@@ -285,21 +289,26 @@ mod tests {
         );
         assert_eq!(text(&pod), expected);
         let list = json!({"apiVersion": "v1", "kind": "PodList", "items": [{"spec": {}, "metadata": {}}], "metadata": {}});
-        let expected = r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{},"spec":{}}]}"#;
+        let expected =
+            r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{},"spec":{}}]}"#;
         assert_eq!(text(&list), expected);
     }
 
     #[test]
     fn others_are_ordered_by_name() {
-        let blog = json!({"apiVersion": "web.helloworld/v1", "kind": "Pod", "metadata": {"uid": "u", "name": "n"}});
+        let blog =
+            json!({"apiVersion": "web.helloworld/v1", "kind": "Pod", "metadata": {"uid": "u", "name": "n"}});
         let expected = r#"{"apiVersion":"web.helloworld/v1","kind":"Pod","metadata":{"name":"n","uid":"u"}}"#;
         assert_eq!(text(&blog), expected);
-        assert!(Ordered::of(&blog).precedes("name", "uid") && !Ordered::of(&blog).precedes("kind", "apiVersion"));
+        assert!(
+            Ordered::of(&blog).precedes("name", "uid") && !Ordered::of(&blog).precedes("kind", "apiVersion")
+        );
     }
 
     #[test]
     fn objects_in_fields_are_ordered_by_their_kind() {
-        let object = |kind: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"uid": "u", "name": "n"}});
+        let object =
+            |kind: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"uid": "u", "name": "n"}});
         let review = json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
             "request": {"uid": "1", "object": object("Secret"), "oldObject": object("Unknown"), "kind": {}},
@@ -333,7 +342,8 @@ mod tests {
                 "properties": {"b": schema, "a": schema}, "items": schema, "additionalProperties": true,
             }}}]},
         });
-        let expected = r#""items":{"description":"d","type":"t"},"properties":{"a":{"description":"d","type":"t"},"b":"#;
+        let expected =
+            r#""items":{"description":"d","type":"t"},"properties":{"a":{"description":"d","type":"t"},"b":"#;
         assert!(text(&definition).contains(expected), "{}", text(&definition));
     }
 }

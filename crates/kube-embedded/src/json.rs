@@ -23,6 +23,62 @@ pub(crate) fn to_vec(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     out
 }
 
+/// JSON in Go's indented form, without the end of the line.
+pub(crate) fn indent(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 * json.len());
+    let mut depth = 0_usize;
+    let new_line = |out: &mut Vec<u8>, depth| {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b"  ", depth).flatten());
+    };
+    let mut rest = json;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match byte {
+            b'"' => {
+                let length = text_length(after);
+                out.push(b'"');
+                out.extend_from_slice(&after[..length]);
+                rest = &after[length..];
+            }
+            b'{' | b'[' => {
+                out.push(*byte);
+                if let [close @ (b'}' | b']'), after @ ..] = after {
+                    out.push(*close);
+                    rest = after;
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+                out.push(*byte);
+            }
+            b',' => {
+                out.push(b',');
+                new_line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            space if space.is_ascii_whitespace() => {}
+            other => out.push(*other),
+        }
+    }
+    out
+}
+
+/// The length of a text and its closing quote, after the opening one.
+fn text_length(after: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = after.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(after.len(), |end| end + 1)
+}
+
 /// Go's form.
 struct Go;
 
@@ -102,6 +158,18 @@ mod tests {
         ] {
             assert_eq!(text(&value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn indented_json_is_as_by_go() {
+        let value = json!({"a": {}, "b": [], "c": [1, {"d": "e,{\"\\", "f": null}], "g": {"h": true}});
+        let expected = concat!(
+            "{\n  \"a\": {},\n  \"b\": [],\n  \"c\": [\n    1,\n    {\n      \"d\": \"e,{\\\"\\\\\",\n      ",
+            "\"f\": null\n    }\n  ],\n  \"g\": {\n    \"h\": true\n  }\n}"
+        );
+        let indented = indent(format!("{value}\n").as_bytes());
+        assert_eq!(String::from_utf8(indented.clone()).unwrap(), expected);
+        assert_eq!(indent(&indented), indented);
     }
 
     proptest! {

@@ -171,10 +171,10 @@ impl Status {
     /// 403
     pub(crate) fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
         let what = qualified(plural, group);
-        let message = if name.is_empty() {
-            format!("{what} is forbidden: {why}")
-        } else {
-            format!("{what} {name:?} is forbidden: {why}")
+        let message = match (what.as_str(), name) {
+            ("", _) => format!("forbidden: {why}"),
+            (what, "") => format!("{what} is forbidden: {why}"),
+            (what, name) => format!("{what} {name:?} is forbidden: {why}"),
         };
         Self::new(403, "Forbidden", message).with_details(group, plural, name)
     }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Cluster, eventually};
+use http::Method;
 use kube::Discovery;
 use serde_json::{Value, json};
 
 use crate::widgets::{GROUP, widgets};
 
-e2e::on_each_cluster! { group, resources, aggregated, kube_client, core_and_version, unknown_paths }
+e2e::on_each_cluster! {
+    group, resources, aggregated, kube_client, core_and_version, unknown_paths, odd_paths, head, indented_documents
+}
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -162,6 +165,78 @@ async fn unknown_paths(cluster: Cluster) -> Result<()> {
     for path in ["/api/v2/pods", "/apis/apps/v9/deployments"] {
         let reply = cluster.admin().get(path).await?;
         reply.refused(404, "NotFound", "the server could not find the requested resource")?;
+    }
+    Ok(())
+}
+
+/// Empty and surplus segments are part of what is authorized, before anything is looked up.
+async fn odd_paths(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let (admin, nobody, namespace) = (cluster.admin(), cluster.nobody(), cluster.namespace());
+    let pods = cluster.path("pods");
+    let in_namespace = format!("in the namespace {namespace:?}");
+    let forbidden = async |path: &str, what: &str, place: &str| {
+        let user = nobody.get("/api/v1/nodes").await?;
+        let user = user.message().split('"').nth(1).context("a user")?.to_owned();
+        let message = format!("{what}forbidden: User {user:?} cannot get resource {place}");
+        nobody.get(path).await?.refused(403, "Forbidden", &message).map(drop)
+    };
+    let not_found = "the server could not find the requested resource";
+    for (path, what, resource, place) in [
+        (format!("{pods}/x/status/y/z"), "pods \"x\" is ", "pods/status", &*in_namespace),
+        ("/api/v1/nodes/a/b/c".to_owned(), "nodes \"a\" is ", "nodes/b", "at the cluster scope"),
+        ("/api/v1//nodes".to_owned(), "", "", "at the cluster scope"),
+        (format!("/api/v1/namespaces/{namespace}//pods"), "", "", &*in_namespace),
+    ] {
+        forbidden(&path, what, &format!("{resource:?} in API group \"\" {place}")).await?;
+        admin.get(&path).await?.refused(404, "NotFound", not_found)?;
+    }
+    for path in ["//api/v1/nodes", "/apis//apps/v1", "/apis//", "/healthz/"] {
+        assert_eq!(admin.get(path).await?.text, "404 page not found\n", "{path}");
+    }
+    assert_eq!(nobody.get("//api/v1/nodes").await?.code, 403);
+    // Of a custom resource, what follows is ignored.
+    assert_eq!(admin.get(&format!("{}/status/more", widgets.at("one"))).await?.code(200)?["kind"], "Widget");
+    for path in ["/api/v1/nodes/", "/api/v1/nodes//", "/apis/apps/v1/", "/apis/"] {
+        admin.get(path).await?.code(200)?;
+    }
+    Ok(())
+}
+
+/// Built-in resources have no `HEAD`, custom ones do.
+async fn head(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    widgets.create("one").await?;
+    let pods = cluster.path("pods");
+    for (path, code) in [
+        (&*pods, 405),
+        (&*format!("{pods}/missing"), 405),
+        ("/api/v1/namespaces/default", 405),
+        ("/api/v1", 405),
+        ("/apis/apps/v1", 405),
+        ("/version", 405),
+        ("/api/v1/nothings", 404),
+        ("/nowhere", 404),
+        ("/apis", 200),
+        ("/healthz", 200),
+        (&widgets.path, 200),
+        (&widgets.at("one"), 200),
+        (&widgets.at("missing"), 404),
+    ] {
+        let reply = cluster.admin().send(Method::HEAD, path, &[], Vec::new()).await?;
+        assert_eq!((reply.code, &*reply.text), (code, ""), "{path}");
+    }
+    Ok(())
+}
+
+async fn indented_documents(cluster: Cluster) -> Result<()> {
+    for (path, beginning) in [
+        ("/version", "{\n  \"major\": \"1\",\n  \"minor\": "),
+        ("/", "{\n  \"paths\": [\n    \"/.well-known/"),
+    ] {
+        let reply = cluster.admin().get(path).await?;
+        ensure!(reply.text.starts_with(beginning) && reply.text.ends_with("\n}"), "{}", reply.text);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::widgets::{Widgets, version, widgets};
 
 e2e::on_each_cluster! {
-    from_a_version, from_unset_and_zero, wire_format, label_selector, field_selector, one_name, timeout,
+    from_a_version, from_unset_and_zero, wire_format, label_selector, field_selector, one_name, timeout, negative_timeout,
     initial_events [WatchLists], initial_events_options [WatchLists], bookmark_before_the_end, too_large_version, wrong_version,
     deleted_has_last_state, partial_metadata, finalizers, across_namespaces, legacy_paths
 }
@@ -300,5 +300,14 @@ async fn legacy_paths(cluster: Cluster) -> Result<()> {
     }
     let message = "the server does not allow this method on the requested resource";
     http.post(&maps, &json!({})).await?.refused(405, "MethodNotAllowed", message)?;
+    Ok(())
+}
+
+async fn negative_timeout(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    let mut watch = open(&widgets, "timeoutSeconds=-5&resourceVersion=0").await?;
+    // It ends at once, whatever it has sent.
+    while watch.try_next().await?.is_some() {}
+    widgets.http.get(&format!("{}?timeoutSeconds=-5", widgets.path)).await?.code(200)?;
     Ok(())
 }

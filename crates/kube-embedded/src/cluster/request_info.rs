@@ -15,8 +15,8 @@ pub(crate) struct RequestInfo {
     pub(crate) name: String,
     /// Empty: the object itself.
     pub(crate) subresource: String,
-    /// Whether the path goes on behind the subresource.
-    pub(crate) is_longer: bool,
+    /// Whether something follows the subresource.
+    pub(crate) has_more: bool,
     /// Whether the path is one of the deprecated ones that begin with `watch`.
     pub(crate) is_watch_path: bool,
 }

@@ -21,7 +21,9 @@ use tokio_util::task::TaskTracker;
 use super::linger::Lent;
 use super::tls;
 use crate::cluster::certificate_holder;
-use crate::http::{Body, Handler, IsLost, IsWatch, Response, authenticate, plain_text, status};
+use crate::http::{
+    Body, Handler, IsLost, IsWatch, Response, authenticate, is_for_human, plain_text, shown, status,
+};
 use crate::status::Status;
 
 /// How long a client may take for the TLS handshake.
@@ -86,7 +88,7 @@ pub(super) async fn serve(
                 Some(refused) => refused,
                 None => match holder.or_else(|| authenticate(&handler.cluster, request.headers())) {
                     Some(user) => handler.answer(&user, request.map(Body::new)).await,
-                    None => status(&Status::unauthorized()),
+                    None => shown(status(&Status::unauthorized()), is_for_human(&request)).await,
                 },
             };
             match response.extensions().get::<IsLost>() {

@@ -2,6 +2,7 @@
 //! APIServices say, the second what the servers say.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::negotiate::{Encoding, aggregated_discovery};
@@ -16,6 +17,25 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// The group of APIServices, which comes first and has none.
 const OWN: &str = "apiregistration.k8s.io";
 
+/// What `/version` says: `Info` of apimachinery's `pkg/version`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionInfo {
+    major: &'static str,
+    minor: &'static str,
+    emulation_major: &'static str,
+    emulation_minor: &'static str,
+    min_compatibility_major: &'static str,
+    min_compatibility_minor: &'static str,
+    git_version: &'static str,
+    git_commit: &'static str,
+    git_tree_state: &'static str,
+    build_date: &'static str,
+    go_version: &'static str,
+    compiler: &'static str,
+    platform: String,
+}
+
 /// Answers a discovery request. `None`: the path is not one of discovery's.
 pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Response> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
@@ -24,13 +44,13 @@ pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Opti
     let registered = || cluster.api_services.current(&cluster.store);
     let aggregated = aggregated_discovery(headers);
     let value = match &parts[..] {
-        [] | [""] => json!({"paths": paths(groups, &registered())}),
+        [] => return Some(render::indented_document(&json!({"paths": paths(groups, &registered())}))),
         ["api"] if aggregated => {
             let core = groups.iter().filter(|group| group.name.is_empty());
             return Some(aggregate(core.map(aggregated_group).collect()));
         }
         ["apis"] if aggregated => return Some(aggregate(aggregated_groups(cluster, groups))),
-        ["version"] => return Some(render::document(&version())),
+        ["version"] => return Some(render::indented_document(&VersionInfo::new())),
         ["api"] => json!({
             "kind": "APIVersions",
             "versions": ["v1"],
@@ -41,7 +61,7 @@ pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Opti
             "apiVersion": "v1",
             "groups": group_list(groups, &registered()),
         }),
-        ["apis", name] => {
+        ["apis", name] if !name.is_empty() => {
             let registered = registered();
             let mut group = match registered.groups().into_iter().find(|(group, _)| group == name) {
                 Some((name, versions)) => registered_group(name, &versions),
@@ -58,23 +78,25 @@ pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Opti
     Some(render::value_response(StatusCode::OK, Encoding::Json, &value))
 }
 
-fn version() -> Value {
-    json!({
-        "major": "1",
-        "minor": "37",
-        "emulationMajor": "1",
-        "emulationMinor": "37",
-        "minCompatibilityMajor": "1",
-        "minCompatibilityMinor": "36",
-        // The Kubernetes version whose behaviour this server has; the build is this crate's version.
-        "gitVersion": concat!("v1.37.2+kube-embedded.", env!("CARGO_PKG_VERSION")),
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-    })
+impl VersionInfo {
+    fn new() -> Self {
+        Self {
+            major: "1",
+            minor: "37",
+            emulation_major: "1",
+            emulation_minor: "37",
+            min_compatibility_major: "1",
+            min_compatibility_minor: "36",
+            // The Kubernetes version whose behaviour this server has; the build is this crate's version.
+            git_version: concat!("v1.37.2+kube-embedded.", env!("CARGO_PKG_VERSION")),
+            git_commit: "",
+            git_tree_state: "clean",
+            build_date: "1970-01-01T00:00:00Z",
+            go_version: "",
+            compiler: "rustc",
+            platform: format!("{}/{}", std::env::consts::OS, architecture()),
+        }
+    }
 }
 
 /// The processor's architecture as Go names it.
@@ -171,12 +193,16 @@ fn resource_list(groups: &[Group], group: &str, version: &str) -> Option<Value> 
             list.push(value);
         }
     }
-    Some(json!({
+    let mut resources = json!({
         "kind": "APIResourceList",
-        "apiVersion": "v1",
         "groupVersion": api_version(&group.name, &version.name),
         "resources": list,
-    }))
+    });
+    // That of the core group has none in kube-apiserver.
+    if !group.name.is_empty() {
+        resources["apiVersion"] = "v1".into();
+    }
+    Some(resources)
 }
 
 /// The groups of this server and of aggregated ones, in order of preference.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::faults::{Faults, Hit};
 use super::impersonate::impersonation;
+use super::indent::{is_for_human, shown};
 use super::injection::{self, Injections};
 use super::negotiate::Accept;
 use super::query::Query;
@@ -43,11 +44,13 @@ pub(crate) struct Handler {
 impl Handler {
     /// Answers a user's request, with a fault if one takes it.
     pub(crate) async fn answer(&self, user: &User, request: http::Request<Body>) -> Response {
-        match self.faults.take(request.method(), request.uri()) {
+        let for_human = is_for_human(&request);
+        let response = match self.faults.take(request.method(), request.uri()) {
             None => self.perform(user, request).await,
             // Boxed because it is rare, and would make the future of every request larger.
             Some(hit) => Box::pin(self.answer_faulty(user, request, hit)).await,
-        }
+        };
+        shown(response, for_human).await
     }
 
     async fn answer_faulty(&self, user: &User, mut request: http::Request<Body>, hit: Hit) -> Response {
@@ -84,12 +87,12 @@ impl Handler {
             return Ok(proxy::forward(cluster, user, parts, body, remote, info.verb == "watch").await);
         }
         let mut scheme = cluster.scheme();
+        if !is_routed(parts.uri.path()) {
+            return Err(Status::page_not_found());
+        }
         let mut resource = find(&scheme, &info)?;
-        if info.is_longer && info.subresource != "proxy" {
-            return Err(match resource.custom {
-                Some(_) => Status::page_not_found(),
-                None => Status::no_such_path(),
-            });
+        if parts.method == Method::HEAD && resource.custom.is_none() {
+            return Err(Status::method_not_allowed());
         }
         // Only lists and watches span namespaces.
         if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
@@ -165,16 +168,19 @@ impl Handler {
                 false => Status::no_such_path(),
             });
         }
-        let path = path.trim_end_matches('/');
+        if is_health(path) {
+            return Ok(plain_text(StatusCode::OK, "ok"));
+        }
+        let path = path.strip_suffix('/').unwrap_or(path);
         if let Some(document) = path.strip_prefix("/openapi/") {
             let answer = openapi::answer(cluster, document, &parts.headers);
             return answer.unwrap_or_else(|| Err(Status::no_such_path()));
         }
-        if is_health(path) {
-            return Ok(plain_text(StatusCode::OK, "ok"));
-        }
         let answer = token::discovery(cluster, path, &parts.uri, &parts.headers)
             .or_else(|| discovery::answer(cluster, path, &parts.headers));
+        if *method == Method::HEAD && answer.is_some() && !has_head(&cluster.scheme(), path) {
+            return Err(Status::method_not_allowed());
+        }
         Ok(answer.unwrap_or_else(|| render::status(&Status::page_not_found())))
     }
 }
@@ -295,6 +301,13 @@ fn authorize(cluster: &Cluster, user: &User, info: &RequestInfo, query: &Query) 
 fn find<'a>(scheme: &'a Scheme, info: &RequestInfo) -> Result<&'a Arc<Resource>, Status> {
     let resource = scheme.get(&info.group, &info.version, &info.resource);
     let resource = resource.ok_or_else(|| not_served(scheme, info))?;
+    // kube-apiserver ignores what follows the subresource of a custom resource.
+    if resource.custom.is_none()
+        && (info.has_more && info.subresource != "proxy"
+            || !(info.subresource.is_empty() || resource.subresource(&info.subresource).is_some()))
+    {
+        return Err(Status::no_such_path());
+    }
     // Namespaced objects are only found in a namespace, and cluster-scoped ones only outside of one.
     match resource.namespaced == info.namespace.is_empty() && !(resource.namespaced && info.name.is_empty()) {
         true => Err(Status::no_such_path()),
@@ -308,6 +321,20 @@ fn not_served(scheme: &Scheme, info: &RequestInfo) -> Status {
     match scheme.is_builtin(&info.group) || scheme.group_version(&info.group, &info.version).is_some() {
         true => Status::no_such_path(),
         false => Status::page_not_found(),
+    }
+}
+
+/// Whether kube-apiserver has a handler for paths that begin in this way. It authorizes before it looks for one.
+fn is_routed(path: &str) -> bool {
+    !path.starts_with("//") && !path.starts_with("/apis//")
+}
+
+/// Whether a path of discovery or of tokens also has `HEAD`.
+fn has_head(scheme: &Scheme, path: &str) -> bool {
+    match path.split('/').skip(1).collect::<Vec<_>>()[..] {
+        ["apis", group] | ["apis", group, _] => !scheme.is_builtin(group),
+        ["apis"] | [] => true,
+        _ => false,
     }
 }
 

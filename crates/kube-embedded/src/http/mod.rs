@@ -16,6 +16,7 @@ mod faulty;
 mod handler;
 mod holds;
 mod impersonate;
+mod indent;
 mod injection;
 mod negotiate;
 mod openapi;
@@ -41,6 +42,8 @@ pub use self::body::Body;
 #[cfg(feature = "listen")]
 pub(crate) use self::faulty::IsLost;
 pub(crate) use self::handler::Handler;
+#[cfg(feature = "listen")]
+pub(crate) use self::indent::{is_for_human, shown};
 pub(crate) use self::injection::Injections;
 #[cfg(feature = "listen")]
 pub(crate) use self::render::{Response, plain_text, status};

@@ -62,6 +62,7 @@ pub(super) struct ListOptions {
     pub(super) watch: bool,
     pub(super) bookmarks: bool,
     pub(super) initial_events: Option<bool>,
+    /// Zero, if it is negative.
     pub(super) timeout: Option<Duration>,
 }
 
@@ -139,9 +140,8 @@ impl Query {
             initial_events: self.flag("sendInitialEvents"),
             timeout: self
                 .int("timeoutSeconds")?
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
+                .filter(|seconds| *seconds != 0)
+                .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         };
         let errors = options.problems(asked_match);
         if errors.is_empty() { Ok(options) } else { Err(invalid_options("ListOptions", errors)) }

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use kube_tables::{IncludeObject, TableOptions, partial_object_metadata};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::body::Body;
 use super::negotiate::{Accept, As, Encoding};
+use crate::json;
 use crate::resource::{Resource, to_json};
 use crate::status::Status;
 use crate::store::is_of_version;
@@ -109,9 +111,20 @@ pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Bod
     response
 }
 
+/// Marks a response that is the same for all clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsDocument;
+
 /// A response with a document, which is one line without an end.
-pub(super) fn document(value: &Value) -> Response {
-    response(StatusCode::OK, Encoding::Json, to_json(value))
+pub(super) fn document(value: &impl Serialize) -> Response {
+    let mut response = response(StatusCode::OK, Encoding::Json, json::to_vec(value));
+    response.extensions_mut().insert(IsDocument);
+    response
+}
+
+/// A response with an indented document.
+pub(super) fn indented_document(value: &impl Serialize) -> Response {
+    response(StatusCode::OK, Encoding::Json, json::indent(&json::to_vec(value)))
 }
 
 /// A response with any value. In JSON, it is a line.

@@ -30,15 +30,12 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         _ => ("", rest),
     };
-    let (resource, name, subresource, is_longer) = match rest {
-        [resource] => (*resource, "", "", false),
-        [resource, name] => (*resource, *name, "", false),
-        [resource, name, subresource, longer @ ..] => (*resource, *name, *subresource, !longer.is_empty()),
+    let (resource, name, subresource, more) = match rest {
+        [resource] => (*resource, "", "", &[][..]),
+        [resource, name] => (*resource, *name, "", &[][..]),
+        [resource, name, subresource, more @ ..] => (*resource, *name, *subresource, more),
         [] => return None,
     };
-    if resource.is_empty() {
-        return None;
-    }
     Some(RequestInfo {
         verb: if is_watch_path { "watch" } else { verb(method, name, watch) },
         group: group.to_owned(),
@@ -47,7 +44,7 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
         resource: resource.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
-        is_longer,
+        has_more: !more.is_empty(),
         is_watch_path,
     })
 }
@@ -93,6 +90,9 @@ mod tests {
             ("/apis/web.helloworld/v1", None),
             ("/healthz", None),
             ("/api/v1/namespaces/a/pods/b/c/d", Some("|v1|a|pods|b|c")),
+            ("/api/v1//pods", Some("|v1|||pods|")),
+            ("/api//pods/a", Some("|||pods|a|")),
+            ("/api/v1/pods//", Some("|v1||pods||")),
             ("/api/v1/pods/%ff", None),
         ];
         for (path, expected) in cases {

@@ -100,14 +100,13 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
             "too old resource version: {from} ({})",
             cluster.store.floor(collection)
         ));
-        let line = line("ERROR", &gone.json());
-        return Ok(render::response(StatusCode::OK, Encoding::Json, line));
+        return Ok(response(line("ERROR", &gone.json())));
     };
     // If the resource has changed, and the watch was opened too late to be ended by that, its client opens another one.
     let (info, scheme) = (request.info, cluster.scheme());
     let current = scheme.get(&info.group, &info.version, &info.resource);
     if !current.is_some_and(|current| current.is_same(resource)) {
-        return Ok(render::response(StatusCode::OK, Encoding::Json, Bytes::new()));
+        return Ok(response(Bytes::new()));
     }
     let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let bookmark = |after| options.bookmarks.then(|| cluster.clock.timer(after));
@@ -136,9 +135,13 @@ pub(super) async fn watch(request: Request<'_>, options: &ListOptions) -> Result
         let lines = stream.next().await?;
         Some((Ok::<_, std::convert::Infallible>(lines), stream))
     });
-    let mut response = render::response(StatusCode::OK, Encoding::Json, Body::from_stream(lines));
+    Ok(response(Body::from_stream(lines)))
+}
+
+fn response(lines: impl Into<Body>) -> Response {
+    let mut response = render::response(StatusCode::OK, Encoding::Json, lines);
     response.extensions_mut().insert(IsWatch);
-    Ok(response)
+    response
 }
 
 impl Stream {
@@ -292,6 +295,11 @@ impl Writer {
             "apiVersion": self.resource.api_version(), "kind": self.resource.kind, "metadata": metadata,
         });
         let object = match self.accept.content {
+            As::Object if self.resource.custom.is_none() => {
+                // An empty object of its Go type.
+                let empty = kube_builtin::decode(&self.resource.api_version(), &self.resource.kind, &object);
+                empty.and_then(Result::ok).map_or(object, |empty| empty.object)
+            }
             As::Object => object,
             As::Metadata => kube_tables::partial_object_metadata(object, &self.accept.meta_version),
             As::Table => {

@@ -101,6 +101,8 @@ struct GoField {
     place: usize,
     name: String,
     pointer: bool,
+    /// The type as it is written there.
+    r#type: String,
     json: String,
 }
 
@@ -314,13 +316,17 @@ impl Packages {
                 Label::Optional if go.pointer => "*",
                 Label::Optional => "",
             };
+            let element = self.element(group_version, &field.r#type)?;
+            let is_plain = self.is_plain(&field.r#type);
+            let named = named(go, field.label, is_plain, package_name(name))
+                .map_or_else(String::new, |it| format!("={it}"));
             Ok(Row {
                 place: go.place,
                 number: field.number,
                 name: go.name.clone(),
-                r#type: format!("{shape}{}", self.element(group_version, &field.r#type)?),
+                r#type: format!("{shape}{element}{named}"),
                 json: go.json.clone(),
-                message: self.is_plain(&field.r#type).then(|| field.r#type.clone()),
+                message: is_plain.then(|| field.r#type.clone()),
             })
         };
         let mut rows = message.fields.iter().map(row).collect::<Result<Vec<_>>>()?;
@@ -353,6 +359,36 @@ impl Packages {
             (version, kind) => format!("{version}.{kind}"),
         })
     }
+}
+
+/// Returns the name that Go prints for the type of a field, if it has a name of its own: of the elements of a list or a literal
+/// map, or of the whole. Structs are known by their messages.
+fn named(field: &GoField, label: Label, is_struct: bool, package: &str) -> Option<String> {
+    let whole = field.r#type.trim_start_matches('*');
+    let (element, is_map) = match whole.strip_prefix("[]").or_else(|| whole.strip_prefix("map[string]")) {
+        Some(element) => (element, false),
+        None if whole.starts_with("map[") => return None,
+        None => (whole, label == Label::Map),
+    };
+    if is_struct && !is_map {
+        return None;
+    }
+    let (package, name) = match element.split_once('.') {
+        // The alias of an import ends with the name of the package.
+        Some((alias, name)) => {
+            let version = |at: &usize| alias[at + 1..].starts_with(|it: char| it.is_ascii_digit());
+            (alias.rfind('v').filter(version).map_or(alias, |at| &alias[at..]), name)
+        }
+        None if element.starts_with(char::is_uppercase) => (package, element),
+        None => return None,
+    };
+    let is_well_known = WELL_KNOWN.iter().any(|(it, _)| it.rsplit('.').next() == Some(name));
+    (!is_well_known).then(|| format!("{package}.{name}"))
+}
+
+/// Returns the name of a message's package.
+fn package_name(message: &str) -> &str {
+    message.rsplit('.').nth(1).unwrap_or_default()
 }
 
 /// Parses the package and the messages of a `.proto` file.
@@ -421,10 +457,11 @@ fn structs(text: &str) -> Result<BTreeMap<String, BTreeMap<u32, GoField>>> {
             let json = tag(tags, "json").unwrap_or_default().to_owned();
             let mut words = declared.split_whitespace();
             let first = words.next().with_context(|| format!("a field of {name} has no name"))?;
-            let pointer = words.next().unwrap_or(first).starts_with('*');
+            let r#type = words.next().unwrap_or(first).to_owned();
+            let pointer = r#type.starts_with('*');
             // An embedded struct is named like its type.
             let name = first.rsplit('.').next().unwrap_or(first).trim_start_matches('*').to_owned();
-            fields.insert(number, GoField { place: fields.len(), name, pointer, json });
+            fields.insert(number, GoField { place: fields.len(), name, pointer, r#type, json });
         }
     }
     Ok(structs)

@@ -2,7 +2,10 @@
 //!
 //! The recursion depth is that of the JSON, which its parser limits.
 
-use kube_validation::{Quantity, go::json_type};
+use kube_validation::{
+    Quantity,
+    go::{self, json_type},
+};
 use serde_json::{Map, Value};
 
 use crate::messages::{Field, FieldType, Message, Messages, Shape};
@@ -22,8 +25,24 @@ pub struct Decoded {
 
 /// The error of a value with the wrong type. The text is Go's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TypeMismatch(pub(crate) String);
+#[error("{json}")]
+pub struct TypeMismatch {
+    json: String,
+    unstructured: Option<String>,
+}
+
+impl TypeMismatch {
+    /// Returns the message of apimachinery's `FromUnstructured`, which reads the result of a strategic merge patch.
+    pub fn unstructured(&self) -> &str {
+        self.unstructured.as_deref().unwrap_or(&self.json)
+    }
+}
+
+impl From<String> for TypeMismatch {
+    fn from(json: String) -> Self {
+        Self { json, unstructured: None }
+    }
+}
 
 /// Reads an object of a kind into its Go type and writes it again. `None` if the kind is not built in.
 ///
@@ -36,7 +55,7 @@ pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<De
     let messages = Messages::get();
     let message = messages.find(api_version, kind)?;
     let mut decoder = Decoder { messages, unknown: Vec::new(), mismatch: None };
-    Some(decoder.whole(message, object, &["apiVersion", "kind"]).map_err(TypeMismatch))
+    Some(decoder.whole(message, object, &["apiVersion", "kind"]))
 }
 
 /// Reads the metadata of any object into `ObjectMeta` and writes it again, as [`decode`] does for an object.
@@ -52,7 +71,7 @@ pub fn decode_metadata(metadata: &Value) -> Result<Decoded, TypeMismatch> {
         (Some(message), metadata) => decoder.whole(message, metadata, &[]),
         (None, metadata) => Ok(Decoded { object: metadata.clone(), unknown: Vec::new() }),
     };
-    decoded.map_err(TypeMismatch)
+    decoded
 }
 
 /// Returns the status of a kind before anything is written to it: null, or the fields that Go never omits.
@@ -75,23 +94,33 @@ struct Decoder {
     messages: &'static Messages,
     unknown: Vec<String>,
     /// Go continues after a value of the wrong type, and reports the first one in the end.
-    mismatch: Option<String>,
+    mismatch: Option<TypeMismatch>,
+}
+
+/// The type that a value should have.
+struct Expected {
+    /// As Go prints it.
+    name: String,
+    /// Its kind in Go's reflection. `None`: the type reads its JSON itself.
+    kind: Option<&'static str>,
 }
 
 impl Decoder {
     /// Decodes a whole value. Members in `kept` are not fields of the type, and stay.
-    fn whole(&mut self, message: &Message, object: &Value, kept: &[&str]) -> Result<Decoded, String> {
+    fn whole(&mut self, message: &Message, object: &Value, kept: &[&str]) -> Result<Decoded, TypeMismatch> {
         let Value::Object(members) = object else {
-            return Err(format!(
+            let json = format!(
                 "json: cannot unmarshal {} into Go value of type {}",
                 json_type(object),
                 message.go_name()
-            ));
+            );
+            return Err(json.into());
         };
         let mut out = Map::new();
         let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
         rest.retain(|key| !kept.contains(key));
-        self.structure(message, members, Place { structure: "", fields: "", path: "" }, &mut rest, &mut out)?;
+        let place = Place { structure: &message.name, fields: "", path: "" };
+        self.structure(message, members, place, &mut rest, &mut out)?;
         self.unknown.extend(rest.into_iter().map(str::to_owned));
         if let Some(mismatch) = self.mismatch.take() {
             return Err(mismatch);
@@ -107,7 +136,7 @@ impl Decoder {
         Ok(Decoded { object: out.into(), unknown })
     }
 
-    /// Decodes the fields of a struct, and removes them from `rest`.
+    /// Decodes the fields of a struct, or of one that is embedded in that of the place, and removes them from `rest`.
     fn structure<'a>(
         &mut self,
         message: &Message,
@@ -131,11 +160,7 @@ impl Decoder {
                 continue;
             };
             rest.retain(|key| key != name);
-            let place = Place {
-                structure: &message.name,
-                fields: &join(place.fields, name),
-                path: &join(place.path, name),
-            };
+            let place = Place { fields: &join(place.fields, name), path: &join(place.path, name), ..place };
             let value = match members.get(name) {
                 None | Some(Value::Null) => None,
                 Some(value) => self.field(field, value, place)?,
@@ -178,12 +203,12 @@ impl Decoder {
     /// Returns the value of a field. `None` if it has the wrong type.
     fn field(&mut self, field: &Field, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
         match (field.shape, value) {
-            (Shape::Value | Shape::Pointer, value) => self.value(field.r#type, value, place),
+            (Shape::Value | Shape::Pointer, value) => self.value(field, value, place),
             (Shape::List, Value::Array(items)) => {
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{}[{index}]", place.path);
-                    list.push(self.element(field.r#type, item, Place { path: &path, ..place })?);
+                    list.push(self.element(field, item, Place { path: &path, ..place })?);
                 }
                 Ok(Some(list.into()))
             }
@@ -191,41 +216,47 @@ impl Decoder {
                 let mut map = Map::new();
                 for (key, value) in members {
                     let path = format!("{}.{key}", place.path);
-                    map.insert(
-                        key.clone(),
-                        self.element(field.r#type, value, Place { path: &path, ..place })?,
-                    );
+                    map.insert(key.clone(), self.element(field, value, Place { path: &path, ..place })?);
                 }
                 Ok(Some(map.into()))
             }
             (Shape::List, other) => {
-                Ok(self.mismatch(other, place, &format!("[]{}", self.go_name(field.r#type))))
+                let expected =
+                    Expected { name: format!("[]{}", self.element_name(field)), kind: Some("slice") };
+                Ok(self.mismatch(other, place, &expected))
             }
             (Shape::Map, other) => {
-                Ok(self.mismatch(other, place, &format!("map[string]{}", self.go_name(field.r#type))))
+                let name = match &field.map_name {
+                    Some(name) => name.clone(),
+                    None => format!("map[string]{}", self.element_name(field)),
+                };
+                Ok(self.mismatch(other, place, &Expected { name, kind: Some("map") }))
             }
         }
     }
 
-    fn element(&mut self, r#type: FieldType, value: &Value, place: Place<'_>) -> Result<Value, String> {
-        let decoded = if value.is_null() { None } else { self.value(r#type, value, place)? };
-        Ok(decoded.unwrap_or_else(|| self.zero(r#type)))
+    fn element(&mut self, field: &Field, value: &Value, place: Place<'_>) -> Result<Value, String> {
+        let decoded = if value.is_null() { None } else { self.value(field, value, place)? };
+        Ok(decoded.unwrap_or_else(|| self.zero(field.r#type)))
     }
 
-    fn value(&mut self, r#type: FieldType, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
+    fn value(&mut self, field: &Field, value: &Value, place: Place<'_>) -> Result<Option<Value>, String> {
         let integer = |number: &serde_json::Number, bits: u32| {
             number.as_i64().is_some_and(|it| bits == 64 || i32::try_from(it).is_ok())
         };
-        Ok(match (r#type, value) {
+        Ok(match (field.r#type, value) {
             (FieldType::Message(index), value) => match (self.messages.at(index), value) {
                 (Some(message), Value::Object(members)) => {
                     let mut out = Map::new();
                     let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
-                    self.structure(message, members, place, &mut rest, &mut out)?;
+                    let within = Place { structure: &message.name, ..place };
+                    self.structure(message, members, within, &mut rest, &mut out)?;
                     self.unknown.extend(rest.into_iter().map(|key| format!("{}.{key}", place.path)));
                     Some(out.into())
                 }
-                (Some(message), other) => self.mismatch(other, place, &message.go_name()),
+                (Some(message), other) => {
+                    self.mismatch(other, place, &Expected { name: message.go_name(), kind: Some("struct") })
+                }
                 (None, other) => Some(other.clone()),
             },
             (FieldType::String, Value::String(_))
@@ -241,8 +272,15 @@ impl Decoder {
             (FieldType::IntOrString, Value::String(_)) => Some(value.clone()),
             (FieldType::IntOrString, Value::Number(number)) if integer(number, 32) => Some(value.clone()),
             (FieldType::Strings, Value::Array(items)) => {
-                let items = items.iter().map(|item| self.element(FieldType::String, item, place));
-                Some(items.collect::<Result<Vec<_>, _>>()?.into())
+                let items = items.iter().map(|item| match item {
+                    Value::String(_) => item.clone(),
+                    Value::Null => "".into(),
+                    other => {
+                        let expected = Expected { name: "string".to_owned(), kind: Some("string") };
+                        self.mismatch(other, place, &expected).unwrap_or_else(|| "".into())
+                    }
+                });
+                Some(items.collect())
             }
             // These are checked elsewhere.
             (
@@ -252,26 +290,31 @@ impl Decoder {
                 | FieldType::SchemaOrStrings,
                 value,
             ) => Some(value.clone()),
-            (other, value) => {
-                let name = self.go_name(other);
-                self.mismatch(value, place, &name)
+            (_, value) => {
+                let expected = Expected { name: self.element_name(field), kind: kind(field.r#type) };
+                self.mismatch(value, place, &expected)
             }
         })
     }
 
     /// Records that a value has the wrong type.
-    fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &str) -> Option<Value> {
+    fn mismatch(&mut self, value: &Value, place: Place<'_>, expected: &Expected) -> Option<Value> {
         let Place { structure, fields, .. } = place;
+        let Expected { name, kind } = expected;
         let what = json_type(value);
         // The number itself is shown only if an integer is expected.
         let what = match value {
-            Value::Number(number) if expected.starts_with("int") => format!("{what} {number}"),
+            Value::Number(number) if name.starts_with("int") => format!("{what} {number}"),
             _ => what.to_owned(),
         };
-        self.mismatch.get_or_insert_with(|| {
-            format!(
-                "json: cannot unmarshal {what} into Go struct field {structure}.{fields} of type {expected}"
-            )
+        self.mismatch.get_or_insert_with(|| TypeMismatch {
+            json: format!(
+                "json: cannot unmarshal {what} into Go struct field {structure}.{fields} of type {name}"
+            ),
+            unstructured: Some(match kind {
+                Some(kind) => cannot_convert(value, kind, name),
+                None => format!("json: cannot unmarshal {what} into Go value of type {name}"),
+            }),
         });
         None
     }
@@ -296,8 +339,12 @@ impl Decoder {
         }
     }
 
-    fn go_name(&self, r#type: FieldType) -> String {
-        match r#type {
+    /// The name that Go prints for the type of a field's elements.
+    fn element_name(&self, field: &Field) -> String {
+        if let Some(name) = &field.element_name {
+            return name.clone();
+        }
+        match field.r#type {
             FieldType::String | FieldType::Time | FieldType::MicroTime => "string".to_owned(),
             FieldType::Bool => "bool".to_owned(),
             FieldType::Int32 | FieldType::IntOrString => "int32".to_owned(),
@@ -312,6 +359,37 @@ impl Decoder {
             | FieldType::SchemaOrBool
             | FieldType::SchemaOrStrings => String::new(),
         }
+    }
+}
+
+/// Returns the kind of a type in Go's reflection. `None`: it reads its JSON itself.
+fn kind(r#type: FieldType) -> Option<&'static str> {
+    match r#type {
+        FieldType::String => Some("string"),
+        FieldType::Bool => Some("bool"),
+        FieldType::Int32 => Some("int32"),
+        FieldType::Int64 => Some("int64"),
+        FieldType::Double => Some("float64"),
+        FieldType::Bytes | FieldType::Strings => Some("slice"),
+        _ => None,
+    }
+}
+
+/// Returns the error of `FromUnstructured` for a value that should have another type.
+fn cannot_convert(value: &Value, kind: &str, name: &str) -> String {
+    let found = match value {
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+        scalar => go::unstructured_type(scalar),
+    };
+    match (kind, found) {
+        ("struct", _) => format!("cannot restore struct from: {found}"),
+        ("map" | "slice", _) => format!("cannot restore {kind} from {found}"),
+        // Go can convert these, but not JSON.
+        ("string", "int64") | ("int32" | "int64", "float64") => {
+            format!("cannot convert {found} to {name}")
+        }
+        _ => format!("unrecognized type: {kind}"),
     }
 }
 
@@ -393,7 +471,37 @@ mod tests {
                 "bool into Go struct field Container.spec.containers.command of type string",
             ),
         ] {
-            assert_eq!(pod(&spec), Err(TypeMismatch(format!("json: cannot unmarshal {words}"))));
+            assert_eq!(pod(&spec).unwrap_err().to_string(), format!("json: cannot unmarshal {words}"));
+        }
+    }
+
+    #[test]
+    fn types_have_their_go_names() {
+        for (spec, typed, unstructured) in [
+            (
+                json!({"restartPolicy": 3}),
+                "number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy",
+                "cannot convert int64 to v1.RestartPolicy",
+            ),
+            (
+                json!({"volumes": [{"hostPath": 3}]}),
+                "number into Go struct field Volume.spec.volumes.VolumeSource.hostPath of type v1.HostPathVolumeSource",
+                "cannot restore struct from: int64",
+            ),
+            (
+                json!({"overhead": []}),
+                "array into Go struct field PodSpec.spec.overhead of type v1.ResourceList",
+                "cannot restore map from slice",
+            ),
+            (
+                json!({"hostNetwork": "x"}),
+                "string into Go struct field PodSpec.spec.hostNetwork of type bool",
+                "unrecognized type: bool",
+            ),
+        ] {
+            let error = pod(&spec).unwrap_err();
+            assert_eq!(error.to_string(), format!("json: cannot unmarshal {typed}"));
+            assert_eq!(error.unstructured(), unstructured);
         }
     }
 
@@ -410,7 +518,7 @@ mod tests {
             (json!({"labels": []}), "array into Go struct field ObjectMeta.labels of type map[string]string"),
         ] {
             let message = format!("json: cannot unmarshal {words}");
-            assert_eq!(decode_metadata(&metadata), Err(TypeMismatch(message)));
+            assert_eq!(decode_metadata(&metadata).unwrap_err().to_string(), message);
         }
     }
 

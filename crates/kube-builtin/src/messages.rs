@@ -36,6 +36,10 @@ pub(crate) struct Field {
     pub(crate) json: Option<String>,
     pub(crate) shape: Shape,
     pub(crate) r#type: FieldType,
+    /// The name that Go prints for its type, or that of its elements, if it is not that of `r#type`: `v1.RestartPolicy`.
+    pub(crate) element_name: Option<String>,
+    /// The name of a map's own type: `v1.ResourceList`.
+    pub(crate) map_name: Option<String>,
     /// Whether JSON omits an empty value.
     pub(crate) omit_empty: bool,
     /// Whether JSON omits a zero struct.
@@ -155,15 +159,26 @@ impl Field {
         place: usize,
         (number, name, r#type, json): Row,
     ) -> Option<Self> {
+        let (r#type, named) = match r#type.split_once('=') {
+            Some((r#type, named)) => (r#type, Some(named.to_owned())),
+            None => (&*r#type, None),
+        };
         let shapes = [("[]", Shape::List), ("map[string]", Shape::Map), ("*", Shape::Pointer)];
         let (element, shape) = shapes
             .into_iter()
             .find_map(|(prefix, shape)| Some((r#type.strip_prefix(prefix)?, shape)))
-            .unwrap_or((&r#type, Shape::Value));
+            .unwrap_or((r#type, Shape::Value));
         let mut words = json.split(',');
         let json = words.next().filter(|name| !name.is_empty()).map(str::to_owned);
         let options: Vec<&str> = words.collect();
+        // The only named elements of maps are lists.
+        let (map_name, element_name) = match shape {
+            Shape::Map if element != "Strings" => (named, None),
+            _ => (None, named),
+        };
         Some(Self {
+            element_name,
+            map_name,
             number,
             place,
             name,

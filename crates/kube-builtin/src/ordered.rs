@@ -97,6 +97,13 @@ impl<'a> Ordered<'a> {
         }
     }
 
+    /// Returns the items of a list.
+    pub fn items(&self) -> impl Iterator<Item = Self> {
+        let order = self.order;
+        let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
+        items.iter().map(move |value| Self { value, order: order.of(value) })
+    }
+
     /// Whether a member of an object is before another, also if the object does not have them.
     pub fn precedes(&self, name: &str, other: &str) -> bool {
         let place = |name| match self.order {
@@ -113,10 +120,7 @@ impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.value {
             value if self.order == Order::ByName => value.serialize(serializer),
-            Value::Array(items) => {
-                let order = self.order;
-                serializer.collect_seq(items.iter().map(|value| Ordered { value, order: order.of(value) }))
-            }
+            Value::Array(_) => serializer.collect_seq(self.items()),
             Value::Object(_) => serializer.collect_map(self.members()),
             scalar => scalar.serialize(serializer),
         }
@@ -160,7 +164,7 @@ impl Structs {
             .map(|message| {
                 let mut members = Vec::new();
                 flatten(messages, &message.fields, schema, &mut members);
-                by_name(members)
+                by_name(&members)
             })
             .collect();
         let mut kinds: HashMap<&str, HashMap<String, usize>> = HashMap::new();
@@ -171,10 +175,10 @@ impl Structs {
         for (api_version, kind, index) in
             messages.kinds().filter(|(_, _, index)| has_metadata(messages, *index))
         {
-            let list = vec![("metadata", list_metadata), ("items", Order::Struct(index))];
+            let list = [("metadata", list_metadata), ("items", Order::Struct(index))];
             let kinds = kinds.entry(api_version).or_default();
             kinds.entry(format!("{kind}List")).or_insert_with(|| {
-                fields.push(by_name(list));
+                fields.push(by_name(&list));
                 fields.len() - 1
             });
         }
@@ -187,7 +191,8 @@ impl Structs {
                 "row" => Order::Struct(first + 1),
                 _ => Order::ByName,
             };
-            fields.push(by_name(table.iter().map(|(name, kind)| (*name, order(kind))).collect()));
+            let members: Vec<_> = table.iter().map(|(name, kind)| (*name, order(kind))).collect();
+            fields.push(by_name(&members));
         }
         kinds.entry(META).or_default().insert("Table".to_owned(), first + 2);
         Self { fields, kinds }
@@ -242,12 +247,11 @@ fn flatten(
 
 /// The fields of a struct, given in their order. `kind` and `apiVersion` are the first of those structs in which messages do
 /// not have them: they are embedded there.
-fn by_name(members: Vec<(&'static str, Order)>) -> Vec<Member> {
+fn by_name(members: &[(&'static str, Order)]) -> Vec<Member> {
     let has = |name: &str| members.iter().any(|(it, _)| *it == name);
     let embedded = ["kind", "apiVersion"].into_iter().filter(|name| !has(name));
-    let all: Vec<_> = embedded.map(|name| (name, Order::ByName)).chain(members.iter().copied()).collect();
-    let mut all: Vec<_> =
-        all.into_iter().enumerate().map(|(place, (name, order))| Member { name, place, order }).collect();
+    let all = embedded.map(|name| (name, Order::ByName)).chain(members.iter().copied()).enumerate();
+    let mut all: Vec<_> = all.map(|(place, (name, order))| Member { name, place, order }).collect();
     all.sort_by_key(|member| member.name);
     all
 }

@@ -151,7 +151,7 @@ fn made_up(value: &mut Value, namespace: &str) {
     }
 }
 
-fn without_uids(text: &str) -> String {
+pub(crate) fn without_uids(text: &str) -> String {
     let is_uid = |word: &str| {
         word.len() == 36
             && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-')

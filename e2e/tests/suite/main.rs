@@ -7,6 +7,7 @@ mod auth;
 mod autoscaling;
 mod blame;
 mod builtins;
+mod bytes;
 mod cel;
 mod clients;
 mod collector;

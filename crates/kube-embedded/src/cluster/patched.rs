@@ -21,7 +21,7 @@ pub(super) fn normalize(
         return Err(format!("the patch made a {other} of {other_version} of a {kind} of {api_version}"));
     }
     if (group, version, kind) == resource.kind_of("") {
-        return strategy::normalize(resource, object);
+        return strategy::normalize(resource, object).map_err(|error| error.to_string());
     }
     match kube_builtin::decode(&api_version, kind, object) {
         Some(decoded) => {

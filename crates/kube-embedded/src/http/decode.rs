@@ -68,7 +68,7 @@ pub(super) fn object(request: &Request<'_>, validation: FieldValidation) -> Resu
     }
     check_body_type(resource, &mut object, &unrecognized)?;
     let refuse = |why: &str| undecodable(&resource.version, &resource.kind, why);
-    let unknown = strategy::normalize(resource, &mut object).map_err(|why| refuse(&why))?;
+    let unknown = strategy::normalize(resource, &mut object).map_err(|error| refuse(&error.to_string()))?;
     request.warnings.extend(validation.warnings(duplicates, &unknown, refuse)?);
     Ok(object)
 }

@@ -20,6 +20,7 @@ mod indent;
 mod injection;
 mod negotiate;
 mod openapi;
+mod patched;
 mod pods;
 mod proxy;
 mod query;

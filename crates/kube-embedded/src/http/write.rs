@@ -3,10 +3,11 @@
 use http::StatusCode;
 use kube_patch::PatchError;
 use kube_validation::FieldError;
-use kube_validation::go::json_type;
+use kube_validation::go::{self, json_type};
 use serde_json::{Map, Value};
 
 use super::decode;
+use super::patched::text;
 use super::query::{FieldValidation, WriteOptions, invalid_options};
 use super::render::Response;
 use super::request::Request;
@@ -18,6 +19,8 @@ use crate::strategy;
 
 /// The media type of server-side apply.
 pub(super) const APPLY: &str = "application/apply-patch+yaml";
+/// The media type of strategic merge patches.
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// POST to a collection.
 pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
@@ -62,11 +65,11 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
     };
     let decode = |old: &Value| {
         let refuse = |why: &str| match media_type {
+            STRATEGIC => refused_object(&go::value(&change), why),
             // The object is patched once more, so that others need no copy.
-            "application/json-patch+json" | "application/merge-patch+json" => {
-                patched(old).map_or_else(|error| error, |object| refused_object(&object.to_string(), why))
+            _ => {
+                patched(old).map_or_else(|error| error, |object| refused_object(&text(&object, &change), why))
             }
-            _ => refused_object(&String::from_utf8_lossy(request.body), why),
         };
         let mut patched = patched(old)?;
         // A strategic merge patch is applied to a Go struct, whose type it cannot change.
@@ -133,7 +136,11 @@ fn decode_patched(
     if !object.is_object() {
         return Err(Status::unprocessable("the patched object is not an object"));
     }
-    let unknown = strategy::normalize(request.resource, &mut object).map_err(|why| refuse(&why))?;
+    let is_strategic = decode::media_type(request.headers) == Some(STRATEGIC);
+    let unknown = strategy::normalize(request.resource, &mut object).map_err(|error| match is_strategic {
+        true => refuse(error.unstructured()),
+        false => refuse(&error.to_string()),
+    })?;
     request.warnings.extend(validation.warnings(Vec::new(), &unknown, refuse)?);
     Ok(object)
 }
@@ -215,12 +222,7 @@ pub(super) fn refused(error: PatchError) -> Status {
 }
 
 fn patch_types(resource: &Resource) -> &'static [&'static str] {
-    let all = &[
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        APPLY,
-        "application/strategic-merge-patch+json",
-    ];
+    let all = &["application/json-patch+json", "application/merge-patch+json", APPLY, STRATEGIC];
     if resource.custom.is_some() { &all[..3] } else { all }
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod pod;
 pub(crate) mod scale;
 mod service;
 
+use kube_builtin::TypeMismatch;
 use kube_builtin::validate::Expression;
 use kube_schema::crd::ParseSchema;
 use kube_schema::{Schema, Validation};
@@ -51,7 +52,7 @@ use crate::user::User;
 
 /// Converts an object to the form in which it is stored: removes fields that its type does not have, and adds defaults.
 /// Returns the removed paths in quotes, or an error in Go's wording if a value has the wrong type.
-pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
+pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<String>, TypeMismatch> {
     let Some(schema) = resource.schema() else { return normalize_builtin(resource, object) };
     let removed = decode_custom(schema, object)?;
     schema.apply_defaults(object);
@@ -61,7 +62,9 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
 /// As [`normalize`], for the result of an apply. There, a null in a custom resource stays unless there is a default for it, so
 /// that the validation refuses it.
 pub(crate) fn normalize_applied(resource: &Resource, object: &mut Value) -> Result<(), String> {
-    let Some(schema) = resource.schema() else { return normalize_builtin(resource, object).map(drop) };
+    let Some(schema) = resource.schema() else {
+        return normalize_builtin(resource, object).map(drop).map_err(|error| error.to_string());
+    };
     decode_custom(schema, object)?;
     schema.fill_defaults(object);
     Ok(())
@@ -86,11 +89,11 @@ fn decode_custom(schema: &Schema, object: &mut Value) -> Result<Vec<String>, Str
     Ok(removed.iter().map(|path| format!("\"{path}\"")).collect())
 }
 
-fn normalize_builtin(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
+fn normalize_builtin(resource: &Resource, object: &mut Value) -> Result<Vec<String>, TypeMismatch> {
     let Some(decoded) = kube_builtin::decode(&resource.api_version(), &resource.kind, object) else {
         return Ok(Vec::new());
     };
-    let kube_builtin::Decoded { object: typed, unknown, .. } = decoded.map_err(|error| error.to_string())?;
+    let kube_builtin::Decoded { object: typed, unknown, .. } = decoded?;
     *object = typed;
     kube_builtin::apply_defaults(&resource.group, &resource.kind, object);
     match resource.group_kind() {

@@ -218,7 +218,7 @@ impl Names {
         if digits(0..4) && digits(5..7) && digits(8..10) && text.as_bytes().get(10) == Some(&b'T') {
             return "time".to_owned();
         }
-        // A whole object in a message has its fields in another order, and a strategic merge patch is printed as Go does.
+        // A whole object in a message has times and versions.
         for (begin, end) in [("Invalid value: \"{", "}\": "), ("Invalid value: \"map[", "]\": ")] {
             if let Some((before, rest)) = text.split_once(begin)
                 && let Some((_, after)) = rest.rsplit_once(end)

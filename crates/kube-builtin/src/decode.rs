@@ -65,13 +65,12 @@ pub fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Result<De
 pub fn decode_metadata(metadata: &Value) -> Result<Decoded, TypeMismatch> {
     let messages = Messages::get();
     let mut decoder = Decoder { messages, unknown: Vec::new(), mismatch: None };
-    let decoded = match (messages.find("meta.k8s.io/v1", "ObjectMeta"), metadata) {
+    match (messages.find("meta.k8s.io/v1", "ObjectMeta"), metadata) {
         // Go leaves the struct as it is.
         (Some(message), Value::Null) => decoder.whole(message, &Value::Object(Map::new()), &[]),
         (Some(message), metadata) => decoder.whole(message, metadata, &[]),
         (None, metadata) => Ok(Decoded { object: metadata.clone(), unknown: Vec::new() }),
-    };
-    decoded
+    }
 }
 
 /// Returns the status of a kind before anything is written to it: null, or the fields that Go never omits.

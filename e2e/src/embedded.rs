@@ -27,7 +27,9 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) async fn start(watch_lists: WatchLists) -> Result<Embedded> {
-        let server = Arc::new(Server::start());
+        // As kube-apiserver is started.
+        let server = Server::builder().disable_admission_plugins(["ServiceAccount"])?.start()?;
+        let server = Arc::new(server);
         let nobody = server.add_user("nobody", &[]);
         let endpoint = server.listen("127.0.0.1:0").await?;
         let kubeconfig = with_context("admin", endpoint.kubeconfig())

@@ -28,4 +28,20 @@ impl Random {
             }
         }
     }
+
+    /// A name for `metadata.generateName`: the base and five random characters, within the length limit of names.
+    pub(crate) fn name(&self, base: &str) -> String {
+        // As in apimachinery: no vowels, so that no words come out.
+        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        const LENGTH: usize = 5;
+        const MAX: usize = 63 - LENGTH;
+        let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
+        let random = self.uuid();
+        let letters = random
+            .as_bytes()
+            .iter()
+            .take(LENGTH)
+            .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+        base.chars().chain(letters).collect()
+    }
 }

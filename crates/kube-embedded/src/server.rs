@@ -118,6 +118,8 @@ impl ServerBuilder {
     /// Runs no controllers but those of kube-apiserver itself: there is no garbage collection, namespaces that are deleted
     /// keep their contents and stay, and get no `default` ServiceAccount, and no types of policies are checked, as with
     /// kube-apiserver alone. Definitions still end with their instances, and Events still expire.
+    ///
+    /// A Pod needs a ServiceAccount, which nobody creates: see [`Self::disable_admission_plugins`].
     pub fn without_controllers(mut self) -> Self {
         self.options.no_controllers = true;
         self
@@ -149,7 +151,8 @@ impl ServerBuilder {
         Ok(self)
     }
 
-    /// Turns admission plugins off, by their names in kube-apiserver's `--disable-admission-plugins`.
+    /// Turns admission plugins off, by their names in kube-apiserver's `--disable-admission-plugins`: `ServiceAccount`, for example,
+    /// as envtest does, so that Pods get no account and no volume with a token of it.
     ///
     /// # Errors
     /// Fails if a plugin is unknown, or is enabled, too.

@@ -36,6 +36,7 @@ mod namespaces;
 mod operator;
 mod owners;
 mod patches;
+mod plugins;
 mod policies;
 mod quotas;
 mod runner;

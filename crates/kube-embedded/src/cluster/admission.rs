@@ -139,10 +139,11 @@ impl Cluster {
         request: &AdmissionRequest<'_>,
         object: &mut Value,
     ) -> Result<(), Status> {
-        self.deny_always(request, object)?;
+        self.mutate_by_plugins(request, object, None)?;
         if let Some(mut mutators) = self.mutators(request) {
             self.run_mutators(request, &mut mutators, Some(object), None).await?;
             if mutators.start_second_round() {
+                self.mutate_by_plugins(request, object, None)?;
                 self.run_mutators(request, &mut mutators, Some(object), None).await?;
             }
         }
@@ -167,6 +168,7 @@ impl Cluster {
         old: &Value,
     ) -> Result<(), Status> {
         self.deny_always(request, old)?;
+        self.validate_deletion_by_plugins(request)?;
         if let Some(mut mutators) = self.mutators(request) {
             self.run_mutators(request, &mut mutators, None, Some(old)).await?;
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::commit::Target;
 use super::deletion::{DeleteOptions, Propagation};
-use crate::resource::{NAMESPACES, Resource};
+use crate::resource::{GroupResource, NAMESPACES, Resource};
 use crate::status::Status;
 use crate::user::User;
 use crate::warnings::Warnings;
@@ -69,6 +69,16 @@ impl AdmissionRequest<'_> {
     /// The object that it is for.
     pub(super) fn target(&self) -> Target<'_> {
         Target { resource: self.resource, namespace: self.namespace, name: self.name }
+    }
+
+    /// The object that it is for, by the name for an error.
+    pub(super) fn target_named<'b>(&'b self, object: &'b Value) -> Target<'b> {
+        Target { name: self.name_of(object), ..self.target() }
+    }
+
+    /// Whether it is for a whole object of a resource, not for a subresource.
+    pub(super) fn is_for(&self, resource: GroupResource<'_>) -> bool {
+        self.subresource.is_empty() && self.resource.stored_as() == resource
     }
 
     /// The name for an error: that of the object, or what it will be generated from.

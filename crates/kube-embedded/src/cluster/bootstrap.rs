@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::commit::Target;
 use super::state::Cluster;
 use super::write::{Identity, set_identity};
-use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
+use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource};
 use crate::store::Error;
 use crate::strategy;
 
@@ -19,18 +19,32 @@ impl Cluster {
     /// every cluster has.
     pub(crate) fn start(&self) {
         self.resume();
-        for name in FIRST_NAMESPACES {
-            let namespace = json!({
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-                "spec": {"finalizers": ["kubernetes"]},
-                "status": {"phase": "Active"},
-            });
-            self.create_unless_there(namespace);
-        }
+        FIRST_NAMESPACES.into_iter().for_each(|name| self.create_namespace(name));
         kube_builtin::objects::initial().into_iter().for_each(|object| self.create_unless_there(object));
         self.make_builtin_api_services();
+    }
+
+    /// Creates a namespace, unless it exists.
+    pub(super) fn create_namespace(&self, name: &str) {
+        self.create_unless_there(json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        }));
+    }
+
+    /// Creates the `default` ServiceAccount of a namespace, unless it exists. Without controllers, a client has to.
+    pub(crate) fn create_default_account(&self, namespace: &str) {
+        let stored = self.store.get(NAMESPACES.collection(), namespace);
+        if !self.options.no_controllers && stored.is_some_and(|namespace| !namespace.deleted) {
+            self.create_unless_there(json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": namespace},
+            }));
+        }
     }
 
     /// Creates an object of the server's own as it is, unless one of this name exists, from a client or an earlier

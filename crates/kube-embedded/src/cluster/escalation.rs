@@ -13,7 +13,8 @@ use super::rbac::Policy;
 use super::rule::{Attributes, Rule};
 use super::state::Cluster;
 use crate::resource::{
-    CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource,
+    CERTIFICATE_SIGNING_REQUEST, CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES,
+    ROLE_BINDINGS, ROLES, Resource,
 };
 use crate::status::Status;
 use crate::strategy;
@@ -126,22 +127,26 @@ impl Cluster {
             _ => return Ok(()),
         };
         let signer = old["spec"]["signerName"].as_str().unwrap_or_default();
+        if self.may_use_signer(user, verb, signer) {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {verb} requests with signerName {}", quote(signer));
+        Err(Status::forbidden(&resource.group, &resource.plural, target.name, &why))
+    }
+
+    /// Whether a user has permission for a signer, or for all of its domain.
+    pub(super) fn may_use_signer(&self, user: &User, verb: &str, signer: &str) -> bool {
         let domain = signer.split('/').next().unwrap_or_default();
-        let allowed = [signer, &format!("{domain}/*")].into_iter().any(|name| {
+        [signer, &format!("{domain}/*")].into_iter().any(|name| {
             let wanted = Attributes {
                 verb,
-                group: &resource.group,
+                group: CERTIFICATE_SIGNING_REQUEST.group,
                 resource: "signers",
                 name,
                 ..Attributes::default()
             };
             self.rbac.allows(&self.store, user, &wanted)
-        });
-        if allowed {
-            return Ok(());
-        }
-        let why = format!("user not permitted to {verb} requests with signerName {}", quote(signer));
-        Err(Status::forbidden(&resource.group, &resource.plural, target.name, &why))
+        })
     }
 }
 
@@ -184,7 +189,7 @@ fn aggregates(role: &Value) -> bool {
 
 /// Whether a write only changes what garbage collection needs: `IsOnlyMutatingGCFields` of kube-apiserver's
 /// `pkg/registry/rbac`.
-fn changes_only_what_collection_needs(new: &Value, old: &Value) -> bool {
+pub(super) fn changes_only_what_collection_needs(new: &Value, old: &Value) -> bool {
     let mut copied = new.clone();
     for field in ["ownerReferences", "finalizers", "selfLink", "managedFields"] {
         match old["metadata"].get(field) {

@@ -49,7 +49,11 @@ impl Cluster {
                     merge(strategy::metadata(pod), field, given);
                 }
             }
-            conditions::set(pod, json!({"type": "PodScheduled", "status": "True"}), &self.clock.seconds());
+            conditions::set(
+                pod,
+                json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null}),
+                &self.clock.seconds(),
+            );
             Ok(())
         })
     }
@@ -73,7 +77,7 @@ impl Cluster {
         }
         if !options.dry_run {
             let condition = json!({
-                "type": "DisruptionTarget", "status": "True",
+                "type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
                 "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
             });
             self.modify_pod(namespace, name, false, |pod| {

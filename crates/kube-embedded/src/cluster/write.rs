@@ -18,7 +18,6 @@ use super::commit::{Committed, Target};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
-use crate::random::Random;
 use crate::resource::{Resource, SERVICE, Versions, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
@@ -142,7 +141,7 @@ impl Cluster {
         )?;
         let generates = given.is_empty() && !base.is_empty();
         for others in (0..if generates { NAMES } else { 1 }).rev() {
-            let name = if generates { generate_name(&self.random, &base) } else { given.clone() };
+            let name = if generates { self.random.name(&base) } else { given.clone() };
             let identity = Identity {
                 namespace: write.namespace,
                 name: &name,
@@ -539,22 +538,6 @@ pub(super) struct Identity<'a> {
     pub(super) name: &'a str,
     pub(super) uid: Uuid,
     pub(super) created: &'a str,
-}
-
-/// A name for `metadata.generateName`: the base and five random characters, within the length limit of names.
-fn generate_name(random: &Random, base: &str) -> String {
-    // As in apimachinery: no vowels, so that no words come out.
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const LENGTH: usize = 5;
-    const MAX: usize = 63 - LENGTH;
-    let base = base.char_indices().nth(MAX).map_or(base, |(end, _)| &base[..end]);
-    let random = random.uuid();
-    let letters = random
-        .as_bytes()
-        .iter()
-        .take(LENGTH)
-        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
-    base.chars().chain(letters).collect()
 }
 
 /// Removes the metadata of an object that only the server sets: `WipeObjectMetaSystemFields` of kube-apiserver.

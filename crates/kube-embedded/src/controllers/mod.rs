@@ -77,7 +77,7 @@ async fn perform(cluster: &Arc<Cluster>, garbage: &mut GarbageCollector, calls: 
                 calls.start(work, || Box::pin(std::future::ready(failed)));
             }
         }
-        Work::ServiceAccount(name) => namespace::service_account(cluster, &name),
+        Work::ServiceAccount(name) => cluster.create_default_account(&name),
         Work::Collect(location) => garbage.collect(cluster, calls, &location).await,
         Work::Finalize(location) => garbage.finalize(cluster, calls, &location).await,
         Work::OwnerGone(gone) => garbage.owner_gone(cluster, calls, gone).await,

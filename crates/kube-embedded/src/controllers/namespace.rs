@@ -178,10 +178,3 @@ impl Left {
         ]
     }
 }
-
-/// Creates a namespace's `default` ServiceAccount, if it does not exist.
-pub(super) fn service_account(cluster: &Cluster, namespace: &str) {
-    cluster.create_unless_there(json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
-    }));
-}

@@ -33,6 +33,8 @@ pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
     GroupResource("apiextensions.k8s.io/customresourcedefinitions");
 pub(crate) const CERTIFICATE_SIGNING_REQUESTS: GroupResource<'static> =
     GroupResource("certificates.k8s.io/certificatesigningrequests");
+pub(crate) const CLUSTER_TRUST_BUNDLES: GroupResource<'static> =
+    GroupResource("certificates.k8s.io/clustertrustbundles");
 pub(crate) const CLUSTER_ROLES: GroupResource<'static> =
     GroupResource("rbac.authorization.k8s.io/clusterroles");
 pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =
@@ -41,6 +43,8 @@ pub(crate) const CLUSTER_ROLE_BINDINGS: GroupResource<'static> =
 pub(crate) const EVENTS: GroupResource<'static> = GroupResource("/events");
 pub(crate) const ENDPOINTS: GroupResource<'static> = GroupResource("/endpoints");
 pub(crate) const ENDPOINT_SLICES: GroupResource<'static> = GroupResource("discovery.k8s.io/endpointslices");
+pub(crate) const INGRESSES: GroupResource<'static> = GroupResource("networking.k8s.io/ingresses");
+pub(crate) const INGRESS_CLASSES: GroupResource<'static> = GroupResource("networking.k8s.io/ingressclasses");
 pub(crate) const LIMIT_RANGES: GroupResource<'static> = GroupResource("/limitranges");
 #[cfg(feature = "cel")]
 pub(crate) const MUTATING_ADMISSION_POLICIES: GroupResource<'static> =
@@ -62,6 +66,7 @@ pub(crate) const RESOURCE_QUOTAS: GroupResource<'static> = GroupResource("/resou
 pub(crate) const ROLES: GroupResource<'static> = GroupResource("rbac.authorization.k8s.io/roles");
 pub(crate) const ROLE_BINDINGS: GroupResource<'static> =
     GroupResource("rbac.authorization.k8s.io/rolebindings");
+pub(crate) const RUNTIME_CLASSES: GroupResource<'static> = GroupResource("node.k8s.io/runtimeclasses");
 pub(crate) const SECRETS: GroupResource<'static> = GroupResource("/secrets");
 pub(crate) const SERVICES: GroupResource<'static> = GroupResource("/services");
 pub(crate) const SERVICE_ACCOUNTS: GroupResource<'static> = GroupResource("/serviceaccounts");

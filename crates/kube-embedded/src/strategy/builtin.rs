@@ -1,5 +1,5 @@
 //! Changes that built-in kinds make to their clients' objects: `PrepareForCreate` and `PrepareForUpdate` of their
-//! strategies, and the admission plugins that are on by default and only look at the object.
+//! strategies.
 
 use serde_json::{Value, json};
 
@@ -33,13 +33,6 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
         ("", "Node") => {
             if object["status"]["allocatable"].is_null() && !object["status"]["capacity"].is_null() {
                 object["status"]["allocatable"] = object["status"]["capacity"].clone();
-            }
-            let not_ready = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
-            let taints = &mut object["spec"]["taints"];
-            match taints.as_array_mut() {
-                Some(all) if all.contains(&not_ready) => {}
-                Some(all) => all.push(not_ready),
-                None => *taints = json!([not_ready]),
             }
         }
         ("", "PersistentVolume") => {

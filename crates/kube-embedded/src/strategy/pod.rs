@@ -24,12 +24,18 @@ pub(crate) fn tolerate(spec: &mut Value) {
 
 /// Sets the initial status of a pod.
 pub(super) fn prepare_create(pod: &mut Value) {
-    let class = qos_class(&pod["spec"]);
+    let class = computed_qos_class(&pod["spec"]);
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
 }
 
-/// The QoS class of a pod: `ComputePodQOS`.
-fn qos_class(spec: &Value) -> &'static str {
+/// The QoS class that a pod has: `GetPodQOS`.
+pub(crate) fn qos_class(pod: &Value) -> &str {
+    let given = pod["status"]["qosClass"].as_str().filter(|class| !class.is_empty());
+    given.unwrap_or_else(|| computed_qos_class(&pod["spec"]))
+}
+
+/// The QoS class that a pod gets: `ComputePodQOS`.
+fn computed_qos_class(spec: &Value) -> &'static str {
     let of_each =
         ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
     let mut class = None;

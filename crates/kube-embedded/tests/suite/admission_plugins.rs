@@ -210,3 +210,162 @@ async fn without_controllers_quotas_have_no_effect_until_they_have_a_status() {
     let used = quota.status.unwrap().used.unwrap();
     assert_eq!(used["configmaps"].0, "1");
 }
+
+/// A server on which these plugins are on, too.
+fn with(plugins: &[&str]) -> Server {
+    let builder = Server::builder().enable_admission_plugins(plugins.iter().copied());
+    builder.and_then(ServerBuilder::start).expect("the plugins exist")
+}
+
+/// What the server makes of an object, or says against it.
+async fn post(server: &Server, path: &str, object: &Value) -> Result<Value, String> {
+    let request = http::Request::builder().method("POST").uri(path);
+    let request = request.header("content-type", "application/json").body(object.to_string().into_bytes());
+    match server.client().request_text(request.expect("a request")).await {
+        Ok(text) => Ok(serde_json::from_str(&text).expect("an object")),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn pod(spec: &Value) -> Value {
+    let mut pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}});
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        pod["spec"][field] = value.clone();
+    }
+    pod
+}
+
+#[tokio::test]
+async fn a_pod_runs_as_a_service_account_and_gets_a_token() {
+    let server = Server::start();
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let missing = pod(&json!({"serviceAccountName": "robot"}));
+    assert_eq!(
+        post(&server, PODS, &missing).await,
+        Err("pods \"a\" is forbidden: error looking up service account default/robot: serviceaccount \"robot\" not found"
+            .to_owned())
+    );
+    let robot = json!({
+        "metadata": {"name": "robot", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}},
+        "imagePullSecrets": [{"name": "registry"}],
+    });
+    post(&server, accounts, &robot).await.unwrap();
+    let secret = json!({
+        "serviceAccountName": "robot", "volumes": [{"name": "v", "secret": {"secretName": "other"}}],
+    });
+    assert_eq!(
+        post(&server, PODS, &pod(&secret)).await,
+        Err("pods \"a\" is forbidden: volume with secret.secretName=\"other\" is not allowed because service account robot does \
+             not reference that secret"
+            .to_owned())
+    );
+    let created = post(&server, PODS, &missing).await.unwrap();
+    let spec = &created["spec"];
+    assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]));
+    let mount = &spec["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["name"], spec["volumes"][0]["name"]);
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    let token = &spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!(token, &json!({"path": "token", "expirationSeconds": 3607}));
+}
+
+#[tokio::test]
+async fn the_default_account_exists_once_its_namespace_does() {
+    let server = Server::start();
+    for name in ["x", "y", "z"] {
+        let namespace = json!({"metadata": {"name": name}});
+        post(&server, "/api/v1/namespaces", &namespace).await.unwrap();
+        let created = post(&server, &format!("/api/v1/namespaces/{name}/pods"), &pod(&json!({}))).await;
+        assert_eq!(created.unwrap()["spec"]["serviceAccountName"], "default");
+    }
+    // Nobody creates it.
+    let server = Server::builder().without_controllers().start().expect("it starts");
+    assert_eq!(
+        post(&server, PODS, &pod(&json!({}))).await,
+        Err("pods \"a\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+            .to_owned())
+    );
+}
+
+#[tokio::test]
+async fn plugins_that_are_off_change_and_refuse_pods_once_they_are_on() {
+    let server = with(&[
+        "AlwaysPullImages",
+        "ExtendedResourceToleration",
+        "LimitPodHardAntiAffinityTopology",
+        "PodNodeSelector",
+        "PodTolerationRestriction",
+    ]);
+    let namespace = json!({"metadata": {"name": "x", "annotations": {
+        "scheduler.alpha.kubernetes.io/node-selector": "disk=fast",
+        "scheduler.alpha.kubernetes.io/defaultTolerations": r#"[{"key": "a", "operator": "Exists"}]"#,
+        "scheduler.alpha.kubernetes.io/tolerationsWhitelist":
+            r#"[{"key": "a", "operator": "Exists"}, {"operator": "Exists", "effect": "NoExecute"}]"#,
+    }}});
+    post(&server, "/api/v1/namespaces", &namespace).await.unwrap();
+    let pods = "/api/v1/namespaces/x/pods";
+    let created = post(&server, pods, &pod(&json!({}))).await.unwrap();
+    let spec = &created["spec"];
+    assert_eq!(spec["nodeSelector"], json!({"disk": "fast"}));
+    assert_eq!(spec["containers"][0]["imagePullPolicy"], "Always");
+    assert_eq!(spec["tolerations"][2], json!({"key": "a", "operator": "Exists"}));
+    let affinity = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "zone", "labelSelector": {}},
+    ]}});
+    for (spec, why) in [
+        (
+            json!({"nodeSelector": {"disk": "slow"}}),
+            "pods \"a\" is forbidden: pod node label selector conflicts with its namespace node label selector",
+        ),
+        (
+            json!({"tolerations": [{"key": "b", "operator": "Exists"}]}),
+            "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist",
+        ),
+        (
+            json!({"affinity": affinity}),
+            "pods \"a\" is forbidden: affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey zone but only key \
+             kubernetes.io/hostname is allowed",
+        ),
+    ] {
+        assert_eq!(post(&server, pods, &pod(&spec)).await, Err(why.to_owned()));
+    }
+    let device = json!({"containers": [
+        {"name": "a", "image": "a:1", "resources": {"limits": {"example.com/device": "1"}}},
+    ]});
+    let created = post(&server, PODS, &pod(&device)).await.unwrap();
+    let toleration = json!({"key": "example.com/device", "operator": "Exists", "effect": "NoSchedule"});
+    assert_eq!(created["spec"]["tolerations"][2], toleration);
+}
+
+#[tokio::test]
+async fn namespaces_are_made_as_they_are_needed() {
+    let map = json!({"metadata": {"name": "a"}});
+    let server = with(&["NamespaceAutoProvision"]);
+    post(&server, "/api/v1/namespaces/fresh/configmaps?dryRun=All", &map).await.unwrap_err();
+    post(&server, "/api/v1/namespaces/fresh/configmaps", &map).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    namespaces.get("fresh").await.unwrap();
+    assert_eq!(
+        post(&server, "/api/v1/namespaces/not_a_name/configmaps", &map).await.unwrap_err(),
+        "configmaps \"a\" is forbidden: Namespace \"not_a_name\" is invalid: metadata.name: Invalid value: \"not_a_name\": a \
+         lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an \
+         alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+    );
+    let builder = Server::builder().disable_admission_plugins(["NamespaceLifecycle"]).unwrap();
+    let server = builder.enable_admission_plugins(["NamespaceExists"]).unwrap().start().unwrap();
+    assert_eq!(create_map(&server, "nowhere").await, Err(404));
+}
+
+#[tokio::test]
+async fn external_addresses_of_services_can_be_denied() {
+    let server = with(&["DenyServiceExternalIPs"]);
+    let service =
+        json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]}});
+    assert_eq!(
+        post(&server, "/api/v1/namespaces/default/services", &service).await,
+        Err("services \"a\" is forbidden: Use of external IPs is denied by admission control".to_owned())
+    );
+}

@@ -3,13 +3,70 @@
 use serde_json::Value;
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::commit::Target;
 use super::super::state::Cluster;
 use super::plugin::Plugin;
-use super::{limit_ranger, priority, storage};
-use crate::resource::{PERSISTENT_VOLUME_CLAIMS, PODS, PRIORITY_CLASSES};
+use super::{
+    affinity, certificates, images, ingress_class, limit_ranger, namespaces, nodes, priority, resize,
+    runtime_class, service_account, services, storage, tolerations,
+};
+use crate::resource::PODS;
 use crate::status::Status;
-use crate::strategy::{self, is_deleted};
+use crate::strategy;
+
+/// Changes or refuses an object. The last argument is what it replaces.
+type Mutate = fn(&Cluster, &AdmissionRequest<'_>, &mut Value, Option<&Value>) -> Result<(), Status>;
+/// Refuses an object. The last argument is what it replaces.
+type Validate = fn(&Cluster, &AdmissionRequest<'_>, &Value, Option<&Value>) -> Result<(), Status>;
+
+const MUTATING: [(Plugin, Mutate); 17] = [
+    (Plugin::NamespaceAutoProvision, namespaces::provision),
+    (Plugin::NamespaceLifecycle, |cluster, request, object, old| match old {
+        None => cluster.admit_namespace(request.target_named(object)),
+        Some(_) => Ok(()),
+    }),
+    (Plugin::LimitRanger, limit_ranger::mutate),
+    (Plugin::ServiceAccount, service_account::mutate),
+    (Plugin::TaintNodesByCondition, nodes::taint),
+    (Plugin::AlwaysPullImages, images::mutate),
+    (Plugin::PodNodeSelector, nodes::select),
+    (Plugin::Priority, priority::mutate),
+    (Plugin::DefaultTolerationSeconds, |_, request, object, _| {
+        if request.is_for(PODS) {
+            strategy::pod::tolerate(&mut object["spec"]);
+        }
+        Ok(())
+    }),
+    (Plugin::PodTolerationRestriction, tolerations::restrict),
+    (Plugin::ExtendedResourceToleration, tolerations::tolerate_extended_resources),
+    (Plugin::DefaultStorageClass, storage::set_class),
+    (Plugin::StorageObjectInUseProtection, storage::protect),
+    (Plugin::RuntimeClass, runtime_class::mutate),
+    (Plugin::DefaultIngressClass, ingress_class::set),
+    (Plugin::PodTopologyLabels, nodes::label_pod),
+    (Plugin::AlwaysDeny, |cluster, request, object, _| cluster.deny_always(request, object)),
+];
+
+const VALIDATING: [(Plugin, Validate); 19] = [
+    (Plugin::NamespaceExists, |cluster, request, _, _| cluster.need_namespace(request)),
+    (Plugin::LimitPodHardAntiAffinityTopology, affinity::validate),
+    (Plugin::LimitRanger, limit_ranger::validate),
+    (Plugin::ServiceAccount, service_account::validate),
+    (Plugin::AlwaysPullImages, images::validate),
+    (Plugin::PodSecurity, Cluster::check_pod_security),
+    (Plugin::PodNodeSelector, nodes::validate_selector),
+    (Plugin::Priority, priority::validate),
+    (Plugin::PodTolerationRestriction, tolerations::validate),
+    (Plugin::OwnerReferencesPermissionEnforcement, Cluster::check_owner_references),
+    (Plugin::PersistentVolumeClaimResize, storage::validate_resize),
+    (Plugin::RuntimeClass, runtime_class::validate),
+    (Plugin::CertificateApproval, certificates::approve),
+    (Plugin::CertificateSigning, certificates::sign),
+    (Plugin::ClusterTrustBundleAttest, certificates::attest),
+    (Plugin::CertificateSubjectRestriction, certificates::restrict_subject),
+    (Plugin::DenyServiceExternalIPs, services::deny_external_ips),
+    (Plugin::NodeDeclaredFeatureValidator, resize::validate_features),
+    (Plugin::PodResizeValidator, resize::validate),
+];
 
 impl Cluster {
     /// Changes or refuses an object before webhooks see it. `old`: what it replaces.
@@ -19,38 +76,11 @@ impl Cluster {
         object: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let on = |plugin| self.options.plugins.has(plugin);
-        let stored_as = request.resource.stored_as();
-        self.deny_always(request, object)?;
         if old.is_none() {
-            self.admit_place(Target { name: request.name_of(object), ..request.target() })?;
+            self.admit_definition(request.target_named(object))?;
         }
-        if stored_as == PODS && request.subresource.is_empty() {
-            if old.is_none() && on(Plugin::LimitRanger) {
-                limit_ranger::set_defaults(&self.store, request.namespace, object);
-            }
-            if on(Plugin::Priority) {
-                match old {
-                    None => {
-                        priority::set(&self.store, object).map_err(|why| request.forbidden(object, &why))?;
-                    }
-                    Some(old) => priority::keep(object, old),
-                }
-            }
-            if on(Plugin::DefaultTolerationSeconds) {
-                strategy::pod::tolerate(&mut object["spec"]);
-            }
-        }
-        if stored_as == PERSISTENT_VOLUME_CLAIMS && old.is_none() && on(Plugin::DefaultStorageClass) {
-            storage::set_class(&self.store, object);
-        }
-        if let Some(finalizer) = storage::protection(stored_as)
-            && old.is_none()
-            && on(Plugin::StorageObjectInUseProtection)
-        {
-            storage::protect(object, finalizer);
-        }
-        Ok(())
+        let mut on = MUTATING.iter().filter(|(plugin, _)| self.options.plugins.has(*plugin));
+        on.try_for_each(|(_, mutate)| mutate(self, request, object, old))
     }
 
     /// Refuses every write, if the plugin AlwaysDeny is on.
@@ -72,42 +102,17 @@ impl Cluster {
         new: &Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let on = |plugin| self.options.plugins.has(plugin);
-        let forbidden = |why: String| request.forbidden(new, &why);
-        let (stored_as, namespace) = (request.resource.stored_as(), request.namespace);
-        if on(Plugin::LimitRanger) && request.subresource.is_empty() && !old.is_some_and(is_deleted) {
-            match (stored_as, old) {
-                (PODS, None) => limit_ranger::check_pod(&self.store, namespace, new).map_err(forbidden)?,
-                (PERSISTENT_VOLUME_CLAIMS, _) => {
-                    limit_ranger::check_claim(&self.store, namespace, new).map_err(forbidden)?;
-                }
-                _ => {}
-            }
+        let mut on = VALIDATING.iter().filter(|(plugin, _)| self.options.plugins.has(*plugin));
+        on.try_for_each(|(_, validate)| validate(self, request, new, old))
+    }
+    /// Refuses a deletion, as [`Self::validate_by_plugins`] does a write.
+    pub(in super::super) fn validate_deletion_by_plugins(
+        &self,
+        request: &AdmissionRequest<'_>,
+    ) -> Result<(), Status> {
+        match self.options.plugins.has(Plugin::NamespaceExists) {
+            true => self.need_namespace(request),
+            false => Ok(()),
         }
-        if on(Plugin::PodSecurity) {
-            self.check_pod_security(request, new, old)?;
-        }
-        if on(Plugin::OwnerReferencesPermissionEnforcement) {
-            self.check_owner_references(request, new, old).map_err(forbidden)?;
-        }
-        if stored_as == PRIORITY_CLASSES && request.subresource.is_empty() && on(Plugin::Priority) {
-            priority::check_class(&self.store, new, old.is_none()).map_err(forbidden)?;
-        }
-        let Some(old) = old else { return Ok(()) };
-        if stored_as == PERSISTENT_VOLUME_CLAIMS
-            && request.subresource.is_empty()
-            && on(Plugin::PersistentVolumeClaimResize)
-        {
-            storage::check_resize(&self.store, new, old).map_err(|why| request.forbidden(new, why))?;
-        }
-        let plugin = match request.subresource {
-            "approval" => Some(Plugin::CertificateApproval),
-            "status" => Some(Plugin::CertificateSigning),
-            _ => None,
-        };
-        if plugin.is_some_and(on) {
-            self.confirm_signer(request.user, request.target(), request.subresource, new, old)?;
-        }
-        Ok(())
     }
 }

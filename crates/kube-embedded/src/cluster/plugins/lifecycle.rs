@@ -29,19 +29,28 @@ impl Cluster {
     /// Refuses a new object whose namespace or definition does not exist, or is being deleted. Without the plugin, its namespace
     /// is not looked at.
     pub(in super::super) fn admit_place(&self, target: Target<'_>) -> Result<(), Status> {
-        let Target { resource, namespace, name } = target;
-        if let Some(custom) = &resource.custom {
-            let definition = self.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition);
-            match definition {
-                None => return Err(Status::no_such_path()),
-                Some(definition) if definition.deleted => {
-                    let why = "create not allowed while custom resource definition is terminating";
-                    return Err(Status::forbidden(&resource.group, &resource.plural, name, why));
-                }
-                Some(_) => {}
+        self.admit_definition(target)?;
+        if self.needs_namespace(target) { self.admit_namespace(target) } else { Ok(()) }
+    }
+
+    /// Refuses a new custom resource whose definition does not exist, or is being deleted.
+    pub(super) fn admit_definition(&self, target: Target<'_>) -> Result<(), Status> {
+        let Target { resource, name, .. } = target;
+        let Some(custom) = &resource.custom else { return Ok(()) };
+        match self.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition) {
+            None => Err(Status::no_such_path()),
+            Some(definition) if definition.deleted => {
+                let why = "create not allowed while custom resource definition is terminating";
+                Err(Status::forbidden(&resource.group, &resource.plural, name, why))
             }
+            Some(_) => Ok(()),
         }
-        if !self.needs_namespace(target) {
+    }
+
+    /// Refuses a new object whose namespace does not exist, or is being deleted.
+    pub(super) fn admit_namespace(&self, target: Target<'_>) -> Result<(), Status> {
+        let Target { resource, namespace, name } = target;
+        if !resource.namespaced {
             return Ok(());
         }
         let Some(stored) = self.store.get(NAMESPACES.collection(), namespace) else {

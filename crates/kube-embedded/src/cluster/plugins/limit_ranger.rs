@@ -5,18 +5,51 @@ use kube_validation::Quantity;
 use kube_validation::go::aggregate;
 use serde_json::Value;
 
+use super::super::admission_request::AdmissionRequest;
+use super::super::state::Cluster;
 use super::resources::{self, ResourceList};
-use crate::resource::LIMIT_RANGES;
+use crate::resource::{LIMIT_RANGES, PERSISTENT_VOLUME_CLAIMS, PODS};
+use crate::status::Status;
 use crate::store::Store;
-use crate::strategy;
+use crate::strategy::{self, is_deleted};
 
 /// Says which values of a Pod are from a LimitRange.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 /// The greatest number of units that is compared in thousandths: `resource.MaxMilliValue`.
 const MAX_MILLI: i64 = i64::MAX / 1000;
 
+/// Gives the containers of a new Pod the requests and limits that they lack.
+pub(super) fn mutate(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    pod: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    if request.is_for(PODS) && old.is_none() {
+        set_defaults(&cluster.store, request.namespace, pod);
+    }
+    Ok(())
+}
+
+/// Refuses a new Pod, or a claim, that does not keep to the limits.
+pub(super) fn validate(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let (store, namespace) = (&cluster.store, request.namespace);
+    let checked = match old {
+        Some(old) if is_deleted(old) => Ok(()),
+        None if request.is_for(PODS) => check_pod(store, namespace, new),
+        _ if request.is_for(PERSISTENT_VOLUME_CLAIMS) => check_claim(store, namespace, new),
+        _ => Ok(()),
+    };
+    checked.map_err(|why| request.forbidden(new, &why))
+}
+
 /// Gives the containers of a Pod the requests and limits that they lack.
-pub(super) fn set_defaults(store: &Store, namespace: &str, pod: &mut Value) {
+fn set_defaults(store: &Store, namespace: &str, pod: &mut Value) {
     for limits in limit_ranges(store, namespace) {
         let default = |field: &str| -> ResourceList {
             limits
@@ -59,7 +92,7 @@ fn fill<'a>(resources: &mut Value, field: &str, defaults: &'a ResourceList) -> V
 }
 
 /// Refuses a Pod that does not keep to the limits.
-pub(super) fn check_pod(store: &Store, namespace: &str, pod: &Value) -> Result<(), String> {
+fn check_pod(store: &Store, namespace: &str, pod: &Value) -> Result<(), String> {
     for limits in limit_ranges(store, namespace) {
         let mut errors = Vec::new();
         for limit in &limits {
@@ -84,7 +117,7 @@ pub(super) fn check_pod(store: &Store, namespace: &str, pod: &Value) -> Result<(
 }
 
 /// Refuses a PersistentVolumeClaim that does not keep to the limits.
-pub(super) fn check_claim(store: &Store, namespace: &str, claim: &Value) -> Result<(), String> {
+fn check_claim(store: &Store, namespace: &str, claim: &Value) -> Result<(), String> {
     const KIND: &str = "PersistentVolumeClaim";
     let requests = resources::parse(&claim["spec"]["resources"]["requests"]);
     for limits in limit_ranges(store, namespace) {

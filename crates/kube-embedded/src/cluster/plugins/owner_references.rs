@@ -6,12 +6,22 @@ use super::super::admission_request::AdmissionRequest;
 use super::super::rule::Attributes;
 use super::super::state::Cluster;
 use crate::resource::PODS;
+use crate::status::Status;
 use crate::strategy::owner_references;
 
 impl Cluster {
     /// Refuses new owner references by a user who may not delete the object, and those that keep an owner from being deleted
     /// by a user who may not set the owner's finalizers.
     pub(super) fn check_owner_references(
+        &self,
+        request: &AdmissionRequest<'_>,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        self.may_set_owners(request, new, old).map_err(|why| request.forbidden(new, &why))
+    }
+
+    fn may_set_owners(
         &self,
         request: &AdmissionRequest<'_>,
         new: &Value,

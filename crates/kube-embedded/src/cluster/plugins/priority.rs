@@ -2,14 +2,53 @@
 
 use serde_json::{Value, json};
 
-use crate::resource::PRIORITY_CLASSES;
+use super::super::admission_request::AdmissionRequest;
+use super::super::state::Cluster;
+use crate::resource::{PODS, PRIORITY_CLASSES};
+use crate::status::Status;
 use crate::store::Store;
+
+/// Sets the priority of a new Pod, and keeps that of others.
+pub(super) fn mutate(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    pod: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    match old {
+        _ if !request.is_for(PODS) => Ok(()),
+        None => set(&cluster.store, pod).map_err(|why| request.forbidden(pod, &why)),
+        Some(old) => {
+            keep(pod, old);
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a second PriorityClass that wants to be the default.
+pub(super) fn validate(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    class: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    if !request.is_for(PRIORITY_CLASSES) || class["globalDefault"] != true {
+        return Ok(());
+    }
+    let other = default_class(&cluster.store);
+    let other = other.filter(|other| old.is_none() || other["metadata"]["name"] != class["metadata"]["name"]);
+    other.map_or(Ok(()), |other| {
+        let name = other["metadata"]["name"].as_str().unwrap_or_default();
+        let why = format!("PriorityClass {name} is already marked as default. Only one default can exist");
+        Err(request.forbidden(class, &why))
+    })
+}
 
 /// Sets the priority of a new Pod to that of the PriorityClass that it names, or of the global default.
 ///
 /// # Errors
 /// Fails if there is no such class, or if the Pod says another priority.
-pub(super) fn set(store: &Store, pod: &mut Value) -> Result<(), String> {
+fn set(store: &Store, pod: &mut Value) -> Result<(), String> {
     let class = match pod["spec"]["priorityClassName"].as_str().filter(|class| !class.is_empty()) {
         Some(name) => {
             let class = store.get(PRIORITY_CLASSES.collection(), name);
@@ -44,22 +83,12 @@ pub(super) fn set(store: &Store, pod: &mut Value) -> Result<(), String> {
 }
 
 /// Keeps the priority of a Pod in an update that does not say it. One that says another value is refused later.
-pub(super) fn keep(pod: &mut Value, old: &Value) {
+fn keep(pod: &mut Value, old: &Value) {
     for field in ["priority", "preemptionPolicy"] {
         if pod["spec"][field].is_null() && !old["spec"][field].is_null() {
             pod["spec"][field] = old["spec"][field].clone();
         }
     }
-}
-
-/// Refuses a second PriorityClass that wants to be the default.
-pub(super) fn check_class(store: &Store, class: &Value, is_new: bool) -> Result<(), String> {
-    let other = default_class(store).filter(|_| class["globalDefault"] == true);
-    let other = other.filter(|other| is_new || other["metadata"]["name"] != class["metadata"]["name"]);
-    other.map_or(Ok(()), |other| {
-        let name = other["metadata"]["name"].as_str().unwrap_or_default();
-        Err(format!("PriorityClass {name} is already marked as default. Only one default can exist"))
-    })
 }
 
 /// The class of Pods that name none: the one with the lowest value, if there are several.

@@ -3,10 +3,14 @@
 use kube_validation::Quantity;
 use serde_json::{Value, json};
 
+use super::super::admission_request::AdmissionRequest;
+use super::super::state::Cluster;
+use super::newest::newest;
 use crate::resource::{
     GroupResource, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource, STORAGE_CLASSES,
     VOLUME_ATTRIBUTES_CLASSES,
 };
+use crate::status::Status;
 use crate::store::{Location, Store};
 use crate::strategy::{self, has_finalizer};
 
@@ -27,38 +31,57 @@ pub(crate) fn protection(resource: GroupResource<'_>) -> Option<&'static str> {
 }
 
 /// Keeps a new object while it is in use.
-pub(super) fn protect(object: &mut Value, finalizer: &str) {
-    if has_finalizer(object, finalizer) {
-        return;
+pub(super) fn protect(
+    _: &Cluster,
+    request: &AdmissionRequest<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let Some(finalizer) = protection(request.resource.stored_as()) else { return Ok(()) };
+    if !request.subresource.is_empty() || old.is_some() || has_finalizer(object, finalizer) {
+        return Ok(());
     }
     let finalizers = strategy::metadata(object).entry("finalizers").or_insert_with(|| json!([]));
     match finalizers.as_array_mut() {
         Some(all) => all.push(finalizer.into()),
         None => *finalizers = json!([finalizer]),
     }
+    Ok(())
 }
 
-/// Gives a new claim without a class the default class: the newest one, if there are several.
-pub(super) fn set_class(store: &Store, claim: &mut Value) {
-    if !claim["metadata"]["annotations"][CLASS].is_null() || !claim["spec"]["storageClassName"].is_null() {
-        return;
+/// Gives a new claim without a class the default class.
+pub(super) fn set_class(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    claim: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let has_class =
+        !claim["metadata"]["annotations"][CLASS].is_null() || !claim["spec"]["storageClassName"].is_null();
+    if request.is_for(PERSISTENT_VOLUME_CLAIMS) && old.is_none() && !has_class {
+        let is_default =
+            |class: &Value| IS_DEFAULT.iter().any(|it| class["metadata"]["annotations"][*it] == "true");
+        if let Some(name) = newest(&cluster.store, STORAGE_CLASSES, is_default) {
+            claim["spec"]["storageClassName"] = name.into();
+        }
     }
-    let page = store.all(STORAGE_CLASSES.collection(), "");
-    let classes = page.iter().map(|class| class.value());
-    let marked = |class: &Value| IS_DEFAULT.iter().any(|it| class["metadata"]["annotations"][*it] == "true");
-    let text = |class: &Value, field: &str| class["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let defaults =
-        classes.filter(marked).map(|class| (text(&class, "creationTimestamp"), text(&class, "name")));
-    let newest = defaults.min_by(|(time, name), (other_time, other_name)| {
-        other_time.cmp(time).then_with(|| name.cmp(other_name))
-    });
-    if let Some((_, name)) = newest {
-        claim["spec"]["storageClassName"] = name.into();
-    }
+    Ok(())
 }
 
 /// Refuses a claim that grows, unless it is bound and its class allows it.
-pub(super) fn check_resize(store: &Store, claim: &Value, old: &Value) -> Result<(), &'static str> {
+pub(super) fn validate_resize(
+    cluster: &Cluster,
+    request: &AdmissionRequest<'_>,
+    claim: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    match old.filter(|_| request.is_for(PERSISTENT_VOLUME_CLAIMS)) {
+        Some(old) => check_resize(&cluster.store, claim, old).map_err(|why| request.forbidden(claim, why)),
+        None => Ok(()),
+    }
+}
+
+fn check_resize(store: &Store, claim: &Value, old: &Value) -> Result<(), &'static str> {
     let size = |claim: &Value| {
         claim["spec"]["resources"]["requests"]["storage"].as_str().and_then(Quantity::parse_or_huge)
     };

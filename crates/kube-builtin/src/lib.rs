@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod addresses;
 mod base64;
 mod convert;
 mod decode;
@@ -16,6 +17,7 @@ pub mod resources;
 pub mod schemas;
 mod time;
 pub mod validate;
+pub mod warnings;
 mod wire;
 
 pub use base64::base64_error;

@@ -40,6 +40,7 @@ pub fn apply_defaults(group: &str, kind: &str, object: &mut Value) {
         ("", "Secret") => encode_string_data(object),
         ("", "LimitRange") => each(object, "spec.limits[]", &mut limits),
         ("", "ReplicationController") => replication_controller(object),
+        ("", "Node") => node(object),
         ("apps", "Deployment") => {
             rolling_update(object, "strategy", &["maxUnavailable", "maxSurge"], &json!("25%"));
         }
@@ -268,6 +269,23 @@ fn replication_controller(object: &mut Value) {
         }
     }
     each(object, "spec", &mut |spec| put(spec, "replicas", Number(1)));
+}
+
+/// Sets what of a Node can be derived: its allocatable resources, and the older of two fields for the networks of its Pods, which
+/// wins if both are given.
+fn node(object: &mut Value) {
+    if object["status"]["allocatable"].is_null() && object["status"]["capacity"].is_object() {
+        object["status"]["allocatable"] = object["status"]["capacity"].clone();
+    }
+    each(object, "spec", &mut |spec| {
+        let one = spec["podCIDR"].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+        let first = spec["podCIDRs"][0].as_str().map(str::to_owned);
+        match (one, first) {
+            (Some(one), first) if first.as_ref() != Some(&one) => spec["podCIDRs"] = json!([one]),
+            (None, Some(first)) => spec["podCIDR"] = first.into(),
+            _ => {}
+        }
+    });
 }
 
 /// Sets the defaults of `rollingUpdate`, if that is the type of the strategy.

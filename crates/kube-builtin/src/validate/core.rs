@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::addresses::address;
 use super::errors::{Errors, PORT, config_key, items, members, port_number, port_or_name, text};
+use crate::addresses::address;
 use kube_validation::{FieldError, FieldPath, names};
 
 /// The maximum size of the data of a ConfigMap or Secret.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::addresses::{address, sloppy};
 use super::errors::{Errors, PORT, items, port_number, text};
+use crate::addresses::{address, sloppy};
 use kube_validation::{
     FieldError, FieldPath,
     go::ip::{is_link_local_multicast, is_link_local_unicast},

@@ -3,7 +3,6 @@
 //! Objects have already been decoded and defaulted. The errors of `metadata`, which come first, are not included. Where the
 //! real messages show a Go struct, these show the object's JSON.
 
-mod addresses;
 mod admission;
 mod aggregation;
 mod autoscaling;
@@ -41,10 +40,7 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
 /// Like [`create`]. `compile` compiles the CEL expressions of admission webhooks and policies.
 pub fn create_with(group: &str, kind: &str, object: &Value, compile: &mut Compile<'_>) -> Vec<FieldError> {
     let mut errors = Errors::default();
-    // The packages of other servers, which have these kinds, take any qualified name.
-    if !matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
-        finalizers(object, &mut errors);
-    }
+    finalizers(group, object, &mut errors);
     match group {
         "admissionregistration.k8s.io" => {
             admission::check(kind, object, &mut Cel::new(compile, &Value::Null), &mut errors);
@@ -69,6 +65,7 @@ pub fn update_with(
 ) -> Vec<FieldError> {
     let mut errors = Errors::default();
     let e = &mut errors;
+    finalizers(group, new, e);
     match (group, kind) {
         ("", "Pod") => pod::update(new, old, e),
         ("apps" | "batch", _) => workload::update(kind, new, old, e),
@@ -106,6 +103,7 @@ pub fn update_with(
 /// Returns the errors of an object whose status replaces that of `old`.
 pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
+    finalizers(group, new, &mut errors);
     match group {
         "apiregistration.k8s.io" => aggregation::status(new, &mut errors),
         "apps" | "autoscaling" | "policy" => status::update(kind, new, old, &mut errors),
@@ -145,7 +143,11 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
 }
 
 /// Checks that finalizers are fully qualified, or among those of kube-apiserver.
-fn finalizers(object: &Value, errors: &mut Errors) {
+fn finalizers(group: &str, object: &Value, errors: &mut Errors) {
+    // The packages of other servers, which have these kinds, take any qualified name.
+    if matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
+        return;
+    }
     let list = FieldPath::Root("metadata.finalizers");
     for (index, finalizer) in items(&object["metadata"]["finalizers"]).iter().enumerate() {
         let name = finalizer.as_str().unwrap_or_default();

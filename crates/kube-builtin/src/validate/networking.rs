@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::addresses::{address, network, sloppy, sloppy_network};
 use super::errors::{Errors, PORT, items, port_name, port_number, text};
+use crate::addresses::{address, network, sloppy, sloppy_network};
 use kube_validation::{FieldError, FieldPath, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::addresses::address;
 use super::errors::{Errors, PORT, config_key, items, members, port_name, port_number, port_or_name, text};
+use crate::addresses::address;
 use kube_validation::{FieldError, FieldPath, Quantity, names};
 
 /// The maximum of IDs of users and groups, and of `activeDeadlineSeconds`.

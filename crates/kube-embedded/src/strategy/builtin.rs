@@ -30,11 +30,6 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
             }
             object["status"] = json!({"phase": "Active"});
         }
-        ("", "Node") => {
-            if object["status"]["allocatable"].is_null() && !object["status"]["capacity"].is_null() {
-                object["status"]["allocatable"] = object["status"]["capacity"].clone();
-            }
-        }
         ("", "PersistentVolume") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": object["metadata"]["creationTimestamp"]});
         }

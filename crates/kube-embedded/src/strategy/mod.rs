@@ -28,6 +28,7 @@ mod expression {
 }
 mod metadata;
 pub(crate) mod pod;
+mod resize;
 pub(crate) mod scale;
 mod service;
 
@@ -167,8 +168,7 @@ fn prepare_stored_update(resource: &Resource, subresource: &str, new: &mut Value
             copy(&mut kept["metadata"], &new["metadata"], "managedFields");
             *new = kept;
         }
-        // Resizing needs a kubelet.
-        "resize" => *new = old.clone(),
+        "resize" => resize::prepare(new, old),
         // This request may not write the rest of the object.
         _ => {
             let mut kept = old.clone();
@@ -248,8 +248,11 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
         let mut compiler = Compiler::new(kind, object);
         let mut compile = |it: &Expression<'_>| compiler.compile(it);
         errors.extend(kube_builtin::validate::create_with(group, kind, object, &mut compile));
+        // kube-apiserver looks for them after the validation.
+        if errors.is_empty() {
+            warnings.extend(kube_builtin::warnings::create(group, kind, object));
+        }
     }
-    // kube-apiserver looks for them after the validation.
     if resource.group_kind() == CUSTOM_RESOURCE_DEFINITION && errors.is_empty() {
         warnings.extend(kube_schema::crd::warnings(object, None));
     }
@@ -288,10 +291,20 @@ pub(crate) fn validate_update(
     if resource.custom.is_none() && subresource == "status" {
         errors.extend(kube_builtin::validate::update_status(&resource.group, &resource.kind, new, old));
     }
-    if subresource == "ephemeralcontainers" {
-        errors.extend(pod::validate_ephemeral_containers(new, old));
+    match subresource {
+        "ephemeralcontainers" => errors.extend(pod::validate_ephemeral_containers(new, old)),
+        "resize" => errors.extend(resize::validate(new, old)),
+        _ => {}
     }
     let mut warnings = Vec::new();
+    if resource.custom.is_none() && errors.is_empty() {
+        let (group, kind) = (&resource.group, &resource.kind);
+        warnings.extend(match subresource {
+            "" | "scale" => kube_builtin::warnings::update(group, kind, new, old),
+            "status" => kube_builtin::warnings::update_status(group, kind, new),
+            _ => Vec::new(),
+        });
+    }
     if is_definition && subresource.is_empty() && errors.is_empty() {
         warnings.extend(kube_schema::crd::warnings(new, Some(old)));
     }

@@ -35,7 +35,7 @@ pub(crate) fn qos_class(pod: &Value) -> &str {
 }
 
 /// The QoS class that a pod gets: `ComputePodQOS`.
-fn computed_qos_class(spec: &Value) -> &'static str {
+pub(super) fn computed_qos_class(spec: &Value) -> &'static str {
     let of_each =
         ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
     let mut class = None;

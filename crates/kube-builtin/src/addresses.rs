@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use kube_validation::go::ip::Cidr;
 
 /// Returns the address in a text, whose numbers may have leading zeros.
-pub(super) fn sloppy(text: &str) -> Option<IpAddr> {
+pub(crate) fn sloppy(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(|| without_leading_zeros(text).parse().ok())
 }
 
 /// Returns the problems of an address.
-pub(super) fn address(text: &str) -> Vec<String> {
+pub(crate) fn address(text: &str) -> Vec<String> {
     let problem = match text.parse() {
         Ok(address) if is_mapped(address) => "must not be an IPv4-mapped IPv6 address",
         Ok(_) => return Vec::new(),
@@ -22,7 +22,7 @@ pub(super) fn address(text: &str) -> Vec<String> {
 }
 
 /// Returns the network in a text, whose numbers may have leading zeros.
-pub(super) fn sloppy_network(text: &str) -> Option<Cidr> {
+pub(crate) fn sloppy_network(text: &str) -> Option<Cidr> {
     let (address, length) = text.split_once('/')?;
     let is_number = !length.is_empty() && length.bytes().all(|it| it.is_ascii_digit());
     let length = length.parse().ok().filter(|_| is_number)?;
@@ -32,7 +32,7 @@ pub(super) fn sloppy_network(text: &str) -> Option<Cidr> {
 }
 
 /// Returns the problems of a network.
-pub(super) fn network(text: &str) -> Vec<String> {
+pub(crate) fn network(text: &str) -> Vec<String> {
     let Some(network) = sloppy_network(text) else {
         return vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()];
     };

@@ -65,6 +65,7 @@ struct Details {
 pub(crate) struct Cause {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) message: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) field: String,

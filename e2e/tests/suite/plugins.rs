@@ -176,7 +176,7 @@ async fn certificates(cluster: Cluster) -> Result<()> {
 /// A subresource is new content, too.
 async fn ending_namespaces(cluster: Cluster) -> Result<()> {
     let admin = cluster.admin();
-    let name = cluster.unique();
+    let name = cluster.unique().replace('.', "-");
     admin.post("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await?.code(201)?;
     let pods = format!("/api/v1/namespaces/{name}/pods");
     let mut kept = pod(&json!({}));

@@ -17,6 +17,7 @@ e2e::on_each_cluster! {
     binding, bindings_that_are_refused, eviction, eviction_within_a_budget [NoControllers], ephemeral_containers,
     tokens_of_service_accounts, tokens_are_verified_by_others, tokens_bound_to_others,
     token_requests_that_are_refused, token_reviews, approval, cordon, finalize, of_missing_objects, pod_status_keeps_owners,
+    resize,
 }
 
 fn pods(cluster: &Cluster) -> String {
@@ -480,5 +481,42 @@ async fn pod_status_keeps_owners(cluster: Cluster) -> Result<()> {
     let pod = cluster.admin().patch(&path, MERGE_PATCH, &patch).await?.code(200)?;
     assert_eq!(pod["metadata"]["ownerReferences"], Value::Null);
     assert_eq!(pod["metadata"]["labels"]["more"], "yes");
+    Ok(())
+}
+
+async fn resize(cluster: Cluster) -> Result<()> {
+    let container =
+        json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}});
+    create_pod(&cluster, "p", &json!({"containers": [container]})).await?;
+    let (admin, path) = (cluster.admin(), format!("{}/p/resize", pods(&cluster)));
+    let resize = async |more: Value| {
+        let mut container = more;
+        container["name"] = "c".into();
+        let patch = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}});
+        admin.patch(&path, STRATEGIC_PATCH, &patch).await
+    };
+    // Only the resources change.
+    let resized =
+        resize(json!({"image": "other", "resources": {"requests": {"cpu": "2"}}})).await?.code(200)?;
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["requests"]["cpu"], "2");
+    assert_eq!(resized["spec"]["containers"][0]["image"], "i");
+    assert_eq!(resized["metadata"]["labels"], json!({"app": "p"}));
+    assert_eq!(resized["metadata"]["generation"], 2);
+    for (container, why) in [
+        (
+            json!({"resources": {"requests": {"cpu": null}}}),
+            "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+        ),
+        (
+            json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]}),
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}),
+            "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing",
+        ),
+    ] {
+        resize(container).await?.refused(422, "Invalid", &format!("Pod \"p\" is invalid: {why}"))?;
+    }
     Ok(())
 }

@@ -41,6 +41,17 @@ pub fn apply_defaults(group: &str, kind: &str, object: &mut Value) {
         ("", "LimitRange") => each(object, "spec.limits[]", &mut limits),
         ("", "ReplicationController") => replication_controller(object),
         ("", "Node") => node(object),
+        ("", "PersistentVolume") => each(object, "spec", &mut pod::source),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => each(object, "spec", &mut |spec| {
+            if spec["matchingPrecedence"].is_null() || spec["matchingPrecedence"] == 0 {
+                spec["matchingPrecedence"] = 1000.into();
+            }
+        }),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => priority_level(object),
+        ("resource.k8s.io", "ResourceClaim") => device_requests(object, "spec.devices.requests[]"),
+        ("resource.k8s.io", "ResourceClaimTemplate") => {
+            device_requests(object, "spec.spec.devices.requests[]");
+        }
         ("apps", "Deployment") => {
             rolling_update(object, "strategy", &["maxUnavailable", "maxSurge"], &json!("25%"));
         }
@@ -269,6 +280,41 @@ fn replication_controller(object: &mut Value) {
         }
     }
     each(object, "spec", &mut |spec| put(spec, "replicas", Number(1)));
+}
+
+/// Sets how many requests a level takes at once, and how they wait. A zero stands for an omitted number.
+fn priority_level(object: &mut Value) {
+    let number = |object: &mut Value, field: &str, number: i64| {
+        if object[field].is_null() || object[field] == 0 {
+            object[field] = number.into();
+        }
+    };
+    each(object, "spec.limited", &mut |limited| {
+        default(limited, "nominalConcurrencyShares", || 30.into());
+        default(limited, "lendablePercent", || 0.into());
+    });
+    each(object, "spec.limited.limitResponse.queuing", &mut |queuing| {
+        number(queuing, "queues", 64);
+        number(queuing, "handSize", 8);
+        number(queuing, "queueLengthLimit", 50);
+    });
+    each(object, "spec.exempt", &mut |exempt| {
+        default(exempt, "nominalConcurrencyShares", || 0.into());
+        default(exempt, "lendablePercent", || 0.into());
+    });
+}
+
+/// Sets how many devices the requests of a claim are for: exactly one.
+fn device_requests(object: &mut Value, requests: &str) {
+    for alternatives in ["exactly", "firstAvailable[]"] {
+        each(object, &format!("{requests}.{alternatives}"), &mut |request| {
+            default(request, "allocationMode", || "ExactCount".into());
+            let is_exact = request["allocationMode"] == "ExactCount";
+            if is_exact && (request["count"].is_null() || request["count"] == 0) {
+                request["count"] = 1.into();
+            }
+        });
+    }
 }
 
 /// Sets what of a Node can be derived: its allocatable resources, and the older of two fields for the networks of its Pods, which

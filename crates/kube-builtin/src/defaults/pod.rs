@@ -92,6 +92,24 @@ fn http_get(action: &mut Value) {
     default(action, "scheme", || "HTTP".into());
 }
 
+/// Sets the defaults of what a volume is from, of a Pod or by itself.
+pub(super) fn source(volume: &mut Value) {
+    for (source, field, value) in [
+        ("iscsi", "iscsiInterface", "default"),
+        ("rbd", "pool", "rbd"),
+        ("rbd", "user", "admin"),
+        ("rbd", "keyring", "/etc/ceph/keyring"),
+        ("azureDisk", "cachingMode", "ReadWrite"),
+        ("azureDisk", "kind", "Shared"),
+        ("azureDisk", "fsType", "ext4"),
+        ("scaleIO", "storageMode", "ThinProvisioned"),
+        ("scaleIO", "fsType", "xfs"),
+    ] {
+        each(volume, source, &mut |it| default(it, field, || value.into()));
+    }
+    each(volume, "azureDisk", &mut |disk| default(disk, "readOnly", || false.into()));
+}
+
 fn volume(volume: &mut Value) {
     if volume.as_object().is_some_and(|members| members.keys().all(|key| key == "name")) {
         volume["emptyDir"] = json!({});
@@ -106,7 +124,7 @@ fn volume(volume: &mut Value) {
     for items in ["downwardAPI.items[].fieldRef", "projected.sources[].downwardAPI.items[].fieldRef"] {
         each(volume, items, &mut |field| default(field, "apiVersion", || "v1".into()));
     }
-    each(volume, "iscsi", &mut |source| default(source, "iscsiInterface", || "default".into()));
+    source(volume);
     each(volume, "ephemeral.volumeClaimTemplate.spec", &mut |spec| {
         default(spec, "volumeMode", || "Filesystem".into());
     });

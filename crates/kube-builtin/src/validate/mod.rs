@@ -13,15 +13,18 @@ mod cron;
 mod discovery;
 mod errors;
 mod events;
+mod field_refs;
 mod networking;
 mod pod;
 mod policy;
 mod quantities;
 mod rbac;
 mod scheduling;
+mod security;
 mod status;
 mod storage;
 mod time_zone;
+mod volume_sources;
 mod volumes;
 mod workload;
 

@@ -187,7 +187,7 @@ fn stateful_set(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         let detail = "must be 'OrderedReady' or 'Parallel'";
         errors.push(FieldError::invalid(path.child("podManagementPolicy"), policy, detail));
     }
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    for field in ["replicas", "minReadySeconds"] {
         errors.not_negative(spec, field, path);
     }
     selector(spec, path, "statefulset", errors);

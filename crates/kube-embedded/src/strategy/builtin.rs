@@ -30,6 +30,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
             }
             object["status"] = json!({"phase": "Active"});
         }
+        ("", "Node") => drop_config_source(object),
         ("", "PersistentVolume") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": object["metadata"]["creationTimestamp"]});
         }
@@ -44,6 +45,13 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value, user: &Use
         ("certificates.k8s.io", "CertificateSigningRequest") => certificate::prepare_create(object, user),
         ("coordination.k8s.io", "Lease") => drop_disabled(object),
         _ => {}
+    }
+}
+
+/// Removes the source of a kubelet's configuration, a feature that is gone.
+fn drop_config_source(node: &mut Value) {
+    if let Some(spec) = node.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("configSource");
     }
 }
 
@@ -97,6 +105,7 @@ fn set_data_sources(claim: &mut Value, old: &Value) {
 pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Service") => service::prepare_update(new, old),
+        ("", "Node") if old["spec"]["configSource"].is_null() => drop_config_source(new),
         ("", "PersistentVolumeClaim") => set_data_sources(new, old),
         ("coordination.k8s.io", "Lease") => drop_disabled(new),
         ("discovery.k8s.io", "EndpointSlice") => drop_topology(new),

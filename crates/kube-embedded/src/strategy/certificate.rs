@@ -1,5 +1,6 @@
-//! CertificateSigningRequests.
+//! CertificateSigningRequests, and names of ClusterTrustBundles.
 
+use kube_validation::names;
 use serde_json::{Value, json};
 
 use super::metadata::copy;
@@ -18,4 +19,21 @@ pub(super) fn prepare_create(request: &mut Value, user: &User) {
 pub(super) fn prepare_update(new: &mut Value, old: &Value) {
     new["spec"] = old["spec"].clone();
     new["status"] = old["status"].clone();
+}
+
+/// The problems of the name of a ClusterTrustBundle, which begins with that of its signer.
+pub(super) fn wrong_bundle_name(name: &str, signer: &str) -> Vec<String> {
+    if signer.is_empty() {
+        return match name.contains(':') {
+            true => vec!["ClusterTrustBundle without signer name must not have \":\" in its name".to_owned()],
+            false => names::dns1123_subdomain(name),
+        };
+    }
+    let prefix = format!("{}:", signer.replace('/', ":"));
+    match name.strip_prefix(&prefix) {
+        Some(rest) => names::dns1123_subdomain(rest),
+        None => {
+            vec![format!("ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}")]
+        }
+    }
 }

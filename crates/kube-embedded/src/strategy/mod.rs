@@ -231,7 +231,7 @@ pub(crate) fn validate_create(resource: &Resource, object: &Value, parse: ParseS
         CUSTOM_RESOURCE_DEFINITION => kube_schema::crd::validate_with(object, parse),
         _ => kube_schema::metadata::validate(object, resource.namespaced),
     };
-    if let Some(wrong) = wrong_name(resource, object["metadata"]["name"].as_str().unwrap_or_default()) {
+    if let Some(wrong) = wrong_name(resource, object) {
         errors.retain(|error| error.field != "metadata.name");
         errors.splice(0..0, wrong);
     }
@@ -322,12 +322,13 @@ pub(crate) fn validate_update(
 }
 
 /// The errors in the name of an object of a kind that has its own rules for names. `None` for most kinds.
-fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
+fn wrong_name(resource: &Resource, object: &Value) -> Option<Vec<FieldError>> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
     if resource.custom.is_some() || name.is_empty() {
         return None;
     }
     let wrong = match resource.kind.as_str() {
-        "Namespace" => names::dns1123_label(name),
+        "Namespace" | "StatefulSet" => names::dns1123_label(name),
         "Service" => names::dns1123_label(name),
         "APIService"
         | "CertificateSigningRequest"
@@ -335,6 +336,9 @@ fn wrong_name(resource: &Resource, name: &str) -> Option<Vec<FieldError>> {
         | "ClusterRoleBinding"
         | "Role"
         | "RoleBinding" => names::path_segment(name),
+        "ClusterTrustBundle" => {
+            certificate::wrong_bundle_name(name, object["spec"]["signerName"].as_str().unwrap_or_default())
+        }
         _ => return None,
     };
     let value = name.into();

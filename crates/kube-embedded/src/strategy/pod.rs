@@ -26,6 +26,13 @@ pub(crate) fn tolerate(spec: &mut Value) {
 pub(super) fn prepare_create(pod: &mut Value) {
     let class = computed_qos_class(&pod["spec"]);
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
+    if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+        pod["status"]["conditions"] = json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastProbeTime": null,
+            "lastTransitionTime": pod["metadata"]["creationTimestamp"],
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }]);
+    }
 }
 
 /// The QoS class that a pod has: `GetPodQOS`.

@@ -116,7 +116,7 @@ fn seccomp(profile: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
         "Localhost" => match local.as_str() {
             None => {
-                errors.push(FieldError::required(local_path, "must be set when seccomp type is Localhost"))
+                errors.push(FieldError::required(local_path, "must be set when seccomp type is Localhost"));
             }
             Some(file) => descending(file, &local_path, errors),
         },

@@ -309,6 +309,9 @@ pub(crate) struct ServeArgs {
     /// Let administrators inject faults over HTTP, at /kube-embedded/faults
     #[arg(long)]
     pub(crate) faults: bool,
+    /// Let administrators say over HTTP what logs, exec, attach and port-forward answer, at /kube-embedded/kubelet
+    #[arg(long)]
+    pub(crate) kubelet: bool,
     /// Where to write the kubeconfig (default: `kubeconfig` in the data folder, or a temporary file); its path is printed. -
     /// is standard output
     #[arg(long, value_name = "PATH")]

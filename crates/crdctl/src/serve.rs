@@ -34,6 +34,9 @@ async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<ExitCode> {
     for name in &args.tls_san {
         builder = builder.serving_name(name);
     }
+    if args.kubelet {
+        builder = builder.kubelet_over_http();
+    }
     let server = builder.start()?;
     let endpoint = listen(&server, SocketAddr::new(args.bind_address, args.port)).await?;
     let address = format!("https://{}", endpoint.addr());

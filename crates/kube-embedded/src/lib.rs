@@ -12,6 +12,7 @@ mod error;
 pub mod fuzz;
 mod http;
 mod json;
+pub mod kubelet;
 mod random;
 mod resource;
 mod scheme;
@@ -19,6 +20,8 @@ mod server;
 mod status;
 mod store;
 mod strategy;
+#[cfg(feature = "streams")]
+mod streams;
 mod user;
 mod warnings;
 mod webhook;

@@ -20,6 +20,7 @@ use crate::endpoint::{Authority, Endpoint, Pem, Tls};
 use crate::error::Error;
 use crate::http::faults::Faults;
 use crate::http::{Handler, Injections, Service};
+use crate::kubelet::Kubelet;
 use crate::random::Random;
 use crate::store::Store;
 use crate::user::User;
@@ -51,6 +52,7 @@ pub struct ServerBuilder {
     #[cfg(feature = "disk")]
     data_dir: Option<PathBuf>,
     faults_over_http: bool,
+    kubelet_over_http: bool,
     options: Options,
     #[cfg(feature = "listen")]
     tls: Tls,
@@ -112,6 +114,15 @@ impl ServerBuilder {
     /// default, that path does not exist.
     pub fn faults_over_http(mut self) -> Self {
         self.faults_over_http = true;
+        self
+    }
+
+    /// Lets administrators say over HTTP what kubelets answer, below `/kube-embedded/kubelet`: see
+    /// [`kubelet`](crate::kubelet). By default, that path does not exist.
+    ///
+    /// Whoever may do that can let the server connect to any address.
+    pub fn kubelet_over_http(mut self) -> Self {
+        self.kubelet_over_http = true;
         self
     }
 
@@ -317,7 +328,13 @@ impl ServerBuilder {
             #[cfg(feature = "listen")]
             tls: self.tls,
             controllers: tokio::spawn(controllers::run(Arc::clone(&cluster))),
-            handler: Arc::new(Handler { cluster, faults: Faults::default(), injections }),
+            handler: Arc::new(Handler {
+                kubelet: Kubelet::new(cluster.clock.clone()),
+                cluster,
+                faults: Faults::default(),
+                injections,
+                kubelet_over_http: self.kubelet_over_http,
+            }),
         }
     }
 
@@ -396,6 +413,12 @@ impl Server {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.handler.faults
+    }
+
+    /// Returns what kubelets answer: logs of containers, processes in them, and ports of Pods. There are none at first.
+    #[must_use]
+    pub fn kubelet(&self) -> &Kubelet {
+        &self.handler.kubelet
     }
 
     /// Forgets the history of all objects, as etcd's compaction does: requests with earlier continue tokens and

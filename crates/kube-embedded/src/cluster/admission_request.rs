@@ -37,6 +37,8 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// To a process or the ports of a Pod.
+    Connect,
 }
 
 /// The options of a request.
@@ -48,6 +50,8 @@ pub(crate) enum RequestOptions<'a> {
         validation: &'a str,
     },
     Delete(&'a DeleteOptions),
+    /// None: what a client wants to connect to is the object.
+    Connect,
 }
 
 impl Operation {
@@ -56,6 +60,7 @@ impl Operation {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
         }
     }
 }
@@ -126,12 +131,13 @@ impl AdmissionRequest<'_> {
         value
     }
 
-    /// The options as an object.
+    /// The options as an object. Null: none.
     pub(crate) fn options(&self) -> Value {
         let kind = match self.operation {
             Operation::Create => "CreateOptions",
             Operation::Update => "UpdateOptions",
             Operation::Delete => "DeleteOptions",
+            Operation::Connect => return Value::Null,
         };
         let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
         if self.dry_run {
@@ -146,6 +152,7 @@ impl AdmissionRequest<'_> {
                 }
             }
             RequestOptions::Delete(given) => set_delete_options(&mut options, given),
+            RequestOptions::Connect => {}
         }
         options
     }

@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use super::linger::Lent;
 use super::tls;
 use crate::cluster::certificate_holder;
+#[cfg(feature = "streams")]
+use crate::http::Session;
 use crate::http::{
     Body, Handler, IsLost, IsWatch, Response, authenticate, is_for_human, plain_text, shown, status,
 };
@@ -49,7 +51,8 @@ struct Answer {
 /// A request whose response is not completely sent.
 struct Pending(Arc<watch::Sender<usize>>);
 
-/// The tasks of a connection: hyper has one for each HTTP/2 request. They end once it is dropped.
+/// The tasks of a connection: hyper has one for each HTTP/2 request, which end once it is dropped. What follows an upgrade is
+/// one, too.
 #[derive(Clone, Default)]
 struct Tasks(TaskTracker);
 
@@ -80,9 +83,15 @@ pub(super) async fn serve(
     let pending = Arc::new(watch::Sender::new(0));
     let mut unused = pending.subscribe();
     let stopped = stop.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let tasks = Tasks::default();
+    #[cfg(feature = "streams")]
+    let sessions = tasks.0.clone();
+    #[cfg_attr(not(feature = "streams"), allow(unused_mut))]
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         let request_pending = Pending::new(&pending);
         let (handler, holder, stop) = (Arc::clone(&handler), holder.clone(), stop.clone());
+        #[cfg(feature = "streams")]
+        let (connection, sessions) = (hyper::upgrade::on(&mut request), sessions.clone());
         async move {
             let response = match wrong_host(&request) {
                 Some(refused) => refused,
@@ -94,12 +103,17 @@ pub(super) async fn serve(
             match response.extensions().get::<IsLost>() {
                 // hyper breaks the connection, or over HTTP/2 the stream.
                 Some(IsLost) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
-                None => Ok(answer(response, request_pending, stop)),
+                None => {
+                    #[cfg(feature = "streams")]
+                    if let Some(session) = response.extensions().get::<Session>() {
+                        sessions.spawn(session.clone().run(connection, stop.clone()));
+                    }
+                    Ok(answer(response, request_pending, stop))
+                }
             }
         }
     });
     let (stream, left) = Lent::new(stream);
-    let tasks = Tasks::default();
     let mut builder = auto::Builder::new(tasks.clone());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     builder
@@ -109,7 +123,8 @@ pub(super) async fn serve(
         .max_concurrent_streams(1000)
         .max_header_list_size(MAX_HEAD as u32);
     let ended = {
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = stopped.cancelled() => None,

@@ -20,9 +20,11 @@ use super::render::{self, Response, plain_text, warn_all};
 use super::request::Request;
 use super::request_info::request_info;
 use super::{
-    components, delete, discovery, faulty, openapi, pods, proxy, read, review, scale, token, watch, write,
+    components, connect, delete, discovery, faulty, kubelet, logs, openapi, pods, proxy, read, review, scale,
+    token, watch, write,
 };
 use crate::cluster::{Cluster, RequestInfo};
+use crate::kubelet::Kubelet;
 use crate::resource::Resource;
 use crate::scheme::Scheme;
 use crate::status::Status;
@@ -39,6 +41,9 @@ pub(crate) struct Handler {
     pub(crate) faults: Faults,
     /// The faults of clients in other processes, if they are allowed to inject any.
     pub(crate) injections: Option<Injections>,
+    pub(crate) kubelet: Kubelet,
+    /// Whether clients in other processes may say what kubelets answer.
+    pub(crate) kubelet_over_http: bool,
 }
 
 impl Handler {
@@ -129,6 +134,7 @@ impl Handler {
             resource,
             accept: &accept,
             holds: self.faults.holds(),
+            kubelet: &self.kubelet,
             deadline: Instant::now() + WRITE_TIMEOUT,
             warnings: &warnings,
         };
@@ -154,6 +160,11 @@ impl Handler {
             && let Some(rest) = injection::path(path)
         {
             return injections.answer(&self.faults, user, method, rest, body).await;
+        }
+        if self.kubelet_over_http
+            && let Some(rest) = kubelet::path(path)
+        {
+            return kubelet::answer(&self.kubelet, user, method, rest, body).await;
         }
         let verb = method.as_str().to_ascii_lowercase();
         cluster.rbac.authorize_path(&cluster.store, user, &verb, path)?;
@@ -269,6 +280,8 @@ async fn answer_subresource(request: Request<'_>) -> Result<Response, Status> {
         ("binding", &Method::POST) => pods::bind(request).await,
         ("eviction", &Method::POST) => pods::evict(request).await,
         ("token", &Method::POST) => token::request(request).await,
+        ("log", _) => logs::log(request),
+        ("exec" | "attach" | "portforward", _) => connect::connect(request).await,
         (
             "status" | "finalize" | "approval" | "resize" | "ephemeralcontainers",
             &Method::GET | &Method::HEAD,

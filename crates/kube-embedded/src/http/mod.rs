@@ -7,6 +7,8 @@
 mod authenticate;
 mod body;
 mod components;
+mod connect;
+mod containers;
 mod decode;
 mod delete;
 mod delete_options;
@@ -18,9 +20,13 @@ mod holds;
 mod impersonate;
 mod indent;
 mod injection;
+mod kubelet;
+mod logs;
 mod negotiate;
 mod openapi;
 mod patched;
+#[cfg(feature = "streams")]
+mod pipe;
 mod pods;
 mod proxy;
 mod query;
@@ -32,7 +38,14 @@ mod review;
 mod scale;
 mod scope;
 mod service;
+#[cfg(feature = "streams")]
+mod sessions;
+#[cfg(not(feature = "streams"))]
+#[path = "without_sessions.rs"]
+mod sessions;
 mod token;
+#[cfg(feature = "streams")]
+mod upgrade;
 mod watch;
 mod write;
 mod yaml;
@@ -49,5 +62,7 @@ pub(crate) use self::injection::Injections;
 #[cfg(feature = "listen")]
 pub(crate) use self::render::{Response, plain_text, status};
 pub use self::service::Service;
+#[cfg(all(feature = "listen", feature = "streams"))]
+pub(crate) use self::upgrade::Session;
 #[cfg(feature = "listen")]
 pub(crate) use self::watch::IsWatch;

@@ -180,6 +180,18 @@ impl Query {
         })
     }
 
+    /// All values of a parameter, also empty ones.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number that may be absent, but not empty.
+    pub(super) fn optional_int(&self, name: &str) -> Result<Option<i64>, Status> {
+        let wrong = |text: &str| format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+        let parse = |text: &str| text.parse().map_err(|_| Status::bad_request(wrong(text)));
+        self.all(name).next().map(parse).transpose()
+    }
+
     pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));

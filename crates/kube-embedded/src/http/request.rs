@@ -14,6 +14,7 @@ use super::render::View;
 use crate::cluster::{
     AdmissionRequest, Cluster, Operation, RequestInfo, RequestOptions, Target, Write, WriteMethod,
 };
+use crate::kubelet::Kubelet;
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::user::User;
@@ -32,6 +33,7 @@ pub(super) struct Request<'a> {
     pub(super) resource: &'a Arc<Resource>,
     pub(super) accept: &'a Accept,
     pub(super) holds: &'a Holds,
+    pub(super) kubelet: &'a Kubelet,
     /// When a write ends at the latest.
     pub(super) deadline: Instant,
     /// The warnings of its answer.

@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use super::body::{Body, BoxError};
 use super::handler::Handler;
+#[cfg(feature = "streams")]
+use super::pipe;
 use crate::user::User;
 
 /// A server as a [`tower_service::Service`] of HTTP requests, for clients in the same process. Every request is made as
@@ -39,6 +41,10 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let handler = Arc::clone(&self.0);
         let request = request.map(Body::new);
+        #[cfg(feature = "streams")]
+        if request.headers().contains_key(http::header::UPGRADE) {
+            return Box::pin(async move { Ok(pipe::answer(handler, User::admin(), request).await) });
+        }
         Box::pin(async move { Ok(handler.answer(&User::admin(), request).await) })
     }
 }

@@ -13,6 +13,7 @@ mod faults_over_http;
 mod garbage;
 mod holds;
 mod hostile;
+mod kubelet;
 #[cfg(feature = "listen")]
 mod options;
 mod protobuf;

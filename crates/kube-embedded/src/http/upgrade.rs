@@ -1,0 +1,163 @@
+//! Turns the connection of a request into a stream: the handshakes of WebSocket and of Kubernetes' SPDY.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+
+use super::body::Body;
+use super::render::Response;
+use crate::status::Status;
+use crate::streams::accept_key;
+
+/// A connection that is no longer HTTP.
+pub(super) type Io = TokioIo<Upgraded>;
+
+/// What follows a response with the code 101, taken from its extensions by whoever has the connection.
+#[derive(Clone)]
+pub(crate) struct Session(Arc<Mutex<Option<Speak>>>);
+
+type Speak = Box<dyn FnOnce(Io) -> BoxFuture<'static, ()> + Send>;
+
+/// A handshake that succeeds.
+pub(super) struct Handshake<P> {
+    pub(super) protocol: P,
+    response: Response,
+}
+
+/// What a client wants its connection to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    WebSocket,
+    Spdy,
+}
+
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const ACCEPTED_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
+
+impl Wanted {
+    /// What the headers of a request want.
+    ///
+    /// # Errors
+    /// Fails with 400 if that is nothing of these.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Status> {
+        let upgrades = values(headers, &header::CONNECTION).any(|it| it.eq_ignore_ascii_case("upgrade"));
+        let protocol = headers.get(header::UPGRADE).and_then(|it| it.to_str().ok()).filter(|_| upgrades);
+        match protocol {
+            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(Self::WebSocket),
+            Some(protocol) if protocol.eq_ignore_ascii_case("SPDY/3.1") => Ok(Self::Spdy),
+            _ => Err(Status::bad_request("Upgrade request required")),
+        }
+    }
+
+    /// Answers the handshake with the first protocol of the client that is among these. Without one of the client's, it is the
+    /// last of these.
+    ///
+    /// # Errors
+    /// Fails with the response for the client.
+    pub(super) fn handshake<P: Copy>(
+        self,
+        headers: &HeaderMap,
+        supported: &[(&str, P)],
+    ) -> Result<Handshake<P>, Response> {
+        let of_client = match self {
+            Self::WebSocket => header::SEC_WEBSOCKET_PROTOCOL,
+            Self::Spdy => STREAM_PROTOCOL,
+        };
+        let mut asked = values(headers, &of_client).peekable();
+        let chosen = match asked.peek() {
+            None => supported.last().map(|(_, protocol)| (None, *protocol)),
+            Some(_) => asked.find_map(|asked| {
+                let (name, protocol) = supported.iter().find(|(name, _)| *name == asked)?;
+                Some((Some(*name), *protocol))
+            }),
+        };
+        let Some((name, protocol)) = chosen else { return Err(self.refusal(supported)) };
+        let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+        let answer = response.headers_mut();
+        answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        match self {
+            Self::WebSocket => {
+                let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+                let key = headers.get(header::SEC_WEBSOCKET_KEY);
+                let Some(key) = key.filter(|_| version.is_some_and(|version| version == "13")) else {
+                    return Err(empty(StatusCode::BAD_REQUEST));
+                };
+                let accept = HeaderValue::from_str(&accept_key(key.as_bytes()));
+                answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                answer.extend(accept.ok().map(|accept| (header::SEC_WEBSOCKET_ACCEPT, accept)));
+            }
+            Self::Spdy => {
+                answer.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"));
+            }
+        }
+        let name = name.and_then(|name| HeaderValue::from_str(name).ok());
+        answer.extend(name.map(|name| (of_client.clone(), name)));
+        Ok(Handshake { protocol, response })
+    }
+
+    fn refusal<P>(self, supported: &[(&str, P)]) -> Response {
+        let mut response = empty(StatusCode::FORBIDDEN);
+        if self == Self::Spdy {
+            for (name, _) in supported {
+                if let Ok(name) = HeaderValue::from_str(name) {
+                    response.headers_mut().append(ACCEPTED_PROTOCOLS, name);
+                }
+            }
+        }
+        response
+    }
+}
+
+impl<P> Handshake<P> {
+    /// The response, after which the connection is what `speak` makes of it.
+    pub(super) fn then<F>(self, speak: impl FnOnce(Io) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let speak: Speak = Box::new(|io| Box::pin(speak(io)));
+        let mut response = self.response;
+        response.extensions_mut().insert(Session(Arc::new(Mutex::new(Some(speak)))));
+        response
+    }
+}
+
+impl Session {
+    /// Speaks with the client, once its connection is upgraded, until one of both ends it or the server stops.
+    pub(crate) async fn run(self, connection: OnUpgrade, stop: CancellationToken) {
+        let speak = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(speak) = speak else { return };
+        let session = async {
+            match connection.await {
+                Ok(upgraded) => speak(TokioIo::new(upgraded)).await,
+                Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
+            }
+        };
+        tokio::select! {
+            () = session => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+/// The elements of a header that is a list.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|it| !it.is_empty())
+}
+
+fn empty(code: StatusCode) -> Response {
+    let mut response = Response::new(Body::from(""));
+    *response.status_mut() = code;
+    response
+}

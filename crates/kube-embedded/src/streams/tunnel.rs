@@ -1,0 +1,54 @@
+//! SPDY through WebSocket, as kubectl forwards ports: the bytes of the one are the messages of the other.
+
+use std::io;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::channels::{close, next_message, websocket};
+
+/// The number of bytes on their way in each direction.
+const BUFFER: usize = 64 * 1024;
+
+/// Lets `speak` speak through a WebSocket, until it or the client ends.
+pub(crate) async fn through_websocket<S, F>(io: S, speak: impl FnOnce(DuplexStream) -> F) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+    F: Future<Output = io::Result<()>>,
+{
+    let (near, far) = tokio::io::duplex(BUFFER);
+    let (mut sender, mut receiver) = websocket(io).await.split();
+    let (mut from, mut to) = tokio::io::split(near);
+    let receiving = async {
+        while let Some(message) = next_message(&mut receiver).await {
+            to.write_all(&message).await?;
+        }
+        to.shutdown().await?;
+        Ok::<_, io::Error>(())
+    };
+    let sending = async {
+        let mut piece = vec![0; BUFFER];
+        loop {
+            match from.read(&mut piece).await? {
+                0 => return Ok(()),
+                length => {
+                    let message = Message::binary(piece[..length].to_vec());
+                    sender.send(message).await.map_err(io::Error::other)?;
+                }
+            }
+        }
+    };
+    let (sent, spoken) = {
+        let mut speaking = std::pin::pin!(async { tokio::join!(sending, speak(far)) });
+        tokio::select! {
+            ended = &mut speaking => ended,
+            // The client has left, which is the end of what `speak` reads.
+            _ = receiving => speaking.await,
+        }
+    };
+    if let Ok(socket) = sender.reunite(receiver) {
+        close(socket).await;
+    }
+    spoken.and(sent)
+}

@@ -1,6 +1,7 @@
 //! What clients of `pods/exec`, `pods/attach` and `pods/portforward` are connected with.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -32,12 +33,12 @@ const STREAMS: &[(&str, (Version, bool))] = &[
     ("channel.k8s.io", (Version::V1, false)),
 ];
 
-/// Protocols of ports over WebSocket. `None`: SPDY in it.
-const PORT_CHANNELS: &[(&str, Option<Codec>)] = &[
-    ("SPDY/3.1+portforward.k8s.io", None),
-    ("v4.base64.channel.k8s.io", Some(Codec::Base64)),
-    ("v4.channel.k8s.io", Some(Codec::Binary)),
-];
+/// Ports over SPDY in a WebSocket.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+
+/// Protocols of ports over WebSocket without SPDY.
+const PORT_CHANNELS: &[(&str, Codec)] =
+    &[("v4.base64.channel.k8s.io", Codec::Base64), ("v4.channel.k8s.io", Codec::Binary)];
 
 /// Protocols of ports over SPDY.
 const PORT_STREAMS: &[(&str, ())] = &[("portforward.k8s.io", ())];
@@ -70,31 +71,22 @@ fn process(request: Request<'_>, options: &Value, container: String) -> Result<R
         let run = Run { container, command: command.clone(), tty: is_tty, ..Run::default() };
         Job { process, command, streams, recorder: runs.begin(run) }
     };
+    let left = |error: io::Error| tracing::debug!(%error, "a client has left before its process began");
     Ok(match wanted {
-        Wanted::WebSocket => match wanted.handshake(request.headers, CHANNELS) {
-            Err(refused) => refused,
-            Ok(handshake) => {
-                let (version, codec) = handshake.protocol;
-                handshake.then(move |io| async move {
-                    match ProcessChannels::open(io, version, codec, streams).await {
-                        Ok(client) => run(client, begin()).await,
-                        Err(error) => tracing::debug!(%error, "a client has left before its process began"),
-                    }
-                })
+        Wanted::WebSocket => {
+            wanted.upgrade(request.headers, CHANNELS, move |io, (version, codec)| async move {
+                match ProcessChannels::open(io, version, codec, streams).await {
+                    Ok(client) => run(client, begin()).await,
+                    Err(error) => left(error),
+                }
+            })
+        }
+        Wanted::Spdy => wanted.upgrade(request.headers, STREAMS, move |io, (version, resizes)| async move {
+            match ProcessStreams::open(io, version, streams, resizes).await {
+                Ok(client) => run(client, begin()).await,
+                Err(error) => left(error),
             }
-        },
-        Wanted::Spdy => match wanted.handshake(request.headers, STREAMS) {
-            Err(refused) => refused,
-            Ok(handshake) => {
-                let (version, resizes) = handshake.protocol;
-                handshake.then(move |io| async move {
-                    match ProcessStreams::open(io, version, streams, resizes).await {
-                        Ok(client) => run(client, begin()).await,
-                        Err(error) => tracing::debug!(%error, "a client has left before its process began"),
-                    }
-                })
-            }
-        },
+        }),
     })
 }
 
@@ -138,34 +130,27 @@ fn forward(request: Request<'_>, options: &Value) -> Result<Response, Status> {
     }
     let ports = Ports { pod: info.name.clone(), to: Arc::new(to) };
     let wanted = Wanted::of(request.headers)?;
-    let over = |error: std::io::Error| tracing::debug!(%error, "the forwarding of ports has ended");
+    let over = |error: io::Error| tracing::debug!(%error, "the forwarding of ports has ended");
     Ok(match wanted {
-        Wanted::WebSocket => match wanted.handshake(request.headers, PORT_CHANNELS) {
-            Err(refused) => refused,
-            Ok(handshake) => match handshake.protocol {
-                None => handshake.then(move |io| async move {
-                    let forwarded = through_websocket(io, |io| forward_streams(io, ports)).await;
-                    forwarded.unwrap_or_else(over);
-                }),
-                Some(codec) => {
-                    let wanted = ports_of(options)?;
-                    handshake.then(move |io| async move {
-                        forward_channels(io, codec, ports, wanted).await.unwrap_or_else(over);
-                    })
-                }
-            },
-        },
-        Wanted::Spdy => match wanted.handshake(request.headers, PORT_STREAMS) {
-            Err(refused) => refused,
-            Ok(handshake) => handshake.then(move |io| async move {
-                forward_streams(io, ports).await.unwrap_or_else(over);
-            }),
-        },
+        Wanted::WebSocket if wanted.offers(request.headers, TUNNEL) => {
+            wanted.upgrade(request.headers, &[(TUNNEL, ())], move |io, ()| async move {
+                through_websocket(io, |io| forward_streams(io, ports)).await.unwrap_or_else(over);
+            })
+        }
+        Wanted::WebSocket => {
+            let named = named_ports(options)?;
+            wanted.upgrade(request.headers, PORT_CHANNELS, move |io, codec| async move {
+                forward_channels(io, codec, ports, named).await.unwrap_or_else(over);
+            })
+        }
+        Wanted::Spdy => wanted.upgrade(request.headers, PORT_STREAMS, move |io, ()| async move {
+            forward_streams(io, ports).await.unwrap_or_else(over);
+        }),
     })
 }
 
 /// The ports that a client names in its query. Each needs two of the 256 channels.
-fn ports_of(options: &Value) -> Result<Vec<u16>, Status> {
+fn named_ports(options: &Value) -> Result<Vec<u16>, Status> {
     let ports = options["ports"].as_array().into_iter().flatten();
     let ports: Vec<u16> =
         ports.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect();

@@ -23,12 +23,6 @@ pub(crate) struct Session(Arc<Mutex<Option<Speak>>>);
 
 type Speak = Box<dyn FnOnce(Io) -> BoxFuture<'static, ()> + Send>;
 
-/// A handshake that succeeds.
-pub(super) struct Handshake<P> {
-    pub(super) protocol: P,
-    response: Response,
-}
-
 /// What a client wants its connection to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -54,20 +48,24 @@ impl Wanted {
         }
     }
 
-    /// Answers the handshake with the first protocol of the client that is among these. Without one of the client's, it is the
-    /// last of these.
-    ///
-    /// # Errors
-    /// Fails with the response for the client.
-    pub(super) fn handshake<P: Copy>(
+    /// Whether a client offers a protocol.
+    pub(super) fn offers(self, headers: &HeaderMap, protocol: &str) -> bool {
+        values(headers, &self.protocol_header()).any(|it| it == protocol)
+    }
+
+    /// Answers the handshake with the first protocol of the client that is among these, after which the connection is what
+    /// `speak` makes of it; or with a refusal. Without a protocol of the client's, it is the last of these.
+    pub(super) fn upgrade<P, F>(
         self,
         headers: &HeaderMap,
-        supported: &[(&str, P)],
-    ) -> Result<Handshake<P>, Response> {
-        let of_client = match self {
-            Self::WebSocket => header::SEC_WEBSOCKET_PROTOCOL,
-            Self::Spdy => STREAM_PROTOCOL,
-        };
+        supported: &[(&'static str, P)],
+        speak: impl FnOnce(Io, P) -> F + Send + 'static,
+    ) -> Response
+    where
+        P: Copy + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let of_client = self.protocol_header();
         let mut asked = values(headers, &of_client).peekable();
         let chosen = match asked.peek() {
             None => supported.last().map(|(_, protocol)| (None, *protocol)),
@@ -76,7 +74,7 @@ impl Wanted {
                 Some((Some(*name), *protocol))
             }),
         };
-        let Some((name, protocol)) = chosen else { return Err(self.refusal(supported)) };
+        let Some((name, protocol)) = chosen else { return self.refusal(supported) };
         let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
         let answer = response.headers_mut();
         answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -85,7 +83,7 @@ impl Wanted {
                 let version = headers.get(header::SEC_WEBSOCKET_VERSION);
                 let key = headers.get(header::SEC_WEBSOCKET_KEY);
                 let Some(key) = key.filter(|_| version.is_some_and(|version| version == "13")) else {
-                    return Err(empty(StatusCode::BAD_REQUEST));
+                    return empty(StatusCode::BAD_REQUEST);
                 };
                 let accept = HeaderValue::from_str(&accept_key(key.as_bytes()));
                 answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -95,33 +93,28 @@ impl Wanted {
                 answer.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"));
             }
         }
-        let name = name.and_then(|name| HeaderValue::from_str(name).ok());
-        answer.extend(name.map(|name| (of_client.clone(), name)));
-        Ok(Handshake { protocol, response })
+        if let Some(name) = name {
+            answer.insert(of_client.clone(), HeaderValue::from_static(name));
+        }
+        let speak: Speak = Box::new(move |io| Box::pin(speak(io, protocol)));
+        response.extensions_mut().insert(Session(Arc::new(Mutex::new(Some(speak)))));
+        response
     }
 
-    fn refusal<P>(self, supported: &[(&str, P)]) -> Response {
+    fn protocol_header(self) -> HeaderName {
+        match self {
+            Self::WebSocket => header::SEC_WEBSOCKET_PROTOCOL,
+            Self::Spdy => STREAM_PROTOCOL,
+        }
+    }
+
+    fn refusal<P>(self, supported: &[(&'static str, P)]) -> Response {
         let mut response = empty(StatusCode::FORBIDDEN);
         if self == Self::Spdy {
             for (name, _) in supported {
-                if let Ok(name) = HeaderValue::from_str(name) {
-                    response.headers_mut().append(ACCEPTED_PROTOCOLS, name);
-                }
+                response.headers_mut().append(ACCEPTED_PROTOCOLS, HeaderValue::from_static(name));
             }
         }
-        response
-    }
-}
-
-impl<P> Handshake<P> {
-    /// The response, after which the connection is what `speak` makes of it.
-    pub(super) fn then<F>(self, speak: impl FnOnce(Io) -> F + Send + 'static) -> Response
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let speak: Speak = Box::new(|io| Box::pin(speak(io)));
-        let mut response = self.response;
-        response.extensions_mut().insert(Session(Arc::new(Mutex::new(Some(speak)))));
         response
     }
 }

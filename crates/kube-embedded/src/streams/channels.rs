@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::command::{Client, Exit, Input, Output, Streams};
@@ -97,8 +98,9 @@ where
     S: Stream<Item = Result<Message, Error>> + Sink<Message> + Unpin,
 {
     let ends = async {
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         // Whatever the client still sends, the connection is over.
-        if socket.close().await.is_ok() {
+        if socket.send(Message::Close(Some(normal))).await.is_ok() {
             while next_message(&mut socket).await.is_some() {}
         }
     };

@@ -230,10 +230,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Accepts a stream.
     pub(super) async fn reply(&mut self, stream: u32) -> io::Result<()> {
-        // No headers: the number 0, in a block that is stored as it is (RFC 1951, 3.2.4). The first one follows the head of
-        // a compressed stream without a dictionary (RFC 1950).
+        // No headers: the number 0, in a block that is stored as it is (RFC 1951, 3.2.4), and an empty block, after which
+        // decompressors hand out what they have. The first one follows the head of a compressed stream without a dictionary
+        // (RFC 1950).
         let head: &[u8] = if self.has_replied { &[] } else { &[0x78, 0x01] };
-        let block: &[u8] = &[0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0];
+        let block: &[u8] = &[0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
         self.has_replied = true;
         self.control(SYN_REPLY, &[&stream.to_be_bytes(), head, block].concat()).await
     }

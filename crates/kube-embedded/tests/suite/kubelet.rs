@@ -29,7 +29,8 @@ async fn create(client: &Client, name: &str, containers: &[&str]) -> Api<Pod> {
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let containers: Vec<_> = containers.iter().map(|name| json!({"name": name, "image": "image"})).collect();
     let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "node", "containers": containers}});
-    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let pod = serde_json::from_value(pod).expect("it is a Pod");
+    pods.create(&PostParams::default(), &pod).await.expect("it can be created");
     pods
 }
 
@@ -95,14 +96,14 @@ async fn outcome(mut process: AttachedProcess) -> (String, String, Status) {
     async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
         let mut text = String::new();
         if let Some(mut stream) = stream {
-            stream.read_to_string(&mut text).await.unwrap();
+            stream.read_to_string(&mut text).await.expect("the stream ends");
         }
         text
     }
     let (stdout, stderr) = (process.stdout(), process.stderr());
-    let status = process.take_status().unwrap();
+    let status = process.take_status().expect("it was not taken");
     let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), status);
-    (stdout, stderr, status.unwrap())
+    (stdout, stderr, status.expect("the process has ended"))
 }
 
 #[cfg(feature = "streams")]

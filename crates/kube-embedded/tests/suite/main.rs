@@ -14,6 +14,8 @@ mod garbage;
 mod holds;
 mod hostile;
 mod kubelet;
+#[cfg(feature = "streams")]
+mod kubelet_protocols;
 #[cfg(feature = "listen")]
 mod options;
 mod protobuf;

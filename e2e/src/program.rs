@@ -55,6 +55,13 @@ pub(crate) fn kubectl() -> Option<&'static Path> {
     FOUND.as_deref()
 }
 
+/// Prepares kubectl for a server that a test has started itself. `None`: there is none of the version that tests expect.
+pub fn kubectl_for(kubeconfig: &Path) -> Option<Command> {
+    let mut command = Command::new(kubectl()?);
+    command.arg("--kubeconfig").arg(kubeconfig).kill_on_drop(true);
+    Some(command)
+}
+
 fn is_expected(kubectl: &Path) -> bool {
     let asked = std::process::Command::new(kubectl).args(["version", "--client", "-o", "json"]).output();
     let version: Option<serde_json::Value> =

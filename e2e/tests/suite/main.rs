@@ -27,6 +27,7 @@ mod example;
 mod informer;
 mod kills;
 mod kubectl;
+mod kubelet;
 mod leaders;
 mod limits;
 mod lists;

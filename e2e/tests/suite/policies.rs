@@ -13,7 +13,7 @@ use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
     messages, actions, variables_and_parameters, parameters_that_are_missing, selected_parameters, an_unknown_kind_of_parameters,
-    match_conditions, failures, constraints, updates_and_deletions, custom_resources, the_user_and_the_namespace, several_policies,
+    match_conditions, failures, constraints, updates_and_deletions, custom_resources, the_user_and_the_namespace, several_policies, connections,
     types_are_checked [Controllers]
 }
 
@@ -569,4 +569,31 @@ async fn types_are_checked(cluster: Cluster) -> Result<()> {
     assert_eq!(checked(&json!({"spec": {"validations": validations}})).await?, Value::Null);
     http.delete(&path).await?.code(200)?;
     Ok(())
+}
+
+async fn connections(cluster: Cluster) -> Result<()> {
+    let policies = Policies::new(&cluster);
+    let rules = json!([rule(&["CREATE"], "", "configmaps"), rule(&["CONNECT"], "", "pods/exec")]);
+    let spec = json!({
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{
+            "expression": "request.operation != 'CONNECT' || object.?command.orValue([]).all(it, it != 'rm')",
+            "messageExpression": "request.subResource + ' of ' + string(size(object.command)) + ' in ' + request.name",
+        }],
+    });
+    let policy = policies.install("connect", &spec, &json!({})).await?;
+    let exec = format!("/api/v1/namespaces/{}/pods/none/exec", policies.namespace);
+    let missing = "pods \"none\" not found";
+    policies.http.get(&format!("{exec}?command=ls")).await?.refused(404, "NotFound", missing)?;
+    // Without a command, it is null.
+    let why = "expression 'request.operation != 'CONNECT' || object.?command.orValue([]).all(it, it != 'rm')' resulted in error: \
+               got 'types.Null', expected iterable type";
+    policies.http.get(&exec).await?.refused(
+        422,
+        "Invalid",
+        &policy.denied("none", why).replace("configmaps", "pods"),
+    )?;
+    let denied = policy.denied("none", "exec of 2 in none").replace("configmaps", "pods");
+    policies.http.get(&format!("{exec}?command=rm&command=-r")).await?.refused(422, "Invalid", &denied)?;
+    policies.remove(policy).await
 }

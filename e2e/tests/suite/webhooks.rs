@@ -17,7 +17,7 @@ e2e::on_each_cluster! {
     invalid_answers [Callbacks], failed_calls [Callbacks], redirects [Callbacks], services [Callbacks], patches [Callbacks],
     patches_that_fail [Callbacks], owners_of_patched_fields [Callbacks], called_again [Callbacks], ignored_failures [Callbacks],
     selectors [Callbacks], match_conditions [Callbacks], equivalent_versions [Callbacks], dry_runs [Callbacks],
-    before_conflicts [Callbacks], custom_resources_are_pruned [Callbacks]
+    before_conflicts [Callbacks], connections [Callbacks], custom_resources_are_pruned [Callbacks]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -1118,5 +1118,101 @@ async fn custom_resources_are_pruned(cluster: Cluster) -> Result<()> {
     let created = widgets.create("one").await?;
     assert_eq!((created["spec"].get("unknown"), created.get("status")), (None, None));
     hooks.http.delete(&configuration).await?.code(200)?;
+    Ok(())
+}
+
+/// Whoever runs a process in a Pod is judged before the Pod is looked for.
+async fn connections(cluster: Cluster) -> Result<()> {
+    let hooks = Hooks::start(&cluster, |call| {
+        let object = &call.review["request"]["object"];
+        match (call.uri.path(), object["container"].as_str()) {
+            ("/mutating", Some("patched")) => {
+                Answer::patch(call, &json!([{"op": "replace", "path": "/container", "value": "other"}]))
+            }
+            ("/validating", Some("denied")) => {
+                Answer::review(call, &json!({"allowed": false, "status": {"message": "no"}}))
+            }
+            _ => Answer::allow(call),
+        }
+    })
+    .await?;
+    let all = json!({"objectSelector": {}, "rules": [rule("CONNECT", "", "pods/*")]});
+    let mutating = hooks.mutating(vec![hooks.hook("mutating", &all)]).await?;
+    let validating = hooks.validating(vec![hooks.hook("validating", &all)]).await?;
+    let pods = format!("/api/v1/namespaces/{}/pods", cluster.namespace());
+    let pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "schedulerName": "nobody"},
+    });
+    hooks.http.post(&pods, &pod).await?.code(201)?;
+    assert_eq!(hooks.reviewed(), [] as [Value; 0]);
+
+    let get = async |path: &str| hooks.http.get(&format!("{pods}/{path}")).await;
+    let no_host = "pod p does not have a host assigned";
+    let stdin = "stdin=true&stdout=1&stderr=false&tty=&container=c&other=1";
+    for (path, subresource, kind, object) in [
+        (
+            format!("p/exec?command=sh&command=-c&{stdin}"),
+            "exec",
+            "PodExecOptions",
+            json!({"command": ["sh", "-c"], "container": "c", "stdin": true, "stdout": true, "tty": true}),
+        ),
+        ("p/exec".to_owned(), "exec", "PodExecOptions", json!({"command": null})),
+        (
+            format!("p/attach?command=sh&{stdin}"),
+            "attach",
+            "PodAttachOptions",
+            json!({"container": "c", "stdin": true, "stdout": true, "tty": true}),
+        ),
+        (
+            "p/portforward?ports=80&ports=81,82".to_owned(),
+            "portforward",
+            "PodPortForwardOptions",
+            json!({"ports": [80, 81, 82]}),
+        ),
+    ] {
+        get(&path).await?.refused(400, "BadRequest", no_host)?;
+        let reviewed = hooks.reviewed();
+        assert_eq!(reviewed.len(), 2, "{path}");
+        for mut request in reviewed {
+            let mut object = object.clone();
+            object["kind"] = kind.into();
+            object["apiVersion"] = "v1".into();
+            let mut expected = json!({
+                "kind": {"group": "", "version": "v1", "kind": kind},
+                "resource": {"group": "", "version": "v1", "resource": "pods"},
+                "requestKind": {"group": "", "version": "v1", "kind": kind},
+                "requestResource": {"group": "", "version": "v1", "resource": "pods"},
+                "subResource": subresource,
+                "requestSubResource": subresource,
+                "name": "p",
+                "namespace": cluster.namespace(),
+                "operation": "CONNECT",
+                "dryRun": false,
+                "oldObject": null,
+                "options": null,
+            });
+            expected["object"] = object;
+            for member in ["uid", "userInfo"] {
+                expected[member] = request[member].take();
+                request[member] = expected[member].clone();
+            }
+            assert_eq!(request, expected);
+        }
+    }
+    hooks.http.post(&format!("{pods}/p/exec"), &Value::Null).await?.refused(400, "BadRequest", no_host)?;
+    assert_eq!(hooks.reviewed().len(), 2);
+    get("p/log").await?.code(204)?;
+    assert_eq!(hooks.reviewed().len(), 0, "a log is only read");
+
+    let denied = "admission webhook \"validating.hooks.test\" denied the request: no";
+    for path in ["p/exec?container=denied", "p/attach?container=denied", "nothing/exec?container=denied"] {
+        get(path).await?.refused(400, "", denied)?;
+    }
+    let patched = "container other is not valid for pod p";
+    get("p/exec?container=patched").await?.refused(400, "BadRequest", patched)?;
+    for configuration in [mutating, validating] {
+        hooks.http.delete(&configuration).await?.code(200)?;
+    }
     Ok(())
 }

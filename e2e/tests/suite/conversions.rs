@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::widgets::{CRDS, names, version};
 
 e2e::on_each_cluster! {
-    written_in_one_and_read_in_another [Callbacks], watched [Callbacks], applied [Callbacks], deleted [Callbacks],
+    written_in_one_and_read_in_another [Callbacks], watched [Callbacks], applied [Callbacks],
+    owned_in_both_versions [Callbacks], deleted [Callbacks],
     metadata [Callbacks], wrong_answers [Callbacks, Alone], unreachable [Callbacks, Alone], seen_by_admission [Callbacks]
 }
 
@@ -210,6 +211,38 @@ async fn applied(cluster: Cluster) -> Result<()> {
     let changed = apply("v2", "a", &json!({"width": 2})).await?.code(200)?;
     gears.expect(&changed, "v2", &json!({"width": 2}));
     apply("v2", "b", &json!({"width": 3})).await?.code(409)?;
+    gears.remove().await
+}
+
+/// What a manager owns is compared in its version: the webhook also converts what is merged.
+async fn owned_in_both_versions(cluster: Cluster) -> Result<()> {
+    let gears = gears(&cluster, |call| answer(call, &convert(call))).await?;
+    let apply = async |version: &str, options: &str, spec: &Value| {
+        let path = format!("{}?{options}", gears.at(version, "one"));
+        gears.http.patch(&path, APPLY_PATCH, &gears.draft(version, "one", spec)).await
+    };
+    let owners = |object: &Value| -> Vec<String> {
+        let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let texts = entries.map(|entry| {
+            let text = |name: &str| entry[name].as_str().unwrap_or_default();
+            let (_, version) = text("apiVersion").split_once('/').unwrap_or_default();
+            format!("{} {} {version} {}", text("manager"), text("operation"), entry["fieldsV1"]["f:spec"])
+        });
+        texts.collect()
+    };
+    apply("v1", "fieldManager=a", &json!({"size": "1mm"})).await?.code(201)?;
+    let refused = apply("v2", "fieldManager=b", &json!({"width": 2})).await?;
+    refused.refused(409, "Conflict", "Apply failed with 1 conflict: conflict with \"a\": .spec.size")?;
+    let forced = apply("v2", "fieldManager=b&force=true", &json!({"width": 2})).await?.code(200)?;
+    assert_eq!(owners(&forced), [r#"b Apply v2 {"f:width":{}}"#]);
+    // What it applied last is in the other version.
+    let moved = apply("v1", "fieldManager=b", &json!({"size": "3mm"})).await?.code(200)?;
+    gears.expect(&moved, "v1", &json!({"size": "3mm"}));
+    assert_eq!(owners(&moved), [r#"b Apply v1 {"f:size":{}}"#]);
+    let patch = json!({"spec": {"width": 4}});
+    let path = format!("{}?fieldManager=c", gears.at("v2", "one"));
+    let patched = gears.http.patch(&path, MERGE_PATCH, &patch).await?.code(200)?;
+    assert_eq!(owners(&patched), [r#"c Update v2 {"f:width":{}}"#]);
     gears.remove().await
 }
 

@@ -61,6 +61,7 @@ impl Cluster {
         if strategy::has_generation(&resource) {
             strategy::metadata(&mut object).insert("generation".to_owned(), 1.into());
         }
+        self.track_own(&resource, "", None, &mut object);
         let target = Target { resource: &resource, namespace: &namespace, name: &name };
         match self.commit_create(target, &object) {
             Ok(_) | Err(Error::Exists) => {}

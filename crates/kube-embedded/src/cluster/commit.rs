@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube_patch::Writer;
 use serde_json::Value;
 
+use super::converter::Converter;
 use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
 use super::plugins::{protection, used_by};
@@ -168,6 +169,7 @@ impl Cluster {
         old: Option<&Value>,
         object: &mut Value,
     ) {
+        let converter = Converter::new(resource);
         let writer = Writer {
             manager,
             subresource,
@@ -175,7 +177,7 @@ impl Cluster {
             time: self.clock.now(),
             reset: &[],
             versions: &resource.merge_versions(),
-            convert: resource.conversion(),
+            convert: converter.convert(),
             is_convertible: old.is_none_or(|old| resource.gone_version(old).is_none()),
         };
         kube_patch::track(resource.merge_type(), old, object, &writer);

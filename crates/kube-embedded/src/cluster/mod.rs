@@ -13,6 +13,7 @@ mod bootstrap;
 #[cfg(feature = "listen")]
 mod certificates;
 mod commit;
+mod converter;
 mod cover;
 mod criteria;
 mod definitions;
@@ -53,6 +54,7 @@ pub(crate) use self::aggregation::{ApiService, Discovered, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::Target;
+pub(crate) use self::converter::Converter;
 pub(crate) use self::delete::Deleted;
 pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};
 pub(crate) use self::impersonation::Impersonation;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::admission_request::{AdmissionRequest, Operation, RequestOptions};
 use super::commit::{Committed, Target};
+use super::converter::{Converter, merge};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
@@ -69,7 +70,9 @@ pub(crate) enum WriteMethod {
 }
 
 /// Makes the object that a client wants from the current one: the decode step of a write to an existing object.
-pub(crate) type Decode<'a> = &'a (dyn Fn(&Value) -> Result<Value, Status> + Send + Sync);
+///
+/// It may be called again, with what it lacked of the converter.
+pub(crate) type Decode<'a> = &'a (dyn Fn(&Value, &Converter<'_>) -> Result<Value, Status> + Send + Sync);
 
 /// The result of a write.
 #[derive(Debug)]
@@ -124,7 +127,7 @@ impl Cluster {
         check_depth(&object)?;
         remove_identity(&mut object);
         if write.method != WriteMethod::Apply {
-            self.track(write, &mut object, None);
+            self.track(write, &mut object, None).await;
         }
         let name = if write.name.is_empty() { text(&object, "name") } else { write.name.to_owned() };
         self.mutate(&write.admission(Operation::Create, &name), &mut object, None).await?;
@@ -175,7 +178,7 @@ impl Cluster {
             let shown = self.conversions.shown_for_update(resource, Arc::clone(&stored)).await?;
             let mut old = resource.value(&shown);
             resource.set_type(&mut old);
-            let mut new = decode(&old)?;
+            let mut new = merge(resource, &self.conversions, |converter| decode(&old, converter)).await?;
             check_target(write, &mut new)?;
             match &resource.custom {
                 Some(_) => check_type(resource, &new)?,
@@ -184,7 +187,7 @@ impl Cluster {
             check_depth(&new)?;
             let target = Target { resource, namespace, name };
             if tracks_early(write) {
-                self.track(write, &mut new, Some(&old));
+                self.track(write, &mut new, Some(&old)).await;
             }
             self.mutate(&write.admission(Operation::Update, name), &mut new, Some(&old)).await?;
             write.warnings.extend(strategy::remove_repeated_owners(&mut new, true));
@@ -203,7 +206,7 @@ impl Cluster {
     /// Stores the next state of an object, or creates it if it does not exist and the resource lets a PUT create
     /// objects.
     pub(crate) async fn update_or_create(&self, write: &Write<'_>, object: Value) -> Result<Written, Status> {
-        let decode = |_: &Value| Ok(object.clone());
+        let decode = |_: &Value, _: &Converter<'_>| Ok(object.clone());
         match strategy::allows_create_on_update(write.resource) {
             true => self.update_else_create(write, &decode, &|| Ok(object.clone())).await,
             false => self.update(write, &decode).await,
@@ -240,12 +243,12 @@ impl Cluster {
         force: bool,
     ) -> Result<Written, Status> {
         let resource = write.resource;
-        let merge = |old: Option<&Value>| {
+        let applied_to = |old: Option<&Value>, converter: &Converter<'_>| {
             if let Some(version) = old.and_then(|old| resource.gone_version(old)) {
                 let why = format!("request to convert CR to an invalid group/version: {version}");
                 return Err(Status::internal(why));
             }
-            let writer = self.writer(write, true, |writer| {
+            let writer = self.writer(write, true, converter, |writer| {
                 kube_patch::apply(resource.merge_type(), old, applied, writer, force)
             });
             let mut object = writer.map_err(|error| match error {
@@ -267,19 +270,19 @@ impl Cluster {
         let new = || {
             let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
             if uid.is_empty() {
-                return merge(None);
+                return applied_to(None, &Converter::new(resource));
             }
             let why = format!(
                 "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             );
             Err(Status::conflict(resource, write.name, &why))
         };
-        self.update_else_create(write, &|old: &Value| merge(Some(old)), &new).await
+        self.update_else_create(write, &|old, converter| applied_to(Some(old), converter), &new).await
     }
 
     /// Runs the steps after mutation.
     async fn run(&self, mut attempt: Attempt<'_>) -> Result<Outcome, Status> {
-        self.prepare(&mut attempt);
+        self.prepare(&mut attempt).await;
         self.validate(&attempt)?;
         self.admit(&attempt).await?;
         let reserved = self.allocate(&mut attempt)?;
@@ -287,7 +290,7 @@ impl Cluster {
     }
 
     /// Prepare: resets the fields that the client may not write to their previous or initial values.
-    fn prepare(&self, attempt: &mut Attempt<'_>) {
+    async fn prepare(&self, attempt: &mut Attempt<'_>) {
         let Attempt { write, new, .. } = attempt;
         match &attempt.old {
             None => strategy::prepare_create(write.resource, new, write.user),
@@ -295,7 +298,7 @@ impl Cluster {
         }
         if let Some(old) = &attempt.old {
             if !tracks_early(write) && write.method != WriteMethod::Apply {
-                self.track(write, &mut attempt.new, Some(&old.value));
+                self.track(write, &mut attempt.new, Some(&old.value)).await;
             }
             kube_patch::keep_times(&old.value, &mut attempt.new);
         }
@@ -437,9 +440,22 @@ impl Cluster {
     }
 
     /// Records the writer as the manager of the fields that it changes.
-    fn track(&self, write: &Write<'_>, new: &mut Value, old: Option<&Value>) {
+    async fn track(&self, write: &Write<'_>, new: &mut Value, old: Option<&Value>) {
+        if write.resource.conversion_webhook().is_none() {
+            return self.track_with(write, new, old, &Converter::new(write.resource));
+        }
+        let given = std::mem::take(new);
+        let tracked = merge(write.resource, &self.conversions, |converter| {
+            let mut tracked = given.clone();
+            self.track_with(write, &mut tracked, old, converter);
+            tracked
+        });
+        *new = tracked.await;
+    }
+
+    fn track_with(&self, write: &Write<'_>, new: &mut Value, old: Option<&Value>, converter: &Converter<'_>) {
         let is_convertible = write.resource.gone_version(old.unwrap_or(new)).is_none();
-        self.writer(write, is_convertible, |writer| match (write.subresource, old) {
+        self.writer(write, is_convertible, converter, |writer| match (write.subresource, old) {
             ("scale", Some(old)) => {
                 let scale = strategy::scale::of(write.resource);
                 let path: Vec<&str> =
@@ -450,12 +466,18 @@ impl Cluster {
         });
     }
 
-    fn writer<T>(&self, write: &Write<'_>, is_convertible: bool, with: impl FnOnce(&Writer<'_>) -> T) -> T {
+    fn writer<T>(
+        &self,
+        write: &Write<'_>,
+        is_convertible: bool,
+        converter: &Converter<'_>,
+        with: impl FnOnce(&Writer<'_>) -> T,
+    ) -> T {
         let Write { manager, subresource, .. } = *write;
         let reset = strategy::reset_fields(write.resource, subresource);
         let (api_version, time) = (&*write.resource.api_version(), self.clock.now());
         let versions = &*write.resource.merge_versions();
-        let convert = write.resource.conversion();
+        let convert = converter.convert();
         with(&Writer { manager, subresource, api_version, time, reset, versions, convert, is_convertible })
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::render::{self, Response};
 use super::request::Request;
 use super::{decode, write};
-use crate::cluster::WriteMethod;
+use crate::cluster::{Converter, WriteMethod};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy::scale::{self, ABSENT, API_VERSION, KIND, scaled, shown};
@@ -50,7 +50,7 @@ pub(super) async fn answer(request: Request<'_>) -> Result<Response, Status> {
         // The codec of custom resources does not know the type, so that it cannot name it.
         (false, Some(_)) => Status::bad_request(UNREGISTERED),
     };
-    let decode = |old: &Value| {
+    let decode = |old: &Value, _: &Converter<'_>| {
         let before = || before(resource, scale, old);
         let wanted = match media_type {
             _ if !patching => Ok(change.clone()),

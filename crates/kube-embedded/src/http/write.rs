@@ -12,7 +12,7 @@ use super::query::{FieldValidation, WriteOptions, invalid_options};
 use super::render::Response;
 use super::request::Request;
 use super::yaml::Document;
-use crate::cluster::{WriteMethod, Written};
+use crate::cluster::{Converter, WriteMethod, Written};
 use crate::resource::Resource;
 use crate::status::Status;
 use crate::strategy;
@@ -63,7 +63,7 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
         };
         patched.map_err(refused)
     };
-    let decode = |old: &Value| {
+    let decode = |old: &Value, _: &Converter<'_>| {
         let refuse = |why: &str| match media_type {
             STRATEGIC => refused_object(&go::value(&change), why),
             // The object is patched once more, so that others need no copy.

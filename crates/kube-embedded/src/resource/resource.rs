@@ -164,11 +164,6 @@ impl Resource {
         }
     }
 
-    /// What converts objects between these versions. `None` if that changes none of their fields.
-    pub(crate) fn conversion(&self) -> Option<kube_patch::Convert> {
-        self.custom.is_none().then_some(kube_builtin::convert)
-    }
-
     /// A version in which a manager of a custom resource wrote, and which its definition does not have any more. kube-apiserver
     /// can then not convert the object to compare what the manager owns.
     pub(crate) fn gone_version<'a>(&self, object: &'a Value) -> Option<&'a str> {

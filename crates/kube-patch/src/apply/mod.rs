@@ -46,7 +46,7 @@ pub struct Writer<'a> {
     /// that is not among them has the type of the request's.
     pub versions: &'a [(&'a str, ObjectType<'a>)],
     /// Converts an object between these versions. `None`: that changes none of its fields.
-    pub convert: Option<Convert>,
+    pub convert: Option<&'a dyn Convert>,
     /// Whether the object can be converted to the version of each of its managers. If not, [`track`] changes no entry.
     pub is_convertible: bool,
 }

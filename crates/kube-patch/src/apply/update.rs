@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -12,8 +13,14 @@ use super::set::{PathElement, Set, equal};
 use super::walk::{self, Comparison};
 use crate::types::{ObjectType, Type};
 
-/// Converts an object to the version that is named.
-pub type Convert = fn(&mut Value, &str);
+/// The conversion of objects between the versions of their kind.
+pub trait Convert: fmt::Debug {
+    /// Converts an object to a version, which is another than its own.
+    ///
+    /// # Errors
+    /// Fails with the reason why it cannot be converted.
+    fn convert(&self, object: &Value, api_version: &str) -> Result<Value, String>;
+}
 
 /// The fields that an apply would take from others, by manager.
 pub(super) type Conflicts = Vec<(Manager, Vec<Vec<PathElement>>)>;
@@ -34,7 +41,7 @@ pub(super) struct Update<'a> {
     /// The types of the object in other versions. A version that is not among them has the type of the request's.
     pub(super) versions: &'a [(&'a str, ObjectType<'a>)],
     /// Converts an object between these versions. `None`: that changes none of its fields.
-    pub(super) convert: Option<Convert>,
+    pub(super) convert: Option<&'a dyn Convert>,
     /// Fields that this endpoint ignores in requests.
     pub(super) reset: &'a Set,
 }
@@ -100,7 +107,7 @@ impl Update<'_> {
         if let Some(convert) = self.convert
             && object["apiVersion"] != api_version
         {
-            convert(converted.to_mut(), api_version);
+            converted = Cow::Owned(convert.convert(object, api_version)?);
         }
         if api_version == self.api_version {
             return Ok((kind, converted));

@@ -154,6 +154,19 @@ impl Conversions {
         self.convert(webhook, object, resource, &wanted).await.map_err(Status::internal)
     }
 
+    /// What a resource's webhook makes of an object.
+    pub(crate) async fn in_version(
+        &self,
+        resource: &Resource,
+        object: Value,
+        wanted: &str,
+    ) -> Result<Value, String> {
+        match resource.conversion_webhook() {
+            Some(webhook) => self.convert(webhook, object, resource, wanted).await,
+            None => Err("there is no conversion webhook".to_owned()),
+        }
+    }
+
     async fn convert(
         &self,
         webhook: &Value,

@@ -25,7 +25,8 @@ pub(crate) async fn crdctl() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "crdctl"])
+        .args(["build", "--quiet", "--package", "crdctl"])
+        .args((!cfg!(debug_assertions)).then_some("--release"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .await

@@ -437,7 +437,8 @@ async fn another_server(cluster: Cluster) -> Result<()> {
     available(&http, &path, "Passed").await?;
     let widgets = format!("/apis/{group}/v1/namespaces/{namespace}/widgets");
     eventually(PATIENCE, || async { http.get(&widgets).await?.code(200) }).await?;
-    let mut watch = http.watch(&format!("{widgets}?watch=true")).await?;
+    // What is passed on is not collected to be indented.
+    let mut watch = http.watch(&format!("{widgets}?watch=true&pretty=true")).await?;
     let widget = |name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": "s"}});
     for name in ["a", "b"] {
         http.post(&widgets, &widget(name)).await?.code(201)?;

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Collected};
 
 use super::body::Body;
 use super::query::Query;
-use super::render::{IsDocument, Response};
+use super::render::{IsFinal, Response};
 use super::watch::IsWatch;
 use crate::json;
 
@@ -49,5 +49,5 @@ fn is_json(response: &Response) -> bool {
     let extensions = response.extensions();
     content_type.is_some_and(|it| it.starts_with("application/json"))
         && extensions.get::<IsWatch>().is_none()
-        && extensions.get::<IsDocument>().is_none()
+        && extensions.get::<IsFinal>().is_none()
 }

@@ -6,7 +6,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, request, uri};
 
 use super::body::Body;
-use super::render::{Response, plain_text};
+use super::render::{IsFinal, Response, plain_text};
+use super::watch::IsWatch;
 use crate::cluster::{Cluster, Remote};
 use crate::user::User;
 use crate::webhook::{BoxBody, set_user};
@@ -60,6 +61,10 @@ pub(super) async fn forward(
             let mut answer = answer.map(Body::new);
             remove_hop_by_hop(answer.headers_mut());
             *answer.version_mut() = http::Version::default();
+            answer.extensions_mut().insert(IsFinal);
+            if is_watch {
+                answer.extensions_mut().insert(IsWatch);
+            }
             answer
         }
     }
@@ -70,6 +75,8 @@ fn headers(parts: &request::Parts, user: &User) -> HeaderMap {
     let mut headers = parts.headers.clone();
     remove_hop_by_hop(&mut headers);
     headers.remove(header::AUTHORIZATION);
+    // kube-apiserver adds the client's address, which is not known here.
+    headers.remove("x-forwarded-for");
     let impersonation: Vec<HeaderName> =
         headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in impersonation {

@@ -111,14 +111,14 @@ pub(super) fn response(code: StatusCode, encoding: Encoding, body: impl Into<Bod
     response
 }
 
-/// Marks a response that is the same for all clients.
+/// Marks a response whose body is as its client gets it, whoever that is: a document, or the answer of another server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct IsDocument;
+pub(super) struct IsFinal;
 
 /// A response with a document, which is one line without an end.
 pub(super) fn document(value: &impl Serialize) -> Response {
     let mut response = response(StatusCode::OK, Encoding::Json, json::to_vec(value));
-    response.extensions_mut().insert(IsDocument);
+    response.extensions_mut().insert(IsFinal);
     response
 }
 

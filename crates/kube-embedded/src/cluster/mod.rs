@@ -50,7 +50,7 @@ mod work;
 mod write;
 
 pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOptions};
-pub(crate) use self::aggregation::{ApiService, Discovered, Registered, Remote};
+pub(crate) use self::aggregation::{ApiService, Discovered, OWN_GROUP, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::Target;

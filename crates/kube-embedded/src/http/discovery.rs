@@ -7,15 +7,12 @@ use serde_json::{Value, json};
 
 use super::negotiate::{Encoding, aggregated_discovery};
 use super::render::{self, Response};
-use crate::cluster::{ApiService, Cluster, Registered};
+use crate::cluster::{ApiService, Cluster, OWN_GROUP, Registered};
 use crate::resource::{Resource, api_version};
 use crate::scheme::{Group, GroupVersion, by_preference};
 
 /// The content type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-/// The group of APIServices, which comes first and has none.
-const OWN: &str = "apiregistration.k8s.io";
 
 /// What `/version` says: `Info` of apimachinery's `pkg/version`.
 #[derive(Serialize)]
@@ -138,7 +135,7 @@ fn paths(groups: &[Group], registered: &Registered) -> Vec<String> {
 
 /// The groups of all APIServices, in order of preference.
 fn group_list(groups: &[Group], registered: &Registered) -> Vec<Value> {
-    let own = groups.iter().find(|group| group.name == OWN).map(group_value);
+    let own = groups.iter().find(|group| group.name == OWN_GROUP).map(group_value);
     let others = registered.groups().into_iter().filter(|(name, _)| !name.is_empty());
     own.into_iter().chain(others.map(|(name, versions)| registered_group(name, &versions))).collect()
 }

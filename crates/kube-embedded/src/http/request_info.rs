@@ -1,19 +1,17 @@
 //! Reads the attributes of a request from its path, like apiserver's `RequestInfo`.
 
-use std::borrow::Cow;
-
 use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::cluster::RequestInfo;
 
-/// Parses a path below `/api/VERSION/` or `/apis/GROUP/VERSION/`. `None`: it is another path, or not UTF-8. `watch` is
-/// the query's.
+/// Parses a path below `/api/VERSION/` or `/apis/GROUP/VERSION/`. `None`: it is another path. `watch` is the query's.
+///
+/// The path is decoded before it is split, as in Go: an aggregated server, which gets the path as it is, must not see another
+/// object in it than the one for which the request was authorized.
 pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<RequestInfo> {
-    let parts = path.trim_matches('/').split('/');
-    let parts: Vec<Cow<'_, str>> =
-        parts.map(|part| percent_decode_str(part).decode_utf8()).collect::<Result<_, _>>().ok()?;
-    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, version, rest) = match &parts[..] {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
@@ -56,9 +54,11 @@ fn verb(method: &Method, name: &str, watch: bool) -> &'static str {
         Method::PATCH => "patch",
         Method::DELETE if name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
-        _ if !name.is_empty() => "get",
-        _ if watch => "watch",
-        _ => "list",
+        Method::GET | Method::HEAD if !name.is_empty() => "get",
+        Method::GET | Method::HEAD if watch => "watch",
+        Method::GET | Method::HEAD => "list",
+        // Only a rule for all verbs permits it.
+        _ => "",
     }
 }
 
@@ -93,7 +93,10 @@ mod tests {
             ("/api/v1//pods", Some("|v1|||pods|")),
             ("/api//pods/a", Some("|||pods|a|")),
             ("/api/v1/pods//", Some("|v1||pods||")),
-            ("/api/v1/pods/%ff", None),
+            ("/api/v1/pods/%ff", Some("|v1||pods|\u{fffd}|")),
+            ("/apis/web.helloworld/v1/blogs/a%2Fstatus", Some("web.helloworld|v1||blogs|a|status")),
+            ("/apis/web.helloworld/v1/blogs/%2F", Some("web.helloworld|v1||blogs||")),
+            ("/apis/web.helloworld/v1/blogs/a/proxy/%ff", Some("web.helloworld|v1||blogs|a|proxy")),
         ];
         for (path, expected) in cases {
             assert_eq!(read(path).as_deref(), expected, "{path}");
@@ -115,6 +118,7 @@ mod tests {
             (Method::PATCH, one, false, "patch"),
             (Method::DELETE, one, false, "delete"),
             (Method::DELETE, all, false, "deletecollection"),
+            (Method::OPTIONS, one, false, ""),
         ] {
             assert_eq!(verb(method.clone(), path, watch), Some(expected), "{method} {path}");
         }

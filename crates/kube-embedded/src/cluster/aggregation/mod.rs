@@ -6,4 +6,4 @@
 mod local;
 mod registered;
 
-pub(crate) use self::registered::{ApiService, ApiServices, Discovered, Registered, Remote};
+pub(crate) use self::registered::{ApiService, ApiServices, Discovered, OWN_GROUP, Registered, Remote};

@@ -92,6 +92,9 @@ impl ApiServices {
     }
 }
 
+/// The group of APIServices.
+pub(crate) const OWN_GROUP: &str = "apiregistration.k8s.io";
+
 impl Registered {
     /// The groups with their versions, both in order of preference.
     pub(crate) fn groups(&self) -> Vec<(&str, Vec<&ApiService>)> {
@@ -129,7 +132,8 @@ impl Registered {
         match (parts.next()?, parts.next()) {
             // One APIService stands for all of the legacy API.
             ("api", _) => self.get("v1."),
-            ("apis", Some(group)) => {
+            // Nothing takes the place of APIServices themselves: they could never be mended again.
+            ("apis", Some(group)) if group != OWN_GROUP => {
                 let version = parts.next()?;
                 self.all.iter().find(|it| it.group == group && it.version == version)
             }

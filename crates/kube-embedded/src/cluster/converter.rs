@@ -47,6 +47,10 @@ impl Convert for Converter<'_> {
             kube_builtin::convert(&mut converted, api_version);
             return Ok(converted);
         }
+        // A client may invent versions, in its managed fields.
+        if !self.resource.merge_versions().iter().any(|(version, _)| *version == api_version) {
+            return Err(format!("request to convert CR to an invalid group/version: {api_version}"));
+        }
         let known = self.known.iter().find(|it| it.api_version == api_version && it.object == *object);
         match known {
             Some(known) => known.converted.clone(),

@@ -116,6 +116,21 @@ pub(super) fn subresource(request: &Request<'_>, api_version: &str, kind: &str) 
     Ok(object)
 }
 
+/// Decodes the object of a POST to a subresource as [`subresource`] does, with all its fields.
+pub(super) fn typed_subresource(
+    request: &Request<'_>,
+    api_version: &str,
+    kind: &str,
+) -> Result<Value, Status> {
+    let object = subresource(request, api_version, kind)?;
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    match kube_builtin::decode(api_version, kind, &object) {
+        Some(Ok(decoded)) => Ok(decoded.object),
+        Some(Err(error)) => Err(undecodable(version, kind, &error.to_string())),
+        None => Ok(object),
+    }
+}
+
 /// 400 for an object of the right type that cannot be decoded.
 pub(super) fn undecodable(version: &str, kind: &str, why: &str) -> Status {
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))

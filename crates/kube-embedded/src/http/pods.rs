@@ -11,7 +11,7 @@ use crate::status::Status;
 /// POST of a `Binding`: assigns a Pod to a node, which is possible once.
 pub(super) async fn bind(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
-    let mut binding = decode::subresource(&request, "v1", "Binding")?;
+    let mut binding = decode::typed_subresource(&request, "v1", "Binding")?;
     let name = named(request, &binding, "Binding")?;
     request.cluster.admit_subresource(&request.posted(&name, &options), &mut binding).await?;
     request.cluster.bind(&request.info.namespace, &name, &binding, options.dry_run)?;
@@ -21,7 +21,7 @@ pub(super) async fn bind(request: Request<'_>) -> Result<Response, Status> {
 /// POST of an `Eviction`: deletes the Pod, unless a PodDisruptionBudget forbids it.
 pub(super) async fn evict(request: Request<'_>) -> Result<Response, Status> {
     let given = request.query.write_options("CreateOptions")?;
-    let mut eviction = decode::subresource(&request, "policy/v1", "Eviction")?;
+    let mut eviction = decode::typed_subresource(&request, "policy/v1", "Eviction")?;
     let name = named(request, &eviction, "Eviction")?;
     request.cluster.admit_subresource(&request.posted(&name, &given), &mut eviction).await?;
     let mut options = delete_options::parse(&eviction["deleteOptions"])?;

@@ -50,7 +50,7 @@ pub(super) fn discovery(cluster: &Cluster, path: &str, uri: &Uri, headers: &Head
 /// POST of a `TokenRequest`.
 pub(super) async fn request(request: Request<'_>) -> Result<Response, Status> {
     let options = request.query.write_options("CreateOptions")?;
-    let mut asked = decode::subresource(&request, "authentication.k8s.io/v1", "TokenRequest")?;
+    let mut asked = decode::typed_subresource(&request, "authentication.k8s.io/v1", "TokenRequest")?;
     let admission = request.posted(&request.info.name, &options);
     request.cluster.admit_subresource(&admission, &mut asked).await?;
     let account = (request.info.namespace.as_str(), request.info.name.as_str());

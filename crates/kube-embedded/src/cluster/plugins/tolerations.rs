@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube_validation::names;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::admission_request::AdmissionRequest;
 use super::super::state::Cluster;
@@ -69,7 +69,11 @@ fn annotated(cluster: &Cluster, namespace: &str, annotation: &str) -> Result<Opt
     match namespace.value()["metadata"]["annotations"][annotation].as_str() {
         None => Ok(None),
         Some("") => Ok(Some(Vec::new())),
-        Some(text) => serde_json::from_str(text).map_err(|error| Status::internal(error.to_string())),
+        Some(text) => {
+            let tolerations: Vec<Map<String, Value>> =
+                serde_json::from_str(text).map_err(|error| Status::internal(error.to_string()))?;
+            Ok(Some(tolerations.into_iter().map(Value::Object).collect()))
+        }
     }
 }
 

@@ -238,14 +238,55 @@ async fn events(cluster: Cluster) -> Result<()> {
 
 async fn start_objects(cluster: Cluster) -> Result<()> {
     let http = cluster.admin();
-    for path in [
-        "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
-        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:discovery",
-        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader",
-        "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
-        "/api/v1/namespaces/default/services/kubernetes",
+    let labelled = |labels: Value| json!({"f:labels": labels});
+    let bootstrapping = json!({
+        "f:annotations": {".": {}, "f:rbac.authorization.kubernetes.io/autoupdate": {}},
+        "f:labels": {".": {}, "f:kubernetes.io/bootstrapping": {}},
+    });
+    let port = json!({".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}});
+    for (path, owned) in [
+        (
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+            json!({"f:metadata": bootstrapping, "f:rules": {}}),
+        ),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:discovery",
+            json!({"f:metadata": bootstrapping, "f:roleRef": {}, "f:subjects": {}}),
+        ),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader",
+            json!({"f:metadata": bootstrapping, "f:rules": {}}),
+        ),
+        (
+            "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
+            json!({"f:description": {}, "f:preemptionPolicy": {}, "f:value": {}}),
+        ),
+        (
+            "/api/v1/namespaces/default",
+            json!({"f:metadata": labelled(json!({".": {}, "f:kubernetes.io/metadata.name": {}}))}),
+        ),
+        (
+            "/api/v1/namespaces/default/services/kubernetes",
+            json!({
+                "f:metadata": labelled(json!({".": {}, "f:component": {}, "f:provider": {}})),
+                "f:spec": {
+                    "f:clusterIP": {}, "f:internalTrafficPolicy": {}, "f:ipFamilyPolicy": {},
+                    "f:ports": {".": {}, "k:{\"port\":443,\"protocol\":\"TCP\"}": port},
+                    "f:sessionAffinity": {}, "f:type": {},
+                },
+            }),
+        ),
+        (
+            "/apis/apiregistration.k8s.io/v1/apiservices/v1.apps",
+            json!({
+                "f:metadata": labelled(json!({".": {}, "f:kube-aggregator.kubernetes.io/automanaged": {}})),
+                "f:spec": {"f:group": {}, "f:groupPriorityMinimum": {}, "f:version": {}, "f:versionPriority": {}},
+            }),
+        ),
     ] {
-        http.get(path).await?.code(200)?;
+        let object = http.get(path).await?.code(200)?;
+        let manager = &object["metadata"]["managedFields"][0];
+        assert_eq!((&manager["manager"], &manager["fieldsV1"]), (&json!("kube-apiserver"), &owned), "{path}");
     }
     let names: Vec<Value> = http.get("/apis/rbac.authorization.k8s.io/v1/clusterroles").await?.ok()?["items"]
         .as_array()

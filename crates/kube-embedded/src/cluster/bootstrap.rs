@@ -14,42 +14,57 @@ use crate::strategy;
 /// The namespaces that exist from the start.
 const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
+/// The manager of what kube-apiserver writes itself.
+pub(super) const OWN_MANAGER: &str = "kube-apiserver";
+
+/// Fields that kube-apiserver's strategies set, and that nobody owns: see [`Cluster::create_unless_there`], whose objects have them.
+const SET_BY_STRATEGIES: &[&[&str]] =
+    &[&["status"], &["spec", "finalizers"], &["spec", "clusterIPs"], &["spec", "ipFamilies"]];
+
 impl Cluster {
     /// Serves the stored resources, gives the controllers the work that was left to do, and creates the objects that
     /// every cluster has.
     pub(crate) fn start(&self) {
         self.resume();
         FIRST_NAMESPACES.into_iter().for_each(|name| self.create_namespace(name));
-        kube_builtin::objects::initial().into_iter().for_each(|object| self.create_unless_there(object));
+        kube_builtin::objects::initial()
+            .into_iter()
+            .for_each(|object| self.create_unless_there(OWN_MANAGER, object));
         self.make_builtin_api_services();
     }
 
     /// Creates a namespace, unless it exists.
     pub(super) fn create_namespace(&self, name: &str) {
-        self.create_unless_there(json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-            "spec": {"finalizers": ["kubernetes"]},
-            "status": {"phase": "Active"},
-        }));
+        self.create_unless_there(
+            OWN_MANAGER,
+            json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]},
+                "status": {"phase": "Active"},
+            }),
+        );
     }
 
     /// Creates the `default` ServiceAccount of a namespace, unless it exists. Without controllers, a client has to.
     pub(crate) fn create_default_account(&self, namespace: &str) {
         let stored = self.store.get(NAMESPACES.collection(), namespace);
         if !self.options.no_controllers && stored.is_some_and(|namespace| !namespace.deleted) {
-            self.create_unless_there(json!({
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": "default", "namespace": namespace},
-            }));
+            self.create_unless_there(
+                OWN_MANAGER,
+                json!({
+                    "apiVersion": "v1",
+                    "kind": "ServiceAccount",
+                    "metadata": {"name": "default", "namespace": namespace},
+                }),
+            );
         }
     }
 
     /// Creates an object of the server's own as it is, unless one of this name exists, from a client or an earlier
-    /// start.
-    pub(crate) fn create_unless_there(&self, mut object: Value) {
+    /// start. `manager` manages its fields.
+    pub(crate) fn create_unless_there(&self, manager: &str, mut object: Value) {
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("/apiVersion"), text("/kind"));
@@ -61,7 +76,7 @@ impl Cluster {
         if strategy::has_generation(&resource) {
             strategy::metadata(&mut object).insert("generation".to_owned(), 1.into());
         }
-        self.track_own(&resource, "", None, &mut object);
+        self.track_as(manager, &resource, "", SET_BY_STRATEGIES, None, &mut object);
         let target = Target { resource: &resource, namespace: &namespace, name: &name };
         match self.commit_create(target, &object) {
             Ok(_) | Err(Error::Exists) => {}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube_patch::Writer;
 use serde_json::Value;
 
+use super::bootstrap::OWN_MANAGER;
 use super::converter::Converter;
 use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
@@ -127,7 +128,14 @@ impl Cluster {
         self.modify_from(target, |old, object| {
             change(object);
             if object != old {
-                self.track_as("kube-controller-manager", target.resource, subresource, Some(old), object);
+                self.track_as(
+                    "kube-controller-manager",
+                    target.resource,
+                    subresource,
+                    &[],
+                    Some(old),
+                    object,
+                );
             }
             Ok(())
         })
@@ -158,14 +166,16 @@ impl Cluster {
         old: Option<&Value>,
         object: &mut Value,
     ) {
-        self.track_as("kube-apiserver", resource, subresource, old, object);
+        self.track_as(OWN_MANAGER, resource, subresource, &[], old, object);
     }
 
-    fn track_as(
+    /// Makes somebody the manager of the fields in which an object differs from `old`.
+    pub(super) fn track_as(
         &self,
         manager: &str,
         resource: &Resource,
         subresource: &str,
+        reset: &[&[&str]],
         old: Option<&Value>,
         object: &mut Value,
     ) {
@@ -175,7 +185,7 @@ impl Cluster {
             subresource,
             api_version: &resource.api_version(),
             time: self.clock.now(),
-            reset: &[],
+            reset,
             versions: &resource.merge_versions(),
             convert: converter.convert(),
             is_convertible: old.is_none_or(|old| resource.gone_version(old).is_none()),

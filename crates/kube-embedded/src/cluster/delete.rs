@@ -55,7 +55,7 @@ impl Cluster {
             warnings: &Warnings::default(),
             deadline: Instant::now() + PATIENCE,
         };
-        self.delete(target, options, Some(&request)).await
+        self.delete_for(target, options, Some(&request), false).await
     }
 
     /// Deletes an object, or marks it as deleted if something has to be done first. `request`: what admission sees of it; `None`
@@ -66,19 +66,29 @@ impl Cluster {
         options: &DeleteOptions,
         request: Option<&AdmissionRequest<'_>>,
     ) -> Result<Deleted, Status> {
+        self.delete_for(target, options, request, request.is_some()).await
+    }
+
+    /// `is_client`: whether somebody reads the answer, in the version of the resource.
+    async fn delete_for(
+        &self,
+        target: Target<'_>,
+        options: &DeleteOptions,
+        request: Option<&AdmissionRequest<'_>>,
+        is_client: bool,
+    ) -> Result<Deleted, Status> {
         self.protect(target)?;
         consume_budget().await;
         let Target { resource, namespace, name } = target;
-        // Only clients need to see it in their version.
-        let shown = async |stored: Arc<Object>| match request {
-            Some(_) => self.conversions.shown_one(resource, stored).await,
-            None => Ok(stored),
+        let shown = async |stored: Arc<Object>, is_wanted: bool| match is_wanted {
+            true => self.conversions.shown_one(resource, stored).await,
+            false => Ok(stored),
         };
         loop {
             let stored = self.object(resource, namespace, name)?;
             let old = resource.value(&stored);
             options.check(resource, name, &old)?;
-            let seen = shown(Arc::clone(&stored)).await?;
+            let seen = shown(Arc::clone(&stored), request.is_some()).await?;
             if let Some(request) = request {
                 let converted = (!Arc::ptr_eq(&seen, &stored)).then(|| resource.value(&seen));
                 self.admit_delete(request, converted.as_ref().unwrap_or(&old)).await?;
@@ -103,14 +113,14 @@ impl Cluster {
             };
             match committed {
                 Ok(Committed::Removed(event)) => {
-                    let event = match request {
-                        Some(_) => self.conversions.shown_event(resource, event).await?,
-                        None => event,
+                    let event = match is_client {
+                        true => self.conversions.shown_event(resource, event).await?,
+                        false => event,
                     };
                     return Ok(Deleted::Gone(resource.last(&event)));
                 }
                 Ok(Committed::Stored(stored)) => {
-                    return Ok(Deleted::Marked(resource.bytes(&*shown(stored).await?)));
+                    return Ok(Deleted::Marked(resource.bytes(&*shown(stored, is_client).await?)));
                 }
                 Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 // It has changed in the meantime. The request applies to the new state too.

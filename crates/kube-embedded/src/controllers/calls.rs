@@ -10,8 +10,11 @@ use futures_util::stream::FuturesUnordered;
 use crate::clock::{Clock, Timer};
 use crate::cluster::Work;
 
-/// How many pieces of work wait for other servers at a time, as kube-controller-manager's garbage collector has workers.
+/// How many pieces of work of one kind wait for other servers at a time, as kube-controller-manager's garbage collector has
+/// workers.
 const AT_A_TIME: usize = 20;
+/// The kinds of work: what is collected, what is removed with its namespace, and what is asked whether it is available.
+const KINDS: usize = 3;
 
 type Call = BoxFuture<'static, Event>;
 
@@ -32,9 +35,9 @@ pub(super) struct Calls {
     clock: Clock,
     /// What runs, and the timers of what is tried again.
     running: FuturesUnordered<Call>,
-    /// How many of these are not timers.
-    active: usize,
-    waiting: VecDeque<(Work, Call)>,
+    /// How many of these are not timers, by kind.
+    active: [usize; KINDS],
+    waiting: [VecDeque<Call>; KINDS],
     known: HashMap<Work, State>,
     timers: u64,
 }
@@ -70,9 +73,14 @@ impl Calls {
             return;
         }
         state.is_running = true;
-        let (call, ended) = (call(), work.clone());
-        self.waiting.push_back((work, Box::pin(async move { Event::Ended(ended, call.await) })));
-        self.fill();
+        let (call, kind) = (call(), kind(&work));
+        self.waiting[kind].push_back(Box::pin(async move { Event::Ended(work, call.await) }));
+        self.fill(kind);
+    }
+
+    /// Whether no work runs or waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
     /// Forgets the failures of work that nobody has to do any more.
@@ -88,8 +96,8 @@ impl Calls {
             match self.running.next().await {
                 None => std::future::pending().await,
                 Some(Event::Ended(work, outcome)) => {
-                    self.active -= 1;
-                    self.fill();
+                    self.active[kind(&work)] -= 1;
+                    self.fill(kind(&work));
                     if self.end(&work, outcome) {
                         return work;
                     }
@@ -131,13 +139,22 @@ impl Calls {
         again
     }
 
-    fn fill(&mut self) {
-        while self.active < AT_A_TIME
-            && let Some((_, call)) = self.waiting.pop_front()
+    fn fill(&mut self, kind: usize) {
+        while self.active[kind] < AT_A_TIME
+            && let Some(call) = self.waiting[kind].pop_front()
         {
-            self.active += 1;
+            self.active[kind] += 1;
             self.running.push(call);
         }
+    }
+}
+
+/// The kind of a piece of work: those of one kind may all wait for a server that does not answer.
+fn kind(work: &Work) -> usize {
+    match work {
+        Work::Collect(_) => 0,
+        Work::Namespace(_) => 1,
+        _ => 2,
     }
 }
 

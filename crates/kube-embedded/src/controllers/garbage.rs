@@ -68,18 +68,30 @@ impl GarbageCollector {
     /// Looks at an object that names owners. It is deleted if none of them is left. If some are left, references to the
     /// others are removed.
     pub(super) async fn collect(&mut self, cluster: &Arc<Cluster>, calls: &mut Calls, location: &Location) {
+        let is_asking = self.collect_or_ask(cluster, calls, location).await;
+        if !is_asking && !calls.is_empty() {
+            calls.forget(&Work::Collect(location.clone()));
+        }
+    }
+
+    /// Returns whether admission is asked about the deletion, which is then done beside the other work.
+    async fn collect_or_ask(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        calls: &mut Calls,
+        location: &Location,
+    ) -> bool {
         self.parked.remove(location);
         let scheme = cluster.scheme();
-        let Some(object) = cluster.store.get(&location.collection, &location.key) else {
-            return calls.forget(&Work::Collect(location.clone()));
-        };
+        let Some(object) = cluster.store.get(&location.collection, &location.key) else { return false };
         let Some(resource) = scheme.by_collection(&location.collection) else {
-            return self.park(cluster, location.clone());
+            self.park(cluster, location.clone());
+            return false;
         };
         let value = object.value();
         let owners = owner_references(&value);
         if owners.is_empty() || is_deleted(&value) {
-            return;
+            return false;
         }
         let mut present = false;
         let (mut going, mut blocked) = (Vec::new(), false);
@@ -93,11 +105,15 @@ impl GarbageCollector {
                     blocked |= gone == Owner::Waiting;
                     going.push(owner["uid"].as_str().unwrap_or_default());
                 }
-                Err(Unknown::Type) => return self.park(cluster, location.clone()),
-                Err(Unknown::Namespace) => {
-                    return report_if_elsewhere(cluster, &scheme, resource, &value, owner);
+                Err(Unknown::Type) => {
+                    self.park(cluster, location.clone());
+                    return false;
                 }
-                Err(Unknown::Name) => return,
+                Err(Unknown::Namespace) => {
+                    report_if_elsewhere(cluster, &scheme, resource, &value, owner);
+                    return false;
+                }
+                Err(Unknown::Name) => return false,
             }
         }
         let target = Target::of(resource, &object);
@@ -105,7 +121,7 @@ impl GarbageCollector {
             if !going.is_empty() {
                 disown(cluster, target, &going);
             }
-            return;
+            return false;
         }
         let uid = value["metadata"]["uid"].as_str().unwrap_or_default();
         let mut propagation = if has_finalizer(&value, ORPHAN) {
@@ -119,7 +135,7 @@ impl GarbageCollector {
             // Objects that wait for one another in a circle would wait forever.
             if any_dependent_waits(cluster, uid) && unblock(cluster, target) {
                 // It is looked at again, like any object whose owner references have changed.
-                return;
+                return false;
             }
             propagation = Propagation::Foreground;
         }
@@ -132,7 +148,8 @@ impl GarbageCollector {
         if cluster.asks_about_deletions() {
             let (cluster, location) = (Arc::clone(cluster), location.clone());
             let work = Work::Collect(location.clone());
-            return calls.start(work, || Box::pin(delete(cluster, location, options)));
+            calls.start(work, || Box::pin(delete(cluster, location, options)));
+            return true;
         }
         match cluster.delete(target, &options, None).await {
             // It has changed, and may have another owner now.
@@ -140,6 +157,7 @@ impl GarbageCollector {
             // An object that no longer exists counts as deleted.
             _ => {}
         }
+        false
     }
 
     /// Continues the deletion of an object that is deleted after its dependents, or orphans them.
@@ -275,12 +293,24 @@ async fn delete(cluster: Arc<Cluster>, location: Location, options: DeleteOption
     match cluster.delete_as(ACCOUNT, Target::of(resource, &object), &options, false).await {
         Ok(_) => Outcome::Done,
         Err(status) if status.code == 404 => Outcome::Done,
+        // It has changed, and may have another owner now.
+        Err(_) if has_changed(&cluster, &location, &options) => {
+            cluster.work.push(Work::Collect(location));
+            Outcome::Done
+        }
         Err(status) => {
             let name = &location.key;
             tracing::info!(collection = &*location.collection, %name, why = status.message, "not collected yet");
             RETRY
         }
     }
+}
+
+/// Whether an object is another than the one that was to be deleted.
+fn has_changed(cluster: &Cluster, location: &Location, options: &DeleteOptions) -> bool {
+    let object = cluster.store.get(&location.collection, &location.key);
+    let revision = object.map(|object| object.revision.to_string());
+    revision.is_none() || revision != options.resource_version
 }
 
 /// Warns with an Event if an object names an owner that is in another namespace, where it cannot own it.
@@ -318,14 +348,15 @@ fn report_if_elsewhere(
     if !namespace.is_empty() {
         involved["namespace"] = namespace.clone().into();
     }
-    cluster.create_unless_there(json!({
+    let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": format!("{}.{uid}", text(&metadata["uid"])), "namespace": place},
         "involvedObject": involved,
         "type": "Warning", "reason": "OwnerRefInvalidNamespace", "message": message,
         "source": {"component": COMPONENT}, "reportingComponent": COMPONENT, "reportingInstance": "",
         "firstTimestamp": now, "lastTimestamp": now, "count": 1, "eventTime": null,
-    }));
+    });
+    cluster.create_unless_there("kube-controller-manager", event);
 }
 
 /// Whether an owner still has a dependent that blocks its deletion. Dependents that are not served do not block it.

@@ -73,8 +73,13 @@ async fn perform(cluster: &Arc<Cluster>, garbage: &mut GarbageCollector, calls: 
             let done = namespace::finalize(Arc::clone(cluster), name.clone());
             if cluster.asks_about_deletions() {
                 calls.start(work, || Box::pin(done));
-            } else if let failed @ Outcome::Failed { .. } = done.await {
-                calls.start(work, || Box::pin(std::future::ready(failed)));
+            } else {
+                match done.await {
+                    failed @ Outcome::Failed { .. } => {
+                        calls.start(work, || Box::pin(std::future::ready(failed)));
+                    }
+                    _ => calls.forget(&work),
+                }
             }
         }
         Work::ServiceAccount(name) => cluster.create_default_account(&name),

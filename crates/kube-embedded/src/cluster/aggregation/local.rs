@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::bootstrap::OWN_MANAGER;
 use super::super::commit::Target;
 use super::super::definitions::group_of;
 use super::super::deletion::{DeleteOptions, before_delete};
@@ -86,11 +87,8 @@ impl Cluster {
             "metadata": {"name": name, "labels": {AUTOMANAGED: sync}},
             "spec": spec,
         });
-        if sync == ALWAYS {
-            self.track_own(&resource, "", None, &mut object);
-        }
         conditions::set(&mut object, aggregation::local(), &self.clock.seconds());
-        self.create_unless_there(object);
+        self.create_unless_there(OWN_MANAGER, object);
     }
 
     /// Removes an APIService that was made for a definition.

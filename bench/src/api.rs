@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bench::{blogs, kind::Kind};
-use e2e::webhook::{Answer, NAMES, Webhook};
+use e2e::{
+    crdctl,
+    webhook::{Answer, NAMES, Webhook},
+};
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -159,7 +162,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 
 /// Makes the pair of crdctl in a folder.
 async fn make_pair(folder: &Path) -> Result<()> {
-    let made = Command::new(child::crdctl().await?)
+    let made = Command::new(crdctl::program().await?)
         .args(["envtest", "--path"])
         .arg(folder)
         .stdout(Stdio::null())

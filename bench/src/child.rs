@@ -1,6 +1,6 @@
 //! Runs a client that is measured in a process of its own.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::program;
@@ -18,21 +18,6 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 /// Returns a command that runs this program with other arguments.
 pub(crate) fn myself() -> Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
-}
-
-/// Builds crdctl as this program is built, and returns its path.
-pub(crate) async fn crdctl() -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "crdctl"])
-        .args((!cfg!(debug_assertions)).then_some("--release"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .await
-        .context("starting cargo")?;
-    ensure!(built.success(), "crdctl does not build");
-    Ok(this.with_file_name("crdctl"))
 }
 
 /// Runs a command, and parses the line of JSON that it prints.

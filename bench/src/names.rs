@@ -8,6 +8,7 @@ use std::{num::NonZeroUsize, path::PathBuf, process::Stdio};
 use anyhow::{Context as _, Result};
 use blog_api::Blog;
 use clap::Args;
+use e2e::crdctl;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client, CustomResourceExt as _, ResourceExt as _,
@@ -61,7 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let client = cluster::client(server.kubeconfig()).await?;
     let objects = arguments.objects.get();
     fill::fill(&client, Kind::Blogs, objects).await?;
-    let (home, program) = (tempfile::tempdir()?, child::crdctl().await?);
+    let (home, program) = (tempfile::tempdir()?, crdctl::program().await?);
     let (mut own, mut peer) = (Vec::new(), Vec::new());
     for run in 1..=arguments.runs {
         progress(&format!("run {run} of {}", arguments.runs))?;

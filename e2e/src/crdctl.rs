@@ -40,8 +40,7 @@ impl Crdctl {
     /// # Errors
     /// Fails if the program is missing or outdated and cannot be built.
     pub async fn new(home: &Path) -> Result<Crdctl> {
-        static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-        Ok(Self::of(binary("crdctl", &PROGRAM).await?, home))
+        Ok(Self::of(program().await?, home))
     }
 
     /// Prepares a call of `blog-operator` instead, in an environment of the same kind.
@@ -207,6 +206,15 @@ impl Closed {
     }
 }
 
+/// Returns the path of crdctl, built as this program is.
+///
+/// # Errors
+/// Fails if the program is missing or outdated and cannot be built.
+pub async fn program() -> Result<PathBuf> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    binary("crdctl", &PROGRAM).await
+}
+
 /// When this process began to look for the program or to build it, and when that was done.
 static BUILD: (OnceLock<Instant>, OnceLock<Instant>) = (OnceLock::new(), OnceLock::new());
 
@@ -227,8 +235,10 @@ pub(crate) fn build_time() -> Duration {
 
 async fn find_or_build(name: &str) -> Result<PathBuf> {
     let this = env::current_exe()?;
-    let profile =
-        this.parent().and_then(Path::parent).context("a test program outside of a target folder")?;
+    let folder = this.parent().context("a program outside of a target folder")?;
+    // Tests are in a folder of their own.
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let profile = profile.context("a test program outside of a target folder")?;
     let program = profile.join(name);
     if is_fresh(&program) {
         return Ok(program);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::commit::Target;
+use super::commit::{API_SERVER, Target};
 use super::state::Cluster;
 use super::write::{Identity, set_identity};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource};
@@ -13,9 +13,6 @@ use crate::strategy;
 
 /// The namespaces that exist from the start.
 const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-
-/// The manager of what kube-apiserver writes itself.
-pub(super) const OWN_MANAGER: &str = "kube-apiserver";
 
 /// Fields that kube-apiserver's strategies set, and that nobody owns: see [`Cluster::create_unless_there`], whose objects have them.
 const SET_BY_STRATEGIES: &[&[&str]] =
@@ -29,14 +26,14 @@ impl Cluster {
         FIRST_NAMESPACES.into_iter().for_each(|name| self.create_namespace(name));
         kube_builtin::objects::initial()
             .into_iter()
-            .for_each(|object| self.create_unless_there(OWN_MANAGER, object));
+            .for_each(|object| self.create_unless_there(API_SERVER, object));
         self.make_builtin_api_services();
     }
 
     /// Creates a namespace, unless it exists.
     pub(super) fn create_namespace(&self, name: &str) {
         self.create_unless_there(
-            OWN_MANAGER,
+            API_SERVER,
             json!({
                 "apiVersion": "v1",
                 "kind": "Namespace",
@@ -52,7 +49,7 @@ impl Cluster {
         let stored = self.store.get(NAMESPACES.collection(), namespace);
         if !self.options.no_controllers && stored.is_some_and(|namespace| !namespace.deleted) {
             self.create_unless_there(
-                OWN_MANAGER,
+                API_SERVER,
                 json!({
                     "apiVersion": "v1",
                     "kind": "ServiceAccount",

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use kube_patch::Writer;
 use serde_json::Value;
 
-use super::bootstrap::OWN_MANAGER;
 use super::converter::Converter;
 use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
@@ -22,6 +21,11 @@ use crate::resource::{
 use crate::status::Status;
 use crate::store::{Content, Error, Event, Location, Object};
 use crate::strategy::{conditions, has_finalizer, is_deleted, is_finished, owner_references};
+
+/// The manager of what kube-apiserver's own controllers write.
+pub(crate) const API_SERVER: &str = "kube-apiserver";
+/// The manager of what the other controllers write.
+pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
 /// Where an object is written.
 #[derive(Clone, Copy, Debug)]
@@ -117,10 +121,11 @@ impl Cluster {
         self.commit_delete(target, stopped.revision, old)
     }
 
-    /// [`modify`](Self::modify), as kube-controller-manager does by a subresource (`""` for the whole object): it becomes the
-    /// manager of the fields that it sets.
-    pub(crate) fn control(
+    /// [`modify`](Self::modify), as a controller does by a subresource (`""` for the whole object): `manager` becomes the manager of
+    /// the fields that it sets.
+    pub(crate) fn modify_as(
         &self,
+        manager: &str,
         target: Target<'_>,
         subresource: &str,
         mut change: impl FnMut(&mut Value),
@@ -128,45 +133,10 @@ impl Cluster {
         self.modify_from(target, |old, object| {
             change(object);
             if object != old {
-                self.track_as(
-                    "kube-controller-manager",
-                    target.resource,
-                    subresource,
-                    &[],
-                    Some(old),
-                    object,
-                );
+                self.track_as(manager, target.resource, subresource, &[], Some(old), object);
             }
             Ok(())
         })
-    }
-
-    /// [`modify`](Self::modify), as kube-apiserver's own controllers do by a subresource (`""` for the whole object): it becomes
-    /// the manager of the fields that it sets.
-    pub(crate) fn maintain(
-        &self,
-        target: Target<'_>,
-        subresource: &str,
-        mut change: impl FnMut(&mut Value),
-    ) -> Result<(), Status> {
-        self.modify_from(target, |old, object| {
-            change(object);
-            if object != old {
-                self.track_own(target.resource, subresource, Some(old), object);
-            }
-            Ok(())
-        })
-    }
-
-    /// Makes kube-apiserver the manager of the fields in which an object differs from `old`.
-    pub(super) fn track_own(
-        &self,
-        resource: &Resource,
-        subresource: &str,
-        old: Option<&Value>,
-        object: &mut Value,
-    ) {
-        self.track_as(OWN_MANAGER, resource, subresource, &[], old, object);
     }
 
     /// Makes somebody the manager of the fields in which an object differs from `old`.

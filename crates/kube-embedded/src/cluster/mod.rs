@@ -53,7 +53,7 @@ pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOpt
 pub(crate) use self::aggregation::{ApiService, Discovered, OWN_GROUP, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
-pub(crate) use self::commit::Target;
+pub(crate) use self::commit::{API_SERVER, CONTROLLER_MANAGER, Target};
 pub(crate) use self::converter::Converter;
 pub(crate) use self::delete::Deleted;
 pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Empty};
 use serde_json::{Map, Value, json};
 
 use super::calls::Outcome;
-use crate::cluster::{ApiService, Cluster, Discovered, Remote, Target};
+use crate::cluster::{API_SERVER, ApiService, Cluster, Discovered, Remote, Target};
 use crate::resource::API_SERVICES;
 use crate::strategy::{aggregation, conditions};
 use crate::webhook::{BoxBody, Location, set_user};
@@ -79,7 +79,7 @@ fn set_condition(cluster: &Cluster, name: &str, condition: &Value) {
     let Some(resource) = scheme.by_collection(API_SERVICES.collection()) else { return };
     let now = cluster.clock.seconds();
     // If it no longer exists, nothing is left to say.
-    let _ = cluster.maintain(Target { resource, namespace: "", name }, "status", |object| {
+    let _ = cluster.modify_as(API_SERVER, Target { resource, namespace: "", name }, "status", |object| {
         conditions::set(object, condition.clone(), &now);
     });
 }

@@ -13,7 +13,9 @@ use memchr::memmem;
 use serde_json::{Value, json};
 
 use super::calls::{Calls, Outcome};
-use crate::cluster::{Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work};
+use crate::cluster::{
+    CONTROLLER_MANAGER, Cluster, DeleteOptions, FOREGROUND, Gone, ORPHAN, Propagation, Target, Work,
+};
 use crate::resource::Resource;
 use crate::scheme::Scheme;
 use crate::store::{Location, Object};
@@ -356,7 +358,7 @@ fn report_if_elsewhere(
         "source": {"component": COMPONENT}, "reportingComponent": COMPONENT, "reportingInstance": "",
         "firstTimestamp": now, "lastTimestamp": now, "count": 1, "eventTime": null,
     });
-    cluster.create_unless_there("kube-controller-manager", event);
+    cluster.create_unless_there(CONTROLLER_MANAGER, event);
 }
 
 /// Whether an owner still has a dependent that blocks its deletion. Dependents that are not served do not block it.
@@ -384,7 +386,7 @@ fn any_dependent_waits(cluster: &Cluster, uid: &str) -> bool {
 /// Stops an object from blocking the deletion of its owners. Returns false if it did not block any.
 fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
     let mut changed = false;
-    let done = cluster.control(target, "", |object| {
+    let done = cluster.modify_as(CONTROLLER_MANAGER, target, "", |object| {
         let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
         let blocking = owners.into_iter().flatten().filter(|owner| owner["blockOwnerDeletion"] == true);
         changed = false;
@@ -399,7 +401,7 @@ fn unblock(cluster: &Cluster, target: Target<'_>) -> bool {
 /// Removes references to some owners from an object.
 fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
     // If it no longer exists, nothing is left to do.
-    let _ = cluster.control(target, "", |object| {
+    let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "", |object| {
         let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)
         else {
             return;
@@ -414,7 +416,7 @@ fn disown(cluster: &Cluster, target: Target<'_>, uids: &[&str]) {
 /// Removes a finalizer from an object that is being deleted.
 fn end(cluster: &Cluster, target: Target<'_>, uid: &str, finalizer: &str) {
     // If it no longer exists, nothing is left to do.
-    let _ = cluster.control(target, "", |object| {
+    let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "", |object| {
         // A new object of the same name is not touched.
         if is_deleted(object) && object["metadata"]["uid"] == uid {
             remove_finalizer(object, finalizer);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::calls::Outcome;
-use crate::cluster::{Cluster, DeleteOptions, Propagation, Target};
+use crate::cluster::{CONTROLLER_MANAGER, Cluster, DeleteOptions, Propagation, Target};
 use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::strategy::{conditions, is_deleted};
 
@@ -57,7 +57,7 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
     let target = Target { resource, namespace: "", name };
     let now = cluster.clock.seconds();
     // If it no longer exists, nothing is left to do, and a new namespace of the same name is not touched.
-    let _ = cluster.control(target, "status", |namespace| {
+    let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "status", |namespace| {
         if is_deleted(namespace) {
             left.conditions().into_iter().for_each(|condition| conditions::set(namespace, condition, &now));
         }
@@ -69,7 +69,7 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
     if !left.objects.is_empty() {
         return Outcome::Done;
     }
-    let _ = cluster.control(target, "finalize", |namespace| {
+    let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "finalize", |namespace| {
         if is_deleted(namespace)
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {

@@ -5,8 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::bootstrap::OWN_MANAGER;
-use super::super::commit::Target;
+use super::super::commit::{API_SERVER, Target};
 use super::super::definitions::group_of;
 use super::super::deletion::{DeleteOptions, before_delete};
 use super::super::state::Cluster;
@@ -88,7 +87,7 @@ impl Cluster {
             "spec": spec,
         });
         conditions::set(&mut object, aggregation::local(), &self.clock.seconds());
-        self.create_unless_there(OWN_MANAGER, object);
+        self.create_unless_there(API_SERVER, object);
     }
 
     /// Removes an APIService that was made for a definition.

@@ -72,8 +72,10 @@ fn options(subresource: &str, query: &Query) -> Result<Value, Status> {
 fn ports(query: &Query) -> Result<Vec<u16>, Status> {
     let all = query.all("ports").flat_map(|list| list.split(','));
     let parse = |text: &str| {
-        text.parse().map_err(|_| {
-            let why = match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
+        // Rust accepts a sign, Go does not.
+        text.parse().ok().filter(|_| is_number).ok_or_else(|| {
+            let why = match is_number {
                 true => "value out of range",
                 false => "invalid syntax",
             };

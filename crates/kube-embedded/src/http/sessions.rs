@@ -69,7 +69,7 @@ fn process(request: Request<'_>, options: &Value, container: String) -> Result<R
     let is_tty = streams.tty;
     let begin = move || {
         let run = Run { container, command: command.clone(), tty: is_tty, ..Run::default() };
-        Job { process, command, streams, recorder: runs.begin(run) }
+        Job { process, is_attached: !is_exec, command, streams, recorder: runs.begin(run) }
     };
     let left = |error: io::Error| tracing::debug!(%error, "a client has left before its process began");
     Ok(match wanted {
@@ -154,8 +154,12 @@ fn named_ports(options: &Value) -> Result<Vec<u16>, Status> {
     let ports = options["ports"].as_array().into_iter().flatten();
     let ports: Vec<u16> =
         ports.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect();
+    if ports.contains(&0) {
+        return Err(Status::bad_request("port \"0\" must be > 0"));
+    }
     match ports.len() {
         0 => Err(Status::bad_request("query parameter \"ports\" is required")),
+        // More than that, and counting their channels would overflow.
         1..=127 => Ok(ports),
         _ => Err(Status::bad_request("too many ports")),
     }

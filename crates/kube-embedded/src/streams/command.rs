@@ -53,7 +53,8 @@ pub(crate) struct Exit {
 /// A process to run.
 pub(crate) struct Job {
     pub(crate) process: Process,
-    /// Empty: its clients are attached to it.
+    /// Whether its client is attached to it, rather than has run it.
+    pub(crate) is_attached: bool,
     pub(crate) command: Vec<String>,
     pub(crate) streams: Streams,
     pub(crate) recorder: Recorder,
@@ -98,12 +99,12 @@ impl Exit {
 
 /// Runs a process until it exits or its client leaves.
 pub(crate) async fn run(mut client: impl Client, job: Job) {
-    let Job { process, command, streams, recorder } = job;
+    let Job { process, is_attached, command, streams, recorder } = job;
     let ran = communicate(&mut client, &process, streams, &recorder).await;
     // Before the client knows that it is over.
     drop(recorder);
     // Clients that are attached do not receive the exit code.
-    let code = if command.is_empty() { 0 } else { process.exit_code };
+    let code = if is_attached { 0 } else { process.exit_code };
     let finished = match ran {
         Ok(true) => client.finish(&Exit { code, command }).await,
         other => other.map(|_| ()),

@@ -106,6 +106,12 @@ async fn processes_over_each_version_of_channels() {
         assert!(has_status && end[0] == 3 && status["reason"] == "NonZeroExitCode", "{status}");
         assert!(matches!(in_time(socket.next()).await, Some(Ok(Message::Close(Some(_))))));
     }
+    // A command that is empty is still a command, whose client receives its exit code.
+    let io = upgrade(&server, "exec?stdout=1", WEBSOCKET, Some("v4.channel.k8s.io")).await;
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
+    in_time(socket.next()).await.unwrap().unwrap();
+    let end = in_time(socket.next()).await.unwrap().unwrap().into_data();
+    assert!(String::from_utf8_lossy(&end).contains("NonZeroExitCode"), "{end:?}");
     // Without stdin, also the older ones see the end.
     for (protocol, is_text) in [("v4.channel.k8s.io", false), ("channel.k8s.io", true)] {
         let io = upgrade(&server, "exec?command=tee&stdout=1", WEBSOCKET, Some(protocol)).await;
@@ -146,6 +152,12 @@ async fn handshakes_that_fail() {
     assert_eq!((code, &*message), (400, "you must specify at least 1 of stdin, stdout, stderr"));
     let (code, _, message) = said(request(&server, "portforward", WEBSOCKET).await).await;
     assert_eq!((code, &*message), (400, "query parameter \"ports\" is required"));
+    let syntax = "cannot convert to []int32: strconv.ParseUint: parsing \"+80\": invalid syntax";
+    for (ports, refused) in [("0", "port \"0\" must be > 0"), ("%2B80", syntax)] {
+        let path = format!("portforward?ports={ports}");
+        let (code, _, message) = said(request(&server, &path, WEBSOCKET).await).await;
+        assert_eq!((code, &*message), (400, refused));
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) fn log(request: Request<'_>) -> Result<Response, Status> {
         return Ok(nothing);
     }
     let log = |wanted: bool| {
-        request.kubelet.latest(&info.namespace, &info.name, &container, |what| match what {
+        request.kubelet.latest(&info.namespace, &info.name, Some(&container), |what| match what {
             What::Log { previous, log } if *previous == wanted => Some(log.clone()),
             _ => None,
         })

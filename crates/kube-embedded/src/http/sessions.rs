@@ -1,8 +1,6 @@
 //! What clients of `pods/exec`, `pods/attach` and `pods/portforward` are connected with.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -106,7 +104,7 @@ fn find_process(
         What::Attach { process, runs } if !is_exec => Some((process.clone(), runs.clone())),
         _ => None,
     };
-    let found = request.kubelet.latest(&info.namespace, &info.name, container, find);
+    let found = request.kubelet.latest(&info.namespace, &info.name, Some(container), find);
     found.ok_or_else(|| match is_exec {
         true => {
             Status::not_implemented(&format!("pods/exec of {wanted:?}, for which a test has put no process"))
@@ -117,18 +115,12 @@ fn find_process(
 
 fn forward(request: Request<'_>, options: &Value) -> Result<Response, Status> {
     let info = request.info;
-    let mut to = HashMap::new();
-    for content in request.kubelet.all() {
-        if let What::Forward { port, to: address } = content.what
-            && (content.place.namespace.as_str(), content.place.pod.as_str()) == (&info.namespace, &info.name)
-        {
-            to.insert(port, address);
-        }
-    }
-    if to.is_empty() {
+    let find = |what: &What| matches!(what, What::Forward { .. }).then_some(());
+    if request.kubelet.latest(&info.namespace, &info.name, None, find).is_none() {
         return Err(Status::not_implemented("pods/portforward without a port that a test has put"));
     }
-    let ports = Ports { pod: info.name.clone(), to: Arc::new(to) };
+    let ports =
+        Ports { kubelet: request.kubelet.clone(), namespace: info.namespace.clone(), pod: info.name.clone() };
     let wanted = Wanted::of(request.headers)?;
     let over = |error: io::Error| tracing::debug!(%error, "the forwarding of ports has ended");
     Ok(match wanted {

@@ -99,12 +99,12 @@ impl Kubelet {
         Some(contents.all.remove(at))
     }
 
-    /// The latest for a container, if `find` finds something in it.
+    /// The latest for a container (`None`: for any) in which `find` finds something.
     pub(crate) fn latest<T>(
         &self,
         namespace: &str,
         pod: &str,
-        container: &str,
+        container: Option<&str>,
         find: impl Fn(&What) -> Option<T>,
     ) -> Option<T> {
         let contents = self.lock();
@@ -189,10 +189,10 @@ impl Pod {
 }
 
 impl Place {
-    fn contains(&self, namespace: &str, pod: &str, container: &str) -> bool {
+    fn contains(&self, namespace: &str, pod: &str, container: Option<&str>) -> bool {
         self.namespace == namespace
             && self.pod == pod
-            && self.container.as_deref().is_none_or(|own| own == container)
+            && self.container.as_deref().is_none_or(|own| container.is_none_or(|container| own == container))
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
         let kubelet = Kubelet::new(Clock::default());
         let pod = kubelet.pod("default", "web");
         let find = |container: &str, ran: &str| {
-            kubelet.latest("default", "web", container, |what| match what {
+            kubelet.latest("default", "web", Some(container), |what| match what {
                 What::Exec { command, process, .. }
                     if command.as_ref().is_none_or(|command| *command == [ran]) =>
                 {

@@ -18,7 +18,7 @@ use super::command::{Client, Exit, Input, Output, Streams};
 /// The largest message that a client may send. Clients send pieces of some kilobytes.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// How long a client may take to acknowledge the end.
-const CLOSE: Duration = Duration::from_secs(5);
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
 
 /// What identifies a server that has understood the handshake (RFC 6455, 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -1,25 +1,30 @@
 //! Connects a client's stream with an address on which a test listens.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::kubelet::{Kubelet, What};
 
 /// The number of messages of a client that wait for the test to read them.
 const WAITING: usize = 4;
 /// The number of bytes that are read at a time.
 const PIECE: usize = 32 * 1024;
+/// How long a test may read nothing of what a client sends. Until then, what the client sends to other ports waits, too.
+const UNREAD: Duration = Duration::from_secs(30);
 
-/// Where each port of a Pod leads.
+/// The ports of a Pod. As a kubelet, it looks up where one leads for each connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
+    pub(crate) kubelet: Kubelet,
+    pub(crate) namespace: String,
     pub(crate) pod: String,
-    pub(crate) to: Arc<HashMap<u16, SocketAddr>>,
 }
 
 /// Where the answers go.
@@ -43,7 +48,7 @@ impl Ports {
         input: mpsc::Receiver<Bytes>,
         outlet: impl Outlet,
     ) -> Result<(), String> {
-        let connected = match self.to.get(&port) {
+        let connected = match self.address(port) {
             Some(to) => TcpStream::connect(to).await,
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         };
@@ -52,6 +57,13 @@ impl Ports {
             Err(error) => Err(error),
         };
         forwarded.map_err(|error| format!("error forwarding port {port} to pod {}, uid : {error}", self.pod))
+    }
+
+    fn address(&self, wanted: u16) -> Option<SocketAddr> {
+        self.kubelet.latest(&self.namespace, &self.pod, None, |what| match what {
+            What::Forward { port, to } if *port == wanted => Some(*to),
+            _ => None,
+        })
     }
 }
 
@@ -62,8 +74,10 @@ async fn copy(
 ) -> io::Result<()> {
     let (mut from, mut to) = stream.split();
     let sending = async {
-        while let Some(bytes) = input.recv().await {
-            to.write_all(&bytes).await?;
+        while let Some(mut bytes) = input.recv().await {
+            while !bytes.is_empty() {
+                timeout(UNREAD, to.write_buf(&mut bytes)).await??;
+            }
         }
         to.shutdown().await
     };

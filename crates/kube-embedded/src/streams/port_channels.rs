@@ -22,7 +22,7 @@ struct Channel<S> {
     number: u8,
 }
 
-/// Forwards ports until all are closed, or the client leaves. There are at most 128.
+/// Forwards ports until all are closed, or the client leaves. There are at most 127, so that a byte numbers their channels.
 pub(crate) async fn forward_channels<S>(io: S, codec: Codec, ports: Ports, wanted: Vec<u16>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,

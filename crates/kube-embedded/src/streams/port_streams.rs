@@ -15,7 +15,9 @@ use super::forward::{Outlet, Ports, pipe};
 use super::spdy::{Frame, Headers, Reader, Writer};
 
 /// The number of connections that a client may have at once, of which it has opened one or both streams.
-const CONNECTIONS: usize = 1000;
+const CONNECTIONS: usize = 100;
+/// The longest name of a connection, in bytes. Clients number them.
+const REQUEST_ID: usize = 64;
 
 type Sender<S> = Arc<Mutex<Writer<WriteHalf<S>>>>;
 
@@ -90,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Session<S> {
                     }
                 }
             }
-            Frame::Reset { stream } => drop(self.connections.remove(&stream)),
+            Frame::Reset { stream } => {
+                self.connections.remove(&stream);
+                self.halves.retain(|_, half| half.stream != stream);
+            }
             Frame::Ping { id } => self.sender.lock().await.ping(id).await?,
         }
         Ok(())
@@ -105,7 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Session<S> {
             _ => return self.sender.lock().await.refuse(stream).await,
         };
         let is_full = self.halves.len() + self.connections.len() >= CONNECTIONS;
-        let Some(port) = port.filter(|_| !is_full) else {
+        let is_named = headers.get("requestid").len() <= REQUEST_ID;
+        let Some(port) = port.filter(|_| is_named && !is_full) else {
             return self.sender.lock().await.refuse(stream).await;
         };
         // Clients that do not number their connections open the error stream first.

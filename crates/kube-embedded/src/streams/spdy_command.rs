@@ -4,16 +4,17 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
-use super::channels::Version;
+use super::channels::{CLOSE, Version};
 use super::command::{Client, Exit, Input, Output, Streams};
 use super::spdy::{Frame, Reader, Writer};
 
 /// How long a client may take to open its streams, as in a kubelet.
 const OPEN: Duration = Duration::from_secs(30);
-/// How long a client may take to acknowledge the end.
-const CLOSE: Duration = Duration::from_secs(5);
+/// The number of bytes that a client may send to stdin before it has opened all its streams.
+const EARLY: usize = 1024 * 1024;
 
 /// A client of a process.
 pub(crate) struct ProcessStreams<S> {
@@ -21,18 +22,20 @@ pub(crate) struct ProcessStreams<S> {
     writer: Writer<WriteHalf<S>>,
     version: Version,
     ids: Ids,
+    /// What the client has sent to stdin before it has opened all its streams.
+    early: BytesMut,
     /// Whether stdin has ended.
     is_ended: bool,
 }
 
-/// The streams of a client. 0: it has not opened it.
+/// The streams that a client has opened.
 #[derive(Clone, Copy, Default)]
 struct Ids {
-    error: u32,
-    stdin: u32,
-    stdout: u32,
-    stderr: u32,
-    resize: u32,
+    error: Option<u32>,
+    stdin: Option<u32>,
+    stdout: Option<u32>,
+    stderr: Option<u32>,
+    resize: Option<u32>,
     last: u32,
 }
 
@@ -46,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Send> ProcessStreams<S> {
             writer: Writer::new(writer),
             version,
             ids: Ids::default(),
+            early: BytesMut::new(),
             is_ended: false,
         };
         let Streams { stdin, stdout, stderr, tty } = streams;
@@ -71,13 +75,22 @@ impl<S: AsyncRead + AsyncWrite + Send> ProcessStreams<S> {
                             continue;
                         }
                     };
-                    *place = stream;
+                    *place = Some(stream);
                     self.ids.last = stream;
                     missing -= 1;
                     self.writer.reply(stream).await?;
                 }
                 Some(Frame::Ping { id }) => self.writer.ping(id).await?,
-                // A client may close what it only reads at once. It writes only what was accepted.
+                Some(Frame::Data { stream, bytes, is_last }) if self.ids.stdin == Some(stream) => {
+                    if self.early.len() + bytes.len() > EARLY {
+                        let why = "too much for stdin before all streams are open";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                    }
+                    self.early.extend_from_slice(&bytes);
+                    self.is_ended |= is_last;
+                }
+                Some(Frame::Reset { stream }) if self.ids.stdin == Some(stream) => self.is_ended = true,
+                // A client may close what it only reads at once.
                 Some(Frame::Data { .. } | Frame::Reset { .. }) => {}
             }
         }
@@ -85,20 +98,23 @@ impl<S: AsyncRead + AsyncWrite + Send> ProcessStreams<S> {
     }
 
     async fn answer(&mut self) -> io::Result<Option<Input>> {
+        if !self.early.is_empty() {
+            return Ok(Some(Input::Stdin(self.early.split().freeze())));
+        }
         loop {
             if std::mem::take(&mut self.is_ended) {
                 return Ok(Some(Input::StdinEnd));
             }
             match self.reader.next().await? {
                 None => return Ok(None),
-                Some(Frame::Data { stream, bytes, is_last }) if stream == self.ids.stdin => {
+                Some(Frame::Data { stream, bytes, is_last }) if self.ids.stdin == Some(stream) => {
                     self.is_ended = is_last;
                     return Ok(Some(Input::Stdin(bytes)));
                 }
-                Some(Frame::Data { stream, bytes, .. }) if stream == self.ids.resize => {
+                Some(Frame::Data { stream, bytes, .. }) if self.ids.resize == Some(stream) => {
                     return Ok(Some(Input::Resize(bytes)));
                 }
-                Some(Frame::Reset { stream }) if stream == self.ids.stdin => self.is_ended = true,
+                Some(Frame::Reset { stream }) if self.ids.stdin == Some(stream) => self.is_ended = true,
                 Some(Frame::Data { .. } | Frame::Reset { .. }) => {}
                 Some(Frame::Open { stream, .. }) => self.writer.refuse(stream).await?,
                 Some(Frame::Ping { id }) => self.writer.ping(id).await?,
@@ -120,7 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client for ProcessStreams<S> {
             Output::Stdout => self.ids.stdout,
             Output::Stderr => self.ids.stderr,
         };
-        self.writer.data(stream, bytes, false).await
+        match stream {
+            Some(stream) => self.writer.data(stream, bytes, false).await,
+            None => Ok(()),
+        }
     }
 
     async fn finish(mut self, exit: &Exit) -> io::Result<()> {
@@ -129,8 +148,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client for ProcessStreams<S> {
             Version::V4 | Version::V5 => exit.status().to_string(),
         };
         let Ids { error, stdin, stdout, stderr, resize, last } = self.ids;
-        self.writer.data(error, end.as_bytes(), true).await?;
-        for stream in [stdin, stdout, stderr, resize].into_iter().filter(|stream| *stream != 0) {
+        if let Some(error) = error {
+            self.writer.data(error, end.as_bytes(), true).await?;
+        }
+        for stream in [stdin, stdout, stderr, resize].into_iter().flatten() {
             self.writer.data(stream, &[], true).await?;
         }
         self.writer.go_away(last).await?;

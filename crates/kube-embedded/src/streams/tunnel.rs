@@ -4,9 +4,10 @@ use std::io;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::channels::{close, next_message, websocket};
+use super::channels::{CLOSE, close, next_message, websocket};
 
 /// The number of bytes on their way in each direction.
 const BUFFER: usize = 64 * 1024;
@@ -43,12 +44,28 @@ where
         let mut speaking = std::pin::pin!(async { tokio::join!(sending, speak(far)) });
         tokio::select! {
             ended = &mut speaking => ended,
-            // The client has left, which is the end of what `speak` reads.
-            _ = receiving => speaking.await,
+            // The client has left, which is the end of what `speak` reads. The client may not read what `speak` still sends.
+            _ = receiving => timeout(CLOSE, speaking).await?,
         }
     };
     if let Ok(socket) = sender.reunite(receiver) {
         close(socket).await;
     }
     spoken.and(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_without_reading_holds_nothing_up() {
+        let (mut client, server) = tokio::io::duplex(64);
+        client.shutdown().await.unwrap();
+        let speak = async |mut io: DuplexStream| io.write_all(&[0; 2 * BUFFER]).await;
+        let ended = timeout(Duration::from_secs(60), through_websocket(server, speak)).await;
+        assert!(ended.expect("it has ended").is_err());
+    }
 }

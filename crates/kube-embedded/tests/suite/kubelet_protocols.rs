@@ -12,6 +12,7 @@ use kube_embedded::kubelet::{Process, Stdin};
 use kube_embedded::{Body, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -194,4 +195,170 @@ async fn garbage_ends_a_connection() {
     let io = upgrade(&server, "exec?stdout=1", WEBSOCKET, Some("v5.channel.k8s.io")).await;
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
     assert!(in_time(socket.next()).await.is_some(), "the server still answers");
+}
+
+/// A client that speaks SPDY.
+struct Spdy {
+    io: TokioIo<Upgraded>,
+    /// Whether it has opened a stream before.
+    has_opened: bool,
+}
+
+impl Spdy {
+    async fn connect(server: &Server, path: &str, protocol: &str) -> Self {
+        Self { io: upgrade(server, path, SPDY, Some(protocol)).await, has_opened: false }
+    }
+
+    async fn frame(&mut self, word: u32, flags: u8, body: &[u8]) {
+        let [_, length @ ..] = (body.len() as u32).to_be_bytes();
+        let frame = [&word.to_be_bytes(), &[flags][..], &length, body].concat();
+        self.io.write_all(&frame).await.expect("the server reads");
+    }
+
+    async fn open(&mut self, stream: u32, headers: &[(&str, &str)]) {
+        let mut block = (headers.len() as u32).to_be_bytes().to_vec();
+        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+            block.extend((text.len() as u32).to_be_bytes());
+            block.extend(text.as_bytes());
+        }
+        // The head of a compressed stream, a block that is stored as it is, and an empty one.
+        let head: &[u8] = if self.has_opened { &[] } else { &[0x78, 0x01] };
+        self.has_opened = true;
+        let length = block.len() as u16;
+        let sizes = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
+        let body =
+            [&stream.to_be_bytes(), &[0; 6][..], head, &[0], &sizes, &block, &[0, 0, 0, 0xff, 0xff]].concat();
+        self.frame(0x8003_0001, 0, &body).await;
+    }
+
+    /// Opens the streams of a connection with a port.
+    async fn forward(&mut self, error: u32, port: &str) {
+        for (stream, kind) in [(error, "error"), (error + 2, "data")] {
+            self.open(stream, &[("streamtype", kind), ("port", port), ("requestid", &error.to_string())])
+                .await;
+        }
+    }
+
+    /// What the server sends on a stream, to its end. `None`: it has refused the stream.
+    async fn read(&mut self, wanted: u32) -> Option<String> {
+        let mut received = Vec::new();
+        loop {
+            let word = self.io.read_u32().await.expect("the server sends");
+            let head = self.io.read_u32().await.expect("a frame has a head");
+            let mut body = vec![0; (head & 0xff_ffff) as usize];
+            self.io.read_exact(&mut body).await.expect("a frame has a body");
+            if word == 0x8003_0003 && body[..4] == wanted.to_be_bytes() {
+                return None;
+            }
+            if word == wanted {
+                received.extend(body);
+                if head >> 24 == 1 {
+                    return Some(String::from_utf8(received).expect("it is text"));
+                }
+            }
+        }
+    }
+}
+
+/// Listens, and answers each connection with this.
+async fn listen(answer: &'static str) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(answer.as_bytes()).await.expect("it is read");
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn stdin_may_precede_other_streams_over_spdy() {
+    let server = serve().await;
+    let runs = server.kubelet().pod("default", "web").exec(Process::new().stdin(Stdin::Read));
+    let mut client = Spdy::connect(&server, EXEC, "v4.channel.k8s.io").await;
+    client.frame(0, 1, b"of no stream").await;
+    client.open(1, &[("streamtype", "stdin")]).await;
+    client.frame(1, 0, b"hel").await;
+    client.frame(1, 1, b"lo").await;
+    for (stream, kind) in [(3, "stdout"), (5, "stderr"), (7, "error")] {
+        client.open(stream, &[("streamtype", kind)]).await;
+    }
+    let status = in_time(client.read(7)).await.expect("it is not refused");
+    assert!(status.contains("Success"), "{status}");
+    assert_eq!(runs.all()[0].stdin, b"hello");
+}
+
+#[tokio::test]
+async fn ports_are_looked_up_for_each_connection() {
+    let server = serve().await;
+    let web = server.kubelet().pod("default", "web");
+    let mut client = Spdy::connect(&server, FORWARD, "portforward.k8s.io").await;
+    let refused = "error forwarding port 81 to pod web, uid : connection refused";
+    client.forward(1, "81").await;
+    assert_eq!(in_time(client.read(1)).await.as_deref(), Some(refused));
+    for (number, answer) in [(5, "put"), (9, "replaced")] {
+        web.forward(81, listen(answer).await);
+        client.forward(number, "81").await;
+        assert_eq!(in_time(client.read(number + 2)).await.as_deref(), Some(answer));
+    }
+    server.kubelet().clear();
+    client.forward(13, "81").await;
+    assert_eq!(in_time(client.read(13)).await.as_deref(), Some(refused));
+}
+
+#[tokio::test]
+async fn connections_with_odd_streams_over_spdy() {
+    let server = serve().await;
+    server.kubelet().pod("default", "web").forward(81, listen("hello").await);
+    let mut client = Spdy::connect(&server, FORWARD, "portforward.k8s.io").await;
+    let long = "1".repeat(65);
+    for (stream, headers) in [
+        (1, [("streamtype", "error"), ("port", "0"), ("requestid", "1")]),
+        (3, [("streamtype", "nonsense"), ("port", "81"), ("requestid", "1")]),
+        (5, [("streamtype", "error"), ("port", "81"), ("requestid", &long)]),
+    ] {
+        client.open(stream, &headers).await;
+        assert_eq!(in_time(client.read(stream)).await, None, "{headers:?}");
+    }
+    // A stream that is closed before its counterpart is opened leaves its place to others.
+    for stream in (7..1000).step_by(2) {
+        let number = stream.to_string();
+        client.open(stream, &[("streamtype", "error"), ("port", "81"), ("requestid", &number)]).await;
+        client.frame(0x8003_0003, 0, &[stream.to_be_bytes(), 5_u32.to_be_bytes()].concat()).await;
+    }
+    client.forward(1001, "81").await;
+    assert_eq!(in_time(client.read(1003)).await.as_deref(), Some("hello"));
+}
+
+// The clock jumps to the time at which the server gives up.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_does_not_read_does_not_hold_up_other_ports() {
+    let server = serve().await;
+    let web = server.kubelet().pod("default", "web");
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    web.forward(80, deaf.local_addr().unwrap());
+    web.forward(81, listen("hello").await);
+    let much = vec![7; 32 * 1024];
+    let said = "error forwarding port 80 to pod web, uid : timed out";
+
+    let mut client = Spdy::connect(&server, FORWARD, "portforward.k8s.io").await;
+    client.forward(1, "80").await;
+    let _stream = deaf.accept().await.unwrap();
+    for _ in 0..2000 {
+        client.frame(3, 0, &much).await;
+    }
+    client.forward(5, "81").await;
+    assert_eq!(client.read(1).await.as_deref(), Some(said));
+    assert_eq!(client.read(7).await.as_deref(), Some("hello"));
+
+    let path = "portforward?ports=80&ports=81";
+    let io = upgrade(&server, path, WEBSOCKET, Some("v4.channel.k8s.io")).await;
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
+    let _stream = deaf.accept().await.unwrap();
+    for _ in 0..2000 {
+        socket.send(Message::binary([&[0], &much[..]].concat())).await.unwrap();
+    }
+    let wanted = Message::binary([&[1], said.as_bytes()].concat());
+    while socket.next().await.unwrap().unwrap() != wanted {}
 }

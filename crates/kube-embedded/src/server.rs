@@ -295,7 +295,7 @@ impl ServerBuilder {
     /// Starts a server in memory that has what another has now: its objects, its resources, and its users with their
     /// tokens. It shares them until one of the two servers changes them, so this takes a fraction of the time of
     /// [`start`](Self::start): tests that play many scenarios prepare one server and copy it. The copy has no history
-    /// from before, no faults, and has not read the other's data folder.
+    /// from before, no faults, nothing that kubelets answer, and has not read the other's data folder.
     ///
     /// What the other's controllers still had to do is not done by those of the copy: wait before until it is done, with
     /// paused time by a [`tokio::time::sleep`].

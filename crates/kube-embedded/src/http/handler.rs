@@ -20,8 +20,8 @@ use super::render::{self, Response, plain_text, warn_all};
 use super::request::Request;
 use super::request_info::request_info;
 use super::{
-    components, connect, delete, discovery, faulty, kubelet, logs, openapi, pods, proxy, read, review, scale,
-    token, watch, write,
+    components, connect, control, delete, discovery, faulty, kubelet, logs, openapi, pods, proxy, read,
+    review, scale, token, watch, write,
 };
 use crate::cluster::{Cluster, RequestInfo};
 use crate::kubelet::Kubelet;
@@ -157,14 +157,14 @@ impl Handler {
         let cluster = &*self.cluster;
         let (method, path) = (&parts.method, parts.uri.path());
         if let Some(injections) = &self.injections
-            && let Some(rest) = injection::path(path)
+            && let Some(id) = control::id(path, injection::PATH)
         {
-            return injections.answer(&self.faults, user, method, rest, body).await;
+            return injections.answer(&self.faults, user, method, id, body).await;
         }
         if self.kubelet_over_http
-            && let Some(rest) = kubelet::path(path)
+            && let Some(id) = control::id(path, kubelet::PATH)
         {
-            return kubelet::answer(&self.kubelet, user, method, rest, body).await;
+            return kubelet::answer(&self.kubelet, user, method, id, body).await;
         }
         let verb = method.as_str().to_ascii_lowercase();
         cluster.rbac.authorize_path(&cluster.store, user, &verb, path)?;

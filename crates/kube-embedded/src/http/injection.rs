@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::control::{authorize, json_response};
 use super::faults::{Fault, Faults, Injection, Verb};
-use super::negotiate::Encoding;
-use super::render::{self, Response};
+use super::render::Response;
 use crate::status::Status;
 use crate::user::User;
 
 /// The path of the faults.
-const PATH: &str = "/kube-embedded/faults";
+pub(super) const PATH: &str = "/kube-embedded/faults";
 
 /// The faults that were injected over HTTP, by id.
 #[derive(Debug, Default)]
@@ -38,14 +38,6 @@ struct Rule {
     fault: Fault,
 }
 
-/// The part of a path after [`PATH`]: an id, or nothing. `None`: it is another path.
-pub(super) fn path(path: &str) -> Option<&str> {
-    match path.strip_prefix(PATH)? {
-        "" => Some(""),
-        rest => rest.strip_prefix('/'),
-    }
-}
-
 impl Injections {
     /// Answers a request about faults.
     pub(super) async fn answer(
@@ -56,10 +48,7 @@ impl Injections {
         id: &str,
         body: Body,
     ) -> Result<Response, Status> {
-        if !user.is_master() {
-            let verb = method.as_str().to_ascii_lowercase();
-            return Err(Status::forbidden_path(&user.name, &verb, PATH, ""));
-        }
+        authorize(user, method, PATH)?;
         let body = body.collect_request().await?;
         if id.is_empty() { self.answer_all(faults, method, &body) } else { self.answer_one(method, id) }
     }
@@ -129,8 +118,4 @@ fn show(id: u64, (rule, injection): &(Rule, Injection)) -> Value {
     shown["id"] = id.into();
     shown["hits"] = injection.hits().into();
     shown
-}
-
-fn json_response(code: StatusCode, value: &Value) -> Response {
-    render::value_response(code, Encoding::Json, value)
 }

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::body::Body;
-use super::negotiate::Encoding;
-use super::render::{self, Response};
-use crate::kubelet::{Content, Kubelet, Log, Process, Run, Runs, Stdin, What};
+use super::control::{authorize, json_response};
+use super::render::Response;
+use crate::kubelet::{Content, Kubelet, Process, Run, Runs, Stdin, What};
 use crate::status::Status;
 use crate::user::User;
 
 /// The path of what was put.
-const PATH: &str = "/kube-embedded/kubelet";
+pub(super) const PATH: &str = "/kube-embedded/kubelet";
 
 /// What a client puts: exactly one of the last four.
 #[derive(Debug, Deserialize)]
@@ -65,17 +65,7 @@ struct ProcessPut {
     stdout: String,
     stderr: String,
     exit_code: u8,
-    stdin: StdinPut,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum StdinPut {
-    #[default]
-    Ignore,
-    Read,
-    Echo,
-    Never,
+    stdin: Stdin,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -83,14 +73,6 @@ enum StdinPut {
 struct ForwardPut {
     port: u16,
     address: SocketAddr,
-}
-
-/// The part of a path after [`PATH`]: an id, or nothing. `None`: it is another path.
-pub(super) fn path(path: &str) -> Option<&str> {
-    match path.strip_prefix(PATH)? {
-        "" => Some(""),
-        rest => rest.strip_prefix('/'),
-    }
 }
 
 /// Answers a request about what was put.
@@ -101,10 +83,7 @@ pub(super) async fn answer(
     id: &str,
     body: Body,
 ) -> Result<Response, Status> {
-    if !user.is_master() {
-        let verb = method.as_str().to_ascii_lowercase();
-        return Err(Status::forbidden_path(&user.name, &verb, PATH, ""));
-    }
+    authorize(user, method, PATH)?;
     let body = body.collect_request().await?;
     if id.is_empty() { answer_all(kubelet, method, &body) } else { answer_one(kubelet, method, id, &body) }
 }
@@ -112,12 +91,12 @@ pub(super) async fn answer(
 fn answer_all(kubelet: &Kubelet, method: &Method, body: &[u8]) -> Result<Response, Status> {
     match *method {
         Method::GET => {
-            let items: Vec<Value> = kubelet.all().iter().map(show).collect();
+            let items: Vec<Value> = kubelet.all().iter().map(|content| show(content, false)).collect();
             Ok(json_response(StatusCode::OK, &json!({"items": items})))
         }
         Method::POST => {
             let content = put(kubelet, read(body)?)?;
-            Ok(json_response(StatusCode::CREATED, &show(&content)))
+            Ok(json_response(StatusCode::CREATED, &show(&content, true)))
         }
         Method::DELETE => {
             kubelet.clear();
@@ -130,23 +109,21 @@ fn answer_all(kubelet: &Kubelet, method: &Method, body: &[u8]) -> Result<Respons
 fn answer_one(kubelet: &Kubelet, method: &Method, id: &str, body: &[u8]) -> Result<Response, Status> {
     let missing = || Status::not_found("", "kubelet", id);
     let number = id.parse().map_err(|_| missing())?;
-    let content = match *method {
-        Method::GET => kubelet.get(number),
+    let shown = match *method {
+        Method::GET => show(&kubelet.get(number).ok_or_else(missing)?, true),
         Method::POST => {
-            let content = kubelet.get(number);
-            if let Some(Content { what, .. }) = &content {
-                let What::Log { log, .. } = what else {
-                    return Err(Status::bad_request("only logs can have more"));
-                };
-                let more: MorePut = read(body)?;
-                append(log, &more.lines, more.ended);
-            }
-            content
+            let content = kubelet.get(number).ok_or_else(missing)?;
+            let What::Log { log, .. } = &content.what else {
+                return Err(Status::bad_request("only logs can have more"));
+            };
+            let more: MorePut = read(body)?;
+            log.extend(lines(&more.lines, kubelet.now()), more.ended);
+            json!({"id": number})
         }
-        Method::DELETE => kubelet.remove(number),
+        Method::DELETE => show(&kubelet.remove(number).ok_or_else(missing)?, true),
         _ => return Err(Status::method_not_allowed()),
     };
-    Ok(json_response(StatusCode::OK, &show(&content.ok_or_else(missing)?)))
+    Ok(json_response(StatusCode::OK, &shown))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Status> {
@@ -161,9 +138,7 @@ fn put(kubelet: &Kubelet, asked: Put) -> Result<Content, Status> {
     }
     let id = match (asked.log, asked.exec, asked.attach, asked.port_forward) {
         (Some(given), None, None, None) => {
-            let (log, id) = pod.put_log(given.previous);
-            append(&log, &given.lines, given.ended);
-            id
+            pod.put_log(given.previous, lines(&given.lines, kubelet.now()), given.ended).1
         }
         (None, Some(mut given), None, None) => pod.put_exec(given.command.take(), process(given)).1,
         (None, None, Some(given), None) if given.command.is_none() => pod.put_attach(process(given)).1,
@@ -178,16 +153,11 @@ fn put(kubelet: &Kubelet, asked: Put) -> Result<Content, Status> {
     kubelet.get(id).ok_or_else(|| Status::not_found("", "kubelet", &id.to_string()))
 }
 
-fn append(log: &Log, lines: &[LinePut], ended: bool) {
-    for line in lines {
-        match line {
-            LinePut::Now(text) => log.append(text),
-            LinePut::At { time, text } => log.append_at(*time, text),
-        }
-    }
-    if ended {
-        log.end();
-    }
+fn lines(put: &[LinePut], now: Timestamp) -> impl Iterator<Item = (Timestamp, &str)> {
+    put.iter().map(move |line| match line {
+        LinePut::Now(text) => (now, &**text),
+        LinePut::At { time, text } => (*time, &**text),
+    })
 }
 
 fn process(given: ProcessPut) -> Process {
@@ -195,16 +165,12 @@ fn process(given: ProcessPut) -> Process {
         stdout: given.stdout.into(),
         stderr: given.stderr.into(),
         exit_code: given.exit_code,
-        stdin: match given.stdin {
-            StdinPut::Ignore => Stdin::Ignore,
-            StdinPut::Read => Stdin::Read,
-            StdinPut::Echo => Stdin::Echo,
-            StdinPut::Never => Stdin::Never,
-        },
+        stdin: given.stdin,
     }
 }
 
-fn show(content: &Content) -> Value {
+/// `with_stdin`: runs with what was sent to them, which may be much.
+fn show(content: &Content, with_stdin: bool) -> Value {
     let place = &content.place;
     let mut shown = json!({"id": content.id, "namespace": place.namespace, "pod": place.pod});
     if let Some(container) = &place.container {
@@ -218,11 +184,11 @@ fn show(content: &Content) -> Value {
         }
         What::Exec { command, process, runs } => {
             shown["exec"] = json!(show_process(command.clone(), process));
-            shown["runs"] = show_runs(runs);
+            shown["runs"] = show_runs(runs, with_stdin);
         }
         What::Attach { process, runs } => {
             shown["attach"] = json!(show_process(None, process));
-            shown["runs"] = show_runs(runs);
+            shown["runs"] = show_runs(runs, with_stdin);
         }
         What::Forward { port, to } => {
             shown["portForward"] = json!(ForwardPut { port: *port, address: *to });
@@ -237,29 +203,23 @@ fn show_process(command: Option<Vec<String>>, process: &Process) -> ProcessPut {
         stdout: String::from_utf8_lossy(&process.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&process.stderr).into_owned(),
         exit_code: process.exit_code,
-        stdin: match process.stdin {
-            Stdin::Ignore => StdinPut::Ignore,
-            Stdin::Read => StdinPut::Read,
-            Stdin::Echo => StdinPut::Echo,
-            Stdin::Never => StdinPut::Never,
-        },
+        stdin: process.stdin,
     }
 }
 
-fn show_runs(runs: &Runs) -> Value {
-    let show = |run: Run| {
-        json!({
+fn show_runs(runs: &Runs, with_stdin: bool) -> Value {
+    let show = |run: &Run| {
+        let mut shown = json!({
             "container": run.container,
             "command": run.command,
             "tty": run.tty,
-            "stdin": String::from_utf8_lossy(&run.stdin),
             "sizes": run.sizes,
             "over": run.is_over,
-        })
+        });
+        if with_stdin {
+            shown["stdin"] = String::from_utf8_lossy(&run.stdin).into();
+        }
+        shown
     };
-    runs.all().into_iter().map(show).collect()
-}
-
-fn json_response(code: StatusCode, value: &Value) -> Response {
-    render::value_response(code, Encoding::Json, value)
+    runs.map(show).into()
 }

@@ -9,6 +9,7 @@ mod body;
 mod components;
 mod connect;
 mod containers;
+mod control;
 mod decode;
 mod delete;
 mod delete_options;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
 use super::log::Log;
 use super::process::{Process, Runs};
 use crate::clock::Clock;
@@ -14,10 +16,10 @@ pub struct Kubelet {
     clock: Clock,
 }
 
-/// A Pod, or one of its containers, into which a test puts what it answers. What was put last answers: a process for any
-/// command hides those for some command that were put before.
+/// What a Pod answers, or one of its containers. What was put last answers: a process for any command hides those for some
+/// command that were put before.
 #[derive(Clone, Debug)]
-pub struct Pod {
+pub struct PodContent {
     kubelet: Kubelet,
     place: Place,
 }
@@ -74,14 +76,19 @@ impl Kubelet {
 
     /// Selects a Pod with all its containers. It need not exist yet, and whatever is put stays when it is deleted.
     #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str) -> Pod {
+    pub fn pod(&self, namespace: &str, name: &str) -> PodContent {
         let place = Place { namespace: namespace.to_owned(), pod: name.to_owned(), container: None };
-        Pod { kubelet: self.clone(), place }
+        PodContent { kubelet: self.clone(), place }
     }
 
-    /// Removes all that was put. Clients that are connected stay so.
+    /// Removes all that was put. Logs end; processes and connections that clients have already go on.
     pub fn clear(&self) {
-        self.lock().all.clear();
+        self.lock().remove(|_| true);
+    }
+
+    /// The time of the server's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// All that was put, in this order.
@@ -95,8 +102,9 @@ impl Kubelet {
 
     pub(crate) fn remove(&self, id: u64) -> Option<Content> {
         let mut contents = self.lock();
-        let at = contents.all.iter().position(|it| it.id == id)?;
-        Some(contents.all.remove(at))
+        let found = contents.all.iter().find(|it| it.id == id).cloned();
+        contents.remove(|it| it.id == id);
+        found
     }
 
     /// The latest for a container (`None`: for any) in which `find` finds something.
@@ -117,7 +125,22 @@ impl Kubelet {
     }
 }
 
-impl Pod {
+impl Contents {
+    fn remove(&mut self, is_unwanted: impl Fn(&Content) -> bool) {
+        self.all.retain(|it| {
+            let is_unwanted = is_unwanted(it);
+            // Also if the test still has the log: what it appends is no longer what the container writes.
+            if let What::Log { log, .. } = &it.what
+                && is_unwanted
+            {
+                log.end();
+            }
+            !is_unwanted
+        });
+    }
+}
+
+impl PodContent {
     /// Selects one container of the Pod: also an init container or an ephemeral one.
     #[must_use]
     pub fn container(mut self, name: &str) -> Self {
@@ -125,14 +148,14 @@ impl Pod {
         self
     }
 
-    /// Puts an empty log, in place of the one before.
+    /// Puts an empty log, in place of the one before, which ends, as when a container restarts.
     pub fn log(&self) -> Log {
-        self.put_log(false).0
+        self.put_log(false, [], false).0
     }
 
     /// Puts an empty log of the container's previous instance (`kubectl logs --previous`), which has ended.
     pub fn previous_log(&self) -> Log {
-        self.put_log(true).0
+        self.put_log(true, [], true).0
     }
 
     /// Puts a process that clients run with any command.
@@ -151,16 +174,21 @@ impl Pod {
         self.put_attach(process).0
     }
 
-    /// Connects clients that forward a port of the Pod with an address, on which the test listens.
-    pub fn forward(&self, port: u16, to: SocketAddr) {
+    /// Connects clients that forward a port of the Pod with an address, on which the test listens. Containers of a Pod share
+    /// their ports, so [`container`](Self::container) makes no difference.
+    pub fn port_forward(&self, port: u16, to: SocketAddr) {
         self.put(What::Forward { port, to });
     }
 
-    pub(crate) fn put_log(&self, previous: bool) -> (Log, u64) {
+    /// Puts a log that already has lines, and with `ended` its end.
+    pub(crate) fn put_log<'a>(
+        &self,
+        previous: bool,
+        lines: impl IntoIterator<Item = (Timestamp, &'a str)>,
+        ended: bool,
+    ) -> (Log, u64) {
         let log = Log::new(self.kubelet.clock.clone());
-        if previous {
-            log.end();
-        }
+        log.extend(lines, ended || previous);
         let id = self.put(What::Log { previous, log: log.clone() });
         (log, id)
     }
@@ -180,7 +208,7 @@ impl Pod {
     /// Puts something, in place of what it hides completely. Returns its id.
     pub(crate) fn put(&self, what: What) -> u64 {
         let mut contents = self.kubelet.lock();
-        contents.all.retain(|it| it.place != self.place || !what.hides(&it.what));
+        contents.remove(|it| it.place == self.place && what.hides(&it.what));
         let id = contents.next;
         contents.next += 1;
         contents.all.push(Content { id, place: self.place.clone(), what });

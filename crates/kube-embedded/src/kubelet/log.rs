@@ -67,13 +67,24 @@ impl Log {
 
     /// Appends lines with a time.
     pub fn append_at(&self, time: Timestamp, text: &str) {
-        let lines = text.lines().map(|text| Line { time, text: text.into() });
-        self.lines.send_modify(|log| log.all.extend(lines));
+        self.extend([(time, text)], false);
     }
 
     /// Ends the log, as a container does when it ends: clients no longer follow it.
     pub fn end(&self) {
-        self.lines.send_modify(|log| log.ended = true);
+        self.extend([], true);
+    }
+
+    /// Appends lines with their times, and with `ends` the end, all of which clients see at once.
+    pub(crate) fn extend<'a>(&self, texts: impl IntoIterator<Item = (Timestamp, &'a str)>, ends: bool) {
+        let lines = texts.into_iter().flat_map(|(time, text)| {
+            // Not `lines`: as in a kubelet, what precedes a line feed belongs to the line, a carriage return too.
+            text.split_terminator('\n').map(move |text| Line { time, text: text.into() })
+        });
+        self.lines.send_modify(|log| {
+            log.all.extend(lines);
+            log.ended |= ends;
+        });
     }
 
     /// The lines with their times, and whether the log has ended.
@@ -174,8 +185,8 @@ mod tests {
         let follow = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
         log.append("before");
         let mut reader = log.read(follow);
-        log.append("a\nb\n");
-        assert_eq!(reader.next().await.unwrap(), "a\nb\n");
+        log.append("a\r\nb\n");
+        assert_eq!(reader.next().await.unwrap(), "a\r\nb\n");
         let next = tokio::spawn(async move {
             let piece = reader.next().await;
             (piece, reader.next().await)

@@ -44,7 +44,7 @@
 //! curl $kubelet -d '{"namespace": "default", "pod": "web", "attach": {"stdout": "hello\n", "stdin": "read"}}'
 //! curl $kubelet -d '{"namespace": "default", "pod": "web", "portForward": {"port": 80, "address": "127.0.0.1:8080"}}'
 //! curl $kubelet                      # {"items": [...]}, each with its id, and processes with their runs
-//! curl $kubelet/3                    # one of them: what was sent to its stdin, for example
+//! curl $kubelet/3                    # one of them, and what was sent to the stdin of each run
 //! curl -X DELETE $kubelet/3          # removes it
 //! curl -X DELETE $kubelet            # removes all
 //! ```
@@ -56,7 +56,7 @@ mod log;
 mod process;
 
 pub(crate) use self::kubelet::{Content, What};
-pub use self::kubelet::{Kubelet, Pod};
+pub use self::kubelet::{Kubelet, PodContent};
 pub use self::log::Log;
 pub(crate) use self::log::{LogOptions, LogReader};
 #[cfg(feature = "streams")]

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// The number of bytes that are kept of what is sent to a process.
+/// The number of bytes that are kept of what is sent to a process, in all its runs.
 #[cfg(feature = "streams")]
 const STDIN_MAX: usize = 16 * 1024 * 1024;
+/// The number of sizes of a terminal that are kept of a run.
+#[cfg(feature = "streams")]
+const SIZES_MAX: usize = 1000;
 
 /// What a process does: it writes its output, then reads its stdin if it does that, then exits.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +23,8 @@ pub struct Process {
 }
 
 /// What a process does with its stdin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Stdin {
     /// Does not read it, and exits.
     #[default]
@@ -28,8 +33,8 @@ pub enum Stdin {
     Read,
     /// Writes it to stdout, as `cat`.
     Echo,
-    /// Reads it to its end and does not exit even then: clients have to leave.
-    Never,
+    /// Reads it, and never exits: clients have to leave.
+    Hang,
 }
 
 /// The runs of a process. Clones are handles to the same runs.
@@ -46,9 +51,9 @@ pub struct Run {
     pub command: Vec<String>,
     /// Whether the client requested a terminal.
     pub tty: bool,
-    /// What the client has sent to stdin, or its first 16 MiB.
+    /// What the client has sent to stdin, as long as it is no more than 16 MiB in all runs of the process. The rest is cut off.
     pub stdin: Vec<u8>,
-    /// The widths and heights of the client's terminal.
+    /// The widths and heights of the client's terminal: the first 1000.
     pub sizes: Vec<(u16, u16)>,
     /// Whether the process has exited, or its client has left.
     pub is_over: bool,
@@ -92,6 +97,11 @@ impl Runs {
         self.0.borrow().clone()
     }
 
+    /// What `show` makes of each run.
+    pub(crate) fn map<T>(&self, show: impl Fn(&Run) -> T) -> Vec<T> {
+        self.0.borrow().iter().map(show).collect()
+    }
+
     /// Waits until this many runs are over, and returns all.
     pub async fn wait_for(&self, runs: usize) -> Vec<Run> {
         let mut current = self.0.subscribe();
@@ -123,14 +133,21 @@ pub(crate) struct Recorder {
 #[cfg(feature = "streams")]
 impl Recorder {
     pub(crate) fn stdin(&self, bytes: &[u8]) {
-        self.modify(|run| {
-            let room = STDIN_MAX.saturating_sub(run.stdin.len());
-            run.stdin.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.runs.0.send_modify(|runs| {
+            let kept: usize = runs.iter().map(|run| run.stdin.len()).sum();
+            let room = STDIN_MAX.saturating_sub(kept);
+            if let Some(run) = runs.get_mut(self.index) {
+                run.stdin.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
         });
     }
 
     pub(crate) fn size(&self, width: u16, height: u16) {
-        self.modify(|run| run.sizes.push((width, height)));
+        self.modify(|run| {
+            if run.sizes.len() < SIZES_MAX {
+                run.sizes.push((width, height));
+            }
+        });
     }
 
     fn modify(&self, change: impl FnMut(&mut Run)) {
@@ -142,5 +159,22 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.modify(|run| run.is_over = true);
+    }
+}
+
+#[cfg(all(test, feature = "streams"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_send_is_kept_within_limits() {
+        let runs = Runs::default();
+        let (one, other) = (runs.begin(Run::default()), runs.begin(Run::default()));
+        one.stdin(&vec![0; STDIN_MAX - 1]);
+        other.stdin(b"abc");
+        (0..2000).for_each(|width| other.size(width, 24));
+        let kept = runs.all();
+        assert_eq!((kept[0].stdin.len(), &*kept[1].stdin), (STDIN_MAX - 1, &b"a"[..]));
+        assert_eq!((kept[1].sizes.len(), kept[1].sizes[0]), (SIZES_MAX, (0, 24)));
     }
 }

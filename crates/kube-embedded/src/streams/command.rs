@@ -126,7 +126,7 @@ async fn communicate(
     let mut reads = match process.stdin {
         Stdin::Ignore => false,
         Stdin::Read | Stdin::Echo => streams.stdin,
-        Stdin::Never => true,
+        Stdin::Hang => true,
     };
     while reads {
         match client.receive().await {
@@ -137,7 +137,7 @@ async fn communicate(
                     write(client, streams, Output::Stdout, &bytes).await?;
                 }
             }
-            Some(Input::StdinEnd) => reads = process.stdin == Stdin::Never,
+            Some(Input::StdinEnd) => reads = process.stdin == Stdin::Hang,
             Some(Input::Resize(bytes)) => {
                 let sizes = serde_json::Deserializer::from_slice(&bytes).into_iter::<Size>();
                 sizes.map_while(Result::ok).for_each(|size| recorder.size(size.width, size.height));

@@ -83,6 +83,18 @@ async fn followers_of_a_log_receive_lines_until_it_or_the_server_ends() {
     log.end();
     assert_eq!(in_time(lines.try_next()).await.unwrap(), None);
 
+    // Whoever removes or replaces a log ends it, although the test still has it.
+    let kubelet = server.kubelet().pod("default", "web");
+    let end: [&dyn Fn(); 2] = [&|| drop(kubelet.log()), &|| server.kubelet().clear()];
+    for end in end {
+        let log = kubelet.log();
+        log.append("last");
+        let mut lines = pods.log_stream("web", &follow).await.unwrap().lines();
+        assert_eq!(in_time(lines.try_next()).await.unwrap().unwrap(), "last");
+        end();
+        assert_eq!(in_time(lines.try_next()).await.unwrap(), None);
+    }
+
     server.kubelet().pod("default", "web").log().append("restarted");
     let mut lines = pods.log_stream("web", &follow).await.unwrap().lines();
     assert_eq!(in_time(lines.try_next()).await.unwrap().unwrap(), "restarted");
@@ -172,7 +184,7 @@ async fn commands_run_as_the_test_says() {
     }
 
     // The server ends a process that never does.
-    kubelet.exec(Process::new().stdin(Stdin::Never));
+    kubelet.exec(Process::new().stdin(Stdin::Hang));
     let pods: Api<Pod> = Api::default_namespaced(support::client(endpoint.kubeconfig()).await);
     let mut process = pods.exec("web", ["sleep", "infinity"], &outputs).await.unwrap();
     in_time(endpoint.stop()).await;
@@ -200,7 +212,7 @@ async fn ports_lead_to_the_tests_addresses() {
         }
         server.kubelet().clear();
         assert!(pods.portforward("web", &[80]).await.is_err(), "there is nothing yet");
-        server.kubelet().pod("default", "web").forward(80, address);
+        server.kubelet().pod("default", "web").port_forward(80, address);
         let mut forwarder = pods.portforward("web", &[80, 81]).await.unwrap();
         let mut stream = forwarder.take_stream(80).unwrap();
         stream.write_all(b"ping").await.unwrap();
@@ -231,7 +243,8 @@ async fn content_is_put_over_http() {
     let lines = json!(["one", {"time": "2026-01-01T00:00:00Z", "text": "two"}]);
     let log = send("POST", KUBELET, put(json!({"log": {"lines": lines}}))).await.unwrap();
     let one = format!("{KUBELET}/{}", log["id"]);
-    send("POST", &one, json!({"lines": ["three"], "ended": true})).await.unwrap();
+    let more = send("POST", &one, json!({"lines": ["three"], "ended": true})).await.unwrap();
+    assert_eq!(more, json!({"id": log["id"]}));
     assert_eq!(pods.logs("web", &LogParams::default()).await.unwrap(), "one\ntwo\nthree\n");
     let shown = send("GET", &one, Value::Null).await.unwrap();
     assert_eq!((&shown["log"]["lines"][1], &shown["log"]["ended"]), (&lines[1], &json!(true)));
@@ -253,14 +266,19 @@ async fn content_is_put_over_http() {
     ]);
     let one = format!("{KUBELET}/{}", made["id"]);
     assert_eq!(send("GET", &one, Value::Null).await.unwrap(), expected);
+    // What may be much is shown only of one.
+    expected["runs"][0].as_object_mut().unwrap().remove("stdin");
+    assert_eq!(send("GET", KUBELET, Value::Null).await.unwrap(), json!({"items": [expected]}));
     for other in [
-        json!({"attach": {"stdout": "", "stderr": "", "exitCode": 0, "stdin": "never"}}),
+        json!({"attach": {"stdout": "", "stderr": "", "exitCode": 0, "stdin": "hang"}}),
         json!({"portForward": {"port": 80, "address": "127.0.0.1:8080"}}),
     ] {
         let made = send("POST", KUBELET, put(other.clone())).await.unwrap();
         let (kind, value) = other.as_object().unwrap().iter().next().unwrap();
         assert_eq!(&made[kind], value);
     }
+    let no_id = send("DELETE", &format!("{KUBELET}/"), Value::Null).await.unwrap_err();
+    assert_eq!(code(&no_id), 404);
     assert_eq!(send("GET", KUBELET, Value::Null).await.unwrap()["items"].as_array().unwrap().len(), 3);
     send("DELETE", KUBELET, Value::Null).await.unwrap();
     assert_eq!(send("GET", KUBELET, Value::Null).await.unwrap(), json!({"items": []}));
@@ -270,6 +288,14 @@ async fn content_is_put_over_http() {
     assert_eq!((code(&nothing), code(&unknown)), (400, 400));
     let missing = send("GET", &format!("{KUBELET}/9"), Value::Null).await.unwrap_err();
     assert_eq!(code(&missing), 404);
+    // Only administrators may do it.
+    let endpoint = server.listen("127.0.0.1:0").await.unwrap();
+    let dev = endpoint.kubeconfig_with("dev", &server.add_user("dev", &[]));
+    let dev = support::client(dev).await;
+    for method in ["GET", "POST", "DELETE"] {
+        let request = http::Request::builder().method(method).uri(KUBELET).body(Vec::new()).unwrap();
+        assert_eq!(code(&dev.request::<Value>(request).await.unwrap_err()), 403, "{method}");
+    }
     let request = http::Request::get(KUBELET).body(Vec::new()).unwrap();
     let off = Server::start().client().request::<Value>(request).await.unwrap_err();
     assert_eq!(code(&off), 404, "it is off by default");

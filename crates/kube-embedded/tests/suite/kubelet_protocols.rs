@@ -39,7 +39,7 @@ async fn serve() -> Server {
     pods.create(&PostParams::default(), &pod).await.expect("it can be created");
     let web = server.kubelet().pod("default", "web");
     web.exec(Process::new().stdin(Stdin::Echo).exit_code(1));
-    web.forward(80, "127.0.0.1:1".parse().expect("an address"));
+    web.port_forward(80, "127.0.0.1:1".parse().expect("an address"));
     server
 }
 
@@ -298,7 +298,7 @@ async fn ports_are_looked_up_for_each_connection() {
     client.forward(1, "81").await;
     assert_eq!(in_time(client.read(1)).await.as_deref(), Some(refused));
     for (number, answer) in [(5, "put"), (9, "replaced")] {
-        web.forward(81, listen(answer).await);
+        web.port_forward(81, listen(answer).await);
         client.forward(number, "81").await;
         assert_eq!(in_time(client.read(number + 2)).await.as_deref(), Some(answer));
     }
@@ -310,7 +310,7 @@ async fn ports_are_looked_up_for_each_connection() {
 #[tokio::test]
 async fn connections_with_odd_streams_over_spdy() {
     let server = serve().await;
-    server.kubelet().pod("default", "web").forward(81, listen("hello").await);
+    server.kubelet().pod("default", "web").port_forward(81, listen("hello").await);
     let mut client = Spdy::connect(&server, FORWARD, "portforward.k8s.io").await;
     let long = "1".repeat(65);
     for (stream, headers) in [
@@ -337,8 +337,8 @@ async fn a_listener_that_does_not_read_does_not_hold_up_other_ports() {
     let server = serve().await;
     let web = server.kubelet().pod("default", "web");
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    web.forward(80, deaf.local_addr().unwrap());
-    web.forward(81, listen("hello").await);
+    web.port_forward(80, deaf.local_addr().unwrap());
+    web.port_forward(81, listen("hello").await);
     let much = vec![7; 32 * 1024];
     let said = "error forwarding port 80 to pod web, uid : timed out";
 

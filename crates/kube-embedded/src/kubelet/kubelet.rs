@@ -174,8 +174,10 @@ impl PodContent {
         self.put_attach(process).0
     }
 
-    /// Connects clients that forward a port of the Pod with an address, on which the test listens. Containers of a Pod share
-    /// their ports, so [`container`](Self::container) makes no difference.
+    /// Connects clients that forward a port of the Pod with an address, on which the test listens. A connection ends if the test
+    /// reads nothing for half a minute while the client waits to send more.
+    ///
+    /// Containers of a Pod share their ports, so [`container`](Self::container) makes no difference.
     pub fn port_forward(&self, port: u16, to: SocketAddr) {
         self.put(What::Forward { port, to });
     }

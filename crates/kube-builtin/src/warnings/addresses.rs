@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use kube_validation::go::{ip::Cidr, quote};
 use serde_json::Value;
 
-use super::{items, text};
+use super::fields::{items, text};
 use crate::addresses::{sloppy, sloppy_network};
 
 /// Warns of an address. Other values are ignored.

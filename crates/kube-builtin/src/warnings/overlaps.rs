@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{items, text};
+use super::fields::{items, text};
 
 /// A path, and where it is from. Empty: from the volume itself.
 #[derive(Clone, PartialEq)]

@@ -5,9 +5,8 @@ use std::collections::{HashMap, HashSet};
 use kube_validation::go::quote;
 use serde_json::{Value, json};
 
-use super::{
-    addresses, claim, deprecated_label, expressions, fractional, has_annotation, items, keys, overlaps, text,
-};
+use super::fields::{claim, deprecated_label, expressions, fractional, has_annotation, items, keys, text};
+use super::{addresses, overlaps};
 
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";

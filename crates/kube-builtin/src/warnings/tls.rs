@@ -4,7 +4,7 @@
 use base64::Engine;
 use serde_json::Value;
 
-use super::text;
+use super::fields::text;
 
 /// Returns what is wrong with a certificate and its key.
 pub(super) fn wrong_pair(data: &Value) -> Option<String> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::commit::Target;
 use super::deletion::{DeleteOptions, Propagation};
+use super::target::Target;
 use crate::resource::{GroupResource, NAMESPACES, Resource};
 use crate::status::Status;
 use crate::user::User;

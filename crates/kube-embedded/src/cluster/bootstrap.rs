@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::commit::{API_SERVER, Target};
+use super::commit::API_SERVER;
 use super::state::Cluster;
+use super::target::Target;
 use super::write::{Identity, set_identity};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource};
 use crate::store::Error;

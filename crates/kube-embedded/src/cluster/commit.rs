@@ -10,6 +10,7 @@ use super::definitions::{Served, group_of};
 use super::deletion::{FOREGROUND, ORPHAN};
 use super::plugins::{protection, used_by};
 use super::state::Cluster;
+use super::target::Target;
 use super::webhooks::SERVICE_NAME;
 use super::work::{Gone, Work};
 #[cfg(feature = "cel")]
@@ -19,22 +20,13 @@ use crate::resource::{
     PERSISTENT_VOLUMES, PODS, RESOURCE_QUOTAS, Resource, SERVICE_ACCOUNTS, SERVICES,
 };
 use crate::status::Status;
-use crate::store::{Content, Error, Event, Location, Object};
+use crate::store::{Content, Error, Event, Object};
 use crate::strategy::{conditions, has_finalizer, is_deleted, is_finished, owner_references};
 
 /// The manager of what kube-apiserver's own controllers write.
 pub(crate) const API_SERVER: &str = "kube-apiserver";
 /// The manager of what the other controllers write.
 pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-
-/// Where an object is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) resource: &'a Arc<Resource>,
-    /// Empty for a cluster-scoped object.
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-}
 
 /// The result of a change.
 #[derive(Debug)]
@@ -43,22 +35,6 @@ pub(crate) enum Committed {
     Stored(Arc<Object>),
     /// It was marked as deleted and nothing was left to do for it: the event of its removal.
     Removed(Arc<Event>),
-}
-
-impl<'a> Target<'a> {
-    /// The target of a stored object.
-    pub(crate) fn of(resource: &'a Arc<Resource>, object: &'a Object) -> Self {
-        Self { resource, namespace: object.namespace(), name: object.name() }
-    }
-
-    /// Its location in the store.
-    pub(crate) fn location(&self) -> Location {
-        Location { collection: Arc::clone(&self.resource.collection), key: self.key().into() }
-    }
-
-    fn key(&self) -> String {
-        self.resource.key(self.namespace, self.name)
-    }
 }
 
 impl Cluster {

@@ -8,9 +8,10 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::admission_request::{AdmissionRequest, Operation, RequestOptions};
-use super::commit::{Committed, Target};
+use super::commit::Committed;
 use super::deletion::{DeleteOptions, before_delete};
 use super::state::Cluster;
+use super::target::Target;
 use crate::resource::{PODS, to_json};
 use crate::status::Status;
 use crate::store::{Error, Object};

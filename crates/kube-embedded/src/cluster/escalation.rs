@@ -7,11 +7,11 @@ use kube_validation::go::{aggregate, quote, quote_all};
 use kube_validation::names::path_segment;
 use serde_json::Value;
 
-use super::commit::Target;
 use super::cover::{Uncovered, covers, full_authority};
 use super::rbac::Policy;
 use super::rule::{Attributes, Rule};
 use super::state::Cluster;
+use super::target::Target;
 use crate::resource::{
     CERTIFICATE_SIGNING_REQUEST, CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES,
     ROLE_BINDINGS, ROLES, Resource,

@@ -44,6 +44,7 @@ mod service_account;
 mod services;
 mod signing;
 mod state;
+mod target;
 mod token_request;
 mod webhooks;
 mod work;
@@ -53,7 +54,7 @@ pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOpt
 pub(crate) use self::aggregation::{ApiService, Discovered, OWN_GROUP, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
-pub(crate) use self::commit::{API_SERVER, CONTROLLER_MANAGER, Target};
+pub(crate) use self::commit::{API_SERVER, CONTROLLER_MANAGER};
 pub(crate) use self::converter::Converter;
 pub(crate) use self::delete::Deleted;
 pub(crate) use self::deletion::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, orphans_by_default};
@@ -68,6 +69,7 @@ pub(crate) use self::signing::PublicKey;
 #[cfg(feature = "listen")]
 pub(crate) use self::signing::SigningKey;
 pub(crate) use self::state::Cluster;
+pub(crate) use self::target::Target;
 pub(crate) use self::webhooks::Conversions;
 pub(crate) use self::work::{Gone, Work};
 pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

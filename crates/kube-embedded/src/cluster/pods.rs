@@ -3,9 +3,9 @@
 use kube_selectors::LabelSelector;
 use serde_json::{Map, Value, json};
 
-use super::commit::Target;
 use super::deletion::DeleteOptions;
 use super::state::Cluster;
+use super::target::Target;
 use crate::resource::{POD_DISRUPTION_BUDGETS, PODS};
 use crate::status::{Cause, Status};
 use crate::strategy::{self, conditions, is_deleted};

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::admission_request::{AdmissionRequest, Operation, RequestOptions};
-use super::commit::{Committed, Target};
+use super::commit::Committed;
 use super::converter::{Converter, merge};
 use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
+use super::target::Target;
 use crate::resource::{Resource, SERVICE, Versions, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};

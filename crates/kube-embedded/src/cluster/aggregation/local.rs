@@ -5,10 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::commit::{API_SERVER, Target};
+use super::super::commit::API_SERVER;
 use super::super::definitions::group_of;
 use super::super::deletion::{DeleteOptions, before_delete};
 use super::super::state::Cluster;
+use super::super::target::Target;
 use crate::resource::{API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS};
 use crate::scheme::{CUSTOM_GROUP, CUSTOM_VERSION};
 use crate::store::Store;

@@ -1,7 +1,7 @@
 //! The plugin NamespaceLifecycle: nothing is created where it could not stay, and some namespaces stay for ever.
 
-use super::super::commit::Target;
 use super::super::state::Cluster;
+use super::super::target::Target;
 use super::plugin::Plugin;
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES};
 use crate::status::{Cause, Status};

@@ -8,8 +8,8 @@ use kube_validation::Quantity;
 use serde_json::{Map, Value};
 
 use super::super::admission_request::AdmissionRequest;
-use super::super::commit::Target;
 use super::super::state::Cluster;
+use super::super::target::Target;
 use super::super::work::Work;
 use super::plugin::Plugin;
 use super::resources::{self, ResourceList};

@@ -274,12 +274,15 @@ async fn legacy_paths(cluster: Cluster) -> Result<()> {
     let (http, namespace) = (cluster.admin(), cluster.namespace());
     for name in ["one", "two"] {
         widgets.create(name).await?;
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
-        http.post(&format!("/api/v1/namespaces/{namespace}/configmaps"), &map).await?.code(201)?;
+        // Not ConfigMaps, of which a cluster with controllers has one in each namespace.
+        let lease =
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}});
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        http.post(&leases, &lease).await?.code(201)?;
     }
     let group = format!("/apis/{}/v1", widgets.group);
     for path in [
-        format!("/api/v1/watch/namespaces/{namespace}/configmaps"),
+        format!("/apis/coordination.k8s.io/v1/watch/namespaces/{namespace}/leases"),
         format!("{group}/watch/namespaces/{namespace}/widgets"),
     ] {
         let mut all = http.watch(&format!("{path}?timeoutSeconds=5")).await?;

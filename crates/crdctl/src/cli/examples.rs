@@ -33,7 +33,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "crdctl serve                             # in memory, on port 6443",
             "crdctl serve --data-dir ./cluster --port 0 # on disk, on a free port",
-            "crdctl serve --bind-address 0.0.0.0 --kubeconfig-out - # in a container",
+            "crdctl serve --bind-address 0.0.0.0 --kubeconfig-out - # container",
             "KUBECONFIG=./cluster/kubeconfig crdctl crd install",
         ],
     ),

@@ -3,14 +3,9 @@
 mod examples;
 mod offered;
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-    str::FromStr,
-    time::Duration,
-};
+#[cfg(feature = "server")]
+use std::net::{IpAddr, Ipv4Addr};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,

@@ -170,6 +170,11 @@ pub(super) fn descending(place: &str, path: &FieldPath<'_>, errors: &mut Errors)
     if place.starts_with('/') {
         errors.push(FieldError::invalid(*path, &place.into(), "must be a relative path"));
     }
+    without_parents(place, path, errors);
+}
+
+/// Refuses a path with a `..` in it.
+pub(super) fn without_parents(place: &str, path: &FieldPath<'_>, errors: &mut Errors) {
     if place.split('/').any(|part| part == "..") {
         errors.push(FieldError::invalid(*path, &place.into(), "must not contain '..'"));
     }

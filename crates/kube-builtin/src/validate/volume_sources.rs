@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::errors::{Errors, items, text};
 use super::field_refs::{field_ref, resource_ref};
-use super::security::descending;
+use super::security::{descending, without_parents};
 use super::storage;
 
 /// The sources in the order in which kube-apiserver checks them, with the fields that they need. The first one counts.
@@ -75,23 +75,7 @@ fn details(source: &str, value: &Value, path: &FieldPath<'_>, errors: &mut Error
                 errors.push(FieldError::forbidden(path.child("sizeLimit"), detail));
             }
         }
-        "hostPath" => {
-            let place = text(value, "path");
-            if place.split('/').any(|part| part == "..") {
-                errors.push(FieldError::invalid(path.child("path"), &place.into(), "must not contain '..'"));
-            }
-            let types = [
-                "",
-                "BlockDevice",
-                "CharDevice",
-                "Directory",
-                "DirectoryOrCreate",
-                "File",
-                "FileOrCreate",
-                "Socket",
-            ];
-            errors.one_of(&value["type"], &types, path.child("type"));
-        }
+        "hostPath" => host_path(value, path, errors),
         "gitRepo" => descending(text(value, "directory"), &path.child("directory"), errors),
         "gcePersistentDisk" | "awsElasticBlockStore" => {
             let partition = &value["partition"];
@@ -315,4 +299,12 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         _ => false,
     }
+}
+
+/// Checks a `hostPath` that has a `path`.
+pub(super) fn host_path(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    without_parents(text(source, "path"), &path.child("path"), errors);
+    let types =
+        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    errors.one_of(&source["type"], &types, path.child("type"));
 }

@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use super::errors::{Errors, items, members, text};
 use super::quantities::quantity;
+use super::security::without_parents;
 use super::storage::{access_modes, class_name};
+use super::volume_sources::host_path;
 use kube_validation::{FieldError, FieldPath, go, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");
@@ -194,25 +196,9 @@ fn source(field: &str, source: &Value, path: &FieldPath<'_>, errors: &mut Errors
             if errors.required(source, "path", path, "") {
                 return;
             }
-            if text(source, "path").split('/').any(|part| part == "..") {
-                errors.push(FieldError::invalid(
-                    path.child("path"),
-                    &source["path"],
-                    "must not contain '..'",
-                ));
-            }
-            if field == "hostPath" {
-                let kinds = [
-                    "",
-                    "BlockDevice",
-                    "CharDevice",
-                    "Directory",
-                    "DirectoryOrCreate",
-                    "File",
-                    "FileOrCreate",
-                    "Socket",
-                ];
-                errors.one_of(&source["type"], &kinds, path.child("type"));
+            match field {
+                "hostPath" => host_path(source, path, errors),
+                _ => without_parents(text(source, "path"), &path.child("path"), errors),
             }
         }
         "nfs" => {

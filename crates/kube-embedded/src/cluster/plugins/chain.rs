@@ -105,6 +105,7 @@ impl Cluster {
         let mut on = VALIDATING.iter().filter(|(plugin, _)| self.options.plugins.has(*plugin));
         on.try_for_each(|(_, validate)| validate(self, request, new, old))
     }
+
     /// Refuses a deletion, as [`Self::validate_by_plugins`] does a write.
     pub(in super::super) fn validate_deletion_by_plugins(
         &self,

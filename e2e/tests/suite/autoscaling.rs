@@ -7,7 +7,9 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-e2e::on_each_cluster! { version_2_in_version_1, version_1_in_version_2, managers, watches }
+e2e::on_each_cluster! {
+    version_2_in_version_1 [NoControllers], version_1_in_version_2, managers [NoControllers], watches [NoControllers],
+}
 
 const ANNOTATION: &str = "autoscaling.alpha.kubernetes.io";
 

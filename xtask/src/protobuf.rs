@@ -178,10 +178,8 @@ fn generate(modules: &[PathBuf], kinds: &Path) -> Result<String> {
     }
     let mut text = String::from("{\n");
     for (group_version, messages) in &messages {
-        let messages = messages.iter().map(|(name, rows)| match rows.as_slice() {
-            [] => format!("  {name:?}: []"),
-            rows => format!("  {name:?}: [\n    {}\n  ]", rows.join(",\n    ")),
-        });
+        // A line for each message, because they are parsed one by one.
+        let messages = messages.iter().map(|(name, rows)| format!("{name:?}: [{}]", rows.join(", ")));
         let end = if text.len() > 2 { ",\n" } else { "" };
         text += &format!("{end}{group_version:?}: {{\n{}\n}}", messages.collect::<Vec<_>>().join(",\n"));
     }

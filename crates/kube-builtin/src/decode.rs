@@ -118,7 +118,7 @@ impl Decoder {
         let mut out = Map::new();
         let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
         rest.retain(|key| !kept.contains(key));
-        let place = Place { structure: &message.name, fields: "", path: "" };
+        let place = Place { structure: message.name, fields: "", path: "" };
         self.structure(message, members, place, &mut rest, &mut out)?;
         self.unknown.extend(rest.into_iter().map(str::to_owned));
         if let Some(mismatch) = self.mismatch.take() {
@@ -148,17 +148,17 @@ impl Decoder {
             let join = |base: &str, name: &str| {
                 if base.is_empty() { name.to_owned() } else { format!("{base}.{name}") }
             };
-            let Some(name) = &field.json else {
+            let Some(name) = field.json else {
                 // An embedded struct: its fields are among the others.
                 if let FieldType::Message(index) = field.r#type
                     && let Some(embedded) = self.messages.at(index)
                 {
-                    let fields = join(place.fields, &field.name);
+                    let fields = join(place.fields, field.name);
                     self.structure(embedded, members, Place { fields: &fields, ..place }, rest, out)?;
                 }
                 continue;
             };
-            rest.retain(|key| key != name);
+            rest.retain(|key| *key != name);
             let place = Place { fields: &join(place.fields, name), path: &join(place.path, name), ..place };
             let value = match members.get(name) {
                 None | Some(Value::Null) => None,
@@ -225,8 +225,8 @@ impl Decoder {
                 Ok(self.mismatch(other, place, &expected))
             }
             (Shape::Map, other) => {
-                let name = match &field.map_name {
-                    Some(name) => name.clone(),
+                let name = match field.map_name {
+                    Some(name) => name.to_owned(),
                     None => format!("map[string]{}", self.element_name(field)),
                 };
                 Ok(self.mismatch(other, place, &Expected { name, kind: Some("map") }))
@@ -248,7 +248,7 @@ impl Decoder {
                 (Some(message), Value::Object(members)) => {
                     let mut out = Map::new();
                     let mut rest: Vec<&str> = members.keys().map(String::as_str).collect();
-                    let within = Place { structure: &message.name, ..place };
+                    let within = Place { structure: message.name, ..place };
                     self.structure(message, members, within, &mut rest, &mut out)?;
                     self.unknown.extend(rest.into_iter().map(|key| format!("{}.{key}", place.path)));
                     Some(out.into())
@@ -340,8 +340,8 @@ impl Decoder {
 
     /// The name that Go prints for the type of a field's elements.
     fn element_name(&self, field: &Field) -> String {
-        if let Some(name) = &field.element_name {
-            return name.clone();
+        if let Some(name) = field.element_name {
+            return name.to_owned();
         }
         match field.r#type {
             FieldType::String | FieldType::Time | FieldType::MicroTime => "string".to_owned(),

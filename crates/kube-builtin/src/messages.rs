@@ -2,25 +2,36 @@
 //!
 //! `cargo xtask protobuf` writes `messages.json` from kubernetes' Go modules.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
 
 use crate::wire::WireType;
 
 /// All messages.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    messages: Vec<Message>,
+    messages: Vec<Named>,
     /// By API version and name of the message.
-    indices: HashMap<String, usize>,
+    indices: HashMap<&'static str, HashMap<&'static str, usize>>,
+}
+
+/// A message in the committed file.
+#[derive(Debug)]
+struct Named {
+    api_version: &'static str,
+    name: &'static str,
+    /// Its fields as JSON.
+    text: &'static str,
+    /// Parsed when it is first used: a server needs few of them.
+    message: OnceLock<Message>,
 }
 
 /// A message: a Go struct.
 #[derive(Debug)]
 pub(crate) struct Message {
     /// The version of its API group.
-    version: String,
-    pub(crate) name: String,
+    version: &'static str,
+    pub(crate) name: &'static str,
     /// By number.
     pub(crate) fields: Vec<Field>,
 }
@@ -31,15 +42,15 @@ pub(crate) struct Field {
     /// Its place in the Go struct.
     pub(crate) place: usize,
     /// The name in Go.
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
     /// The name in JSON. `None` for an embedded struct, whose fields are among the others there.
-    pub(crate) json: Option<String>,
+    pub(crate) json: Option<&'static str>,
     pub(crate) shape: Shape,
     pub(crate) r#type: FieldType,
     /// The name that Go prints for its type, or that of its elements, if it is not that of `r#type`: `v1.RestartPolicy`.
-    pub(crate) element_name: Option<String>,
+    pub(crate) element_name: Option<&'static str>,
     /// The name of a map's own type: `v1.ResourceList`.
-    pub(crate) map_name: Option<String>,
+    pub(crate) map_name: Option<&'static str>,
     /// Whether JSON omits an empty value.
     pub(crate) omit_empty: bool,
     /// Whether JSON omits a zero struct.
@@ -79,69 +90,70 @@ pub(crate) enum FieldType {
     Message(usize),
 }
 
-/// The committed file: fields in the order of the Go struct, by API version and name of the message.
-type File = BTreeMap<String, BTreeMap<String, Vec<Row>>>;
-
-/// The number, the Go name, the type, and the `json` tag of a field.
-type Row = (i32, String, String, String);
+/// The number, the Go name, the type, and the `json` tag of a field, in the order of the Go struct.
+type Row = (i32, &'static str, &'static str, &'static str);
 
 impl Messages {
-    /// Returns the messages of kubernetes 1.37. The first call parses them.
+    /// Returns the messages of kubernetes 1.37.
     pub(crate) fn get() -> &'static Self {
-        // A test ensures that the committed file parses.
         static MESSAGES: LazyLock<Messages> =
-            LazyLock::new(|| Messages::parse(include_str!("../data/messages.json")).unwrap_or_default());
+            LazyLock::new(|| Messages::named(include_str!("../data/messages.json")));
         &MESSAGES
     }
 
     /// Returns the message of a kind. `DeleteOptions` is a kind of every API version.
     pub(crate) fn find(&self, api_version: &str, kind: &str) -> Option<&Message> {
         let api_version = if kind == "DeleteOptions" { "meta.k8s.io/v1" } else { api_version };
-        self.indices.get(&format!("{api_version}.{kind}")).and_then(|index| self.messages.get(*index))
+        self.at(self.index(api_version, kind)?)
     }
 
     /// Returns the index of a message.
     pub(crate) fn index(&self, api_version: &str, name: &str) -> Option<usize> {
-        self.indices.get(&format!("{api_version}.{name}")).copied()
+        self.indices.get(api_version)?.get(name).copied()
     }
 
-    /// Returns all messages: the API version, the name, and the index of each.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, &str, usize)> {
-        self.indices.iter().filter_map(|(name, index)| {
-            let (api_version, name) = name.rsplit_once('.')?;
-            Some((api_version, name, *index))
-        })
-    }
-
-    /// Returns all messages by their index.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter()
+    /// Returns the number of messages: all indices are lower.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
     }
 
     /// Returns the message that is the type of a field.
     pub(crate) fn at(&self, index: usize) -> Option<&Message> {
-        self.messages.get(index)
+        let named = self.messages.get(index)?;
+        Some(named.message.get_or_init(|| {
+            let version = named.api_version.rsplit('/').next().unwrap_or_default();
+            // A test ensures that all fields are read.
+            Message { version, name: named.name, fields: self.fields(named).unwrap_or_default() }
+        }))
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let file: File = serde_json::from_str(text).ok()?;
-        let names = file
-            .iter()
-            .flat_map(|(version, messages)| messages.keys().map(move |name| format!("{version}.{name}")));
-        let indices: HashMap<_, _> = names.enumerate().map(|(index, name)| (name, index)).collect();
-        let messages = file.into_iter().flat_map(|(version, messages)| {
-            let indices = &indices;
-            messages.into_iter().map(move |(name, rows)| {
-                let rows = rows.into_iter().enumerate();
-                let fields = rows.map(|(place, row)| Field::parse(indices, &version, place, row));
-                let mut fields = fields.collect::<Option<Vec<_>>>()?;
-                fields.sort_by_key(|field| field.number);
-                let version = version.rsplit('/').next().unwrap_or_default().to_owned();
-                Some(Message { version, name, fields })
-            })
-        });
-        let messages = messages.collect::<Option<Vec<_>>>()?;
-        Some(Self { messages, indices })
+    /// Finds the messages in a file that has a line for each, after a line for its API version.
+    fn named(text: &'static str) -> Self {
+        let mut all = Self::default();
+        let mut api_version = "";
+        for line in text.lines() {
+            let Some((name, text)) = line.strip_prefix('"').and_then(|line| line.split_once("\": ")) else {
+                continue;
+            };
+            if text == "{" {
+                api_version = name;
+                continue;
+            }
+            let text = text.strip_suffix(',').unwrap_or(text);
+            all.indices.entry(api_version).or_default().insert(name, all.messages.len());
+            all.messages.push(Named { api_version, name, text, message: OnceLock::new() });
+        }
+        all
+    }
+
+    /// Reads the fields of a message. `None` if they make no sense.
+    fn fields(&self, named: &Named) -> Option<Vec<Field>> {
+        let rows: Vec<Row> = serde_json::from_str(named.text).ok()?;
+        let rows = rows.into_iter().enumerate();
+        let fields = rows.map(|(place, row)| Field::parse(self, named.api_version, place, row));
+        let mut fields = fields.collect::<Option<Vec<_>>>()?;
+        fields.sort_by_key(|field| field.number);
+        Some(fields)
     }
 }
 
@@ -154,14 +166,14 @@ impl Message {
 
 impl Field {
     fn parse(
-        indices: &HashMap<String, usize>,
+        messages: &Messages,
         api_version: &str,
         place: usize,
         (number, name, r#type, json): Row,
     ) -> Option<Self> {
         let (r#type, named) = match r#type.split_once('=') {
-            Some((r#type, named)) => (r#type, Some(named.to_owned())),
-            None => (&*r#type, None),
+            Some((r#type, named)) => (r#type, Some(named)),
+            None => (r#type, None),
         };
         let shapes = [("[]", Shape::List), ("map[string]", Shape::Map), ("*", Shape::Pointer)];
         let (element, shape) = shapes
@@ -169,7 +181,7 @@ impl Field {
             .find_map(|(prefix, shape)| Some((r#type.strip_prefix(prefix)?, shape)))
             .unwrap_or((r#type, Shape::Value));
         let mut words = json.split(',');
-        let json = words.next().filter(|name| !name.is_empty()).map(str::to_owned);
+        let json = words.next().filter(|name| !name.is_empty());
         let options: Vec<&str> = words.collect();
         // The only named elements of maps are lists.
         let (map_name, element_name) = match shape {
@@ -184,7 +196,7 @@ impl Field {
             name,
             json,
             shape,
-            r#type: FieldType::parse(indices, api_version, element)?,
+            r#type: FieldType::parse(messages, api_version, element)?,
             omit_empty: options.contains(&"omitempty"),
             omit_zero: options.contains(&"omitzero"),
         })
@@ -192,7 +204,7 @@ impl Field {
 }
 
 impl FieldType {
-    fn parse(indices: &HashMap<String, usize>, api_version: &str, name: &str) -> Option<Self> {
+    fn parse(messages: &Messages, api_version: &str, name: &str) -> Option<Self> {
         Some(match name {
             "string" => Self::String,
             "bytes" => Self::Bytes,
@@ -210,8 +222,10 @@ impl FieldType {
             "SchemaOrBool" => Self::SchemaOrBool,
             "SchemaOrStrings" => Self::SchemaOrStrings,
             // The name includes the API version if that differs.
-            message if message.contains('.') => Self::Message(*indices.get(message)?),
-            message => Self::Message(*indices.get(&format!("{api_version}.{message}"))?),
+            name => {
+                let (api_version, name) = name.rsplit_once('.').unwrap_or((api_version, name));
+                Self::Message(messages.index(api_version, name)?)
+            }
         })
     }
 
@@ -226,18 +240,30 @@ impl FieldType {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn the_committed_messages_are_read() {
         let messages = Messages::get();
+        let file: Value = serde_json::from_str(include_str!("../data/messages.json")).unwrap();
+        let versions = file.as_object().unwrap();
+        assert_eq!(versions.values().map(|it| it.as_object().unwrap().len()).sum::<usize>(), messages.len());
+        for (api_version, all) in versions {
+            for (name, rows) in all.as_object().unwrap() {
+                let fields = &messages.find(api_version, name).unwrap().fields;
+                assert_eq!(fields.len(), rows.as_array().unwrap().len(), "{api_version} {name}");
+            }
+        }
         let pod = messages.find("v1", "Pod").unwrap();
-        assert_eq!(pod.fields[0].json.as_deref(), Some("metadata"));
+        assert_eq!((pod.fields[0].json, pod.go_name()), (Some("metadata"), "v1.Pod".to_owned()));
         assert!(messages.find("apps/v1", "DeleteOptions").is_some() && messages.find("v2", "Pod").is_none());
     }
 
     #[test]
-    fn a_file_with_a_missing_message_is_refused() {
-        assert!(Messages::parse(r#"{"v1": {"A": [[1, "B", "B", "b"]]}}"#).is_none());
+    fn a_field_of_a_missing_message_is_refused() {
+        let messages = Messages::named("\"v1\": {\n\"A\": [[1, \"B\", \"B\", \"b\"]]\n}");
+        assert!(messages.fields(&messages.messages[0]).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The order of the fields in the JSON of the built-in kinds: that of their Go structs.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::iter;
+use std::sync::{LazyLock, OnceLock};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -31,12 +31,14 @@ enum Order {
 }
 
 /// The structs of the built-in kinds.
-#[derive(Debug, Default)]
+///
+/// Each is made when it is first used. The index of a message is that of its struct; then come those of the lists of messages, and
+/// [`TABLE`].
+#[derive(Debug)]
 struct Structs {
+    messages: &'static Messages,
     /// Their fields, by name.
-    fields: Vec<Vec<Member>>,
-    /// The structs of kinds, by API version and kind.
-    kinds: HashMap<&'static str, HashMap<String, usize>>,
+    fields: Vec<OnceLock<Vec<Member>>>,
 }
 
 /// A field of a struct in JSON.
@@ -153,49 +155,12 @@ impl Order {
 
 impl Structs {
     fn get() -> &'static Self {
-        static STRUCTS: LazyLock<Structs> = LazyLock::new(|| Structs::new(Messages::get()));
+        static STRUCTS: LazyLock<Structs> = LazyLock::new(|| {
+            let messages = Messages::get();
+            let count = 2 * messages.len() + TABLE.len();
+            Structs { messages, fields: iter::repeat_with(OnceLock::new).take(count).collect() }
+        });
         &STRUCTS
-    }
-
-    fn new(messages: &'static Messages) -> Self {
-        let schema = messages.index("apiextensions.k8s.io/v1", "JSONSchemaProps");
-        let mut fields: Vec<_> = messages
-            .iter()
-            .map(|message| {
-                let mut members = Vec::new();
-                flatten(messages, &message.fields, schema, &mut members);
-                by_name(&members)
-            })
-            .collect();
-        let mut kinds: HashMap<&str, HashMap<String, usize>> = HashMap::new();
-        for (api_version, kind, index) in messages.kinds() {
-            kinds.entry(api_version).or_default().insert(kind.to_owned(), index);
-        }
-        let list_metadata = messages.index(META, "ListMeta").map_or(Order::ByName, Order::Struct);
-        for (api_version, kind, index) in
-            messages.kinds().filter(|(_, _, index)| has_metadata(messages, *index))
-        {
-            let list = [("metadata", list_metadata), ("items", Order::Struct(index))];
-            let kinds = kinds.entry(api_version).or_default();
-            kinds.entry(format!("{kind}List")).or_insert_with(|| {
-                fields.push(by_name(&list));
-                fields.len() - 1
-            });
-        }
-        let first = fields.len();
-        for table in TABLE {
-            let order = |kind: &str| match kind {
-                "object" => Order::OfKind,
-                "metadata" => list_metadata,
-                "column" => Order::Struct(first),
-                "row" => Order::Struct(first + 1),
-                _ => Order::ByName,
-            };
-            let members: Vec<_> = table.iter().map(|(name, kind)| (*name, order(kind))).collect();
-            fields.push(by_name(&members));
-        }
-        kinds.entry(META).or_default().insert("Table".to_owned(), first + 2);
-        Self { fields, kinds }
     }
 
     /// The struct of an object's kind.
@@ -203,16 +168,52 @@ impl Structs {
         let kind = object.get("kind")?.as_str()?;
         // The kinds of early documents have no version.
         let api_version = object.get("apiVersion").map_or(Some("v1"), Value::as_str)?;
-        let find = |api_version| self.kinds.get(api_version)?.get(kind).copied();
         match api_version {
-            "v1" => find("v1").or_else(|| find(META)),
-            "meta.k8s.io/v1beta1" => find(META),
-            other => find(other),
+            "v1" => self.of_kind("v1", kind).or_else(|| self.of_kind(META, kind)),
+            "meta.k8s.io/v1beta1" => self.of_kind(META, kind),
+            other => self.of_kind(other, kind),
         }
     }
 
+    fn of_kind(&self, api_version: &str, kind: &str) -> Option<usize> {
+        let messages = self.messages;
+        if (api_version, kind) == (META, "Table") {
+            return Some(2 * messages.len() + TABLE.len() - 1);
+        }
+        messages.index(api_version, kind).or_else(|| {
+            let item = messages.index(api_version, kind.strip_suffix("List")?)?;
+            has_metadata(messages, item).then_some(messages.len() + item)
+        })
+    }
+
     fn fields(&self, index: usize) -> &[Member] {
-        self.fields.get(index).map_or(&[], Vec::as_slice)
+        let Some(fields) = self.fields.get(index) else { return &[] };
+        fields.get_or_init(|| {
+            let mut members = Vec::new();
+            if let Some(message) = self.messages.at(index) {
+                let schema = self.messages.index("apiextensions.k8s.io/v1", "JSONSchemaProps");
+                flatten(self.messages, &message.fields, schema, &mut members);
+            } else {
+                let count = self.messages.len();
+                let metadata = self.messages.index(META, "ListMeta").map_or(Order::ByName, Order::Struct);
+                match TABLE.get(index.wrapping_sub(2 * count)) {
+                    None => {
+                        members.extend([("metadata", metadata), ("items", Order::Struct(index - count))]);
+                    }
+                    Some(table) => members.extend(table.iter().map(|(name, kind)| {
+                        let order = match *kind {
+                            "object" => Order::OfKind,
+                            "metadata" => metadata,
+                            "column" => Order::Struct(2 * count),
+                            "row" => Order::Struct(2 * count + 1),
+                            _ => Order::ByName,
+                        };
+                        (*name, order)
+                    })),
+                }
+            }
+            by_name(&members)
+        })
     }
 }
 
@@ -233,7 +234,7 @@ fn flatten(
     let mut fields: Vec<_> = fields.iter().collect();
     fields.sort_by_key(|field| field.place);
     for field in fields {
-        match (&field.json, field.r#type) {
+        match (field.json, field.r#type) {
             (Some(name), _) => members.push((name, Order::of_field(field, schema))),
             (None, FieldType::Message(index)) => {
                 if let Some(embedded) = messages.at(index) {

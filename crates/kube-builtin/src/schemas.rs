@@ -4,69 +4,94 @@
 //! documents have it in an `allOf` next to a default.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// The prefix of references to schemas in a document.
 pub const REFERENCE: &str = "#/components/schemas/";
 
-static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-    // A test ensures that the committed file parses.
-    serde_json::from_str(include_str!("../data/schemas.json")).unwrap_or_default()
+/// The texts of the schemas by name. They are only parsed where they are used: a server needs few of them.
+static TEXTS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| texts().collect());
+
+/// The names of the schemas by kind and API version.
+static KINDS: LazyLock<HashMap<&str, Vec<(String, &str)>>> = LazyLock::new(|| {
+    let mut kinds: HashMap<_, Vec<_>> = HashMap::new();
+    for (name, text) in texts() {
+        for Kind { group, version, kind } in kinds_of(text) {
+            let api_version =
+                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+            kinds.entry(kind).or_default().push((api_version, name));
+        }
+    }
+    kinds
 });
 
-/// The names of the schemas by API version and kind.
-static KINDS: LazyLock<HashMap<(String, String), &str>> = LazyLock::new(|| {
-    let kinds = SCHEMAS.iter().flat_map(|(name, schema)| {
-        let kinds = schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten();
-        kinds.map(move |it| {
-            let text = |field: &str| it[field].as_str().unwrap_or_default();
-            let api_version = api_version(text("group"), text("version"));
-            ((api_version, text("kind").to_owned()), name.as_str())
-        })
-    });
-    kinds.collect()
-});
-
-fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+/// An entry of `x-kubernetes-group-version-kind`.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
 }
 
-/// Returns all schemas by name. The first call parses them, which takes some milliseconds.
-pub fn all() -> &'static Map<String, Value> {
-    &SCHEMAS
+/// Returns the name and the text of each schema.
+pub fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    // A test ensures that each line but the first and the last is a member of the object.
+    include_str!("../data/schemas.json").lines().filter_map(|line| {
+        let (name, text) = line.strip_prefix('"')?.split_once("\":")?;
+        Some((name, text.strip_suffix(',').unwrap_or(text)))
+    })
+}
+
+/// Returns the kinds that a schema says it describes.
+fn kinds_of(text: &str) -> Vec<Kind<'_>> {
+    let list = text.split_once(r#""x-kubernetes-group-version-kind":"#);
+    let kinds = list.and_then(|(_, list)| serde_json::Deserializer::from_str(list).into_iter().next());
+    kinds.and_then(Result::ok).unwrap_or_default()
+}
+
+/// Returns a schema, which is parsed each time.
+pub fn get(name: &str) -> Option<Value> {
+    serde_json::from_str(TEXTS.get(name)?).ok()
 }
 
 /// Returns the name of a kind's schema.
 pub fn name(api_version: &str, kind: &str) -> Option<&'static str> {
-    KINDS.get(&(api_version.to_owned(), kind.to_owned())).copied()
+    let versions = KINDS.get(kind)?;
+    versions.iter().find(|(version, _)| version == api_version).map(|(_, name)| *name)
 }
 
 /// Adds a schema and all schemas that it refers to, in the form of a document.
 pub fn expand(name: &str, document: &mut Map<String, Value>) {
-    let mut names = vec![name];
+    let mut names = vec![name.to_owned()];
     while let Some(name) = names.pop() {
-        if let Some(schema) = SCHEMAS.get(name).filter(|_| !document.contains_key(name)) {
-            document.insert(name.to_owned(), expanded(schema, &mut names));
+        if let Some(schema) = (!document.contains_key(&name)).then(|| get(&name)).flatten() {
+            let schema = expanded(schema, &mut names);
+            document.insert(name, schema);
         }
     }
 }
 
 /// Returns a schema with references in the form of a document, and adds their names to `names`.
-fn expanded<'a>(schema: &'a Value, names: &mut Vec<&'a str>) -> Value {
+fn expanded(schema: Value, names: &mut Vec<String>) -> Value {
     match schema {
-        Value::Object(members) => {
-            let mut out = Map::new();
-            let reference = members.get("$ref").and_then(Value::as_str);
-            for (key, member) in members {
-                if reference.is_none() || key != "$ref" {
-                    out.insert(key.clone(), expanded(member, names));
-                }
+        Value::Object(mut members) => {
+            // A property may have any name.
+            let reference = match members.get_mut("$ref") {
+                Some(Value::String(name)) => Some(mem::take(name)),
+                _ => None,
+            };
+            if reference.is_some() {
+                members.remove("$ref");
             }
+            let mut out: Map<_, _> =
+                members.into_iter().map(|(key, member)| (key, expanded(member, names))).collect();
             if let Some(name) = reference {
-                names.push(name);
                 let target = json!(format!("{REFERENCE}{name}"));
+                names.push(name);
                 // JSON schema allows nothing next to a reference.
                 if out.is_empty() {
                     out.insert("$ref".to_owned(), target);
@@ -76,8 +101,8 @@ fn expanded<'a>(schema: &'a Value, names: &mut Vec<&'a str>) -> Value {
             }
             Value::Object(out)
         }
-        Value::Array(items) => items.iter().map(|item| expanded(item, names)).collect(),
-        other => other.clone(),
+        Value::Array(items) => items.into_iter().map(|item| expanded(item, names)).collect(),
+        other => other,
     }
 }
 
@@ -88,10 +113,10 @@ mod tests {
     #[test]
     fn references_lead_to_schemas() {
         let mut document = Map::new();
-        for name in all().keys() {
+        for (name, _) in texts() {
             expand(name, &mut document);
         }
-        assert_eq!(document.len(), all().len());
+        assert_eq!(document.len(), include_str!("../data/schemas.json").lines().count() - 2);
         let text = Value::Object(document.clone()).to_string();
         for target in text.split(REFERENCE).skip(1) {
             let name = target.split('"').next().unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 static BUILTIN: LazyLock<Definitions> =
-    LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
+    LazyLock::new(|| Definitions::on_demand(kube_builtin::schemas::texts()));
 
 fn pod_type() -> ObjectType<'static> {
     BUILTIN.get("io.k8s.api.core.v1.Pod").unwrap()

@@ -78,7 +78,7 @@ impl Decoder {
     fn read<'a>(&mut self, message: &Message, bytes: &'a [u8]) -> Result<Vec<Found<'a>>, Malformed> {
         let mut all: Vec<_> = message.fields.iter().map(|_| Found::Nothing).collect();
         let mut reader = Reader::new(bytes);
-        while let Some(tag) = reader.tag(&message.name)? {
+        while let Some(tag) = reader.tag(message.name)? {
             let place = message.fields.binary_search_by_key(&tag.number, |field| field.number);
             let Some((field, found)) = place.ok().and_then(|at| message.fields.get(at).zip(all.get_mut(at)))
             else {
@@ -87,17 +87,17 @@ impl Decoder {
             };
             match field.shape {
                 Shape::List => {
-                    reader.packed(tag, field.r#type.wire(), &field.name, |raw| {
+                    reader.packed(tag, field.r#type.wire(), field.name, |raw| {
                         found.push(self.value(field.r#type, raw)?);
                         Ok(())
                     })?;
                 }
                 Shape::Map => {
-                    let (key, value) = self.entry(field, reader.bytes(tag, &field.name)?)?;
+                    let (key, value) = self.entry(field, reader.bytes(tag, field.name)?)?;
                     found.insert(key, value);
                 }
                 Shape::Value | Shape::Pointer => {
-                    let raw = reader.value(tag, field.r#type.wire(), &field.name)?;
+                    let raw = reader.value(tag, field.r#type.wire(), field.name)?;
                     self.spend(found.merge(field.r#type, raw))?;
                 }
             }
@@ -123,7 +123,7 @@ impl Decoder {
             Found::List(values) => values.into(),
             Found::Map(values) => values.into(),
         };
-        let Some(name) = &field.json else {
+        let Some(name) = field.json else {
             if let Value::Object(embedded) = value {
                 object.extend(embedded);
             }
@@ -132,7 +132,7 @@ impl Decoder {
         let empty = nil || field.shape == Shape::Value && field.r#type.is_empty(&value);
         let zero = field.shape == Shape::Value && value.is_null();
         if !(field.omit_empty && empty || field.omit_zero && zero) {
-            object.insert(name.clone(), value);
+            object.insert(name.to_owned(), value);
         }
         Ok(())
     }
@@ -178,10 +178,10 @@ impl Decoder {
         let mut key = String::new();
         let mut value = field.r#type.zero();
         let mut reader = Reader::new(bytes);
-        while let Some(tag) = reader.tag(&field.name)? {
+        while let Some(tag) = reader.tag(field.name)? {
             match tag.number {
-                1 => key = text(reader.bytes(tag, &field.name)?),
-                2 => value = reader.value(tag, field.r#type.wire(), &field.name)?,
+                1 => key = text(reader.bytes(tag, field.name)?),
+                2 => value = reader.value(tag, field.r#type.wire(), field.name)?,
                 _ => reader.skip(tag)?,
             }
         }

@@ -191,6 +191,6 @@ impl Resource {
 
 fn builtin_merge_type(api_version: &str, kind: &str) -> Option<ObjectType<'static>> {
     static BUILTIN: LazyLock<Definitions> =
-        LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
+        LazyLock::new(|| Definitions::on_demand(kube_builtin::schemas::texts()));
     BUILTIN.get(kube_builtin::schemas::name(api_version, kind)?)
 }

@@ -14,7 +14,7 @@ use crate::types::{Definitions, StructuralType};
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(&schema(), "").unwrap());
 static BLOG: LazyLock<StructuralType> = LazyLock::new(|| StructuralType::from_schema(&schema()));
 static BUILTIN: LazyLock<Definitions> =
-    LazyLock::new(|| Definitions::from_openapi(kube_builtin::schemas::all()));
+    LazyLock::new(|| Definitions::on_demand(kube_builtin::schemas::texts()));
 
 fn schema() -> Value {
     serde_json::from_str(include_str!("tests/schema.json")).unwrap()

@@ -1,6 +1,8 @@
 //! Types as a schema describes them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -9,7 +11,16 @@ pub(super) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Objec
 /// Types by name.
 #[derive(Debug, Default)]
 pub(super) struct TypeSet {
-    pub(super) types: HashMap<String, Node>,
+    pub(super) types: HashMap<Cow<'static, str>, Named>,
+}
+
+/// A type with a name.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// Made when it is first used.
+    pub(super) node: OnceLock<Box<Node>>,
+    /// The schema that it is made of, unless it exists from the start.
+    pub(super) schema: &'static str,
 }
 
 /// A type as a schema describes it.

@@ -50,9 +50,16 @@ impl Definitions {
         Self(openapi::types(schemas))
     }
 
+    /// As [`from_openapi`](Self::from_openapi), from the names of the schemas and their JSON. Each is parsed when it is first
+    /// used, because it is looked up or a type in use refers to it. JSON that is malformed counts as a schema that is not
+    /// understood.
+    pub fn on_demand(schemas: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        Self(openapi::on_demand(schemas))
+    }
+
     /// Returns the type of a kind by the name of its schema: `io.k8s.api.core.v1.Pod`.
     pub fn get(&self, name: &str) -> Option<ObjectType<'_>> {
-        let node = self.0.types.get(name)?;
+        let node = self.0.types.get(name)?.node();
         Some(ObjectType { root: Type { set: &self.0, node }, source: Source::OpenApi })
     }
 }

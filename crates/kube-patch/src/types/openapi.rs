@@ -1,15 +1,36 @@
 //! Types of built-in kinds, from the schemas that kube-apiserver publishes for its Go structs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::node::{ListType, MapType, Node, OwnedRelation, PatchStrategy, Scalar, TypeSet};
+use super::node::{ListType, MapType, Named, Node, OwnedRelation, PatchStrategy, Scalar, TypeSet};
 
 /// Returns the types that the schemas of a document describe.
 pub(super) fn types<'a>(schemas: impl IntoIterator<Item = (&'a String, &'a Value)>) -> TypeSet {
-    let types = schemas.into_iter().map(|(name, schema)| (name.clone(), node(schema)));
+    let types = schemas.into_iter().map(|(name, schema)| {
+        (name.clone().into(), Named { node: Box::new(node(schema)).into(), schema: "" })
+    });
     TypeSet { types: types.collect() }
+}
+
+/// As [`types`], from the texts of the schemas.
+pub(super) fn on_demand(schemas: impl IntoIterator<Item = (&'static str, &'static str)>) -> TypeSet {
+    let types = schemas
+        .into_iter()
+        .map(|(name, schema)| (Cow::Borrowed(name), Named { node: OnceLock::new(), schema }));
+    TypeSet { types: types.collect() }
+}
+
+impl Named {
+    pub(super) fn node(&self) -> &Node {
+        self.node.get_or_init(|| {
+            let schema = serde_json::from_str(self.schema);
+            Box::new(schema.map_or(Node::Deduced, |schema| node(&schema)))
+        })
+    }
 }
 
 /// Returns the type that a schema describes.

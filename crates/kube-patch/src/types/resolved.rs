@@ -57,11 +57,9 @@ pub(crate) struct MemberStrategy<'a> {
 }
 
 impl TypeSet {
-    pub(super) fn get(&self, name: &str) -> Option<Type<'_>> {
-        if let Some(node) = self.types.get(name) {
-            return Some(Type { set: self, node });
-        }
-        META.types.get(name).map(|node| Type { set: &META, node })
+    pub(super) fn get<'a>(&'a self, name: &str) -> Option<Type<'a>> {
+        let find = |set: &'a Self| set.types.get(name).map(|named| Type { set, node: named.node() });
+        find(self).or_else(|| find(&META))
     }
 }
 

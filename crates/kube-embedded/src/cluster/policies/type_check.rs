@@ -92,7 +92,9 @@ impl Cluster {
     fn declaration(&self, resource: &Resource) -> Option<Declaration> {
         let Some(custom) = &resource.custom else {
             let name = kube_builtin::schemas::name(&resource.api_version(), &resource.kind)?;
-            return Declaration::from_definitions(name, kube_builtin::schemas::all(), true).ok();
+            let mut definitions = Map::new();
+            kube_builtin::schemas::expand(name, &mut definitions);
+            return Declaration::from_definitions(name, &definitions, true).ok();
         };
         let definition = self.store.get(CUSTOM_RESOURCE_DEFINITIONS.collection(), &custom.definition)?;
         let mut definition = definition.value();

@@ -78,7 +78,7 @@ func newManager(env env, name string, elect bool) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	term, renew, pause := 2*time.Second, 1500*time.Millisecond, 100*time.Millisecond
+	duration, renew, pause := term, term-time.Second, 100*time.Millisecond
 	anew := true
 	options := manager.Options{
 		Scheme:                        scheme,
@@ -89,7 +89,7 @@ func newManager(env env, name string, elect bool) (manager.Manager, error) {
 		LeaderElectionID:              "widgets.suite.example.com",
 		LeaderElectionNamespace:       env.namespace,
 		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 &term,
+		LeaseDuration:                 &duration,
 		RenewDeadline:                 &renew,
 		RetryPeriod:                   &pause,
 	}

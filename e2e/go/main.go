@@ -21,7 +21,7 @@ import (
 )
 
 // limit is how long a scenario may take.
-const limit = 50 * time.Second
+const limit = 120 * time.Second
 
 // env is the environment of a scenario.
 type env struct {

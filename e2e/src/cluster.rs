@@ -131,6 +131,9 @@ impl Cluster {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "e2e-"}});
         let made = Http::new(admin.clone()).post("/api/v1/namespaces", &body).await?.ok()?;
         let namespace = made["metadata"]["name"].as_str().context("a namespace without a name")?.to_owned();
+        if let Server::Given(given) = &server {
+            given.accounts_of(&namespace).await?;
+        }
         let owner = Owner::shared()?;
         let folder = tempfile::tempdir_in(owner.folder())?;
         let inner =

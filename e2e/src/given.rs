@@ -7,14 +7,14 @@
 //! | `E2E_IMAGE` | the image of crdctl that is loaded on its nodes; without it, no test runs pods |
 //! | `E2E_OPERATOR_IMAGE` | the image of blog-operator that is loaded on its nodes |
 
-use std::{env, ffi::OsString, io::Write as _, path::Path};
+use std::{env, ffi::OsString, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::{clients::client_for, http::Http, need::Need, owner::Owner};
+use crate::{clients::client_for, eventually, http::Http, need::Need, owner::Owner};
 
 const KUBECONFIG: &str = "E2E_KUBECONFIG";
 const CLUSTER: &str = "E2E_CLUSTER";
@@ -110,6 +110,17 @@ impl Given {
             }
         }
         Ok(None)
+    }
+
+    /// Waits until a namespace has the ServiceAccount that its pods need, if controllers run, which create it a moment later.
+    pub(crate) async fn accounts_of(&self, namespace: &str) -> Result<()> {
+        if !self.has_controllers().await? {
+            return Ok(());
+        }
+        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
+        eventually(Duration::from_secs(60), || async { admin.get(&path).await?.code(200) }).await?;
+        Ok(())
     }
 
     async fn has_watch_lists(&self) -> Result<bool> {

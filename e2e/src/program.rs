@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// How long a program may run.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// The outcome of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a test may take, so that one that hangs fails.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes the tests `name::embedded` and `name::real` from each `async fn name(cluster: Cluster) -> Result<()>`. A test's
 /// needs are listed in brackets:
@@ -58,7 +58,7 @@ macro_rules! on_each_cluster {
 /// Runs a test, or prints its name and why it is skipped.
 ///
 /// # Errors
-/// Fails if the cluster does not start, the test fails, or it takes longer than two minutes.
+/// Fails if the cluster does not start, the test fails, or it takes longer than five minutes.
 pub fn run<F, Fut>(provider: Provider, test: &str, needs: &[Need], body: F) -> Result<()>
 where
     F: FnOnce(Cluster) -> Fut,

@@ -19,7 +19,8 @@ e2e::on_each_cluster! {
     another_server [Callbacks, Alone], order [Callbacks, Alone]
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A service is checked every 30 s, if nothing else happens.
+const PATIENCE: Duration = Duration::from_secs(60);
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

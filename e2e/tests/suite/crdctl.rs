@@ -291,7 +291,7 @@ async fn signals(cluster: Cluster) -> Result<()> {
         let mut running = watch(&cluster, "blogs").await?;
         running.line_with(&["ADDED", "one"]).await?;
         running.signal(signal).await?;
-        let (status, said) = running.ends_within(Duration::from_secs(2)).await?;
+        let (status, said) = running.ends_within(Duration::from_secs(5)).await?;
         ensure!(status.code() == Some(0), "{signal}: {status}");
         ensure!(said.contains(&format!("received SIG{signal}")), "{said}");
     }
@@ -312,7 +312,7 @@ async fn second_signal(cluster: Cluster) -> Result<()> {
     running.signal("INT").await?;
     running.complaint("received SIGINT, stopping").await?;
     running.signal("TERM").await?;
-    let (status, said) = running.ends_within(Duration::from_secs(1)).await?;
+    let (status, said) = running.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(143) && said.contains("received SIGTERM again"), "{status}: {said}");
     Ok(())
 }

@@ -136,8 +136,12 @@ async fn token_file_is_replaced(cluster: Cluster) -> Result<()> {
     let refused = watch(&cluster, &kubeconfig, "blogs").await?.run().await?;
     ensure!(refused.code == Some(1) && refused.stderr.contains("Unauthorized"), "{refused:?}");
     fs::write(&file, token(&cluster).await?)?;
-    watch(&cluster, &kubeconfig, "blogs").await?.start()?.line_with(&["ADDED", "one"]).await?;
-    Ok(())
+    // A real server's authorizer reads from a cache.
+    eventually(PATIENCE, || async {
+        watch(&cluster, &kubeconfig, "blogs").await?.start()?.line_with(&["ADDED", "one"]).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// A pod's service account, as the kubelet mounts it: the files are symlinks into `..data`, which is itself a symlink that

@@ -53,7 +53,7 @@ async fn transcript() -> Result<()> {
     assert_eq!(demo.line_with(&["CACHED"]).await?, "CACHED  0  (empty)");
 
     demo.signal("INT").await?;
-    let (status, said) = demo.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = demo.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0) && said.contains("received SIGINT"), "{status}: {said}");
     assert!(!path.exists(), "it left {}", path.display());
     Ok(())
@@ -84,7 +84,7 @@ async fn operator() -> Result<()> {
         }
     }
     demo.signal("INT").await?;
-    let (status, said) = demo.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = demo.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}: {said}");
     Ok(())
 }
@@ -116,7 +116,7 @@ async fn options() -> Result<()> {
     assert_eq!(std::fs::read_to_string(&precious)?, "mine");
 
     demo.signal("TERM").await?;
-    let (status, said) = demo.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = demo.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0) && said.contains("received SIGTERM"), "{status}: {said}");
     Ok(())
 }

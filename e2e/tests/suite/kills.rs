@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Cluster, Relay, eventually, http::MERGE_PATCH, logged::Logged};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -224,6 +224,9 @@ fn timeless(object: &mut Value) {
     let meta = &mut object["metadata"];
     remove(meta, &["uid", "resourceVersion", "generation", "creationTimestamp"]);
     remove(&mut meta["annotations"], &["deployment.kubernetes.io/revision"]);
+    if meta["annotations"].as_object().is_none_or(Map::is_empty) {
+        remove(meta, &["annotations"]);
+    }
     if let Some(managers) = meta["managedFields"].as_array_mut() {
         managers.retain(|manager| manager["manager"] == "blog-operator");
         managers.iter_mut().for_each(|manager| remove(manager, &["time"]));

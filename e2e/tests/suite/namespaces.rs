@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::widgets::{GROUP, widgets};
 
+/// A real controller ends one namespace after the other, and asks for the objects of each type.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 e2e::on_each_cluster! {
     shape, names, protected, default_service_account [Controllers], end_with_contents [Controllers]
 }
@@ -88,9 +91,9 @@ async fn end_with_contents(cluster: Cluster) -> Result<()> {
             "message": format!("namespace {} is being terminated", cluster.namespace()),
         }])
     );
-    eventually(Duration::from_secs(30), || async { widgets.get("free").await?.code(404) }).await?;
+    eventually(PATIENCE, || async { widgets.get("free").await?.code(404) }).await?;
     // The objects are deleted one after the other.
-    eventually(Duration::from_secs(30), || async {
+    eventually(PATIENCE, || async {
         let held = widgets.get("held").await?.code(200)?;
         ensure!(held["metadata"]["deletionTimestamp"].is_string(), "{held}");
         Ok(())
@@ -100,7 +103,7 @@ async fn end_with_contents(cluster: Cluster) -> Result<()> {
     let remaining = format!("Some resources are remaining: widgets.{GROUP} has 1 resource instances");
     let finalizers =
         "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances";
-    eventually(Duration::from_secs(30), || async {
+    eventually(PATIENCE, || async {
         let ending = admin.get(&namespace).await?.code(200)?;
         let conditions = ending["status"]["conditions"].as_array().context("no conditions")?;
         let conditions: Vec<_> = conditions

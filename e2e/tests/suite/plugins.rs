@@ -181,7 +181,8 @@ async fn ending_namespaces(cluster: Cluster) -> Result<()> {
     let pods = format!("/api/v1/namespaces/{name}/pods");
     let mut kept = pod(&json!({}));
     kept["metadata"]["finalizers"] = json!(["example.com/kept"]);
-    admin.post(&pods, &kept).await?.code(201)?;
+    // On a whole cluster, it needs the ServiceAccount, which is created a moment after its namespace.
+    eventually(PATIENCE, || async { admin.post(&pods, &kept).await?.code(201) }).await?;
     admin.delete(&format!("/api/v1/namespaces/{name}")).await?.ok()?;
     let refused = eventually(PATIENCE, || async {
         let evicted = admin.post(&format!("{pods}/p/eviction"), &json!({"metadata": {"name": "p"}})).await?;

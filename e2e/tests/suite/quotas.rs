@@ -15,7 +15,8 @@ e2e::on_each_cluster! {
     at_the_same_time [Controllers], custom_resources [Controllers], finished_pods [Controllers]
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The controller of a real cluster counts nothing while it waits for the objects of a type that has just vanished: up to 30 s.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Creates a quota, and waits until it has counted what is there.
 async fn limit(cluster: &Cluster, name: &str, spec: &Value) -> Result<()> {

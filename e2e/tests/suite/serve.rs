@@ -55,7 +55,7 @@ async fn in_memory_until_a_signal() -> Result<()> {
     let maps: Api<ConfigMap> = Api::default_namespaced(connect(&path).await?);
     maps.create(&PostParams::default(), &map("one")).await?;
     server.signal("TERM").await?;
-    let (status, said) = server.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = server.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0) && said.contains("received SIGTERM"), "{status}: {said}");
     assert!(!path.exists(), "its kubeconfig is still there");
     Ok(())
@@ -85,7 +85,7 @@ async fn on_all_addresses_with_the_kubeconfig_on_stdout() -> Result<()> {
         maps.list(&ListParams::default()).await.with_context(|| name.to_owned())?;
     }
     server.signal("TERM").await?;
-    let (status, said) = server.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = server.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}: {said}");
     Ok(())
 }
@@ -104,7 +104,7 @@ async fn a_restart_keeps_the_data_and_the_kubeconfig() -> Result<()> {
     ensure!(second.code == Some(1) && second.stderr.contains("is in use by another server"), "{second:?}");
 
     server.signal("INT").await?;
-    let (status, said) = server.ends_within(Duration::from_secs(2)).await?;
+    let (status, said) = server.ends_within(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}: {said}");
     let arguments = format!("--port {} --data-dir data", port(&path)?);
     let (_server, same) = start(folder.path(), &arguments).await?;

@@ -157,10 +157,10 @@ async fn times_out(cluster: Cluster) -> Result<()> {
     install(&cluster).await?;
     create(&cluster, "one", &json!({})).await?;
     condition(&cluster, "one", "Ready", "False").await?;
-    let output = wait(&cluster, "blog/one blog/two --for condition=Ready --timeout 1s").await?.run().await?;
+    let output = wait(&cluster, "blog/one blog/two --for condition=Ready --timeout 3s").await?.run().await?;
     ensure!(output.code == Some(124) && output.stdout.is_empty(), "{output:?}");
     let expected = [
-        "error: the condition is not met after 1s",
+        "error: the condition is not met after 3s",
         "blog.web.helloworld/one: condition Ready is False (Unreachable: 503), last seen ",
         "blog.web.helloworld/two: does not exist",
     ];

@@ -40,7 +40,10 @@ async fn from_unset_and_zero(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     widgets.create("one").await?;
     widgets.create("two").await?;
-    widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
+    let large = widgets.merge("one", &json!({"spec": {"size": "large"}})).await?.code(200)?;
+    // A read that waits until the server's cache has this version: a watch without one begins with what is there.
+    let path = format!("{}?resourceVersion={}", widgets.at("one"), version(&large));
+    cluster.admin().get(&path).await?.code(200)?;
     for query in ["", "resourceVersion=", "resourceVersion=0"] {
         let mut watch = open(&widgets, query).await?;
         let one = watch.expect("ADDED", "one").await?;

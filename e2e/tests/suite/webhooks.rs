@@ -340,8 +340,9 @@ async fn reviews_of_subresources(cluster: Cluster) -> Result<()> {
     let twice =
         |subresource: &str, kind: &str| vec![(subresource.to_owned(), kind.to_owned(), kind.to_owned()); 2];
     let status = json!({"status": {"phase": "Ready"}});
-    hooks.http.patch(&widgets.at("one/status"), MERGE_PATCH, &status).await?.code(200)?;
+    let patched = hooks.http.patch(&widgets.at("one/status"), MERGE_PATCH, &status).await?.code(200)?;
     assert_eq!(about(hooks.reviewed()), twice("status", "Widget"));
+    in_the_cache(&hooks.http, &widgets.at("one"), &patched).await?;
     let replicas = json!({"spec": {"replicas": 3}});
     let scaled = hooks.http.patch(&widgets.at("one/scale"), MERGE_PATCH, &replicas).await?.code(200)?;
     assert_eq!(scaled["spec"]["replicas"], 4);
@@ -1074,6 +1075,13 @@ async fn dry_runs(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Waits until kube-apiserver's watch cache has a version of an object. A write begins with what is there, and again if that is
+/// outdated, also with its admission.
+async fn in_the_cache(http: &Http, path: &str, object: &Value) -> Result<()> {
+    http.get(&format!("{path}?resourceVersion={}", version(object))).await?.code(200)?;
+    Ok(())
+}
+
 /// Mutating webhooks are called before the version of an object is compared, validating ones after.
 async fn before_conflicts(cluster: Cluster) -> Result<()> {
     let hooks = Hooks::start(&cluster, Answer::allow).await?;
@@ -1084,12 +1092,10 @@ async fn before_conflicts(cluster: Cluster) -> Result<()> {
     let path = format!("{}/one", hooks.maps());
     let paths =
         || -> Vec<_> { hooks.webhook.calls().iter().map(|call| call.uri.path().to_owned()).collect() };
-    hooks
-        .http
-        .patch(&path, JSON_PATCH, &json!([{"op": "add", "path": "/data/x", "value": "y"}]))
-        .await?
-        .code(200)?;
+    let patch = json!([{"op": "add", "path": "/data/x", "value": "y"}]);
+    let patched = hooks.http.patch(&path, JSON_PATCH, &patch).await?.code(200)?;
     assert_eq!(paths(), ["/mutating", "/validating"]);
+    in_the_cache(&hooks.http, &path, &patched).await?;
     let mut stale = hooks.map("one");
     stale["metadata"]["resourceVersion"] = version(&one).into();
     hooks.http.put(&path, &stale).await?.code(409)?;

@@ -131,7 +131,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         row(&format!("start of the pair to ready{whose}"), ms(one.seconds.median), goals[0]);
         let all = pair::measure(&assets, pairs).await?;
         row(&format!("  {pairs} at once, the slowest{whose}"), ms(all.seconds.most), goals[1]);
-        row(&format!("  memory of each{whose}"), format!("{:.0} MB", all.resident / 1e6), goals[2]);
+        row(&format!("  memory of each{whose}"), format!("{:.0} MB", all.memory / 1e6), goals[2]);
     }
 
     let objects = arguments.objects;

@@ -100,17 +100,18 @@ pub(crate) fn cpu_seconds() -> f64 {
 
 /// Returns the resident memory, in bytes.
 pub(crate) fn resident() -> Result<u64> {
-    memory("self", "VmRSS")
+    field("/proc/self/status", "VmRSS")
 }
 
-/// Returns the resident memory of another process, in bytes.
-pub(crate) fn resident_of(process: u32) -> Result<u64> {
-    memory(&process.to_string(), "VmRSS")
+/// Returns the memory of another process, in bytes: what it shares with others counts in proportion (`Pss` in proc(5)), so that
+/// the memory of several adds up.
+pub(crate) fn share_of(process: u32) -> Result<u64> {
+    field(&format!("/proc/{process}/smaps_rollup"), "Pss")
 }
 
 /// Returns the maximum resident memory, in bytes.
 pub(crate) fn peak() -> Result<u64> {
-    memory("self", "VmHWM")
+    field("/proc/self/status", "VmHWM")
 }
 
 /// Resets the maximum resident memory; see clear_refs in proc(5).
@@ -118,15 +119,14 @@ pub(crate) fn reset_peak() -> Result<()> {
     fs::write("/proc/self/clear_refs", "5").context("writing /proc/self/clear_refs")
 }
 
-/// Returns a field of /proc/PROCESS/status, in bytes.
-fn memory(process: &str, field: &str) -> Result<u64> {
-    let path = format!("/proc/{process}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let kilobytes = status
+/// Returns a field of a file in /proc, in bytes.
+fn field(path: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let kilobytes = text
         .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix(" kB"))
-        .with_context(|| format!("no {field} in {path}"))?;
-    Ok(kilobytes.parse::<u64>().with_context(|| format!("{field} in {path}"))? * 1024)
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB"))
+        .with_context(|| format!("no {name} in {path}"))?;
+    Ok(kilobytes.parse::<u64>().with_context(|| format!("{name} in {path}"))? * 1024)
 }
 
 #[cfg(test)]

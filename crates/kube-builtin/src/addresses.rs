@@ -21,6 +21,31 @@ pub(crate) fn address(text: &str) -> Vec<String> {
     vec![problem.to_owned()]
 }
 
+/// Returns the problems of an address that must have the form in which it is printed.
+pub fn canonical_address(text: &str) -> Vec<String> {
+    let problems = address(text);
+    match text.parse::<IpAddr>() {
+        Ok(address) if problems.is_empty() => not_printed_as(text, &address.to_string()),
+        _ => problems,
+    }
+}
+
+/// Returns the problems of a network that must have the form in which it is printed.
+pub(crate) fn canonical_network(text: &str) -> Vec<String> {
+    let problems = network(text);
+    match sloppy_network(text) {
+        Some(Cidr { address, length }) if problems.is_empty() => {
+            not_printed_as(text, &format!("{address}/{length}"))
+        }
+        _ => problems,
+    }
+}
+
+fn not_printed_as(text: &str, printed: &str) -> Vec<String> {
+    let problem = || format!("must be in canonical form (\"{printed}\")");
+    if text == printed { Vec::new() } else { vec![problem()] }
+}
+
 /// Returns the network in a text, whose numbers may have leading zeros.
 pub(crate) fn sloppy_network(text: &str) -> Option<Cidr> {
     let (address, length) = text.split_once('/')?;

@@ -20,6 +20,7 @@ pub mod validate;
 pub mod warnings;
 mod wire;
 
+pub use addresses::canonical_address;
 pub use base64::base64_error;
 pub use convert::{convert, storage_group, storage_version, versions};
 pub use decode::{Decoded, TypeMismatch, decode, decode_metadata, zero_status};

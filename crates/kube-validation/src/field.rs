@@ -82,6 +82,12 @@ impl FieldError {
         Self::bare(Reason::TooLong, "Too long", field, &format!("may not be more than {max} {unit}"))
     }
 
+    /// `Too long: may not be more than MAX characters`; the value is omitted.
+    pub fn too_long_characters(field: impl fmt::Display, max: usize) -> Self {
+        let unit = if max == 1 { "character" } else { "characters" };
+        Self::bare(Reason::TooLong, "Too long", field, &format!("may not be more than {max} {unit}"))
+    }
+
     /// `Too many: ACTUAL: must have at most MAX items`
     pub fn too_many(field: impl fmt::Display, actual: usize, max: usize) -> Self {
         let unit = if max == 1 { "item" } else { "items" };

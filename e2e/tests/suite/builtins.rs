@@ -1,7 +1,7 @@
 //! How the server treats built-in kinds: types, defaults and validation, in the responses to recorded requests.
 //!
 //! `requests.json` contains the bodies of create requests. They are dry runs, unless the request has a list of merge patches,
-//! which may be empty; then merge patches of the status may follow. `answers.json` contains kube-apiserver's responses and, for objects that are really created, the cells
+//! which may be empty; then one merge patch of the status that is really applied, and others, may follow. `answers.json` contains kube-apiserver's responses and, for objects that are really created, the cells
 //! that kubectl prints. To record them again, with KUBEBUILDER_ASSETS: `RECORD=1 cargo test -p e2e builtins::answers::real`.
 
 use std::{env, fs, path::Path, time::Duration};
@@ -57,6 +57,10 @@ async fn perform(http: &Http, request: &Value, namespace: &str) -> Result<Vec<Va
     let object = format!("{path}/{}", body["metadata"]["name"].as_str().context("a name")?);
     for patch in patches.into_iter().flatten() {
         let reply = http.patch(&format!("{object}?dryRun=All"), MERGE_PATCH, patch).await?;
+        answers.push(plain(&reply, namespace));
+    }
+    if let Some(status) = request.get("status") {
+        let reply = http.patch(&format!("{object}/status"), MERGE_PATCH, status).await?;
         answers.push(plain(&reply, namespace));
     }
     for patch in request["statuses"].as_array().into_iter().flatten() {

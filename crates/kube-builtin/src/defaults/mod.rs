@@ -35,7 +35,10 @@ pub fn apply_defaults(group: &str, kind: &str, object: &mut Value) {
         each(object, path, &mut pod::set_defaults);
     }
     match (group, kind) {
-        ("", "Pod") => pod::set_pod_defaults(object),
+        ("", "Pod") => {
+            pod::set_pod_defaults(object);
+            pod::addresses(object);
+        }
         ("", "Service") => service(object),
         ("", "Secret") => encode_string_data(object),
         ("", "LimitRange") => each(object, "spec.limits[]", &mut limits),
@@ -207,6 +210,13 @@ fn put(object: &mut Value, field: &str, value: Fixed) {
 }
 
 fn service(object: &mut Value) {
+    if object["spec"]["type"] == "LoadBalancer" {
+        each(object, "status.loadBalancer.ingress[]", &mut |point| {
+            if point["ip"].as_str().is_some_and(|ip| !ip.is_empty()) {
+                default(point, "ipMode", || "VIP".into());
+            }
+        });
+    }
     let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     default(spec, "sessionAffinity", || "None".into());
     if spec["sessionAffinity"] == "ClientIP" {

@@ -49,6 +49,18 @@ pub(super) fn set_pod_defaults(pod: &mut Value) {
     }
 }
 
+/// Sets each of the two fields for a Pod's addresses to the other. The older one, for a single address, wins.
+pub(super) fn addresses(pod: &mut Value) {
+    let Some(status) = pod.get_mut("status").filter(|status| status.is_object()) else { return };
+    let one = status["podIP"].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+    let first = status["podIPs"][0]["ip"].as_str().map(str::to_owned);
+    match (one, first) {
+        (Some(one), first) if first.as_ref() != Some(&one) => status["podIPs"] = json!([{"ip": one}]),
+        (None, Some(first)) => status["podIP"] = first.into(),
+        _ => {}
+    }
+}
+
 fn container(container: &mut Value) {
     let image = container["image"].as_str().unwrap_or_default();
     let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };

@@ -25,6 +25,8 @@ pub enum Purpose<'a> {
     JsonPatch,
     /// A mutation: an `Object`.
     ApplyConfiguration,
+    /// A selector of devices: a `bool`.
+    DeviceSelector,
 }
 
 /// An expression of a webhook or of an admission policy.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::errors::{Errors, PORT, config_key, items, members, port_number, port_or_name, text};
-use crate::addresses::address;
+use crate::addresses::{address, sloppy};
 use kube_validation::{FieldError, FieldPath, names};
 
 /// The maximum size of the data of a ConfigMap or Secret.
@@ -96,6 +96,56 @@ pub(super) fn namespace(object: &Value, errors: &mut Errors) {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path, finalizer, detail));
         }
+    }
+}
+
+/// Refuses a phase that does not tell whether the Namespace is being deleted.
+pub(super) fn namespace_status(object: &Value, errors: &mut Errors) {
+    let (phase, is_deleted) =
+        (text(&object["status"], "phase"), !object["metadata"]["deletionTimestamp"].is_null());
+    let (expected, is) = if is_deleted { ("Terminating", "is not") } else { ("Active", "is") };
+    if phase != expected {
+        let detail = format!("may only be '{expected}' if `deletionTimestamp` {is} empty");
+        errors.push(FieldError::invalid("status.Phase", &phase.into(), &detail));
+    }
+}
+
+/// Checks where a Service is reached from outside. Addresses from before may be malformed.
+pub(super) fn service_status(new: &Value, old: &Value, errors: &mut Errors) {
+    let balancer = FieldPath::Root("status.loadBalancer");
+    let points = items(&new["status"]["loadBalancer"]["ingress"]);
+    let path = balancer.child("ingress");
+    if text(&new["spec"], "type") != "LoadBalancer" && !points.is_empty() {
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(FieldError::forbidden(path, detail));
+        return;
+    }
+    let before = items(&old["status"]["loadBalancer"]["ingress"]);
+    for (index, point) in points.iter().enumerate() {
+        let path = path.index(index);
+        let (ip, host) = (text(point, "ip"), text(point, "hostname"));
+        if !ip.is_empty() && !before.iter().any(|it| it["ip"] == ip) {
+            errors.named(ip, address, path.child("ip"));
+        }
+        let mode = path.child("ipMode");
+        match (point["ipMode"].is_null(), ip.is_empty()) {
+            (true, false) => errors.push(FieldError::required(mode, "must be specified when `ip` is set")),
+            (false, true) => {
+                errors.push(FieldError::forbidden(mode, "may not be specified when `ip` is not set"));
+            }
+            (true, true) => {}
+            (false, false) => errors.one_of(&point["ipMode"], &["Proxy", "VIP"], mode),
+        }
+        if !host.is_empty() {
+            errors.named(host, names::dns1123_subdomain, path.child("hostname"));
+            not_an_address(host, path.child("hostname"), errors);
+        }
+    }
+}
+
+pub(super) fn not_an_address(host: &str, path: FieldPath<'_>, errors: &mut Errors) {
+    if sloppy(host).is_some() {
+        errors.push(FieldError::invalid(path, &host.into(), "must be a DNS name, not an IP address"));
     }
 }
 

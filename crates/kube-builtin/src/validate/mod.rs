@@ -8,19 +8,28 @@ mod aggregation;
 mod autoscaling;
 mod cel;
 mod certificates;
+mod conditions;
 mod core;
 mod cron;
+mod csi;
+mod devices;
 mod discovery;
 mod errors;
 mod events;
 mod field_refs;
+mod flow;
+mod job_status;
 mod networking;
+mod nodes;
 mod pod;
+mod pod_status;
 mod policy;
 mod quantities;
 mod rbac;
 mod scheduling;
 mod security;
+mod service_addresses;
+mod slices;
 mod status;
 mod storage;
 mod time_zone;
@@ -40,13 +49,17 @@ pub fn create(group: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     create_with(group, kind, object, &mut |_| Ok(()))
 }
 
-/// Like [`create`]. `compile` compiles the CEL expressions of admission webhooks and policies.
+/// Like [`create`]. `compile` compiles the CEL expressions of admission webhooks, policies, and claims for devices.
 pub fn create_with(group: &str, kind: &str, object: &Value, compile: &mut Compile<'_>) -> Vec<FieldError> {
     let mut errors = Errors::default();
     finalizers(group, object, &mut errors);
     match group {
+        "resource.k8s.io" if kind == "ResourceSlice" => slices::check(object, &Value::Null, &mut errors),
         "admissionregistration.k8s.io" => {
             admission::check(kind, object, &mut Cel::new(compile, &Value::Null), &mut errors);
+        }
+        "resource.k8s.io" => {
+            devices::check(kind, object, &Value::Null, &mut Cel::new(compile, &Value::Null), &mut errors);
         }
         _ => whole(group, kind, object, &mut errors),
     }
@@ -58,7 +71,7 @@ pub fn update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldErr
     update_with(group, kind, new, old, &mut |_| Ok(()))
 }
 
-/// Like [`update`]. `compile` compiles the CEL expressions of admission webhooks and policies.
+/// Like [`update`]. `compile` compiles the CEL expressions of admission webhooks, policies, and claims for devices.
 pub fn update_with(
     group: &str,
     kind: &str,
@@ -72,6 +85,7 @@ pub fn update_with(
     match (group, kind) {
         ("", "Pod") => pod::update(new, old, e),
         ("apps" | "batch", _) => workload::update(kind, new, old, e),
+        ("", "Node") => nodes::update(new, old, e),
         ("", "ConfigMap" | "Secret") => {
             core::update_data(kind, new, old, e);
             whole(group, kind, new, e);
@@ -91,13 +105,18 @@ pub fn update_with(
         ("admissionregistration.k8s.io", _) => admission::check(kind, new, &mut Cel::new(compile, old), e),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::check(new, old, e),
         ("discovery.k8s.io", "EndpointSlice") => discovery::slice(new, old, e),
+        ("networking.k8s.io", "IPAddress") => service_addresses::update_address(new, old, e),
+        ("networking.k8s.io", "ServiceCIDR") => service_addresses::update_networks(new, old, e),
         ("networking.k8s.io", _) => networking::update(kind, new, old, e),
+        ("node.k8s.io", "RuntimeClass") => nodes::update_runtime_class(new, old, e),
         ("rbac.authorization.k8s.io", _) => {
             whole(group, kind, new, e);
             rbac::update(new, old, e);
         }
+        ("resource.k8s.io", "ResourceSlice") => slices::check(new, old, e),
+        ("resource.k8s.io", _) => devices::check(kind, new, old, &mut Cel::new(compile, old), e),
         ("scheduling.k8s.io", "PriorityClass") => scheduling::update(new, old, e),
-        ("storage.k8s.io", "StorageClass") => storage::update_class(new, old, e),
+        ("storage.k8s.io", _) => csi::update(kind, new, old, e),
         _ => whole(group, kind, new, e),
     }
     errors.distinct()
@@ -107,10 +126,25 @@ pub fn update_with(
 pub fn update_status(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     finalizers(group, new, &mut errors);
-    match group {
-        "apiregistration.k8s.io" => aggregation::status(new, &mut errors),
-        "apps" | "autoscaling" | "policy" => status::update(kind, new, old, &mut errors),
-        "networking.k8s.io" if kind == "Ingress" => networking::status(new, &mut errors),
+    match (group, kind) {
+        ("apiregistration.k8s.io", _) => aggregation::status(new, &mut errors),
+        ("apps" | "autoscaling" | "policy", _) | ("", "ReplicationController") => {
+            status::update(kind, new, old, &mut errors);
+        }
+        ("", "Namespace") => core::namespace_status(new, &mut errors),
+        ("", "Node") => nodes::status(new, &mut errors),
+        ("", "PersistentVolumeClaim") => storage::claim_status(new, &mut errors),
+        ("", "Pod") => pod_status::update(new, old, &mut errors),
+        ("", "ResourceQuota") => quantities::quota_status(new, &mut errors),
+        ("", "Service") => core::service_status(new, old, &mut errors),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            conditions::check(&new["status"], &FieldPath::Root("status"), &mut errors);
+        }
+        ("batch", "Job") => job_status::update(new, old, &mut errors),
+        ("flowcontrol.apiserver.k8s.io", _) => flow::status(new, &mut errors),
+        ("resource.k8s.io", "ResourceClaim") => devices::claim_status(new, old, &mut errors),
+        ("networking.k8s.io", "Ingress") => networking::status(new, &mut errors),
+        ("storage.k8s.io", _) => csi::status(kind, new, &mut errors),
         _ => {}
     }
     errors.distinct()
@@ -126,6 +160,8 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
         ("", "Pod") => pod::create(object, errors),
         ("", "PersistentVolume") => volumes::create(object, errors),
         ("", "PersistentVolumeClaim") => storage::claim(object, errors),
+        ("", "Node") => nodes::create(object, errors),
+        ("", "PodTemplate" | "ReplicationController") => workload::create(kind, object, errors),
         ("", "Endpoints") => discovery::endpoints(object, NEW, errors),
         ("", "ResourceQuota") => quantities::quota(object, errors),
         ("", "LimitRange") => quantities::limit_range(object, errors),
@@ -136,11 +172,15 @@ fn whole(group: &str, kind: &str, object: &Value, errors: &mut Errors) {
         ("certificates.k8s.io", "CertificateSigningRequest") => certificates::create(object, errors),
         ("coordination.k8s.io", "Lease") => core::lease(object, errors),
         ("discovery.k8s.io", "EndpointSlice") => discovery::slice(object, NEW, errors),
+        ("flowcontrol.apiserver.k8s.io", _) => flow::check(kind, object, errors),
+        ("networking.k8s.io", "IPAddress") => service_addresses::address(object, errors),
+        ("networking.k8s.io", "ServiceCIDR") => service_addresses::networks(object, errors),
         ("networking.k8s.io", _) => networking::create(kind, object, errors),
+        ("node.k8s.io", "RuntimeClass") => nodes::runtime_class(object, errors),
         ("policy", "PodDisruptionBudget") => policy::check(object, errors),
         ("rbac.authorization.k8s.io", _) => rbac::create(kind, object, errors),
         ("scheduling.k8s.io", "PriorityClass") => scheduling::create(object, errors),
-        ("storage.k8s.io", "StorageClass") => storage::class(object, errors),
+        ("storage.k8s.io", _) => csi::create(kind, object, errors),
         _ => {}
     }
 }

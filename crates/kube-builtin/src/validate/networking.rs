@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::core::not_an_address;
 use super::errors::{Errors, PORT, items, port_name, port_number, text};
-use crate::addresses::{address, network, sloppy, sloppy_network};
+use crate::addresses::{address, network, sloppy_network};
 use kube_validation::{FieldError, FieldPath, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");
@@ -51,12 +52,6 @@ pub(super) fn status(object: &Value, errors: &mut Errors) {
             not_an_address(host, path.child("hostname"), errors);
         }
     });
-}
-
-fn not_an_address(host: &str, path: FieldPath<'_>, errors: &mut Errors) {
-    if sloppy(host).is_some() {
-        errors.push(FieldError::invalid(path, &host.into(), "must be a DNS name, not an IP address"));
-    }
 }
 
 fn ingress(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {

@@ -121,6 +121,20 @@ fn rest(spec: &Value, old: &Value) -> Value {
     rest
 }
 
+/// Checks a template of Pods.
+pub(super) fn template(template: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    errors.labels(&template["metadata"]["labels"], path.child("labels"));
+    for (key, _) in members(&template["metadata"]["annotations"]) {
+        errors.named(&key.to_lowercase(), names::qualified_name, path.child("annotations"));
+    }
+    let spec_path = path.child("spec");
+    spec(&template["spec"], &spec_path, errors);
+    if !items(&template["spec"]["ephemeralContainers"]).is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(spec_path.child("ephemeralContainers"), detail));
+    }
+}
+
 /// Checks the `spec` of a pod or a template.
 pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let volumes = volumes(spec, path, errors);
@@ -589,7 +603,7 @@ fn propagation(container: &Value, mount: &Value, list: &FieldPath<'_>, errors: &
     }
 }
 
-fn resources(resources: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+pub(super) fn resources(resources: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let parsed = |value: &Value| value.as_str()?.parse::<Quantity>().ok();
     for field in ["limits", "requests"] {
         let list = path.child(field);
@@ -711,7 +725,7 @@ fn probe(probe: &Value, kind: &str, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
-fn tolerations(tolerations: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
+pub(super) fn tolerations(tolerations: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
     for (index, it) in items(tolerations).iter().enumerate() {
         let path = list.index(index);
         let (key, operator) = (text(it, "key"), text(it, "operator"));
@@ -778,7 +792,7 @@ fn weight(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 }
 
 /// Checks which nodes a term selects.
-fn node_term(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+pub(super) fn node_term(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     errors.each(term, "matchExpressions", path, |it, path, errors| {
         let count = items(&it["values"]).len();
         let values = path.child("values");

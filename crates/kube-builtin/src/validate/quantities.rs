@@ -93,19 +93,30 @@ pub(super) fn amount(name: &str, value: &Value, path: &FieldPath<'_>, errors: &m
 
 pub(super) fn quota(object: &Value, errors: &mut Errors) {
     let (spec, path) = (&object["spec"], ROOT.child("spec"));
-    let hard = path.child("hard");
-    for (name, value) in members(&spec["hard"]) {
-        let path = hard.key(name);
+    quota_amounts(&spec["hard"], &path.child("hard"), errors);
+    scopes(spec, &path.child("scopes"), errors);
+    if spec["scopeSelector"].is_object() {
+        scope_selector(spec, &path.child("scopeSelector"), errors);
+    }
+}
+
+/// Checks what of a quota is in use.
+pub(super) fn quota_status(object: &Value, errors: &mut Errors) {
+    let path = ROOT.child("status");
+    for field in ["hard", "used"] {
+        quota_amounts(&object["status"][field], &path.child(field), errors);
+    }
+}
+
+fn quota_amounts(amounts: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
+    for (name, value) in members(amounts) {
+        let path = list.key(name);
         resource(name, &path, errors);
         if !name.contains('/') && !is_quota_resource(name) {
             let detail = "must be a standard resource for quota";
             errors.push(FieldError::invalid(path, &name.into(), detail));
         }
         amount(name, value, &path, errors);
-    }
-    scopes(spec, &path.child("scopes"), errors);
-    if spec["scopeSelector"].is_object() {
-        scope_selector(spec, &path.child("scopeSelector"), errors);
     }
 }
 

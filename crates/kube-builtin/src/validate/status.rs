@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::conditions;
 use super::errors::Errors;
 use kube_validation::{FieldError, FieldPath};
 
@@ -19,6 +20,9 @@ struct Numbers {
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errors: &mut Errors) {
     let Some(numbers) = numbers(kind) else { return };
     let (status, path) = (&new["status"], FieldPath::Root("status"));
+    if kind == "PodDisruptionBudget" {
+        conditions::check(status, &path, errors);
+    }
     for field in numbers.not_negative {
         errors.not_negative(status, field, &path);
     }
@@ -66,6 +70,17 @@ fn numbers(kind: &str) -> Option<Numbers> {
                 "availableReplicas",
                 "observedGeneration",
                 "terminatingReplicas",
+            ],
+            replicas: &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
+            more_than_ready: "cannot be greater than readyReplicas",
+        },
+        "ReplicationController" => Numbers {
+            not_negative: &[
+                "replicas",
+                "fullyLabeledReplicas",
+                "readyReplicas",
+                "availableReplicas",
+                "observedGeneration",
             ],
             replicas: &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
             more_than_ready: "cannot be greater than readyReplicas",

@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 
 use super::errors::{Errors, items, members, text};
 use super::quantities::{amount, quantity};
-use kube_validation::{FieldError, FieldPath, names};
+use kube_validation::{FieldError, FieldPath, Quantity, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");
 /// What a claim's class was before `storageClassName`.
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// The longest name of a driver.
+pub(super) const MAX_DRIVER_NAME: usize = 63;
 
 pub(super) fn class(object: &Value, errors: &mut Errors) {
     let provisioner = text(object, "provisioner");
@@ -33,7 +36,7 @@ pub(super) fn update_class(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-fn parameters(parameters: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+pub(super) fn parameters(parameters: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     const MAX: usize = 512;
     const MAX_SIZE: usize = 256 * 1024;
     if members(parameters).count() > MAX {
@@ -243,4 +246,82 @@ fn attributes_class(new: &Value, old: &Value, errors: &mut Errors) {
     let detail =
         format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
     errors.push(FieldError::forbidden("spec.volumeAttributesClassName", &detail));
+}
+
+/// Checks the name of a driver.
+pub(super) fn driver_name(object: &Value, field: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+    if errors.required(object, field, path, "") {
+        return;
+    }
+    let (name, path) = (text(object, field), path.child(field));
+    if name.len() > MAX_DRIVER_NAME {
+        errors.push(FieldError::too_long(path, MAX_DRIVER_NAME));
+    }
+    for why in names::dns1123_subdomain(&name.to_lowercase()) {
+        errors.push(FieldError::invalid(path, &name.into(), &why));
+    }
+}
+
+/// Checks the name of a driver, by a rule that is declared in tags. Its messages are other ones.
+pub(super) fn caseless_name(name: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+    const CASELESS: &str = "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and \
+                            end with an alphanumeric character (e.g. 'Example.com', regex used for validation is \
+                            '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    if !names::dns1123_subdomain(&name.to_lowercase()).is_empty() {
+        errors.push(FieldError::invalid(path, &name.into(), CASELESS));
+    }
+    if name.chars().count() > MAX_DRIVER_NAME {
+        errors.push(FieldError::too_long_characters(path, MAX_DRIVER_NAME));
+    }
+}
+
+/// Checks how large a claim's volume is, and how its growth goes on.
+pub(super) fn claim_status(object: &Value, errors: &mut Errors) {
+    const STATUSES: [&str; 5] = [
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
+    let (status, root) = (&object["status"], FieldPath::Root("status"));
+    let size = |value: &Value, path: FieldPath<'_>, errors: &mut Errors| {
+        if quantity(value).is_some_and(Quantity::is_negative) {
+            let bytes = quantity(value).map_or(0, |size| size.scaled_value(0));
+            let detail = "must be a valid resource quantity";
+            errors.push(FieldError::invalid(path, &bytes.into(), detail));
+        }
+    };
+    let path = root.child("capacity");
+    for (name, value) in members(&status["capacity"]) {
+        size(value, path.key(name), errors);
+    }
+    let path = root.child("allocatedResourceStatuses");
+    for (name, value) in members(&status["allocatedResourceStatuses"]) {
+        resource_of_claim(name, &path, errors);
+        if !value.as_str().is_some_and(|value| STATUSES.contains(&value)) {
+            errors.push(FieldError::not_supported(path, &name.into(), &STATUSES));
+        }
+    }
+    let path = root.child("allocatedResources");
+    for (name, value) in members(&status["allocatedResources"]) {
+        if resource_of_claim(name, &path, errors) {
+            size(value, path.key(name), errors);
+        }
+    }
+}
+
+/// Checks the name of a resource that a claim has. Returns whether it is one.
+fn resource_of_claim(name: &str, path: &FieldPath<'_>, errors: &mut Errors) -> bool {
+    let before = errors.0.len();
+    errors.named(name, names::qualified_name, *path);
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
+    if errors.0.len() == before && is_native && name != "storage" {
+        errors.push(FieldError::not_supported(path, &name.into(), &["storage"]));
+    }
+    errors.0.len() == before
 }

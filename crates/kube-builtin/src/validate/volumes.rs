@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::errors::{Errors, items, members, text};
 use super::quantities::quantity;
 use super::security::without_parents;
-use super::storage::{access_modes, class_name};
+use super::storage::{access_modes, class_name, driver_name};
 use super::volume_sources::host_path;
 use kube_validation::{FieldError, FieldPath, go, names};
 
@@ -54,14 +54,49 @@ pub(super) fn create(object: &Value, errors: &mut Errors) {
     }
     class_name(spec, "storageClassName", &path, errors);
     errors.one_of(&spec["volumeMode"], &["Block", "Filesystem"], path.child("volumeMode"));
-    if !spec["volumeAttributesClassName"].is_null() {
-        let field = "volumeAttributesClassName";
-        errors.required(spec, field, &path, "an empty string is disallowed");
-        class_name(spec, field, &path, errors);
-        if spec["csi"].is_null() {
-            let detail = "has to be specified when using volumeAttributesClassName";
-            errors.push(FieldError::required(path.child("csi"), detail));
+    attributes_class(spec, &path, errors);
+}
+
+/// Checks a volume without an object of its own, in a VolumeAttachment.
+pub(super) fn inline(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let refuse_given = |field: &'static str, errors: &mut Errors| {
+        if !spec[field].is_null() && spec[field] != "" {
+            let detail = "may not be specified in the context of inline volumes";
+            errors.push(FieldError::forbidden(path.child(field), detail));
         }
+    };
+    let refuse_other = |field: &'static str, allowed: &str, detail: &str, errors: &mut Errors| {
+        let value = text(spec, field);
+        if !value.is_empty() && value != allowed {
+            let detail = format!("{detail} {allowed} in the context of inline volumes");
+            errors.push(FieldError::forbidden(path.child(field), &detail));
+        }
+    };
+    refuse_given("claimRef", errors);
+    refuse_given("capacity", errors);
+    if spec["csi"].is_null() {
+        let detail = "has to be specified in the context of inline volumes";
+        errors.push(FieldError::required(path.child("csi"), detail));
+    }
+    access_modes(spec, "", path, errors);
+    refuse_other("persistentVolumeReclaimPolicy", "Retain", "may only be", errors);
+    refuse_given("nodeAffinity", errors);
+    sources(spec, path, errors);
+    refuse_given("storageClassName", errors);
+    refuse_other("volumeMode", "Filesystem", "may not specify volumeMode other than", errors);
+    attributes_class(spec, path, errors);
+}
+
+fn attributes_class(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let field = "volumeAttributesClassName";
+    if spec[field].is_null() {
+        return;
+    }
+    errors.required(spec, field, path, "an empty string is disallowed");
+    class_name(spec, field, path, errors);
+    if spec["csi"].is_null() {
+        let detail = "has to be specified when using volumeAttributesClassName";
+        errors.push(FieldError::required(path.child("csi"), detail));
     }
 }
 
@@ -215,15 +250,7 @@ fn source(field: &str, source: &Value, path: &FieldPath<'_>, errors: &mut Errors
 }
 
 fn csi(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let (driver, field) = (text(source, "driver"), path.child("driver"));
-    if !errors.required(source, "driver", path, "") {
-        if driver.len() > 63 {
-            errors.push(FieldError::too_long(field, 63));
-        }
-        for why in names::dns1123_subdomain(&driver.to_lowercase()) {
-            errors.push(FieldError::invalid(field, &driver.into(), &why));
-        }
-    }
+    driver_name(source, "driver", path, errors);
     errors.required(source, "volumeHandle", path, "");
     for name in [
         "controllerPublishSecretRef",

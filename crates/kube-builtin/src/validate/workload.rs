@@ -1,4 +1,5 @@
-//! Deployments, DaemonSets, ReplicaSets, StatefulSets, Jobs and CronJobs.
+//! Deployments, DaemonSets, ReplicaSets, StatefulSets, ReplicationControllers, ControllerRevisions, PodTemplates, Jobs and
+//! CronJobs.
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,17 @@ pub(super) fn create(kind: &str, object: &Value, errors: &mut Errors) {
         "DaemonSet" => daemon_set(spec, &path, errors),
         "ReplicaSet" => replica_set(spec, &path, errors),
         "StatefulSet" => stateful_set(spec, &path, errors),
+        "ReplicationController" => replication_controller(spec, &path, errors),
+        "PodTemplate" => pod::template(&object["template"], &ROOT.child("template"), errors),
+        "ControllerRevision" => {
+            errors.not_negative(object, "revision", &ROOT);
+            let detail = match &object["data"] {
+                Value::Null => "data is mandatory",
+                Value::Object(_) => return,
+                _ => "data must be a valid JSON object",
+            };
+            errors.push(FieldError::required("data", detail));
+        }
         "Job" => {
             job(spec, &path, errors);
             generated_selector(object, &path, errors);
@@ -43,6 +55,10 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errors: &mut Errors) 
         "StatefulSet" => {
             create(kind, new, errors);
             stateful_set_update(spec, before, &path, errors);
+        }
+        "ControllerRevision" => {
+            errors.not_negative(new, "revision", &ROOT);
+            errors.immutable(&new["data"], &old["data"], ROOT.child("data"));
         }
         "Job" => {
             job(spec, &path, errors);
@@ -98,9 +114,7 @@ fn template(spec: &Value, path: &FieldPath<'_>, may_be_empty: bool, errors: &mut
         let metadata = field.child("metadata");
         errors.push(FieldError::invalid(metadata.child("labels"), labels, MISMATCH));
     }
-    let metadata = field.child("metadata");
-    errors.labels(labels, metadata.child("labels"));
-    pod::spec(&spec["template"]["spec"], &field.child("spec"), errors);
+    pod::template(&spec["template"], &field, errors);
 }
 
 /// Checks that the pods of a template are always restarted.
@@ -181,6 +195,35 @@ fn replica_set(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     always_restarts(spec, path, errors);
 }
 
+fn replication_controller(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let (selector, field) = (&spec["selector"], path.child("selector"));
+    let is_empty = selector.as_object().is_none_or(serde_json::Map::is_empty);
+    if is_empty {
+        errors.push(FieldError::required(field, ""));
+    }
+    let (template, field) = (&spec["template"], path.child("template"));
+    if template.is_null() {
+        errors.push(FieldError::required(field, ""));
+    } else {
+        let labels = &template["metadata"]["labels"];
+        if selector.as_object().into_iter().flatten().any(|(key, value)| labels[key] != *value) {
+            let metadata = field.child("metadata");
+            errors.push(FieldError::invalid(metadata.child("labels"), labels, MISMATCH));
+        }
+        pod::template(template, &field, errors);
+        always_restarts(spec, path, errors);
+        if !template["spec"]["activeDeadlineSeconds"].is_null() {
+            let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
+            let spec = field.child("spec");
+            errors.push(FieldError::forbidden(spec.child("activeDeadlineSeconds"), detail));
+        }
+    }
+    // kube-apiserver checks these rules, which are declared in tags, after those that are implemented in code.
+    for field in ["replicas", "minReadySeconds"] {
+        errors.not_negative(spec, field, path);
+    }
+}
+
 fn stateful_set(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let policy = &spec["podManagementPolicy"];
     if !matches!(policy.as_str(), Some("OrderedReady" | "Parallel")) {
@@ -234,10 +277,8 @@ fn job(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         errors.push(FieldError::required(path.child("completions"), detail));
     }
     let template = path.child("template");
-    let metadata = template.child("metadata");
-    errors.labels(&spec["template"]["metadata"]["labels"], metadata.child("labels"));
     let pod = template.child("spec");
-    pod::spec(&spec["template"]["spec"], &pod, errors);
+    pod::template(&spec["template"], &template, errors);
     match text(&spec["template"]["spec"], "restartPolicy") {
         "Always" | "" => {
             let detail = r#"valid values: "OnFailure", "Never""#;

@@ -23,7 +23,13 @@ impl Compiler {
 
     /// Compiles the next expression. The error is kube-apiserver's message.
     pub(super) fn compile(&mut self, expression: &Expression<'_>) -> Result<(), String> {
+        if expression.purpose == Purpose::DeviceSelector && binds(expression.text) {
+            return Ok(());
+        }
         let compiled = Program::compile(expression.text, &self.environment(expression));
+        if expression.purpose == Purpose::DeviceSelector {
+            return selector(compiled.as_ref());
+        }
         let checked = compiled.as_ref().map_err(message).and_then(|program| {
             let found = match program.result_type() {
                 // cel-go has two names for it.
@@ -45,6 +51,9 @@ impl Compiler {
 
     fn environment(&self, expression: &Expression<'_>) -> Environment {
         let origin = if expression.is_stored { Origin::Stored } else { Origin::New };
+        if expression.purpose == Purpose::DeviceSelector {
+            return device(origin);
+        }
         let mut environment = match expression.purpose {
             Purpose::JsonPatch | Purpose::ApplyConfiguration => Environment::mutating_policy(MINOR, origin),
             _ => Environment::policy(MINOR, origin),
@@ -63,6 +72,33 @@ impl Compiler {
             }
         }
         environment
+    }
+}
+
+/// The environment of a selector of devices. kube-apiserver has an object `device`, whose fields are variables here.
+fn device(origin: Origin) -> Environment {
+    const FIELDS: [(&str, &str); 4] = [
+        ("device.driver", "string"),
+        ("device.attributes", "map(string, map(string, dyn))"),
+        ("device.capacity", "map(string, map(string, kubernetes.Quantity))"),
+        ("device.allowMultipleAllocations", "bool"),
+    ];
+    FIELDS.into_iter().fold(Environment::kubernetes(MINOR, origin), |environment, (name, declared)| {
+        environment.clone().with_typed_variable(name, declared).unwrap_or(environment)
+    })
+}
+
+/// Whether a selector of devices has a local variable, which only these expressions can have. It is not compiled.
+fn binds(text: &str) -> bool {
+    text.contains("cel.bind")
+}
+
+/// Checks the type of a selector of devices. Those of attributes are only known when it is evaluated.
+fn selector(compiled: Result<&Program, &CompileError>) -> Result<(), String> {
+    let found = compiled.map_err(message)?.result_type();
+    match found.as_str() {
+        "bool" | "dyn" => Ok(()),
+        _ => Err(format!("must evaluate to bool or the unknown type, not {found}")),
     }
 }
 

@@ -178,7 +178,10 @@ fn prepare_stored_update(resource: &Resource, subresource: &str, new: &mut Value
             }
             match resource.group_kind() {
                 // kube-apiserver: old kubelets corrupt them.
-                POD => copy(&mut kept["metadata"], &old["metadata"], "ownerReferences"),
+                POD => {
+                    copy(&mut kept["metadata"], &old["metadata"], "ownerReferences");
+                    pod::keep_status(&mut kept, old);
+                }
                 DEPLOYMENT => copy(&mut kept["metadata"], &old["metadata"], "labels"),
                 _ => {}
             }
@@ -215,7 +218,9 @@ fn prepare_stored_update(resource: &Resource, subresource: &str, new: &mut Value
     };
     // The generation of a PriorityClass is always 1.
     let counts_changes = resource.custom.is_some() || resource.kind != "PriorityClass";
-    if let Some(generation) = generation
+    // A new CSIDriver has none, and its changes are counted.
+    let is_driver = resource.group == "storage.k8s.io" && resource.kind == "CSIDriver";
+    if let Some(generation) = generation.or(is_driver.then_some(0))
         && counts_changes
         && subresource != "status"
         && changed(resource, new, old)
@@ -330,6 +335,7 @@ fn wrong_name(resource: &Resource, object: &Value) -> Option<Vec<FieldError>> {
     let wrong = match resource.kind.as_str() {
         "Namespace" | "StatefulSet" => names::dns1123_label(name),
         "Service" => names::dns1123_label(name),
+        "IPAddress" => kube_builtin::canonical_address(name),
         "APIService"
         | "CertificateSigningRequest"
         | "ClusterRole"

@@ -41,6 +41,22 @@ pub(crate) fn qos_class(pod: &Value) -> &str {
     given.unwrap_or_else(|| computed_qos_class(&pod["spec"]))
 }
 
+/// Keeps what the API server itself has written into the status of a Pod, and what clients that do not know it leave out.
+pub(super) fn keep_status(pod: &mut Value, old: &Value) {
+    const KEPT: [&str; 4] = [
+        "qosClass",
+        "resourceClaimStatuses",
+        "extendedResourceClaimStatus",
+        "nodeAllocatableResourceClaimStatuses",
+    ];
+    for field in KEPT {
+        let is_absent = pod["status"][field].is_null() || pod["status"][field] == "";
+        if is_absent && !old["status"][field].is_null() {
+            pod["status"][field] = old["status"][field].clone();
+        }
+    }
+}
+
 /// The QoS class that a pod gets: `ComputePodQOS`.
 pub(super) fn computed_qos_class(spec: &Value) -> &'static str {
     let of_each =

@@ -9,6 +9,7 @@ mod pod;
 use serde_json::{Map, Value, json};
 
 use self::fill::{default, each};
+pub use self::pod::apply_whole_pod_defaults;
 use crate::convert::canonical;
 
 /// A field and its value. `[]` stands for the items of a list, and the parent of the field must exist.

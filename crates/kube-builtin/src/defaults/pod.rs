@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fill::{default, each};
+use crate::totals;
 
 const CONTAINERS: [&str; 3] = ["containers[]", "initContainers[]", "ephemeralContainers[]"];
 
@@ -49,6 +50,42 @@ pub(super) fn set_pod_defaults(pod: &mut Value) {
     }
 }
 
+/// Sets what a new Pod asks for as a whole, if it says something about that: huge pages as its containers, and other requests
+/// as its containers, or else as much as it may have. Unlike other defaults, these are not set when a Pod is decoded.
+pub fn apply_whole_pod_defaults(pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
+    let is_huge = |name: &str| name.starts_with("hugepages-");
+    let is_known = |name: &str| name == "cpu" || name == "memory" || is_huge(name);
+    let is_given =
+        |spec: &Value, kind: &str| spec["resources"][kind].as_object().is_some_and(|it| !it.is_empty());
+    if !is_given(spec, "limits") && !is_given(spec, "requests") {
+        return;
+    }
+    for (name, total) in totals(spec, "limits") {
+        if is_huge(&name) && spec["resources"]["requests"][&name].is_null() {
+            default(&mut spec["resources"], "limits", || json!({}));
+            default(&mut spec["resources"]["limits"], &name, || total.into());
+        }
+    }
+    if !is_given(spec, "limits") {
+        return;
+    }
+    let of_containers = totals(spec, "requests").into_iter().filter(|(name, _)| !is_huge(name));
+    let limits = spec["resources"]["limits"].as_object().into_iter().flatten();
+    let limits = limits.filter_map(|(name, limit)| Some((name.clone(), limit.as_str()?.to_owned())));
+    for (name, amount) in of_containers.chain(limits.collect::<Vec<_>>()) {
+        if is_known(&name) {
+            default(&mut spec["resources"], "requests", || json!({}));
+            default(&mut spec["resources"]["requests"], &name, || amount.into());
+        }
+    }
+}
+
+fn totals(spec: &Value, kind: &str) -> Vec<(String, String)> {
+    let all = totals::of_containers(spec, kind).into_iter();
+    all.map(|(name, amount)| (name.to_owned(), amount.to_string())).collect()
+}
+
 /// Sets each of the two fields for a Pod's addresses to the other. The older one, for a single address, wins.
 pub(super) fn addresses(pod: &mut Value) {
     let Some(status) = pod.get_mut("status").filter(|status| status.is_object()) else { return };
@@ -69,6 +106,7 @@ fn container(container: &mut Value) {
     default(container, "terminationMessagePolicy", || "File".into());
     each(container, "ports[]", &mut |port| default(port, "protocol", || "TCP".into()));
     each(container, "env[].valueFrom.fieldRef", &mut |field| default(field, "apiVersion", || "v1".into()));
+    each(container, "env[].valueFrom.fileKeyRef", &mut |file| default(file, "optional", || false.into()));
     for hook in ["lifecycle.postStart.httpGet", "lifecycle.preStop.httpGet"] {
         each(container, hook, &mut http_get);
     }

@@ -8,7 +8,7 @@ use super::errors::{Errors, items, members, text};
 use super::quantities::quantity;
 use super::storage::{caseless_name, driver_name};
 use super::{storage, volumes};
-use kube_validation::{FieldError, FieldPath, go, names};
+use kube_validation::{FieldError, FieldPath, Quantity, go, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");
 
@@ -220,7 +220,7 @@ fn capacity(object: &Value, errors: &mut Errors) {
     let class = text(object, "storageClassName");
     errors.named(class, names::dns1123_subdomain, ROOT.child("storageClassName"));
     let size = &object["capacity"];
-    if quantity(size).is_some_and(|size| size.is_negative()) {
+    if quantity(size).is_some_and(Quantity::is_negative) {
         errors.push(FieldError::invalid("capacity", size, "must be greater than or equal to 0"));
     }
 }

@@ -290,3 +290,27 @@ fn transition(job: Job<'_>, before: Job<'_>, errors: &mut Errors) {
         conditions(detail, errors);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_indexes_are_read() {
+        assert_eq!(intervals("", 3), Ok(vec![]));
+        assert_eq!(intervals("0,2-4", 5), Ok(vec![(0, 0), (2, 4)]));
+        for (wrong, why) in [
+            ("0-3", "too large index: \"3\""),
+            ("2,1", "non-increasing order, previous: 2, current: 1"),
+            ("-1", "cannot convert string to integer for index: \"\""),
+        ] {
+            assert_eq!(intervals(wrong, 3), Err(why.to_owned()));
+        }
+    }
+
+    #[test]
+    fn failed_indexes_are_not_completed() {
+        assert_eq!(overlap(&[(0, 1), (4, 6)], &[(2, 3), (5, 5)]), Some(5));
+        assert_eq!(overlap(&[(0, 1)], &[(2, 3)]), None);
+    }
+}

@@ -1,4 +1,4 @@
-//! The validation of the built-in kinds that programs write most: `pkg/apis/*/validation`, with its order and messages.
+//! The validation of built-in kinds: `pkg/apis/*/validation`, with its order and messages.
 //!
 //! Objects have already been decoded and defaulted. The errors of `metadata`, which come first, are not included. Where the
 //! real messages show a Go struct, these show the object's JSON.
@@ -21,7 +21,9 @@ mod flow;
 mod job_status;
 mod networking;
 mod nodes;
+mod placement;
 mod pod;
+mod pod_resources;
 mod pod_status;
 mod policy;
 mod quantities;
@@ -35,6 +37,7 @@ mod storage;
 mod time_zone;
 mod volume_sources;
 mod volumes;
+mod windows;
 mod workload;
 
 use kube_validation::{FieldError, FieldPath};

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::errors::{Errors, items, members, text};
-use super::pod;
 use super::quantities::amount;
+use super::{placement, pod_resources};
 use crate::addresses::{network, sloppy_network};
 use kube_validation::{FieldError, FieldPath, names};
 
@@ -181,10 +181,10 @@ pub(super) fn update_runtime_class(new: &Value, old: &Value, errors: &mut Errors
 
 fn runtime_class_parts(object: &Value, errors: &mut Errors) {
     let limits = json!({"limits": object["overhead"]["podFixed"]});
-    pod::resources(&limits, &ROOT.child("overhead"), errors);
+    pod_resources::container(&limits, &Value::Null, &ROOT.child("overhead"), errors);
     let (scheduling, path) = (&object["scheduling"], ROOT.child("scheduling"));
     errors.labels(&scheduling["nodeSelector"], path.child("nodeSelector"));
-    pod::tolerations(&scheduling["tolerations"], &path.child("tolerations"), errors);
+    placement::tolerations(&scheduling["tolerations"], &path.child("tolerations"), errors);
     let mut known = HashSet::new();
     errors.each(scheduling, "tolerations", &path, |toleration, path, errors| {
         let fields = ["key", "operator", "value", "effect"].map(|field| json!(text(toleration, field)));

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::errors::{Errors, PORT, config_key, items, members, port_name, port_number, port_or_name, text};
 use super::field_refs::{field_ref, resource_ref};
-use super::security::{self, descending};
-use super::volume_sources;
+use super::security::{self, descending, without_parents};
+use super::{placement, pod_resources, volume_sources, windows};
 use crate::addresses::address;
-use kube_validation::{FieldError, FieldPath, Quantity, names};
+use kube_validation::{FieldError, FieldPath, names};
 
+/// The longest list of domains in which addresses are looked up.
+const MAX_SEARCHES: usize = 2048;
 /// The maximum of IDs of users and groups, and of `activeDeadlineSeconds`.
 const MAX: i64 = i32::MAX as i64;
 const VARIABLE: &str =
@@ -24,6 +26,9 @@ pub(super) fn create(pod: &Value, errors: &mut Errors) {
     annotations(pod, errors);
     spec(&pod["spec"], &FieldPath::Root("spec"), errors);
     tokens(&pod["spec"], errors);
+    if !items(&pod["spec"]["ephemeralContainers"]).is_empty() {
+        errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
 }
 
 /// Refuses tokens of a ServiceAccount in the files of a Pod that has none.
@@ -140,21 +145,24 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let volumes = volumes(spec, path, errors);
     resource_claims(&spec["resourceClaims"], &path.child("resourceClaims"), errors);
     containers(spec, path, &volumes, errors);
+    pod_resources::pod(spec, path, errors);
+    shared_ports(spec, path, errors);
     let policies = ["Always", "OnFailure", "Never"];
     errors.one_of(&spec["restartPolicy"], &policies, path.child("restartPolicy"));
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     errors.one_of(&spec["dnsPolicy"], &policies, path.child("dnsPolicy"));
     errors.labels(&spec["nodeSelector"], path.child("nodeSelector"));
-    security::pod(&spec["securityContext"], &path.child("securityContext"), errors);
+    security::pod(spec, &path.child("securityContext"), errors);
     if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(FieldError::invalid(path.child("shareProcessNamespace"), &true.into(), detail));
     }
-    affinity(&spec["affinity"], &path.child("affinity"), errors);
+    placement::affinity(&spec["affinity"], &path.child("affinity"), errors);
     dns(spec, &path.child("dnsConfig"), errors);
     gates(&spec["readinessGates"], Some("conditionType"), &path.child("readinessGates"), errors);
     gates(&spec["schedulingGates"], None, &path.child("schedulingGates"), errors);
-    spread(&spec["topologySpreadConstraints"], &path.child("topologySpreadConstraints"), errors);
+    placement::spread(&spec["topologySpreadConstraints"], &path.child("topologySpreadConstraints"), errors);
+    windows::host_process(spec, path, errors);
     if spec["hostUsers"] == false {
         for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]
         {
@@ -163,6 +171,7 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             }
         }
     }
+    host_name(spec, path, errors);
     for (field, check) in [
         ("serviceAccountName", names::dns1123_subdomain as fn(&str) -> Vec<String>),
         ("nodeName", names::dns1123_subdomain),
@@ -179,7 +188,7 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             errors.named(name, names::dns1123_label, path.child(field));
         }
     }
-    tolerations(&spec["tolerations"], &path.child("tolerations"), errors);
+    placement::tolerations(&spec["tolerations"], &path.child("tolerations"), errors);
     let aliases = path.child("hostAliases");
     for (index, alias) in items(&spec["hostAliases"]).iter().enumerate() {
         let path = aliases.index(index);
@@ -196,14 +205,28 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
     }
     if spec["os"].is_object() {
-        let os = &spec["os"]["name"];
-        errors.one_of(os, &["linux", "windows"], path.child("os"));
-        let context = path.child("securityContext");
-        if *os == "linux" && !spec["securityContext"]["windowsOptions"].is_null() {
-            let detail = "windows options cannot be set for a linux pod";
-            errors.push(FieldError::forbidden(context.child("windowsOptions"), detail));
+        let os = path.child("os");
+        if !errors.required(&spec["os"], "name", &os, "") {
+            errors.one_of(&spec["os"]["name"], &["linux", "windows"], os);
         }
+        windows::system(spec, path, errors);
     }
+    file_volumes(spec, path, errors);
+}
+
+/// Checks a name that a Pod has for itself, whatever it is elsewhere.
+fn host_name(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    const MAX: usize = 64;
+    let Some(name) = spec["hostnameOverride"].as_str() else { return };
+    let path = path.child("hostnameOverride");
+    for field in ["setHostnameAsFQDN", "hostNetwork"].iter().filter(|field| spec[**field] == true) {
+        let detail = format!("may not be specified when {field} is true");
+        errors.push(FieldError::forbidden(path, &detail));
+    }
+    if name.len() > MAX {
+        errors.push(FieldError::too_long(path, MAX));
+    }
+    errors.named(name, names::dns1123_subdomain, path);
 }
 
 /// Checks the names of gates: of conditions, which are in a field, or of what holds the scheduling.
@@ -287,12 +310,47 @@ fn dns(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         let detail = "must not have more than 32 search paths";
         errors.push(FieldError::invalid(list, &config["searches"], detail));
     }
+    let length: usize = searches.iter().filter_map(Value::as_str).map(|search| search.len() + 1).sum();
+    if length > MAX_SEARCHES + 1 {
+        let detail = format!(
+            "must not have more than {MAX_SEARCHES} characters (including spaces) in the search list"
+        );
+        errors.push(FieldError::invalid(list, &config["searches"], &detail));
+    }
+    for (index, search) in searches.iter().enumerate().filter(|(_, search)| **search != ".") {
+        let search = search.as_str().unwrap_or_default();
+        let domain = search.strip_suffix('.').unwrap_or(search);
+        errors.named(domain, search_domain, list.index(index));
+    }
     let options = path.child("options");
     for (index, option) in items(&config["options"]).iter().enumerate() {
         if text(option, "name").is_empty() {
             errors.push(FieldError::required(options.index(index), "must not be empty"));
         }
     }
+}
+
+/// Returns the problems of a domain in which addresses are looked up. Its labels may start with a `_`.
+fn search_domain(domain: &str) -> Vec<String> {
+    const DETAIL: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', \
+                          and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
+                          validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+    const MAX: usize = 253;
+    let is_end = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        label.first().copied().is_some_and(is_end)
+            && label.last().copied().is_some_and(is_end)
+            && label.iter().all(|c| is_end(*c) || matches!(c, b'-' | b'_'))
+    };
+    let mut wrong = Vec::new();
+    if domain.len() > MAX {
+        wrong.push(format!("must be no more than {MAX} characters"));
+    }
+    if !domain.split('.').all(is_label) {
+        wrong.push(DETAIL.to_owned());
+    }
+    wrong
 }
 
 /// Checks an RFC 1123 label. A name with dots gets the general message.
@@ -340,18 +398,20 @@ fn containers(spec: &Value, path: &FieldPath<'_>, volumes: &HashMap<&str, &Value
             errors.push(FieldError::duplicate(path.child("name"), &name.into()));
         }
         runtime(spec, it, &path, errors);
+        restart_rules(it, &path, errors);
     }
     host_ports(all, &list, errors);
     let list = path.child("initContainers");
     for (index, it) in items(&spec["initContainers"]).iter().enumerate() {
         let path = list.index(index);
         container(spec, it, &path, volumes, errors);
-        let policies = ["Always", "Never", "OnFailure"];
-        errors.one_of(&it["restartPolicy"], &policies, path.child("restartPolicy"));
+        restart_rules(it, &path, errors);
         let name = text(it, "name");
         if !names.insert(name) && !name.is_empty() {
             errors.push(FieldError::duplicate(path.child("name"), &name.into()));
         }
+        // kube-apiserver shows each as if it was the first.
+        host_ports(std::slice::from_ref(it), &list, errors);
         if it["restartPolicy"] == "Always" {
             runtime(spec, it, &path, errors);
             continue;
@@ -362,6 +422,66 @@ fn containers(spec: &Value, path: &FieldPath<'_>, volumes: &HashMap<&str, &Value
                 errors.push(FieldError::forbidden(path.child(field), detail));
             }
         }
+        errors.each(it, "resizePolicy", &path, |policy, path, errors| {
+            let restart = &policy["restartPolicy"];
+            if *restart == "RestartContainer" {
+                let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                errors.push(FieldError::invalid(path.child("restartPolicy"), restart, detail));
+            }
+        });
+    }
+}
+
+/// Refuses ports of the node other than those of the containers of a Pod that shares its network.
+fn shared_ports(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    if spec["hostNetwork"] != true {
+        return;
+    }
+    errors.each(spec, "containers", path, |container, path, errors| {
+        errors.each(container, "ports", path, |port, path, errors| {
+            let (own, shared) = (&port["containerPort"], &port["hostPort"]);
+            if !shared.is_null() && *shared != 0 && own != shared {
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(path.child("hostPort"), shared, detail));
+            }
+        });
+    });
+}
+
+/// Checks what happens when a container ends.
+fn restart_rules(container: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    const MAX_RULES: usize = 20;
+    const MAX_CODES: usize = 255;
+    let (policy, rules) = (&container["restartPolicy"], items(&container["restartPolicyRules"]));
+    let field = path.child("restartPolicy");
+    if policy.is_null() && !rules.is_empty() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(field, detail));
+    }
+    errors.one_of(policy, &["Always", "Never", "OnFailure"], field);
+    if rules.len() > MAX_RULES {
+        errors.push(FieldError::too_many(path.child("restartPolicyRules"), rules.len(), MAX_RULES));
+    }
+    errors.each(container, "restartPolicyRules", path, |rule, path, errors| {
+        known(rule, "action", &["Restart", "RestartAllContainers"], path, errors);
+        let (codes, path) = (&rule["exitCodes"], path.child("exitCodes"));
+        if codes.is_null() {
+            errors.push(FieldError::required(path, "must be specified"));
+            return;
+        }
+        known(codes, "operator", &["In", "NotIn"], &path, errors);
+        let count = items(&codes["values"]).len();
+        if count > MAX_CODES {
+            errors.push(FieldError::too_many(path.child("values"), count, MAX_CODES));
+        }
+    });
+}
+
+/// Refuses a text that is not among the known ones, or absent.
+fn known(object: &Value, field: &str, known: &[&str], path: &FieldPath<'_>, errors: &mut Errors) {
+    let value = text(object, field);
+    if !known.contains(&value) {
+        errors.push(FieldError::not_supported(path.child(field), &value.into(), known));
     }
 }
 
@@ -407,16 +527,18 @@ fn container(
     environment(&container["env"], &path.child("env"), errors);
     sources_of_environment(&container["envFrom"], &path.child("envFrom"), errors);
     mounts(container, &path.child("volumeMounts"), volumes, errors);
+    devices(container, &path.child("volumeDevices"), volumes, errors);
     let policies = ["Always", "IfNotPresent", "Never"];
     errors.one_of(&container["imagePullPolicy"], &policies, path.child("imagePullPolicy"));
-    resources(&container["resources"], &path.child("resources"), errors);
-    resize_policy(&container["resizePolicy"], &path.child("resizePolicy"), errors);
+    let claims = &spec["resourceClaims"];
+    pod_resources::container(&container["resources"], claims, &path.child("resources"), errors);
+    resize_policy(spec, &container["resizePolicy"], &path.child("resizePolicy"), errors);
     let host_users = spec["hostUsers"] != false;
     security::container(&container["securityContext"], host_users, &path.child("securityContext"), errors);
 }
 
 /// Checks what a change of each resource does to a container.
-fn resize_policy(policies: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+fn resize_policy(spec: &Value, policies: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (index, policy) in items(policies).iter().enumerate() {
         let resource = &policy["resourceName"];
@@ -424,7 +546,12 @@ fn resize_policy(policies: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             errors.push(FieldError::duplicate(path.index(index), resource));
         }
         errors.one_of(resource, &["cpu", "memory"], *path);
-        errors.one_of(&policy["restartPolicy"], &["NotRequired", "RestartContainer"], *path);
+        let restart = &policy["restartPolicy"];
+        errors.one_of(restart, &["NotRequired", "RestartContainer"], *path);
+        if spec["restartPolicy"] == "Never" && *restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(path, restart, detail));
+        }
     }
 }
 
@@ -532,6 +659,9 @@ fn environment(variables: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
         }
         field_ref(&from["fieldRef"], &path.child("fieldRef"), errors);
         resource_ref(&from["resourceFieldRef"], &path.child("resourceFieldRef"), errors);
+        if from["fileKeyRef"].is_object() {
+            file_key(&from["fileKeyRef"], &path.child("fileKeyRef"), errors);
+        }
         for kind in ["configMapKeyRef", "secretKeyRef"] {
             if from[kind].is_null() {
                 continue;
@@ -545,6 +675,47 @@ fn environment(variables: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
                 errors.named(key, config_key, path.child("key"));
             }
         }
+    }
+}
+
+/// Checks the file of a volume that has the value of a variable.
+fn file_key(reference: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let key = text(reference, "key");
+    if !errors.required(reference, "key", path, "") && !is_variable(key) {
+        errors.push(FieldError::invalid(path.child("key"), &key.into(), VARIABLE));
+    }
+    if !errors.required(reference, "volumeName", path, "") {
+        errors.named(text(reference, "volumeName"), label, path.child("volumeName"));
+    }
+    if !errors.required(reference, "path", path, "") {
+        without_parents(text(reference, "path"), &path.child("path"), errors);
+    }
+}
+
+/// Checks the volumes with the files that have the values of variables.
+fn file_volumes(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let volumes = items(&spec["volumes"]);
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        errors.each(spec, list, path, |container, path, errors| {
+            errors.each(container, "env", path, |variable, path, errors| {
+                let reference = &variable["valueFrom"]["fileKeyRef"];
+                if reference.is_null() {
+                    return;
+                }
+                let name = text(reference, "volumeName");
+                let from = path.child("valueFrom");
+                let file = from.child("fileKeyRef");
+                let field = file.child("volumeName");
+                match volumes.iter().rfind(|volume| text(volume, "name") == name) {
+                    None => errors.push(FieldError::not_found(field, &name.into())),
+                    Some(volume) if volume["emptyDir"].is_null() => {
+                        let detail = "referenced volume must be of type emptyDir";
+                        errors.push(FieldError::invalid(field, &name.into(), detail));
+                    }
+                    Some(_) => {}
+                }
+            });
+        });
     }
 }
 
@@ -566,6 +737,15 @@ fn mounts(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Valu
         if !places.insert(place) {
             errors.push(FieldError::invalid(path.child("mountPath"), &place.into(), "must be unique"));
         }
+        let devices = items(&container["volumeDevices"]);
+        if devices.iter().any(|device| text(device, "name") == name) {
+            let detail = "must not already exist in volumeDevices";
+            errors.push(FieldError::invalid(path.child("name"), &name.into(), detail));
+        }
+        if devices.iter().any(|device| text(device, "devicePath") == place) {
+            let detail = "must not already exist as a path in volumeDevices";
+            errors.push(FieldError::invalid(path.child("mountPath"), &place.into(), detail));
+        }
         // kube-apiserver reports these at the list, without the index.
         let (below, expanded) = (text(mount, "subPath"), text(mount, "subPathExpr"));
         descending(below, &list.child("subPath"), errors);
@@ -575,6 +755,53 @@ fn mounts(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Valu
         }
         descending(expanded, &list.child("subPathExpr"), errors);
         propagation(container, mount, list, errors);
+    }
+}
+
+/// Checks the volumes that a container uses as devices, without a file system.
+fn devices(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Value>, errors: &mut Errors) {
+    let (mut places, mut names) = (HashSet::new(), HashSet::new());
+    let mounts = items(&container["volumeMounts"]);
+    let refuse = |path: FieldPath<'_>, value: &str, detail: &str, errors: &mut Errors| {
+        errors.push(FieldError::invalid(path, &value.into(), detail));
+    };
+    for (index, device) in items(&container["volumeDevices"]).iter().enumerate() {
+        let path = list.index(index);
+        let (name, place) = (text(device, "name"), text(device, "devicePath"));
+        let (name_path, place_path) = (path.child("name"), path.child("devicePath"));
+        errors.required(device, "name", &path, "");
+        if names.contains(name) {
+            refuse(name_path, name, "must be unique", errors);
+        }
+        let is_block =
+            |volume: &Value| !volume["persistentVolumeClaim"].is_null() || !volume["ephemeral"].is_null();
+        match volumes.get(name) {
+            None => errors.push(FieldError::not_found(name_path, &name.into())),
+            Some(volume) if !is_block(volume) => {
+                let detail =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                refuse(name_path, name, detail, errors);
+            }
+            Some(_) => {}
+        }
+        errors.required(device, "devicePath", &path, "");
+        if places.contains(place) {
+            refuse(place_path, place, "must be unique", errors);
+        }
+        if place.split('/').any(|part| part == "..") {
+            refuse(place_path, place, "can not contain backsteps ('..')", errors);
+        } else {
+            places.insert(place);
+        }
+        if mounts.iter().any(|mount| text(mount, "name") == name) {
+            refuse(name_path, name, "must not already exist in volumeMounts", errors);
+        }
+        if mounts.iter().any(|mount| text(mount, "mountPath") == place) {
+            refuse(place_path, place, "must not already exist as a path in volumeMounts", errors);
+        }
+        if !name.is_empty() {
+            names.insert(name);
+        }
     }
 }
 
@@ -600,53 +827,6 @@ fn propagation(container: &Value, mount: &Value, list: &FieldPath<'_>, errors: &
             }
         }
         Some(_) => errors.one_of(recursive, &["Disabled", "Enabled", "IfPossible"], path),
-    }
-}
-
-pub(super) fn resources(resources: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let parsed = |value: &Value| value.as_str()?.parse::<Quantity>().ok();
-    for field in ["limits", "requests"] {
-        let list = path.child(field);
-        // Names without a prefix come first.
-        let mut all: Vec<_> = members(&resources[field]).collect();
-        all.sort_by_key(|(name, _)| (name.contains('/'), *name));
-        for (name, value) in all {
-            let path = list.key(name);
-            let standard =
-                ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
-            if !standard && !name.contains('/') {
-                // Known, but not of containers.
-                let is_known = matches!(name, "storage" | "pods");
-                for detail in [
-                    "must be a standard resource type or fully qualified",
-                    "must be a standard resource for containers",
-                ]
-                .into_iter()
-                .skip(usize::from(is_known))
-                {
-                    errors.push(FieldError::invalid(path, &name.into(), detail));
-                }
-            }
-            let Some(quantity) = parsed(value) else { continue };
-            if quantity.is_negative() {
-                let detail = "must be greater than or equal to 0";
-                errors.push(FieldError::invalid(path, value, detail));
-            }
-            if name.contains('/') && !quantity.is_whole() {
-                errors.push(FieldError::invalid(path, value, "must be an integer"));
-            }
-        }
-    }
-    for (name, request) in members(&resources["requests"]) {
-        let limit = &resources["limits"][name];
-        if let (Some(asked), Some(most)) = (parsed(request), parsed(limit))
-            && (asked > most || name.contains('/') && asked < most)
-        {
-            let limit = limit.as_str().unwrap_or_default();
-            let relation = if name.contains('/') { "equal to" } else { "less than or equal to" };
-            let detail = format!("must be {relation} {name} limit of {limit}");
-            errors.push(FieldError::invalid(path.child("requests"), request, &detail));
-        }
     }
 }
 
@@ -722,165 +902,5 @@ fn probe(probe: &Value, kind: &str, path: &FieldPath<'_>, errors: &mut Errors) {
             &probe["successThreshold"],
             "must be 1",
         ));
-    }
-}
-
-pub(super) fn tolerations(tolerations: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
-    for (index, it) in items(tolerations).iter().enumerate() {
-        let path = list.index(index);
-        let (key, operator) = (text(it, "key"), text(it, "operator"));
-        if !key.is_empty() {
-            errors.named(key, names::qualified_name, path.child("key"));
-        } else if operator != "Exists" {
-            let detail =
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            errors.push(FieldError::invalid(path.child("operator"), &it["operator"], detail));
-        }
-        if !it["tolerationSeconds"].is_null() && text(it, "effect") != "NoExecute" {
-            let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.push(FieldError::invalid(path.child("effect"), &text(it, "effect").into(), detail));
-        }
-        match operator {
-            "" | "Equal" => errors.named(text(it, "value"), names::label_value, path.child("operator")),
-            "Exists" if !text(it, "value").is_empty() => {
-                let detail = "value must be empty when `operator` is 'Exists'";
-                errors.push(FieldError::invalid(path.child("operator"), &it["value"], detail));
-            }
-            "Exists" => {}
-            // Features that are off.
-            "Lt" | "Gt" => errors.push(FieldError::not_supported_shown(
-                path.child("operator"),
-                &it["operator"].to_string(),
-                &["Equal", "Exists", "Lt", "Gt"],
-            )),
-            _ => errors.one_of(&it["operator"], &["Equal", "Exists"], path.child("operator")),
-        }
-        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        errors.one_of(&it["effect"], &effects, path.child("effect"));
-    }
-}
-
-fn affinity(affinity: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-    let (nodes, node) = (&affinity["nodeAffinity"], path.child("nodeAffinity"));
-    let required = node.child(REQUIRED);
-    if nodes[REQUIRED].is_object() && items(&nodes[REQUIRED]["nodeSelectorTerms"]).is_empty() {
-        let detail = "must have at least one node selector term";
-        errors.push(FieldError::required(required.child("nodeSelectorTerms"), detail));
-    }
-    errors.each(&nodes[REQUIRED], "nodeSelectorTerms", &required, node_term);
-    errors.each(nodes, PREFERRED, &node, |term, path, errors| {
-        weight(term, path, errors);
-        node_term(&term["preference"], &path.child("preference"), errors);
-    });
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let (pods, path) = (&affinity[kind], path.child(kind));
-        errors.each(pods, REQUIRED, &path, pod_term);
-        errors.each(pods, PREFERRED, &path, |term, path, errors| {
-            weight(term, path, errors);
-            pod_term(&term["podAffinityTerm"], &path.child("podAffinityTerm"), errors);
-        });
-    }
-}
-
-fn weight(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    if !term["weight"].as_i64().is_some_and(|weight| (1..=100).contains(&weight)) {
-        let detail = "must be in the range 1-100";
-        errors.push(FieldError::invalid(path.child("weight"), &term["weight"], detail));
-    }
-}
-
-/// Checks which nodes a term selects.
-pub(super) fn node_term(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    errors.each(term, "matchExpressions", path, |it, path, errors| {
-        let count = items(&it["values"]).len();
-        let values = path.child("values");
-        match text(it, "operator") {
-            "In" | "NotIn" if count == 0 => {
-                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(values, detail));
-            }
-            "Exists" | "DoesNotExist" if count > 0 => {
-                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(values, detail));
-            }
-            "Gt" | "Lt" if count != 1 => {
-                let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                errors.push(FieldError::required(values, detail));
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-            _ => {
-                let detail = "not a valid selector operator";
-                errors.push(FieldError::invalid(path.child("operator"), &it["operator"], detail));
-            }
-        }
-        errors.named(text(it, "key"), names::qualified_name, path.child("key"));
-    });
-}
-
-/// Checks which Pods a term selects, and where.
-fn pod_term(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    errors.selector(&term["labelSelector"], path.child("labelSelector"));
-    errors.selector(&term["namespaceSelector"], path.child("namespaceSelector"));
-    for namespace in items(&term["namespaces"]) {
-        errors.named(namespace.as_str().unwrap_or_default(), names::dns1123_label, path.child("namespace"));
-    }
-    label_keys(term, path, errors);
-    errors.required(term, "topologyKey", path, "can not be empty");
-    errors.named(text(term, "topologyKey"), names::qualified_name, path.child("topologyKey"));
-}
-
-/// Checks the labels whose values the selector of a term takes from the Pod itself.
-fn label_keys(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let others = items(&term["mismatchLabelKeys"]);
-    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
-        let list = path.child(field);
-        if !items(&term[field]).is_empty() && term["labelSelector"].is_null() {
-            let detail = "must not be specified when labelSelector is not set";
-            errors.push(FieldError::forbidden(list, detail));
-            continue;
-        }
-        for (index, key) in items(&term[field]).iter().enumerate() {
-            errors.named(key.as_str().unwrap_or_default(), names::qualified_name, list.index(index));
-            if field == "matchLabelKeys" && others.contains(key) {
-                let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
-                errors.push(FieldError::invalid(list.index(index), key, detail));
-            }
-        }
-    }
-}
-
-fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
-    for (index, constraint) in items(constraints).iter().enumerate() {
-        let path = list.index(index);
-        if constraint["maxSkew"].as_i64().is_none_or(|skew| skew <= 0) {
-            let detail = "must be greater than zero";
-            errors.push(FieldError::invalid(path.child("maxSkew"), &constraint["maxSkew"], detail));
-        }
-        errors.required(constraint, "topologyKey", &path, "can not be empty");
-        let actions = ["DoNotSchedule", "ScheduleAnyway"];
-        errors.one_of(&constraint["whenUnsatisfiable"], &actions, path.child("whenUnsatisfiable"));
-        let kind = |it: &Value| (it["topologyKey"].clone(), it["whenUnsatisfiable"].clone());
-        if items(constraints)[index + 1..].iter().any(|other| kind(other) == kind(constraint)) {
-            let (key, action) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
-            let shown = format!("{{{key}, {action}}}");
-            let path = path.child("{topologyKey, whenUnsatisfiable}");
-            errors.push(FieldError::duplicate(path, &shown.into()));
-        }
-        let (domains, domains_path) = (&constraint["minDomains"], path.child("minDomains"));
-        if domains.as_i64().is_some_and(|count| count <= 0) {
-            errors.push(FieldError::invalid(domains_path, domains, "must be greater than zero"));
-        }
-        let action = text(constraint, "whenUnsatisfiable");
-        if !domains.is_null() && action != "DoNotSchedule" {
-            let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
-            errors.push(FieldError::invalid(domains_path, domains, &detail));
-        }
-        for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            errors.one_of(&constraint[field], &["Honor", "Ignore"], path.child(field));
-        }
-        label_keys(constraint, &path, errors);
-        errors.selector(&constraint["labelSelector"], path.child("labelSelector"));
     }
 }

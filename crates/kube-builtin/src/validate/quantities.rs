@@ -41,7 +41,7 @@ pub(super) fn quantity(value: &Value) -> Option<Quantity> {
 }
 
 /// Returns the name of a resource unless it is malformed. Names without a domain must be known.
-fn resource(name: &str, path: &FieldPath<'_>, errors: &mut Errors) -> bool {
+pub(super) fn resource(name: &str, path: &FieldPath<'_>, errors: &mut Errors) -> bool {
     let wrong = names::qualified_name(name);
     if wrong.is_empty() && !name.contains('/') && name != "storage" && !is_quota_resource(name) {
         let detail = "must be a standard resource type or fully qualified";
@@ -58,7 +58,7 @@ fn is_quota_resource(name: &str) -> bool {
     is_huge || COUNTED.contains(&name) || MEASURED.contains(&name)
 }
 
-fn is_native(name: &str) -> bool {
+pub(super) fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 

@@ -6,13 +6,15 @@ use kube_validation::{FieldError, FieldPath};
 use serde_json::Value;
 
 use super::errors::{Errors, items, text};
+use super::windows;
 
 /// The maximum of IDs of users and groups.
 const MAX_ID: i64 = i32::MAX as i64;
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 
 /// Checks the `securityContext` of a Pod.
-pub(super) fn pod(context: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+pub(super) fn pod(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let context = &spec["securityContext"];
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
         errors.within(&context[field], 0, MAX_ID, path.child(field));
     }
@@ -20,12 +22,13 @@ pub(super) fn pod(context: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     for (index, group) in items(&context["supplementalGroups"]).iter().enumerate() {
         errors.within(group, 0, MAX_ID, groups.index(index));
     }
-    sysctls(items(&context["sysctls"]), &path.child("sysctls"), errors);
+    sysctls(spec, &path.child("sysctls"), errors);
     let one_of = |field: &'static str, supported: &[&str], errors: &mut Errors| {
         errors.one_of(&context[field], supported, path.child(field));
     };
     one_of("fsGroupChangePolicy", &["Always", "OnRootMismatch"], errors);
     seccomp(&context["seccompProfile"], &path.child("seccompProfile"), errors);
+    windows::options(&context["windowsOptions"], &path.child("windowsOptions"), errors);
     app_armor(&context["appArmorProfile"], &path.child("appArmorProfile"), errors);
     one_of("supplementalGroupsPolicy", &["Merge", "Strict"], errors);
     one_of("seLinuxChangePolicy", &["MountOption", "Recursive"], errors);
@@ -55,6 +58,7 @@ pub(super) fn container(context: &Value, host_users: bool, path: &FieldPath<'_>,
             refuse("`capabilities.Add` CAP_SYS_ADMIN");
         }
     }
+    windows::options(&context["windowsOptions"], &path.child("windowsOptions"), errors);
     app_armor(&context["appArmorProfile"], &path.child("appArmorProfile"), errors);
 }
 
@@ -78,10 +82,10 @@ fn shown(context: &Value) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-fn sysctls(sysctls: &[Value], list: &FieldPath<'_>, errors: &mut Errors) {
+fn sysctls(spec: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
     const REGEX: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
     let mut names = HashSet::new();
-    for (index, sysctl) in sysctls.iter().enumerate() {
+    for (index, sysctl) in items(&spec["securityContext"]["sysctls"]).iter().enumerate() {
         let (path, name) = (list.index(index), text(sysctl, "name"));
         if name.is_empty() {
             errors.push(FieldError::required(path.child("name"), ""));
@@ -91,6 +95,35 @@ fn sysctls(sysctls: &[Value], list: &FieldPath<'_>, errors: &mut Errors) {
         } else if !names.insert(name) {
             errors.push(FieldError::duplicate(path.child("name"), &name.into()));
         }
+        // They would be those of the node.
+        if let Some(host) = namespace(name).filter(|host| spec[*host] == true) {
+            let detail = format!("may not be specified when '{host}' is true");
+            errors.push(FieldError::invalid(path.child("name"), &name.into(), &detail));
+        }
+    }
+}
+
+/// Returns the field for sharing the namespace of the node that a sysctl is about.
+fn namespace(sysctl: &str) -> Option<&'static str> {
+    const IPC: [&str; 10] = [
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.shm",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.msg",
+    ];
+    let name = sysctl.replace('/', ".");
+    if name.starts_with("net.") {
+        Some("hostNetwork")
+    } else if name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str()) {
+        Some("hostIPC")
+    } else {
+        None
     }
 }
 

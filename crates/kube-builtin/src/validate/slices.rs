@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::devices::{MAX_ID, pool_name, qualified};
 use super::errors::{Errors, items, members, text};
-use super::pod::node_term;
+use super::placement::node_term;
 use super::storage::{MAX_DRIVER_NAME, driver_name};
 use kube_validation::{FieldError, FieldPath, names};
 
@@ -312,5 +312,20 @@ fn counters(set: &Value, name: &str, path: &FieldPath<'_>, errors: &mut Errors) 
     }
     for (counter, _) in members(&set["counters"]) {
         errors.named(counter, names::dns1123_label, field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_attributes_are_semantic() {
+        for good in ["1.2.3", "0.0.0", "1.2.3-alpha.1", "1.2.3-0a", "1.2.3+001", "1.2.3-a+b-c.d"] {
+            assert!(is_semantic_version(good), "{good}");
+        }
+        for bad in ["1", "1.2", "01.2.3", "1.2.3-01", "1.2.3-", "1.2.3+", "v1.2.3"] {
+            assert!(!is_semantic_version(bad), "{bad}");
+        }
     }
 }

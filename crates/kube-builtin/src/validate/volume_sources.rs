@@ -55,13 +55,24 @@ pub(super) fn check(volume: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
         // kube-apiserver has another name for it here.
         let shown = if *source == "gcePersistentDisk" { "persistentDisk" } else { source };
-        let (value, path) = (&volume[*source], path.child(shown));
-        for field in *needed {
-            if is_empty(&value[*field]) {
-                errors.push(FieldError::required(path.child(field), ""));
-            }
+        required(needed, &volume[*source], &path.child(shown), errors);
+        details(source, &volume[*source], &path.child(shown), errors);
+    }
+}
+
+/// Checks a source, also of a PersistentVolume.
+pub(super) fn source(source: &str, value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    if let Some((_, needed)) = SOURCES.iter().find(|(known, _)| *known == source) {
+        required(needed, value, path, errors);
+        details(source, value, path, errors);
+    }
+}
+
+fn required(needed: &[&str], value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    for field in needed {
+        if is_empty(&value[*field]) {
+            errors.push(FieldError::required(path.child(field), ""));
         }
-        details(source, value, &path, errors);
     }
 }
 
@@ -89,7 +100,12 @@ fn details(source: &str, value: &Value, path: &FieldPath<'_>, errors: &mut Error
             errors.push(FieldError::invalid(path.child("path"), &place, "must be an absolute path"));
         }
         "flocker" => flocker(value, path, errors),
-        "iscsi" => errors.within(&value["lun"], 0, 255, path.child("lun")),
+        "iscsi" => {
+            iscsi(value, "must be valid format starting with iqn, eui, or naa", path, errors);
+            initiator(value, "must be valid format starting with iqn, eui, or naa", path, errors);
+        }
+        "quobyte" => quobyte(value, path, errors),
+        "azureDisk" => azure_disk(value, path, errors),
         "cinder" if !value["secretRef"].is_null() => {
             errors.required(&value["secretRef"], "name", &path.child("secretRef"), "");
         }
@@ -136,6 +152,134 @@ fn flocker(value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     if name.contains('/') {
         errors.push(FieldError::invalid(path.child("datasetName"), &name.into(), "must not contain '/'"));
     }
+}
+
+/// Checks a target of iSCSI. `other`: what to say if its name has none of the known formats.
+pub(super) fn iscsi(value: &Value, other: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+    let name = text(value, "iqn");
+    if !name.is_empty() {
+        iscsi_name(name, other, path.child("iqn"), errors);
+    }
+    errors.within(&value["lun"], 0, 255, path.child("lun"));
+    let has_auth = value["chapAuthDiscovery"] == true || value["chapAuthSession"] == true;
+    if has_auth && value["secretRef"].is_null() {
+        errors.push(FieldError::required(path.child("secretRef"), ""));
+    }
+}
+
+/// Checks the name under which a node connects to a target.
+pub(super) fn initiator(value: &Value, other: &str, path: &FieldPath<'_>, errors: &mut Errors) {
+    if let Some(name) = value["initiatorName"].as_str() {
+        iscsi_name(name, other, path.child("initiatorname"), errors);
+    }
+}
+
+fn iscsi_name(name: &str, other: &str, path: FieldPath<'_>, errors: &mut Errors) {
+    let has_rest = |rest: Option<&str>, length: usize| {
+        let is_rest = |rest: &str| rest.len() == length && rest.bytes().all(|c| c.is_ascii_alphanumeric());
+        rest.is_some_and(is_rest)
+    };
+    let is_valid = match name.get(..3) {
+        Some("iqn") => is_qualified(name),
+        Some("eui") => has_rest(name.get(4..), 16),
+        Some("naa") => has_rest(name.get(4..), 32),
+        _ => {
+            errors.push(FieldError::invalid(path, &name.into(), other));
+            return;
+        }
+    };
+    if !is_valid {
+        errors.push(FieldError::invalid(path, &name.into(), "must be valid format"));
+    }
+}
+
+/// Whether a text has a qualified name of iSCSI, such as `iqn.2001-04.com.example:storage`.
+fn is_qualified(name: &str) -> bool {
+    let is_number =
+        |part: &str, length: usize| part.len() == length && part.bytes().all(|c| c.is_ascii_digit());
+    let is_domain = |domain: &str| {
+        !domain.is_empty() && domain.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.'))
+    };
+    let is_rest = |rest: &str| {
+        !rest.is_empty() && !rest.contains(|c: char| c.is_ascii_whitespace() || ",;*&$|".contains(c))
+    };
+    let Some((date, rest)) = name.strip_prefix("iqn.").and_then(|name| name.split_once('.')) else {
+        return false;
+    };
+    let (Some((year, month)), Some((domain, rest))) = (date.split_once('-'), rest.split_once(':')) else {
+        return false;
+    };
+    is_number(year, 4) && is_number(month, 2) && is_domain(domain) && is_rest(rest)
+}
+
+pub(super) fn quobyte(value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
+    let registry = text(value, "registry");
+    if registry.is_empty() {
+        errors.push(FieldError::required(path.child("registry"), PAIRS));
+    } else if text(value, "tenant").len() > 64 {
+        let detail = "must be a UUID and may not exceed a length of 64 characters";
+        errors.push(FieldError::required(path.child("tenant"), detail));
+    } else {
+        for _ in registry.split(',').filter(|pair| !is_host_and_port(pair)) {
+            errors.push(FieldError::invalid(path.child("registry"), &registry.into(), PAIRS));
+        }
+    }
+    errors.required(value, "volume", path, "");
+}
+
+/// Whether Go splits a text into a host, in brackets if it has colons, and a port.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_bracket = |c: char| c == '[' || c == ']';
+    match inner {
+        Some(inner) => !inner.contains(is_bracket) && !port.contains(is_bracket),
+        None => !host.contains(|c| c == ':' || is_bracket(c)) && !port.contains(is_bracket),
+    }
+}
+
+pub(super) fn azure_disk(value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    const MANAGED: &str =
+        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
+    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
+    let modes = ["None", "ReadOnly", "ReadWrite"];
+    errors.one_of(&value["cachingMode"], &modes, path.child("cachingMode"));
+    errors.one_of(&value["kind"], &["Dedicated", "Managed", "Shared"], path.child("kind"));
+    let (prefix, form) = match value["kind"].as_str() {
+        None => return,
+        Some("Managed") => ("/subscriptions/", MANAGED),
+        Some(_) => ("https://", BLOB),
+    };
+    let disk = text(value, "diskURI");
+    if !disk.starts_with(prefix) {
+        errors.push(FieldError::not_supported(path.child("diskURI"), &disk.into(), &[form]));
+    }
+}
+
+/// Checks where certificates of authorities are from.
+fn trust_bundle(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    let (name, signer) = (&source["name"], &source["signerName"]);
+    match (name.is_null(), signer.is_null()) {
+        (true, true) => {
+            errors.push(FieldError::required(path, "either name or signerName must be specified"));
+        }
+        (false, false) => {
+            let shown = format!(
+                r#"{{"Name":{name},"SignerName":{signer},"LabelSelector":{},"Optional":{},"Path":{},"User":null}}"#,
+                source["labelSelector"],
+                source["optional"],
+                Value::from(text(source, "path"))
+            );
+            errors.push(FieldError::invalid_shown(
+                path,
+                &shown,
+                "only one of name and signerName may be used",
+            ));
+        }
+        _ => {}
+    }
+    errors.required(source, "path", path, "");
 }
 
 fn fibre_channel(value: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
@@ -265,6 +409,9 @@ fn projected(volume: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             errors.required(token, "path", path, "");
             own_path(text(token, "path"), &path.child("path"), errors);
         }
+        if source["clusterTrustBundle"].is_object() {
+            trust_bundle(&source["clusterTrustBundle"], &at.child("clusterTrustBundle"), errors);
+        }
         let kinds = [
             "secret",
             "configMap",
@@ -307,4 +454,27 @@ pub(super) fn host_path(source: &Value, path: &FieldPath<'_>, errors: &mut Error
     let types =
         ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     errors.one_of(&source["type"], &types, path.child("type"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qualified_names_of_iscsi_have_a_date_a_domain_and_a_rest() {
+        assert!(is_qualified("iqn.2001-04.com.example:storage.disk1"));
+        for bad in ["iqn.2001-04", "iqn.2001-04.com.example", "iqn.201-04.a:b", "iqn.2001-04.a:b c"] {
+            assert!(!is_qualified(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn registries_are_hosts_with_ports() {
+        for good in ["a:1", ":1", "a:", "[::1]:2"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in ["a", "a:b:c", "[::1]", "a]:1"] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
 }

@@ -1,13 +1,13 @@
-//! PersistentVolumes: `pkg/apis/core/validation`. Of their sources, those that drivers outside of Kubernetes replaced are not
-//! looked into.
+//! PersistentVolumes: `pkg/apis/core/validation`. Sources that Pods have, too, are checked as there.
 
 use serde_json::{Map, Value};
 
 use super::errors::{Errors, items, members, text};
+use super::placement::node_term;
 use super::quantities::quantity;
 use super::security::without_parents;
 use super::storage::{access_modes, class_name, driver_name};
-use super::volume_sources::host_path;
+use super::volume_sources::{self, host_path};
 use kube_validation::{FieldError, FieldPath, go, names};
 
 const ROOT: FieldPath<'static> = FieldPath::Root("");
@@ -40,7 +40,38 @@ const SOURCES: [(&str, &str); 22] = [
 
 pub(super) fn create(object: &Value, errors: &mut Errors) {
     let (spec, path) = (&object["spec"], ROOT.child("spec"));
-    access_modes(spec, "", &path, errors);
+    volume(spec, &path, errors);
+    mount_options(object, errors);
+}
+
+/// Refuses an annotation with options for mounting what is not mounted with options.
+fn mount_options(object: &Value, errors: &mut Errors) {
+    const ANNOTATION: &str = "volume.beta.kubernetes.io/mount-options";
+    const MOUNTED: [&str; 13] = [
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let is_mounted = MOUNTED.iter().any(|source| !object["spec"][*source].is_null());
+    if !object["metadata"]["annotations"][ANNOTATION].is_null() && !is_mounted {
+        let path = FieldPath::Root("metadata.annotations");
+        let detail = "may not specify mount options for this volume type";
+        errors.push(FieldError::forbidden(path.child(ANNOTATION), detail));
+    }
+}
+
+fn volume(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    access_modes(spec, "", path, errors);
     capacity(&spec["capacity"], &path.child("capacity"), errors);
     let policy = text(spec, "persistentVolumeReclaimPolicy");
     let (policies, field) = (["Delete", "Recycle", "Retain"], path.child("persistentVolumeReclaimPolicy"));
@@ -48,13 +79,13 @@ pub(super) fn create(object: &Value, errors: &mut Errors) {
     if spec["nodeAffinity"].is_object() {
         node_affinity(&spec["nodeAffinity"], &path.child("nodeAffinity"), errors);
     }
-    sources(spec, &path, errors);
+    sources(spec, path, errors);
     if policy == "Recycle" && is_root(text(&spec["hostPath"], "path")) {
         errors.push(FieldError::forbidden(field, "may not be 'recycle' for a hostPath mount of '/'"));
     }
-    class_name(spec, "storageClassName", &path, errors);
+    class_name(spec, "storageClassName", path, errors);
     errors.one_of(&spec["volumeMode"], &["Block", "Filesystem"], path.child("volumeMode"));
-    attributes_class(spec, &path, errors);
+    attributes_class(spec, path, errors);
 }
 
 /// Checks a volume without an object of its own, in a VolumeAttachment.
@@ -149,60 +180,7 @@ fn node_affinity(affinity: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         let detail = "must have at least one node selector term";
         errors.push(FieldError::required(required.child(terms), detail));
     }
-    errors.each(&affinity["required"], terms, &required, |term, path, errors| {
-        errors.each(term, "matchExpressions", path, requirement);
-        errors.each(term, "matchFields", path, field_requirement);
-    });
-}
-
-fn requirement(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let (values, field) = (items(&term["values"]), path.child("values"));
-    match text(term, "operator") {
-        "In" | "NotIn" if values.is_empty() => {
-            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-            errors.push(FieldError::required(field, detail));
-        }
-        "Exists" | "DoesNotExist" if !values.is_empty() => {
-            let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-            errors.push(FieldError::forbidden(field, detail));
-        }
-        "Gt" | "Lt" if values.len() != 1 => {
-            let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-            errors.push(FieldError::required(field, detail));
-        }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        _ => {
-            let detail = "not a valid selector operator";
-            errors.push(FieldError::invalid(path.child("operator"), &term["operator"], detail));
-        }
-    }
-    errors.named(text(term, "key"), names::qualified_name, path.child("key"));
-    for (index, value) in values.iter().enumerate() {
-        errors.named(value.as_str().unwrap_or_default(), names::label_value, field.index(index));
-    }
-}
-
-fn field_requirement(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let (values, field) = (items(&term["values"]), path.child("values"));
-    match text(term, "operator") {
-        "In" | "NotIn" if values.len() == 1 => {}
-        "In" | "NotIn" => {
-            let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
-            errors.push(FieldError::required(field, detail));
-        }
-        _ => {
-            let detail = "not a valid selector operator";
-            errors.push(FieldError::invalid(path.child("operator"), &term["operator"], detail));
-        }
-    }
-    if text(term, "key") != "metadata.name" {
-        let detail = "not a valid field selector key";
-        errors.push(FieldError::invalid(path.child("key"), &text(term, "key").into(), detail));
-        return;
-    }
-    for (index, value) in values.iter().enumerate() {
-        errors.named(value.as_str().unwrap_or_default(), names::dns1123_subdomain, field.index(index));
-    }
+    errors.each(&affinity["required"], terms, &required, node_term);
 }
 
 fn sources(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
@@ -214,7 +192,9 @@ fn sources(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             continue;
         }
         count += 1;
-        source(field, &spec[*field], &path.child(field), errors);
+        // kube-apiserver has another name for it here.
+        let shown = if *field == "gcePersistentDisk" { "persistentDisk" } else { field };
+        source(field, &spec[*field], &path.child(shown), errors);
         if *field == "local" && spec["nodeAffinity"].is_null() {
             let detail = "Local volume requires node affinity";
             errors.push(FieldError::required(path.child("nodeAffinity"), detail));
@@ -227,25 +207,55 @@ fn sources(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 
 fn source(field: &str, source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     match field {
-        "hostPath" | "local" => {
-            if errors.required(source, "path", path, "") {
-                return;
-            }
-            match field {
-                "hostPath" => host_path(source, path, errors),
-                _ => without_parents(text(source, "path"), &path.child("path"), errors),
+        "local" => {
+            if !errors.required(source, "path", path, "") {
+                without_parents(text(source, "path"), &path.child("path"), errors);
             }
         }
-        "nfs" => {
-            errors.required(source, "server", path, "");
-            errors.required(source, "path", path, "");
-            if !text(source, "path").starts_with('/') {
-                let value = text(source, "path").into();
-                errors.push(FieldError::invalid(path.child("path"), &value, "must be an absolute path"));
-            }
-        }
+        "hostPath" if errors.required(source, "path", path, "") => {}
+        "hostPath" => host_path(source, path, errors),
         "csi" => csi(source, path, errors),
-        _ => {}
+        "storageos" => storage_os(source, path, errors),
+        "iscsi" => iscsi(source, path, errors),
+        "azureFile" => azure_file(source, path, errors),
+        _ => volume_sources::source(field, source, path, errors),
+    }
+}
+
+fn storage_os(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    errors.required(source, "volumeName", path, "");
+    if !text(source, "volumeName").is_empty() {
+        errors.named(text(source, "volumeName"), names::dns1123_label, path.child("volumeName"));
+    }
+    let namespace = text(source, "volumeNamespace");
+    if !namespace.is_empty() {
+        errors.named(namespace, names::dns1123_label, path.child("volumeNamespace"));
+    }
+    let secret = &source["secretRef"];
+    if !secret.is_null() {
+        let path = path.child("secretRef");
+        errors.required(secret, "name", &path, "");
+        errors.required(secret, "namespace", &path, "");
+    }
+}
+
+fn iscsi(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    const FORMAT: &str = "must be valid format";
+    errors.required(source, "targetPortal", path, "");
+    errors.required(source, "iqn", path, "");
+    volume_sources::iscsi(source, FORMAT, path, errors);
+    if !source["secretRef"].is_null() {
+        errors.required(&source["secretRef"], "name", &path.child("secretRef"), "");
+    }
+    volume_sources::initiator(source, FORMAT, path, errors);
+}
+
+fn azure_file(source: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
+    errors.required(source, "secretName", path, "");
+    errors.required(source, "shareName", path, "");
+    if source["secretNamespace"] == "" {
+        let detail = "must not be empty";
+        errors.push(FieldError::required(path.child("secretNamespace"), detail));
     }
 }
 

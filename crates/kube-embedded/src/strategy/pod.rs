@@ -22,8 +22,51 @@ pub(crate) fn tolerate(spec: &mut Value) {
     }
 }
 
+/// Adds to the selectors of a Pod what it says about the values of its own labels.
+fn select_by_own_labels(pod: &mut Value) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+    let labels = pod["metadata"]["labels"].clone();
+    let spec = &mut pod["spec"];
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let preferred = format!("/affinity/{kind}/{PREFERRED}");
+        for term in spec.pointer_mut(&preferred).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(term) = term.get_mut("podAffinityTerm") {
+                select(term, &labels);
+            }
+        }
+        let required = format!("/affinity/{kind}/{REQUIRED}");
+        for term in spec.pointer_mut(&required).and_then(Value::as_array_mut).into_iter().flatten() {
+            select(term, &labels);
+        }
+    }
+    let constraints = spec.pointer_mut("/topologySpreadConstraints").and_then(Value::as_array_mut);
+    for constraint in constraints.into_iter().flatten() {
+        select(constraint, &labels);
+    }
+}
+
+fn select(term: &mut Value, labels: &Value) {
+    for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        let keys = term[field].as_array().cloned().unwrap_or_default();
+        let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut) else { return };
+        for key in keys {
+            let value = &labels[key.as_str().unwrap_or_default()];
+            if value.is_null() {
+                continue;
+            }
+            let expressions = selector.entry("matchExpressions").or_insert_with(|| json!([]));
+            if let Some(expressions) = expressions.as_array_mut() {
+                expressions.push(json!({"key": key, "operator": operator, "values": [value]}));
+            }
+        }
+    }
+}
+
 /// Sets the initial status of a pod.
 pub(super) fn prepare_create(pod: &mut Value) {
+    select_by_own_labels(pod);
+    kube_builtin::apply_whole_pod_defaults(pod);
     let class = computed_qos_class(&pod["spec"]);
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
     if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
@@ -57,12 +100,25 @@ pub(super) fn keep_status(pod: &mut Value, old: &Value) {
     }
 }
 
+/// Whether resources of a whole Pod are of a kind that it can have.
+fn is_about_quality(resources: &Value) -> bool {
+    let is_known = |name: &String| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+    ["requests", "limits"]
+        .iter()
+        .filter_map(|kind| resources[*kind].as_object())
+        .any(|amounts| amounts.keys().any(is_known))
+}
+
 /// The QoS class that a pod gets: `ComputePodQOS`.
 pub(super) fn computed_qos_class(spec: &Value) -> &'static str {
     let of_each =
         ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
+    let whole = std::iter::once(&spec["resources"]).filter(|resources| is_about_quality(resources));
     let mut class = None;
-    for resources in of_each.map(|container| &container["resources"]) {
+    // Those of the whole Pod count alone.
+    let of_containers = of_each.map(|container| &container["resources"]);
+    let count = whole.clone().count();
+    for resources in whole.chain(of_containers.filter(|_| count == 0)) {
         let quantity = |kind: &str, name: &str| {
             let quantity = resources[kind][name].as_str()?.parse::<Quantity>().ok();
             quantity.filter(|it| !it.is_zero())

@@ -46,6 +46,8 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
         return only("windows pods cannot be resized");
     }
     let mut errors = kube_builtin::validate::create("", "Pod", new);
+    // Only a new Pod may not have them.
+    errors.retain(|error| error.field != "spec.ephemeralContainers");
     if pod::qos_class(old) != pod::computed_qos_class(&new["spec"]) {
         let why = "Pod QOS Class may not change as a result of resizing";
         errors.push(FieldError::invalid(SPEC, &new["status"]["qosClass"], why));

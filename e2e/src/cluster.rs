@@ -14,6 +14,7 @@ use crate::{
     clients::{client_for, config_for},
     embedded::Embedded,
     envtest::{Assets, ControlPlane},
+    front_proxy::FrontProxies,
     given::{self, Given, Identity},
     go,
     http::Http,
@@ -181,6 +182,17 @@ impl Cluster {
         Ok(Http::new(Client::try_from(config)?))
     }
 
+    /// Returns the bearer token of a user in the kubeconfig.
+    ///
+    /// # Errors
+    /// Fails if the user has none.
+    pub fn user_token(&self, name: &str) -> Result<String> {
+        let kubeconfig = serde_json::to_value(&self.inner.kubeconfig)?;
+        let users = kubeconfig["users"].as_array().context("users")?;
+        let user = users.iter().find(|user| user["name"] == name);
+        Ok(user.and_then(|user| user["user"]["token"].as_str()).context("a user with a token")?.to_owned())
+    }
+
     /// Returns a kubeconfig with the contexts `admin` (current) and `nobody`.
     pub fn kubeconfig(&self) -> &Kubeconfig {
         &self.inner.kubeconfig
@@ -275,6 +287,31 @@ impl Cluster {
                 given::identity(given.kubeconfig()).context("no certificate: the test needs Certificate")
             }
         }
+    }
+
+    /// Returns the authority of front proxies. Only for tests that need [`Need::FrontProxy`].
+    ///
+    /// # Errors
+    /// Fails if there is none.
+    pub fn front_proxies(&self) -> Result<&FrontProxies> {
+        match &self.inner.server {
+            Server::Embedded(server) => Ok(server.proxies()),
+            Server::Envtest(plane) => Ok(plane.proxies()),
+            Server::Given(_) => bail!("somebody else has the key: the test needs FrontProxy"),
+        }
+    }
+
+    /// Sends raw requests with a client certificate, and with a bearer token if there is one.
+    pub async fn with_certificate(&self, identity: &Identity, token: Option<&str>) -> Result<Http> {
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+        let mut config = config_for(&self.inner.kubeconfig, "admin").await?;
+        config.auth_info = AuthInfo {
+            client_certificate_data: Some(BASE64_STANDARD.encode(&identity.certificate)),
+            client_key_data: Some(BASE64_STANDARD.encode(&identity.key).into()),
+            token: token.map(|token| token.to_owned().into()),
+            ..AuthInfo::default()
+        };
+        Ok(Http::new(Client::try_from(config)?))
     }
 
     /// Returns the image of crdctl that is loaded on the nodes. Only for tests that need [`Need::Nodes`].

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 use kube::config::Kubeconfig;
 use kube_embedded::{
-    Endpoint, Server,
+    Endpoint, RequestHeaders, Server,
     faults::{Fault, Injection, Verb},
 };
 
 use crate::{
+    front_proxy::{FRONT_PROXY, FrontProxies},
     given::{self, Identity},
     need::WatchLists,
 };
@@ -22,13 +23,22 @@ pub(crate) struct Embedded {
     address: String,
     kubeconfig: Kubeconfig,
     administrator: Identity,
+    proxies: FrontProxies,
     _without_watch_lists: Option<Injection>,
 }
 
 impl Embedded {
     pub(crate) async fn start(watch_lists: WatchLists) -> Result<Embedded> {
         // As kube-apiserver is started.
-        let server = Server::builder().disable_admission_plugins(["ServiceAccount"])?.start()?;
+        let proxies = FrontProxies::new()?;
+        let proxy = proxies.issue(FRONT_PROXY)?;
+        let mut headers = RequestHeaders::default();
+        headers.allowed_names.push(FRONT_PROXY.to_owned());
+        let server = Server::builder()
+            .disable_admission_plugins(["ServiceAccount"])?
+            .front_proxies(proxies.authority().as_bytes(), headers)?
+            .proxy_certificate(proxy.certificate.as_bytes(), proxy.key.as_bytes())?
+            .start()?;
         let server = Arc::new(server);
         let nobody = server.add_user("nobody", &[]);
         let endpoint = server.listen("127.0.0.1:0").await?;
@@ -45,6 +55,7 @@ impl Embedded {
             address,
             kubeconfig,
             administrator,
+            proxies,
             _without_watch_lists: without_watch_lists,
         })
     }
@@ -57,6 +68,11 @@ impl Embedded {
     /// Returns the client certificate that its administrator may use instead of a token.
     pub(crate) fn administrator(&self) -> &Identity {
         &self.administrator
+    }
+
+    /// Returns the authority of its front proxies.
+    pub(crate) fn proxies(&self) -> &FrontProxies {
+        &self.proxies
     }
 
     /// Closes the socket and its connections; the data stays.

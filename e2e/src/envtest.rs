@@ -14,7 +14,14 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::{clients::client_for, eventually, given::Identity, need::WatchLists, supervisor::Supervisor};
+use crate::{
+    clients::client_for,
+    eventually,
+    front_proxy::{FRONT_PROXY, FrontProxies},
+    given::Identity,
+    need::WatchLists,
+    supervisor::Supervisor,
+};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -30,6 +37,7 @@ pub(crate) struct Assets {
 pub(crate) struct ControlPlane {
     kubeconfig: Kubeconfig,
     administrator: Identity,
+    proxies: FrontProxies,
     etcd: String,
     api_server: Vec<String>,
     controllers: bool,
@@ -84,6 +92,11 @@ impl ControlPlane {
         let (client, peer, secure) = (ports[0], ports[1], ports[2]);
         let file = |name: &str| supervisor.folder().join(name).display().to_string();
         let (ca, administrator) = write_certificates(&supervisor)?;
+        let proxies = FrontProxies::new()?;
+        std::fs::write(file("proxy-ca.crt"), proxies.authority())?;
+        let proxy = proxies.issue(FRONT_PROXY)?;
+        std::fs::write(file("proxy.crt"), &proxy.certificate)?;
+        std::fs::write(file("proxy.key"), &proxy.key)?;
         std::fs::write(
             file("tokens.csv"),
             "admin-token,admin,admin,\"system:masters\"\nnobody-token,nobody,nobody\n",
@@ -119,6 +132,14 @@ impl ControlPlane {
                 ("tls-private-key-file", &file("server.key")),
                 ("token-auth-file", &file("tokens.csv")),
                 ("client-ca-file", &file("ca.crt")),
+                ("proxy-client-cert-file", &file("proxy.crt")),
+                ("proxy-client-key-file", &file("proxy.key")),
+                ("requestheader-client-ca-file", &file("proxy-ca.crt")),
+                ("requestheader-allowed-names", FRONT_PROXY),
+                ("requestheader-username-headers", "X-Remote-User"),
+                ("requestheader-uid-headers", "X-Remote-Uid"),
+                ("requestheader-group-headers", "X-Remote-Group"),
+                ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
                 ("authorization-mode", "RBAC"),
                 ("service-cluster-ip-range", "10.96.0.0/16"),
                 ("allow-privileged", "true"),
@@ -132,7 +153,8 @@ impl ControlPlane {
             api_server.push("--feature-gates=WatchList=false".to_owned());
         }
         let controllers = assets.kube_controller_manager.is_some();
-        let plane = ControlPlane { kubeconfig, administrator, etcd, api_server, controllers, supervisor };
+        let plane =
+            ControlPlane { kubeconfig, administrator, proxies, etcd, api_server, controllers, supervisor };
         plane.start_api_server().await?;
         if let Some(program) = &assets.kube_controller_manager {
             let file = |name: &str| plane.supervisor.folder().join(name).display().to_string();
@@ -173,6 +195,11 @@ impl ControlPlane {
     /// Returns the client certificate that its administrator may use instead of a token.
     pub(crate) fn administrator(&self) -> &Identity {
         &self.administrator
+    }
+
+    /// Returns the authority of its front proxies.
+    pub(crate) fn proxies(&self) -> &FrontProxies {
+        &self.proxies
     }
 
     /// Reports whether the garbage collector runs, and the controllers of namespaces, of ServiceAccounts and of the status of

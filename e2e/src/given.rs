@@ -88,6 +88,7 @@ impl Given {
                 Need::Certificate if identity(&self.kubeconfig).is_none() => {
                     Some("its administrator has no client certificate in the kubeconfig".to_owned())
                 }
+                Need::FrontProxy => Some("somebody else has the key of the front proxies".to_owned()),
                 Need::WatchLists if !self.has_watch_lists().await? => {
                     Some("the server does not support watch-lists".to_owned())
                 }

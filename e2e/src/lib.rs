@@ -24,6 +24,7 @@ mod embedded;
 mod envtest;
 mod eventually;
 pub mod existing;
+pub mod front_proxy;
 mod given;
 mod go;
 pub mod group;

@@ -26,6 +26,8 @@ pub enum Need {
     Terminal,
     /// Uses the administrator's client certificate.
     Certificate,
+    /// Is a front proxy, or a server that recognizes the API server as one.
+    FrontProxy,
     /// Relies on watch-lists (KEP-3157), which are on by default from Kubernetes 1.34 on.
     WatchLists,
     /// Relies on a server that refuses watch-lists.

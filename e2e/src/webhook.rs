@@ -20,8 +20,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
@@ -35,7 +36,7 @@ pub const NAMES: &[&str] = &["127.0.0.1", "localhost"];
 pub struct Answer {
     /// How long it takes.
     pub after: Duration,
-    /// The status code.
+    /// The status code. After 101, what the client sends is sent back.
     pub code: u16,
     /// More headers than `Content-Type`.
     pub headers: Vec<(&'static str, String)>,
@@ -52,6 +53,8 @@ pub struct Call {
     pub method: http::Method,
     /// Its headers.
     pub headers: http::HeaderMap,
+    /// The certificate of the client in DER, if the server has asked for one.
+    pub certificate: Option<Vec<u8>>,
     /// The body; null if it is not JSON.
     pub review: Value,
 }
@@ -111,7 +114,25 @@ impl Webhook {
         names: &[&str],
         answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
     ) -> Result<Webhook> {
-        let (config, authority) = certificate(names)?;
+        Webhook::start_with(certificate(names, None)?, answer).await
+    }
+
+    /// As [`Webhook::start`], with a server that asks for client certificates of an authority, in PEM.
+    ///
+    /// # Errors
+    /// Fails without a socket or a certificate.
+    pub async fn start_for(
+        clients: &str,
+        names: &[&str],
+        answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Result<Webhook> {
+        Webhook::start_with(certificate(names, Some(clients))?, answer).await
+    }
+
+    async fn start_with(
+        (config, authority): (ServerConfig, String),
+        answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Result<Webhook> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let calls = Arc::new(Mutex::default());
@@ -156,7 +177,7 @@ impl Drop for Webhook {
 }
 
 /// A certificate with these names, and the authority that has issued it, in PEM.
-fn certificate(names: &[&str]) -> Result<(ServerConfig, String)> {
+fn certificate(names: &[&str], clients: Option<&str>) -> Result<(ServerConfig, String)> {
     let mut authority = CertificateParams::default();
     // Two authorities of the same name would be taken for each other.
     let name = format!("authority {}", fastrand::u64(..));
@@ -170,10 +191,18 @@ fn certificate(names: &[&str]) -> Result<(ServerConfig, String)> {
     let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)?;
+    let config =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            config.with_client_cert_verifier(verifier.allow_unauthenticated().build()?)
+        }
+    };
+    let config = config.with_single_cert(vec![certificate.der().clone()], key)?;
     Ok((config, pem))
 }
 
@@ -193,29 +222,38 @@ impl Server {
             let server = self.clone();
             connections.spawn(async move {
                 let Ok(stream) = server.acceptor.accept(stream).await else { return };
-                let service = service_fn(move |request| server.clone().call(request));
+                let certificates = stream.get_ref().1.peer_certificates();
+                let certificate = certificates.and_then(|chain| Some(chain.first()?.to_vec()));
+                let service = service_fn(move |request| server.clone().call(request, certificate.clone()));
                 // A client may close the connection at any time.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let _ = connection.with_upgrades().await;
             });
         }
     }
 
     fn call(
         self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        certificate: Option<Vec<u8>>,
     ) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>> {
         Box::pin(async move {
+            let connection = hyper::upgrade::on(&mut request);
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
             let call = Call {
                 uri: head.uri,
                 method: head.method,
                 headers: head.headers,
+                certificate,
                 review: serde_json::from_slice(&body).unwrap_or_default(),
             };
             let answer = (self.answer)(&call);
             self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
             tokio::time::sleep(answer.after).await;
+            if answer.code == 101 {
+                tokio::spawn(echo(connection));
+            }
             let mut response = Response::builder().status(answer.code);
             for (name, value) in answer.headers {
                 response = response.header(name, value);
@@ -223,4 +261,11 @@ impl Server {
             Ok(response.body(Full::new(answer.body.into())).unwrap_or_default())
         })
     }
+}
+
+/// Sends back what a client sends, until it ends the connection.
+async fn echo(connection: hyper::upgrade::OnUpgrade) -> Result<()> {
+    let (mut from, mut to) = tokio::io::split(TokioIo::new(connection.await?));
+    tokio::io::copy(&mut from, &mut to).await?;
+    Ok(())
 }

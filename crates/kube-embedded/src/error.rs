@@ -36,7 +36,7 @@ pub enum Error {
     #[error("cannot make a certificate")]
     Certificate(#[source] Source),
     /// The certificate could not be used.
-    #[cfg(feature = "listen")]
+    #[cfg(any(feature = "listen", feature = "webhooks"))]
     #[error("cannot set up TLS")]
     Tls(#[source] Source),
     /// A file in PEM has none of what it should have, or something of an unknown kind.

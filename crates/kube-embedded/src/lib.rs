@@ -28,7 +28,7 @@ mod webhook;
 
 pub use clock::ManualClock;
 #[cfg(feature = "listen")]
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, RequestHeaders};
 pub use error::Error;
 pub use http::{Body, Service, faults};
 pub use server::{Server, ServerBuilder};

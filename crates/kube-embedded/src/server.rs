@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Options, ServiceRange};
 use crate::cluster::{PublicKey, SigningKey};
 use crate::controllers;
 #[cfg(feature = "listen")]
-use crate::endpoint::{Authority, Endpoint, Pem, Tls};
+use crate::endpoint::{Authority, Endpoint, Pem, RequestHeaders, Tls};
 use crate::error::Error;
 use crate::http::faults::Faults;
 use crate::http::{Handler, Injections, Service};
@@ -24,6 +24,8 @@ use crate::kubelet::Kubelet;
 use crate::random::Random;
 use crate::store::Store;
 use crate::user::User;
+#[cfg(feature = "webhooks")]
+use crate::webhook::Identity;
 
 /// An API server. Its objects are in memory and are lost when it is dropped, unless it has a [data
 /// folder](ServerBuilder::data_dir).
@@ -228,6 +230,29 @@ impl ServerBuilder {
     #[cfg(feature = "listen")]
     pub fn client_authority(mut self, bundle: &[u8]) -> Result<Self, Error> {
         self.tls = self.tls.with_client_authority(bundle)?;
+        Ok(self)
+    }
+
+    /// Lets front proxies with client certificates of these authorities, in PEM, say in headers who the user of a request is, as
+    /// with kube-apiserver's `--requestheader-client-ca-file`. From anybody else, these headers are ignored.
+    ///
+    /// # Errors
+    /// Fails if there is no certificate.
+    #[cfg(feature = "listen")]
+    pub fn front_proxies(mut self, bundle: &[u8], headers: RequestHeaders) -> Result<Self, Error> {
+        self.tls = self.tls.with_front_proxies(bundle, headers)?;
+        Ok(self)
+    }
+
+    /// Shows a client certificate to aggregated servers, by which they recognize this server and believe what it says about users:
+    /// kube-apiserver's `--proxy-client-cert-file` and `--proxy-client-key-file`. Both are in PEM.
+    ///
+    /// # Errors
+    /// Fails if one of both is missing, or they do not belong together.
+    #[cfg(feature = "webhooks")]
+    pub fn proxy_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let identity = Identity::from_pem(chain, key).map_err(|error| Error::Tls(error.into()))?;
+        self.options.proxy_identity = Some(identity);
         Ok(self)
     }
 

@@ -33,6 +33,15 @@ impl User {
         Self { name: name.to_owned(), groups, ..Self::default() }
     }
 
+    /// Adds the group of all authenticated users to a user that somebody else has authenticated.
+    #[cfg(feature = "listen")]
+    pub(crate) fn authenticate(&mut self) {
+        let is_known = |group: &String| group == AUTHENTICATED || group == UNAUTHENTICATED;
+        if self.name != ANONYMOUS && !self.groups.iter().any(is_known) {
+            self.groups.push(AUTHENTICATED.to_owned());
+        }
+    }
+
     /// The user of requests without a socket.
     pub(crate) fn admin() -> Self {
         Self::new("admin", &[MASTERS])

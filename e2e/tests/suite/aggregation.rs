@@ -5,18 +5,23 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     Cluster, eventually,
+    front_proxy::FRONT_PROXY,
     http::{Http, MERGE_PATCH},
     webhook::{Answer, Webhook},
 };
 use http::{HeaderValue, Method};
-use kube_embedded::{Endpoint, Server};
+use hyper_util::rt::TokioIo;
+use kube_embedded::{Endpoint, RequestHeaders, Server};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::widgets::{CRDS, crd, widgets_of_group};
 
 e2e::on_each_cluster! {
     built_in_groups, groups_of_definitions, wrong_services, headers [Callbacks, Alone], unavailable [Callbacks, Alone],
-    another_server [Callbacks, Alone], order [Callbacks, Alone]
+    another_server [Callbacks, Alone, FrontProxy], order [Callbacks, Alone], upgrades [Callbacks, Alone],
+    identity [Callbacks, Alone, FrontProxy], front_proxies [FrontProxy], trust [Alone, FrontProxy],
+    namespaces [Callbacks, Alone, Controllers, FrontProxy]
 }
 
 /// A service is checked every 30 s, if nothing else happens.
@@ -263,13 +268,15 @@ async fn headers(cluster: Cluster) -> Result<()> {
     })
     .await?;
     let call = server.calls().into_iter().find(|call| call.method == "POST").context("the request")?;
-    assert_eq!((call.uri.path(), call.review), (&*things, json!({"spoon": 1})));
+    assert_eq!((call.uri.path(), call.uri.query()), (&*things, Some("a=b&c=")));
+    assert_eq!(call.review, json!({"spoon": 1}));
     let all =
         |name: &str| call.headers.get_all(name).iter().filter_map(|it| it.to_str().ok()).collect::<Vec<_>>();
     assert_eq!(all("x-remote-user").len(), 1);
     assert_ne!(all("x-remote-user"), ["forged"]);
     assert!(all("x-remote-group").contains(&"system:masters"), "{:?}", call.headers);
     assert_eq!((all("authorization"), all("x-forwarded-uri")), (vec![], vec![&*things]));
+    assert_eq!(all("x-forwarded-for"), ["127.0.0.1"]);
 
     // Whoever may not, is refused here, and is the user there.
     let nobody = cluster.nobody();
@@ -420,8 +427,10 @@ async fn unavailable(cluster: Cluster) -> Result<()> {
 }
 
 /// An API server with the widgets of a group, for everybody.
-async fn serve(group: &str, namespace: &str) -> Result<(Server, Endpoint)> {
-    let server = Server::builder().always_allow().start()?;
+async fn serve(cluster: &Cluster, group: &str, namespace: &str) -> Result<(Server, Endpoint)> {
+    let authority = cluster.front_proxies()?.authority().as_bytes();
+    let server =
+        Server::builder().always_allow().front_proxies(authority, RequestHeaders::default())?.start()?;
     let http = Http::new(server.client());
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     http.post("/api/v1/namespaces", &space).await?.code(201)?;
@@ -432,7 +441,7 @@ async fn serve(group: &str, namespace: &str) -> Result<(Server, Endpoint)> {
 
 async fn another_server(cluster: Cluster) -> Result<()> {
     let (http, namespace, group) = (cluster.admin(), cluster.namespace(), "other.example.com");
-    let (_server, endpoint) = serve(group, namespace).await?;
+    let (_server, endpoint) = serve(&cluster, group, namespace).await?;
     let insecure = json!({"insecureSkipTLSVerify": true});
     let path = register(&cluster, group, "ext", endpoint.addr().port(), &insecure).await?;
     available(&http, &path, "Passed").await?;
@@ -484,10 +493,334 @@ async fn another_server(cluster: Cluster) -> Result<()> {
         Ok(())
     })
     .await?;
+    eventually(PATIENCE, || async {
+        let document = http.get("/openapi/v2").await?.code(200)?;
+        let paths = document["paths"].as_object().context("paths")?;
+        ensure!(paths.contains_key(&format!("/apis/{group}/v1/widgets")), "no path of the other server");
+        // Only its own group is taken from it.
+        ensure!(paths.contains_key("/api/v1/namespaces"));
+        let kind = json!([{"group": group, "version": "v1", "kind": "Widget"}]);
+        let definitions = document["definitions"].as_object().context("definitions")?;
+        ensure!(
+            definitions.values().any(|it| it["x-kubernetes-group-version-kind"] == kind),
+            "no definition"
+        );
+        Ok(())
+    })
+    .await?;
     endpoint.stop().await;
     let condition = available(&http, &path, "FailedDiscoveryCheck").await?;
     assert_eq!(condition["status"], "False");
     Ok(())
+}
+
+async fn upgrades(cluster: Cluster) -> Result<()> {
+    let (http, namespace, group) = (cluster.admin(), cluster.namespace(), "upgrades.example.com");
+    let server = Webhook::start(&[&format!("ext.{namespace}.svc")], |call| match call.uri.path() {
+        "/apis/upgrades.example.com/v1" => Answer::json(&json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "upgrades.example.com/v1", "resources": [],
+        })),
+        path if path.ends_with("/echo") => {
+            let mut answer = Answer::raw(101, "");
+            answer.headers = vec![
+                ("connection", "Upgrade".to_owned()),
+                ("upgrade", "echo/1".to_owned()),
+                ("x-own", "yes".to_owned()),
+            ];
+            answer
+        }
+        path if path.ends_with("/refused") => Answer::raw(409, "{\"no\":true}"),
+        _ => Answer::json(&json!({})),
+    })
+    .await?;
+    let ca = json!({"caBundle": server.authority()});
+    let path = register(&cluster, group, "ext", server.port(), &ca).await?;
+    available(&http, &path, "Passed").await?;
+    let thing = format!("/apis/{group}/v1/namespaces/{namespace}/things/a");
+    eventually(PATIENCE, || async { http.get(&thing).await?.code(200) }).await?;
+    drop(server.calls());
+
+    let request = http::Request::post(format!("{thing}/echo?command=a%20b"))
+        .header("connection", "keep-alive, Upgrade")
+        .header("upgrade", "echo/1")
+        .header("x-remote-user", "forged")
+        .header("x-forwarded-for", "192.0.2.1")
+        .body(kube::client::Body::empty())?;
+    let response = cluster.client().send(request).await?;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["x-own"]),
+        (101, &HeaderValue::from_static("yes"))
+    );
+    assert_eq!(response.headers()["upgrade"], "echo/1");
+    let mut connection = TokioIo::new(hyper::upgrade::on(response).await?);
+    for word in ["once", "twice"] {
+        connection.write_all(word.as_bytes()).await?;
+        let mut echoed = vec![0; word.len()];
+        connection.read_exact(&mut echoed).await?;
+        assert_eq!(echoed, word.as_bytes());
+    }
+    // The end of one side is that of the other.
+    connection.shutdown().await?;
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).await?;
+    assert!(rest.is_empty());
+
+    let calls = server.calls();
+    let call = calls.iter().find(|call| call.uri.path().ends_with("/echo")).context("the request")?;
+    let all =
+        |name: &str| call.headers.get_all(name).iter().filter_map(|it| it.to_str().ok()).collect::<Vec<_>>();
+    assert_eq!((&call.method, call.uri.query()), (&Method::POST, Some("command=a+b")));
+    assert_eq!((all("upgrade"), all("connection")), (vec!["echo/1"], vec!["keep-alive, Upgrade"]));
+    assert_eq!((all("x-remote-user"), all("authorization")), (vec!["admin"], vec![]));
+    assert_eq!((all("x-forwarded-for"), all("x-forwarded-uri")), (vec!["192.0.2.1, 127.0.0.1"], vec![]));
+
+    let upgrade: &[(&str, &str)] = &[("connection", "upgrade"), ("upgrade", "websocket")];
+    let send =
+        async |part: &str| http.send(Method::GET, &format!("{thing}/{part}"), upgrade, Vec::new()).await;
+    let refused = send("refused").await?;
+    assert_eq!((refused.code, &refused.body), (409, &json!({"no": true})));
+    let other = send("other").await?;
+    assert_eq!((other.code, other.text.as_str()), (503, "invalid upgrade response: status code 200\n"));
+    assert_eq!(
+        cluster.nobody().send(Method::GET, &format!("{thing}/echo"), upgrade, Vec::new()).await?.code,
+        403
+    );
+    drop(server);
+    eventually(PATIENCE, || async {
+        let gone = send("echo").await?;
+        ensure!(
+            gone.code == 503 && gone.text.starts_with("error dialing backend: dial tcp "),
+            "{}",
+            gone.text
+        );
+        ensure!(gone.text.ends_with(": connect: connection refused\n"), "{}", gone.text);
+        Ok(())
+    })
+    .await
+}
+
+/// What aggregated servers have in a namespace is deleted with it, and it stays as long as nobody knows what they have.
+async fn namespaces(cluster: Cluster) -> Result<()> {
+    let (http, group) = (cluster.admin(), "contents.example.com");
+    let namespace = format!("{}-contents", cluster.namespace());
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    http.post("/api/v1/namespaces", &space).await?.code(201)?;
+    let (_server, endpoint) = serve(&cluster, group, &namespace).await?;
+    let insecure = json!({"insecureSkipTLSVerify": true});
+    let path = register(&cluster, group, "ext", endpoint.addr().port(), &insecure).await?;
+    available(&http, &path, "Passed").await?;
+    let widgets = format!("/apis/{group}/v1/namespaces/{namespace}/widgets");
+    eventually(PATIENCE, || async { http.get(&widgets).await?.code(200) }).await?;
+    for (name, finalizers) in [("kept", json!(["example.com/kept"])), ("free", json!([]))] {
+        let widget = json!({
+            "apiVersion": format!("{group}/v1"), "kind": "Widget",
+            "metadata": {"name": name, "finalizers": finalizers}, "spec": {"size": "s"},
+        });
+        http.post(&widgets, &widget).await?.code(201)?;
+    }
+    let stale = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.stale.example.com"},
+        "spec": {
+            "group": "stale.example.com", "version": "v1", "groupPriorityMinimum": 2000, "versionPriority": 10,
+            "service": {"namespace": namespace, "name": "none"},
+        },
+    });
+    http.post(SERVICES, &stale).await?.code(201)?;
+    // What both servers have is in discovery.
+    eventually(PATIENCE, || async {
+        let all = http.get_as("/apis", AGGREGATED).await?.code(200)?;
+        let freshness = |group: &str| {
+            let found = all["items"].as_array()?.iter().find(|it| it["metadata"]["name"] == group)?;
+            found["versions"][0]["freshness"].as_str().map(str::to_owned)
+        };
+        let both = (freshness(group), freshness("stale.example.com"));
+        ensure!(both == (Some("Current".to_owned()), Some("Stale".to_owned())), "{both:?}");
+        Ok(())
+    })
+    .await?;
+
+    let path = format!("/api/v1/namespaces/{namespace}");
+    http.delete(&path).await?.code(200)?;
+    let stale = "stale.example.com/v1";
+    let expected = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "DiscoveryFailed",
+            format!(
+                "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: {stale}: stale GroupVersion discovery: {stale}"
+            ),
+        ),
+        (
+            "NamespaceContentRemaining",
+            "SomeResourcesRemain",
+            format!("Some resources are remaining: widgets.{group} has 1 resource instances"),
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "SomeFinalizersRemain",
+            "Some content in the namespace has finalizers remaining: example.com/kept in 1 resource instances".to_owned(),
+        ),
+    ];
+    eventually(PATIENCE, || async {
+        let namespace = http.get(&path).await?.code(200)?;
+        let conditions = namespace["status"]["conditions"].as_array().context("conditions")?;
+        for (kind, reason, message) in &expected {
+            let condition = conditions.iter().find(|it| it["type"] == *kind).context("a condition")?;
+            ensure!(condition["reason"] == *reason && condition["message"] == *message, "{condition}");
+        }
+        Ok(())
+    })
+    .await?;
+    http.get(&format!("{widgets}/free")).await?.code(404)?;
+    let done = json!({"metadata": {"finalizers": null}});
+    http.patch(&format!("{widgets}/kept"), MERGE_PATCH, &done).await?.code(200)?;
+    eventually(PATIENCE, || async {
+        let namespace = http.get(&path).await?.code(200)?;
+        let conditions = namespace["status"]["conditions"].as_array().context("conditions")?;
+        let remaining = conditions.iter().find(|it| it["type"] == "NamespaceContentRemaining");
+        ensure!(remaining.is_some_and(|it| it["status"] == "False"), "{remaining:?}");
+        Ok(())
+    })
+    .await?;
+    http.delete(&format!("{SERVICES}/v1.{}", "stale.example.com")).await?.code(200)?;
+    eventually(PATIENCE, || async { http.get(&path).await?.code(404) }).await?;
+    endpoint.stop().await;
+    Ok(())
+}
+
+/// An aggregated server recognizes the API server by its certificate.
+async fn identity(cluster: Cluster) -> Result<()> {
+    let (http, namespace, group) = (cluster.admin(), cluster.namespace(), "identity.example.com");
+    let authority = cluster.front_proxies()?.authority();
+    let server = Webhook::start_for(authority, &[&format!("ext.{namespace}.svc")], |call| {
+        if call.certificate.is_none() {
+            return Answer::raw(401, "");
+        }
+        match call.uri.path().ends_with("/echo") {
+            true => {
+                let mut answer = Answer::raw(101, "");
+                answer.headers = vec![("connection", "upgrade".to_owned()), ("upgrade", "echo/1".to_owned())];
+                answer
+            }
+            false => Answer::json(&json!({"kind": "APIResourceList", "apiVersion": "v1", "resources": []})),
+        }
+    })
+    .await?;
+    let ca = json!({"caBundle": server.authority()});
+    let path = register(&cluster, group, "ext", server.port(), &ca).await?;
+    available(&http, &path, "Passed").await?;
+    let thing = format!("/apis/{group}/v1/namespaces/{namespace}/things/a");
+    eventually(PATIENCE, || async { http.get(&thing).await?.code(200) }).await?;
+    let upgrade: &[(&str, &str)] = &[("connection", "upgrade"), ("upgrade", "echo/1")];
+    let upgraded = http.send(Method::GET, &format!("{thing}/echo"), upgrade, Vec::new()).await?;
+    assert_eq!(upgraded.code, 101);
+    Ok(())
+}
+
+/// A front proxy names the user of its requests, and nobody else does.
+async fn front_proxies(cluster: Cluster) -> Result<()> {
+    let proxies = cluster.front_proxies()?;
+    let (proxy, other) = (proxies.issue(FRONT_PROXY)?, proxies.issue("other")?);
+    let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let named: &[(&str, &str)] = &[
+        ("content-type", "application/json"),
+        ("x-remote-user", "jane"),
+        ("x-remote-uid", "7"),
+        ("x-remote-group", "devs"),
+        ("x-remote-group", "ops"),
+        ("x-remote-extra-example.com%2fscopes", "read"),
+    ];
+    let ask = async |http: &Http, headers: &[(&str, &str)]| {
+        http.send(Method::POST, reviews, headers, review.to_string().into()).await
+    };
+    let through = cluster.with_certificate(&proxy, None).await?;
+    let user = ask(&through, named).await?.code(201)?["status"]["userInfo"].take();
+    assert_eq!(
+        user,
+        json!({
+            "username": "jane", "uid": "7", "groups": ["devs", "ops", "system:authenticated"],
+            "extra": {"example.com/scopes": ["read"]},
+        })
+    );
+    // Without a name, other credentials count, and nobody is anonymous.
+    let unnamed = &named[..1];
+    assert_eq!(ask(&through, unnamed).await?.code, 401);
+    let token = cluster.user_token("nobody")?;
+    let both = cluster.with_certificate(&proxy, Some(&token)).await?;
+    let user = ask(&both, unnamed).await?.code(201)?;
+    assert_eq!(user["status"]["userInfo"]["username"], "nobody");
+    let user = ask(&both, named).await?.code(201)?;
+    assert_eq!(user["status"]["userInfo"]["username"], "jane");
+    // Others name nobody.
+    let stranger = cluster.with_certificate(&other, None).await?;
+    assert_eq!(ask(&stranger, named).await?.code, 401);
+    let stranger = cluster.with_certificate(&other, Some(&token)).await?;
+    let administrator = cluster.with_certificate(&cluster.certificate()?, None).await?;
+    for (http, name) in [(stranger, "nobody"), (cluster.nobody(), "nobody"), (administrator, "admin")] {
+        let user = ask(&http, named).await?.code(201)?;
+        assert_eq!(user["status"]["userInfo"]["username"], name);
+    }
+    Ok(())
+}
+
+/// Whom the API server trusts is published for aggregated servers.
+async fn trust(cluster: Cluster) -> Result<()> {
+    let http = cluster.admin();
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let published = async || eventually(PATIENCE, || async { http.get(path).await?.code(200) }).await;
+    let map = published().await?;
+    let data = map["data"].as_object().context("data")?;
+    let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        [
+            "client-ca-file",
+            "requestheader-allowed-names",
+            "requestheader-client-ca-file",
+            "requestheader-extra-headers-prefix",
+            "requestheader-group-headers",
+            "requestheader-uid-headers",
+            "requestheader-username-headers",
+        ]
+    );
+    let lines = |text: &Value| text.as_str().map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    let authority = cluster.front_proxies()?.authority();
+    assert_eq!(lines(&data["requestheader-client-ca-file"]), lines(&authority.into()));
+    for (key, value) in [
+        ("allowed-names", r#"["front-proxy"]"#),
+        ("extra-headers-prefix", r#"["X-Remote-Extra-"]"#),
+        ("group-headers", r#"["X-Remote-Group"]"#),
+        ("uid-headers", r#"["X-Remote-Uid"]"#),
+        ("username-headers", r#"["X-Remote-User"]"#),
+    ] {
+        assert_eq!(data[&format!("requestheader-{key}")], value, "{key}");
+    }
+    let managed = map["metadata"]["managedFields"].as_array().context("managed fields")?;
+    assert_eq!((managed.len(), &managed[0]["manager"]), (1, &json!("kube-apiserver")));
+    assert_eq!(managed[0]["operation"], "Update");
+    // Whoever has the role may read it.
+    assert_eq!(cluster.nobody().get(path).await?.code, 403);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "trust"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+            "name": "extension-apiserver-authentication-reader",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings";
+    http.post(bindings, &binding).await?.code(201)?;
+    eventually(PATIENCE, || async { cluster.nobody().get(path).await?.code(200) }).await?;
+    // It comes back.
+    http.delete(path).await?.code(200)?;
+    eventually(PATIENCE, || async {
+        let again = http.get(path).await?.code(200)?;
+        ensure!(again["metadata"]["uid"] != map["metadata"]["uid"]);
+        assert_eq!(again["data"], map["data"]);
+        Ok(())
+    })
+    .await
 }
 
 async fn order(cluster: Cluster) -> Result<()> {

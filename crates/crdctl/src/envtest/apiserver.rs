@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use kube_embedded::{Server, ServerBuilder};
+use kube_embedded::{RequestHeaders, Server, ServerBuilder};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -33,7 +33,9 @@ const FLAGS: Flags = Flags {
 const WITH_EFFECT: &[&str] = &[
     "api-audiences", "authentication-config", "authorization-config", "authorization-mode", "bind-address",
     "cert-dir", "client-ca-file", "data-dir", "disable-admission-plugins", "enable-admission-plugins",
-    "namespace-deletion-delay", "secure-port",
+    "namespace-deletion-delay", "proxy-client-cert-file", "proxy-client-key-file",
+    "requestheader-allowed-names", "requestheader-client-ca-file", "requestheader-extra-headers-prefix",
+    "requestheader-group-headers", "requestheader-uid-headers", "requestheader-username-headers", "secure-port",
     "service-account-issuer", "service-account-key-file", "service-account-signing-key-file",
     "service-cluster-ip-range", "tls-cert-file", "tls-private-key-file", "token-auth-file", "v",
 ];
@@ -75,9 +77,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "authentication-token-webhook-cache-ttl", "authentication-token-webhook-config-file",
     "authentication-token-webhook-version", "oidc-ca-file", "oidc-client-id", "oidc-groups-claim",
     "oidc-groups-prefix", "oidc-issuer-url", "oidc-required-claim", "oidc-signing-algs",
-    "oidc-username-claim", "oidc-username-prefix", "requestheader-allowed-names",
-    "requestheader-client-ca-file", "requestheader-extra-headers-prefix", "requestheader-group-headers",
-    "requestheader-uid-headers", "requestheader-username-headers", "service-account-jwks-uri",
+    "oidc-username-claim", "oidc-username-prefix", "service-account-jwks-uri",
     "service-account-max-token-expiration", "authorization-policy-file",
     "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
     "authorization-webhook-config-file", "authorization-webhook-version", "runtime-config",
@@ -90,8 +90,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "endpoint-reconciler-type", "event-ttl", "kubelet-certificate-authority", "kubelet-client-certificate",
     "kubelet-client-key", "kubelet-preferred-address-types", "kubelet-timeout",
     "kubernetes-service-node-port", "max-connection-bytes-per-sec", "peer-advertise-ip",
-    "peer-advertise-port", "peer-ca-file", "proxy-client-cert-file", "proxy-client-key-file",
-    "service-account-signing-endpoint", "service-node-port-range",
+    "peer-advertise-port", "peer-ca-file", "service-account-signing-endpoint", "service-node-port-range",
 ];
 
 /// Enough for a client to finalize a namespace that it has just deleted, as tests of controllers do. kube-controller-manager
@@ -117,6 +116,14 @@ Flags that have an effect:
       --enable-admission-plugins strings          plugins that are to be on, too
   -h, --help                                      this text
       --namespace-deletion-delay duration         how long the namespace controller waits (default 500ms)
+      --proxy-client-cert-file string             the certificate by which aggregated servers recognize this one
+      --proxy-client-key-file string              its key
+      --requestheader-allowed-names strings       common names of front proxies (default: any)
+      --requestheader-client-ca-file string       authorities of front proxies, which name users in headers
+      --requestheader-extra-headers-prefix strings   prefixes of headers with extra fields of users
+      --requestheader-group-headers strings       headers with groups
+      --requestheader-uid-headers strings         headers with uids
+      --requestheader-username-headers strings    headers with names of users
       --secure-port int                           the port to listen on (default 6443)
       --service-account-issuer stringArray        issuers of tokens; the first one is that of new tokens
       --service-account-key-file stringArray      keys that tokens may be signed with
@@ -248,6 +255,52 @@ fn with_tls(mut builder: ServerBuilder, given: &[Given]) -> Result<ServerBuilder
     if let Some(path) = set("client-ca-file") {
         let bundle = file(Path::new(path), "--client-ca-file")?;
         builder = builder.client_authority(&bundle).with_context(|| format!("--client-ca-file {path}"))?;
+    }
+    with_front_proxies(builder, given)
+}
+
+/// The proxies that may name users to this server, and its own certificate as one.
+fn with_front_proxies(mut builder: ServerBuilder, given: &[Given]) -> Result<ServerBuilder> {
+    let set = |name| flags::set(given, name);
+    match (set("proxy-client-cert-file"), set("proxy-client-key-file")) {
+        (Some(certificate), Some(key)) => {
+            let chain = file(Path::new(certificate), "--proxy-client-cert-file")?;
+            let private = file(Path::new(key), "--proxy-client-key-file")?;
+            builder = builder
+                .proxy_certificate(&chain, &private)
+                .with_context(|| format!("the certificate {certificate} and the key {key} cannot be used"))?;
+        }
+        (None, None) => {}
+        _ => bail!("--proxy-client-cert-file and --proxy-client-key-file must be specified together"),
+    }
+    let list = |name| flags::list(given, name);
+    let mut headers = RequestHeaders::default();
+    headers.allowed_names = list("requestheader-allowed-names");
+    headers.username = list("requestheader-username-headers");
+    headers.uid = list("requestheader-uid-headers");
+    headers.groups = list("requestheader-group-headers");
+    headers.extra_prefixes = list("requestheader-extra-headers-prefix");
+    let is_among = |all: &[String], standard: &str| all.iter().any(|it| it.eq_ignore_ascii_case(standard));
+    for (flag, what, all, standard) in [
+        ("username-headers", "header", &headers.username, "X-Remote-User"),
+        ("group-headers", "header", &headers.groups, "X-Remote-Group"),
+        ("extra-headers-prefix", "header prefix", &headers.extra_prefixes, "X-Remote-Extra-"),
+    ] {
+        if !all.is_empty() && !is_among(all, standard) {
+            warn!(
+                "--requestheader-{flag} is set without specifying the standard {standard} {what} - API aggregation will not work"
+            );
+        }
+    }
+    ensure!(
+        headers.uid.is_empty() || is_among(&headers.uid, "X-Remote-Uid"),
+        "--requestheader-uid-headers is set without specifying the standard X-Remote-Uid header - API aggregation will not work"
+    );
+    if let Some(path) = set("requestheader-client-ca-file") {
+        let bundle = file(Path::new(path), "--requestheader-client-ca-file")?;
+        builder = builder
+            .front_proxies(&bundle, headers)
+            .with_context(|| format!("--requestheader-client-ca-file {path}"))?;
     }
     Ok(builder)
 }

@@ -13,6 +13,8 @@ use super::state::Cluster;
 use super::target::Target;
 use super::webhooks::SERVICE_NAME;
 use super::work::{Gone, Work};
+#[cfg(feature = "listen")]
+use crate::resource::CONFIG_MAPS;
 #[cfg(feature = "cel")]
 use crate::resource::VALIDATING_ADMISSION_POLICIES;
 use crate::resource::{
@@ -260,6 +262,8 @@ impl Cluster {
             SERVICE_ACCOUNTS if name == "default" => {
                 self.work.push(Work::ServiceAccount(namespace.to_owned()));
             }
+            #[cfg(feature = "listen")]
+            CONFIG_MAPS => self.follow_trusted(namespace, name),
             PODS | PERSISTENT_VOLUMES | PERSISTENT_VOLUME_CLAIMS => {
                 used_by(resource, namespace, last).for_each(|used| self.work.push(Work::Protected(used)));
             }

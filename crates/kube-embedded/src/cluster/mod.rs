@@ -46,12 +46,14 @@ mod signing;
 mod state;
 mod target;
 mod token_request;
+#[cfg(feature = "listen")]
+mod trust;
 mod webhooks;
 mod work;
 mod write;
 
 pub(crate) use self::admission_request::{AdmissionRequest, Operation, RequestOptions};
-pub(crate) use self::aggregation::{ApiService, Discovered, OWN_GROUP, Registered, Remote};
+pub(crate) use self::aggregation::{ApiService, Discovered, Document, OWN_GROUP, Registered, Remote};
 #[cfg(feature = "listen")]
 pub(crate) use self::certificates::{certificate_holder, hold_certificate};
 pub(crate) use self::commit::{API_SERVER, CONTROLLER_MANAGER};
@@ -70,6 +72,8 @@ pub(crate) use self::signing::PublicKey;
 pub(crate) use self::signing::SigningKey;
 pub(crate) use self::state::Cluster;
 pub(crate) use self::target::Target;
+#[cfg(feature = "listen")]
+pub(crate) use self::trust::Trusted;
 pub(crate) use self::webhooks::Conversions;
 pub(crate) use self::work::{Gone, Work};
 pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

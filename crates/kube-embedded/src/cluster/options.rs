@@ -7,6 +7,7 @@ use kube_validation::go::ip::Cidr;
 
 use super::plugins::Plugins;
 use super::service_account::TokenOptions;
+use crate::webhook;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     /// Whether requests without credentials are refused.
     #[cfg(feature = "listen")]
     pub(crate) no_anonymous: bool,
+    /// The certificate by which aggregated servers recognize this one.
+    pub(crate) proxy_identity: Option<webhook::Identity>,
     /// Whether the controllers of kube-controller-manager do not run.
     pub(crate) no_controllers: bool,
     /// How long after its deletion a namespace's contents are deleted. `None`: at once.

@@ -12,6 +12,8 @@ use super::options::Options;
 use super::policies::Policies;
 use super::rbac::Rbac;
 use super::services::Allocations;
+#[cfg(feature = "listen")]
+use super::trust::Trusted;
 use super::webhooks::{Conversions, Webhooks};
 use super::work::WorkQueue;
 use crate::clock::Clock;
@@ -55,6 +57,9 @@ pub(crate) struct Cluster {
     services: OnceLock<Mutex<Allocations>>,
     /// Held while objects are counted for the quotas of their namespace.
     pub(super) counting: Mutex<()>,
+    /// Whom the server trusts, once it listens.
+    #[cfg(feature = "listen")]
+    pub(super) trusted: OnceLock<Trusted>,
     pub(crate) options: Options,
     /// Why the server has failed.
     failure: OnceLock<&'static str>,
@@ -69,7 +74,7 @@ impl Cluster {
     fn serving(scheme: Arc<Scheme>, store: Store, clock: Clock, random: Random, options: Options) -> Self {
         let ended = CancellationToken::new();
         let store = Arc::new(store);
-        let webhook_client = Arc::new(webhook::Client::new(ended.clone()));
+        let webhook_client = Arc::new(webhook::Client::new(ended.clone(), options.proxy_identity.clone()));
         Self {
             authentication: Authentication::new(&store, random.clone(), options.tokens.clone()),
             conversions: Conversions::new(Arc::clone(&webhook_client), Arc::clone(&store), random.clone()),
@@ -89,6 +94,8 @@ impl Cluster {
             schemas: Schemas::default(),
             services: OnceLock::new(),
             counting: Mutex::default(),
+            #[cfg(feature = "listen")]
+            trusted: OnceLock::new(),
             options,
             failure: OnceLock::new(),
         }

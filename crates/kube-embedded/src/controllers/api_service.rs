@@ -1,38 +1,30 @@
 //! Whether the servers behind APIServices are available, and what they serve: kube-aggregator's
 //! `remote_available_controller.go` and `handler_discovery.go`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use http_body_util::{BodyExt as _, Empty};
+use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::calls::Outcome;
-use crate::cluster::{API_SERVER, ApiService, Cluster, Discovered, Remote, Target};
+use super::remote::{Answer, Request, Unanswered, aggregator};
+use crate::cluster::{API_SERVER, ApiService, Cluster, Discovered, Document, Remote, Target};
 use crate::resource::API_SERVICES;
 use crate::strategy::{aggregation, conditions};
-use crate::webhook::{BoxBody, Location, set_user};
+use crate::webhook::Location;
 
 /// How many requests are made at once, one of which has to succeed.
 const ATTEMPTS: usize = 5;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How large an answer may be.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// How long after a success a server is asked again.
 const RESYNC: Duration = Duration::from_secs(30);
 /// How long after a failure at most.
 const RETRY: Duration = Duration::from_secs(30);
 /// What is asked for in discovery, and what is then answered.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-/// An answer with a success.
-struct Answer {
-    content_type: String,
-    body: Vec<u8>,
-}
 
 /// Checks an APIService: sets its condition, and learns what its server serves.
 pub(super) async fn check(cluster: Arc<Cluster>, name: String) -> Outcome {
@@ -103,7 +95,7 @@ async fn reach(cluster: &Cluster, service: &ApiService, remote: &Remote) -> Resu
             let answered = get(cluster, location, &path, "*/*").await;
             answered.map(drop).map_err(|why| {
                 let why = match why {
-                    Unanswered::Code(code) => format!("bad status from {url}: {code}"),
+                    Unanswered::Code(code, _) => format!("bad status from {url}: {code}"),
                     Unanswered::Failed(why) => format!("Get {url:?}: {why}"),
                 };
                 format!("failing or missing response from {url}: {why}")
@@ -113,12 +105,6 @@ async fn reach(cluster: &Cluster, service: &ApiService, remote: &Remote) -> Resu
     select_ok(attempts).await.map(drop)
 }
 
-/// Why there is no answer with a success.
-enum Unanswered {
-    Code(u16),
-    Failed(String),
-}
-
 /// Sends a GET in the name of the aggregator.
 async fn get(
     cluster: &Cluster,
@@ -126,38 +112,8 @@ async fn get(
     path: &str,
     accept: &'static str,
 ) -> Result<Answer, Unanswered> {
-    let mut request = http::Request::new(BoxBody::new(Empty::new().map_err(|never| match never {})));
-    *request.uri_mut() =
-        path.parse().map_err(|error: http::uri::InvalidUri| Unanswered::Failed(error.to_string()))?;
-    let headers = request.headers_mut();
-    headers.insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
-    let groups = ["system:masters".to_owned()];
-    set_user(headers, "system:kube-aggregator", "", &groups, &BTreeMap::new());
-    let answer = async {
-        let answer = cluster.webhook_client.forward(at, request).await.map_err(Unanswered::Failed)?;
-        if !(200..300).contains(&answer.status().as_u16()) {
-            return Err(Unanswered::Code(answer.status().as_u16()));
-        }
-        let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
-        let content_type = content_type.unwrap_or_default().to_owned();
-        let body = collect(answer.into_body()).await?;
-        Ok(Answer { content_type, body })
-    };
-    let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(Unanswered::Failed(late.to_owned())))
-}
-
-/// Reads a whole body.
-async fn collect(mut body: BoxBody) -> Result<Vec<u8>, Unanswered> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unanswered::Failed(error.to_string()))?;
-        bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        if bytes.len() > ANSWER_MAX {
-            return Err(Unanswered::Failed(format!("the answer has more than {ANSWER_MAX} bytes")));
-        }
-    }
-    Ok(bytes)
+    let (user, method) = (&aggregator(), Method::GET);
+    Request { user, method, path, accept, body: &Value::Null, timeout: TIMEOUT }.send(cluster, at).await
 }
 
 /// What a server serves of its group version. `None` if it does not say.
@@ -166,7 +122,7 @@ async fn discover(cluster: &Cluster, service: &ApiService, remote: &Remote) -> O
     let answer = get(cluster, &location, "/apis", AGGREGATED).await;
     let mut version = match answer {
         Ok(answer) if is_aggregated(&answer.content_type) => of_list(&answer.body, service)?,
-        Ok(_) | Err(Unanswered::Code(_)) => {
+        Ok(_) | Err(Unanswered::Code(..)) => {
             let list = get(cluster, &location, &path(service), "application/json").await.ok()?;
             json!({"version": service.version, "resources": of_resources(&serde_json::from_slice(&list.body).ok()?)})
         }
@@ -179,7 +135,13 @@ async fn discover(cluster: &Cluster, service: &ApiService, remote: &Remote) -> O
         let entry = &index["paths"][path(service).trim_start_matches('/')];
         entry["serverRelativeURL"].as_str().map(str::to_owned)
     });
-    Some(Discovered { version, document })
+    let document_v2 = get(cluster, &location, "/openapi/v2", "application/json").await.ok();
+    let document_v2 = document_v2.and_then(|document| serde_json::from_slice(&document.body).ok());
+    let document_v2 = match document_v2 {
+        Some(read) => Some(Arc::new(Document::read(read, &format!("{}/", path(service))))),
+        None => cluster.api_services.discovered(&service.name).and_then(|known| known.document_v2),
+    };
+    Some(Discovered { version, document, document_v2 })
 }
 
 /// Whether a content type is that of aggregated discovery in version 2.

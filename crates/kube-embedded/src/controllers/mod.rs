@@ -5,6 +5,7 @@
 //! One task does all the work, one piece at a time, with the operations of the [`Cluster`]. Only what waits for other servers is
 //! done beside it.
 
+mod aggregated;
 mod api_service;
 mod calls;
 mod definition;
@@ -14,6 +15,7 @@ mod namespace;
 #[cfg(feature = "cel")]
 mod policy_status;
 mod protection;
+mod remote;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -71,7 +73,8 @@ async fn perform(cluster: &Arc<Cluster>, garbage: &mut GarbageCollector, calls: 
         _ if cluster.options.no_controllers => {}
         Work::Namespace(ref name) => {
             let done = namespace::finalize(Arc::clone(cluster), name.clone());
-            if cluster.asks_about_deletions() {
+            // Others take their time.
+            if cluster.asks_about_deletions() || cluster.api_services.current(&cluster.store).has_remote() {
                 calls.start(work, || Box::pin(done));
             } else {
                 match done.await {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::aggregated::{AggregatedResource, Discovery};
 use super::calls::Outcome;
 use crate::cluster::{CONTROLLER_MANAGER, Cluster, DeleteOptions, Propagation, Target};
 use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::strategy::{conditions, is_deleted};
+use crate::user::User;
 
 /// The entry of a Namespace's `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
@@ -27,12 +29,17 @@ struct Left {
     finalizers: BTreeMap<String, usize>,
     /// Why objects could not be deleted, one reason for each resource.
     failures: Vec<String>,
+    /// How many group versions of aggregated servers could not be discovered, and why.
+    undiscovered: Option<(usize, String)>,
+    /// Whether some of it is another server's, which does not say when it is gone.
+    is_aggregated: bool,
 }
 
 /// Deletes the contents of a namespace that is being deleted, and then removes the namespace: first the pods, and the other
 /// contents when no pod is left. The namespace's conditions say what it waits for, even if that is a pod.
 ///
-/// Like kube-controller-manager, it only looks at resources that are served.
+/// Like kube-controller-manager, it only looks at resources that are served, also those of aggregated servers. As long as it is not
+/// known what such a server has, the namespace stays.
 pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
     let (cluster, name) = (&*cluster, name.as_str());
     let namespace = cluster.store.get(NAMESPACES.collection(), name).filter(|it| it.deleted);
@@ -53,6 +60,7 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
             }
         }
     }
+    left.delete_aggregated(cluster, name).await;
     let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return Outcome::Done };
     let target = Target { resource, namespace: "", name };
     let now = cluster.clock.seconds();
@@ -63,7 +71,7 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
         }
     });
     // Some objects wait for their finalizers. The namespace is looked at again when they are removed.
-    if !left.failures.is_empty() {
+    if !left.failures.is_empty() || left.undiscovered.is_some() || left.is_aggregated {
         return Outcome::Failed { at_most: RETRY };
     }
     if !left.objects.is_empty() {
@@ -108,8 +116,43 @@ impl Left {
         }
     }
 
-    /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the first two cannot be true
-    /// here.
+    /// Deletes what aggregated servers have, unless pods are left, and counts what is left of it.
+    async fn delete_aggregated(&mut self, cluster: &Cluster, namespace: &str) {
+        let discovery = Discovery::of(cluster);
+        self.undiscovered = discovery.failure().map(|why| (discovery.failed.len(), why));
+        if self.objects.keys().any(|resource| resource == "pods.") {
+            return;
+        }
+        let user = User::service_account("kube-system", ACCOUNT);
+        for resource in &discovery.resources {
+            let deleted = resource.delete_all(cluster, &user, namespace).await;
+            let left = match deleted {
+                Ok(()) => resource.left(cluster, &user, namespace).await,
+                Err(why) => Err(why),
+            };
+            let left = match left {
+                Ok(left) if left.is_empty() => continue,
+                Ok(left) => left,
+                Err(why) => {
+                    self.failures.push(why);
+                    continue;
+                }
+            };
+            self.is_aggregated = true;
+            let AggregatedResource { group, version, plural, .. } = resource;
+            if left.iter().all(Vec::is_empty) {
+                self.failures.push(format!(
+                    "unexpected items still remain in namespace: {namespace} for gvr: {group}/{version}, Resource={plural}"
+                ));
+            }
+            *self.objects.entry(format!("{plural}.{group}")).or_default() += left.len();
+            for finalizer in left.into_iter().flatten() {
+                *self.finalizers.entry(finalizer).or_default() += 1;
+            }
+        }
+    }
+
+    /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the second cannot be true here.
     fn conditions(&self) -> [Value; 5] {
         let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
         let fine = |kind: &str, reason: &str, message: &str| condition(kind, "False", reason, message);
@@ -121,11 +164,19 @@ impl Left {
         let mut failures = self.failures.clone();
         failures.sort_unstable();
         [
-            fine(
-                "NamespaceDeletionDiscoveryFailure",
-                "ResourcesDiscovered",
-                "All resources successfully discovered",
-            ),
+            match &self.undiscovered {
+                None => fine(
+                    "NamespaceDeletionDiscoveryFailure",
+                    "ResourcesDiscovered",
+                    "All resources successfully discovered",
+                ),
+                Some((count, why)) => condition(
+                    "NamespaceDeletionDiscoveryFailure",
+                    "True",
+                    "DiscoveryFailed",
+                    &format!("Discovery failed for some groups, {count} failing: {why}"),
+                ),
+            },
             fine(
                 "NamespaceDeletionGroupVersionParsingFailure",
                 "ParsedGroupVersions",

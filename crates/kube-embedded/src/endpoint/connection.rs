@@ -19,12 +19,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use super::linger::Lent;
-use super::tls;
-use crate::cluster::certificate_holder;
+use super::tls::Clients;
 #[cfg(feature = "streams")]
 use crate::http::Session;
 use crate::http::{
-    Body, Handler, IsLost, IsWatch, Response, authenticate, is_for_human, plain_text, shown, status,
+    Body, ClientAddress, Handler, IsLost, IsWatch, Response, is_for_human, plain_text, shown, status,
 };
 use crate::status::Status;
 
@@ -60,11 +59,13 @@ struct Tasks(TaskTracker);
 pub(super) async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
+    clients: Clients,
     handler: Arc<Handler>,
     stop: CancellationToken,
 ) {
     // Events are small and should be sent at once.
     let _ = stream.set_nodelay(true);
+    let address = stream.peer_addr().ok().map(|address| ClientAddress(address.ip().to_canonical()));
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => accepted,
         () = stop.cancelled() => return,
@@ -74,29 +75,32 @@ pub(super) async fn serve(
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let holder = certificates.and_then(|chain| {
-        let certificate = chain.first()?;
-        // The groups of a certificate of the server's own do not all fit into it.
-        certificate_holder(&handler.cluster.store, certificate).or_else(|| tls::user(certificate))
-    });
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let holder = Arc::new(clients.holder(&handler.cluster.store, certificates));
+    let clients = Arc::new(clients);
     let pending = Arc::new(watch::Sender::new(0));
     let mut unused = pending.subscribe();
     let stopped = stop.clone();
     let tasks = Tasks::default();
     #[cfg(feature = "streams")]
     let sessions = tasks.0.clone();
-    #[cfg_attr(not(feature = "streams"), allow(unused_mut))]
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         let request_pending = Pending::new(&pending);
-        let (handler, holder, stop) = (Arc::clone(&handler), holder.clone(), stop.clone());
+        if let Some(address) = address {
+            request.extensions_mut().insert(address);
+        }
+        let (handler, stop) = (Arc::clone(&handler), stop.clone());
+        let (holder, clients) = (Arc::clone(&holder), Arc::clone(&clients));
         #[cfg(feature = "streams")]
         let (connection, sessions) = (hyper::upgrade::on(&mut request), sessions.clone());
         async move {
             let response = match wrong_host(&request) {
                 Some(refused) => refused,
-                None => match holder.or_else(|| authenticate(&handler.cluster, request.headers())) {
-                    Some(user) => handler.answer(&user, request.map(Body::new)).await,
+                None => match holder.user(&handler.cluster, request.headers()) {
+                    Some(user) => {
+                        clients.clear(request.headers_mut());
+                        handler.answer(&user, request.map(Body::new)).await
+                    }
                     None => shown(status(&Status::unauthorized()), is_for_human(&request)).await,
                 },
             };

@@ -4,6 +4,7 @@
 
 mod authority;
 mod connection;
+mod front_proxy;
 mod linger;
 mod pem;
 mod tls;
@@ -21,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::authority::Authority;
+pub use self::front_proxy::RequestHeaders;
 pub(crate) use self::pem::Pem;
+use self::tls::Clients;
 pub(crate) use self::tls::Tls;
 use crate::cluster::hold_certificate;
 use crate::error::Error;
@@ -59,9 +62,10 @@ impl Endpoint {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let acceptor = tls.acceptor(&authority, local)?;
+        let (acceptor, clients) = tls.acceptor(&authority, local)?;
+        handler.cluster.publish_trusted(tls.trusted(&authority));
         let stop = handler.cluster.ended.child_token();
-        let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&handler), stop.clone()));
+        let accepting = tokio::spawn(accept(listener, acceptor, clients, Arc::clone(&handler), stop.clone()));
         tracing::debug!(address = %local, "listening");
         Ok(Self { handler, authority, admin_token, address: local, stop, accepting: Some(accepting) })
     }
@@ -169,6 +173,7 @@ impl Drop for Endpoint {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    clients: Clients,
     handler: Arc<Handler>,
     stop: CancellationToken,
 ) {
@@ -187,9 +192,10 @@ async fn accept(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let (acceptor, handler, stop) = (acceptor.clone(), Arc::clone(&handler), stop.clone());
+                let (acceptor, clients) = (acceptor.clone(), clients.clone());
+                let (handler, stop) = (Arc::clone(&handler), stop.clone());
                 connections.spawn(async move {
-                    connection::serve(stream, acceptor, handler, stop).await;
+                    connection::serve(stream, acceptor, clients, handler, stop).await;
                     drop(place);
                 });
             }

@@ -61,6 +61,8 @@ pub(crate) use self::handler::Handler;
 pub(crate) use self::indent::{is_for_human, shown};
 pub(crate) use self::injection::Injections;
 #[cfg(feature = "listen")]
+pub(crate) use self::proxy::ClientAddress;
+#[cfg(feature = "listen")]
 pub(crate) use self::render::{Response, plain_text, status};
 pub use self::service::Service;
 #[cfg(all(feature = "listen", feature = "streams"))]

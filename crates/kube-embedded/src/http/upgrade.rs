@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
@@ -22,6 +24,9 @@ pub(super) type Io = TokioIo<Upgraded>;
 pub(crate) struct Session(Arc<Mutex<Option<Speak>>>);
 
 type Speak = Box<dyn FnOnce(Io) -> BoxFuture<'static, ()> + Send>;
+
+/// How long the end of a connection may take.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What a client wants its connection to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +101,7 @@ impl Wanted {
         if let Some(name) = name {
             answer.insert(of_client.clone(), HeaderValue::from_static(name));
         }
-        let speak: Speak = Box::new(move |io| Box::pin(speak(io, protocol)));
-        response.extensions_mut().insert(Session(Arc::new(Mutex::new(Some(speak)))));
+        response.extensions_mut().insert(Session::new(move |io| speak(io, protocol)));
         response
     }
 
@@ -119,7 +123,43 @@ impl Wanted {
     }
 }
 
+/// Passes the upgrade of a connection to another server on: from then on each of both connections has what comes from the other.
+pub(super) fn pass_on(mut answer: Response) -> Response {
+    let other = hyper::upgrade::on(&mut answer);
+    answer.extensions_mut().insert(Session::new(|client| async move {
+        match other.await {
+            Ok(server) => join(client, TokioIo::new(server)).await,
+            Err(error) => tracing::debug!(%error, "the connection to an aggregated server was not upgraded"),
+        }
+    }));
+    answer
+}
+
+/// Copies in both directions until one of both connections ends, which ends the other.
+async fn join(client: Io, server: Io) {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let ended = tokio::select! {
+        ended = tokio::io::copy(&mut from_client, &mut to_server) => ended,
+        ended = tokio::io::copy(&mut from_server, &mut to_client) => ended,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an upgraded connection has ended");
+    }
+    let closed = async { tokio::join!(to_client.shutdown(), to_server.shutdown()) };
+    // They are closed in any case.
+    let _ = tokio::time::timeout(CLOSE, closed).await;
+}
+
 impl Session {
+    fn new<F>(speak: impl FnOnce(Io) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let speak: Speak = Box::new(move |io| Box::pin(speak(io)));
+        Self(Arc::new(Mutex::new(Some(speak))))
+    }
+
     /// Speaks with the client, once its connection is upgraded, until one of both ends it or the server stops.
     pub(crate) async fn run(self, connection: OnUpgrade, stop: CancellationToken) {
         let speak = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -9,6 +9,8 @@ mod schemas;
 mod versions;
 
 pub(crate) use self::conversion::to_json;
+#[cfg(feature = "listen")]
+pub(crate) use self::names::CONFIG_MAPS;
 pub(crate) use self::names::{
     API_SERVICES, CERTIFICATE_SIGNING_REQUEST, CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES, CLUSTER_TRUST_BUNDLES, CUSTOM_RESOURCE_DEFINITION, CUSTOM_RESOURCE_DEFINITIONS,

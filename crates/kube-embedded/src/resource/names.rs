@@ -29,6 +29,8 @@ pub(crate) const POD: GroupKind<'static> = GroupKind { group: "", kind: "Pod" };
 pub(crate) const SERVICE: GroupKind<'static> = GroupKind { group: "", kind: "Service" };
 
 pub(crate) const API_SERVICES: GroupResource<'static> = GroupResource("apiregistration.k8s.io/apiservices");
+#[cfg(feature = "listen")]
+pub(crate) const CONFIG_MAPS: GroupResource<'static> = GroupResource("/configmaps");
 pub(crate) const CUSTOM_RESOURCE_DEFINITIONS: GroupResource<'static> =
     GroupResource("apiextensions.k8s.io/customresourcedefinitions");
 pub(crate) const CERTIFICATE_SIGNING_REQUESTS: GroupResource<'static> =

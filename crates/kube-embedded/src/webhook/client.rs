@@ -15,12 +15,14 @@ use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioTimer;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::body::BoxBody;
-use super::location::{Failure, Location};
+use super::location::{Failure, Location, NoAnswer};
 use super::response;
 use super::verify::{Unverified, Verifier};
 
@@ -40,6 +42,8 @@ type Answer = http::Response<hyper::body::Incoming>;
 
 /// Calls other servers. Connections are used again for servers with the same authorities and name.
 pub(crate) struct Client {
+    /// By which servers to which requests are passed on recognize this one.
+    identity: Option<Identity>,
     pools: Mutex<HashMap<Key, Pool>>,
     tasks: Tasks,
 }
@@ -50,7 +54,13 @@ struct Key {
     /// The name that the certificate must have, if it is not that of the address.
     name: Option<String>,
     is_insecure: bool,
+    /// Whether the client shows its certificate.
+    is_identified: bool,
 }
+
+/// A client certificate with its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity(Arc<CertifiedKey>);
 
 /// Runs the tasks of connections until the server ends.
 #[derive(Clone)]
@@ -68,10 +78,26 @@ struct Request {
     body: Bytes,
 }
 
+impl Identity {
+    /// Reads a chain of certificates and a key, in PEM.
+    ///
+    /// # Errors
+    /// Fails if one of both is missing, or they do not belong together.
+    pub(crate) fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, rustls::Error> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain).map_while(Result::ok).collect();
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| rustls::Error::General(error.to_string()))?;
+        if chain.is_empty() {
+            return Err(rustls::Error::NoCertificatesPresented);
+        }
+        Ok(Self(Arc::new(CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?)))
+    }
+}
+
 impl Client {
     /// Creates a client whose connections end with `ended`.
-    pub(crate) fn new(ended: CancellationToken) -> Self {
-        Self { pools: Mutex::default(), tasks: Tasks(ended) }
+    pub(crate) fn new(ended: CancellationToken, identity: Option<Identity>) -> Self {
+        Self { identity, pools: Mutex::default(), tasks: Tasks(ended) }
     }
 
     /// Sends a POST with JSON, and returns the body of a successful answer of at most `limit` bytes.
@@ -93,42 +119,46 @@ impl Client {
             return Err(Failure::Failed(format!("Post {shown:?}: {why}")));
         }
         let first = Request::to(at, Method::POST, &shown, body).map_err(Failure::Unusable)?;
-        let pool = self.pool(at, first.host.as_deref()).map_err(Failure::Unusable)?;
+        let pool = self.pool(at, first.host.as_deref(), None).map_err(Failure::Unusable)?;
         let called = tokio::time::timeout(timeout, call(&pool, at, first, limit)).await;
         let late = || format!("Post {shown:?}: context deadline exceeded");
         called.unwrap_or_else(|_| Err(late())).map_err(Failure::Failed)
     }
 
     /// Passes a request on, of whose URI only the path and the query count, and returns the answer as it is. Neither the
-    /// request's body nor the answer's is read ahead.
+    /// request's body nor the answer's is read ahead. After an answer with the code 101, its extensions have the connection.
     ///
     /// # Errors
-    /// Fails with the reason, in Go's words, if there is no answer.
+    /// Fails if there is no answer.
     pub(crate) async fn forward(
         &self,
         at: &Location,
         mut request: http::Request<BoxBody>,
-    ) -> Result<http::Response<BoxBody>, String> {
-        let address = at.address.clone()?;
-        let uri: Uri = at.url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    ) -> Result<http::Response<BoxBody>, NoAnswer> {
+        let unusable = |error: http::uri::InvalidUri| NoAnswer::NotConnected(error.to_string());
+        let address = at.address.clone().map_err(NoAnswer::NotConnected)?;
+        let uri: Uri = at.url.parse().map_err(unusable)?;
         let name = uri.authority().map(ToString::to_string);
         let authority = address.or_else(|| name.clone()).unwrap_or_default();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let to: Uri = format!("https://{authority}{path}")
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        let to: Uri = format!("https://{authority}{path}").parse().map_err(unusable)?;
         *request.uri_mut() = to.clone();
-        let pool = self.pool(at, name.as_deref())?;
-        let answer = pool.request(request).await.map_err(|error| describe(&error, &to))?;
+        let identity = self.identity.as_ref();
+        let pool = self.pool(at, name.as_deref(), identity).map_err(NoAnswer::NotConnected)?;
+        let answer = pool.request(request).await.map_err(|error| match error.is_connect() {
+            true => NoAnswer::NotConnected(describe(&error, &to)),
+            false => NoAnswer::Lost(describe(&error, &to)),
+        })?;
         Ok(answer.map(|body| BoxBody::new(body.map_err(Into::into))))
     }
 
-    fn pool(&self, at: &Location, host: Option<&str>) -> Result<Pool, String> {
+    fn pool(&self, at: &Location, host: Option<&str>, identity: Option<&Identity>) -> Result<Pool, String> {
         let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
         let key = Key {
             authorities: at.authorities.clone(),
             name: name.map(str::to_owned),
             is_insecure: at.is_insecure,
+            is_identified: identity.is_some(),
         };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pools.get(&key) {
@@ -137,7 +167,7 @@ impl Client {
         if pools.len() >= POOLS {
             pools.clear();
         }
-        let pool = connect(&key, &self.tasks)?;
+        let pool = connect(&key, identity, &self.tasks)?;
         pools.insert(key, pool.clone());
         Ok(pool)
     }
@@ -165,7 +195,7 @@ where
     }
 }
 
-fn connect(key: &Key, tasks: &Tasks) -> Result<Pool, String> {
+fn connect(key: &Key, identity: Option<&Identity>, tasks: &Tasks) -> Result<Pool, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if key.is_insecure {
         Arc::new(Unverified::new(&provider))
@@ -180,8 +210,13 @@ fn connect(key: &Key, tasks: &Tasks) -> Result<Pool, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let config = match identity {
+        Some(Identity(certified)) => {
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))))
+        }
+        None => config.with_no_client_auth(),
+    };
     let mut builder = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
     if let Some(name) = &key.name {
         let name = ServerName::try_from(name.clone()).map_err(|error| format!("{name:?}: {error}"))?;

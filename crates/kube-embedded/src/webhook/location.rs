@@ -26,6 +26,23 @@ pub(crate) enum Failure {
     Failed(String),
 }
 
+/// Why a request that was passed on has no answer, in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The server was not connected.
+    NotConnected(String),
+    /// The connection ended before the answer began.
+    #[cfg_attr(not(feature = "webhooks"), expect(dead_code, reason = "nothing is called"))]
+    Lost(String),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NotConnected(why) | Self::Lost(why)) = self;
+        f.write_str(why)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,8 +16,8 @@ mod without;
 
 pub(crate) use self::body::BoxBody;
 #[cfg(feature = "webhooks")]
-pub(crate) use self::client::Client;
-pub(crate) use self::location::{Failure, Location};
+pub(crate) use self::client::{Client, Identity};
+pub(crate) use self::location::{Failure, Location, NoAnswer};
 pub(crate) use self::proxied::set_user;
 #[cfg(not(feature = "webhooks"))]
-pub(crate) use self::without::Client;
+pub(crate) use self::without::{Client, Identity};

@@ -6,16 +6,20 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::body::BoxBody;
-use super::location::{Failure, Location};
+use super::location::{Failure, Location, NoAnswer};
 
 const WHY: &str = "the server is built without the feature `webhooks`";
+
+/// There is nobody to recognize this server.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {}
 
 /// A client that calls nobody.
 #[derive(Debug)]
 pub(crate) struct Client;
 
 impl Client {
-    pub(crate) fn new(_: CancellationToken) -> Self {
+    pub(crate) fn new(_: CancellationToken, _: Option<Identity>) -> Self {
         Self
     }
 
@@ -29,7 +33,7 @@ impl Client {
         &self,
         _: &Location,
         _: http::Request<BoxBody>,
-    ) -> Result<http::Response<BoxBody>, String> {
-        std::future::ready(Err(WHY.to_owned())).await
+    ) -> Result<http::Response<BoxBody>, NoAnswer> {
+        std::future::ready(Err(NoAnswer::NotConnected(WHY.to_owned()))).await
     }
 }

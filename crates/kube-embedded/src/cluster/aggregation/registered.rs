@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::derived::Derived;
 use super::super::webhooks::{ClientConfig, SERVICE_NAME};
+use super::document::Document;
 use crate::resource::{API_SERVICES, ENDPOINT_SLICES, SERVICES};
 use crate::scheme::by_preference;
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub(crate) struct Discovered {
     pub(crate) version: Value,
     /// The URL of its document in OpenAPI v3, relative to the server.
     pub(crate) document: Option<String>,
+    /// Its document in OpenAPI v2, as far as it has been read.
+    pub(crate) document_v2: Option<Arc<Document>>,
 }
 
 /// All APIServices, those of preferred groups first.
@@ -116,6 +119,11 @@ impl Registered {
     /// An APIService by its name.
     pub(crate) fn get(&self, name: &str) -> Option<&ApiService> {
         self.all.iter().find(|it| it.name == name)
+    }
+
+    /// Whether another server serves any group version.
+    pub(crate) fn has_remote(&self) -> bool {
+        self.has_remote
     }
 
     /// Those whose group version another server serves.

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use super::body::Body;
 use super::negotiate::Encoding;
 use super::render::{self, Response};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Document};
 use crate::resource::{CUSTOM_RESOURCE_DEFINITIONS, Resource};
 use crate::scheme::{GroupVersion, Scheme};
 use crate::status::Status;
@@ -26,13 +27,19 @@ use crate::status::Status;
 ///
 /// Version 2 is there in Protobuf, too, which is what client-go reads.
 pub(super) fn answer(cluster: &Cluster, path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
-    let Some(form) = Form::negotiate(headers, path == "v2") else {
-        return Some(Err(Status::not_acceptable()));
-    };
     let scheme = cluster.scheme();
+    if path == "v3" {
+        // In this form whatever the client accepts, and as this type of content.
+        let index = index(cluster, &scheme).to_string();
+        return Some(Ok(render::plain_text(StatusCode::OK, index)));
+    }
+    let Some(form) = Form::negotiate(headers, path == "v2") else {
+        let mut response = Response::new(Body::from(""));
+        *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+        return Some(Ok(response));
+    };
     let document = match path {
         "v2" => v2(cluster, &scheme),
-        "v3" => index(cluster, &scheme),
         _ => document(cluster, &scheme, path.strip_prefix("v3/")?)?,
     };
     Some(Ok(match form {
@@ -117,7 +124,7 @@ fn document(cluster: &Cluster, scheme: &Scheme, path: &str) -> Option<Value> {
 
 /// The documents of all groups, as one document of OpenAPI version 2.
 fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
-    let (mut paths, mut definitions) = (Map::new(), Map::new());
+    let mut all = Document::default();
     for group in scheme.groups() {
         for version in &group.versions {
             let Some(Value::Object(mut document)) =
@@ -130,16 +137,26 @@ fn v2(cluster: &Cluster, scheme: &Scheme) -> Value {
                 Some(Value::Object(members)) => members,
                 _ => Map::new(),
             };
-            paths.append(&mut take("paths"));
-            definitions.append(&mut take("definitions"));
+            all.paths.append(&mut take("paths"));
+            all.definitions.append(&mut take("definitions"));
         }
     }
-    json!({
+    for (service, _) in cluster.api_services.current(&cluster.store).remote() {
+        let discovered = cluster.api_services.discovered(&service.name);
+        if let Some(document) = discovered.and_then(|discovered| discovered.document_v2) {
+            all.merge(&document);
+        }
+    }
+    let mut document = json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.37.2"},
-        "paths": paths,
-        "definitions": definitions,
-    })
+        "paths": all.paths,
+        "definitions": all.definitions,
+    });
+    if !all.parameters.is_empty() {
+        document["parameters"] = all.parameters.into();
+    }
+    document
 }
 
 /// The definitions of the custom resources among these resources.

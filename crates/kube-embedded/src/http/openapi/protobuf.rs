@@ -37,8 +37,10 @@ enum Kind {
     Named(u32, &'static Kind),
     /// A message that has either a schema or a bool.
     SchemaOrBool,
-    /// A message that has a parameter of one of several kinds.
+    /// A message that has a parameter of one of several kinds, or a reference to one.
     Parameter,
+    /// A parameter of one of several kinds.
+    DefinedParameter,
 }
 
 static DOCUMENT: Message = Message {
@@ -47,6 +49,7 @@ static DOCUMENT: Message = Message {
         ("info", 2, Kind::Message(&INFO)),
         ("paths", 8, Kind::Named(2, &Kind::Message(&PATH))),
         ("definitions", 9, Kind::Named(1, &Kind::Message(&SCHEMA))),
+        ("parameters", 10, Kind::Named(1, &Kind::DefinedParameter)),
     ],
     extensions: 16,
 };
@@ -204,6 +207,7 @@ impl Kind {
                 schema => Self::Message(&SCHEMA).write(1, schema, out),
             }),
             Self::Parameter => each(value, |value| parameter(number, value, out)),
+            Self::DefinedParameter => defined_parameter(number, value, out),
         }
     }
 }
@@ -238,14 +242,22 @@ fn any(number: u32, value: &Value, out: &mut Vec<u8>) {
     message(number, out, |out| bytes(2, format!("{value}\n").as_bytes(), out));
 }
 
-/// A `ParametersItem` with a `Parameter`, which is the body, or another one in a further message.
+/// A `ParametersItem` with a `Parameter`, or a `JsonReference` to one.
 fn parameter(number: u32, value: &Value, out: &mut Vec<u8>) {
+    message(number, out, |out| match value["$ref"].as_str() {
+        Some(target) => message(2, out, |out| bytes(1, target.as_bytes(), out)),
+        None => defined_parameter(1, value, out),
+    });
+}
+
+/// A `Parameter`, which is the body, or another one in a further message.
+fn defined_parameter(number: u32, value: &Value, out: &mut Vec<u8>) {
     let item = |out: &mut Vec<u8>| match value["in"].as_str() {
         Some("body") => message(1, out, |out| BODY_PARAMETER.write(value, out)),
         Some("path") => message(2, out, |out| message(4, out, |out| PATH_PARAMETER.write(value, out))),
         _ => message(2, out, |out| message(3, out, |out| QUERY_PARAMETER.write(value, out))),
     };
-    message(number, out, |out| message(1, out, item));
+    message(number, out, item);
 }
 
 /// A field with a message that `write` appends.
@@ -313,6 +325,9 @@ mod tests {
         };
         assert_eq!(of("body"), b"\x0a\x0d\x0a\x0b\x0a\x09\x12\x01n\x1a\x04body");
         assert_eq!(of("path"), b"\x0a\x0f\x0a\x0d\x12\x0b\x22\x09\x12\x04path\x22\x01n");
+        let mut reference = Vec::new();
+        parameter(1, &json!({"$ref": "#/parameters/p"}), &mut reference);
+        assert_eq!(reference, b"\x0a\x12\x12\x10\x0a\x0e#/parameters/p");
         assert_eq!(of("query"), b"\x0a\x10\x0a\x0e\x12\x0c\x1a\x0a\x12\x05query\x22\x01n");
     }
 }

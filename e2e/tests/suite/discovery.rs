@@ -11,10 +11,14 @@ use serde_json::{Value, json};
 use crate::widgets::{GROUP, widgets};
 
 e2e::on_each_cluster! {
-    group, resources, aggregated, kube_client, core_and_version, unknown_paths, odd_paths, head, indented_documents
+    group, resources, aggregated, kube_client, core_and_version, unknown_paths, odd_paths, head, indented_documents,
+    storage_versions, verbs_alone, openapi_types
 }
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// The hash of the version in which widgets are stored.
+const HASH: &str = "Wy8yA/Uw05s=";
 
 async fn group(cluster: Cluster) -> Result<()> {
     widgets(&cluster).await?;
@@ -39,22 +43,18 @@ async fn group(cluster: Cluster) -> Result<()> {
 
 async fn resources(cluster: Cluster) -> Result<()> {
     widgets(&cluster).await?;
-    let mut list = cluster.admin().get(&format!("/apis/{GROUP}/v1")).await?.code(200)?;
+    let list = cluster.admin().get(&format!("/apis/{GROUP}/v1")).await?.code(200)?;
     assert_eq!(
         (&list["kind"], &list["groupVersion"]),
         (&json!("APIResourceList"), &json!(format!("{GROUP}/v1")))
     );
-    for resource in list["resources"].as_array_mut().context("resources")? {
-        // The hash is opaque.
-        resource.as_object_mut().context("a resource")?.remove("storageVersionHash");
-    }
     assert_eq!(
         list["resources"],
         json!([
             {
                 "name": "widgets", "singularName": "widget", "namespaced": true, "kind": "Widget",
                 "verbs": ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
-                "shortNames": ["wd"],
+                "shortNames": ["wd"], "storageVersionHash": HASH,
             },
             {
                 "name": "widgets/status", "singularName": "", "namespaced": true, "kind": "Widget",
@@ -237,6 +237,59 @@ async fn indented_documents(cluster: Cluster) -> Result<()> {
     ] {
         let reply = cluster.admin().get(path).await?;
         ensure!(reply.text.starts_with(beginning) && reply.text.ends_with("\n}"), "{}", reply.text);
+    }
+    Ok(())
+}
+
+async fn storage_versions(cluster: Cluster) -> Result<()> {
+    for (path, name, hash) in [
+        ("/api/v1", "pods", Some("xPOwRZ+Yhw8=")),
+        ("/api/v1", "events", Some("r2yiGXH7wu8=")),
+        ("/api/v1", "bindings", None),
+        ("/api/v1", "componentstatuses", None),
+        ("/api/v1", "pods/status", None),
+        ("/apis/events.k8s.io/v1", "events", Some("r2yiGXH7wu8=")),
+        ("/apis/autoscaling/v1", "horizontalpodautoscalers", Some("qwQve8ut294=")),
+        ("/apis/certificates.k8s.io/v1", "clustertrustbundles", Some("v5yhuVertL4=")),
+        ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", Some("jfWCUB31mvA=")),
+        ("/apis/apiregistration.k8s.io/v1", "apiservices", Some("InPBPD7+PqM=")),
+    ] {
+        let list = cluster.admin().get(path).await?.code(200)?;
+        let resource = list["resources"].as_array().and_then(|all| all.iter().find(|it| it["name"] == name));
+        let found = resource.with_context(|| format!("{path} {name}"))?.get("storageVersionHash");
+        assert_eq!(found.and_then(Value::as_str), hash, "{path} {name}");
+    }
+    Ok(())
+}
+
+async fn verbs_alone(cluster: Cluster) -> Result<()> {
+    let why = "failed to create RequestInfo: unable to determine kind and namespace from url";
+    for path in ["/api/v1/watch", "/apis/apps/v1/watch/?a=b&c", "/api/v1/proxy"] {
+        let shown = path.replace('&', "&amp;");
+        let expected = format!("Internal Server Error: {shown:?}: {why}, {shown}\n");
+        for http in [cluster.admin(), cluster.nobody()] {
+            let reply = http.get(path).await?;
+            assert_eq!((reply.code, &*reply.text), (500, &*expected));
+            assert_eq!(reply.headers["content-type"], "text/plain; charset=utf-8");
+        }
+    }
+    Ok(())
+}
+
+async fn openapi_types(cluster: Cluster) -> Result<()> {
+    for accept in ["application/json", "text/html"] {
+        let index = cluster.admin().get_as("/openapi/v3", accept).await?;
+        assert_eq!((index.code, index.body["paths"].is_object()), (200, true));
+        assert_eq!(index.headers["content-type"], "text/plain; charset=utf-8");
+    }
+    for path in ["/openapi/v2", "/openapi/v3/apis/apps/v1"] {
+        let refused = cluster.admin().get_as(path, "text/html").await?;
+        assert_eq!((refused.code, &*refused.text, refused.headers.get("content-type")), (406, "", None));
+        let document = cluster.admin().get_as(path, "application/json").await?;
+        assert_eq!(
+            (document.code, &document.headers["content-type"]),
+            (200, &http::HeaderValue::from_static("application/json"))
+        );
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Discovery of the served resources, in its two forms: one list per group and version, and all at once. The first is what
 //! APIServices say, the second what the servers say.
 
+use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -173,6 +174,9 @@ fn resource_list(groups: &[Group], group: &str, version: &str) -> Option<Value> 
         if !resource.categories.is_empty() {
             value["categories"] = json!(resource.categories);
         }
+        if let Some((storage, kind)) = storage_type(resource, group) {
+            value["storageVersionHash"] = storage_version_hash(&storage, kind).into();
+        }
         list.push(value);
         for subresource in &resource.subresources {
             let kind = if subresource.kind.is_empty() { &resource.kind } else { &subresource.kind };
@@ -200,6 +204,43 @@ fn resource_list(groups: &[Group], group: &str, version: &str) -> Option<Value> 
         resources["apiVersion"] = "v1".into();
     }
     Some(resources)
+}
+
+/// The `apiVersion` and the kind as which kube-apiserver stores the objects of a resource. `None`: it does not say so, because it
+/// stores none, or does not serve that version.
+fn storage_type<'a>(resource: &'a Resource, group: &Group) -> Option<(String, &'a str)> {
+    if let Some(custom) = &resource.custom {
+        let storage = custom.versions.storage();
+        let serves = |it: &Resource| it.plural == resource.plural && it.api_version() == storage;
+        let mut served = group.versions.iter().flat_map(|version| &version.resources);
+        return served.any(|it| serves(it)).then(|| (storage.to_owned(), resource.kind.as_str()));
+    }
+    if !resource.verbs.iter().any(|verb| verb == "watch") {
+        return None;
+    }
+    // The others are stored in the version that is served.
+    let version = match (&*resource.group, &*resource.kind) {
+        ("events.k8s.io", "Event") => "v1".to_owned(),
+        ("autoscaling", "HorizontalPodAutoscaler") => "autoscaling/v2".to_owned(),
+        ("resource.k8s.io", "DeviceTaintRule") => "resource.k8s.io/v1beta2".to_owned(),
+        (
+            group @ ("apiextensions.k8s.io" | "certificates.k8s.io" | "storagemigration.k8s.io"),
+            "CustomResourceDefinition"
+            | "ClusterTrustBundle"
+            | "PodCertificateRequest"
+            | "StorageVersionMigration",
+        ) => format!("{group}/v1beta1"),
+        _ => resource.api_version(),
+    };
+    Some((version, &resource.kind))
+}
+
+/// `StorageVersionHash` of apiserver's `pkg/endpoints/discovery`.
+fn storage_version_hash(api_version: &str, kind: &str) -> String {
+    let separator = if api_version.contains('/') { "" } else { "/" };
+    let text = format!("{separator}{api_version}/{kind}");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    base64::prelude::BASE64_STANDARD.encode(&hash.as_ref()[..8])
 }
 
 /// The groups of this server and of aggregated ones, in order of preference.

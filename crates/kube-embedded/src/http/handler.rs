@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use kube_selectors::FieldSelector;
 use kube_validation::names::path_segment;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::negotiate::Accept;
 use super::query::Query;
 use super::render::{self, Response, plain_text, warn_all};
 use super::request::Request;
-use super::request_info::request_info;
+use super::request_info::{lacks_resource, request_info};
 use super::{
     components, connect, control, delete, discovery, faulty, kubelet, logs, openapi, pods, proxy, read,
     review, scale, token, watch, write,
@@ -81,6 +81,9 @@ impl Handler {
         body: Body,
     ) -> Result<Response, Status> {
         let cluster = &*self.cluster;
+        if lacks_resource(parts.uri.path()) {
+            return Ok(without_resource(&parts.uri));
+        }
         let other = impersonation(&parts.headers)?.authorize(&cluster.rbac, &cluster.store, user)?;
         let user = other.as_ref().unwrap_or(user);
         let query = Query::parse(parts.uri.query());
@@ -194,6 +197,15 @@ impl Handler {
         }
         Ok(answer.unwrap_or_else(|| render::status(&Status::page_not_found())))
     }
+}
+
+/// The answer to a path that is about nothing: `InternalError` of apiserver's `responsewriters`.
+fn without_resource(uri: &Uri) -> Response {
+    let shown = uri.path_and_query().map_or("/", |it| it.as_str());
+    let shown = shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let why = "failed to create RequestInfo: unable to determine kind and namespace from url";
+    let text = format!("Internal Server Error: {shown:?}: {why}, {shown}\n");
+    plain_text(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// Answers a request for objects.

@@ -47,6 +47,13 @@ pub(super) fn request_info(method: &Method, path: &str, watch: bool) -> Option<R
     })
 }
 
+/// Whether a path ends where its verb does, so that kube-apiserver cannot say what it is about.
+pub(super) fn lacks_resource(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    matches!(parts[..], ["api", _, "watch" | "proxy"] | ["apis", _, _, "watch" | "proxy"])
+}
+
 fn verb(method: &Method, name: &str, watch: bool) -> &'static str {
     match *method {
         Method::POST => "create",
@@ -100,6 +107,20 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(read(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_verb_alone_is_about_nothing() {
+        for (path, lacks) in [
+            ("/api/v1/watch", true),
+            ("/api/v1/watch/", true),
+            ("/apis/apps/v1/proxy", true),
+            ("/api/v1/watch/pods", false),
+            ("/api/v1/namespaces/a/watch", false),
+            ("/apis/apps/watch", false),
+        ] {
+            assert_eq!(lacks_resource(path), lacks, "{path}");
         }
     }
 

@@ -87,7 +87,7 @@ impl Versions {
     }
 
     /// The `apiVersion` in which objects are stored.
-    pub(super) fn storage(&self) -> &str {
+    pub(crate) fn storage(&self) -> &str {
         &self.storage
     }
 

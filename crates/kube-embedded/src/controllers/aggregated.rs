@@ -165,7 +165,9 @@ impl AggregatedResource {
     }
 
     fn path(&self, namespace: &str) -> String {
-        format!("/apis/{}/{}/namespaces/{namespace}/{}", self.group, self.version, self.plural)
+        let prefix = if self.group.is_empty() { "api" } else { "apis" };
+        let group_version = api_version(&self.group, &self.version);
+        format!("/{prefix}/{group_version}/namespaces/{namespace}/{}", self.plural)
     }
 
     fn can(&self, verb: &str) -> bool {

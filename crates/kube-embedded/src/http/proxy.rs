@@ -34,7 +34,6 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// The address of the client of a request, if it has one.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "listen"), expect(dead_code, reason = "clients in the same process have none"))]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Passes a request on, and its answer back, both piece by piece. The user has been authorized to make it.

@@ -32,7 +32,6 @@ pub(crate) enum NoAnswer {
     /// The server was not connected.
     NotConnected(String),
     /// The connection ended before the answer began.
-    #[cfg_attr(not(feature = "webhooks"), expect(dead_code, reason = "nothing is called"))]
     Lost(String),
 }
 

@@ -48,6 +48,8 @@ mod target;
 mod token_request;
 #[cfg(feature = "listen")]
 mod trust;
+#[cfg(feature = "listen")]
+mod trusted;
 mod webhooks;
 mod work;
 mod write;
@@ -73,7 +75,7 @@ pub(crate) use self::signing::SigningKey;
 pub(crate) use self::state::Cluster;
 pub(crate) use self::target::Target;
 #[cfg(feature = "listen")]
-pub(crate) use self::trust::Trusted;
+pub(crate) use self::trusted::Trusted;
 pub(crate) use self::webhooks::Conversions;
 pub(crate) use self::work::{Gone, Work};
 pub(crate) use self::write::{Write, WriteMethod, Written, check_type, set_namespace};

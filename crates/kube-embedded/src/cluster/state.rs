@@ -13,7 +13,7 @@ use super::policies::Policies;
 use super::rbac::Rbac;
 use super::services::Allocations;
 #[cfg(feature = "listen")]
-use super::trust::Trusted;
+use super::trusted::Trusted;
 use super::webhooks::{Conversions, Webhooks};
 use super::work::WorkQueue;
 use crate::clock::Clock;

@@ -202,7 +202,11 @@ async fn objects(server: &Http) -> Result<String> {
             object["apiVersion"] = list["apiVersion"].clone();
             object["kind"] = kind.into();
             let metadata = object["metadata"].as_object_mut().context("an object has metadata")?;
-            metadata.retain(|key, _| ["annotations", "labels", "name", "namespace"].contains(&key.as_str()));
+            let kept = ["annotations", "labels", "managedFields", "name", "namespace"];
+            metadata.retain(|key, _| kept.contains(&key.as_str()));
+            for entry in metadata["managedFields"].as_array_mut().context("managed fields")? {
+                entry.as_object_mut().context("an entry is an object")?.remove("time");
+            }
             // The rules that aggregation writes are aggregated again.
             if !object["aggregationRule"].is_null() {
                 object["rules"] = Value::Null;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 /// Returns RBAC's roles and bindings and the PriorityClasses as kube-apiserver 1.37 creates them, and the Service
 /// `kubernetes`.
 ///
-/// They have neither `uid` nor `creationTimestamp`. `cargo xtask builtin` writes `data/objects.json`. Each call parses the
-/// committed data, so keep the result.
+/// They have neither `uid` nor `creationTimestamp`, and their managed fields, if they have some, no time. `cargo xtask builtin` writes
+/// `data/objects.json`. Each call parses the committed data, so keep the result.
 pub fn initial() -> Vec<Value> {
     // A test ensures that the committed file parses.
     let mut objects: Vec<Value> =

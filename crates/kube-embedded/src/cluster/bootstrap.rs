@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// Creates an object of the server's own as it is, unless one of this name exists, from a client or an earlier
-    /// start. `manager` manages its fields.
+    /// start. `manager` manages its fields, if it does not say who does.
     pub(crate) fn create_unless_there(&self, manager: &str, mut object: Value) {
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -74,7 +74,10 @@ impl Cluster {
         if strategy::has_generation(&resource) {
             strategy::metadata(&mut object).insert("generation".to_owned(), 1.into());
         }
-        self.track_as(manager, &resource, "", SET_BY_STRATEGIES, None, &mut object);
+        match object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
+            Some(entries) => entries.iter_mut().for_each(|entry| entry["time"] = created.as_str().into()),
+            None => self.track_as(manager, &resource, "", SET_BY_STRATEGIES, None, &mut object),
+        }
         let target = Target { resource: &resource, namespace: &namespace, name: &name };
         match self.commit_create(target, &object) {
             Ok(_) | Err(Error::Exists) => {}

@@ -103,7 +103,8 @@ impl Rbac {
     }
 
     /// Refuses a request for a non-resource path that its user is not authorized to make. `verb` is the method in lower
-    /// case.
+    /// case. Everybody who is authenticated may ask whether the server is healthy, as with kube-apiserver's default
+    /// `--authorization-always-allow-paths`.
     pub(crate) fn authorize_path(
         &self,
         store: &Store,
@@ -111,6 +112,9 @@ impl Rbac {
         verb: &str,
         path: &str,
     ) -> Result<(), Status> {
+        if ["/healthz", "/livez", "/readyz"].contains(&path) {
+            return Ok(());
+        }
         let wanted = Attributes { verb, path: Some(path), ..Attributes::default() };
         self.decide(store, user, &wanted)
             .map_err(|reason| Status::forbidden_path(&user.name, verb, path, &reason))

@@ -192,7 +192,8 @@ pub fn track(types: ObjectType<'_>, live: Option<&Value>, new: &mut Value, write
     if !managed.0.is_empty() || is_create {
         let kind = types.root;
         let mut recorded = false;
-        if writer.is_convertible && fits(types, new) && fits(types, &live) {
+        // What an object is before it is written fits its type.
+        if writer.is_convertible && fits(types, new) && (is_create || fits(types, &live)) {
             let (old, new) = match types.source {
                 Source::OpenApi => (Cow::Owned(kind.decoded(&live)), Cow::Owned(kind.decoded(new))),
                 Source::Structural | Source::Deduced => (Cow::Borrowed(&live), Cow::Borrowed(&*new)),

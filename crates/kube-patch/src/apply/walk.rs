@@ -4,11 +4,12 @@
 //! if one does not fit its type.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kube_validation::go::{self, unstructured_type};
 use serde_json::{Map, Value};
 
-use super::set::{Ordered, PathElement, Set, display, equal};
+use super::set::{Ordered, PathElement, Set, equal};
 use crate::types::{Atom, List, Relation, Scalar, Type};
 
 /// The differences between two values. No path is in more than one of the sets.
@@ -76,8 +77,31 @@ pub(super) fn element_of(list: &List<'_>, item: &Value) -> Result<PathElement, S
 /// Returns the errors of a value that does not fit the type, as `.path: message`.
 pub(super) fn validate(kind: Type<'_>, value: &Value, allow_duplicates: bool) -> Vec<String> {
     let mut errors = Vec::new();
-    check(kind, value, allow_duplicates, &mut Vec::new(), &mut errors);
+    check(kind, value, allow_duplicates, None, &mut errors);
     errors
+}
+
+/// Where a value is, for the errors: made of references, because most values have none.
+struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    Field(&'a str),
+    Item(PathElement),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            write!(f, "{parent}")?;
+        }
+        match &self.step {
+            Step::Field(name) => write!(f, ".{name}"),
+            Step::Item(element) => write!(f, "{element}"),
+        }
+    }
 }
 
 /// Formats the errors of [`validate`] as Go does. `None` if there are none.
@@ -93,27 +117,23 @@ fn check(
     kind: Type<'_>,
     value: &Value,
     duplicates: bool,
-    path: &mut Vec<PathElement>,
+    place: Option<&Place<'_>>,
     errors: &mut Vec<String>,
 ) {
-    let mut error = |path: &[PathElement], message: String| {
-        errors.push(if path.is_empty() { message } else { format!("{}: {message}", display(path)) });
-    };
     if value.is_null() {
         return;
     }
     let atom = kind.atom_of(Some(value));
     if let Some(map) = atom.map {
         let Value::Object(members) = value else {
-            return error(path, format!("expected map, got {}", go_value(value)));
+            return errors.push(prefixed(place, format!("expected map, got {}", go_value(value))));
         };
         for (name, member) in members {
-            path.push(PathElement::Field(name.into()));
+            let here = Place { parent: place, step: Step::Field(name) };
             match map.member(name) {
-                Some((kind, _)) => check(kind, member, duplicates, path, errors),
-                None => errors.push(format!("{}: field not declared in schema", display(path))),
+                Some((kind, _)) => check(kind, member, duplicates, Some(&here), errors),
+                None => errors.push(format!("{here}: field not declared in schema")),
             }
-            path.pop();
         }
     } else if let Some(scalar) = atom.scalar {
         let fits = match scalar {
@@ -125,21 +145,20 @@ fn check(
         if !fits {
             let wanted = match scalar {
                 Scalar::Number => {
-                    return error(
-                        path,
-                        format!("expected numeric (int or float), got {}", unstructured_type(value)),
-                    );
+                    let got = unstructured_type(value);
+                    return errors
+                        .push(prefixed(place, format!("expected numeric (int or float), got {got}")));
                 }
                 Scalar::String => "string",
                 Scalar::Boolean => "boolean",
                 Scalar::Any => "any scalar",
             };
             let got = if scalar == Scalar::String { go_syntax(value) } else { go_value(value) };
-            error(path, format!("expected {wanted}, got {got}"));
+            errors.push(prefixed(place, format!("expected {wanted}, got {got}")));
         }
     } else if let Some(list) = atom.list {
         let Value::Array(items) = value else {
-            return error(path, format!("expected list, got {}", go_value(value)));
+            return errors.push(prefixed(place, format!("expected list, got {}", go_value(value))));
         };
         let mut seen = Set::default();
         for (index, item) in items.iter().enumerate() {
@@ -149,25 +168,27 @@ fn check(
                 match element_of(&list, item) {
                     Ok(element) => element,
                     Err(message) => {
-                        return errors.push(prefixed(path, format!("element {index}: {message}")));
+                        return errors.push(prefixed(place, format!("element {index}: {message}")));
                     }
                 }
             };
             if !duplicates && list.relation != Relation::Atomic {
                 if seen.has_member(&element) {
-                    errors.push(prefixed(path, format!("duplicate entries for key {element}")));
+                    errors.push(prefixed(place, format!("duplicate entries for key {element}")));
                 }
                 seen.insert(std::slice::from_ref(&element));
             }
-            path.push(element);
-            check(list.element, item, duplicates, path, errors);
-            path.pop();
+            let here = Place { parent: place, step: Step::Item(element) };
+            check(list.element, item, duplicates, Some(&here), errors);
         }
     }
 }
 
-fn prefixed(path: &[PathElement], message: String) -> String {
-    if path.is_empty() { message } else { format!("{}: {message}", display(path)) }
+fn prefixed(place: Option<&Place<'_>>, message: String) -> String {
+    match place {
+        Some(place) => format!("{place}: {message}"),
+        None => message,
+    }
 }
 
 /// Formats a value as Go's `%#v` prints structured-merge-diff's wrapper of it.

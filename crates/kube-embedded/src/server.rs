@@ -226,7 +226,7 @@ impl ServerBuilder {
     /// user's groups are its organizations (`O`), as with kube-apiserver's `--client-ca-file`.
     ///
     /// # Errors
-    /// Fails if there is no certificate.
+    /// Fails if there is no certificate, or if one is not that of an authority.
     #[cfg(feature = "listen")]
     pub fn client_authority(mut self, bundle: &[u8]) -> Result<Self, Error> {
         self.tls = self.tls.with_client_authority(bundle)?;
@@ -237,7 +237,7 @@ impl ServerBuilder {
     /// with kube-apiserver's `--requestheader-client-ca-file`. From anybody else, these headers are ignored.
     ///
     /// # Errors
-    /// Fails if there is no certificate.
+    /// Fails if there is no certificate, if one is not that of an authority, or if a name in `headers` is empty.
     #[cfg(feature = "listen")]
     pub fn front_proxies(mut self, bundle: &[u8], headers: RequestHeaders) -> Result<Self, Error> {
         self.tls = self.tls.with_front_proxies(bundle, headers)?;

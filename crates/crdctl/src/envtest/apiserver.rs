@@ -273,13 +273,13 @@ fn with_front_proxies(mut builder: ServerBuilder, given: &[Given]) -> Result<Ser
         (None, None) => {}
         _ => bail!("--proxy-client-cert-file and --proxy-client-key-file must be specified together"),
     }
-    let list = |name| flags::list(given, name);
+    let list = |name| flags::list_without_blanks(given, name);
     let mut headers = RequestHeaders::default();
-    headers.allowed_names = list("requestheader-allowed-names");
-    headers.username = list("requestheader-username-headers");
-    headers.uid = list("requestheader-uid-headers");
-    headers.groups = list("requestheader-group-headers");
-    headers.extra_prefixes = list("requestheader-extra-headers-prefix");
+    headers.allowed_names = list("requestheader-allowed-names")?;
+    headers.username = list("requestheader-username-headers")?;
+    headers.uid = list("requestheader-uid-headers")?;
+    headers.groups = list("requestheader-group-headers")?;
+    headers.extra_prefixes = list("requestheader-extra-headers-prefix")?;
     let is_among = |all: &[String], standard: &str| all.iter().any(|it| it.eq_ignore_ascii_case(standard));
     for (flag, what, all, standard) in [
         ("username-headers", "header", &headers.username, "X-Remote-User"),

@@ -100,6 +100,18 @@ pub(super) fn list(given: &[Given], name: &str) -> Vec<String> {
     values.filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
+/// As [`list`]. A blank value is an error, because a list that became empty by it could mean something else.
+///
+/// # Errors
+/// Fails with kube-apiserver's message.
+pub(super) fn list_without_blanks(given: &[Given], name: &str) -> Result<Vec<String>> {
+    let values = given.iter().filter(|flag| flag.name == name && !flag.value.is_empty());
+    if values.flat_map(|flag| flag.value.split(',')).any(|value| value.trim().is_empty()) {
+        bail!("empty value in {name:?}");
+    }
+    Ok(list(given, name))
+}
+
 /// Reads a switch.
 ///
 /// # Errors

@@ -16,6 +16,10 @@ use crate::webhook::Location;
 /// How long an answer may take, as for any request of kube-controller-manager's that does not watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json";
+/// What is asked for of objects: their metadata, if the server can leave out the rest.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// How much of an answer that is no `Status` is told, in bytes: client-go's `maxUnstructuredResponseTextBytes`.
+const TOLD_MAX: usize = 2048;
 
 /// A resource of an aggregated server that has objects in namespaces.
 pub(super) struct AggregatedResource {
@@ -104,7 +108,7 @@ impl AggregatedResource {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
         let path = self.path(namespace);
         if self.can("deletecollection") {
-            match self.send(cluster, user, Method::DELETE, &path, &options).await {
+            match self.delete(cluster, user, &path, &options).await {
                 Ok(_) => return Ok(()),
                 Err(why) if is_unsupported(&why) => {}
                 Err(why) => return Err(describe(why)),
@@ -113,7 +117,7 @@ impl AggregatedResource {
         for object in self.list(cluster, user, namespace).await? {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let path = format!("{path}/{name}");
-            match self.send(cluster, user, Method::DELETE, &path, &options).await {
+            match self.delete(cluster, user, &path, &options).await {
                 Err(why) if !is_unsupported(&why) => return Err(describe(why)),
                 _ => {}
             }
@@ -139,29 +143,34 @@ impl AggregatedResource {
         if !self.can("list") {
             return Ok(Vec::new());
         }
-        let answer = self.send(cluster, user, Method::GET, &self.path(namespace), &Value::Null).await;
+        let path = self.path(namespace);
+        let (method, accept, body, timeout) = (Method::GET, METADATA, &Value::Null, TIMEOUT);
+        let answer =
+            Request { user, method, path: &path, accept, body, timeout }.send(cluster, &self.at).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(why) if is_unsupported(&why) => return Ok(Vec::new()),
             Err(why) => return Err(describe(why)),
         };
         let list: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
-        // An answer that is no list does not say that nothing is left.
-        list["items"]
-            .as_array()
-            .cloned()
-            .ok_or_else(|| format!("the answer is not a list of {}", self.plural))
+        match &list["items"] {
+            Value::Array(items) => Ok(items.clone()),
+            // An empty list of a server in Go.
+            Value::Null if list["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => Ok(Vec::new()),
+            // An answer that is no list does not say that nothing is left.
+            _ => Err(format!("the answer is not a list of {}", self.plural)),
+        }
     }
 
-    async fn send(
+    async fn delete(
         &self,
         cluster: &Cluster,
         user: &User,
-        method: Method,
         path: &str,
-        body: &Value,
+        options: &Value,
     ) -> Result<Answer, Unanswered> {
-        Request { user, method, path, accept: JSON, body, timeout: TIMEOUT }.send(cluster, &self.at).await
+        let (method, body, timeout) = (Method::DELETE, options, TIMEOUT);
+        Request { user, method, path, accept: JSON, body, timeout }.send(cluster, &self.at).await
     }
 
     fn path(&self, namespace: &str) -> String {
@@ -191,7 +200,7 @@ fn describe(why: Unanswered) -> String {
                 (_, 503) => "the server is currently unable to handle the request".to_owned(),
                 (_, 500) => format!(
                     "an error on the server ({:?}) has prevented the request from succeeding",
-                    String::from_utf8_lossy(&body)
+                    String::from_utf8_lossy(body.get(..TOLD_MAX).unwrap_or(&body))
                 ),
                 _ => format!(
                     "the server responded with the status code {code} but did not return more information"

@@ -13,6 +13,9 @@ use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::strategy::{conditions, is_deleted};
 use crate::user::User;
 
+/// How long the message of a condition may be, in bytes: the limit of apimachinery's `Condition`. What aggregated servers say may be
+/// any text.
+const MESSAGE_MAX: usize = 32_768;
 /// The entry of a Namespace's `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
 /// The name of the controller's ServiceAccount.
@@ -45,9 +48,11 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
     let namespace = cluster.store.get(NAMESPACES.collection(), name).filter(|it| it.deleted);
     let waits =
         |namespace: &Value| namespace["spec"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
-    if !namespace.is_some_and(|namespace| waits(&namespace.value())) {
+    let Some(namespace) = namespace.map(|namespace| namespace.value()).filter(waits) else {
         return Outcome::Done;
-    }
+    };
+    let uid = namespace["metadata"]["uid"].clone();
+    let is_same = |namespace: &Value| namespace["metadata"]["uid"] == uid && is_deleted(namespace);
     let scheme = cluster.scheme();
     let collections = cluster.store.collections(&format!("{name}/"));
     let resources = collections.iter().filter_map(|collection| scheme.by_collection(collection));
@@ -64,9 +69,9 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
     let Some(resource) = scheme.by_collection(NAMESPACES.collection()) else { return Outcome::Done };
     let target = Target { resource, namespace: "", name };
     let now = cluster.clock.seconds();
-    // If it no longer exists, nothing is left to do, and a new namespace of the same name is not touched.
+    // If it no longer exists, nothing is left to do. Another one of this name has contents of its own, also if it ends as well.
     let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "status", |namespace| {
-        if is_deleted(namespace) {
+        if is_same(namespace) {
             left.conditions().into_iter().for_each(|condition| conditions::set(namespace, condition, &now));
         }
     });
@@ -78,7 +83,7 @@ pub(super) async fn finalize(cluster: Arc<Cluster>, name: String) -> Outcome {
         return Outcome::Done;
     }
     let _ = cluster.modify_as(CONTROLLER_MANAGER, target, "finalize", |namespace| {
-        if is_deleted(namespace)
+        if is_same(namespace)
             && let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut)
         {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
@@ -154,7 +159,10 @@ impl Left {
 
     /// The conditions of the namespace. They are those of kube-controller-manager, in its order; the second cannot be true here.
     fn conditions(&self) -> [Value; 5] {
-        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+            let end = message.floor_char_boundary(MESSAGE_MAX);
+            json!({"type": kind, "status": status, "reason": reason, "message": &message[..end]})
+        };
         let fine = |kind: &str, reason: &str, message: &str| condition(kind, "False", reason, message);
         let joined = |counts: &BTreeMap<String, usize>, what: &str| {
             let counts: Vec<String> =

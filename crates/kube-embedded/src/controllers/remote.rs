@@ -55,7 +55,7 @@ impl Request<'_> {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let User { name, uid, groups, extra } = self.user;
-        set_user(headers, name, uid, groups, extra);
+        set_user(headers, name, uid, groups, extra).map_err(|why| Unanswered::Failed(why.to_string()))?;
         let answer = async {
             let answer = cluster.webhook_client.forward(at, request).await;
             let answer = answer.map_err(|why| Unanswered::Failed(why.to_string()))?;

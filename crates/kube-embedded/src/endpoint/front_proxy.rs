@@ -40,6 +40,19 @@ impl Default for RequestHeaders {
 }
 
 impl RequestHeaders {
+    /// Refuses empty names: an empty prefix would be that of every header, and of names nothing but empty ones would be left.
+    ///
+    /// # Errors
+    /// Fails with what is empty.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { allowed_names, username, uid, groups, extra_prefixes } = self;
+        let all = [allowed_names, username, uid, groups, extra_prefixes];
+        match all.into_iter().flatten().any(|name| name.trim().is_empty()) {
+            true => Err("the name of a front proxy, or of a header of theirs, is empty".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a proxy with this common name may name users.
     pub(super) fn allows(&self, common_name: &str) -> bool {
         self.allowed_names.is_empty() || self.allowed_names.iter().any(|allowed| allowed == common_name)
@@ -113,6 +126,17 @@ fn unescape(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_names_are_refused() {
+        assert!(RequestHeaders::default().check().is_ok());
+        for headers in [
+            RequestHeaders { allowed_names: vec![String::new()], ..Default::default() },
+            RequestHeaders { extra_prefixes: vec![" ".into()], ..Default::default() },
+        ] {
+            assert!(headers.check().is_err());
+        }
+    }
 
     #[test]
     fn a_proxy_names_a_user() {

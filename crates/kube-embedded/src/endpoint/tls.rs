@@ -13,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsAcceptor;
-use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Version};
 
 use super::authority::Authority;
 use super::front_proxy::RequestHeaders;
@@ -129,11 +129,7 @@ impl Tls {
 
     /// Accepts client certificates of these authorities, in PEM.
     pub(crate) fn with_client_authority(mut self, bundle: &[u8]) -> Result<Self, Error> {
-        let mut authorities = certificates(bundle);
-        if authorities.is_empty() {
-            return Err(Error::Pem("certificate"));
-        }
-        self.client_authorities.append(&mut authorities);
+        self.client_authorities.append(&mut authorities(bundle)?);
         Ok(self)
     }
 
@@ -143,11 +139,9 @@ impl Tls {
         bundle: &[u8],
         headers: RequestHeaders,
     ) -> Result<Self, Error> {
-        let authorities = certificates(bundle);
-        if authorities.is_empty() {
-            return Err(Error::Pem("certificate"));
-        }
-        self.front_proxies = Some(FrontProxies { authorities, headers: Arc::new(headers) });
+        headers.check().map_err(|why| Error::Tls(why.into()))?;
+        self.front_proxies =
+            Some(FrontProxies { authorities: authorities(bundle)?, headers: Arc::new(headers) });
         Ok(self)
     }
 
@@ -254,13 +248,14 @@ impl Holder {
     }
 }
 
-/// Verifies that one of these authorities has issued a certificate for a client, if there is one.
+/// Verifies that one of these authorities has issued a certificate for a client, if there is one. Authorities that have expired when
+/// the socket is opened do not count.
 fn verifier<'a>(
     authorities: impl IntoIterator<Item = &'a CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
     let mut roots = RootCertStore::empty();
-    for root in authorities {
+    for root in authorities.into_iter().filter(|root| is_current(root)) {
         roots.add(root.clone()).map_err(tls_error)?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -270,7 +265,7 @@ fn verifier<'a>(
 /// The common name of a certificate, which may be empty. `None`: it cannot be read.
 fn common_name(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let name = certificate.subject().iter_common_name().next().map(AttributeTypeAndValue::as_str);
+    let name = certificate.subject().iter_common_name().last().map(AttributeTypeAndValue::as_str);
     Some(name.transpose().ok()?.unwrap_or_default().to_owned())
 }
 
@@ -278,10 +273,46 @@ fn common_name(certificate: &[u8]) -> Option<String> {
 fn user(certificate: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok().filter(|name| !name.is_empty())?;
+    // Of several, the last one counts, as in Go.
+    let name = subject.iter_common_name().last()?.as_str().ok().filter(|name| !name.is_empty())?;
     let groups =
         subject.iter_organization().map(AttributeTypeAndValue::as_str).collect::<Result<Vec<_>, _>>().ok()?;
     Some(User::new(name, &groups))
+}
+
+/// Reads the certificates of authorities. rustls does not look at whether they are some.
+///
+/// # Errors
+/// Fails if there are none, or if one of them may not issue certificates: who has its key would be an authority here.
+fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let all = certificates(pem);
+    if all.is_empty() {
+        return Err(Error::Pem("certificate"));
+    }
+    match all.iter().find(|certificate| !is_authority(certificate)) {
+        Some(_) => Err(Error::Tls("a certificate is not that of an authority, but trusted as one".into())),
+        None => Ok(all),
+    }
+}
+
+/// Whether a certificate may issue others: `CheckSignatureFrom` of Go's crypto/x509.
+fn is_authority(certificate: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    let is_ca = match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        Ok(None) => certificate.version() != X509Version::V3,
+        Err(_) => false,
+    };
+    let signs = match certificate.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        Err(_) => false,
+    };
+    is_ca && signs
+}
+
+/// Whether now is within the time in which a certificate is valid.
+fn is_current(certificate: &[u8]) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
 }
 
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
@@ -290,4 +321,28 @@ fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
 
 fn tls_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Tls(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
+
+    use super::*;
+
+    #[test]
+    fn only_authorities_are_trusted_as_such() {
+        let pem = |is_ca: IsCa, usages: &[KeyUsagePurpose]| {
+            let mut params = CertificateParams::new(vec!["a".to_owned()]).unwrap();
+            params.is_ca = is_ca;
+            params.key_usages = usages.to_vec();
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let good = pem(ca, &[]) + &pem(ca, &[KeyUsagePurpose::KeyCertSign]);
+        assert_eq!(authorities(good.as_bytes()).unwrap().len(), 2);
+        for bad in [pem(IsCa::ExplicitNoCa, &[]), pem(IsCa::NoCa, &[]), pem(ca, &[KeyUsagePurpose::CrlSign])]
+        {
+            assert!(authorities((good.clone() + &bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

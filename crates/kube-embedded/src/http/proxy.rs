@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Uri, request, uri};
 
 use super::body::Body;
+use super::query::Query;
 use super::render::{self, IsFinal, Response, plain_text};
 #[cfg(feature = "streams")]
 use super::upgrade;
@@ -14,7 +15,7 @@ use super::watch::IsWatch;
 use crate::cluster::{Cluster, Remote};
 use crate::status::Status;
 use crate::user::User;
-use crate::webhook::{BoxBody, NoAnswer, set_user};
+use crate::webhook::{BoxBody, NoAnswer, Unnameable, set_user};
 
 /// How long a server may take until it begins to answer, unless it is asked for a watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,7 +57,10 @@ pub(super) async fn forward(
     let mut request = http::Request::new(BoxBody::new(body));
     request.method_mut().clone_from(&parts.method);
     *request.uri_mut() = with_canonical_query(&parts.uri);
-    *request.headers_mut() = headers(parts, user, is_upgrade);
+    *request.headers_mut() = match headers(parts, user, is_upgrade) {
+        Ok(headers) => headers,
+        Err(why) => return unavailable(&format!("error trying to reach service: {why}")),
+    };
     let sent = cluster.webhook_client.forward(&location, request);
     let answer = match is_watch {
         true => Ok(sent.await),
@@ -70,6 +74,11 @@ pub(super) async fn forward(
     };
     if is_upgrade {
         return upgraded(answer);
+    }
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return unavailable(
+            "error trying to reach service: backend tried to switch protocol, which nobody requested",
+        );
     }
     if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {
         let why = "the backend attempted to redirect this request, which is not permitted";
@@ -118,21 +127,9 @@ fn passed_on(answer: http::Response<BoxBody>, is_watch: bool) -> Response {
 
 /// A URI whose query is written as Go writes one: by name.
 fn with_canonical_query(uri: &Uri) -> Uri {
-    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return uri.clone() };
-    let parsed = query.split('&').filter(|pair| !pair.contains(';')).flat_map(|pair| {
-        // Go's escapes differ from those of forms in these two characters.
-        let escape = |text: &str| {
-            let escaped: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
-            escaped.replace('*', "%2A").replace("%7E", "~")
-        };
-        form_urlencoded::parse(pair.as_bytes())
-            .map(move |(name, value)| (name.to_string(), format!("{}={}", escape(&name), escape(&value))))
-    });
-    let mut pairs: Vec<(String, String)> = parsed.collect();
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let pairs: Vec<String> = pairs.into_iter().map(|(_, pair)| pair).collect();
-    let separator = if pairs.is_empty() { "" } else { "?" };
-    format!("{}{separator}{}", uri.path(), pairs.join("&")).parse().unwrap_or_else(|_| uri.clone())
+    let query = Query::parse(uri.query()).canonical();
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("{}{separator}{query}", uri.path()).parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// Whether a request is to change what its connection speaks.
@@ -142,7 +139,10 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The headers of a request that is passed on. The credentials are for this server only.
-fn headers(parts: &request::Parts, user: &User, is_upgrade: bool) -> HeaderMap {
+///
+/// # Errors
+/// Fails if the user cannot be named in headers: the server would take this one for the user.
+fn headers(parts: &request::Parts, user: &User, is_upgrade: bool) -> Result<HeaderMap, Unnameable> {
     let mut headers = parts.headers.clone();
     headers.remove(header::AUTHORIZATION);
     let impersonation: Vec<HeaderName> =
@@ -151,7 +151,10 @@ fn headers(parts: &request::Parts, user: &User, is_upgrade: bool) -> HeaderMap {
         headers.remove(name);
     }
     let host = headers.remove(header::HOST);
-    if !is_upgrade {
+    if is_upgrade {
+        // What else is named there would be removed on the way.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    } else {
         remove_hop_by_hop(&mut headers);
         let host =
             host.or_else(|| HeaderValue::from_str(parts.uri.authority().map(uri::Authority::as_str)?).ok());
@@ -168,8 +171,8 @@ fn headers(parts: &request::Parts, user: &User, is_upgrade: bool) -> HeaderMap {
     if let Some(ClientAddress(client)) = parts.extensions.get() {
         forwarded_for(&mut headers, *client);
     }
-    set_user(&mut headers, &user.name, &user.uid, &user.groups, &user.extra);
-    headers
+    set_user(&mut headers, &user.name, &user.uid, &user.groups, &user.extra)?;
+    Ok(headers)
 }
 
 /// Adds a client to those for whom a request was passed on.

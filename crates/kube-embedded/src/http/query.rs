@@ -78,10 +78,24 @@ pub(super) struct WriteOptions {
 }
 
 impl Query {
-    /// Parses the part of a URL after `?`.
+    /// Parses the part of a URL after `?`. A parameter with a semicolon does not count, as in Go's `url.ParseQuery`: others may take
+    /// it for a separator.
     pub(super) fn parse(query: Option<&str>) -> Self {
-        let query = query.unwrap_or_default();
-        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        let parameters = query.unwrap_or_default().split('&').filter(|parameter| !parameter.contains(';'));
+        Self(parameters.flat_map(|it| form_urlencoded::parse(it.as_bytes()).into_owned()).collect())
+    }
+
+    /// The parameters as Go writes them: by name.
+    pub(super) fn canonical(&self) -> String {
+        // Go's escapes differ from those of forms in these two characters.
+        let escape = |text: &str| {
+            let escaped: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            escaped.replace('*', "%2A").replace("%7E", "~")
+        };
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let pairs = sorted.into_iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// The first value of a parameter, unless it is empty.
@@ -260,4 +274,17 @@ pub(super) fn invalid_options(kind: &str, errors: Vec<FieldError>) -> Status {
 /// 422 for a `dryRun` that is not `All`.
 pub(super) fn invalid_dry_run(kind: &str, value: &Value) -> Status {
     invalid_options(kind, vec![FieldError::not_supported("dryRun", value, &["All"])])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_with_a_semicolon_does_not_count() {
+        let query =
+            Query::parse(Some("watch=1;&fieldSelector=metadata.name=a,metadata.uid!=;&limit=5&b=~*%20"));
+        assert_eq!((query.get("fieldSelector"), query.watch()), (None, false));
+        assert_eq!(query.canonical(), "b=~%2A+&limit=5");
+    }
 }

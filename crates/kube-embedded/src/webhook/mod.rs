@@ -18,6 +18,6 @@ pub(crate) use self::body::BoxBody;
 #[cfg(feature = "webhooks")]
 pub(crate) use self::client::{Client, Identity};
 pub(crate) use self::location::{Failure, Location, NoAnswer};
-pub(crate) use self::proxied::set_user;
+pub(crate) use self::proxied::{Unnameable, set_user};
 #[cfg(not(feature = "webhooks"))]
 pub(crate) use self::without::{Client, Identity};

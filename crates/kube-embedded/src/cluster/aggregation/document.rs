@@ -18,10 +18,14 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads the paths of a document that begin with `prefix`, and the definitions that are not only used by other paths.
+    /// Reads the paths of a document that begin with `prefix`, and the definitions that are not only used by other paths. What is
+    /// not an object, or the document itself, is left out.
     pub(crate) fn read(mut document: Value, prefix: &str) -> Self {
-        let mut take = |part: &str| match document[part].take() {
-            Value::Object(members) => members,
+        let mut take = |part: &str| match document.get_mut(part).map(Value::take) {
+            Some(Value::Object(mut members)) => {
+                members.retain(|_, member| member.is_object());
+                members
+            }
             _ => Map::new(),
         };
         let all =
@@ -193,6 +197,15 @@ mod tests {
         let read = document("/apis/a/v1/", &json!({}));
         assert_eq!(keys(&read.paths), ["/apis/a/v1/"]);
         assert_eq!(keys(&read.definitions), ["Part", "Thing", "Unused"]);
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        for document in
+            [json!([]), json!("ok"), json!(true), json!({"paths": [], "definitions": {"Thing": true}})]
+        {
+            assert_eq!(Document::read(document, "/apis/a/v1/"), Document::default());
+        }
     }
 
     #[test]

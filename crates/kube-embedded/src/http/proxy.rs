@@ -151,10 +151,7 @@ fn headers(parts: &request::Parts, user: &User, is_upgrade: bool) -> Result<Head
         headers.remove(name);
     }
     let host = headers.remove(header::HOST);
-    if is_upgrade {
-        // What else is named there would be removed on the way.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    } else {
+    if !is_upgrade {
         remove_hop_by_hop(&mut headers);
         let host =
             host.or_else(|| HeaderValue::from_str(parts.uri.authority().map(uri::Authority::as_str)?).ok());

@@ -465,6 +465,8 @@ async fn breaking_connections(cluster: Cluster) -> Result<()> {
         }
     }
     network.mend();
+    // Only the final state has it. Without it, an earlier state might be the same.
+    widgets.create("last").await?;
 
     let list = widgets.http.get(&widgets.path).await?.code(200)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

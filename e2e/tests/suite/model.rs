@@ -27,8 +27,8 @@ e2e::on_each_cluster! { the_final_state_matches_the_model [Controllers] }
 const SEEDS: [u64; 2] = [24, 1];
 const CLIENTS: u64 = 4;
 const STEPS: usize = 50;
-/// The real controllers refresh their list of types only twice a minute.
-const SOON: Duration = Duration::from_secs(120);
+/// The real controllers refresh their list of types only twice a minute, and begin anew if a type vanishes meanwhile.
+const SOON: Duration = Duration::from_secs(240);
 
 /// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,8 +29,8 @@ e2e::on_each_cluster! {
     repeated_owners_are_removed,
 }
 
-/// The real controllers refresh their list of types only twice a minute.
-const SOON: Duration = Duration::from_secs(120);
+/// The real controllers refresh their list of types only twice a minute, and begin anew if a type vanishes meanwhile.
+const SOON: Duration = Duration::from_secs(240);
 
 /// The ConfigMaps of the test's namespace.
 struct Maps {

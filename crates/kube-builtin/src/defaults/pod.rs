@@ -1,5 +1,6 @@
 //! The defaults of pods and their templates.
 
+use kube_validation::Quantity;
 use serde_json::{Value, json};
 
 use super::fill::{default, each};
@@ -50,8 +51,9 @@ pub(super) fn set_pod_defaults(pod: &mut Value) {
     }
 }
 
-/// Sets what a new Pod asks for as a whole, if it says something about that: huge pages as its containers, and other requests
-/// as its containers, or else as much as it may have. Unlike other defaults, these are not set when a Pod is decoded.
+/// Sets what a new Pod asks for as a whole, if it says something about that: huge pages as its containers, other requests as its
+/// containers, or else as much as it may have, and limits if all containers have one. Unlike other defaults, these are not set when a
+/// Pod is decoded: `DefaultPodLevelResources` of kubernetes' `pkg/api/pod`.
 pub fn apply_whole_pod_defaults(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     let is_huge = |name: &str| name.starts_with("hugepages-");
@@ -67,9 +69,6 @@ pub fn apply_whole_pod_defaults(pod: &mut Value) {
             default(&mut spec["resources"]["limits"], &name, || total.into());
         }
     }
-    if !is_given(spec, "limits") {
-        return;
-    }
     let of_containers = totals(spec, "requests").into_iter().filter(|(name, _)| !is_huge(name));
     let limits = spec["resources"]["limits"].as_object().into_iter().flatten();
     let limits = limits.filter_map(|(name, limit)| Some((name.clone(), limit.as_str()?.to_owned())));
@@ -78,6 +77,25 @@ pub fn apply_whole_pod_defaults(pod: &mut Value) {
             default(&mut spec["resources"], "requests", || json!({}));
             default(&mut spec["resources"]["requests"], &name, || amount.into());
         }
+    }
+    limit_as_containers(spec);
+}
+
+/// Limits a new Pod to what its containers may have together, if each of them has a limit, or to what it requests, if that is more.
+fn limit_as_containers(spec: &mut Value) {
+    let requests = spec["resources"]["requests"].as_object().cloned().unwrap_or_default();
+    for (name, total) in totals::of_containers(&spec.clone(), "limits") {
+        let is_known = name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+        let Some(request) = requests.get(name).filter(|_| is_known) else { continue };
+        let lists = ["containers", "initContainers"].map(|list| spec[list].as_array());
+        let is_limited = |container: &Value| container["resources"]["limits"].get(name).is_some();
+        if !lists.into_iter().flatten().flatten().all(is_limited) {
+            continue;
+        }
+        let request = request.as_str().and_then(|it| it.parse::<Quantity>().ok()).filter(|it| *it > total);
+        let limit = request.unwrap_or(total).to_string();
+        default(&mut spec["resources"], "limits", || json!({}));
+        default(&mut spec["resources"]["limits"], name, || limit.into());
     }
 }
 

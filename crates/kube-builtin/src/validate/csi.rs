@@ -193,7 +193,8 @@ fn update_node(new: &Value, old: &Value, errors: &mut Errors) {
             r#"{{"Name":{},"NodeID":{},"TopologyKeys":{},"Allocatable":null}}"#,
             shown("name"),
             shown("nodeID"),
-            shown("topologyKeys")
+            // An empty list is none.
+            if items(&driver["topologyKeys"]).is_empty() { "null".to_owned() } else { shown("topologyKeys") }
         )
     };
     for before in items(&old["spec"]["drivers"]) {

@@ -411,16 +411,13 @@ pub(super) fn claim_status(new: &Value, old: &Value, errors: &mut Errors) {
             }
         });
     }
-    let identity = |device: &Value| {
-        ["driver", "pool", "device", "shareID"].map(|field| Value::from(text(device, field)))
-    };
-    let results = items(&allocation["devices"]["results"]);
+    let results: HashSet<_> = items(&allocation["devices"]["results"]).iter().map(identity).collect();
     errors.each(status, "devices", &path, |device, path, errors| {
         driver_name(device, "driver", path, errors);
         pool_name(device, "pool", path, errors);
         errors.named(text(device, "device"), names::dns1123_label, path.child("device"));
-        let [driver, pool, name, share] = identity(device);
-        if !results.iter().any(|result| identity(result) == identity(device)) {
+        if !results.contains(&identity(device)) {
+            let [driver, pool, name, share] = identity(device).map(Value::from);
             let shown = format!(r#"{{"Driver":{driver},"Pool":{pool},"Device":{name},"ShareID":{share}}}"#);
             let detail = "must be an allocated device in the claim";
             errors.push(FieldError::invalid_shown(path, &shown, detail));
@@ -465,4 +462,9 @@ pub(super) fn pool_name(object: &Value, field: &str, path: &FieldPath<'_>, error
     for part in name.split('/') {
         errors.named(part, names::dns1123_subdomain, path);
     }
+}
+
+/// What identifies a device that is allocated.
+fn identity(device: &Value) -> [&str; 4] {
+    ["driver", "pool", "device", "shareID"].map(|field| text(device, field))
 }

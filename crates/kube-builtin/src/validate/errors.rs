@@ -5,21 +5,38 @@ use std::collections::HashSet;
 use kube_validation::{FieldError, FieldPath, names};
 use serde_json::{Map, Value};
 
+/// How much text of errors is collected, in bytes. What is refused for so many reasons has more of them than anybody reads, and
+/// each may quote a long value.
+const TEXT_MAX: usize = 1024 * 1024;
+
 /// The collected errors.
 #[derive(Default)]
-pub(super) struct Errors(pub(super) Vec<FieldError>);
+pub(super) struct Errors {
+    pub(super) all: Vec<FieldError>,
+    /// The length of their texts.
+    size: usize,
+}
 
 impl Errors {
     /// Returns the errors, each of them once, as kube-apiserver reports them.
     pub(super) fn distinct(self) -> Vec<FieldError> {
         let mut seen = HashSet::new();
-        let mut all = self.0;
+        let mut all = self.all;
         all.retain(|error| seen.insert((error.field.clone(), error.message.clone())));
         all
     }
 
+    /// Adds an error, unless there are too many.
     pub(super) fn push(&mut self, error: FieldError) {
-        self.0.push(error);
+        if !self.is_full() {
+            self.size += error.field.len() + error.message.len();
+            self.all.push(error);
+        }
+    }
+
+    /// Whether no more errors are collected.
+    pub(super) fn is_full(&self) -> bool {
+        self.size > TEXT_MAX
     }
 
     /// Refuses a negative number.
@@ -62,7 +79,7 @@ impl Errors {
         }
     }
 
-    /// Calls `check` with each item of a list and its path.
+    /// Calls `check` with each item of a list and its path, until there are too many errors.
     pub(super) fn each(
         &mut self,
         object: &Value,
@@ -72,6 +89,9 @@ impl Errors {
     ) {
         let list = path.child(field);
         for (index, item) in items(&object[field]).iter().enumerate() {
+            if self.is_full() {
+                break;
+            }
             check(item, &list.index(index), self);
         }
     }

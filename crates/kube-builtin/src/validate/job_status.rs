@@ -241,13 +241,13 @@ fn intervals(text: &str, completions: i64) -> Result<Vec<(i64, i64)>, String> {
     Ok(all)
 }
 
-/// Returns the first index that is in both.
+/// Returns the first index that is in both. The intervals of each are in order, and apart.
 fn overlap(some: &[(i64, i64)], others: &[(i64, i64)]) -> Option<i64> {
-    let of = |(first, last): &(i64, i64)| {
-        let other = others.iter().find(|(from, to)| from <= last && first <= to)?;
-        Some(other.0.max(*first))
-    };
-    some.iter().find_map(of)
+    let mut others = others.iter().peekable();
+    some.iter().find_map(|(first, last)| {
+        while others.next_if(|(_, to)| to < first).is_some() {}
+        others.peek().filter(|(from, _)| from <= last).map(|(from, _)| *from.max(first))
+    })
 }
 
 /// Refuses changes that turn back what has happened.

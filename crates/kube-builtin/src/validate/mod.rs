@@ -236,6 +236,31 @@ mod tests {
     }
 
     #[test]
+    fn many_parts_are_compared_quickly() {
+        let many = |part: &dyn Fn(usize) -> Value| (0..20_000).map(part).collect::<Vec<_>>();
+        let container = json!({
+            "name": "a", "image": "b",
+            "volumeMounts": many(&|n| json!({"name": "v", "mountPath": format!("/m{n}")})),
+            "volumeDevices": many(&|n| json!({"name": format!("d{n}"), "devicePath": format!("/d{n}")})),
+            "resources": {"claims": many(&|n| json!({"name": format!("c{n}")}))},
+        });
+        let pod = json!({"spec": {
+            "containers": [container], "volumes": [{"name": "v", "emptyDir": {}}],
+            "resourceClaims": many(&|n| json!({"name": format!("known-{n}"), "resourceClaimName": "a"})),
+            "topologySpreadConstraints": many(&|n| json!({
+                "maxSkew": 1, "topologyKey": format!("k{n}"), "whenUnsatisfiable": "DoNotSchedule",
+            })),
+        }});
+        let start = std::time::Instant::now();
+        let errors = errors("v1", "Pod", &pod);
+        // There are more than 20,000, and some name all claims.
+        assert!((10..20_000).contains(&errors.len()), "{}", errors.len());
+        assert!(errors.iter().map(String::len).sum::<usize>() < 3_000_000);
+        // Comparing all pairs would take minutes.
+        assert!(start.elapsed().as_secs() < 20);
+    }
+
+    #[test]
     fn a_webhook_needs_a_client_versions_and_no_side_effects() {
         let hook = json!({"name": "a.example", "clientConfig": {"url": "http://a"}, "timeoutSeconds": 31});
         assert_eq!(

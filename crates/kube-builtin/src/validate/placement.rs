@@ -1,6 +1,6 @@
 //! Where Pods run: tolerations, affinity and topology spread.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -164,21 +164,22 @@ fn label_keys(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
     }
     let (keys, selector) = (items(&term["matchLabelKeys"]), &term["labelSelector"]);
+    let places: HashMap<_, _> = keys.iter().enumerate().map(|(index, key)| (key.as_str(), index)).collect();
     let mut known: HashSet<&str> = members(&selector["matchLabels"]).map(|(key, _)| key).collect();
     for expression in items(&selector["matchExpressions"]) {
         let key = text(expression, "key");
         // The selector has an expression for each of the keys already.
-        let index = keys.iter().rposition(|it| *it == key);
-        if let Some(index) = index.filter(|_| known.contains(key)) {
+        if let Some(index) = places.get(&Some(key)).filter(|_| known.contains(key)) {
             let detail = "exists in both matchLabelKeys and labelSelector";
             // kube-apiserver reports it without the name of the list.
-            errors.push(FieldError::invalid(path.index(index), &key.into(), detail));
+            errors.push(FieldError::invalid(path.index(*index), &key.into(), detail));
         }
         known.insert(key);
     }
     let list = path.child("matchLabelKeys");
+    let mismatched: HashSet<_> = items(&term["mismatchLabelKeys"]).iter().map(Value::as_str).collect();
     for (index, key) in keys.iter().enumerate() {
-        if items(&term["mismatchLabelKeys"]).contains(key) {
+        if mismatched.contains(&key.as_str()) {
             let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
             errors.push(FieldError::invalid(list.index(index), key, detail));
         }
@@ -186,6 +187,12 @@ fn label_keys(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 }
 
 pub(super) fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
+    // How many constraints of a kind are left.
+    let mut left: HashMap<_, usize> = HashMap::new();
+    let kind = |it: &'_ Value| (text(it, "topologyKey").to_owned(), text(it, "whenUnsatisfiable").to_owned());
+    for constraint in items(constraints) {
+        *left.entry(kind(constraint)).or_default() += 1;
+    }
     for (index, constraint) in items(constraints).iter().enumerate() {
         let path = list.index(index);
         if constraint["maxSkew"].as_i64().is_none_or(|skew| skew <= 0) {
@@ -195,9 +202,12 @@ pub(super) fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Err
         errors.required(constraint, "topologyKey", &path, "can not be empty");
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         errors.one_of(&constraint["whenUnsatisfiable"], &actions, path.child("whenUnsatisfiable"));
-        let kind = |it: &Value| (it["topologyKey"].clone(), it["whenUnsatisfiable"].clone());
-        if items(constraints)[index + 1..].iter().any(|other| kind(other) == kind(constraint)) {
-            let (key, action) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+        let (key, action) = kind(constraint);
+        let is_repeated = left.get_mut(&(key.clone(), action.clone())).is_some_and(|left| {
+            *left -= 1;
+            *left > 0
+        });
+        if is_repeated {
             let shown = format!("{{{key}, {action}}}");
             let path = path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(path, &shown.into()));

@@ -26,8 +26,22 @@ pub(super) fn create(pod: &Value, errors: &mut Errors) {
     annotations(pod, errors);
     spec(&pod["spec"], &FieldPath::Root("spec"), errors);
     tokens(&pod["spec"], errors);
+    images(&pod["spec"], errors);
     if !items(&pod["spec"]["ephemeralContainers"]).is_empty() {
         errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+}
+
+/// Refuses white space around the names of images, which templates may have.
+fn images(spec: &Value, errors: &mut Errors) {
+    for list in ["containers", "initContainers"] {
+        errors.each(spec, list, &FieldPath::Root("spec"), |container, path, errors| {
+            let image = text(container, "image");
+            if image.trim() != image {
+                let detail = "must not have leading or trailing whitespace";
+                errors.push(FieldError::invalid(path.child("image"), &image.into(), detail));
+            }
+        });
     }
 }
 
@@ -80,6 +94,7 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.required(container, "image", &path.index(index), "");
         }
     }
+    images(spec, errors);
     let deadline = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
     let detail = match (deadline(spec), deadline(before)) {
         (None, Some(_)) => Some("must not update from a positive integer to nil value"),
@@ -101,7 +116,7 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
-    if errors.0.is_empty() && rest(spec, before) != rest(before, before) {
+    if errors.all.is_empty() && rest(spec, before) != rest(before, before) {
         errors.push(FieldError::forbidden("spec", NOT_ALLOWED));
     }
 }
@@ -517,9 +532,6 @@ fn container(
     let image = text(container, "image");
     if image.is_empty() {
         errors.push(FieldError::required(path.child("image"), ""));
-    } else if image.trim() != image {
-        let detail = "must not have leading or trailing whitespace";
-        errors.push(FieldError::invalid(path.child("image"), &image.into(), detail));
     }
     let policies = ["File", "FallbackToLogsOnError"];
     errors.one_of(&container["terminationMessagePolicy"], &policies, path.child("terminationMessagePolicy"));
@@ -694,7 +706,8 @@ fn file_key(reference: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 
 /// Checks the volumes with the files that have the values of variables.
 fn file_volumes(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let volumes = items(&spec["volumes"]);
+    let volumes: HashMap<_, _> =
+        items(&spec["volumes"]).iter().map(|volume| (text(volume, "name"), volume)).collect();
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         errors.each(spec, list, path, |container, path, errors| {
             errors.each(container, "env", path, |variable, path, errors| {
@@ -706,7 +719,7 @@ fn file_volumes(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
                 let from = path.child("valueFrom");
                 let file = from.child("fileKeyRef");
                 let field = file.child("volumeName");
-                match volumes.iter().rfind(|volume| text(volume, "name") == name) {
+                match volumes.get(name) {
                     None => errors.push(FieldError::not_found(field, &name.into())),
                     Some(volume) if volume["emptyDir"].is_null() => {
                         let detail = "referenced volume must be of type emptyDir";
@@ -719,8 +732,15 @@ fn file_volumes(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
+/// The texts of a field in all items of a list.
+fn texts_of<'a>(object: &'a Value, list: &str, field: &str) -> HashSet<&'a str> {
+    items(&object[list]).iter().map(|item| text(item, field)).collect()
+}
+
 fn mounts(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Value>, errors: &mut Errors) {
     let mut places = HashSet::new();
+    let (device_names, device_places) =
+        (texts_of(container, "volumeDevices", "name"), texts_of(container, "volumeDevices", "devicePath"));
     for (index, mount) in items(&container["volumeMounts"]).iter().enumerate() {
         let path = list.index(index);
         let name = text(mount, "name");
@@ -737,12 +757,11 @@ fn mounts(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Valu
         if !places.insert(place) {
             errors.push(FieldError::invalid(path.child("mountPath"), &place.into(), "must be unique"));
         }
-        let devices = items(&container["volumeDevices"]);
-        if devices.iter().any(|device| text(device, "name") == name) {
+        if device_names.contains(name) {
             let detail = "must not already exist in volumeDevices";
             errors.push(FieldError::invalid(path.child("name"), &name.into(), detail));
         }
-        if devices.iter().any(|device| text(device, "devicePath") == place) {
+        if device_places.contains(place) {
             let detail = "must not already exist as a path in volumeDevices";
             errors.push(FieldError::invalid(path.child("mountPath"), &place.into(), detail));
         }
@@ -761,7 +780,8 @@ fn mounts(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Valu
 /// Checks the volumes that a container uses as devices, without a file system.
 fn devices(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Value>, errors: &mut Errors) {
     let (mut places, mut names) = (HashSet::new(), HashSet::new());
-    let mounts = items(&container["volumeMounts"]);
+    let (mount_names, mount_places) =
+        (texts_of(container, "volumeMounts", "name"), texts_of(container, "volumeMounts", "mountPath"));
     let refuse = |path: FieldPath<'_>, value: &str, detail: &str, errors: &mut Errors| {
         errors.push(FieldError::invalid(path, &value.into(), detail));
     };
@@ -793,10 +813,10 @@ fn devices(container: &Value, list: &FieldPath<'_>, volumes: &HashMap<&str, &Val
         } else {
             places.insert(place);
         }
-        if mounts.iter().any(|mount| text(mount, "name") == name) {
+        if mount_names.contains(name) {
             refuse(name_path, name, "must not already exist in volumeMounts", errors);
         }
-        if mounts.iter().any(|mount| text(mount, "mountPath") == place) {
+        if mount_places.contains(place) {
             refuse(place_path, place, "must not already exist as a path in volumeMounts", errors);
         }
         if !name.is_empty() {

@@ -78,9 +78,9 @@ fn shown(amount: &Value) -> &str {
 
 /// Checks the name of a resource that a whole Pod can ask for.
 fn pod_resource(name: &str, path: &FieldPath<'_>, errors: &mut Errors) {
-    let before = errors.0.len();
+    let before = errors.all.len();
     resource(name, path, errors);
-    if errors.0.len() == before && !is_basic(name) && !is_huge(name) {
+    if errors.all.len() == before && !is_basic(name) && !is_huge(name) {
         let known = ["cpu", HUGE_PAGES, "memory"];
         errors.push(FieldError::not_supported(path, &name.into(), &known));
     }
@@ -157,15 +157,16 @@ fn claim_names(claims: &Value, known: &Value, list: &FieldPath<'_>, errors: &mut
             if !request.is_empty() {
                 errors.named(request, names::dns1123_label, path.child("request"));
             }
-            let is_part = |other: &String| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+            let parts = format!("{name}/");
+            let has_parts = || used.range(parts.clone()..).next().is_some_and(|it| it.starts_with(&parts));
             if used.contains(&key) {
                 errors.push(FieldError::duplicate(path, &key.as_str().into()));
-            } else if request.is_empty() && used.iter().any(is_part) {
+            } else if request.is_empty() && has_parts() {
                 errors.push(FieldError::duplicate(path, &name.into()));
             }
             used.insert(key);
         }
-        if !known.contains(name) {
+        if !known.contains(name) && !errors.is_full() {
             let mut error = FieldError::not_found(path, &name.into());
             error.message.push_str(": must be one of the names in pod.spec.resourceClaims");
             let others: Vec<_> = known.iter().copied().collect();

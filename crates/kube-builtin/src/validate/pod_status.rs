@@ -1,6 +1,6 @@
 //! The status of Pods, which a kubelet or a test in its place writes: `ValidatePodStatusUpdate`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -79,12 +79,12 @@ fn states(status: &Value, before: &Value, spec: &Value, errors: &mut Errors) {
         if can_restart && !list.is_empty() {
             continue;
         }
+        let (current, own) = (by_name(&status[field]), by_name(&spec[list]));
         errors.each(before, field, &PATH, |ended, path, errors| {
-            let terminated = &ended["state"]["terminated"];
-            let now = items(&status[field]).iter().find(|container| container["name"] == ended["name"]);
-            let Some(now) = now.filter(|_| !terminated.is_null()) else { return };
+            let (name, terminated) = (text(ended, "name"), &ended["state"]["terminated"]);
+            let Some(now) = current.get(name).filter(|_| !terminated.is_null()) else { return };
             let code = terminated["exitCode"].as_i64().unwrap_or_default();
-            let own = items(&spec[list]).iter().find(|container| container["name"] == ended["name"]);
+            let own = own.get(name);
             let restarts = own.is_some_and(|container| restarts(container, spec, code));
             if now["state"]["terminated"].is_null() && !restarts {
                 let detail = "may not be transitioned to non-terminated state";
@@ -92,6 +92,11 @@ fn states(status: &Value, before: &Value, spec: &Value, errors: &mut Errors) {
             }
         });
     }
+}
+
+/// The items of a list by their name, of several the first one.
+fn by_name(list: &Value) -> HashMap<&str, &Value> {
+    items(list).iter().rev().map(|item| (text(item, "name"), item)).collect()
 }
 
 /// Whether a container starts again after it has ended with an exit code.
@@ -118,9 +123,10 @@ fn restarts(container: &Value, spec: &Value, code: i64) -> bool {
 /// Checks the claims for devices that were made for a Pod.
 fn claims(status: &Value, spec: &Value, errors: &mut Errors) {
     let mut known = HashSet::new();
+    let claims = by_name(&spec["resourceClaims"]);
     errors.each(status, "resourceClaimStatuses", &PATH, |claim, path, errors| {
         let name = text(claim, "name");
-        if !items(&spec["resourceClaims"]).iter().any(|it| it["name"] == name) {
+        if !claims.contains_key(name) {
             let detail = "must match the name of an entry in `spec.resourceClaims`";
             errors.push(FieldError::invalid(path.child("name"), &name.into(), detail));
         }

@@ -249,11 +249,12 @@ fn binding(device: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
     for field in FIELDS {
         let mut known = HashSet::new();
+        let others: HashSet<_> = items(&device[FIELDS[0]]).iter().map(Value::as_str).collect();
         errors.each(device, field, path, |name, path, errors| {
             if !known.insert(name.clone()) {
                 errors.push(FieldError::duplicate(path, name));
             }
-            if field == FIELDS[1] && items(&device[FIELDS[0]]).contains(name) {
+            if field == FIELDS[1] && others.contains(&name.as_str()) {
                 let detail = "bindingFailureConditions must not overlap with bindingConditions";
                 errors.push(FieldError::invalid(path, name, detail));
             }

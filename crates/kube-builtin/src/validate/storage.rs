@@ -317,11 +317,11 @@ pub(super) fn claim_status(object: &Value, errors: &mut Errors) {
 
 /// Checks the name of a resource that a claim has. Returns whether it is one.
 fn resource_of_claim(name: &str, path: &FieldPath<'_>, errors: &mut Errors) -> bool {
-    let before = errors.0.len();
+    let before = errors.all.len();
     errors.named(name, names::qualified_name, *path);
     let is_native = !name.contains('/') || name.contains("kubernetes.io/");
-    if errors.0.len() == before && is_native && name != "storage" {
+    if errors.all.len() == before && is_native && name != "storage" {
         errors.push(FieldError::not_supported(path, &name.into(), &["storage"]));
     }
-    errors.0.len() == before
+    errors.all.len() == before
 }

@@ -363,10 +363,10 @@ fn downward_field(field: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     if errors.required(field, "fieldPath", path, "") {
         return;
     }
-    let before = errors.0.len();
+    let before = errors.all.len();
     field_ref(field, path, errors);
     let (name, value) = (text(field, "fieldPath"), &field["fieldPath"]);
-    if errors.0.len() == before && !name.contains('[') && !KNOWN.contains(&name) {
+    if errors.all.len() == before && !name.contains('[') && !KNOWN.contains(&name) {
         errors.push(FieldError::not_supported(path.child("fieldPath"), value, &KNOWN));
     }
 }

@@ -67,8 +67,13 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errors: &mut Errors) 
                 errors.immutable(&spec["completions"], &before["completions"], path.child("completions"));
             }
             selector(errors);
-            let suspended = before["suspend"] == true && old["status"]["startTime"].is_null();
-            if !suspended {
+            // Also one that has run, if it is known that none of its Pods does any more.
+            let (status, is_suspended) = (&old["status"], before["suspend"] == true);
+            let mut conditions = items(&status["conditions"]).iter();
+            let rests = status["startTime"].is_null()
+                || conditions.any(|it| it["type"] == "Suspended" && it["status"] == "True");
+            let is_idle = status["active"].as_i64().unwrap_or_default() == 0;
+            if !(is_suspended && rests && is_idle) {
                 errors.immutable(&spec["template"], &before["template"], path.child("template"));
             }
             errors.immutable(

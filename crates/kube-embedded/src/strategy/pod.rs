@@ -3,6 +3,9 @@
 use kube_validation::{FieldError, Quantity};
 use serde_json::{Map, Value, json};
 
+/// How long the value of a label may be, in bytes.
+const LABEL_VALUE_MAX: usize = 63;
+
 /// Lets a pod stay on a lost node for five minutes, unless it has its own tolerations for this.
 pub(crate) fn tolerate(spec: &mut Value) {
     if spec["tolerations"].is_null() {
@@ -51,8 +54,9 @@ fn select(term: &mut Value, labels: &Value) {
         let keys = term[field].as_array().cloned().unwrap_or_default();
         let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut) else { return };
         for key in keys {
+            // A longer value is refused, and would be there once for each key.
             let value = &labels[key.as_str().unwrap_or_default()];
-            if value.is_null() {
+            if value.as_str().is_none_or(|value| value.len() > LABEL_VALUE_MAX) {
                 continue;
             }
             let expressions = selector.entry("matchExpressions").or_insert_with(|| json!([]));

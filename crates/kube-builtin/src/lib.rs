@@ -27,3 +27,4 @@ pub use convert::{convert, storage_group, storage_version, versions};
 pub use decode::{Decoded, TypeMismatch, decode, decode_metadata, zero_status};
 pub use defaults::{apply_defaults, apply_whole_pod_defaults};
 pub use ordered::Ordered;
+pub use totals::is_resource_of_pods;

@@ -1,11 +1,23 @@
-//! What the containers of a Pod ask for together: `resourcehelper.AggregateContainerRequests`.
+//! What a Pod asks for as a whole, and its containers together: `resourcehelper.AggregateContainerRequests`.
 
 use std::collections::BTreeMap;
 
 use kube_validation::Quantity;
 use serde_json::Value;
 
+/// What the names of huge pages begin with.
+pub(crate) const HUGE_PAGES: &str = "hugepages-";
+
 type Amounts<'a> = BTreeMap<&'a str, Quantity>;
+
+pub(crate) fn is_huge(name: &str) -> bool {
+    name.starts_with(HUGE_PAGES)
+}
+
+/// Whether a Pod can ask for a resource as a whole: `IsSupportedPodLevelResource`.
+pub fn is_resource_of_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || is_huge(name)
+}
 
 /// Returns the sum of `requests` or `limits` of the containers that run at the same time, or what an init container takes, if
 /// that is more.

@@ -4,7 +4,7 @@ use kube_validation::Quantity;
 use serde_json::{Value, json};
 
 use super::fill::{default, each};
-use crate::totals;
+use crate::totals::{self, is_huge, is_resource_of_pods};
 
 const CONTAINERS: [&str; 3] = ["containers[]", "initContainers[]", "ephemeralContainers[]"];
 
@@ -56,52 +56,50 @@ pub(super) fn set_pod_defaults(pod: &mut Value) {
 /// Pod is decoded: `DefaultPodLevelResources` of kubernetes' `pkg/api/pod`.
 pub fn apply_whole_pod_defaults(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
-    let is_huge = |name: &str| name.starts_with("hugepages-");
-    let is_known = |name: &str| name == "cpu" || name == "memory" || is_huge(name);
-    let is_given =
-        |spec: &Value, kind: &str| spec["resources"][kind].as_object().is_some_and(|it| !it.is_empty());
-    if !is_given(spec, "limits") && !is_given(spec, "requests") {
+    let is_given = |kind: &str| spec["resources"][kind].as_object().is_some_and(|it| !it.is_empty());
+    if !is_given("limits") && !is_given("requests") {
         return;
     }
-    for (name, total) in totals(spec, "limits") {
-        if is_huge(&name) && spec["resources"]["requests"][&name].is_null() {
-            default(&mut spec["resources"], "limits", || json!({}));
-            default(&mut spec["resources"]["limits"], &name, || total.into());
+    let limits = totals(spec, "limits");
+    for (name, total) in &limits {
+        if is_huge(name) && spec["resources"]["requests"][name].is_null() {
+            set(spec, "limits", name, total.to_string());
         }
     }
+    let own = spec["resources"]["limits"].as_object().into_iter().flatten();
+    let own = own.filter_map(|(name, limit)| Some((name.clone(), limit.as_str()?.to_owned())));
     let of_containers = totals(spec, "requests").into_iter().filter(|(name, _)| !is_huge(name));
-    let limits = spec["resources"]["limits"].as_object().into_iter().flatten();
-    let limits = limits.filter_map(|(name, limit)| Some((name.clone(), limit.as_str()?.to_owned())));
-    for (name, amount) in of_containers.chain(limits.collect::<Vec<_>>()) {
-        if is_known(&name) {
-            default(&mut spec["resources"], "requests", || json!({}));
-            default(&mut spec["resources"]["requests"], &name, || amount.into());
+    let of_containers = of_containers.map(|(name, total)| (name, total.to_string()));
+    for (name, amount) in of_containers.chain(own).collect::<Vec<_>>() {
+        if is_resource_of_pods(&name) {
+            set(spec, "requests", &name, amount);
         }
     }
-    limit_as_containers(spec);
+    limit_as_containers(spec, &limits);
 }
 
 /// Limits a new Pod to what its containers may have together, if each of them has a limit, or to what it requests, if that is more.
-fn limit_as_containers(spec: &mut Value) {
-    let requests = spec["resources"]["requests"].as_object().cloned().unwrap_or_default();
-    for (name, total) in totals::of_containers(&spec.clone(), "limits") {
-        let is_known = name == "cpu" || name == "memory" || name.starts_with("hugepages-");
-        let Some(request) = requests.get(name).filter(|_| is_known) else { continue };
+fn limit_as_containers(spec: &mut Value, totals: &[(String, Quantity)]) {
+    for (name, total) in totals.iter().filter(|(name, _)| is_resource_of_pods(name)) {
+        let Some(request) = spec["resources"]["requests"].get(name) else { continue };
+        let request = request.as_str().and_then(|it| it.parse::<Quantity>().ok()).filter(|it| it > total);
         let lists = ["containers", "initContainers"].map(|list| spec[list].as_array());
         let is_limited = |container: &Value| container["resources"]["limits"].get(name).is_some();
-        if !lists.into_iter().flatten().flatten().all(is_limited) {
-            continue;
+        if lists.into_iter().flatten().flatten().all(is_limited) {
+            set(spec, "limits", name, request.unwrap_or(*total).to_string());
         }
-        let request = request.as_str().and_then(|it| it.parse::<Quantity>().ok()).filter(|it| *it > total);
-        let limit = request.unwrap_or(total).to_string();
-        default(&mut spec["resources"], "limits", || json!({}));
-        default(&mut spec["resources"]["limits"], name, || limit.into());
     }
 }
 
-fn totals(spec: &Value, kind: &str) -> Vec<(String, String)> {
+/// Sets what a Pod asks for as a whole, unless it says so itself.
+fn set(spec: &mut Value, kind: &str, name: &str, amount: String) {
+    default(&mut spec["resources"], kind, || json!({}));
+    default(&mut spec["resources"][kind], name, || amount.into());
+}
+
+fn totals(spec: &Value, kind: &str) -> Vec<(String, Quantity)> {
     let all = totals::of_containers(spec, kind).into_iter();
-    all.map(|(name, amount)| (name.to_owned(), amount.to_string())).collect()
+    all.map(|(name, amount)| (name.to_owned(), amount)).collect()
 }
 
 /// Sets each of the two fields for a Pod's addresses to the other. The older one, for a single address, wins.

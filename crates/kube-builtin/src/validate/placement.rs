@@ -186,10 +186,14 @@ fn label_keys(term: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     }
 }
 
+/// What there may be one constraint of.
+fn kind(constraint: &Value) -> (&str, &str) {
+    (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"))
+}
+
 pub(super) fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Errors) {
     // How many constraints of a kind are left.
     let mut left: HashMap<_, usize> = HashMap::new();
-    let kind = |it: &'_ Value| (text(it, "topologyKey").to_owned(), text(it, "whenUnsatisfiable").to_owned());
     for constraint in items(constraints) {
         *left.entry(kind(constraint)).or_default() += 1;
     }
@@ -203,11 +207,9 @@ pub(super) fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Err
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         errors.one_of(&constraint["whenUnsatisfiable"], &actions, path.child("whenUnsatisfiable"));
         let (key, action) = kind(constraint);
-        let is_repeated = left.get_mut(&(key.clone(), action.clone())).is_some_and(|left| {
-            *left -= 1;
-            *left > 0
-        });
-        if is_repeated {
+        let left = left.entry((key, action)).or_default();
+        *left = left.saturating_sub(1);
+        if *left > 0 {
             let shown = format!("{{{key}, {action}}}");
             let path = path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(path, &shown.into()));
@@ -216,7 +218,6 @@ pub(super) fn spread(constraints: &Value, list: &FieldPath<'_>, errors: &mut Err
         if domains.as_i64().is_some_and(|count| count <= 0) {
             errors.push(FieldError::invalid(domains_path, domains, "must be greater than zero"));
         }
-        let action = text(constraint, "whenUnsatisfiable");
         if !domains.is_null() && action != "DoNotSchedule" {
             let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
             errors.push(FieldError::invalid(domains_path, domains, &detail));

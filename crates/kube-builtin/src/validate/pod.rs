@@ -226,7 +226,7 @@ pub(super) fn spec(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
         }
         windows::system(spec, path, errors);
     }
-    file_volumes(spec, path, errors);
+    file_volumes(spec, path, &volumes, errors);
 }
 
 /// Checks a name that a Pod has for itself, whatever it is elsewhere.
@@ -705,9 +705,7 @@ fn file_key(reference: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
 }
 
 /// Checks the volumes with the files that have the values of variables.
-fn file_volumes(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
-    let volumes: HashMap<_, _> =
-        items(&spec["volumes"]).iter().map(|volume| (text(volume, "name"), volume)).collect();
+fn file_volumes(spec: &Value, path: &FieldPath<'_>, volumes: &HashMap<&str, &Value>, errors: &mut Errors) {
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         errors.each(spec, list, path, |container, path, errors| {
             errors.each(container, "env", path, |variable, path, errors| {

@@ -6,12 +6,10 @@ use serde_json::Value;
 
 use super::errors::{Errors, items, members, text};
 use super::quantities::{amount, container_resource, is_native, quantity, resource};
-use crate::totals;
+use crate::totals::{self, HUGE_PAGES, is_huge, is_resource_of_pods};
 use kube_validation::{FieldError, FieldPath, Quantity, names};
 
 type Check = fn(&str, &FieldPath<'_>, &mut Errors);
-
-const HUGE_PAGES: &str = "hugepages-";
 
 /// Checks the resources of a container. `claims`: those that its Pod has.
 pub(super) fn container(resources: &Value, claims: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
@@ -64,10 +62,6 @@ fn totals(spec: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
     });
 }
 
-fn is_huge(name: &str) -> bool {
-    name.starts_with(HUGE_PAGES)
-}
-
 fn is_basic(name: &str) -> bool {
     ["cpu", "memory"].contains(&name)
 }
@@ -80,7 +74,7 @@ fn shown(amount: &Value) -> &str {
 fn pod_resource(name: &str, path: &FieldPath<'_>, errors: &mut Errors) {
     let before = errors.all.len();
     resource(name, path, errors);
-    if errors.all.len() == before && !is_basic(name) && !is_huge(name) {
+    if errors.all.len() == before && !is_resource_of_pods(name) {
         let known = ["cpu", HUGE_PAGES, "memory"];
         errors.push(FieldError::not_supported(path, &name.into(), &known));
     }

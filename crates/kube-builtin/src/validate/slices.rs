@@ -247,14 +247,14 @@ fn binding(device: &Value, path: &FieldPath<'_>, errors: &mut Errors) {
             errors.named(name.as_str().unwrap_or_default(), names::qualified_name, *path);
         });
     }
+    let conditions: HashSet<_> = items(&device[FIELDS[0]]).iter().map(Value::as_str).collect();
     for field in FIELDS {
         let mut known = HashSet::new();
-        let others: HashSet<_> = items(&device[FIELDS[0]]).iter().map(Value::as_str).collect();
         errors.each(device, field, path, |name, path, errors| {
             if !known.insert(name.clone()) {
                 errors.push(FieldError::duplicate(path, name));
             }
-            if field == FIELDS[1] && others.contains(&name.as_str()) {
+            if field == FIELDS[1] && conditions.contains(&name.as_str()) {
                 let detail = "bindingFailureConditions must not overlap with bindingConditions";
                 errors.push(FieldError::invalid(path, name, detail));
             }

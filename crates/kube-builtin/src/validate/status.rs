@@ -62,7 +62,8 @@ fn numbers(kind: &str) -> Option<Numbers> {
             replicas: &["updatedReplicas", "readyReplicas", "availableReplicas"],
             more_than_ready: "cannot be greater than readyReplicas",
         },
-        "ReplicaSet" => Numbers {
+        // The latter has no terminatingReplicas.
+        "ReplicaSet" | "ReplicationController" => Numbers {
             not_negative: &[
                 "replicas",
                 "fullyLabeledReplicas",
@@ -70,17 +71,6 @@ fn numbers(kind: &str) -> Option<Numbers> {
                 "availableReplicas",
                 "observedGeneration",
                 "terminatingReplicas",
-            ],
-            replicas: &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-            more_than_ready: "cannot be greater than readyReplicas",
-        },
-        "ReplicationController" => Numbers {
-            not_negative: &[
-                "replicas",
-                "fullyLabeledReplicas",
-                "readyReplicas",
-                "availableReplicas",
-                "observedGeneration",
             ],
             replicas: &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
             more_than_ready: "cannot be greater than readyReplicas",

@@ -106,23 +106,23 @@ pub(super) fn keep_status(pod: &mut Value, old: &Value) {
 
 /// Whether resources of a whole Pod are of a kind that it can have.
 fn is_about_quality(resources: &Value) -> bool {
-    let is_known = |name: &String| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
     ["requests", "limits"]
         .iter()
         .filter_map(|kind| resources[*kind].as_object())
-        .any(|amounts| amounts.keys().any(is_known))
+        .any(|amounts| amounts.keys().any(|name| kube_builtin::is_resource_of_pods(name)))
 }
 
 /// The QoS class that a pod gets: `ComputePodQOS`.
 pub(super) fn computed_qos_class(spec: &Value) -> &'static str {
     let of_each =
         ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
-    let whole = std::iter::once(&spec["resources"]).filter(|resources| is_about_quality(resources));
     let mut class = None;
     // Those of the whole Pod count alone.
-    let of_containers = of_each.map(|container| &container["resources"]);
-    let count = whole.clone().count();
-    for resources in whole.chain(of_containers.filter(|_| count == 0)) {
+    let all: Vec<_> = match &spec["resources"] {
+        whole if is_about_quality(whole) => vec![whole],
+        _ => of_each.map(|container| &container["resources"]).collect(),
+    };
+    for resources in all {
         let quantity = |kind: &str, name: &str| {
             let quantity = resources[kind][name].as_str()?.parse::<Quantity>().ok();
             quantity.filter(|it| !it.is_zero())

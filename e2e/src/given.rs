@@ -115,27 +115,37 @@ impl Given {
 
     /// Waits until a namespace has the ServiceAccount that its pods need, if controllers run, which create it a moment later.
     pub(crate) async fn accounts_of(&self, namespace: &str) -> Result<()> {
-        if !self.has_controllers().await? {
+        let admin = self.admin().await?;
+        if !has_account(&admin, "default").await? {
             return Ok(());
         }
-        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
-        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-        eventually(Duration::from_secs(60), || async { admin.get(&path).await?.code(200) }).await?;
-        Ok(())
+        eventually(Duration::from_secs(60), || async {
+            ensure!(has_account(&admin, namespace).await?, "there is no ServiceAccount default");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn admin(&self) -> Result<Http> {
+        Ok(Http::new(client_for(&self.kubeconfig, "admin").await?))
     }
 
     async fn has_watch_lists(&self) -> Result<bool> {
-        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
+        let admin = self.admin().await?;
         let options = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
         let answer = admin.get(&format!("/api/v1/namespaces?{options}")).await?;
         Ok(answer.code == 200)
     }
 
     async fn has_controllers(&self) -> Result<bool> {
-        let admin = Http::new(client_for(&self.kubeconfig, "admin").await?);
-        let account = admin.get("/api/v1/namespaces/default/serviceaccounts/default").await?;
-        Ok(account.code == 200)
+        has_account(&self.admin().await?, "default").await
     }
+}
+
+/// Whether a namespace has the ServiceAccount that a controller creates in each.
+async fn has_account(admin: &Http, namespace: &str) -> Result<bool> {
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
+    Ok(admin.get(&path).await?.code == 200)
 }
 
 /// A cluster as its owner passes it on: the variables, and the file that they name, which is removed on drop.

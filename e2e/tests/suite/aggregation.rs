@@ -184,6 +184,16 @@ async fn wrong_services(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Registers a server for a group, and returns the path of an object of its own once it answers.
+async fn thing_of(cluster: &Cluster, group: &str, server: &Webhook) -> Result<String> {
+    let (http, ca) = (cluster.admin(), json!({"caBundle": server.authority()}));
+    let path = register(cluster, group, "ext", server.port(), &ca).await?;
+    available(&http, &path, "Passed").await?;
+    let thing = format!("/apis/{group}/v1/namespaces/{}/things/a", cluster.namespace());
+    eventually(PATIENCE, || async { http.get(&thing).await?.code(200) }).await?;
+    Ok(thing)
+}
+
 /// Names a server of this machine in a Service and an APIService.
 async fn register(cluster: &Cluster, group: &str, name: &str, port: u16, members: &Value) -> Result<String> {
     let (http, namespace) = (cluster.admin(), cluster.namespace());
@@ -533,11 +543,7 @@ async fn upgrades(cluster: Cluster) -> Result<()> {
         _ => Answer::json(&json!({})),
     })
     .await?;
-    let ca = json!({"caBundle": server.authority()});
-    let path = register(&cluster, group, "ext", server.port(), &ca).await?;
-    available(&http, &path, "Passed").await?;
-    let thing = format!("/apis/{group}/v1/namespaces/{namespace}/things/a");
-    eventually(PATIENCE, || async { http.get(&thing).await?.code(200) }).await?;
+    let thing = thing_of(&cluster, group, &server).await?;
     drop(server.calls());
 
     let request = http::Request::post(format!("{thing}/echo?command=a%20b"))
@@ -706,11 +712,7 @@ async fn identity(cluster: Cluster) -> Result<()> {
         }
     })
     .await?;
-    let ca = json!({"caBundle": server.authority()});
-    let path = register(&cluster, group, "ext", server.port(), &ca).await?;
-    available(&http, &path, "Passed").await?;
-    let thing = format!("/apis/{group}/v1/namespaces/{namespace}/things/a");
-    eventually(PATIENCE, || async { http.get(&thing).await?.code(200) }).await?;
+    let thing = thing_of(&cluster, group, &server).await?;
     let upgrade: &[(&str, &str)] = &[("connection", "upgrade"), ("upgrade", "echo/1")];
     let upgraded = http.send(Method::GET, &format!("{thing}/echo"), upgrade, Vec::new()).await?;
     assert_eq!(upgraded.code, 101);

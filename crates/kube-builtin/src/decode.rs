@@ -266,8 +266,8 @@ impl Decoder {
             (FieldType::Bytes, Value::String(text)) => Some(base64::canonical(text)?.into()),
             (FieldType::Time, Value::String(text)) => Some(time::seconds(text)?.into()),
             (FieldType::MicroTime, Value::String(text)) => Some(time::micros(text)?.into()),
-            (FieldType::Quantity, Value::String(text)) => Some(quantity(text.trim())?.into()),
-            (FieldType::Quantity, other) => Some(quantity(&other.to_string())?.into()),
+            (FieldType::Quantity, Value::String(text)) => Some(quantity(field, text.trim())?.into()),
+            (FieldType::Quantity, other) => Some(quantity(field, &other.to_string())?.into()),
             (FieldType::IntOrString, Value::String(_)) => Some(value.clone()),
             (FieldType::IntOrString, Value::Number(number)) if integer(number, 32) => Some(value.clone()),
             (FieldType::Strings, Value::Array(items)) => {
@@ -392,9 +392,17 @@ fn cannot_convert(value: &Value, kind: &str, name: &str) -> String {
     }
 }
 
-/// Returns a quantity in its canonical form.
-fn quantity(text: &str) -> Result<String, String> {
-    Quantity::canonicalize(text).map_err(|error| error.to_string())
+/// Returns a quantity as it is stored: in a list of resources, of thousandths.
+fn quantity(field: &Field, text: &str) -> Result<String, String> {
+    let stored = Quantity::canonicalize(text).map_err(|error| error.to_string())?;
+    // `SetDefaults_ResourceList`, which RuntimeClasses do not have.
+    let is_rounded = field.map_name == Some("v1.ResourceList") && field.json != Some("podFixed");
+    Ok(match text.parse::<Quantity>() {
+        Ok(quantity) if is_rounded && quantity != quantity.rounded_up(-3) => {
+            quantity.rounded_up(-3).to_string()
+        }
+        _ => stored,
+    })
 }
 
 /// Returns the sort key that puts paths in the order of an object with sorted members.

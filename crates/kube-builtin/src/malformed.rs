@@ -1,5 +1,7 @@
 //! The errors of protobuf bodies, with the messages of kube-apiserver.
 
+use kube_validation::ParseQuantityError;
+
 /// The reason why the bytes of a protobuf body are malformed.
 ///
 /// The texts up to [`Malformed::WireType`] are those of the code that gogo/protobuf generates, and of apimachinery's
@@ -66,8 +68,8 @@ pub enum Malformed {
         field: String,
     },
     /// A quantity is malformed.
-    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
-    Quantity,
+    #[error(transparent)]
+    Quantity(ParseQuantityError),
     /// An `IntOrString` is neither an integer nor a string.
     #[error("impossible IntOrString.Type")]
     IntOrString,

@@ -9,22 +9,31 @@ use std::str::FromStr;
 ///
 /// Equality and order are those of the value: `1Ki` equals `1024`. [`Display`](fmt::Display) prints the canonical form of
 /// `k8s.io/apimachinery/pkg/api/resource`: no fraction, the largest suffix that fits, and the kind of suffix it was
-/// written with. Parsing rounds digits below nano up, away from zero.
+/// written with, unless a binary one would need a fraction: `1.5Ki` is `1536`, `9.765Ki` is `9999360m`. As there, parsing
+/// rounds digits below nano up, away from zero, and limits amounts with a binary suffix to 2^63 - 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     /// The value is `digits * 10^exponent`.
     digits: i128,
     exponent: i32,
     format: Format,
+    /// Whether apimachinery keeps the amount in 64 bits, and not in a number of any size.
+    small: bool,
 }
 
-/// The reason why a text is not a [`Quantity`].
+/// The reason why a text is not a [`Quantity`]. The messages are kube-apiserver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseQuantityError {
-    /// The text has the wrong form. The message is kube-apiserver's.
+    /// The text has the wrong form.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Malformed,
+    /// There is no number.
+    #[error("unable to parse numeric part of quantity")]
+    Number,
+    /// The suffix is none of those that are known.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
     /// The text has the right form, but more digits than fit into 128 bits. kube-apiserver accepts such a number.
     #[error("a quantity has more digits than 128 bits can hold")]
     OutOfRange,
@@ -39,22 +48,30 @@ enum Format {
 
 /// The exponent of nano, the finest that is kept.
 const FINEST: i32 = -9;
+/// The greatest exponent that is read: a number with more zeros is out of range.
+const COARSEST: i32 = 10_000;
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
-    /// Returns the canonical form of a quantity, as the API server stores it. A number with more digits than a [`Quantity`]
-    /// can hold is returned unchanged.
+    /// Returns a quantity as the API server stores it. This is its canonical form, except that apimachinery keeps some short
+    /// texts as they are, such as `+5`, `01` and `1.500`. A number with more digits than a [`Quantity`] can hold is returned
+    /// unchanged.
     ///
     /// # Errors
-    /// Fails with [`ParseQuantityError::Malformed`] if the text has the wrong form.
+    /// Fails if the text is not a quantity, but not with [`ParseQuantityError::OutOfRange`].
     pub fn canonicalize(text: &str) -> Result<String, ParseQuantityError> {
-        match text.parse::<Self>() {
-            Ok(quantity) => Ok(quantity.to_string()),
-            Err(ParseQuantityError::OutOfRange) => Ok(text.to_owned()),
-            Err(malformed) => Err(malformed),
+        match Self::read(text) {
+            Ok((_, true)) | Err(ParseQuantityError::OutOfRange) => Ok(text.to_owned()),
+            Ok((quantity, false)) => Ok(quantity.to_string()),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Returns an integer that is printed with an exponent: 1000 as `1e3`.
+    pub fn with_exponent(value: i64) -> Self {
+        Self { format: Format::Exponent, ..Self::from(value) }
     }
 
     /// Returns whether it is less than zero.
@@ -73,19 +90,29 @@ impl Quantity {
         digits == 0 || exponent >= 0
     }
 
-    /// Returns the nearest floating-point number.
+    /// Returns a floating-point number that is near. Its last digits are those of Go's `AsApproximateFloat64`.
     pub fn to_f64(self) -> f64 {
-        self.digits as f64 * 10_f64.powi(self.exponent)
+        if self.exponent == 0 {
+            return self.digits as f64;
+        }
+        self.digits as f64 * format!("1e{}", self.exponent).parse().unwrap_or(f64::INFINITY)
     }
 
-    /// Returns the value rounded up to an integer.
+    /// Returns the integer that it is, as Go's `AsInt64` does: `None` for a fraction, a number of more than 64 bits, and one
+    /// that apimachinery does not keep in 64 bits, such as `1000m` and `1.5Ki`.
+    pub fn to_i64(self) -> Option<i64> {
+        let power = 10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?;
+        i64::try_from(self.digits.checked_mul(power)?).ok().filter(|_| self.small)
+    }
+
+    /// Returns the value rounded up to a multiple of `10^scale`, away from zero: with -3, to thousandths.
     #[must_use]
-    pub fn rounded_up(self) -> Self {
-        if self.exponent >= 0 {
+    pub fn rounded_up(self, scale: i32) -> Self {
+        if self.exponent >= scale {
             return self;
         }
-        let divisor = 10_i128.checked_pow(self.exponent.unsigned_abs());
-        Self { digits: divide_up(self.digits, divisor), exponent: 0, ..self }
+        let divisor = 10_i128.checked_pow(self.exponent.abs_diff(scale));
+        Self { digits: divide_up(self.digits, divisor), exponent: scale, ..self }
     }
 
     /// Returns how many units of `10^scale` it is, rounded up: with -3, thousandths. A number that does not fit is the nearest
@@ -103,18 +130,41 @@ impl Quantity {
         i64::try_from(scaled).unwrap_or(if scaled < 0 { i64::MIN } else { i64::MAX })
     }
 
-    fn plus(self, other: Self) -> Self {
-        let format = if self.is_zero() { other.format } else { self.format };
+    /// Returns the sum, with the suffixes of the first term unless that is zero. `None` if it has more digits than a quantity
+    /// can hold.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        if other.digits == 0 {
+            return Some(Self { format: self.format_with(other), ..self });
+        }
+        if self.digits == 0 && self.small && other.small {
+            return Some(other);
+        }
         let exponent = self.exponent.min(other.exponent);
         let scaled = |it: Self| {
             let factor = 10_i128.checked_pow(it.exponent.abs_diff(exponent))?;
             it.digits.checked_mul(factor)
         };
-        let digits = scaled(self).zip(scaled(other)).and_then(|(one, other)| one.checked_add(other));
-        match digits {
-            Some(digits) => Self { digits, exponent, format },
-            None => Self { format, ..self.max(other) },
+        let (one, two) = (scaled(self)?, scaled(other)?);
+        let digits = one.checked_add(two)?;
+        let fits = |digits: i128| i64::try_from(digits).is_ok();
+        let small = self.small && other.small && fits(one) && fits(two) && fits(digits);
+        Some(Self { digits, exponent, format: self.format_with(other), small })
+    }
+
+    /// Returns the difference, as a sum with the negative.
+    ///
+    /// As in Go, the least number of 64 bits stays as it is when it is negated, as long as 64 bits suffice.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        let is_least = other.small && other.digits == i128::from(i64::MIN);
+        if is_least && let Some(sum) = self.checked_add(other).filter(|sum| sum.small) {
+            return Some(sum);
         }
+        let digits = other.digits.checked_neg()?;
+        self.checked_add(Self { digits, small: other.small && !is_least, ..other })
+    }
+
+    fn format_with(self, other: Self) -> Format {
+        if self.is_zero() { other.format } else { self.format }
     }
 
     /// Returns the same value without trailing zeros in its digits.
@@ -127,30 +177,91 @@ impl Quantity {
         (digits, exponent)
     }
 
-    /// Formats the value with a binary suffix, which requires an integer: a fraction is rounded up. `None` on overflow.
+    /// Returns the form with a binary suffix, which only an integer has, and only from 1024 on.
     fn binary_text(self) -> Option<String> {
-        let mut whole = if self.exponent >= 0 {
-            self.digits.checked_mul(10_i128.checked_pow(self.exponent.unsigned_abs())?)?
-        } else {
-            divide_up(self.digits, 10_i128.checked_pow(self.exponent.unsigned_abs()))
-        };
+        let (digits, exponent) = self.normalized();
+        let power = 10_i128.checked_pow(u32::try_from(exponent).ok()?)?;
+        let mut whole = digits.checked_mul(power).filter(|whole| whole.unsigned_abs() >= 1024)?;
         let mut power = 0;
-        while whole % 1024 == 0 && power < BINARY.len() {
+        while whole % 1024 == 0 {
             whole /= 1024;
             power += 1;
         }
-        let suffix = power.checked_sub(1).and_then(|power| BINARY.get(power)).copied();
-        Some(format!("{whole}{}", suffix.unwrap_or_default()))
+        let suffix: Option<&&str> = usize::checked_sub(power, 1).and_then(|power| BINARY.get(power));
+        Some(format!("{whole}{}", suffix.copied().unwrap_or_default()))
     }
 
-    /// Returns whether the absolute value is less than 1024, where binary suffixes are not used.
-    fn is_small(self) -> bool {
-        let bound = Self { digits: 1024, exponent: 0, format: Format::Binary };
-        Self { digits: self.digits.saturating_abs(), ..self } < bound
-    }
-}
+    /// Parses a text, and returns whether apimachinery keeps it as it is: `ParseQuantity`.
+    fn read(text: &str) -> Result<(Self, bool), ParseQuantityError> {
+        use ParseQuantityError::{Malformed, Number, OutOfRange, Suffix};
+        if text.is_empty() {
+            return Err(Malformed);
+        }
+        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let without_zeros = unsigned.trim_start_matches('0');
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = without_zeros.split_at(digits(without_zeros));
+        let (fraction, suffix) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at(digits(rest)),
+            None => ("", rest),
+        };
+        let has_form = {
+            let rest = suffix.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
+            let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
+            rest.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !has_form {
+            return Err(Malformed);
+        }
+        let (format, scale, factor) = suffix_of(suffix).ok_or(Suffix)?;
+        let places = i32::try_from(fraction.len()).map_err(|_| OutOfRange)?;
+        let exponent = scale.checked_sub(places).filter(|it| *it <= COARSEST).ok_or(OutOfRange)?;
+        let sign = if text.starts_with('-') { -1 } else { 1 };
 
-impl Quantity {
+        // Few digits: an integer of 64 bits.
+        let shifted = format!("{}{fraction}", if whole.is_empty() { "0" } else { whole });
+        let (least, is_short) = match format {
+            Format::Binary => (0, shifted.len() + factor.ilog2() as usize * 3 / 10 < 15),
+            Format::Decimal | Format::Exponent => (FINEST, shifted.len() <= 18),
+        };
+        let value = shifted.parse::<i64>().ok().map(i128::from).filter(|_| is_short && exponent >= least);
+        if let Some(value) = value
+            && let Ok(scaled) = i64::try_from(value * factor)
+        {
+            let is_kept = match format {
+                Format::Binary => value & 7 != 0,
+                _ => exponent % 3 == 0 && !shifted.ends_with("000") && !shifted.starts_with('0'),
+            };
+            return Ok((Self { digits: sign * i128::from(scaled), exponent, format, small: true }, is_kept));
+        }
+
+        if unsigned.len() == rest.len() && fraction.is_empty() {
+            return Err(Number);
+        }
+        let number = shifted.parse::<i128>().ok().and_then(|number| number.checked_mul(factor));
+        let number = number.ok_or(OutOfRange)?;
+        let mut quantity = Self { digits: number, exponent, format, small: false }.in_nanos();
+        if format == Format::Binary {
+            let integer = |digits: i64| Self { digits: digits.into(), exponent: 0, ..quantity };
+            if quantity > integer(i64::MAX) {
+                quantity = integer(i64::MAX);
+            } else if !quantity.is_zero() && quantity < integer(1) {
+                quantity.format = Format::Decimal;
+            }
+        }
+        Ok((Self { digits: sign * quantity.digits, ..quantity }, false))
+    }
+
+    /// Returns the same value in units of nano, rounded up, if that many fit.
+    fn in_nanos(self) -> Self {
+        if self.exponent < FINEST {
+            return self.rounded_up(FINEST);
+        }
+        let factor = 10_i128.checked_pow(self.exponent.abs_diff(FINEST));
+        let digits = factor.and_then(|factor| self.digits.checked_mul(factor));
+        digits.map_or(self, |digits| Self { digits, exponent: FINEST, ..self })
+    }
+
     /// Parses an amount that is compared with a limit: one that is out of range, which kube-apiserver accepts, is more than any
     /// limit. `None` if it is none.
     pub fn parse_or_huge(text: &str) -> Option<Self> {
@@ -158,14 +269,14 @@ impl Quantity {
             Ok(quantity) => Some(quantity),
             Err(ParseQuantityError::OutOfRange) if text.starts_with('-') => Some(Self::from(i64::MIN)),
             Err(ParseQuantityError::OutOfRange) => Some(Self::from(i64::MAX)),
-            Err(ParseQuantityError::Malformed) => None,
+            Err(_) => None,
         }
     }
 }
 
 impl From<i64> for Quantity {
     fn from(value: i64) -> Self {
-        Self { digits: value.into(), exponent: 0, format: Format::Decimal }
+        Self { digits: value.into(), exponent: 0, format: Format::Decimal, small: true }
     }
 }
 
@@ -175,7 +286,7 @@ impl Add for Quantity {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        self.plus(other)
+        self.checked_add(other).unwrap_or_else(|| Self { format: self.format_with(other), ..self.max(other) })
     }
 }
 
@@ -184,7 +295,8 @@ impl Sub for Quantity {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        self.plus(Self { digits: other.digits.saturating_neg(), ..other })
+        self.checked_sub(other)
+            .unwrap_or_else(|| self + Self { digits: other.digits.saturating_neg(), small: false, ..other })
     }
 }
 
@@ -192,58 +304,31 @@ impl FromStr for Quantity {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, ParseQuantityError> {
-        use ParseQuantityError::{Malformed, OutOfRange};
-        let (negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-            return Err(Malformed);
-        }
-        let (format, scale, factor) = suffix_of(suffix).ok_or(Malformed)?;
-        // Trailing zeros of a fraction add digits but no value.
-        let fraction = fraction.trim_end_matches('0');
-        let digits = format!("{whole}{fraction}").parse::<i128>();
-        let digits = digits.ok().and_then(|digits| digits.checked_mul(factor)).ok_or(OutOfRange)?;
-        let places = i32::try_from(fraction.len()).map_err(|_| OutOfRange)?;
-        let exponent = scale.checked_sub(places).filter(|it| (-60..=36).contains(it)).ok_or(OutOfRange)?;
-        let mut quantity = Self { digits, exponent, format };
-        if exponent < FINEST {
-            let divisor = 10_i128.checked_pow((FINEST - exponent).unsigned_abs());
-            quantity.digits = divide_up(quantity.digits, divisor);
-            quantity.exponent = FINEST;
-        }
-        if negative {
-            quantity.digits = -quantity.digits;
-        }
-        Ok(quantity)
+        Self::read(text).map(|(quantity, _)| quantity)
     }
 }
 
+/// As in Go, an exponent beyond those of the suffixes is left out in an amount that was not written with one: 1000E is `1`.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.digits == 0 {
-            return f.write_str("0");
-        }
         if self.format == Format::Binary
-            && !self.is_small()
             && let Some(text) = self.binary_text()
         {
             return f.write_str(&text);
         }
-        let (mut digits, mut exponent) = self.normalized();
-        while exponent % 3 != 0 {
-            let Some(more) = digits.checked_mul(10) else { return write!(f, "{digits}e{exponent}") };
-            digits = more;
-            exponent -= 1;
+        if self.digits == 0 {
+            return f.write_str("0");
         }
-        let suffix = DECIMAL.iter().find(|(_, scale)| *scale == exponent).map(|(suffix, _)| *suffix);
-        match (self.format, suffix) {
-            (Format::Exponent, _) | (_, None) if exponent != 0 => write!(f, "{digits}e{exponent}"),
-            (_, suffix) => write!(f, "{digits}{}", suffix.unwrap_or_default()),
+        let (digits, exponent) = self.normalized();
+        let zeros = exponent.rem_euclid(3);
+        let exponent = exponent - zeros;
+        write!(f, "{digits}{}", "0".repeat(usize::try_from(zeros).unwrap_or(0)))?;
+        match self.format {
+            Format::Exponent if exponent != 0 => write!(f, "e{exponent}"),
+            _ => {
+                let suffix = DECIMAL.iter().find(|(_, scale)| *scale == exponent);
+                f.write_str(suffix.map_or("", |(suffix, _)| suffix))
+            }
         }
     }
 }
@@ -296,7 +381,10 @@ fn suffix_of(suffix: &str) -> Option<(Format, i32, i128)> {
         return Some((Format::Binary, 0, 1024_i128.pow(power)));
     }
     let exponent = suffix.strip_prefix(['e', 'E'])?;
-    Some((Format::Exponent, exponent.parse().ok()?, 1))
+    let exponent = exponent.parse::<i64>().ok()?;
+    // A number of so many zeros is out of range; one of so many places is a nano.
+    let exponent = i32::try_from(exponent).unwrap_or(if exponent < 0 { i32::MIN / 2 } else { i32::MAX });
+    Some((Format::Exponent, exponent, 1))
 }
 
 /// Divides and rounds away from zero. A divisor of `None` is larger than any number.
@@ -312,40 +400,107 @@ mod tests {
 
     use super::*;
 
+    /// Each as Go's `ParseQuantity(text).String()` prints it.
     #[test]
-    fn canonical_forms_are_apimachinerys() {
+    fn stored_forms_are_apimachinerys() {
         for (text, expected) in [
             ("0", "0"),
+            ("-0", "0"),
+            ("0Ki", "0"),
+            ("0e5", "0"),
+            ("-", "0"),
+            (".", "0"),
+            ("m", "0"),
+            ("e1", "0"),
             ("0.5", "500m"),
             ("1.5", "1500m"),
+            ("1.50", "1500m"),
             ("1000m", "1"),
             ("1000", "1k"),
+            ("512", "512"),
+            ("-1.5", "-1500m"),
+            ("1.5G", "1500M"),
+            ("1500M", "1500M"),
+            ("100E", "100E"),
+            // Binary suffixes, which a fraction does not have.
+            ("1Ki", "1Ki"),
             ("1024Mi", "1Gi"),
             ("1.5Gi", "1536Mi"),
-            ("512", "512"),
-            ("0.5Ki", "512"),
+            ("1.5Ei", "1536Pi"),
             ("1000Ki", "1000Ki"),
             ("2048Ki", "2Mi"),
+            ("0.5Ki", "512"),
+            ("0.0001Ki", "102400u"),
+            ("9.765Ki", "9999360m"),
+            ("-7.1Ki", "-7270400m"),
+            ("9.765625Ki", "10000"),
+            ("9Ei", "9223372036854775807"),
+            ("-9Ei", "-9223372036854775807"),
+            // Exponents.
             ("1e3", "1e3"),
-            ("12E6", "12e6"),
-            ("100e0", "100"),
-            ("0.0000000001", "1n"),
-            ("-1500m", "-1500m"),
-            ("1E", "1E"),
-            ("5.", "5"),
-            (".5", "500m"),
-            ("10G", "10G"),
-            ("123456789", "123456789"),
+            ("1e+2", "100"),
+            ("1e20", "100e18"),
+            ("2e-7", "200e-9"),
+            ("1e-30", "1e-9"),
+            // The finest is nano.
+            ("1n", "1n"),
+            ("0.1n", "1n"),
+            ("-0.1n", "-1n"),
+            ("1.0000000001", "1000000001n"),
+            ("123456789012345678901", "123456789012345678901"),
+            ("99999999999999999999k", "99999999999999999999k"),
+            ("1000E", "1"),
+            // Kept as they are.
+            ("+5", "+5"),
+            ("01", "01"),
+            ("8.", "8."),
+            ("2.M", "2.M"),
+            ("1.500", "1.500"),
+            ("01Ki", "01Ki"),
+            ("+9Gi", "+9Gi"),
+            ("1e0", "1e0"),
+            ("12E6", "12E6"),
         ] {
             assert_eq!(Quantity::canonicalize(text).as_deref(), Ok(expected), "{text}");
-            assert_eq!(Quantity::canonicalize(expected).as_deref(), Ok(expected), "{expected}");
-        }
-        for bad in ["", "m", ".", "1xx", "1.2.3", "1 Gi", "e3", "1e", "1gi", "--1"] {
-            assert_eq!(Quantity::canonicalize(bad), Err(ParseQuantityError::Malformed), "{bad}");
         }
         let long = "9".repeat(60);
         assert_eq!(Quantity::canonicalize(&long), Ok(long.clone()));
         assert_eq!(long.parse::<Quantity>(), Err(ParseQuantityError::OutOfRange));
+        assert_eq!("1e10001".parse::<Quantity>(), Err(ParseQuantityError::OutOfRange));
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused_with_apimachinerys_words() {
+        use ParseQuantityError::{Malformed, Number, Suffix};
+        for (text, expected) in [
+            ("", Malformed),
+            ("1.2.3", Malformed),
+            ("1 Gi", Malformed),
+            ("1gi", Malformed),
+            ("--1", Suffix),
+            ("0x10", Malformed),
+            ("1Ki3i", Malformed),
+            ("1Kii", Suffix),
+            ("1xx", Malformed),
+            ("1e", Suffix),
+            ("1ee3", Suffix),
+            ("1K", Suffix),
+            ("Ei", Number),
+            (".e-10", Number),
+        ] {
+            assert_eq!(Quantity::canonicalize(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_an_integer_only_if_go_keeps_it_as_one() {
+        let integer = |text: &str| text.parse::<Quantity>().unwrap().to_i64();
+        assert_eq!(integer("50k"), Some(50_000));
+        assert_eq!(integer("1Ki"), Some(1_024));
+        assert_eq!(integer("1000m"), None);
+        assert_eq!(integer("1.5Ki"), None);
+        assert_eq!(integer("-3"), Some(-3));
+        assert_eq!(integer("99999999999999999999"), None);
     }
 
     #[test]
@@ -371,8 +526,8 @@ mod tests {
         assert_eq!((parse("1Gi") - parse("512Mi")).to_string(), "512Mi");
         assert_eq!((parse("1") - parse("2500m")).to_string(), "-1500m");
         assert_eq!(parse("17e36") + parse("1n"), parse("17e36"));
-        assert_eq!((Quantity::from(0) + parse("1.5Ki").rounded_up()).to_string(), "1536");
-        assert_eq!(parse("1.2").rounded_up(), Quantity::from(2));
+        assert_eq!((Quantity::from(0) + parse("1.5Ki").rounded_up(0)).to_string(), "1536");
+        assert_eq!(parse("1.2").rounded_up(0), Quantity::from(2));
     }
 
     #[test]
@@ -392,13 +547,11 @@ mod tests {
         }
 
         #[test]
-        fn the_canonical_form_has_the_same_value(text in "[+-]?[0-9]{1,9}(\\.[0-9]{0,9})?(n|u|m|k|M|G|Ki|Mi|Gi|e[0-9])?") {
+        fn the_stored_and_the_canonical_form_have_the_same_value(text in "[+-]?[0-9]{1,9}(\\.[0-9]{0,9})?(n|u|m|k|M|G|Ki|Mi|Gi|e[0-9])?") {
             let quantity: Quantity = text.parse().unwrap();
-            let canonical = quantity.to_string();
-            let again: Quantity = canonical.parse().unwrap();
-            prop_assert_eq!(again.to_string(), canonical);
-            // A binary form is rounded up to an integer.
-            prop_assert!(again == quantity || quantity.format == Format::Binary && again > quantity || again.is_negative());
+            let stored = Quantity::canonicalize(&text).unwrap();
+            prop_assert_eq!(stored.parse::<Quantity>().unwrap(), quantity);
+            prop_assert_eq!(quantity.to_string().parse::<Quantity>().unwrap(), quantity);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Messages whose JSON is not that of their fields: Go types with their own `MarshalJSON`.
 
-use kube_validation::{ParseQuantityError, Quantity};
+use kube_validation::Quantity;
 use serde_json::Value;
 
 use crate::malformed::Malformed;
@@ -19,7 +19,7 @@ pub(super) fn micro_time(bytes: &[u8]) -> Result<Value, Malformed> {
     rfc3339(bytes, |seconds, nanos| (seconds, nanos / 1000 * 1000), 6)
 }
 
-/// Converts a quantity, which stays as it is: the client's library has made it canonical.
+/// Converts a quantity.
 pub(super) fn quantity(bytes: &[u8]) -> Result<Value, Malformed> {
     // A message without fields is Go's zero quantity.
     if bytes.is_empty() {
@@ -33,10 +33,7 @@ pub(super) fn quantity(bytes: &[u8]) -> Result<Value, Malformed> {
             _ => reader.skip(tag)?,
         }
     }
-    match quantity.parse::<Quantity>() {
-        Err(ParseQuantityError::Malformed) => Err(Malformed::Quantity),
-        _ => Ok(quantity.into()),
-    }
+    Quantity::canonicalize(&quantity).map(Value::from).map_err(Malformed::Quantity)
 }
 
 /// Converts an `IntOrString` according to its type.

@@ -213,7 +213,7 @@ impl<'a> Usage<'a> {
                 let storage = amount(&object["spec"]["resources"]["requests"]);
                 // A volume that could not shrink yet counts as it is.
                 let allocated = amount(&object["status"]["allocatedResources"]);
-                let storage = storage.map(|storage| storage.max(allocated.unwrap_or(storage)).rounded_up());
+                let storage = storage.map(|storage| storage.max(allocated.unwrap_or(storage)).rounded_up(0));
                 for (name, amount) in [("persistentvolumeclaims", Some(one)), ("requests.storage", storage)] {
                     let Some(amount) = amount else { continue };
                     set(name, amount);

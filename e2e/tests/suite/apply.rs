@@ -10,7 +10,8 @@ use crate::widgets::{GROUP, NOT_ALL_CHECKED, version, widgets};
 e2e::on_each_cluster! {
     creates_then_nothing_changes, conflicts, force_takes_over, fields_given_up_are_removed, shared_fields,
     associative_lists, updates_own_fields, status_has_its_own_owners, wrong_requests, typed_problems, yaml,
-    dry_run, nulls_are_values, the_result_has_the_name_of_its_path, an_outdated_version_conflicts, an_unknown_uid_conflicts
+    dry_run, nulls_are_values, the_result_has_the_name_of_its_path,
+    empty_metadata_is_stored_until_another_write, an_outdated_version_conflicts, an_unknown_uid_conflicts
 }
 
 /// Returns the manager, operation and fields of each entry, without its time.
@@ -309,6 +310,37 @@ async fn the_result_has_the_name_of_its_path(cluster: Cluster) -> Result<()> {
         );
         reply.code(500)?;
         apply(json!("x")).await?.code(500)?;
+    }
+    Ok(())
+}
+
+/// Nobody sees that an apply has left empty labels, but for the versions: it is stored each time, and the next write of another
+/// kind, which changes nothing else, removes them.
+async fn empty_metadata_is_stored_until_another_write(cluster: Cluster) -> Result<()> {
+    let widgets = widgets(&cluster).await?;
+    for (name, field, empty) in [
+        ("labels", "labels", json!({})),
+        ("annotations", "annotations", json!({})),
+        ("owners", "ownerReferences", json!([])),
+        ("null", "labels", Value::Null),
+    ] {
+        let mut widget = widgets.draft(name, &json!({"size": "small"}));
+        widget["metadata"][field] = empty;
+        let path = format!("{}?fieldManager=ann", widgets.at(name));
+        let apply = || widgets.http.patch(&path, APPLY_PATCH, &widget);
+        let dry = widgets.http.patch(&format!("{path}&dryRun=All"), APPLY_PATCH, &widget).await?.code(201)?;
+        let created = apply().await?.code(201)?;
+        let again = apply().await?.code(200)?;
+        let merged = widgets.merge(name, &json!({})).await?.code(200)?;
+        let merged_again = widgets.merge(name, &json!({})).await?.code(200)?;
+        let applied = apply().await?.code(200)?;
+        let read = widgets.http.get(&widgets.at(name)).await?.code(200)?;
+        for object in [&dry, &created, &again, &merged, &merged_again, &applied, &read] {
+            assert_eq!(object["metadata"].get(field), None, "{object}");
+        }
+        let versions = [&created, &again, &merged, &merged_again, &applied, &read].map(version);
+        let is_new: Vec<_> = versions.windows(2).map(|pair| pair[0] != pair[1]).collect();
+        assert_eq!(is_new, [true, true, false, true, false], "{name}: {versions:?}");
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Cluster {
                     false => Deleted::Marked(to_json(&self.conversions.converted(resource, new).await?)),
                 });
             }
-            if !finished && new == old {
+            if !finished && new == old && resource.is_stored_as_read(&stored, &old) {
                 return Ok(Deleted::Marked(resource.bytes(&seen)));
             }
             // Watchers of a Pod see that it stops before they see that it is gone.

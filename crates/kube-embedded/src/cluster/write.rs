@@ -20,7 +20,7 @@ use super::rule::Attributes;
 use super::services::{Allocation, AllocationError};
 use super::state::Cluster;
 use super::target::Target;
-use crate::resource::{Resource, SERVICE, Versions, to_json};
+use crate::resource::{Resource, SERVICE, Versions, empty_metadata, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Error, Object};
 use crate::strategy;
@@ -411,10 +411,10 @@ impl Cluster {
                 Err(_) => taken(other()),
             });
         };
-        // Clients may get something other than what is stored.
+        // Clients may get something other than what is stored. As there, an object with empty metadata is stored each time.
         let unchanged = match resource.is_plain(&stored) {
             true => new == old,
-            false => *encoded == stored.value(),
+            false => *encoded == stored.value() && empty_metadata(&encoded).next().is_none(),
         };
         if unchanged {
             return Ok(written(shown(stored).await?, false));

@@ -30,6 +30,12 @@ impl Resource {
         if self.is_plain(object) { value } else { self.decode(value) }
     }
 
+    /// Whether writing an object as it is read, `value`, would change nothing. As in kube-apiserver, it is stored once more if it
+    /// is stored in another version, lacks new defaults, or has empty metadata.
+    pub(crate) fn is_stored_as_read(&self, object: &Object, value: &Value) -> bool {
+        self.is_plain(object) || *self.encode(value) == object.value()
+    }
+
     /// The JSON of [`Resource::value`], without a copy if the stored bytes can be used.
     pub(crate) fn bytes(&self, object: &Object) -> Bytes {
         if self.is_plain(object) {

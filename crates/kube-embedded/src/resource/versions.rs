@@ -151,7 +151,8 @@ impl Versions {
 
     /// The mark of an object that is written. `None` if it is not stored in the form that any version has.
     pub(super) fn mark(&self, object: &Value) -> Option<u32> {
-        self.plain.filter(|_| !self.defaults_status || object.get("status").is_some())
+        let reads_as_stored = !self.defaults_status || object.get("status").is_some();
+        self.plain.filter(|_| reads_as_stored && empty_metadata(object).next().is_none())
     }
 
     /// Whether a stored object with this mark is what clients of any version get.
@@ -176,6 +177,10 @@ impl Versions {
             schema.prune(object);
             schema.apply_defaults(object);
         }
+        let empty: Vec<_> = empty_metadata(object).collect();
+        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+            metadata.retain(|field, _| !empty.contains(&field.as_str()));
+        }
         if self.webhook.is_none() && object["apiVersion"] != api_version {
             self.convert(object, api_version);
         }
@@ -185,6 +190,18 @@ impl Versions {
         object["apiVersion"] = api_version.into();
         self.prune(object, api_version);
     }
+}
+
+/// The fields of an object's metadata that are empty. kube-apiserver shows none, but stores those that an apply to a custom
+/// resource leaves.
+pub(crate) fn empty_metadata(object: &Value) -> impl Iterator<Item = &'static str> {
+    let fields = ["annotations", "finalizers", "labels", "ownerReferences"];
+    fields.into_iter().filter(|field| match object["metadata"].get(field) {
+        Some(Value::Null) => true,
+        Some(Value::Object(values)) => values.is_empty(),
+        Some(Value::Array(values)) => values.is_empty(),
+        _ => false,
+    })
 }
 
 /// The part of a definition that determines its versions.

@@ -48,6 +48,7 @@ pub(crate) use self::metadata::{
 };
 use crate::resource::{
     CERTIFICATE_SIGNING_REQUEST, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, NAMESPACE, POD, Resource,
+    empty_metadata,
 };
 use crate::user::User;
 
@@ -61,12 +62,15 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
 }
 
 /// As [`normalize`], for the result of an apply. There, a null in a custom resource stays unless there is a default for it, so
-/// that the validation refuses it.
+/// that the validation refuses it, and so do empty labels and the like.
 pub(crate) fn normalize_applied(resource: &Resource, object: &mut Value) -> Result<(), String> {
     let Some(schema) = resource.schema() else {
         return normalize_builtin(resource, object).map(drop).map_err(|error| error.to_string());
     };
+    let empty: Vec<_> =
+        empty_metadata(object).map(|field| (field.to_owned(), object["metadata"][field].clone())).collect();
     decode_custom(schema, object)?;
+    metadata(object).extend(empty);
     schema.fill_defaults(object);
     Ok(())
 }

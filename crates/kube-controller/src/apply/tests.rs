@@ -508,6 +508,8 @@ fn any_thing() -> impl Strategy<Value = Value> {
             spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
             json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": spec})
         })
+        // An apply that leaves nothing of what the last one had in an object makes it null, which the schema refuses.
+        .prop_filter("the spec has fields", |thing| thing["spec"] != json!({}))
 }
 
 fn without_times(live: &Value) -> Value {

@@ -1,6 +1,7 @@
 //! The only place that writes objects to the store. The hooks run after every write, whoever makes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube_patch::Writer;
 use serde_json::Value;
@@ -37,6 +38,35 @@ pub(crate) enum Committed {
     Stored(Arc<Object>),
     /// It was marked as deleted and nothing was left to do for it: the event of its removal.
     Removed(Arc<Event>),
+}
+
+/// How long watchers see that a Pod stops before they see that it is gone. About the time between kube-apiserver's two writes:
+/// a controller that hears of the first looks into its cache, and has to find the Pod there.
+const STOP: Duration = Duration::from_millis(2);
+
+/// An object that is stored with its last state. It is removed by [`end`](Self::end), or when nobody waits for that any more.
+struct Stopping<'a> {
+    cluster: &'a Cluster,
+    target: Target<'a>,
+    seen: u64,
+    old: &'a Value,
+}
+
+impl Stopping<'_> {
+    fn end(self) -> Result<Arc<Event>, Error> {
+        std::mem::ManuallyDrop::new(self).remove()
+    }
+
+    fn remove(&self) -> Result<Arc<Event>, Error> {
+        self.cluster.commit_delete(self.target, self.seen, self.old)
+    }
+}
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        // If it has changed since, that is somebody else's matter.
+        let _ = self.remove();
+    }
 }
 
 impl Cluster {
@@ -85,8 +115,8 @@ impl Cluster {
         Ok(event)
     }
 
-    /// Removes an object, and sends its watchers its last state, `marked`, before the deletion.
-    pub(super) fn commit_stop(
+    /// Stores the last state of an object, `marked`, and removes it [a moment](STOP) later.
+    pub(super) async fn commit_stop(
         &self,
         target: Target<'_>,
         seen: u64,
@@ -96,7 +126,9 @@ impl Cluster {
         let resource = target.resource;
         let content = Content { value: &resource.encode(marked), mark: resource.mark(marked) };
         let stopped = self.store.update(&resource.collection, &target.key(), seen, content)?;
-        self.commit_delete(target, stopped.revision, old)
+        let stopping = Stopping { cluster: self, target, seen: stopped.revision, old };
+        tokio::time::sleep(STOP).await;
+        stopping.end()
     }
 
     /// [`modify`](Self::modify), as a controller does by a subresource (`""` for the whole object): `manager` becomes the manager of

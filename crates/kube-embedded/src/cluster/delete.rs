@@ -108,7 +108,7 @@ impl Cluster {
             }
             // Watchers of a Pod see that it stops before they see that it is gone.
             let committed = if finished && resource.stored_as() == PODS && new != old {
-                self.commit_stop(target, stored.revision, &old, &new).map(Committed::Removed)
+                self.commit_stop(target, stored.revision, &old, &new).await.map(Committed::Removed)
             } else {
                 self.commit_update(target, stored.revision, &old, &new)
             };

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::{AsyncBufReadExt, Stream, TryStreamExt};
 use http::Request;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Client;
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube::{Client, ResourceExt};
 use kube_embedded::Server;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -68,4 +68,34 @@ async fn a_thousand_watches_get_each_event_and_a_slow_one_does_not_block_them() 
     let again = watch(client.clone(), start.clone()).await.try_next().await.unwrap().expect("an answer");
     let (kind, status) = event(&again);
     assert_eq!((kind.as_str(), &status["code"]), ("ERROR", &json!(410)));
+}
+
+/// In paused time, which passes only when nothing else is left to do.
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_hears_that_a_pod_stops_still_finds_it() {
+    let server = Server::start();
+    let pods: Api<Pod> = Api::default_namespaced(server.client());
+    let spec = json!({"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]});
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+    for hangs_up in [false, true] {
+        let created = pods.create(&PostParams::default(), &pod).await.unwrap();
+        let version = created.resource_version().unwrap();
+        let mut events = Box::pin(pods.watch(&WatchParams::default(), &version).await.unwrap());
+        let deletion = tokio::spawn({
+            let pods = pods.clone();
+            async move { pods.delete("p", &Default::default()).await.map(|_| ()) }
+        });
+        let Some(WatchEvent::Modified(stopping)) = events.try_next().await.unwrap() else {
+            panic!("it does not stop")
+        };
+        assert!(stopping.metadata.deletion_timestamp.is_some());
+        assert_eq!(pods.get_opt("p").await.unwrap().as_ref(), Some(&stopping));
+        // It is removed even if the client does not wait.
+        if hangs_up {
+            deletion.abort();
+        } else {
+            deletion.await.unwrap().unwrap();
+        }
+        assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Deleted(_))));
+    }
 }

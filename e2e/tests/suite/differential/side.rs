@@ -229,7 +229,9 @@ impl Names {
         for (number, uid) in self.uids.iter().enumerate() {
             text = text.replace(uid.as_str(), &format!("uid {number}"));
         }
-        for marker in ["in object meta: ", "ResourceVersion in record ("] {
+        let markers =
+            ["in object meta: ", "ResourceVersion in the precondition (", "ResourceVersion in record ("];
+        for marker in markers {
             if let Some((before, after)) = text.split_once(marker) {
                 let version: String = after.chars().take_while(char::is_ascii_digit).collect();
                 if !version.is_empty() {

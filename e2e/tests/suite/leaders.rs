@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::{
     crdctl::{ask, free_address, install},
     operator::{PATIENCE, TAKEOVER, at, becomes, children, command, condition, create, holder, server},
+    widgets::version,
 };
 
 e2e::on_each_cluster! {
@@ -168,9 +169,22 @@ impl History {
         Ok(History { states, watching })
     }
 
-    /// Checks that the Lease had no other holder before it was released or had run out, and returns its holders.
-    fn holders(&self) -> Result<Vec<String>> {
-        ensure!(!self.watching.is_finished(), "the watch has ended");
+    /// Checks that the Lease had no other holder before it was released or had run out, and returns its holders until now.
+    async fn holders(&self, cluster: &Cluster) -> Result<Vec<String>> {
+        let leases = at(cluster, "apis/coordination.k8s.io/v1", "leases");
+        let list = cluster.admin().get(&leases).await?.code(200)?;
+        let at_version = |object: &Value| version(object).parse::<u64>();
+        let now = list["items"].as_array().and_then(|items| items.first()).context("no Lease")?;
+        let now = at_version(now)?;
+        // The watch may be behind.
+        eventually(PATIENCE, || async {
+            ensure!(!self.watching.is_finished(), "the watch has ended");
+            let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            let reached = states.last().map(at_version).transpose()?;
+            ensure!(reached.is_some_and(|reached| reached >= now), "{reached:?}, not yet {now}");
+            Ok(())
+        })
+        .await?;
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let time = |lease: &Value, field: &str| -> Result<Timestamp> {
             Ok(lease["spec"][field].as_str().with_context(|| lease.to_string())?.parse()?)
@@ -267,7 +281,7 @@ async fn take_turns(
         }
         candidates.push(next);
     }
-    Ok((one_after_another(&candidates)?, history.holders()?))
+    Ok((one_after_another(&candidates)?, history.holders(cluster).await?))
 }
 
 async fn two_replicas_survive_the_loss_of_the_leaders_network(cluster: Cluster) -> Result<()> {
@@ -337,7 +351,7 @@ async fn replicas_survive_the_loss_of_the_leaders_network(cluster: &Cluster, cou
         }
     }
     one_after_another(&replicas)?;
-    let holders = history.holders()?;
+    let holders = history.holders(cluster).await?;
     ensure!(holders.len() == 4 && holders[0] == holders[3] && holders[2].is_empty(), "{holders:?}");
     Ok(())
 }

@@ -396,13 +396,12 @@ fn cannot_convert(value: &Value, kind: &str, name: &str) -> String {
 fn quantity(field: &Field, text: &str) -> Result<String, String> {
     let stored = Quantity::canonicalize(text).map_err(|error| error.to_string())?;
     // `SetDefaults_ResourceList`, which RuntimeClasses do not have.
-    let is_rounded = field.map_name == Some("v1.ResourceList") && field.json != Some("podFixed");
-    Ok(match text.parse::<Quantity>() {
-        Ok(quantity) if is_rounded && quantity != quantity.rounded_up(-3) => {
-            quantity.rounded_up(-3).to_string()
-        }
-        _ => stored,
-    })
+    if field.map_name != Some("v1.ResourceList") || field.json == Some("podFixed") {
+        return Ok(stored);
+    }
+    let amount = text.parse::<Quantity>().ok().map(|amount| (amount, amount.rounded_up(-3)));
+    let rounded = amount.filter(|(amount, rounded)| amount != rounded);
+    Ok(rounded.map_or(stored, |(_, rounded)| rounded.to_string()))
 }
 
 /// Returns the sort key that puts paths in the order of an object with sorted members.

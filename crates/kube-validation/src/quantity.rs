@@ -34,7 +34,8 @@ pub enum ParseQuantityError {
     /// The suffix is none of those that are known.
     #[error("unable to parse quantity's suffix")]
     Suffix,
-    /// The text has the right form, but more digits than fit into 128 bits. kube-apiserver accepts such a number.
+    /// The text has the right form, but more digits than fit into 128 bits, or an exponent above 10,000. kube-apiserver accepts
+    /// such a number.
     #[error("a quantity has more digits than 128 bits can hold")]
     OutOfRange,
 }
@@ -214,9 +215,12 @@ impl Quantity {
             return Err(Malformed);
         }
         let (format, scale, factor) = suffix_of(suffix).ok_or(Suffix)?;
-        let places = i32::try_from(fraction.len()).map_err(|_| OutOfRange)?;
-        let exponent = scale.checked_sub(places).filter(|it| *it <= COARSEST).ok_or(OutOfRange)?;
         let sign = if text.starts_with('-') { -1 } else { 1 };
+        // The exponent after so many places.
+        let after = |places: usize| {
+            let exponent = scale.checked_sub(i32::try_from(places).ok()?);
+            exponent.filter(|it| *it <= COARSEST)
+        };
 
         // Few digits: an integer of 64 bits.
         let shifted = format!("{}{fraction}", if whole.is_empty() { "0" } else { whole });
@@ -224,8 +228,11 @@ impl Quantity {
             Format::Binary => (0, shifted.len() + factor.ilog2() as usize * 3 / 10 < 15),
             Format::Decimal | Format::Exponent => (FINEST, shifted.len() <= 18),
         };
-        let value = shifted.parse::<i64>().ok().map(i128::from).filter(|_| is_short && exponent >= least);
-        if let Some(value) = value
+        let is_zero = || shifted.bytes().all(|digit| digit == b'0');
+        let exponent = after(fraction.len()).or_else(|| is_zero().then_some(0));
+        let exponent = exponent.filter(|it| is_short && *it >= least);
+        if let Some(exponent) = exponent
+            && let Ok(value) = shifted.parse::<i64>().map(i128::from)
             && let Ok(scaled) = i64::try_from(value * factor)
         {
             let is_kept = match format {
@@ -238,9 +245,25 @@ impl Quantity {
         if unsigned.len() == rest.len() && fraction.is_empty() {
             return Err(Number);
         }
-        let number = shifted.parse::<i128>().ok().and_then(|number| number.checked_mul(factor));
-        let number = number.ok_or(OutOfRange)?;
-        let mut quantity = Self { digits: number, exponent, format, small: false }.in_nanos();
+        // Digits that count only because there are any: amounts are rounded up.
+        let fraction = fraction.trim_end_matches('0');
+        let counted = i64::from(scale) - i64::from(FINEST) + i64::from(factor.ilog10()) + 1;
+        let counted = usize::try_from(counted).unwrap_or(0).min(fraction.len());
+        let (fraction, rest) = fraction.split_at(counted);
+        let rest = if rest.is_empty() { "" } else { "1" };
+        let exponent = after(fraction.len() + rest.len()).ok_or(OutOfRange)?;
+        let digits = format!("0{whole}{fraction}{rest}").parse::<i128>().ok();
+        // More than the limit below, by the first digits alone.
+        let is_over = || {
+            let first = whole.get(..19).unwrap_or(whole).parse::<i128>();
+            first.is_ok_and(|first| first * factor > i128::from(i64::MAX))
+        };
+        let (digits, exponent) = match digits.and_then(|digits| digits.checked_mul(factor)) {
+            Some(digits) => (digits, exponent),
+            None if format == Format::Binary && is_over() => (i128::from(u64::MAX), 0),
+            None => return Err(OutOfRange),
+        };
+        let mut quantity = Self { digits, exponent, format, small: false }.in_nanos();
         if format == Format::Binary {
             let integer = |digits: i64| Self { digits: digits.into(), exponent: 0, ..quantity };
             if quantity > integer(i64::MAX) {
@@ -450,6 +473,12 @@ mod tests {
             ("123456789012345678901", "123456789012345678901"),
             ("99999999999999999999k", "99999999999999999999k"),
             ("1000E", "1"),
+            ("0e20000", "0"),
+            ("99999999999999999999999999999Ei", "9223372036854775807"),
+            ("1.00000000000000000000000000000000000000000000000000", "1"),
+            ("0.33333333333333333333333333333333333333333333333333", "333333334n"),
+            ("-0.00000000000000000000000000000000000000000000000001", "-1n"),
+            ("0.00000000000000000000000000000000000000000000000001Ei", "1n"),
             // Kept as they are.
             ("+5", "+5"),
             ("01", "01"),

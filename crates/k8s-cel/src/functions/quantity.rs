@@ -11,9 +11,7 @@ use crate::{
 pub(super) const TABLE: Table = &[
     ("string_to_quantity", |args| Quantity::parse(text(args, 0)?).map(Value::opaque)),
     ("is_quantity_string", |args| Ok(Value::Bool(Quantity::parse(text(args, 0)?).is_ok()))),
-    ("quantity_sign", |args| {
-        one(args, |amount| Value::Int(i64::from(!amount.is_zero()) - 2 * i64::from(amount.is_negative())))
-    }),
+    ("quantity_sign", |args| one(args, |amount| Value::Int(amount.cmp(&Amount::from(0)) as i64))),
     ("quantity_is_greater_than", |args| two(args, |left, right| Value::Bool(left > right))),
     ("quantity_is_less_than", |args| two(args, |left, right| Value::Bool(left < right))),
     ("quantity_compare_to", |args| two(args, |left, right| Value::Int(left.cmp(right) as i64))),

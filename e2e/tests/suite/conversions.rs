@@ -15,7 +15,7 @@ use crate::widgets::{CRDS, names, version};
 e2e::on_each_cluster! {
     written_in_one_and_read_in_another [Callbacks], watched [Callbacks], applied [Callbacks],
     owned_in_both_versions [Callbacks], deleted [Callbacks],
-    metadata [Callbacks], wrong_answers [Callbacks, Alone], unreachable [Callbacks, Alone], seen_by_admission [Callbacks]
+    metadata [Callbacks], empty_metadata [Callbacks], wrong_answers [Callbacks, Alone], unreachable [Callbacks, Alone], seen_by_admission [Callbacks]
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -292,6 +292,32 @@ async fn metadata(cluster: Cluster) -> Result<()> {
     assert_eq!(shown["metadata"].get("annotations"), None);
     for field in ["finalizers", "resourceVersion", "uid"] {
         assert_eq!(shown["metadata"].get(field), one["metadata"].get(field), "{field}");
+    }
+    gears.remove().await
+}
+
+/// A conversion leaves no empty metadata, neither the webhook's nor an apply's.
+async fn empty_metadata(cluster: Cluster) -> Result<()> {
+    let gears = gears(&cluster, |call| {
+        let mut objects = convert(call);
+        for gear in &mut objects {
+            gear["metadata"]["labels"] = json!({});
+            gear["metadata"]["annotations"] = json!({});
+        }
+        answer(call, &objects)
+    })
+    .await?;
+    let mut draft = gears.draft("v2", "one", &json!({"width": 1}));
+    draft["metadata"]["labels"] = json!({});
+    let path = format!("{}?fieldManager=ann", gears.at("v2", "one"));
+    let applied = gears.http.patch(&path, APPLY_PATCH, &draft).await?.code(201)?;
+    let read = gears.get("v2", "one").await?;
+    let replaced = gears.http.put(&gears.at("v2", "one"), &read).await?.code(200)?;
+    let patched = gears.http.patch(&gears.at("v2", "one"), MERGE_PATCH, &json!({})).await?.code(200)?;
+    for shown in [&applied, &read, &replaced, &patched] {
+        let metadata = &shown["metadata"];
+        assert_eq!((metadata.get("labels"), metadata.get("annotations")), (None, None), "{shown}");
+        assert_eq!(metadata["resourceVersion"], applied["metadata"]["resourceVersion"], "{shown}");
     }
     gears.remove().await
 }

@@ -25,4 +25,4 @@ pub(crate) use self::names::{
 pub(crate) use self::names::{MUTATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICIES};
 pub(crate) use self::resource::{Custom, Resource, Subresource};
 pub(crate) use self::schemas::Schemas;
-pub(crate) use self::versions::{Versions, empty_metadata};
+pub(crate) use self::versions::{Versions, empty_metadata, remove_empty_metadata};

@@ -167,6 +167,7 @@ impl Versions {
         }
         let mut object = object.clone();
         self.convert(&mut object, &self.storage);
+        remove_empty_metadata(&mut object);
         Cow::Owned(object)
     }
 
@@ -177,10 +178,7 @@ impl Versions {
             schema.prune(object);
             schema.apply_defaults(object);
         }
-        let empty: Vec<_> = empty_metadata(object).collect();
-        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-            metadata.retain(|field, _| !empty.contains(&field.as_str()));
-        }
+        remove_empty_metadata(object);
         if self.webhook.is_none() && object["apiVersion"] != api_version {
             self.convert(object, api_version);
         }
@@ -193,7 +191,7 @@ impl Versions {
 }
 
 /// The fields of an object's metadata that are empty. kube-apiserver shows none, but stores those that an apply to a custom
-/// resource leaves.
+/// resource in its storage version leaves.
 pub(crate) fn empty_metadata(object: &Value) -> impl Iterator<Item = &'static str> {
     let fields = ["annotations", "finalizers", "labels", "ownerReferences"];
     fields.into_iter().filter(|field| match object["metadata"].get(field) {
@@ -202,6 +200,14 @@ pub(crate) fn empty_metadata(object: &Value) -> impl Iterator<Item = &'static st
         Some(Value::Array(values)) => values.is_empty(),
         _ => false,
     })
+}
+
+/// Removes them, as each conversion does.
+pub(crate) fn remove_empty_metadata(object: &mut Value) {
+    let empty: Vec<_> = empty_metadata(object).collect();
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.retain(|field, _| !empty.contains(&field.as_str()));
+    }
 }
 
 /// The part of a definition that determines its versions.

@@ -62,7 +62,7 @@ pub(crate) fn normalize(resource: &Resource, object: &mut Value) -> Result<Vec<S
 }
 
 /// As [`normalize`], for the result of an apply. There, a null in a custom resource stays unless there is a default for it, so
-/// that the validation refuses it, and so do empty labels and the like.
+/// that the validation refuses it. Empty labels and the like stay, too: kube-apiserver stores them.
 pub(crate) fn normalize_applied(resource: &Resource, object: &mut Value) -> Result<(), String> {
     let Some(schema) = resource.schema() else {
         return normalize_builtin(resource, object).map(drop).map_err(|error| error.to_string());

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::client_config::ClientConfig;
 use super::review::{check_exact_type, check_type, parse};
 use crate::random::Random;
-use crate::resource::{Resource, to_json};
+use crate::resource::{Resource, remove_empty_metadata, to_json};
 use crate::status::{Cause, Status};
 use crate::store::{Event, Object, Store};
 use crate::strategy::texts;
@@ -202,7 +202,7 @@ impl Conversions {
         let body = to_json(&review);
         let limit = 2 * body.len() + ANSWER_EXTRA;
         let location = ClientConfig::parse(&webhook["clientConfig"]).location(&self.store);
-        let sent = self.client.post(&location, body, TIMEOUT, limit).await;
+        let sent = self.client.post(&location, body.into(), TIMEOUT, limit).await;
         let answer = sent.map_err(|error| match error {
             Failure::Unusable(why) => why,
             Failure::Failed(why) => failed(&why),
@@ -218,6 +218,7 @@ impl Conversions {
             restore_metadata(object, &mut converted)
                 .map_err(|why| fail(&format_args!("returned invalid metadata: {why}")))?;
             resource.prune(&mut converted, wanted);
+            remove_empty_metadata(&mut converted);
             Ok(converted)
         });
         all.collect()

@@ -105,7 +105,13 @@ impl Cluster {
     fn look_at_all(&self, resource: &Arc<Resource>) {
         let page = self.store.all(&resource.collection, "");
         for object in page {
-            self.after_write(Target::of(resource, &object), None, &object.value());
+            let (target, value) = (Target::of(resource, &object), object.value());
+            // The last server ended between the two writes of a deletion.
+            if strategy::is_finished(resource, &value) {
+                let _ = self.commit_delete(target, object.revision, &value);
+            } else {
+                self.after_write(target, None, &value);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::state::Cluster;
 use super::target::Target;
 use super::webhooks::SERVICE_NAME;
 use super::work::{Gone, Work};
+use crate::clock::Clock;
 #[cfg(feature = "listen")]
 use crate::resource::CONFIG_MAPS;
 #[cfg(feature = "cel")]
@@ -41,7 +42,8 @@ pub(crate) enum Committed {
 }
 
 /// How long watchers see that a Pod stops before they see that it is gone. About the time between kube-apiserver's two writes:
-/// a controller that hears of the first looks into its cache, and has to find the Pod there.
+/// a controller that hears of the first looks into its cache, and has to find the Pod there. Not with a manual clock, whose
+/// server does the same each time.
 const STOP: Duration = Duration::from_millis(2);
 
 /// An object that is stored with its last state. It is removed by [`end`](Self::end), or when nobody waits for that any more.
@@ -115,20 +117,33 @@ impl Cluster {
         Ok(event)
     }
 
-    /// Stores the last state of an object, `marked`, and removes it [a moment](STOP) later.
+    /// Stores the last state of a Pod, `marked`, and removes it. For a client, it is seen to stop for [a moment](STOP).
     pub(super) async fn commit_stop(
         &self,
         target: Target<'_>,
         seen: u64,
         old: &Value,
         marked: &Value,
-    ) -> Result<Arc<Event>, Error> {
+        is_client: bool,
+    ) -> Result<Committed, Error> {
         let resource = target.resource;
         let content = Content { value: &resource.encode(marked), mark: resource.mark(marked) };
         let stopped = self.store.update(&resource.collection, &target.key(), seen, content)?;
         let stopping = Stopping { cluster: self, target, seen: stopped.revision, old };
-        tokio::time::sleep(STOP).await;
-        stopping.end()
+        if is_client && !matches!(self.clock, Clock::Manual(_)) {
+            // Watchers see it once it is on disk. If it never is, the request fails later.
+            let _ = self.store.settled().await;
+            tokio::time::sleep(STOP).await;
+        }
+        match stopping.end() {
+            Ok(event) => Ok(Committed::Removed(event)),
+            Err(error) => {
+                let now = self.store.get(&resource.collection, &target.key());
+                let is_it = |now: &Arc<Object>| now.value()["metadata"]["uid"] == marked["metadata"]["uid"];
+                // Somebody else's write may have removed it.
+                if now.as_ref().is_some_and(is_it) { Err(error) } else { Ok(Committed::Stored(stopped)) }
+            }
+        }
     }
 
     /// [`modify`](Self::modify), as a controller does by a subresource (`""` for the whole object): `manager` becomes the manager of

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
@@ -23,9 +22,9 @@ use crate::warnings::Warnings;
 #[derive(Debug)]
 pub(crate) enum Deleted {
     /// It was removed; this was its last state.
-    Gone(Bytes),
+    Gone(Vec<u8>),
     /// It is marked as deleted, and waits for its finalizers or its grace period.
-    Marked(Bytes),
+    Marked(Vec<u8>),
 }
 
 /// How long webhooks may take for one deletion in all, as for a client's.
@@ -99,16 +98,16 @@ impl Cluster {
             let finished = is_finished(resource, &new);
             if options.dry_run {
                 return Ok(match finished {
-                    true => Deleted::Gone(resource.bytes(&seen)),
+                    true => Deleted::Gone(resource.bytes(&seen).into_owned()),
                     false => Deleted::Marked(to_json(&self.conversions.converted(resource, new).await?)),
                 });
             }
             if !finished && new == old && resource.is_stored_as_read(&stored, &old) {
-                return Ok(Deleted::Marked(resource.bytes(&seen)));
+                return Ok(Deleted::Marked(resource.bytes(&seen).into_owned()));
             }
             // Watchers of a Pod see that it stops before they see that it is gone.
             let committed = if finished && resource.stored_as() == PODS && new != old {
-                self.commit_stop(target, stored.revision, &old, &new).await.map(Committed::Removed)
+                self.commit_stop(target, stored.revision, &old, &new, is_client).await
             } else {
                 self.commit_update(target, stored.revision, &old, &new)
             };
@@ -118,10 +117,11 @@ impl Cluster {
                         true => self.conversions.shown_event(resource, event).await?,
                         false => event,
                     };
-                    return Ok(Deleted::Gone(resource.last(&event)));
+                    return Ok(Deleted::Gone(resource.last(&event).into_owned()));
                 }
                 Ok(Committed::Stored(stored)) => {
-                    return Ok(Deleted::Marked(resource.bytes(&*shown(stored, is_client).await?)));
+                    let shown = shown(stored, is_client).await?;
+                    return Ok(Deleted::Marked(resource.bytes(&shown).into_owned()));
                 }
                 Err(Error::TooLarge) => return Err(Status::too_large_to_store()),
                 // It has changed in the meantime. The request applies to the new state too.

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kube_patch::Writer;
 use kube_validation::FieldError;
 use serde_json::{Value, json};
@@ -78,7 +77,7 @@ pub(crate) type Decode<'a> = &'a (dyn Fn(&Value, &Converter<'_>) -> Result<Value
 /// The result of a write.
 #[derive(Debug)]
 pub(crate) struct Written {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) created: bool,
 }
 
@@ -374,7 +373,8 @@ impl Cluster {
         let conversions = &self.conversions;
         let encoded = conversions.stored(resource, &new).await?;
         let dry = async || Ok(to_json(&conversions.read(resource, encoded.clone().into_owned()).await?));
-        let shown = async |stored| Ok(resource.bytes(&*conversions.shown_one(resource, stored).await?));
+        let shown =
+            async |stored| Ok(resource.bytes(&*conversions.shown_one(resource, stored).await?).into_owned());
         let written = |bytes, created| Outcome::Written(Written { bytes, created });
         let Some(Current { stored, value: old }) = old else {
             let taken = |other: Option<Arc<Object>>| match other.is_some_and(|other| other.deleted) {

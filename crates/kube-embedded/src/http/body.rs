@@ -46,8 +46,8 @@ impl Body {
     }
 
     /// Creates a body with a line: these bytes and the end of the line, without a copy of the bytes.
-    pub(crate) fn line(bytes: Bytes) -> Self {
-        Self::new(Line([Some(bytes), Some(Bytes::from_static(b"\n"))]).map_err(|never| match never {}))
+    pub(crate) fn line(bytes: Vec<u8>) -> Self {
+        Self::new(Line([Some(bytes.into()), Some(Bytes::from_static(b"\n"))]).map_err(|never| match never {}))
     }
 
     /// Reads a request's whole body.

@@ -1,9 +1,9 @@
 //! Renders responses: objects in the form that the client requested, with its version, whole or in part, in JSON or
 //! YAML; and errors.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use kube_tables::{IncludeObject, TableOptions, partial_object_metadata};
@@ -36,10 +36,10 @@ impl View<'_> {
     }
 
     /// An object as JSON.
-    pub(super) fn json(&self, stored: &Bytes) -> Bytes {
+    pub(super) fn json<'a>(&self, stored: &'a [u8]) -> Cow<'a, [u8]> {
         match self.accept.content {
             As::Object => with_version(&self.resource.api_version(), stored),
-            As::Metadata | As::Table => to_json(&self.value(parse(stored))),
+            As::Metadata | As::Table => to_json(&self.value(parse(stored))).into(),
         }
     }
 
@@ -89,9 +89,9 @@ impl View<'_> {
     }
 
     /// A response with one object.
-    pub(super) fn response(&self, code: StatusCode, stored: &Bytes) -> Response {
+    pub(super) fn response(&self, code: StatusCode, stored: &[u8]) -> Response {
         match self.accept.encoding {
-            Encoding::Json => response(code, Encoding::Json, Body::line(self.json(stored))),
+            Encoding::Json => response(code, Encoding::Json, Body::line(self.json(stored).into_owned())),
             Encoding::Yaml => value_response(code, Encoding::Yaml, &self.value(parse(stored))),
         }
     }
@@ -195,19 +195,19 @@ pub(super) fn warn_all(headers: &mut HeaderMap, texts: &[String]) {
 }
 
 /// Parses stored bytes, which are the store's own serialisation.
-pub(super) fn parse(stored: &Bytes) -> Value {
+pub(super) fn parse(stored: &[u8]) -> Value {
     serde_json::from_slice(stored).unwrap_or_default()
 }
 
 /// Stored bytes with another `apiVersion`. The versions of a resource differ only in this, except for Events.
-pub(super) fn with_version(version: &str, stored: &Bytes) -> Bytes {
+pub(super) fn with_version<'a>(version: &str, stored: &'a [u8]) -> Cow<'a, [u8]> {
     if is_of_version(version, stored) {
-        return stored.clone();
+        return stored.into();
     }
     let mut object = parse(stored);
     kube_builtin::convert(&mut object, version);
     object["apiVersion"] = version.into();
-    to_json(&object)
+    to_json(&object).into()
 }
 
 #[cfg(test)]

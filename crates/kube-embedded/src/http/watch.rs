@@ -268,7 +268,7 @@ impl Writer {
         }
     }
 
-    fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: &Bytes) {
+    fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: &[u8]) {
         let view = View {
             resource: &self.resource,
             accept: &self.accept,

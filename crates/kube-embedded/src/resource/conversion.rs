@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use kube_builtin::Ordered;
 use serde_json::Value;
 
@@ -37,22 +36,22 @@ impl Resource {
     }
 
     /// The JSON of [`Resource::value`], without a copy if the stored bytes can be used.
-    pub(crate) fn bytes(&self, object: &Object) -> Bytes {
-        if self.is_plain(object) {
-            return object.bytes.clone();
+    pub(crate) fn bytes<'a>(&self, object: &'a Object) -> Cow<'a, [u8]> {
+        match self.is_plain(object) {
+            true => Cow::Borrowed(&object.bytes),
+            false => Cow::Owned(to_json(&self.decode(object.value()))),
         }
-        to_json(&self.decode(object.value()))
     }
 
     /// The last content of a removed object, with the resourceVersion of its removal.
-    pub(crate) fn last(&self, event: &Event) -> Bytes {
+    pub(crate) fn last<'a>(&self, event: &'a Event) -> Cow<'a, [u8]> {
         match &event.old {
             Some(old) if !self.is_plain(old) => {
                 let mut last = self.decode(old.value());
                 last["metadata"]["resourceVersion"] = event.revision.to_string().into();
-                to_json(&last)
+                to_json(&last).into()
             }
-            _ => event.last().clone(),
+            _ => Cow::Borrowed(event.last()),
         }
     }
 
@@ -129,6 +128,6 @@ impl Resource {
 }
 
 /// The JSON of an object as the store has it.
-pub(crate) fn to_json(value: &Value) -> Bytes {
-    json::to_vec(&Ordered::of(value)).into()
+pub(crate) fn to_json(value: &Value) -> Vec<u8> {
+    json::to_vec(&Ordered::of(value))
 }

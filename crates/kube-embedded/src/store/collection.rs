@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::object::{ByKey, Object};
@@ -27,7 +26,7 @@ pub(crate) struct Event {
     /// The new state. `None` if it deleted the object.
     pub(crate) new: Option<Arc<Object>>,
     pub(super) time: Timestamp,
-    pub(super) last: OnceLock<Bytes>,
+    pub(super) last: OnceLock<Box<[u8]>>,
 }
 
 /// A part of a collection at one revision.
@@ -97,7 +96,7 @@ impl Event {
     }
 
     /// The previous content with this event's resourceVersion, which clients receive with the deletion.
-    pub(crate) fn last(&self) -> &Bytes {
+    pub(crate) fn last(&self) -> &[u8] {
         self.last.get_or_init(|| {
             let old = self.old.as_ref();
             old.map(|old| old.bytes_at(self.revision)).unwrap_or_default()

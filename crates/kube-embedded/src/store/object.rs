@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kube_builtin::Ordered;
 use serde_json::{Map, Value};
 
@@ -40,7 +39,7 @@ pub(crate) struct Object {
     /// The revision of the write that stored this state.
     pub(crate) revision: u64,
     /// The object as JSON, with its fields in kube-apiserver's order.
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Box<[u8]>,
     /// Whether it has a deletionTimestamp.
     pub(crate) deleted: bool,
     /// The [`Content::mark`] of the write. 0 for an object that was read from disk.
@@ -171,11 +170,11 @@ impl Object {
     }
 
     /// Its bytes with another resourceVersion.
-    pub(super) fn bytes_at(&self, revision: u64) -> Bytes {
+    pub(super) fn bytes_at(&self, revision: u64) -> Box<[u8]> {
         self.with_version(&revision.to_string())
     }
 
-    fn with_version(&self, version: &str) -> Bytes {
+    fn with_version(&self, version: &str) -> Box<[u8]> {
         if self.places.version == Place::default() {
             return self.bytes.clone();
         }
@@ -377,7 +376,7 @@ mod tests {
                 if let Some(metadata) = value["metadata"].as_object_mut() {
                     metadata.insert(VERSION.to_owned(), revision.to_string().into());
                 }
-                prop_assert_eq!(bytes, &crate::json::to_vec(&value));
+                prop_assert_eq!(bytes.to_vec(), crate::json::to_vec(&value));
             }
         }
     }
@@ -389,7 +388,8 @@ mod tests {
         let object = draft(&value).at(20);
         let untyped =
             r#""metadata":{"name":"x","resourceVersion":"20","generation":1,"labels":{"a":"b"}},"spec":{}}"#;
-        assert_eq!(object.bytes, format!(r#"{{"kind":"Pod","apiVersion":"v1",{untyped}"#));
+        let whole = format!(r#"{{"kind":"Pod","apiVersion":"v1",{untyped}"#);
+        assert_eq!(*object.bytes, *whole.as_bytes());
         assert_eq!(json!(object.labels()), json!({"a": "b"}));
         assert!(object.is_of_version("v1") && !object.is_of_version("v") && !object.is_of_version("v12"));
         let mut written = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{AsyncBufReadExt, Stream, TryStreamExt};
 use http::Request;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
 use kube_embedded::Server;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ async fn a_controller_that_hears_that_a_pod_stops_still_finds_it() {
     let pods: Api<Pod> = Api::default_namespaced(server.client());
     let spec = json!({"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]});
     let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
-    for hangs_up in [false, true] {
+    for meanwhile in ["nothing", "another write", "the client hangs up"] {
         let created = pods.create(&PostParams::default(), &pod).await.unwrap();
         let version = created.resource_version().unwrap();
         let mut events = Box::pin(pods.watch(&WatchParams::default(), &version).await.unwrap());
@@ -90,11 +90,15 @@ async fn a_controller_that_hears_that_a_pod_stops_still_finds_it() {
         };
         assert!(stopping.metadata.deletion_timestamp.is_some());
         assert_eq!(pods.get_opt("p").await.unwrap().as_ref(), Some(&stopping));
-        // It is removed even if the client does not wait.
-        if hangs_up {
-            deletion.abort();
-        } else {
-            deletion.await.unwrap().unwrap();
+        match meanwhile {
+            // As any write of what only waits for its end, this one removes it.
+            "another write" => {
+                let labels = json!({"metadata": {"labels": {"a": "b"}}});
+                pods.patch("p", &PatchParams::default(), &Patch::Merge(labels)).await.unwrap();
+                deletion.await.unwrap().unwrap();
+            }
+            "the client hangs up" => deletion.abort(),
+            _ => deletion.await.unwrap().unwrap(),
         }
         assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Deleted(_))));
     }

@@ -253,7 +253,7 @@ impl Cluster {
         }
         let timeout = webhook.timeout.min(left);
         let location = webhook.client.location(&self.store);
-        let sent = self.webhook_client.post(&location, body, timeout, ANSWER_MAX).await;
+        let sent = self.webhook_client.post(&location, body.into(), timeout, ANSWER_MAX).await;
         let body = sent.map_err(|error| Refusal::Failure(error.to_string()))?;
         let answer = answer::read(&body, version, &uid, mutating).map_err(|wrong| {
             Refusal::Failure(match wrong {

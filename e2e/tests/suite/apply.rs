@@ -314,8 +314,8 @@ async fn the_result_has_the_name_of_its_path(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Nobody sees that an apply has left empty labels, but for the versions: it is stored each time, and the next write of another
-/// kind, which changes nothing else, removes them.
+/// Nobody sees that an apply has left empty labels, but for the versions: the next write of another kind, which changes nothing
+/// else, removes them. (The same apply stores them again, in kube-apiserver unless its cache has not seen the object yet.)
 async fn empty_metadata_is_stored_until_another_write(cluster: Cluster) -> Result<()> {
     let widgets = widgets(&cluster).await?;
     for (name, field, empty) in [
@@ -338,9 +338,9 @@ async fn empty_metadata_is_stored_until_another_write(cluster: Cluster) -> Resul
         for object in [&dry, &created, &again, &merged, &merged_again, &applied, &read] {
             assert_eq!(object["metadata"].get(field), None, "{object}");
         }
-        let versions = [&created, &again, &merged, &merged_again, &applied, &read].map(version);
+        let versions = [&again, &merged, &merged_again, &applied, &read].map(version);
         let is_new: Vec<_> = versions.windows(2).map(|pair| pair[0] != pair[1]).collect();
-        assert_eq!(is_new, [true, true, false, true, false], "{name}: {versions:?}");
+        assert_eq!(is_new, [true, false, true, false], "{name}: {versions:?}");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) fn answer(request: Request<'_>) -> Result<Response, Status> {
     if !name.is_empty() {
         let found = all().into_iter().find(|component| component["metadata"]["name"] == name.as_str());
         let found = found.ok_or_else(|| Status::not_found("", "componentstatus", name))?;
-        return Ok(view.response(StatusCode::OK, &to_json(&found)));
+        return Ok(view.response(StatusCode::OK, to_json(&found).into()));
     }
     let list = view.list(all().into_iter().map(|component| view.item(component)).collect(), json!({}));
     Ok(render::value_response(StatusCode::OK, request.accept.encoding, &list))

@@ -25,8 +25,8 @@ pub(super) async fn delete(request: Request<'_>) -> Result<Response, Status> {
         .delete(request.target(), &options, Some(&admission(&request, &options, &info.name)))
         .await?
     {
-        Deleted::Marked(object) => view.response(StatusCode::OK, &object),
-        Deleted::Gone(last) if returns_object(resource) => view.response(StatusCode::OK, &last),
+        Deleted::Marked(object) => view.response(StatusCode::OK, object.into()),
+        Deleted::Gone(last) if returns_object(resource) => view.response(StatusCode::OK, last.into()),
         Deleted::Gone(last) => {
             let last = render::parse(&last);
             let mut details =

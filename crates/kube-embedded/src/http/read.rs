@@ -46,7 +46,7 @@ pub(super) async fn get(request: Request<'_>) -> Result<Response, Status> {
     let resource = request.resource;
     let object = request.cluster.object(resource, &request.info.namespace, &request.info.name)?;
     let object = request.cluster.conversions.shown_one(resource, object).await?;
-    Ok(request.view()?.response(StatusCode::OK, &resource.bytes(&object)))
+    Ok(request.view()?.response(StatusCode::OK, resource.bytes(&object)))
 }
 
 /// GET of a collection.
@@ -284,7 +284,7 @@ impl Pieces {
 
     fn write(&self, object: &Object, out: &mut Vec<u8>) {
         if self.resource.custom.is_some() {
-            out.extend_from_slice(&render::with_version(&self.api_version, &self.resource.bytes(object)));
+            out.extend_from_slice(&render::with_version(&self.api_version, self.resource.bytes(object)));
             return;
         }
         // Items of built-in kinds do not repeat their version and kind.

@@ -36,10 +36,10 @@ impl View<'_> {
     }
 
     /// An object as JSON.
-    pub(super) fn json<'a>(&self, stored: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(super) fn json<'a>(&self, stored: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         match self.accept.content {
             As::Object => with_version(&self.resource.api_version(), stored),
-            As::Metadata | As::Table => to_json(&self.value(parse(stored))).into(),
+            As::Metadata | As::Table => to_json(&self.value(parse(&stored))).into(),
         }
     }
 
@@ -89,10 +89,10 @@ impl View<'_> {
     }
 
     /// A response with one object.
-    pub(super) fn response(&self, code: StatusCode, stored: &[u8]) -> Response {
+    pub(super) fn response(&self, code: StatusCode, stored: Cow<'_, [u8]>) -> Response {
         match self.accept.encoding {
             Encoding::Json => response(code, Encoding::Json, Body::line(self.json(stored).into_owned())),
-            Encoding::Yaml => value_response(code, Encoding::Yaml, &self.value(parse(stored))),
+            Encoding::Yaml => value_response(code, Encoding::Yaml, &self.value(parse(&stored))),
         }
     }
 
@@ -200,11 +200,11 @@ pub(super) fn parse(stored: &[u8]) -> Value {
 }
 
 /// Stored bytes with another `apiVersion`. The versions of a resource differ only in this, except for Events.
-pub(super) fn with_version<'a>(version: &str, stored: &'a [u8]) -> Cow<'a, [u8]> {
-    if is_of_version(version, stored) {
-        return stored.into();
+pub(super) fn with_version<'a>(version: &str, stored: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+    if is_of_version(version, &stored) {
+        return stored;
     }
-    let mut object = parse(stored);
+    let mut object = parse(&stored);
     kube_builtin::convert(&mut object, version);
     object["apiVersion"] = version.into();
     to_json(&object).into()

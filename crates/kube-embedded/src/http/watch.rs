@@ -3,6 +3,7 @@
 //! A stream takes events from the store when its client is ready for them. If it falls behind the store's history, it
 //! ends without an error event, as kube-apiserver's does: the client opens a new watch from where it was.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,14 +262,14 @@ impl Writer {
             Item::EndOfInitial(revision) => return lines.put(self.bookmark(*revision, true)),
         };
         match (change.before, &change.event.new, change.after) {
-            (false, Some(new), true) => self.event(lines, "ADDED", &self.resource.bytes(new)),
-            (true, Some(new), true) => self.event(lines, "MODIFIED", &self.resource.bytes(new)),
-            (true, _, _) => self.event(lines, "DELETED", &self.resource.last(&change.event)),
+            (false, Some(new), true) => self.event(lines, "ADDED", self.resource.bytes(new)),
+            (true, Some(new), true) => self.event(lines, "MODIFIED", self.resource.bytes(new)),
+            (true, _, _) => self.event(lines, "DELETED", self.resource.last(&change.event)),
             _ => {}
         }
     }
 
-    fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: &[u8]) {
+    fn event(&mut self, lines: &mut BytesMut, kind: &str, stored: Cow<'_, [u8]>) {
         let view = View {
             resource: &self.resource,
             accept: &self.accept,
@@ -276,7 +277,7 @@ impl Writer {
             now: self.clock.now(),
         };
         if self.accept.content == As::Table {
-            let mut table = view.value(render::parse(stored));
+            let mut table = view.value(render::parse(&stored));
             if std::mem::replace(&mut self.columns_sent, true) {
                 table["columnDefinitions"] = Value::Null;
             }

@@ -28,7 +28,7 @@ pub(super) async fn create(request: Request<'_>) -> Result<Response, Status> {
     let mut object = decode::object(&request, options.validation)?;
     request.warnings.extend(strategy::remove_repeated_owners(&mut object, false));
     let write = request.write(WriteMethod::Create, &options);
-    answer(request, &request.cluster.create(&write, object).await?)
+    answer(request, request.cluster.create(&write, object).await?)
 }
 
 /// PUT of an object or a subresource.
@@ -43,7 +43,7 @@ pub(super) async fn update(request: Request<'_>) -> Result<Response, Status> {
         )));
     }
     let write = request.write(WriteMethod::Update, &options);
-    answer(request, &request.cluster.update_or_create(&write, object).await?)
+    answer(request, request.cluster.update_or_create(&write, object).await?)
 }
 
 /// PATCH of an object or a subresource.
@@ -79,7 +79,7 @@ pub(super) async fn patch(request: Request<'_>) -> Result<Response, Status> {
         decode_patched(&request, options.validation, patched, refuse)
     };
     let write = request.write(WriteMethod::Patch, &options);
-    answer(request, &request.cluster.update(&write, &decode).await?)
+    answer(request, request.cluster.update(&write, &decode).await?)
 }
 
 /// Converts a patched object that is now of another version of its kind.
@@ -203,7 +203,7 @@ async fn apply(request: Request<'_>, options: &WriteOptions) -> Result<Response,
         metadata.remove("creationTimestamp");
     }
     let write = request.write(WriteMethod::Apply, options);
-    answer(request, &request.cluster.apply(&write, &applied, options.force).await?)
+    answer(request, request.cluster.apply(&write, &applied, options.force).await?)
 }
 
 /// The error for a patch whose result, which is shown, was refused.
@@ -226,7 +226,7 @@ fn patch_types(resource: &Resource) -> &'static [&'static str] {
     if resource.custom.is_some() { &all[..3] } else { all }
 }
 
-fn answer(request: Request<'_>, written: &Written) -> Result<Response, Status> {
+fn answer(request: Request<'_>, written: Written) -> Result<Response, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(request.view()?.response(code, &written.bytes))
+    Ok(request.view()?.response(code, written.bytes.into()))
 }
